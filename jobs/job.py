@@ -1,0 +1,122 @@
+"""A job as the ledger holds it, and the words it is told in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from jobs.states import State
+
+
+class Charged(StrEnum):
+    """Whether the upstream was paid for a job."""
+
+    NO = "no"
+    YES = "yes"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why a job ended without its video: the closed list."""
+
+    REFUSED = "refused"  # the upstream refused the request as it stands: nothing was bought
+    GENERATION_FAILED = "generation_failed"  # the upstream took it and could not render it
+    NOT_STORED = "not_stored"  # the video exists, but its bytes could not be fetched in time
+    QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
+    DEADLINE_PASSED = "deadline_passed"  # the generation took longer than its deadline
+    CANCELLED = "cancelled"  # somebody asked for it
+
+
+class Hold(StrEnum):
+    """Why a job that could go on has to wait; waiting is not failing."""
+
+    THROTTLED = "throttled"  # the upstream said: not so fast
+    BAD_KEY = "bad_key"  # the upstream does not know our key
+    OUT_OF_CREDITS = "out_of_credits"  # the account is empty
+    FORBIDDEN = "forbidden"  # the key may not do this
+    UNREACHABLE = "unreachable"  # no connection was made
+    UNAVAILABLE = "unavailable"  # it answered, but with an error of its own
+
+
+class Family(StrEnum):
+    """Which of the upstream's two pairs of endpoints a job was submitted to; it is looked at on the same one."""
+
+    UNIVERSAL = "universal"
+    GOOGLE = "google"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A finished video as the upstream describes it."""
+
+    url: str
+    content_type: str | None = None
+    file_name: str | None = None
+    file_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Our copy of a video; `path` is relative to the archive's root, so that it means the same on every host."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """What was ordered: exactly what the upstream is sent, and labels of the producer's own."""
+
+    model: str
+    prompt: str | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that the upstream is sent."""
+        prompt = {} if self.prompt is None else {"prompt": self.prompt}
+        return {"model": self.model, **prompt, **self.parameters}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row of the ledger. Times are seconds since the epoch by Redis's clock."""
+
+    id: str
+    version: int
+    state: State
+    turn: int
+    model: str
+    accepted_at: float
+    deadline_at: float
+    deadline_s: float
+    due_at: float | None = None
+    attempt: int = 0
+    looks: int = 0
+    holds: int = 0
+    downloads: int = 0
+    family: Family = Family.UNIVERSAL
+    request_id: str | None = None
+    generation_id: str | None = None
+    submitted_at: float | None = None
+    rendered_at: float | None = None
+    finished_at: float | None = None
+    cancel_requested_at: float | None = None
+    video: Video | None = None
+    stored: Stored | None = None
+    cost_usd: float | None = None
+    charged: Charged = Charged.NO
+    reason: Reason | None = None
+    message: str | None = None
+    hold: Hold | None = None
+    rescues: int = 0
+    announce_turn: int = 0
+    announce_failures: int = 0
+    announced: tuple[str, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self.state.is_final

