@@ -1,0 +1,1 @@
+"""What a deployment may choose: settings, the Celery app, logging."""

@@ -1,0 +1,85 @@
+"""The Celery app, every option argued: the broker carries reminders, the ledger holds the truth.
+
+The arguments lean on the source and behaviour of Celery and kombu 5.7 on Redis, where a message may be lost, late or
+doubled whatever the options. Since a lost or doubled reminder is harmless to us, each option is chosen for what it
+costs and for how it fails, never for delivery guarantees.
+"""
+
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Queue
+
+from config.settings import Settings
+from jobs.reminders import QUEUE_OF, QueueName
+
+KEY_PREFIX: Final = "rushes:celery:"
+
+
+def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
+    """A Celery app that sends and runs reminders; it connects when first used."""
+    app = app_class("rushes", set_as_current=False)
+    app.conf.update(
+        broker_url=settings.redis.url.get_secret_value(),
+        broker_transport_options=_transport(settings),
+        # One pooled connection for each thread that may publish, and a bounded wait for it: the default waits for ever.
+        broker_pool_limit=settings.worker.threads + 8,
+        broker_pool_acquire_timeout=settings.redis.socket_timeout_s,
+        # A worker outlives any outage of Redis, also one at its start.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # Early ack: a reset connection makes kombu send every unacknowledged message again, a POST in flight among
+        # them. A reminder that dies with its worker is found by the due index.
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Results live in the ledger; Celery's would cost two round trips a task.
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        # Nothing but JSON is read: a pickle in the queue would be code from whoever can write to Redis.
+        task_serializer="json",
+        accept_content=["json"],
+        # A publish that timed out may have happened, and repeating it would fork the chain: the due index repeats.
+        task_publish_retry=False,
+        task_queues=[Queue(name.value) for name in QueueName],
+        task_routes={task.value: {"queue": queue.value} for task, queue in QUEUE_OF.items()},
+        task_default_queue=QueueName.SUBMIT.value,
+        task_create_missing_queues=False,
+        # Threads: the work is waiting for HTTP; of the light pools theirs is the event loop that runs timers.
+        worker_pool="threads",
+        worker_concurrency=settings.worker.threads,
+        # One message ahead for each thread; more would lie in a busy worker while an idle one waits.
+        worker_prefetch_multiplier=1,
+        # worker_eta_task_limit stays unset: it counts down but never up again, and would starve the worker.
+        worker_send_task_events=settings.worker.task_events,
+        task_send_sent_event=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # Flower asks workers about themselves; with acknowledgements emulated this would kill 5.7 on a Redis restart.
+        worker_enable_remote_control=True,
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+def _transport(settings: Settings) -> dict[str, Any]:
+    return {
+        # No hash of unacknowledged messages: no visibility time-out that doubles long countdowns, no restore that
+        # locks itself up, no two round trips a message.
+        "ack_emulation": False,
+        # One list a queue instead of four: a reminder has no priority over another of its kind.
+        "priority_steps": [0],
+        # The queues take turns, so that ten thousand submits do not stand before one look.
+        "queue_order_strategy": "round_robin",
+        "socket_timeout": settings.redis.socket_timeout_s,
+        "socket_connect_timeout": settings.redis.connect_timeout_s,
+        "socket_keepalive": True,
+        # A half-open connection is noticed after about two of these.
+        "health_check_interval": 10,
+        # redis-py would repeat an LPUSH that timed out, and fork the chain.
+        "retry_on_timeout": False,
+        "max_connections": settings.redis.max_connections,
+        "client_name": "rushes-celery",
+        "global_keyprefix": KEY_PREFIX,
+    }

@@ -1,0 +1,299 @@
+"""Every choice of a deployment: name, unit, bound, reason. Read from RUSHES_* variables and `.env`.
+
+`rushes up` leaves its addresses in `<state folder>/up.env`; they stand in for what the environment and `.env` leave
+out, so that a second terminal finds the running stack.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from redis.connection import parse_url
+
+PREFIX = "RUSHES_"
+DEFAULT_STATE_DIR = Path(".rushes")
+_DOTENV = Path(".env")
+
+
+class ConfigurationError(Exception):
+    """The settings cannot stand as they are; the message says which and what to do. Stop the process with it."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RedisSettings(_Group):
+    """Where the ledger and the broker live."""
+
+    url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS.",
+    )
+    connect_timeout_s: float = Field(2.0, gt=0, le=60, description="How long a connection may take to be made.")
+    socket_timeout_s: float = Field(
+        5.0, gt=1, le=60, description="How long a reply may take. Unset, a silent Redis would hang a publish for ever."
+    )
+    max_connections: int = Field(
+        128, ge=8, description="Connections one process may hold; at least its threads and a few."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        try:
+            parse_url(url)  # type: ignore[no-untyped-call]  # redis-py ships its own parser untyped
+            is_one = url.startswith(("redis://", "rediss://"))  # Celery spells sockets in its own way
+        except ValueError:
+            is_one = False
+        if not is_one:  # said without the value: it may hold a password
+            raise ValueError("not a Redis address; write redis://[:password@]host:port/db, rediss:// for TLS")
+        return value
+
+
+class UpstreamSettings(_Group):
+    """The service that renders: AI/ML API, or the sandbox."""
+
+    base_url: HttpUrl = Field(HttpUrl("https://api.aimlapi.com"), description="Where the upstream's API is.")
+    api_key: SecretStr | None = Field(
+        None, description="The upstream's key. `rushes up` and `rushes demo` use the sandbox while it is unset."
+    )
+    family: Literal["universal", "google"] = Field(
+        "universal",
+        description="Endpoints for Google's models: /v2/video/generations, or the older google ones.",
+    )
+    connect_timeout_s: float = Field(10.0, gt=0, le=120, description="How long a connection may take to be made.")
+    read_timeout_s: float = Field(30.0, gt=0, le=300, description="How long the upstream may stay silent.")
+    total_timeout_s: float = Field(
+        60.0, gt=0, le=600, description="How long one reply may take in all, however it trickles."
+    )
+    reply_bytes: int = Field(1_048_576, ge=4096, description="The longest JSON reply that is read.")
+    ca_bundle: Path | None = Field(None, description="A CA file of your own for the upstream's certificate.")
+    retry_after_ceiling_s: float = Field(
+        600.0, gt=0, description="The longest Retry-After that is obeyed in one piece; past it we ask again."
+    )
+
+
+class LookSettings(_Group):
+    """When a generation is looked at."""
+
+    first_s: float = Field(30.0, ge=0, description="From the receipt to the first look; no video has come sooner.")
+    interval_s: float = Field(10.0, gt=0, description="Between looks, as the upstream's own example does.")
+    typical_s: float = Field(110.0, gt=0, description="How long a generation usually takes; the ETA is told from it.")
+    deadline_s: float = Field(
+        1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
+    )
+
+
+class QueueSettings(_Group):
+    """How long a job waits for its purchase."""
+
+    ttl_s: float = Field(86400.0, gt=0, description="A job not bought by then expires; it has cost nothing.")
+    hold_first_s: float = Field(5.0, gt=0, description="First wait after the upstream refused to take an order now.")
+    hold_longest_s: float = Field(120.0, gt=0, description="The wait doubles with each refusal in a row up to this.")
+    request_bytes: int = Field(8_388_608, ge=1024, description="The largest order, images in base64 included.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.hold_longest_s < self.hold_first_s:
+            raise ValueError("hold_longest_s is shorter than hold_first_s; make it at least as long")
+        return self
+
+
+class ArchiveSettings(_Group):
+    """Where our copies of the videos are."""
+
+    dir: Path | None = Field(None, description="The archive's folder; unset: `archive` in the state folder.")
+    max_bytes: int = Field(2_147_483_648, ge=1024, description="A body larger than this is not a video we asked for.")
+    connect_timeout_s: float = Field(10.0, gt=0, description="How long a connection to the CDN may take.")
+    read_timeout_s: float = Field(30.0, gt=0, description="How long the CDN may stay silent.")
+    total_timeout_s: float = Field(600.0, gt=0, description="How long one download may take in all.")
+    retry_first_s: float = Field(2.0, gt=0, description="First wait after a download that failed; doubles each time.")
+    retry_longest_s: float = Field(300.0, gt=0, description="The longest wait between two tries of one download.")
+    patience_s: float = Field(
+        86400.0, gt=0, description="How long a finished video's download is tried before the job fails as not_stored."
+    )
+
+
+class HooksSettings(_Group):
+    """Who is told when a job has ended."""
+
+    call: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Callables by import path, comma separated: `package.module:function`. Each is told of each end.",
+    )
+    retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
+    retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
+    attempts: int = Field(12, ge=1, description="How often a raising hook is called before it is given up, loudly.")
+    lease_s: float = Field(300.0, gt=0, description="How long one round of hooks may take before it is repeated.")
+
+    @field_validator("call", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("call")
+    @classmethod
+    def _import_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            module, _, name = path.partition(":")
+            if not (module and name):
+                raise ValueError(f"{path!r} is not an import path; write package.module:function")
+        return value
+
+
+class RescueSettings(_Group):
+    """How lost reminders are found."""
+
+    every_s: float = Field(3.0, gt=0, description="How often each worker looks for overdue jobs (jittered by a fifth).")
+    grace_s: float = Field(5.0, ge=0, description="How late a job may be before its reminder is sent again.")
+    lease_s: float = Field(15.0, gt=0, description="Until the same job is reminded again; doubles until it moves.")
+    longest_lease_s: float = Field(600.0, gt=0, description="The longest such wait.")
+    batch: int = Field(200, ge=1, le=1000, description="How many overdue jobs one step takes; more follow at once.")
+
+
+class LedgerSettings(_Group):
+    """How long the ledger remembers."""
+
+    retention_s: float = Field(604_800.0, gt=0, description="How long an ended job's row and journal are kept.")
+    idempotency_s: float = Field(86_400.0, gt=0, description="How long an idempotency key is remembered.")
+    batch_key_s: float = Field(
+        2_592_000.0, gt=0, description="How long a batch file's rows are remembered, so that a second run buys nothing."
+    )
+    journal_entries: int = Field(1000, ge=50, description="About how many entries one job's journal keeps.")
+
+
+class WorkerSettings(_Group):
+    """How one worker process works."""
+
+    threads: int = Field(16, ge=1, le=512, description="Threads of one worker process; the work is waiting for HTTP.")
+    task_events: bool = Field(
+        True, description="Send Celery's task events, which Flower shows; they cost about a tenth of a task's CPU."
+    )
+
+
+class FlowerSettings(_Group):
+    """Flower, which watches the workers."""
+
+    port: int = Field(5555, ge=1, le=65535, description="Where `rushes up` lets Flower listen, if the port is free.")
+    basic_auth: SecretStr | None = Field(
+        None, description="user:password for Flower; compose refuses to start it without."
+    )
+
+
+class LogSettings(_Group):
+    """What is logged, and how."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
+    format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
+
+
+class Settings(BaseSettings):
+    """The frozen tree of all settings; `load()` reads it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,  # `NAME=` in a compose or .env file means: not set
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    state_dir: Path = Field(DEFAULT_STATE_DIR, description="What Rushes keeps on this machine: data, logs, archive.")
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
+    look: LookSettings = Field(default_factory=LookSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    hooks: HooksSettings = Field(default_factory=HooksSettings)
+    rescue: RescueSettings = Field(default_factory=RescueSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    flower: FlowerSettings = Field(default_factory=FlowerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @property
+    def archive_dir(self) -> Path:
+        """The archive's folder."""
+        return (self.archive.dir or self.state_dir / "archive").absolute()
+
+    @property
+    def submit_lease_s(self) -> float:
+        """How long a worker in mid-purchase is left alone: longer than its POST can take by any time-out."""
+        return self.upstream.connect_timeout_s + self.upstream.total_timeout_s + self.upstream.read_timeout_s + 15
+
+    @property
+    def download_lease_s(self) -> float:
+        """How long a worker in mid-download is left alone."""
+        return self.archive.connect_timeout_s + self.archive.total_timeout_s + self.archive.read_timeout_s + 15
+
+
+def load(*, beside_up: bool = True) -> Settings:
+    """Read the settings from the environment, `.env`, and (if `beside_up`) what a running `rushes up` left.
+
+    Raises:
+        ConfigurationError: saying in sentences what is wrong with which variable.
+    """
+    try:
+        files = (_state_dir() / "up.env", _DOTENV) if beside_up else (_DOTENV,)
+        return Settings(_env_file=files)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        lines = [_problem(problem["loc"], problem["type"], problem["msg"]) for problem in problems]
+        raise ConfigurationError("The settings cannot stand as they are.\n  " + "\n  ".join(lines)) from None
+    except SettingsError:  # only a whole group is read as JSON; its message names a field, never a value
+        names = ", ".join(sorted({name for name in os.environ if name.upper() in _groups()})) or "a group in .env"
+        raise ConfigurationError(
+            f"{names} cannot be read: a group takes JSON. Set its members, such as {PREFIX}REDIS__URL, instead."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{_DOTENV} or up.env cannot be read: {error}") from None
+
+
+def variables() -> dict[str, tuple[Any, str]]:
+    """Every variable by name, with its default and what it is for."""
+    found: dict[str, tuple[Any, str]] = {}
+    for name, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, _Group):
+            for inner, inner_info in info.annotation.model_fields.items():
+                found[_variable((name, inner))] = (inner_info.default, inner_info.description or "")
+        else:
+            found[_variable((name,))] = (info.default, info.description or "")
+    return found
+
+
+def unknown_variables(environment: Mapping[str, str], also_known: frozenset[str] = frozenset()) -> dict[str, str]:
+    """RUSHES_* names in the environment that no setting reads, each with the nearest name that one does."""
+    known = set(variables()) | also_known
+    strangers = [name for name in environment if name.startswith(PREFIX) and name.upper() not in known]
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), "") for name in strangers}
+
+
+def _state_dir() -> Path:
+    """Where `up.env` may be, before there are settings: the environment says, or `.env`."""
+    name = f"{PREFIX}STATE_DIR"
+    return Path(os.environ.get(name) or dotenv_values(_DOTENV).get(name) or DEFAULT_STATE_DIR)
+
+
+def _groups() -> set[str]:
+    return {name.rpartition("__")[0] for name in variables() if "__" in name}
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = _variable(location)
+    if kind != "extra_forbidden":
+        return f"{name}: {message.removeprefix('Value error, ')}"
+    nearest = next(iter(difflib.get_close_matches(name, variables(), n=1)), "")
+    return f"{name}: no setting has this name" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return PREFIX + "__".join(str(part).upper() for part in location)
