@@ -1,0 +1,1 @@
+"""Does the work: buys generations, looks at them, fetches the videos, tells the result hooks."""

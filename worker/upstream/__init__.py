@@ -1,0 +1,1 @@
+"""The service that renders: how it is asked, and what its replies prove."""

@@ -1,0 +1,40 @@
+"""The worker's entry: `celery -A worker.app worker`. Flower and Celery's tools load the same app."""
+
+from typing import Any
+
+from celery import signals
+
+from config.logs import configure
+from config.settings import ConfigurationError, load
+from worker.rescue import RescueStep
+from worker.runtime import WorkerApp, build_runtime, make_worker_app
+
+
+def _make() -> WorkerApp:
+    try:
+        made = make_worker_app(load())
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from None
+    made.set_default()
+    made.steps["worker"].add(RescueStep)
+    return made
+
+
+app = _make()
+
+import worker.tasks  # noqa: E402, F401 (the tasks bind to the app above, by Celery's shared_task)
+
+
+@signals.setup_logging.connect(weak=False)
+def _set_up_logging(**_ignored: Any) -> None:
+    """Ours instead of Celery's: one format, secrets blotted out."""
+    configure(app.settings)
+
+
+@signals.worker_init.connect(weak=False)
+def _prepare(**_ignored: Any) -> None:
+    """Build the worker's parts before it takes a message, or stop it with a sentence."""
+    try:
+        app.runtime = build_runtime(app)
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,42 @@
+"""The base of all our tasks: a reminder reads the ledger, touches the world once, writes the ledger, reminds."""
+
+import logging
+from typing import Any, cast
+
+from celery import Task
+from celery.exceptions import Reject
+
+from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from worker.runtime import Runtime, WorkerApp
+
+log = logging.getLogger("rushes.reminder")
+
+
+class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
+    """Ends quietly when the job has moved on without it; ends with one line when the ledger is out of reach."""
+
+    abstract = True
+    max_retries = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The worker's parts."""
+        return cast("WorkerApp", self.app).runtime
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task; what only says that the job has moved on is no failure."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except (StaleTurn, WrongState, UnknownJob) as error:
+            log.info("reminder.dropped task=%s args=%s why=%s: %s", self.name, args, type(error).__name__, error)
+        except LedgerUnavailable as error:
+            # The due index brings the job back; what was done to the world is guarded by state and lease.
+            log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
+
+    def again(self, job_id: str, turn: int, seconds: float) -> None:
+        """Reschedule this task for the job's next turn; no thread waits meanwhile."""
+        try:
+            # Raising Retry would cost as much again as the message: an ExceptionInfo, a traceback, a log line.
+            self.retry(args=(job_id, turn), countdown=seconds, throw=False)
+        except Reject as error:
+            log.warning("reminder not sent job=%s task=%s error=%s", job_id, self.name, error)

@@ -1,0 +1,96 @@
+"""The rescuer finds every job whose reminder was lost and reminds it again; it is the worker's sign of life."""
+
+import logging
+import random
+import threading
+from typing import Any, Final
+
+from celery import bootsteps
+
+from config.settings import RescueSettings
+from jobs.errors import JobError, LedgerUnavailable
+from jobs.ledger import Claim, Overdue
+from jobs.reminders import REMINDER_OF, TaskName
+from jobs.states import State
+from worker.runtime import Runtime
+
+log = logging.getLogger("rushes.rescue")
+
+JITTER: Final = 0.2
+"""Workers that started together must not ask together for ever."""
+
+
+class Rescuer:
+    """Claims what is overdue in bounded batches and reminds it; the claim makes two rescuers harmless."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def step(self) -> int:
+        """Rescue one batch of each kind; returns how many jobs were reminded."""
+        choice = self._runtime.settings.rescue
+        claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
+        unmoved = self._runtime.ledger.overdue(claim)
+        for job in unmoved:
+            self._remind(job, choice)
+        untold = self._runtime.ledger.unannounced(claim)
+        for job in untold:
+            self._runtime.remind(TaskName.ANNOUNCE, job.job_id, job.announce_turn)
+        return len(unmoved) + len(untold)
+
+    def _remind(self, job: Overdue, choice: RescueSettings) -> None:
+        if job.state is State.SUBMITTING:
+            self._doubt(job.job_id, choice)
+        elif job.state in REMINDER_OF:
+            self._runtime.remind(REMINDER_OF[job.state], job.job_id, job.turn)
+
+    def _doubt(self, job_id: str, choice: RescueSettings) -> None:
+        """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
+        job = self._runtime.ledger.get(job_id)
+        if job.state is State.SUBMITTING:
+            message = "the worker that was buying did not report back"
+            self._runtime.ledger.unconfirmed(job, message, ask_in_s=choice.longest_lease_s)
+
+
+class RescueStep(bootsteps.StartStopStep):
+    """Runs the rescuer beside the consumer, from the worker's start to its end.
+
+    A thread of its own, not a timer of the worker's event loop: a slow Redis must not stop the loop, and the rescuer
+    must go on while the consumer reconnects.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **_options: Any) -> None:
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._runtime: Runtime = parent.app.runtime
+        self._name = str(parent.hostname)
+
+    def start(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
+        """Begin to look for overdue jobs."""
+        self._thread = threading.Thread(target=self._run, name="rescuer", daemon=True)
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
+        """Stop after the step under way."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._runtime.settings.redis.socket_timeout_s)
+
+    def terminate(self, parent: Any) -> None:
+        """A cold shutdown stops the rescuer no differently."""
+        self.stop(parent)
+
+    def _run(self) -> None:
+        rescuer, pause_s = Rescuer(self._runtime), 0.0  # whoever starts after a crash does not wait first
+        while not self._stopping.wait(pause_s):
+            pause_s = self._runtime.settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
+            try:
+                self._runtime.ledger.worker_seen(self._name)
+                while rescuer.step() >= self._runtime.settings.rescue.batch and not self._stopping.is_set():
+                    pass  # a full batch: more is overdue
+            except LedgerUnavailable as error:
+                log.warning("rescue waits for the ledger: %s", error)
+            except JobError as error:
+                log.info("rescue step cut short: %s", error)  # a job moved under our eyes; the next step sees it

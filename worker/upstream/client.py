@@ -1,0 +1,136 @@
+"""The upstream's client: one function buys, one looks; both answer with facts and never raise for the network."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError
+
+from config.settings import UpstreamSettings
+from jobs.facts import NotBought, Receipt, Sighting, Unknown, Unreachable
+from jobs.job import Family, Hold, VideoRequest
+from worker.upstream.connections import ConnectionWitness, PlainSession, PunctualAdapter
+from worker.upstream.wire import PATHS, REQUEST_ID_HEADER, read_receipt, read_sighting
+
+CHUNK_BYTES: Final = 65_536
+SHORTEST_KEY: Final = 8
+"""Blotting out a shorter one would blot out ordinary words; no real key is that short."""
+
+Fact = TypeVar("Fact", Receipt, Sighting)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as far as it could be read; the body is b"" if it broke off, trickled or was too long."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Upstream:
+    """Speaks to the upstream with explicit time-outs, never follows a redirect, and keeps the key to itself."""
+
+    def __init__(
+        self, settings: UpstreamSettings, *, threads: int = 16, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if settings.api_key is None:
+            raise ValueError("RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it")
+        key = settings.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable() and key and " " not in key):
+            raise ValueError("RUSHES_UPSTREAM__API_KEY is not a key: it is empty or holds a space or a line break")
+        self._settings = settings
+        self._clock = clock
+        self._base_url = str(settings.base_url).rstrip("/")
+        # Read once: a purchase must not change its way because somebody edited the environment.
+        self._proxies = get_environ_proxies(self._base_url)
+        self._key = key
+        self._looking = self._session(PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s))
+
+    def submit(self, request: VideoRequest, family: Family, request_id: str) -> Receipt:
+        """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here."""
+        witness = ConnectionWitness(reply_s=self._settings.total_timeout_s)
+        with self._session(witness) as session:
+            try:
+                reply = self._exchange(session, "POST", family, json=request.body(), request_id=request_id)
+            except requests.RequestException as error:
+                told = type(error).__name__
+                if witness.connected:
+                    return Unknown(f"the reply was lost after the order was sent ({told})")
+                return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({told})")
+        return self._bounded(read_receipt(reply.status, reply.headers, reply.body))
+
+    def look(self, generation_id: str, family: Family) -> Sighting:
+        """Look at a generation once; looking is free."""
+        try:
+            reply = self._exchange(self._looking, "GET", family, params={"generation_id": generation_id})
+        except requests.RequestException as error:
+            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
+        return self._bounded(read_sighting(reply.status, reply.headers, reply.body))
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._looking.close()
+
+    def _session(self, adapter: HTTPAdapter) -> requests.Session:
+        session = PlainSession()
+        session.proxies.update(self._proxies)
+        session.verify = str(self._settings.ca_bundle) if self._settings.ca_bundle else True
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        session.headers.update({"Authorization": f"Bearer {self._key}", "Accept": "application/json"})
+        return session
+
+    def _bounded(self, fact: Fact) -> Fact:
+        """A wait that the upstream asks for is obeyed up to the ceiling; past it we ask again."""
+        if isinstance(fact, NotBought | Unreachable) and fact.retry_after_s is not None:
+            ceiling = self._settings.retry_after_ceiling_s
+            return replace(fact, retry_after_s=min(fact.retry_after_s, ceiling))
+        return fact
+
+    def _exchange(
+        self,
+        session: requests.Session,
+        method: str,
+        family: Family,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> Reply:
+        started = self._clock()
+        response = session.request(
+            method,
+            self._base_url + PATHS[family],
+            json=json,
+            params=params,
+            headers={REQUEST_ID_HEADER: request_id} if request_id else None,
+            timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
+            allow_redirects=False,
+            stream=True,
+        )
+        with closing(response):
+            body = self._body(response, until=started + self._settings.total_timeout_s)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, headers, self._blotted(body))
+
+    def _blotted(self, body: bytes) -> bytes:
+        """Without our key: an error may quote it, and errors are told to people."""
+        return body.replace(self._key.encode(), b"[key]") if len(self._key) >= SHORTEST_KEY else body
+
+    def _body(self, response: requests.Response, *, until: float) -> bytes:
+        """The whole body, or b"": half a reply proves no more than its status and headers do."""
+        read = bytearray()
+        try:
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+                read += chunk
+                if len(read) > self._settings.reply_bytes or self._clock() > until:
+                    return b""
+        except (HTTPError, OSError):
+            return b""
+        return bytes(read)
