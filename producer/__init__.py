@@ -1,0 +1,1 @@
+"""Takes orders and answers questions: the service, and the faces over it."""

@@ -1,0 +1,141 @@
+"""Batch files: JSON lines or CSV, a request a row, each with a key by which it is bought only once."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jobs.errors import FieldError, InvalidRequest
+from jobs.job import VideoRequest
+from jobs.row import request_text
+
+_NUMBERS: Final = frozenset({"duration", "seed"})
+_FLAGS: Final = frozenset({"enhance_prompt", "generate_audio", "auto_fix"})
+_LABEL: Final = "metadata."
+_WHOLE: Final = re.compile(r"-?\d{1,30}")
+_LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One request of a file, where it stands there, and the key that makes it happen once."""
+
+    line: int
+    request: VideoRequest
+    key: str
+
+
+def read_batch(
+    path: Path, *, default_model: str, name: str, judge: Callable[[VideoRequest], None] = lambda _: None
+) -> list[BatchRow]:
+    """Every row of the file, or an error that names every bad one: a half-submitted file helps nobody.
+
+    A row's key is its own `key`, or else derives from the batch's name and the row's content (equal rows are counted),
+    so that the same file, also one that grew or was sorted, submits nothing twice.
+
+    Raises:
+        InvalidRequest: naming each line that cannot be read, or that `judge` refuses with an InvalidRequest.
+        OSError: the file cannot be read.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    raw = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
+    rows: list[BatchRow] = []
+    errors: list[FieldError] = []
+    seen: Counter[str] = Counter()
+    by_key: dict[str, BatchRow] = {}
+    for line, fields in raw:
+        if isinstance(fields, str):
+            errors.append(FieldError(f"line {line}", fields))
+            continue
+        wrong = list(_misshapen(fields))
+        if wrong:
+            errors += [FieldError(f"line {line}: {e.field}", e.message) for e in wrong]
+            continue
+        own_key = fields.pop("key", None)
+        request = _request(fields, default_model)
+        try:
+            judge(request)
+        except InvalidRequest as error:
+            errors += [FieldError(f"line {line}: {e.field}", e.message) for e in error.errors]
+            continue
+        content = request_text(request)
+        seen[content] += 1
+        derived = hashlib.sha256(f"{content}#{seen[content]}".encode()).hexdigest()[:40]
+        row = BatchRow(line, request, f"batch:{name}:{own_key or derived}")
+        first = by_key.setdefault(row.key, row)
+        if first.request != request:
+            errors.append(FieldError(f"line {line}: key", f"is the key of another request, on line {first.line}"))
+        rows.append(row)
+    if errors:
+        raise InvalidRequest(tuple(errors))
+    return rows
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for line, content in enumerate(text.split("\n"), start=1):  # splitlines() would cut at U+2028, which JSON allows
+        if not content.strip():
+            continue
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            yield line, f"is not JSON: {error}"
+            continue
+        yield line, value if isinstance(value, dict) else 'must be a JSON object such as {"prompt": "…"}'
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    csv.field_size_limit(_LARGEST_CELL)
+    reader = csv.DictReader(io.StringIO(text))
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield reader.line_num, f"is not CSV: {error}"
+            return
+        if cells is None:
+            return
+        if None in cells:
+            yield reader.line_num, "has more cells than the header has names"
+            continue
+        fields: dict[str, Any] = {}
+        for name, cell in cells.items():
+            if not cell:  # an empty cell means: not given
+                continue
+            if name.startswith(_LABEL):
+                fields.setdefault("metadata", {})[name.removeprefix(_LABEL)] = cell
+            else:
+                fields[name] = _cell(name, cell)
+        yield reader.line_num, fields
+
+
+def _cell(name: str, text: str) -> Any:
+    """CSV knows only text: the parameter decides how it is read; what fits nothing is left to validation."""
+    if name in _NUMBERS:
+        return int(text) if _WHOLE.fullmatch(text.strip()) else text
+    if name in _FLAGS:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    return text
+
+
+def _misshapen(fields: dict[str, Any]) -> Iterator[FieldError]:
+    """What must have a certain shape before the row can be read as a request at all."""
+    if not isinstance(fields.get("model", ""), str):
+        yield FieldError("model", "must be text, such as google/veo3")
+    for name in ("metadata", "parameters"):
+        if not isinstance(fields.get(name) or {}, dict):
+            yield FieldError(name, "must be an object of names and values")
+    if not isinstance(fields.get("key") or "", str | int):
+        yield FieldError("key", "must be text or a whole number")
+
+
+def _request(fields: dict[str, Any], default_model: str) -> VideoRequest:
+    """Parameters may stand beside the prompt or under `parameters`."""
+    model, prompt = fields.pop("model", default_model), fields.pop("prompt", None)
+    metadata, parameters = fields.pop("metadata", None) or {}, fields.pop("parameters", None) or {}
+    return VideoRequest(model, prompt, {**parameters, **fields}, metadata)

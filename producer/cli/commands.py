@@ -1,0 +1,26 @@
+"""The producer's half of the `rushes` command; the whole is put together in ops."""
+
+import typer
+
+from producer.cli.batches import batch
+from producer.cli.orders import submit
+from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
+
+app = typer.Typer(
+    name="rushes",
+    help="Turns prompts into stored videos. Exit codes: docs/cli.md.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(submit)
+app.command()(get)
+app.command("list")(list_jobs)
+app.command()(watch)
+app.command()(wait)
+app.command()(cancel)
+app.command()(events)
+app.command()(download)
+app.command()(batch)

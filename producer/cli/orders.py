@@ -1,0 +1,115 @@
+"""`rushes submit`: one prompt, from the command line, a file or standard input."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.job import VideoRequest
+from producer.cli.exits import Exit, explained, leave
+from producer.cli.results import copy_video, report
+from producer.cli.session import Session, emit_json
+
+DEFAULT_MODEL = "google/veo3"
+
+
+def submit(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt; '-' reads standard input.", show_default=False)
+    ] = None,
+    *,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="The upstream's model.")] = DEFAULT_MODEL,
+    aspect_ratio: Annotated[str | None, typer.Option(help="16:9 or 9:16.")] = None,
+    resolution: Annotated[str | None, typer.Option(help="720P or 1080P.")] = None,
+    duration: Annotated[int | None, typer.Option(help="Seconds: 4, 6 or 8.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What the video must not show.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives similar videos.")] = None,
+    enhance_prompt: Annotated[bool | None, typer.Option(help="Let the upstream rewrite the prompt.")] = None,
+    generate_audio: Annotated[bool | None, typer.Option(help="With sound.")] = None,
+    image_url: Annotated[str | None, typer.Option(help="First frame, for image-to-video models.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="Any other parameter, name=value (value as JSON or text).")
+    ] = None,
+    metadata: Annotated[list[str] | None, typer.Option("--metadata", help="A label of your own, name=value.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key and request never make a second job.")
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds the generation may take.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end, showing progress.")] = False,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Wait, but this many seconds at most.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Wait, then copy the video here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Submit a prompt; it becomes a stored video."""
+    with explained():
+        parameters = {
+            "aspect_ratio": aspect_ratio,
+            "resolution": resolution,
+            "duration": duration,
+            "negative_prompt": negative_prompt,
+            "seed": seed,
+            "enhance_prompt": enhance_prompt,
+            "generate_audio": generate_audio,
+            "image_url": image_url,
+        }
+        given = {name: value for name, value in parameters.items() if value is not None} | pairs(
+            param, "--param", _value
+        )
+        request = VideoRequest(model, _prompt(prompt, file), given, pairs(metadata, "--metadata", str))
+        session = Session()
+        answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline)
+        if not (wait or output or timeout is not None):
+            _acknowledge(session, answer.job_id, replayed=answer.replayed, as_json=as_json)
+            return
+        job = report(session, answer.job_id, timeout_s=timeout, as_json=as_json)
+        if output:
+            copy_video(session, job, output)
+
+
+def _acknowledge(session: Session, job_id: str, *, replayed: bool, as_json: bool) -> None:
+    if as_json:
+        emit_json({**session.view(*session.service.get(job_id)), "replayed": replayed})
+        return
+    typer.echo(job_id)
+    if session.progress.is_terminal:
+        again = "This key was used before; this is its job." if replayed else "Accepted."
+        session.progress.print(
+            f"{again} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
+        )
+
+
+def _prompt(argument: str | None, file: Path | None) -> str:
+    if file is not None:
+        if argument is not None:
+            leave(Exit.USAGE, "Give the prompt as an argument or by --file, not both.")
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            leave(Exit.USAGE, f"The prompt cannot be read from {file}: {error}")
+    if argument == "-" or (argument is None and not sys.stdin.isatty()):
+        return sys.stdin.read().strip()
+    if argument is None:
+        leave(Exit.USAGE, "A prompt is missing: give it as an argument, by --file PATH, or on standard input.")
+    return argument
+
+
+def pairs(given: list[str] | None, option: str, read: Callable[[str], Any]) -> dict[str, Any]:
+    """Options of the form name=value."""
+    found: dict[str, Any] = {}
+    for item in given or []:
+        name, equals, value = item.partition("=")
+        if not (name and equals):
+            leave(Exit.USAGE, f"{option} takes name=value; got {item!r}")
+        found[name] = read(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

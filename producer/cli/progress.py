@@ -1,0 +1,85 @@
+"""Live progress of one job while somebody waits for it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from jobs.errors import LedgerUnavailable
+from jobs.job import Job
+from jobs.states import State
+from producer.cli.telling import COLOUR, duration
+from producer.cli.visible import visible
+from producer.service import Service
+
+
+def wait_with_progress(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
+    """The job once it has ended, or as it stands when the time is up; shows phase, looks, ETA and elapsed meanwhile."""
+    if not console.is_terminal:
+        return _wait_in_lines(service, job_id, timeout_s=timeout_s, console=console)
+    line = ProgressLine(service, job_id)
+    with line.kept_fresh(), Live(line, console=console, refresh_per_second=8, transient=True):
+        return service.wait(job_id, timeout_s=timeout_s)
+
+
+class ProgressLine:
+    """One line that says where a job stands; read anew every half second."""
+
+    def __init__(self, service: Service, job_id: str) -> None:
+        self._service = service
+        self._spinner = Spinner("dots")
+        self._job, _ = service.get(job_id)
+        self._skew_s = service.now() - time.time()
+        self._eta_s: float | None = None
+
+    @contextmanager
+    def kept_fresh(self) -> Iterator[None]:
+        """Read the job again and again beside whatever the caller does."""
+        stopping = Event()
+        reader = Thread(target=self._read_until, args=(stopping,), daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            reader.join()
+
+    def __rich__(self) -> RenderableType:
+        """The line as it is now."""
+        self._spinner.update(text=describe(self._job, self._eta_s, time.time() + self._skew_s))
+        return self._spinner
+
+    def _read_until(self, stopping: Event) -> None:
+        while not stopping.wait(0.5):
+            try:
+                self._job, _ = self._service.get(self._job.id)
+                self._eta_s = self._service.eta_s(self._job)
+            except LedgerUnavailable:
+                continue  # the waiting beside us tells of it
+
+
+def describe(job: Job, eta_s: float | None, now: float) -> Text:
+    """Phase, looks, ETA, elapsed; and why it waits, if it does."""
+    parts = [f"looks {job.looks}"]
+    if eta_s is not None:
+        parts.append(f"done in about {duration(eta_s)}")
+    if job.hold:
+        parts.append(visible(f"waits: {job.hold}, {job.message}"))
+    parts.append(f"elapsed {duration(now - job.accepted_at)}")
+    return Text.assemble((f"{job.state:<11}", COLOUR[job.state]), "  ", "  ·  ".join(parts))
+
+
+def _wait_in_lines(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
+    """For logs and pipes: a line for each change of state."""
+    last: State | None = None
+    for _, entry in service.follow([job_id], timeout_s=timeout_s):
+        state = State(entry.state)
+        if state is not last:
+            console.print(Text(f"{job_id} {state}"))
+            last = state
+    return service.get(job_id)[0]

@@ -1,0 +1,144 @@
+"""Commands that ask about jobs: get, list, events, wait, watch, download; and cancel."""
+
+from pathlib import Path
+from typing import Annotated, assert_never
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from jobs.job import Charged
+from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
+from jobs.states import Status
+from producer.cli.exits import Exit, explained, leave
+from producer.cli.orders import pairs
+from producer.cli.results import copy_video, report
+from producer.cli.session import Session, emit_json
+from producer.cli.telling import card, job_table, timeline
+from producer.cli.watching import Dashboard
+from producer.views import entry_view
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Wait this many seconds at most.")]
+
+
+def get(job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Show one job."""
+    with explained():
+        session = Session()
+        job, request = session.service.get(job_id)
+        if as_json:
+            emit_json(session.view(job, request))
+        else:
+            session.out.print(card(job, request, session.settings.archive_dir))
+
+
+def list_jobs(
+    *,
+    status: Annotated[list[Status] | None, typer.Option(help="Only these (repeat for more).")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="Only jobs with this label, name=value.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    after: Annotated[
+        str | None, typer.Option(help="Continue after this job id, the last one of the page before.")
+    ] = None,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In order of acceptance.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first; with --json one a line."""
+    with explained():
+        session = Session()
+        labels = pairs(metadata, "--metadata", str)
+        jobs = session.service.list(
+            statuses=status or (), model=model, metadata=labels, limit=limit, after=after, newest_first=not oldest_first
+        )
+        if as_json:
+            for job, request in jobs:
+                emit_json(session.view(job, request))
+            return
+        session.out.print(job_table(jobs, session.service.now()), soft_wrap=False)
+        if len(jobs) == limit:
+            session.out.print(f"more: the same with --after {jobs[-1][0].id}", style="dim")
+
+
+def events(
+    job_id: JobId,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything that has happened to a job."""
+    with explained():
+        session = Session()
+        if not follow and not as_json:
+            session.out.print(timeline(session.service.events(job_id)))
+            return
+        session.service.get(job_id)
+        told = (e for _, e in session.service.follow([job_id])) if follow else iter(session.service.events(job_id))
+        for entry in told:
+            if as_json:
+                emit_json(entry_view(entry))
+            else:
+                session.out.print(timeline([entry]))
+
+
+def wait(job_id: JobId, *, timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Wait until a job ends, showing progress."""
+    with explained():
+        session = Session()
+        session.service.get(job_id)
+        report(session, job_id, timeout_s=timeout, as_json=as_json)
+
+
+def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="How many jobs to show.")] = 15) -> None:
+    """Watch all jobs live; Ctrl-C ends the watching, not the jobs."""
+    with explained():
+        session = Session()
+        board = Dashboard(session.service, limit)
+        if not session.out.is_terminal:
+            session.out.print(board)
+            return
+        with Live(board, console=session.out, refresh_per_second=4, screen=True):
+            board.refresh_until_interrupted()
+
+
+def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
+    """Call a job off: free before the purchase; after it, the answer says what was bought."""
+    with explained():
+        session = Session()
+        answer = session.service.cancel(job_id)
+        job = answer.job
+        if as_json:
+            emit_json(session.view(job, session.service.get(job_id)[1]))
+            return
+        match answer.outcome:
+            case GiveUp(charged=Charged.NO):
+                said = f"{job_id} is cancelled. Nothing was bought."
+            case GiveUp():
+                cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
+                said = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream does not take it back."
+            case RequestCancel():
+                said = f"{job_id} is being bought at this moment. It is cancelled as soon as the outcome is known."
+            case AlreadyOver():
+                said = f"{job_id} is {job.state} already; there is nothing to cancel."
+            case unexpected:
+                assert_never(unexpected)
+        session.out.print(Text(said))
+
+
+def download(
+    job_id: JobId,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file or a folder.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Copy a completed job's video to a file."""
+    with explained():
+        session = Session()
+        job, _ = session.service.get(job_id)
+        if not job.is_final:
+            leave(Exit.NO_VIDEO, f"{job_id} is still {job.state}. `rushes wait {job_id}` waits for its end.")
+        saved = copy_video(session, job, output)
+        if as_json:
+            emit_json({"id": job_id, "saved": str(saved.absolute())})

@@ -1,0 +1,61 @@
+"""How a command ends once a job has: the report, the copy of the video, the exit code."""
+
+import os
+import shutil
+from pathlib import Path
+
+from jobs.errors import LedgerUnavailable
+from jobs.job import Job
+from jobs.states import State
+from producer.cli.exits import Exit, errors, goes_on, leave
+from producer.cli.progress import wait_with_progress
+from producer.cli.session import Session, emit_json
+from producer.cli.telling import ending, why
+
+
+def report(session: Session, job_id: str, *, timeout_s: float | None, as_json: bool) -> Job:
+    """Wait for the job's end, tell it, and leave with a code unless there is a video."""
+    if session.progress.is_terminal:
+        session.progress.print(f"{job_id}  (Ctrl-C ends the waiting, not the job)", style="dim")
+    try:
+        job = wait_with_progress(session.service, job_id, timeout_s=timeout_s, console=session.progress)
+        _, request = session.service.get(job_id)
+    except KeyboardInterrupt:
+        leave(Exit.INTERRUPTED, goes_on(job_id))
+    except LedgerUnavailable as error:
+        leave(Exit.NO_LEDGER, f"Redis cannot be asked any more ({error}).", goes_on(job_id))
+    if not job.is_final:
+        if as_json:
+            emit_json(session.view(job, request))
+        leave(Exit.TIMED_OUT, f"Still {job.state} after {timeout_s:g} s.", goes_on(job_id))
+    if as_json:
+        emit_json(session.view(job, request))
+    else:
+        session.out.print(ending(job, request, session.settings.archive_dir, session.service.events(job_id)))
+    if job.state is not State.COMPLETED:
+        leave(Exit.NO_VIDEO, *([why(job)] if as_json else []))
+    return job
+
+
+def copy_video(session: Session, job: Job, target: Path) -> Path:
+    """Copy a completed job's video to a file or into a folder; the name appears only when the copy is whole."""
+    if job.stored is None:
+        leave(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.")
+    source = session.settings.archive_dir / job.stored.path
+    final = target / source.name if target.is_dir() else target
+    partial = final.with_name(f".{final.name}.{os.getpid()}.part")
+    if not source.is_file():
+        leave(
+            Exit.NOT_HERE,
+            f"The video is in the workers' archive as {job.stored.path}, which this host does not see at {source}.",
+            "Set RUSHES_ARCHIVE__DIR to where the archive is mounted here.",
+            f"The upstream's copy, for as long as it lasts: {job.video.url if job.video else 'unknown'}",
+        )
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(final)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        leave(Exit.FAILED, f"The video cannot be written to {final}: {error.strerror}. It is safe at {source}.")
+    errors.print(f"saved {final}", markup=False)
+    return final

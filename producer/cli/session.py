@@ -1,0 +1,61 @@
+"""What every command needs: settings, the service over them, and where output goes."""
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from rich.console import Console
+
+from config.settings import Settings, load
+from jobs.job import Job, VideoRequest
+from producer.cli.visible import json_safe
+from producer.service import Service, make_service
+from producer.views import job_view
+
+PIPE_WIDTH: Final = 240
+"""A pipe has no edge to wrap at; a table needs some width all the same."""
+
+
+class _Out(Console):
+    """A console that lets the command end quietly when its reader has gone, instead of leaving with an error."""
+
+    def on_broken_pipe(self) -> None:
+        """Whoever called us decides."""
+        raise BrokenPipeError
+
+
+@dataclass
+class Session:
+    """One run of a command; connects when first asked."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as they are here and now."""
+        return load()
+
+    @cached_property
+    def service(self) -> Service:
+        """The service over them."""
+        return make_service(self.settings)
+
+    @cached_property
+    def out(self) -> Console:
+        """Standard output for people."""
+        return _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+    @cached_property
+    def progress(self) -> Console:
+        """Where live progress is drawn: never into a pipe that expects the result."""
+        return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+    def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
+        """The job as JSON, with this host's paths."""
+        return job_view(job, request, archive=self.settings.archive_dir, eta_s=self.service.eta_s(job))
+
+
+def emit_json(value: Any) -> None:
+    """Write one JSON value on one line of standard output."""
+    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.flush()

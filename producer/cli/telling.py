@@ -1,0 +1,145 @@
+"""How jobs are told to a person: a line, a card, a table, a timeline."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jobs.events import JournalEntry
+from jobs.job import Job, VideoRequest
+from jobs.states import State
+from producer.cli.visible import visible
+
+COLOUR: Final = {
+    State.QUEUED: "cyan",
+    State.SUBMITTING: "yellow",
+    State.UNCONFIRMED: "bold red",
+    State.RENDERING: "yellow",
+    State.STORING: "yellow",
+    State.COMPLETED: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "magenta",
+    State.EXPIRED: "red",
+}
+MEGABYTE: Final = 1_000_000
+_LONGEST_LIST: Final = 300
+_QUIET_FIELDS: Final = frozenset({"sha256", "request_id", "index"})
+
+
+def state_text(state: State) -> Text:
+    """The state in its colour."""
+    return Text(state.value, style=COLOUR[state])
+
+
+def clock_time(at: float | None) -> str:
+    """A moment as local wall-clock time."""
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def size(count: int) -> str:
+    """A size in the unit that people read."""
+    return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
+
+
+def card(job: Job, request: VideoRequest, archive: Path) -> RenderableType:
+    """One job, field by field."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in _fields(job, request, archive):
+        table.add_row(name, value)
+    return table
+
+
+def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float) -> RenderableType:
+    """Many jobs, a line each."""
+    table = Table(box=None, header_style="dim", padding=(0, 1))
+    for heading in ("job", "state", "age", "looks", "cost", "model", "prompt"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for job, request in jobs:
+        table.add_row(
+            job.id,
+            state_text(job.state),
+            duration((job.finished_at or now) - job.accepted_at),
+            str(job.looks),
+            _cost(job),
+            Text(visible(request.model)),
+            Text(visible(" ".join((request.prompt or "").split()))),
+        )
+    return table
+
+
+def timeline(entries: Sequence[JournalEntry]) -> RenderableType:
+    """A job's journal, each line with the time since the first."""
+    table = Table.grid(padding=(0, 2))
+    for style in ("dim", "", ""):
+        table.add_column(style=style, overflow="fold")
+    start = entries[0].at if entries else 0.0
+    for entry in entries:
+        table.add_row(f"+{entry.at - start:6.1f} s", _event_text(entry), Text(_data_line(entry)))
+    return table
+
+
+def ending(job: Job, request: VideoRequest, archive: Path, entries: Sequence[JournalEntry]) -> RenderableType:
+    """How a job ended: its card, then its timeline."""
+    return Group(card(job, request, archive), Text(), timeline(entries))
+
+
+def why(job: Job) -> str:
+    """Why the job has no video, with what it cost, in one sentence."""
+    charged = {"yes": "it was charged", "no": "nothing was charged", "unknown": "it may have been charged"}[job.charged]
+    return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
+
+
+def _fields(job: Job, request: VideoRequest, archive: Path) -> list[tuple[str, Text | str]]:
+    rows: list[tuple[str, Text | str | None]] = [
+        ("job", job.id),
+        ("state", state_text(job.state)),
+        ("model", Text(visible(request.model))),
+        ("prompt", Text(visible(request.prompt or "-", lines=True))),
+        ("parameters", _listed(request.parameters)),
+        ("metadata", _listed(request.metadata)),
+        ("accepted", clock_time(job.accepted_at)),
+        ("finished", clock_time(job.finished_at) if job.finished_at else None),
+        ("took", duration(job.finished_at - job.accepted_at) if job.finished_at else None),
+        ("looks", str(job.looks)),
+        ("waits for", Text(visible(f"{job.hold}: {job.message}")) if job.hold else None),
+        ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
+        ("cost", f"{_cost(job)} (charged: {job.charged})"),
+        ("why", Text(why(job)) if job.reason else None),
+        ("file", Text(str(archive / job.stored.path)) if job.stored else None),
+        ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
+        ("sha256", job.stored.sha256 if job.stored else None),
+        ("upstream url", Text(visible(job.video.url)) if job.video else None),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _listed(pairs: Mapping[str, Any]) -> Text | None:
+    return (
+        Text(visible(", ".join(f"{name}={value}" for name, value in pairs.items()))[:_LONGEST_LIST]) if pairs else None
+    )
+
+
+def _cost(job: Job) -> str:
+    return "-" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
+
+
+def _event_text(entry: JournalEntry) -> Text:
+    return Text(entry.event, style=COLOUR.get(State(entry.state), ""))
+
+
+def _data_line(entry: JournalEntry) -> str:
+    return visible("  ".join(f"{name}={value}" for name, value in entry.data.items() if name not in _QUIET_FIELDS))

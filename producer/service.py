@@ -1,0 +1,199 @@
+"""What a producer can do: submit, get, list, cancel, follow, wait. Every face (CLI, HTTP) stands on this."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from config.celery_app import make_app
+from config.connection import connect, lives
+from config.reminding import Remind, reminder_sender
+from config.settings import Settings
+from jobs.catalogue import validate
+from jobs.errors import LedgerUnavailable, StaleTurn, WrongState
+from jobs.events import JournalEntry
+from jobs.job import Family, Job, VideoRequest
+from jobs.ledger import FIRST_ANNOUNCEMENT, Ledger, new_job_id
+from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
+from jobs.reminders import TaskName
+from jobs.states import State, Status
+
+STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
+    status: tuple(state for state in State if state.status is status) for status in Status
+}
+_LONGEST_BLOCK_S: Final = 2.0
+_CANCEL_TRIES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to an order. `replayed`: the key was known, this is the job of its first use."""
+
+    job_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The answer to a cancel: the job as it now stands, and what came of the wish."""
+
+    job: Job
+    outcome: GiveUp | RequestCancel | AlreadyOver
+
+
+class Service:
+    """The use cases of a producer, over the ledger and the broker.
+
+    Every method raises LedgerUnavailable when Redis cannot be asked; nothing is half done then.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, remind: Remind) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._remind = remind
+
+    def submit(
+        self,
+        request: VideoRequest,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_life_s: float | None = None,
+        deadline_s: float | None = None,
+    ) -> Submission:
+        """Take an order: from here on the job ends exactly once, whether or not the message gets through.
+
+        Raises:
+            InvalidRequest: naming each field that must change; nothing was queued.
+            IdempotencyConflict: the key was used for another request.
+        """
+        validate(request, largest_bytes=self._settings.queue.request_bytes)
+        answer = self._ledger.accept(
+            request,
+            job_id=new_job_id(),
+            deadline_s=deadline_s or self._settings.look.deadline_s,
+            due_in_s=0,
+            family=self._family(request),
+            idempotency_key=idempotency_key,
+            idempotency_life_s=idempotency_life_s,
+        )
+        if not answer.replayed:
+            self._remind(TaskName.SUBMIT, answer.job_id, 1)
+        return Submission(answer.job_id, answer.replayed)
+
+    def get(self, job_id: str) -> tuple[Job, VideoRequest]:
+        """The job as it stands, and what was ordered.
+
+        Raises:
+            UnknownJob: no such job, or it ended so long ago that it is forgotten.
+        """
+        return self._ledger.get(job_id), self._ledger.request(job_id)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
+        """Those of the jobs that are known."""
+        return self._ledger.get_many(job_ids)
+
+    def list(
+        self,
+        *,
+        statuses: Sequence[Status] = (),
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 20,
+        after: str | None = None,
+        newest_first: bool = True,
+    ) -> list[tuple[Job, VideoRequest]]:
+        """Up to `limit` jobs that fit every filter, in order of acceptance; `after` is the last id before this page."""
+        states = [state for status in statuses for state in STATES_OF[status]]
+        wanted = dict(metadata or {}).items()
+        found: list[tuple[Job, VideoRequest]] = []
+        page = max(limit, 100)
+        while len(found) < limit:
+            ids = self._ledger.page(states=states, limit=page, after=after, newest_first=newest_first)
+            found += [
+                (job, request)
+                for job, request in self._ledger.get_many(ids)
+                if model in {None, request.model} and wanted <= request.metadata.items()
+            ]
+            if len(ids) < page:
+                break
+            after = ids[-1]
+        return found[:limit]
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
+        for _ in range(_CANCEL_TRIES):
+            job = self._ledger.get(job_id)
+            outcome = on_cancel(job)
+            try:
+                match outcome:
+                    case GiveUp():
+                        self._ledger.gave_up(job, outcome)
+                        self._remind(TaskName.ANNOUNCE, job_id, FIRST_ANNOUNCEMENT)
+                    case RequestCancel():
+                        self._ledger.cancel_requested(job)
+                    case AlreadyOver():
+                        pass
+            except (StaleTurn, WrongState):
+                continue  # the job moved between reading and writing: decide anew
+            return Cancelled(self._ledger.get(job_id), outcome)
+        raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
+
+    def events(self, job_id: str) -> Sequence[JournalEntry]:
+        """What has happened to the job, oldest first."""
+        self._ledger.get(job_id)
+        return self._ledger.journal(job_id)
+
+    def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, JournalEntry]]:
+        """Everything that happens to the jobs, from their beginning until all have ended or the time is up."""
+        cursors = dict.fromkeys(job_ids, "0")
+        ends_at = None if timeout_s is None else self._ledger.now() + timeout_s
+        block_s = min(_LONGEST_BLOCK_S, self._settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
+        while cursors:
+            left = block_s if ends_at is None else ends_at - self._ledger.now()
+            if left <= 0:
+                return
+            news = list(self._ledger.follow(cursors, block_s=min(left, block_s)))
+            for job_id, entry in news:
+                cursors[job_id] = entry.id
+                yield job_id, entry
+            self._drop_ended(cursors, news)
+
+    def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+        """The job once it has ended, or as it stands when the time is up; the job goes on either way."""
+        for _ in self.follow([job_id], timeout_s=timeout_s):
+            pass
+        return self._ledger.get(job_id)
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs stand in each state."""
+        return self._ledger.counts()
+
+    def now(self) -> float:
+        """The time by the fleet's clock, in seconds since the epoch."""
+        return self._ledger.now()
+
+    def eta_s(self, job: Job) -> float | None:
+        """Seconds until the job's video is probably done, or None where nothing can be said."""
+        if job.state is not State.RENDERING or job.submitted_at is None:
+            return None
+        look = self._settings.look
+        return max(look.typical_s - (self._ledger.now() - job.submitted_at), look.interval_s)
+
+    def _drop_ended(self, cursors: dict[str, str], news: Sequence[tuple[str, JournalEntry]]) -> None:
+        """Stop following what has ended, also where the journal is gone with its job."""
+        ended = {job_id for job_id, entry in news if State(entry.state).is_final}
+        if not news:
+            known = {job.id: job for job, _ in self._ledger.get_many(list(cursors))}
+            ended = {job_id for job_id in cursors if job_id not in known or known[job_id].is_final}
+        for job_id in ended:
+            del cursors[job_id]
+
+    def _family(self, request: VideoRequest) -> Family:
+        """The older endpoints know Google's models only."""
+        googles = request.model.startswith(("google/", "veo"))
+        return Family.GOOGLE if googles and self._settings.upstream.family == "google" else Family.UNIVERSAL
+
+
+def make_service(settings: Settings) -> Service:
+    """A producer's parts, poured together."""
+    ledger = Ledger(connect(settings.redis, name="producer"), lives=lives(settings))
+    return Service(settings, ledger, reminder_sender(make_app(settings)))
