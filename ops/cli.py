@@ -1,0 +1,19 @@
+"""The `rushes` command, put together: the producer's commands, and those that run things."""
+
+from ops.doctor import doctor
+from ops.stack.demo import demo
+from ops.stack.up import up
+from producer.cli.commands import app
+
+app.command()(demo)
+app.command()(up)
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

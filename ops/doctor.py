@@ -1,0 +1,181 @@
+"""`rushes doctor`: looks at everything a job needs, and says in sentences what is wrong and what to do."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final
+
+import redis
+import requests
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.text import Text
+
+from config.connection import connect, lives
+from config.settings import Settings, load, unknown_variables
+from jobs.errors import LedgerUnavailable
+from jobs.ledger import Ledger
+from ops.sandbox.settings import SandboxSettings
+from producer.cli.exits import Exit, explained
+from producer.cli.session import emit_json
+
+SEEN_WITHIN_ROUNDS: Final = 5
+"""A worker shows itself with each round of its rescuer; after so many missed ones it is gone."""
+SANDBOX_VARIABLES: Final = frozenset(
+    f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
+)
+FREE_BYTES: Final = 2_000_000_000
+
+
+class Verdict(StrEnum):
+    """How a finding is meant."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    about: str
+    verdict: Verdict
+    sentence: str
+
+
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check settings, Redis, workers, the upstream's key and the disk; exit 1 if something is broken."""
+    with explained():
+        findings = list(examine(load()))
+        if as_json:
+            emit_json([{"about": f.about, "verdict": f.verdict, "sentence": f.sentence} for f in findings])
+        else:
+            _print(findings)
+        if any(finding.verdict is Verdict.BAD for finding in findings):
+            raise typer.Exit(Exit.FAILED)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything; a finding each."""
+    yield from _variables()
+    yield from _redis(settings)
+    yield from _upstream(settings)
+    yield _disk(settings)
+
+
+def _variables() -> Iterator[Finding]:
+    given = {**{name: value or "" for name, value in dotenv_values(".env").items()}, **os.environ}
+    for name, nearest in unknown_variables(given, SANDBOX_VARIABLES).items():
+        meant = f" Did you mean {nearest}?" if nearest else ""
+        yield Finding("settings", Verdict.WARN, f"{name} is set, but no setting has this name.{meant}")
+    yield Finding("settings", Verdict.GOOD, "The settings can be read.")
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    try:
+        with connect(settings.redis, name="doctor") as client:
+            yield from _server(client)
+            yield _workers(Ledger(client, lives=lives(settings)), within_s=SEEN_WITHIN_ROUNDS * settings.rescue.every_s)
+            yield from _attention(Ledger(client, lives=lives(settings)))
+    except (redis.RedisError, LedgerUnavailable) as error:
+        yield Finding(
+            "redis",
+            Verdict.BAD,
+            f"Redis cannot be asked: {str(error).rstrip('.')}. Start it (`rushes up`) or set RUSHES_REDIS__URL.",
+        )
+
+
+def _server(client: "redis.Redis") -> Iterator[Finding]:
+    info = client.info()
+    yield Finding("redis", Verdict.GOOD, f"Redis answers: {info.get('server_name', 'redis')} {info['redis_version']}.")
+    if info.get("aof_enabled"):
+        yield Finding("redis", Verdict.GOOD, "The append-only file is on: a crash loses a second of writes at most.")
+    else:
+        yield Finding("redis", Verdict.BAD, "appendonly is off: a restart of Redis loses jobs. Set `appendonly yes`.")
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        yield Finding("redis", Verdict.GOOD, "maxmemory-policy is noeviction: Redis throws no job away.")
+    else:
+        yield Finding("redis", Verdict.BAD, f"maxmemory-policy is {policy}: set noeviction, or jobs are thrown away.")
+    if info.get("aof_last_write_status", "ok") != "ok":
+        yield Finding("redis", Verdict.BAD, "The append-only file could not be written: is Redis's disk full?")
+
+
+def _workers(ledger: Ledger, *, within_s: float) -> Finding:
+    seen = ledger.workers(within_s=within_s)
+    if seen:
+        return Finding("workers", Verdict.GOOD, f"{len(seen)} at work: {', '.join(seen)}.")
+    return Finding(
+        "workers",
+        Verdict.BAD,
+        "No worker is at work: jobs wait. Start one: `celery -A worker.app worker`, or `rushes up`.",
+    )
+
+
+def _attention(ledger: Ledger) -> Iterator[Finding]:
+    counts = {state.value: count for state, count in ledger.counts().items() if count}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
+    yield Finding("jobs", Verdict.GOOD, f"Jobs: {told}.")
+    if counts.get("unconfirmed"):
+        yield Finding(
+            "jobs", Verdict.WARN, f"{counts['unconfirmed']} purchases are in doubt: their reply was lost on the way."
+        )
+
+
+def _upstream(settings: Settings) -> Iterator[Finding]:
+    upstream = settings.upstream
+    if upstream.api_key is None:
+        yield Finding("upstream", Verdict.BAD, "RUSHES_UPSTREAM__API_KEY is not set: workers do not start without it.")
+        return
+    try:
+        response = requests.get(
+            f"{str(upstream.base_url).rstrip('/')}/v2/billing",
+            headers={"Authorization": f"Bearer {upstream.api_key.get_secret_value()}"},
+            timeout=(upstream.connect_timeout_s, upstream.read_timeout_s),
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        yield Finding("upstream", Verdict.BAD, f"{upstream.base_url} cannot be reached ({type(error).__name__}).")
+        return
+    if response.status_code == requests.codes.unauthorized:
+        yield Finding(
+            "upstream", Verdict.BAD, "The upstream does not know this key (401): set RUSHES_UPSTREAM__API_KEY."
+        )
+    elif response.ok:
+        yield Finding(
+            "upstream", Verdict.GOOD, f"The upstream at {upstream.base_url} takes the key{_balance(response)}."
+        )
+    else:
+        yield Finding(
+            "upstream", Verdict.WARN, f"The upstream answers {response.status_code} to a look at the balance."
+        )
+
+
+def _balance(response: requests.Response) -> str:
+    try:
+        return f"; the balance is {float(response.json()['current_balance']):.2f} USD"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.archive_dir
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        return Finding("archive", Verdict.BAD, f"The archive {folder} cannot be written from here.")
+    free = shutil.disk_usage(there).free
+    told = f"The archive is {folder}, with {free / 1e9:.1f} GB free"
+    if free < FREE_BYTES:
+        return Finding("archive", Verdict.WARN, f"{told}: a day of videos may not fit.")
+    return Finding("archive", Verdict.GOOD, f"{told}.")
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    marks = {Verdict.GOOD: ("ok   ", "green"), Verdict.WARN: ("look ", "yellow"), Verdict.BAD: ("WRONG", "bold red")}
+    for finding in findings:
+        console.print(Text.assemble(marks[finding.verdict], f" {finding.about:<9} {finding.sentence}"))

@@ -1,0 +1,1 @@
+"""Everything on one machine: embedded Valkey, sandbox, worker and Flower under one supervisor."""

@@ -1,0 +1,109 @@
+"""Child processes that end with us: started in a group of their own, told to stop, killed if they do not."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """One process of the stack."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_ready: Callable[[], bool] = lambda: True
+    ready_within_s: float = 30.0
+    grace_s: float = 10.0
+
+
+class Child:
+    """A running process; its output is told line by line; its end is told once, when its whole group is gone."""
+
+    def __init__(
+        self, spec: ChildSpec, *, on_line: Callable[[str, str], None], on_exit: Callable[["Child"], None]
+    ) -> None:
+        """Start it. Must be called from the main thread: a child dies with the thread that started it."""
+        self.spec = spec
+        self._on_line = on_line
+        self._on_exit = on_exit
+        self._process = subprocess.Popen(  # noqa: S603 (our own command lines)
+            list(spec.command),
+            env={**os.environ, **spec.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+            start_new_session=True,  # the terminal's Ctrl-C is for the supervisor, which stops them in order
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
+        )
+        for what in (self._read, self._watch):
+            threading.Thread(target=what, name=f"{spec.name}{what.__name__}", daemon=True).start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, or None."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+        self._signal(signal.SIGKILL)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, waiting up to `timeout_s` for it."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._on_line(self.spec.name, line.rstrip("\n"))
+
+    def _watch(self) -> None:
+        """Not told by the end of its output: what it started may hold that open for longer."""
+        os.waitid(
+            os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT
+        )  # its id cannot be another's before it is reaped
+        self.kill()
+        self._process.wait()
+        self._on_exit(self)
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """A hook for a new process that has the kernel end it when its parent dies, even by kill -9 (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ask_kernel() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask_kernel

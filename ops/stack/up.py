@@ -1,0 +1,109 @@
+"""`rushes up`: the whole stack on one machine, to stay."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from config.settings import ConfigurationError, Settings, load
+from ops.stack.recipe import Plan, make_plan, make_specs, write_private
+from ops.stack.supervisor import StartFailed, Supervisor
+from producer.cli.exits import Exit, explained, leave
+
+UP_FILE: Final = "up.env"
+_COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33}
+
+
+def up(
+    *,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Use an embedded Valkey whatever is set.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox upstream whatever is set.")] = False,
+    time_scale: Annotated[float, typer.Option(min=0.01, help="How much faster than life the sandbox renders.")] = 10.0,
+) -> None:
+    """Run everything on this machine until Ctrl-C: Valkey, sandbox, worker, Flower."""
+    with explained():
+        settings = load(beside_up=False)
+        plan_embedded = embedded or "url" not in settings.redis.model_fields_set
+        plan_sandbox = sandbox or settings.upstream.api_key is None
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(settings.state_dir):
+            plan = make_plan(settings, embedded=plan_embedded, sandbox=plan_sandbox, time_scale=time_scale)
+            _run(plan)
+
+
+def up_file(settings: Settings) -> Path:
+    """Where a running stack leaves its addresses for other terminals."""
+    return settings.state_dir / UP_FILE
+
+
+def _run(plan: Plan) -> None:
+    file = up_file(plan.settings)
+    supervisor = Supervisor(on_line=_print_line, on_note=lambda note: _print_line("rushes", note))
+
+    file.unlink(missing_ok=True)  # a stack that was killed leaves its addresses behind
+
+    def ready() -> None:
+        write_private(file, "".join(f"{name}={_env_word(value)}\n" for name, value in plan.environment().items()))
+        _greet(plan)
+
+    try:
+        supervisor.run(make_specs(plan), on_ready=ready)
+    except StartFailed as error:
+        leave(Exit.FAILED, f"The stack could not start: {error}. Its own words are above.")
+    finally:
+        file.unlink(missing_ok=True)
+    _print_line("rushes", "stopped; nothing is lost, `rushes up` goes on where this ended")
+
+
+def _env_word(value: str) -> str:
+    """A value as python-dotenv reads it; a shell's quoting differs in how it writes an apostrophe."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One stack for each state folder; the lock goes with the process, however it ends."""
+    with (folder / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigurationError(
+                f"A stack runs in {folder} already (process {lock.read().strip() or 'unknown'}). "
+                "Stop it with Ctrl-C there, or choose another RUSHES_STATE_DIR."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _greet(plan: Plan) -> None:
+    settings = plan.settings
+    server = "embedded Valkey" if plan.valkey_port else "your server (RUSHES_REDIS__URL)"
+    where = f"127.0.0.1:{plan.valkey_port}, data in {settings.state_dir / 'valkey'}" if plan.valkey_port else ""
+    if plan.sandbox_url:
+        upstream = f"the sandbox at {plan.sandbox_url}: nothing is bought, {plan.time_scale:g}x faster than life"
+    else:
+        upstream = f"{settings.upstream.base_url} with your key: every video costs money"
+    for line in (
+        f"redis     {server} {where}".rstrip(),
+        f"upstream  {upstream}",
+        f"flower    {plan.flower_url}",
+        f"archive   {settings.archive_dir}",
+        'ready: in another terminal,  rushes submit --wait "a paper boat in the rain"',
+        "stop with Ctrl-C",
+    ):
+        _print_line("rushes", line)
+
+
+def _print_line(name: str, line: str) -> None:
+    start, end = (f"\x1b[{_COLOURS.get(name, 1)}m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    sys.stdout.write(f"{start}{name:<8}{end}| {line}\n")
+    sys.stdout.flush()
