@@ -1,0 +1,117 @@
+"""The folder list is the architecture: who may import whom, and what only one place may know."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.stage import ROOT
+
+PACKAGES: Final = ("config", "jobs", "worker", "producer", "ops")
+MAY_IMPORT: Final = {
+    "jobs": {"jobs"},
+    "config": {"config", "jobs"},
+    "worker": {"worker", "config", "jobs"},
+    "producer": {"producer", "config", "jobs"},
+    "ops": {"ops", "worker", "producer", "config", "jobs"},
+}
+OUTSIDE_JOBS: Final = {
+    "celery",
+    "kombu",
+    "requests",
+    "urllib3",
+    "httpx",
+    "flower",
+    "typer",
+    "rich",
+    "pydantic_settings",
+}
+
+
+def sources(package: str) -> Iterator[Path]:
+    """The package's Python files."""
+    yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Top-level names that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_arrows_point_one_way(package: str) -> None:
+    """Worker and producer meet in Redis, never in an import; nothing imports ops but ops."""
+    for file in sources(package):
+        ours = {name.partition(".")[0] for name in imports(file)} & {*PACKAGES, "tests"}
+        assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours - MAY_IMPORT[package]}"
+
+
+def test_jobs_knows_no_celery_and_no_http() -> None:
+    """What a job is does not depend on who carries its messages."""
+    for file in sources("jobs"):
+        assert not {name.partition(".")[0] for name in imports(file)} & OUTSIDE_JOBS, file
+
+
+def test_jobs_reads_no_clock_of_its_own() -> None:
+    """The fleet has one clock, Redis's; a test passes its own."""
+    for file in sources("jobs"):
+        assert not re.search(r"\btime\.(time|monotonic)\b|datetime\.(now|utcnow)|\bsleep\(", file.read_text()), file
+
+
+def test_the_sandbox_reads_the_wire_for_itself() -> None:
+    """A stand-in that shared the client's code would share its mistakes."""
+    for file in sources("ops/sandbox"):
+        ours = {name for name in imports(file) if name.partition(".")[0] in PACKAGES}
+        assert all(name.startswith("ops.sandbox") for name in ours), f"{file} imports {ours}"
+
+
+def test_only_the_ledger_knows_the_keys() -> None:
+    """One writer: whoever wants to change a job asks the ledger."""
+    knows = {
+        str(file.relative_to(ROOT))
+        for package in ("config", "jobs", "worker", "producer")
+        for file in sources(package)
+        if re.search(r"[\"'f]rushes:\w", file.read_text())
+    }
+    assert knows <= {"jobs/ledger.py", "config/celery_app.py"}
+
+
+def test_one_function_buys() -> None:
+    """The only POST to the upstream is in one place."""
+    posts = [
+        str(file.relative_to(ROOT))
+        for package in ("config", "jobs", "worker", "producer")
+        for file in sources(package)
+        for _ in re.findall(r"\"POST\"|\.post\(", file.read_text())
+    ]
+    assert posts == ["worker/upstream/client.py"]
+
+
+def test_only_the_wire_knows_the_upstreams_field_names() -> None:
+    """When the upstream renames a field, one file changes."""
+    for file in sources("worker"):
+        if file.name != "wire.py":
+            assert not re.search(r"get\(\"(status|error|meta|id)\"|\[\"(status|error|meta)\"\]", file.read_text()), file
+
+
+def test_what_failed_is_never_judged_by_its_words() -> None:
+    """Messages change; status, code and type are the contract."""
+    for package in ("config", "jobs", "worker", "producer"):
+        for file in sources(package):
+            assert not re.search(r"\bin str\((e|error|exc)\b", file.read_text()), file
+
+
+def test_nobody_but_the_tests_sleeps_in_a_task() -> None:
+    """No worker slot ever sleeps: waiting is a countdown."""
+    for file in sources("worker"):
+        assert "sleep(" not in file.read_text(), file

@@ -1,0 +1,48 @@
+"""What the documents say is held true."""
+
+import re
+
+from jobs.events import EVENTS
+from jobs.reminders import QUEUE_OF
+from jobs.states import EDGES, State
+from tests.stage import ROOT
+
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_the_state_diagram_is_the_transition_table() -> None:
+    """A picture that lies is worse than none."""
+    drawn = set(re.findall(r"^\s+(\w+) --> (\w+)", ARCHITECTURE, re.MULTILINE))
+    assert drawn == {(state.value, to.value) for state in State for to in EDGES[state]}
+    ends = set(re.findall(r"^\s+(\w+) --> \[\*\]", ARCHITECTURE, re.MULTILINE))
+    assert ends == {state.value for state in State if state.is_final}
+
+
+def test_the_table_of_tasks_names_each_with_its_queue() -> None:
+    """Names are the contract between producers and workers."""
+    listed = dict(re.findall(r"^\| `(rushes\.\w+)` \| `(\w+)` \|", ARCHITECTURE, re.MULTILINE))
+    assert listed == {task.value: queue.value for task, queue in QUEUE_OF.items()}
+
+
+def test_every_event_is_documented_and_no_other() -> None:
+    """Whoever builds on the journal reads that table."""
+    listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
+    assert listed == dict(EVENTS)
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    """First ten minutes: README, one picture, two commands."""
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
+    for text in (readme, ARCHITECTURE, (ROOT / "docs/decisions/README.md").read_text()):
+        base = ROOT / "docs/decisions" if text.startswith("# Decisions") else ROOT
+        for target in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+            assert (base / target).exists(), target
+
+
+def test_the_documents_name_only_settings_that_there_are() -> None:
+    """A variable that nobody reads would fool whoever sets it."""
+    from config.settings import variables  # noqa: PLC0415 (the other tests need no settings)
+
+    named = set(re.findall(r"RUSHES_[A-Z]+__[A-Z_]+|RUSHES_STATE_DIR", (ROOT / "README.md").read_text()))
+    assert named <= set(variables())

@@ -1,0 +1,1 @@
+"""The manual: read these in order to learn what Rushes is."""

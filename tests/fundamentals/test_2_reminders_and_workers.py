@@ -1,0 +1,79 @@
+"""The same life with real parts: a producer, a worker process, a Redis server, an upstream over HTTP."""
+
+from jobs.job import Charged, Hold, Reason
+from jobs.states import State
+from tests.stage import Stage, a_request, eventually
+
+
+def test_a_submitted_prompt_becomes_a_file(stage: Stage) -> None:
+    """One call of the producer; the worker does the rest."""
+    with stage.worker():
+        answer = stage.service.submit(a_request("a paper boat in the rain", duration=4))
+        job = stage.ended(answer.job_id)
+
+    assert job.state is State.COMPLETED
+    assert job.stored is not None
+    file = stage.settings.archive_dir / job.stored.path
+    assert file.name == f"{job.id}.mp4"
+    assert file.stat().st_size == job.stored.size_bytes
+    assert stage.sandbox.purchases() == {f"{job.id}.1": 1}
+
+
+def test_jobs_wait_for_workers_and_not_the_other_way_round(stage: Stage) -> None:
+    """Accepting needs no worker; whenever one starts, the jobs go on."""
+    job_ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(5)]
+    assert stage.service.counts()[State.QUEUED] == 5
+
+    with stage.worker():
+        assert {stage.ended(job_id).state for job_id in job_ids} == {State.COMPLETED}
+
+
+def test_waiting_for_the_upstream_is_not_failing(stage: Stage) -> None:
+    """Told to slow down three times, the job waits three times; it has one purchase in the end."""
+    with stage.worker():
+        job_id = stage.service.submit(a_request("patience [sandbox: submit=429 times=3]")).job_id
+        job = stage.ended(job_id)
+
+    assert (job.state, job.holds) == (State.COMPLETED, 3)
+    held = [entry.data["hold"] for entry in stage.service.events(job_id) if entry.event == "job.held"]
+    assert held == [Hold.THROTTLED] * 3
+    assert sum(stage.sandbox.purchases().values()) == 1
+
+
+def test_a_refusal_ends_the_job_and_says_what_it_cost(stage: Stage) -> None:
+    """The upstream does not charge for what it could not render."""
+    with stage.worker():
+        job = stage.ended(stage.service.submit(a_request("no face [sandbox: error=face]")).job_id)
+
+    assert (job.state, job.reason, job.charged) == (State.FAILED, Reason.GENERATION_FAILED, Charged.NO)
+    assert "face" in (job.message or "")
+
+
+def test_a_cancelled_job_costs_nothing_if_it_was_not_bought(stage: Stage) -> None:
+    """Without a worker it still stands in the queue."""
+    job_id = stage.service.submit(a_request()).job_id
+
+    answer = stage.service.cancel(job_id)
+
+    assert (answer.job.state, answer.job.charged) == (State.CANCELLED, Charged.NO)
+    with stage.worker():
+        eventually(lambda: "job.announced" in [e.event for e in stage.service.events(job_id)])
+    assert stage.sandbox.purchases() == {}
+
+
+def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
+    """Kill -9 takes the messages that it held; the ledger still knows what is due."""
+    with stage.worker(name="first") as first:
+        job_ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(10)]
+        eventually(lambda: stage.service.counts()[State.RENDERING] > 3)
+        first.kill()
+
+    in_doubt = {State.SUBMITTING, State.UNCONFIRMED}  # killed between intent and receipt: never bought again
+    with stage.worker(name="second"):
+        eventually(
+            lambda: {job.state for job, _ in stage.service.get_many(job_ids)} <= {State.COMPLETED, *in_doubt},
+            what="the end of all jobs",
+        )
+
+    assert stage.service.counts()[State.COMPLETED] >= len(job_ids) - 4  # the worker had four threads
+    assert all(count == 1 for count in stage.sandbox.purchases().values())
