@@ -1,0 +1,117 @@
+"""The models on offer: what each accepts, and what a second of it costs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FieldKind = Literal["text", "choice", "integer", "flag", "picture", "pictures", "film"]
+
+CREDITS_PER_USD = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """One request field: its type, the values it may have, and what it is when absent."""
+
+    name: str
+    kind: FieldKind
+    options: tuple[str | int, ...] = ()
+    required: bool = False
+    default: str | int | bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: its names, its fields and its price."""
+
+    id: str
+    title: str
+    fields: tuple[FieldRule, ...]
+    usd_per_s_silent: float
+    usd_per_s_sounding: float | None
+    aliases: tuple[str, ...] = ()
+
+    def credits(self, duration_s: float, *, sounding: bool) -> int:
+        """Price of one video, in credits."""
+        heard = self.usd_per_s_sounding if sounding else None
+        return round((heard or self.usd_per_s_silent) * duration_s * CREDITS_PER_USD)
+
+
+PROMPT = FieldRule("prompt", "text", required=True)
+NEGATIVE_PROMPT = FieldRule("negative_prompt", "text")
+SEED = FieldRule("seed", "integer")
+ENHANCE = FieldRule("enhance_prompt", "flag", default=True)
+AUDIO = FieldRule("generate_audio", "flag", default=True)
+ASPECT = FieldRule("aspect_ratio", "choice", ("16:9", "9:16"), default="16:9")
+SECONDS = FieldRule("duration", "choice", (4, 6, 8), default=8)
+RESOLUTION = FieldRule("resolution", "choice", ("720P", "1080P"), default="720P")
+# The model's page writes these in lower case, the master specification in upper case: both get through.
+RESOLUTION_EITHER_CASE = FieldRule("resolution", "choice", ("720p", "1080p", "720P", "1080P"), default="720p")
+FIRST_FRAME = FieldRule("image_url", "picture", required=True)
+
+VEO3 = (PROMPT, SECONDS, ASPECT, RESOLUTION, NEGATIVE_PROMPT, SEED, ENHANCE, AUDIO)
+VEO2 = (PROMPT, FieldRule("duration", "choice", (5, 6, 7, 8), default=5), ASPECT, NEGATIVE_PROMPT, SEED, ENHANCE)
+VEO31_EXTRAS = (ENHANCE, AUDIO, FieldRule("auto_fix", "flag"), FieldRule("provider", "text"))
+VEO31 = (PROMPT, SECONDS, ASPECT, RESOLUTION_EITHER_CASE, NEGATIVE_PROMPT, SEED, *VEO31_EXTRAS)
+VEO31_PICTURE = (PROMPT, FIRST_FRAME, SECONDS, ASPECT, RESOLUTION_EITHER_CASE, *VEO31_EXTRAS)
+VEO31_BOTH_ENDS = (*VEO31_PICTURE, FieldRule("last_image_url", "picture", required=True))
+VEO31_REFERENCES = (
+    PROMPT,
+    FieldRule("image_urls", "pictures", required=True),
+    FieldRule("duration", "choice", (8,), default=8),
+    RESOLUTION_EITHER_CASE,
+    *VEO31_EXTRAS,
+)
+VEO31_EXTENSION = (
+    PROMPT,
+    FieldRule("video_url", "film", required=True),
+    FieldRule("duration", "choice", (7,), default=7),
+    FieldRule("resolution", "choice", ("720p", "720P"), default="720p"),
+    ASPECT,
+    *VEO31_EXTRAS,
+)
+
+FULL = (0.26, 0.52)
+FAST = (0.13, 0.26)
+
+# Only veo3's silent price and veo-3.0-fast's are published; the rest stands in for numbers that nobody has shown.
+MODELS = (
+    Model("google/veo3", "Veo 3", VEO3, *FULL),
+    Model("google/veo-3.0-fast", "Veo 3 Fast", VEO3, *FAST),
+    Model("google/veo-3.0-i2v", "Veo 3 Image-to-Video", (*VEO3, FIRST_FRAME), *FULL),
+    Model("google/veo-3.0-i2v-fast", "Veo 3 Image-to-Video Fast", (*VEO3, FIRST_FRAME), *FAST),
+    Model("veo2", "Veo 2", VEO2, 0.5, None, ("google/veo2",)),
+    Model(
+        "veo2/image-to-video",
+        "Veo 2 Image-to-Video",
+        (*VEO2, FIRST_FRAME, FieldRule("tail_image_url", "picture")),
+        0.5,
+        None,
+        ("google/veo2/image-to-video",),
+    ),
+    Model("google/veo-3.1-t2v", "Veo 3.1", VEO31, *FULL),
+    Model("google/veo-3.1-t2v-fast", "Veo 3.1 Fast", VEO31, *FAST),
+    Model("google/veo-3.1-i2v", "Veo 3.1 Image-to-Video", VEO31_PICTURE, *FULL),
+    Model("google/veo-3.1-i2v-fast", "Veo 3.1 Image-to-Video Fast", VEO31_PICTURE, *FAST),
+    Model("google/veo-3.1-first-last-image-to-video", "Veo 3.1 First-Last", VEO31_BOTH_ENDS, *FULL),
+    Model("google/veo-3.1-first-last-image-to-video-fast", "Veo 3.1 First-Last Fast", VEO31_BOTH_ENDS, *FAST),
+    Model("google/veo-3.1-reference-to-video", "Veo 3.1 Reference-to-Video", VEO31_REFERENCES, *FULL),
+    Model("google/veo3-1-extend-video", "Veo 3.1 Extend", VEO31_EXTENSION, *FULL),
+    Model("google/veo3-1-extend-video-fast", "Veo 3.1 Extend Fast", VEO31_EXTENSION, *FAST),
+)
+
+BY_NAME = {name: model for model in MODELS for name in (model.id, *model.aliases)}
+
+
+def is_of_google(name: str) -> bool:
+    """A name from the vendor whose fields are known here, so that a stranger among them is a mistake."""
+    return name.startswith(("google/", "veo"))
+
+
+def other_vendors_model(name: str) -> Model:
+    """A model that the sandbox knows nothing about, rendered and billed all the same."""
+    return Model(name, name, (), 0.1, 0.1)
+
+
+def usd(amount: int) -> float:
+    """Credits as dollars, to the millionth."""
+    return round(amount / CREDITS_PER_USD, 6)

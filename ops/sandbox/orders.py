@@ -1,0 +1,231 @@
+"""Reading a submit: from a JSON body to an order, or to the complaints that the upstream would send."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ops.sandbox.catalogue import BY_NAME, FieldRule, Model, is_of_google, other_vendors_model
+
+Complaint = dict[str, object]
+
+MISSING = object()
+BASE64 = re.compile(r"(data:image/[a-z+.-]+;base64,)?[A-Za-z0-9+/=\s_-]{16,}")
+MOST_REFERENCES = 3
+LONGEST_S = 60.0
+LARGEST_NUMBER = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that decides a video's price and form, shared by every order alike."""
+
+    model: str
+    duration_s: float
+    aspect_ratio: str
+    resolution: str
+    sounding: bool
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A valid submit."""
+
+    shape: Shape
+    prompt: str
+    seed: int | None
+
+
+class ModelWithdrawnError(Exception):
+    """No model of that name (any more); the caller answers 404."""
+
+
+class InvalidOrderError(Exception):
+    """The body is not an order; the caller answers 400 with the complaints."""
+
+    def __init__(self, complaints: list[Complaint]) -> None:
+        super().__init__(complaints)
+        self.complaints = complaints
+
+
+def read_order(body: object, *, google_only: bool) -> Order:
+    """Read a submit's body; `google_only` on the older path, which knows no other vendor."""
+    if not isinstance(body, dict):
+        raise InvalidOrderError([wrong_type([], "object", body)])
+    model = named_model(body.get("model", MISSING), google_only=google_only)
+    if not model.fields:
+        return foreign_order(model, body)
+    if complaints := [complaint for rule in model.fields for complaint in judge(rule, body.get(rule.name, MISSING))]:
+        raise InvalidOrderError(complaints)
+    return google_order(model, body)
+
+
+def named_model(name: object, *, google_only: bool) -> Model:
+    """The model of that name, a made-up one for another vendor's, or a complaint."""
+    if not isinstance(name, str) or not name:
+        raise InvalidOrderError([wrong_type(["model"], "string", name)])
+    if name in BY_NAME:
+        return BY_NAME[name]
+    if is_of_google(name):
+        raise ModelWithdrawnError(name)
+    if google_only:
+        raise InvalidOrderError([wrong_option(["model"], tuple(BY_NAME), name)])
+    return other_vendors_model(name)
+
+
+def google_order(model: Model, body: dict[str, object]) -> Order:
+    """An order whose fields were judged good; absent ones take their defaults."""
+    given = {rule.name: body.get(rule.name, rule.default) for rule in model.fields}
+    sounding = bool(given.get("generate_audio", False))
+    shape = shape_of(
+        model,
+        seconds=number(given["duration"], 8.0),
+        aspect_ratio=str(given.get("aspect_ratio", "16:9")),
+        resolution=str(given.get("resolution", "720P")),
+        sounding=sounding,
+    )
+    seed = given.get("seed")
+    return Order(shape, str(given["prompt"]), int(seed) if isinstance(seed, int | float) else None)
+
+
+def foreign_order(model: Model, body: dict[str, object]) -> Order:
+    """Another vendor's order: nothing is checked, and what is readable is used."""
+    shape = shape_of(
+        model,
+        seconds=number(body.get("duration"), 5.0),
+        aspect_ratio=str(body.get("aspect_ratio", "16:9")),
+        resolution=str(body.get("resolution", "720P")),
+        sounding=body.get("generate_audio") is not False,
+    )
+    seed = body.get("seed")
+    return Order(shape, str(body.get("prompt", "")), seed if isinstance(seed, int) else None)
+
+
+@lru_cache(maxsize=4096)
+def shape_of(model: Model, *, seconds: float, aspect_ratio: str, resolution: str, sounding: bool) -> Shape:
+    """The one shape object of all orders alike: a hundred thousand generations share a few."""
+    seconds = min(max(seconds, 1.0), LONGEST_S)
+    return Shape(model.id, seconds, aspect_ratio, resolution, sounding, model.credits(seconds, sounding=sounding))
+
+
+def number(value: object, otherwise: float) -> float:
+    """A number, also from a string such as `5` or `5s`; else the fallback."""
+    if isinstance(value, int | float) and abs(value) < LARGEST_NUMBER:  # which NaN is not
+        return float(value)
+    found = re.match(r"\d{1,6}(\.\d{1,6})?", value) if isinstance(value, str) else None
+    return float(found[0]) if found else otherwise
+
+
+def judge(rule: FieldRule, value: object) -> Iterator[Complaint]:
+    """Complain about one field's value, in the upstream's validator's words."""
+    path: list[str | int] = [rule.name]
+    if value is MISSING:
+        if rule.required:
+            yield wrong_type(path, "array" if rule.kind == "pictures" else "string", MISSING)
+        return
+    match rule.kind:
+        case "text":
+            yield from judge_text(path, value, required=rule.required)
+        case "choice":
+            yield from judge_choice(path, rule.options, value)
+        case "integer":
+            yield from judge_integer(path, value)
+        case "flag":
+            if not isinstance(value, bool):
+                yield wrong_type(path, "boolean", value)
+        case "picture" | "film":
+            yield from judge_link(path, value, base64=rule.kind == "picture")
+        case "pictures":
+            yield from judge_links(path, value)
+
+
+def judge_text(path: list[str | int], value: object, *, required: bool) -> Iterator[Complaint]:
+    """A string, and not an empty one where it matters."""
+    if not isinstance(value, str):
+        yield wrong_type(path, "string", value)
+    elif required and not value:
+        yield {
+            "code": "too_small",
+            "minimum": 1,
+            "type": "string",
+            "path": path,
+            "received": value,
+            "message": "String must contain at least 1 character(s)",
+        }
+
+
+def judge_choice(path: list[str | int], options: tuple[str | int, ...], value: object) -> Iterator[Complaint]:
+    """One of the options, in type and case."""
+    expected = str if isinstance(options[0], str) else int
+    if isinstance(value, bool) or value not in options or (expected is str) is not isinstance(value, str):
+        yield wrong_option(path, options, value)
+
+
+def judge_integer(path: list[str | int], value: object) -> Iterator[Complaint]:
+    """A whole number; JSON's 3.0 is one, true is not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield wrong_type(path, "number", value)
+    elif value != value // 1:
+        yield {"code": "invalid_type", "expected": "integer", "received": "float", "path": path, "message": (
+            "Expected integer, received float"
+        )}  # fmt: skip
+
+
+def judge_link(path: list[str | int], value: object, *, base64: bool) -> Iterator[Complaint]:
+    """An https URL or, for a picture, its bytes in base64."""
+    if not isinstance(value, str):
+        yield wrong_type(path, "string", value)
+    elif not value.startswith("https://") and not (base64 and BASE64.fullmatch(value)):
+        yield {
+            "validation": "url",
+            "code": "invalid_string",
+            "path": path,
+            "received": value[:80],
+            "message": "Invalid url",
+        }
+
+
+def judge_links(path: list[str | int], value: object) -> Iterator[Complaint]:
+    """One to three pictures."""
+    if not isinstance(value, list):
+        yield wrong_type(path, "array", value)
+        return
+    if not 1 <= len(value) <= MOST_REFERENCES:
+        yield {
+            "code": "too_big" if value else "too_small",
+            "type": "array",
+            "path": path,
+            "received": len(value),
+            "message": f"Array must contain 1 to {MOST_REFERENCES} element(s)",
+        }
+    for position, link in enumerate(value):
+        yield from judge_link([*path, position], link, base64=True)
+
+
+def wrong_type(path: list[str] | list[str | int], expected: str, value: object) -> Complaint:
+    """The validator's complaint about a type; about a missing field it only says `Required`."""
+    received = type_name(value)
+    message = "Required" if value is MISSING else f"Expected {expected}, received {received}"
+    return {"code": "invalid_type", "expected": expected, "received": received, "path": path, "message": message}
+
+
+def wrong_option(path: list[str] | list[str | int], options: tuple[str | int, ...], value: object) -> Complaint:
+    """The validator's complaint about a value outside its enum."""
+    expected = " | ".join(f"'{option}'" if isinstance(option, str) else str(option) for option in options)
+    shown = value if isinstance(value, str | int | float | None) else type_name(value)
+    return {
+        "received": shown,
+        "code": "invalid_enum_value",
+        "options": list(options),
+        "path": path,
+        "message": f"Invalid enum value. Expected {expected}, received '{shown}'",
+    }
+
+
+def type_name(value: object) -> str:
+    """A JSON type as JavaScript names it."""
+    if value is MISSING:
+        return "undefined"
+    names = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
+    return names.get(type(value), "null")
