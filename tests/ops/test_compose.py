@@ -1,0 +1,163 @@
+"""docker-compose.yml keeps what the design promises; read as text, so that no Docker and no YAML parser is needed."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from config.settings import Settings, variables
+from ops.sandbox.settings import SandboxSettings
+from tests.stage import ROOT
+
+COMPOSE: Final = re.sub(r"(^|[ \t])#.*", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
+SANDBOX_ENV: Final = (ROOT / "ops/image/sandbox.env").read_text()
+SECRETS: Final = {
+    "REDIS_PASSWORD": "letters",
+    "RUSHES_FLOWER__BASIC_AUTH": "user:password",
+    "RUSHES_UPSTREAM__API_KEY": "key",
+}
+DECIDED_HERE: Final = {
+    "RUSHES_STATE_DIR": "fixed in the image",
+    "RUSHES_ARCHIVE__DIR": "the archive volume is mounted where the state folder has it",
+    "RUSHES_FLOWER__PORT": "the port of this machine that Flower is published on",
+}
+
+docker_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not here")
+
+
+def block(name: str) -> str:
+    """A service or an anchor's mapping, as written."""
+    found = re.search(rf"^(?P<indent> *){re.escape(name)}:.*\n(?:(?P=indent) .*\n|\n)*", COMPOSE, re.MULTILINE)
+    assert found, f"there is no {name}"
+    return found[0]
+
+
+def keys(name: str) -> set[str]:
+    """What a service says of itself."""
+    return set(re.findall(r"^    ([a-z_]+):", block(name), re.MULTILINE))
+
+
+def settings_named(text: str) -> set[str]:
+    """The RUSHES_* variables in a text."""
+    return set(re.findall(r"\bRUSHES_[A-Z0-9_]+\b", text))
+
+
+def test_any_number_of_workers_can_run() -> None:
+    """A fixed name or a published port could be had by one of them only."""
+    assert not keys("worker") & {"container_name", "hostname", "ports"}
+
+
+def test_redis_neither_forgets_nor_evicts() -> None:
+    """The ledger is the truth: it must survive a restart and a full memory."""
+    command = block("redis")
+
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert "ledger:/data" in command
+
+
+def test_the_redis_password_is_in_no_command_line() -> None:
+    """Command lines are there for everyone on the machine to read."""
+    command = block("redis").partition("command:")[2].partition("volumes:")[0]
+
+    assert "requirepass $$REDISCLI_AUTH" in command
+    assert "--requirepass" not in command
+    assert "${REDIS_PASSWORD" not in command
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_has_no_default(secret: str) -> None:
+    """Whoever leaves one out is told so and gets no stack; none is written down here."""
+    used = re.findall(rf"\$\{{{secret}([^}}]*)\}}", COMPOSE)
+
+    assert used
+    assert all(rest.startswith(f":?{secret} is not set") for rest in used)
+
+
+def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
+    """It can stop workers; whoever opens it to the world does so knowingly."""
+    flower = block("flower")
+
+    assert "FLOWER_BASIC_AUTH:" in flower
+    assert '"${FLOWER_PUBLISH:-127.0.0.1}:' in flower
+    assert "--enable_events=False" in flower
+    assert "RUSHES_UPSTREAM__API_KEY" not in flower
+
+
+def test_only_flower_is_published() -> None:
+    """Redis and the sandbox are for the stack's own network."""
+    assert [name for name in ("redis", "worker", "flower", "cli", "sandbox") if "ports" in keys(name)] == ["flower"]
+
+
+def test_a_worker_may_finish_its_purchase() -> None:
+    """A POST that is cut off ends in doubt, and doubt costs a person's time."""
+    grace = re.search(r"stop_grace_period: (\d+)s", block("worker"))
+
+    assert grace
+    assert int(grace[1]) >= Settings(_env_file=None).submit_lease_s
+
+
+def test_every_variable_is_one_that_is_read() -> None:
+    """A misspelt variable would be silently without effect."""
+    known = set(variables()) | {f"RUSHES_SANDBOX__{name.upper()}" for name in SandboxSettings.model_fields}
+
+    assert settings_named(COMPOSE) | settings_named(SANDBOX_ENV) <= known
+
+
+def test_every_setting_reaches_the_workers() -> None:
+    """What an operator puts into `.env` must not be silently without effect."""
+    given = settings_named(block("x-ledger") + block("x-settings") + block("worker") + block("flower"))
+
+    assert given >= set(variables()) - set(DECIDED_HERE)
+
+
+def test_the_sandbox_gets_a_stack_of_its_own() -> None:
+    """Made-up jobs must not end up in the volumes of a real deployment."""
+    assert re.search(r"^COMPOSE_PROJECT_NAME=rushes-sandbox$", SANDBOX_ENV, re.MULTILINE)
+    assert re.search(r"^COMPOSE_PROFILES=sandbox$", SANDBOX_ENV, re.MULTILINE)
+    assert all(re.search(rf"^{secret}=.", SANDBOX_ENV, re.MULTILINE) for secret in SECRETS)
+
+
+def test_no_keys_that_docker_compose_1_29_does_not_know() -> None:
+    """The top level has no name and no version: one of the two Composes rejects or bemoans each."""
+    top = set(re.findall(r"^([a-z]\w*):", COMPOSE, re.MULTILINE))
+
+    assert top == {"services", "volumes"}
+
+
+@docker_compose
+@pytest.mark.parametrize("secret", SECRETS)
+def test_compose_itself_refuses_without(secret: str, tmp_path: Path) -> None:
+    """The sentence names the variable."""
+    given = {name: value for name, value in SECRETS.items() if name != secret}
+    refused = _config(given, tmp_path)
+
+    assert refused.returncode != 0
+    assert f": {secret} is not set" in refused.stderr  # with a space: the message, not a template it was taken from
+
+
+@docker_compose
+def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
+    """With the secrets there, nothing is left to say."""
+    read = _config(SECRETS, tmp_path)
+
+    assert read.returncode == 0, read.stderr
+
+
+def _config(environment: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Ask docker-compose, with nothing set but this."""
+    program = shutil.which("docker-compose") or ""
+    nothing = folder / "nothing.env"
+    nothing.touch()
+    return subprocess.run(
+        [program, "--env-file", str(nothing), "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )

@@ -1,0 +1,172 @@
+"""The image holds what it should and nothing else, and its health check says whether a container does its work."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Final
+
+import pytest
+import redis
+
+from config.settings import RedisSettings, RescueSettings, variables
+from jobs.ledger import Ledger
+from ops.image import health
+from tests.stage import ROOT, Clock
+
+DOCKERFILE: Final = (ROOT / "ops/image/Dockerfile").read_text()
+IGNORED: Final = (ROOT / ".dockerignore").read_text().splitlines()
+PACKAGES: Final = {"config", "jobs", "worker", "producer", "ops"}
+ME: Final = f"worker@{socket.gethostname()}"
+
+
+def test_only_what_is_listed_reaches_the_builder() -> None:
+    """A list of what is left out would miss tomorrow's secret."""
+    rules = [line for line in IGNORED if line and not line.startswith("#")]
+
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == PACKAGES | {"requirements/image.txt"}
+
+
+def test_the_image_is_made_of_the_packages_and_locked_requirements() -> None:
+    """No tests, no history, no build stage's leftovers; no package that is not the one we tested."""
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+
+    assert set(re.findall(r"^COPY (\S+) \S+$", final, re.MULTILINE)) == PACKAGES
+    assert "pip" not in re.sub(r"#.*", "", final)
+    assert "--require-hashes" in DOCKERFILE
+    assert "--only-binary :all:" in DOCKERFILE
+
+
+def test_the_image_builds_anywhere() -> None:
+    """No frontend has to be pulled, and the base can be another."""
+    assert "syntax=" not in DOCKERFILE
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+-slim$", DOCKERFILE, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+
+
+def test_a_container_runs_as_a_fixed_user_and_stops_warmly() -> None:
+    """Volumes outlive images; a purchase under way is finished."""
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.MULTILINE)
+
+
+def test_workers_do_not_chatter_and_share_no_name() -> None:
+    """Gossip grows with the square of the fleet; two workers of one name would look like one."""
+    assert {"--without-gossip", "--without-mingle", "--without-heartbeat", "worker@%h"} <= set(
+        re.findall(r'"([^"]+)"', DOCKERFILE)
+    )
+
+
+@pytest.fixture
+def here(redis_url: str, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> "redis.Redis":
+    """A container whose Redis is the test's."""
+    monkeypatch.setenv("RUSHES_REDIS__URL", redis_url)
+    monkeypatch.delenv("RUSHES_RESCUE__EVERY_S", raising=False)
+    return client
+
+
+def test_a_worker_that_was_just_seen_is_healthy(here: "redis.Redis") -> None:
+    """The rescuer's sign of life is the worker's."""
+    Ledger(here).worker_seen(ME)
+
+    assert health.main(["worker"]) == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_a_worker_that_was_never_seen_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason is what `docker inspect` shows."""
+    assert health.main(["worker"]) == 1
+    assert f"{ME} has not been seen for 30 s" in capsys.readouterr().err
+
+
+def test_a_worker_that_has_fallen_silent_is_not(here: "redis.Redis") -> None:
+    """A thread that hangs writes nothing."""
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(ME)
+
+    assert health.main(["worker"]) == 1
+
+
+def test_a_worker_that_is_told_to_look_seldom_is_given_time(
+    here: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen once a round of its rescuer."""
+    monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "60")
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(ME)
+
+    assert health.main(["worker"]) == 0
+
+
+def test_a_variable_left_empty_is_one_not_set(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the settings: an empty line in `.env` must not make every worker unhealthy."""
+    monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "")
+    Ledger(here).worker_seen(ME)
+
+    assert health.main(["worker"]) == 0
+
+
+def test_without_redis_no_worker_is_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can say that it works, and it cannot."""
+    monkeypatch.setenv("RUSHES_REDIS__URL", f"redis://:hunter2@127.0.0.1:{_unused_port()}/0")
+
+    assert health.main(["worker"]) == 1
+    told = capsys.readouterr().err
+    assert "the ledger cannot be asked" in told
+    assert "hunter2" not in told
+
+
+def test_the_check_reads_the_settings_own_variables() -> None:
+    """It does not import the settings, so it is held to them here."""
+    assert {"RUSHES_REDIS__URL", "RUSHES_RESCUE__EVERY_S"} <= set(variables())
+    assert RescueSettings().every_s == health.RESCUE_EVERY_S
+    assert RedisSettings().url.get_secret_value() == health.REDIS_URL
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPServer]:
+    """Something that answers health checks, and nothing else."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in {"/healthcheck", "/sandbox/health"} else 404)
+            self.end_headers()
+
+        def log_message(self, *_ignored: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield listening
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("role", ["flower", "sandbox"])
+def test_what_answers_is_healthy(role: str, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower and the sandbox are asked where they serve."""
+    monkeypatch.setattr(health, f"{role.upper()}_PORT", server.server_port)
+
+    assert health.main([role]) == 0
+
+
+@pytest.mark.parametrize("role", ["flower", "sandbox"])
+def test_what_does_not_answer_is_not(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed port is told from a good one."""
+    monkeypatch.setattr(health, f"{role.upper()}_PORT", _unused_port())
+
+    assert health.main([role]) == 1
+
+
+def test_an_unknown_role_is_a_mistake() -> None:
+    """A typo in a compose file must not look healthy."""
+    assert health.main(["wroker"]) == 1
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
