@@ -96,7 +96,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 (whatever a stranger's log call raises must not reach the stranger's caller)
-        record.msg, record.args = f"{record.msg} {record.args}", None
+        record.msg, record.args = f"{record.msg} (its arguments do not fit)", None
         return str(record.msg)
 
 

@@ -232,9 +232,8 @@ def _label_errors(metadata: Any) -> list[FieldError]:
 def _size_errors(request: VideoRequest, largest_bytes: int) -> list[FieldError]:
     try:
         size = len(json.dumps(request.body(), allow_nan=False))
-        json.dumps(
-            [request.body(), request.metadata], ensure_ascii=False, default=dict
-        ).encode()  # lone surrogates cannot be
+        # Half a surrogate pair can be escaped, but not written down as UTF-8.
+        json.dumps([request.body(), request.metadata], ensure_ascii=False, default=dict).encode()
     except (TypeError, ValueError, RecursionError) as error:
         return [FieldError("parameters", f"must be plain JSON: {error}")]
     too_large = FieldError("parameters", f"may be {largest_bytes} bytes as JSON; these are {size}")

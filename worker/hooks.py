@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def tell(hooks: Mapping[str, Hook], result: JobResult, already: Sequence[str]) -
             continue
         try:
             hook(result)
-        except (Exception, SystemExit) as error:  # a hook is a stranger's code: whatever it raises is its failure
+        except (Exception, SystemExit, CancelledError) as error:  # a stranger's code: whatever it raises is its own
             log.warning("hook raised job=%s hook=%s", result.id, name, exc_info=error)
             failed[name] = f"{type(error).__name__}: {error}"[:300]
         else:

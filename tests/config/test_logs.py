@@ -1,0 +1,291 @@
+"""Logs: one line an event, no secret in any of them, and no prompt that passes for a log line."""
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import pytest
+
+from config.logs import BLOT, JsonFormatter, LineFormatter, SecretBlotter, configure, secrets_of
+from config.settings import Settings
+
+KEY: Final = "sk-0123456789abcdef"
+PASSWORD: Final = "p%40ss:w0rd"
+REDIS: Final = f"redis://rushes:{PASSWORD}@redis.internal:6379/0"
+BASIC: Final = "admin:correct-horse"
+FORGERY: Final = "00:00:00 INFO    rushes.events job.completed job=job_1"
+
+Format = Literal["text", "json"]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Put logging back as pytest had it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+class Paper:
+    """What the program writes to standard error."""
+
+    def __init__(self, written: io.StringIO) -> None:
+        self._written = written
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self._written.getvalue()
+
+    @property
+    def lines(self) -> list[str]:
+        """Line by line."""
+        return self.text.removesuffix("\n").split("\n")
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Each line's object."""
+        return [json.loads(line) for line in self.lines]
+
+
+def logged(form: Format, monkeypatch: pytest.MonkeyPatch, level: str = "INFO") -> Paper:
+    """Configure logging as a worker does, onto paper."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure(
+        Settings.model_validate(
+            {
+                "redis": {"url": REDIS},
+                "upstream": {"api_key": KEY},
+                "flower": {"basic_auth": BASIC},
+                "log": {"format": form, "level": level},
+            }
+        )
+    )
+    return Paper(written)
+
+
+BOTH: Final[list[Format]] = ["text", "json"]
+log = logging.getLogger("rushes.test")
+
+
+class Shy:
+    """Something whose text holds a secret."""
+
+    def __str__(self) -> str:
+        return f"<key {KEY}>"
+
+
+@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize(
+    "secret", [KEY, REDIS, PASSWORD, "p@ss:w0rd", BASIC, "correct-horse"], ids=["key", "url", "pw", "pw*", "basic", "b"]
+)
+def test_a_secret_is_blotted_out_of_message_and_arguments(
+    form: Format, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs are read by more people than settings."""
+    paper = logged(form, monkeypatch)
+    log.info("in the message: " + secret)  # noqa: G003 (so that it is in the message itself)
+    log.info("as an argument: %s", secret)
+    log.info("inside %(what)s", {"what": f"an address http://x?k={secret}&z"})
+    log.info("inside %r", [secret, {"k": secret}])
+    assert secret not in paper.text
+    assert all(BLOT in line for line in paper.lines)
+    assert len(paper.lines) == 4
+
+
+@pytest.mark.parametrize("form", BOTH)
+def test_a_secret_is_blotted_out_of_whatever_turns_into_text(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries log their objects; so does a percent sign in a blotted message survive."""
+    paper = logged(form, monkeypatch)
+    log.info("%s is 100%% of it", Shy())
+    assert f"<key {BLOT}> is 100% of it" in paper.text
+    assert KEY not in paper.text
+
+
+def stumble(message: str) -> None:
+    """Raise with a message of the test's own."""
+    raise ValueError(message)
+
+
+def fall() -> None:
+    """Raise with the key in the message, from one with the password."""
+    try:
+        stumble(f"cannot reach {REDIS}")
+    except ValueError as error:
+        raise ValueError(f"401 for {KEY}") from error
+
+
+@pytest.mark.parametrize("form", BOTH)
+def test_a_secret_is_blotted_out_of_tracebacks(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Causes and stacks included."""
+    paper = logged(form, monkeypatch)
+    try:
+        fall()
+    except ValueError:
+        log.exception("it fell", stack_info=True)
+    assert "Traceback" in paper.text
+    assert "401 for" in paper.text
+    assert KEY not in paper.text
+    assert PASSWORD not in paper.text
+
+
+def test_a_secret_is_blotted_out_of_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack quotes its lines of source."""
+    paper = logged("json", monkeypatch)
+    log.info("where?", stack_info=True)  # the key: sk-0123456789abcdef
+    [told] = paper.objects
+    assert f"# the key: {BLOT}" in told["stack"]
+
+
+def test_a_secret_is_blotted_out_of_an_events_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event's fields go beside the message, past its arguments."""
+    paper = logged("json", monkeypatch)
+    fields = {"event": "job.held", "error": f"bad key {KEY}", "more": [{"url": REDIS}, (KEY,)], "turn": 3}
+    log.info("held", extra={"event": fields})
+    [told] = paper.objects
+    assert (told["error"], told["more"], told["turn"]) == (f"bad key {BLOT}", [{"url": BLOT}, [BLOT]], 3)
+    assert fields["error"] == f"bad key {KEY}", "the journal's own copy is left alone"
+
+
+def test_a_secret_inside_another_is_blotted_out_as_one() -> None:
+    """Blotting the short one first would leave the rest of the long one to be read."""
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "abcd and abcdefgh", None, None)
+    SecretBlotter(["abcd", "abcdefgh"]).filter(record)
+    assert record.getMessage() == f"{BLOT} and {BLOT}"
+
+
+def test_short_secrets_are_left_alone() -> None:
+    """Blotting "a" out of every line would blot out the log."""
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "a banana", None, None)
+    SecretBlotter(["a", "", "ban"]).filter(record)
+    assert record.getMessage() == "a banana"
+
+
+def test_every_secret_of_the_settings_is_known() -> None:
+    """The list is what the blotter goes by."""
+    settings = Settings.model_validate(
+        {"redis": {"url": REDIS}, "upstream": {"api_key": KEY}, "flower": {"basic_auth": BASIC}}
+    )
+    assert {KEY, REDIS, PASSWORD, "p@ss:w0rd", BASIC, "correct-horse"} <= set(secrets_of(settings))
+
+
+@pytest.mark.parametrize("form", BOTH)
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [("%d and %d", (1,)), ("%d", ("x" + KEY,)), ("%(a)s", (5,)), ("no place", (KEY,)), (KEY + "%", (1,))],
+)
+def test_a_strangers_mistaken_log_call_hurts_nobody(
+    form: Format, message: str, arguments: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's misfitting arguments must neither stop a job nor be printed past the blotter."""
+    paper = logged(form, monkeypatch)
+    log.info(message, *arguments)
+    assert len(paper.lines) == 1
+    assert KEY not in paper.text
+    assert "do not fit" in paper.text
+
+
+# One line a record
+
+
+@pytest.mark.parametrize(
+    "breaking", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii
+)
+def test_a_prompt_cannot_forge_a_log_line(breaking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes the prompt must not write the log: every break that some reader obeys is spelt out."""
+    paper = logged("text", monkeypatch)
+    log.info("prompt=%s", f"a dragon{breaking}{FORGERY}")
+    assert len(paper.text.splitlines()) == 1
+    assert f"a dragon{ascii(breaking)[1:-1]}{FORGERY}" in paper.text
+
+
+def test_a_prompt_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escape sequences could erase the line before; tabs and letters of any script stay."""
+    paper = logged("text", monkeypatch)
+    log.info("prompt=%s", "\x1b[2K\x1b[1A\x08\x00\tдым 🐉 é")
+    assert paper.text.endswith("prompt=\\x1b[2K\\x1b[1A\\x08\\x00\tдым 🐉 é\n")
+
+
+def test_a_prompt_in_an_exception_cannot_forge_a_log_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback ends with the exception's message, breaks and all: its lines are set in."""
+    paper = logged("text", monkeypatch)
+    try:
+        stumble(f"bad prompt\n{FORGERY}\x85{FORGERY}")
+    except ValueError:
+        log.exception("it fell")
+    first, *rest = paper.text.splitlines()
+    assert first.endswith("rushes.test it fell")
+    assert rest
+    assert all(line.startswith("    ") for line in rest)
+
+
+def test_a_line_tells_time_level_logger_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In columns, for people."""
+    paper = logged("text", monkeypatch)
+    log.warning("it rains")
+    assert paper.lines[0][8:] == " WARNING rushes.test it rains"
+
+
+def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the message and the traceback hold."""
+    paper = logged("json", monkeypatch)
+    try:
+        stumble(f"bad\n{FORGERY}")
+    except ValueError:
+        log.exception('a "dragon"\n%s\r\x1b[2K', FORGERY, extra={"event": {"job": "job_1", "at_all": object()}})
+    log.info("second")
+
+    first, second = paper.objects
+    assert first["message"] == f'a "dragon"\n{FORGERY}\r\x1b[2K'
+    assert first["traceback"].endswith(f"ValueError: bad\n{FORGERY}")
+    assert (first["level"], first["logger"], first["job"]) == ("ERROR", "rushes.test", "job_1")
+    assert set(second) == {"at", "level", "logger", "message"}
+
+
+def test_an_events_field_takes_no_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event with a field `message` is still told in its own words."""
+    paper = logged("json", monkeypatch)
+    log.info("job.failed job=1", extra={"event": {"event": "job.failed", "message": "no reason", "level": "high"}})
+    [told] = paper.objects
+    assert (told["message"], told["level"], told["event"]) == ("job.failed job=1", "INFO", "job.failed")
+
+
+# The root logger
+
+
+def test_the_level_is_the_settings_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And configuring twice does not tell everything twice."""
+    logged("text", monkeypatch)
+    paper = logged("text", monkeypatch, level="WARNING")
+    log.info("unheard")
+    log.warning("heard")
+    assert len(paper.lines) == 1
+
+
+def test_warnings_are_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And blotted like everything else."""
+    paper = logged("json", monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn(f"old key {KEY}", UserWarning, stacklevel=1)
+    assert KEY not in paper.text
+    assert paper.objects[0]["logger"] == "py.warnings"
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+def test_a_record_is_formatted_without_a_blotter_too(formatter: logging.Formatter) -> None:
+    """Celery and tests may set a handler of their own."""
+    with pytest.raises(ValueError, match="bad") as caught:
+        stumble("bad")
+    exc_info = (caught.type, caught.value, caught.tb)
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "m\n%s", ("x",), exc_info)
+    assert "ValueError: bad" in formatter.format(record)

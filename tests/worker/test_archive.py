@@ -1,0 +1,486 @@
+"""The archive against a CDN that misbehaves and disks that do: a final name is a whole video or nothing."""
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+
+from config.settings import ArchiveSettings
+from jobs.facts import Download, Fetched, Gone, NotFetched
+from jobs.job import Stored, Video
+from tests.stage import ROOT, Clock, eventually
+from tests.worker.films import MP4, filmed
+from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
+from worker.archive import Archive
+
+JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
+NAME: Final = Path("2024/11/21/job_01jd8hwz80qx3c5v7m9k2n4p6r.mp4")
+
+
+@contextmanager
+def archive_at(root: Path, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Archive]:
+    """An archive with short time-outs."""
+    chosen = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
+    archive = Archive(root, ArchiveSettings.model_validate(chosen), clock=clock)
+    try:
+        yield archive
+    finally:
+        archive.close()
+
+
+def fetch(root: Path, video: Video | str, *, turn: int = 3, **settings: Any) -> Download:
+    """Fetch one video once."""
+    with archive_at(root, **settings) as archive:
+        return archive.fetch(JOB, turn, video if isinstance(video, Video) else Video(video))
+
+
+def files(root: Path) -> set[Path]:
+    """Every file below, relative."""
+    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_video_is_kept_whole_under_a_name_from_its_job(server: Server, tmp_path: Path) -> None:
+    """Size and sum are of the very bytes on disk: whoever gets the file can check it."""
+    film = filmed(tmp_path / "film.mp4", "mpeg4")
+    server.on(answer(film, Content_Type="video/mp4"))
+    root = tmp_path / "archive"
+
+    outcome = fetch(root, f"{server.url}/x.mp4?sig=1")
+
+    assert outcome == Fetched(Stored(str(NAME), len(film), hashlib.sha256(film).hexdigest(), "video/mp4"))
+    assert (root / NAME).read_bytes() == film
+    assert files(root) == {NAME}
+
+
+def test_a_webm_is_named_for_what_it_is(server: Server, tmp_path: Path) -> None:
+    """The content decides, not the content type that was announced."""
+    film = filmed(tmp_path / "film.webm", "libvpx")
+    server.on(answer(film, Content_Type="video/mp4"))
+    outcome = fetch(tmp_path / "archive", server.url)
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.content_type == "video/webm"
+    assert outcome.stored.path == str(NAME.with_suffix(".webm"))
+
+
+def test_the_name_is_the_same_twice(server: Server, tmp_path: Path) -> None:
+    """A doubled download overwrites its own file; it leaves no second one."""
+    server.on(answer(MP4))
+    first, second = fetch(tmp_path, server.url, turn=3), fetch(tmp_path, server.url, turn=9)
+    assert first == second
+    assert files(tmp_path) == {NAME}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(answer(MP4, length=-1), id="no length"),
+        pytest.param(
+            answer(f"{len(MP4):x}\r\n".encode() + MP4 + b"\r\n0\r\n\r\n", length=-1, Transfer_Encoding="chunked"),
+            id="chunked",
+        ),
+        pytest.param(answer(gzip.compress(MP4), Content_Encoding="gzip"), id="gzip"),
+    ],
+)
+def test_a_video_may_come_in_any_transfer(server: Server, tmp_path: Path, act: Act) -> None:
+    """CDNs choose; the bytes are the same."""
+    server.on(act)
+    outcome = fetch(tmp_path, Video(server.url, file_size=len(MP4)))
+    assert isinstance(outcome, Fetched)
+    assert (tmp_path / NAME).read_bytes() == MP4
+
+
+def cut_without_length(wire: Wire) -> None:
+    """Ends in the middle without having said where the end is."""
+    wire.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + MP4[:-100])
+
+
+def reset_midway(wire: Wire) -> None:
+    """Sends half, then resets."""
+    wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(MP4)}\r\n\r\n".encode() + MP4[:1000])
+    wire.reset()
+
+
+def stall_midway(wire: Wire) -> None:
+    """Sends half, then nothing."""
+    wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(MP4)}\r\n\r\n".encode() + MP4[:1000])
+    wire.hang()
+
+
+UNFETCHED: Final = {
+    "cut, length announced": answer(MP4[:-100], length=len(MP4)),
+    "cut, no length": cut_without_length,
+    "length too short": answer(MP4, length=len(MP4) - 100),
+    "length too long": answer(MP4, length=len(MP4) + 100),
+    "lengths that disagree": answer(MP4, length=-1, Content_Length="5, 7"),
+    "chunk cut": answer(b"ffff\r\n" + MP4, length=-1, Transfer_Encoding="chunked"),
+    "chunks without an end": answer(
+        f"{len(MP4):x}\r\n".encode() + MP4 + b"\r\n", length=-1, Transfer_Encoding="chunked"
+    ),
+    "bad gzip": answer(MP4, Content_Encoding="gzip"),
+    "gzip cut": answer(gzip.compress(MP4)[:-20], Content_Encoding="gzip"),
+    "page with 200": answer(b"<html>We will be right back</html>", Content_Type="text/html"),
+    "empty with 200": answer(b""),
+    "204": answer(status="204 No Content"),
+    "206": answer(MP4, status="206 Partial Content"),
+    "400": answer(status="400 Bad Request"),
+    "429": answer(status="429 Too Many Requests"),
+    "500": answer(status="500 Internal Server Error"),
+    "503 with a video": answer(MP4, status="503 Service Unavailable"),
+    "reset": reset,
+    "silence, then gone": say_nothing,
+    "reset midway": reset_midway,
+    "no HTTP": lambda wire: wire.send(b"hello\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("act", UNFETCHED.values(), ids=UNFETCHED)
+def test_whatever_is_not_a_whole_video_is_not_kept(server: Server, tmp_path: Path, act: Act) -> None:
+    """The job stays in its state and tries again; nothing half is ever seen by anybody."""
+    server.on(act)
+    assert isinstance(fetch(tmp_path, server.url), NotFetched)
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("act", [hang, stall_midway])
+def test_silence_ends_with_the_read_time_out(server: Server, tmp_path: Path, act: Act) -> None:
+    """A stalled CDN must not hold a thread."""
+    server.on(act)
+    assert isinstance(fetch(tmp_path, server.url, read_timeout_s=0.2), NotFetched)
+    assert files(tmp_path) == set()
+
+
+def slow_headers(wire: Wire) -> None:
+    """Never silent, never done with its headers."""
+    wire.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    wire.trickle(b"z")
+
+
+def slow_body(wire: Wire) -> None:
+    """Never silent, never done with its body."""
+    wire.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    wire.trickle(MP4[:10])
+
+
+@pytest.mark.parametrize("act", [slow_headers, slow_body])
+def test_a_trickle_ends_with_the_total_time(server: Server, tmp_path: Path, act: Act) -> None:
+    """The lease of a download counts on it."""
+    server.on(act)
+    started = time.monotonic()
+    assert isinstance(fetch(tmp_path, server.url, total_timeout_s=0.5), NotFetched)
+    assert time.monotonic() - started < 15
+    assert files(tmp_path) == set()
+
+
+def test_the_total_time_goes_by_the_clock_given(server: Server, tmp_path: Path) -> None:
+    """Time is an argument."""
+    clock = Clock()
+
+    def late(wire: Wire) -> None:
+        clock.advance(601)
+        answer(MP4)(wire)
+
+    server.on(late)
+    assert fetch(tmp_path, server.url, clock=clock) == NotFetched("the download took longer than 600 s")
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found", "410 Gone"])
+def test_a_url_whose_time_is_over_is_gone(server: Server, tmp_path: Path, status: str) -> None:
+    """Signed URLs end with a 403 after minutes: a fresh look may hand out another."""
+    server.on(answer(b"<Error>Expired</Error>", status=status))
+    assert fetch(tmp_path, server.url) == Gone(f"the video's URL answers {status[:3]}")
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("length", [None, -1], ids=["announced", "unannounced"])
+def test_a_body_larger_than_allowed_is_not_kept(server: Server, tmp_path: Path, length: int | None) -> None:
+    """One endless body must not fill the disk of all jobs."""
+    server.on(answer(MP4, length=length))
+    assert fetch(tmp_path, server.url, max_bytes=1024) == NotFetched("the body is larger than 1024 bytes")
+    assert files(tmp_path) == set()
+
+
+def test_a_body_just_as_large_as_allowed_is_kept(server: Server, tmp_path: Path) -> None:
+    """A bound includes its own value."""
+    server.on(answer(MP4))
+    assert isinstance(fetch(tmp_path, server.url, max_bytes=len(MP4)), Fetched)
+
+
+def test_a_size_that_the_upstream_announced_is_checked_where_the_cdn_announces_none(
+    server: Server, tmp_path: Path
+) -> None:
+    """Without a length, a cut between two boxes would look like the end."""
+    server.on(answer(MP4, length=-1))
+    outcome = fetch(tmp_path, Video(server.url, file_size=len(MP4) + 1))
+    assert outcome == NotFetched(f"{len(MP4)} bytes came of the {len(MP4) + 1} announced")
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("hops", [0, 1, 3])
+def test_up_to_three_redirects_are_followed(server: Server, other_server: Server, tmp_path: Path, hops: int) -> None:
+    """CDNs redirect to their edges, relative and absolute."""
+    for hop in range(hops):
+        target = f"/{hop + 1}" if hop % 2 else f"{other_server.url}/{hop + 1}"
+        for each in (server, other_server):
+            each.on(answer(b"elsewhere", status="302 Found", Location=target), f"/{hop}")
+    for each in (server, other_server):
+        each.on(answer(MP4), f"/{hops}")
+    assert isinstance(fetch(tmp_path, f"{server.url}/0"), Fetched)
+
+
+def test_a_fourth_redirect_is_one_too_many(server: Server, tmp_path: Path) -> None:
+    """A circle would never end."""
+    server.on(answer(status="307 Temporary Redirect", Location="/again"))
+    assert fetch(tmp_path, server.url) == NotFetched("the video's URL redirects more than 3 times")
+    assert len(server.heard) == 4
+
+
+def test_what_a_redirect_says_is_not_read(server: Server, tmp_path: Path) -> None:
+    """`requests` would read a redirect's body to its end, into memory."""
+
+    def endless(wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 302 Found\r\nLocation: /film\r\n\r\n")
+        wire.trickle(b"x" * 65_536, every_s=0.001)
+
+    server.on(endless)
+    server.on(answer(MP4), "/film")
+    assert isinstance(fetch(tmp_path, server.url, total_timeout_s=10), Fetched)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "\udcff\udcfe", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://a:b/", "http://"]
+)
+def test_a_redirect_to_nowhere_is_not_fetched(server: Server, tmp_path: Path, location: str) -> None:
+    """Some of these make `requests` raise what is no error of its own."""
+    server.on(answer(status="302 Found", Location=location))
+    server.on(answer(status="500 Oops"), "/%EF%BF%BD%EF%BF%BD")
+    assert isinstance(fetch(tmp_path, server.url), NotFetched)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        REFUSING,
+        "https://cdn.invalid/x.mp4",
+        "http://[",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:x/",
+        "http://*/",
+        "http://.a/",
+        f"http://{'a' * 70}.invalid/",
+        "http://\ud800/",
+        "http://127.0.0.1:1/\ud800",
+        "ftp://127.0.0.1/",
+        "x",
+        "",
+    ],
+    ids=ascii,
+)
+def test_an_address_that_leads_nowhere_is_not_fetched(tmp_path: Path, url: str) -> None:
+    """The address is a stranger's word; an exception would take the job out of its rounds."""
+    assert isinstance(fetch(tmp_path, url), NotFetched)
+    assert files(tmp_path) == set()
+
+
+def test_the_cdn_is_sent_no_key(
+    server: Server, other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the upstream's key nor one from a .netrc, nor after a redirect."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.on(answer(status="302 Found", Location=other_server.url))
+    other_server.on(answer(MP4))
+
+    assert isinstance(fetch(tmp_path / "archive", server.url), Fetched)
+
+    names = {name for heard in [*server.heard, *other_server.heard] for name in heard.headers}
+    assert len(server.heard) == len(other_server.heard) == 1
+    assert not names & {"authorization", "proxy-authorization", "cookie", "x-client-request-id"}
+
+
+def test_a_host_that_needs_no_proxy_is_asked_directly(
+    server: Server, other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a company's proxy, the sandbox on this machine is still on this machine."""
+    monkeypatch.setenv("http_proxy", other_server.url)
+    server.on(answer(MP4))
+    other_server.on(answer(MP4))
+
+    assert isinstance(fetch(tmp_path, server.url), Fetched)
+    assert (len(server.heard), len(other_server.heard)) == (0, 1)
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert isinstance(fetch(tmp_path, server.url), Fetched)
+    assert (len(server.heard), len(other_server.heard)) == (1, 1)
+
+
+# Disks
+
+
+def test_a_dead_workers_partial_is_swept(server: Server, tmp_path: Path) -> None:
+    """A killed download leaves its bytes behind; the job's next try takes them away, and no one else's."""
+    server.on(answer(MP4))
+    partials = tmp_path / ".partial"
+    partials.mkdir()
+    for name in (f"{JOB}.1", f"{JOB}.2", "job_another.1"):
+        (partials / name).write_bytes(b"half")
+
+    assert isinstance(fetch(tmp_path, server.url, turn=3), Fetched)
+    assert files(tmp_path) == {NAME, Path(".partial/job_another.1")}
+
+
+def test_a_failed_try_leaves_the_copy_we_have(server: Server, tmp_path: Path) -> None:
+    """A whole video is never overwritten by half a one."""
+    server.on(answer(MP4))
+    fetch(tmp_path, server.url)
+    server.on(reset_midway)
+    assert isinstance(fetch(tmp_path, server.url), NotFetched)
+    assert (tmp_path / NAME).read_bytes() == MP4
+
+
+def test_two_jobs_are_kept_side_by_side(server: Server, tmp_path: Path) -> None:
+    """One archive serves all threads of a worker."""
+    server.on(answer(MP4))
+    ids = [f"{JOB[:-1]}{last}" for last in "01234567"]
+    outcomes: dict[str, Download] = {}
+    with archive_at(tmp_path) as archive:
+
+        def fetch_one(job_id: str) -> None:
+            outcomes[job_id] = archive.fetch(job_id, 1, Video(server.url))
+
+        threads = [threading.Thread(target=fetch_one, args=(job_id,)) for job_id in ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(isinstance(outcome, Fetched) for outcome in outcomes.values())
+    assert files(tmp_path) == {NAME.with_name(f"{job_id}.mp4") for job_id in ids}
+
+
+@pytest.mark.parametrize("place", [".", ".partial", "2024", "2024/11/21"])
+def test_a_file_where_a_folder_belongs_is_told(server: Server, tmp_path: Path, place: str) -> None:
+    """Whatever stands in the way is the operator's; the video waits."""
+    server.on(answer(MP4))
+    root = tmp_path / "archive"
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    (root / place).write_bytes(b"in the way")
+
+    outcome = fetch(root, server.url)
+
+    assert isinstance(outcome, NotFetched)
+    assert outcome.message.startswith("the archive cannot be written: ")
+    assert (root / place).read_bytes() == b"in the way"
+
+
+def test_a_folder_where_the_video_belongs_is_told(server: Server, tmp_path: Path) -> None:
+    """It is not removed: nobody knows what is in it."""
+    server.on(answer(MP4))
+    (tmp_path / NAME).mkdir(parents=True)
+    assert isinstance(fetch(tmp_path, server.url), NotFetched)
+    assert files(tmp_path) == set()
+
+
+def test_discard_removes_a_copy_and_forgives_one_that_is_gone(server: Server, tmp_path: Path) -> None:
+    """The job was cancelled during its download; the removal may be repeated."""
+    server.on(answer(MP4))
+    with archive_at(tmp_path) as archive:
+        outcome = archive.fetch(JOB, 1, Video(server.url))
+        assert isinstance(outcome, Fetched)
+        archive.discard(outcome.stored)
+        archive.discard(outcome.stored)
+    assert files(tmp_path) == set()
+
+
+FETCH_IN_ANOTHER_PROCESS: Final = """
+import os, resource, sys
+from pathlib import Path
+from config.settings import ArchiveSettings
+from jobs.job import Video
+from worker.archive import Archive
+root, url, job, user, largest = sys.argv[1:]
+os.chdir(root)  # while we may still pass the folders above
+archive = Archive(Path(), ArchiveSettings())
+if int(user):
+    os.setuid(int(user))
+if int(largest):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+print(archive.fetch(job, 1, Video(url)))
+"""
+
+
+def fetch_elsewhere(root: Path, url: str, *, user: int = 0, largest: int = 0) -> str:
+    """Fetch in a process of its own, which may do less; returns what it printed."""
+    command = [sys.executable, "-c", FETCH_IN_ANOTHER_PROCESS, str(root), url, JOB, str(user), str(largest)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_file_that_may_not_grow_leaves_nothing_behind(server: Server, tmp_path: Path) -> None:
+    """A quota or a limit strikes in the middle of a write."""
+    server.on(answer(MP4))
+    told = fetch_elsewhere(tmp_path, server.url, largest=1000)
+    assert told == "NotFetched(message='the archive cannot be written: File too large')"
+    assert files(tmp_path) == set()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB, where this machine lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk; the limit on a file's size is tested either way")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True, capture_output=True)
+
+
+def test_a_full_disk_leaves_nothing_behind_and_heals(server: Server, tiny_disk: Path) -> None:
+    """The video waits at its URL; with room again, the next try fetches it."""
+    server.on(answer(MP4))
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(b"x" * (os.statvfs(tiny_disk).f_bavail * os.statvfs(tiny_disk).f_frsize))
+
+    told = fetch(tiny_disk, server.url)
+
+    assert told == NotFetched("the archive cannot be written: No space left on device")
+    assert files(tiny_disk) == {Path("ballast")}
+
+    ballast.unlink()
+    assert isinstance(fetch(tiny_disk, server.url), Fetched)
+
+
+def test_a_folder_that_may_not_be_written_is_told(server: Server, tmp_path: Path) -> None:
+    """The volume belongs to another user: the usual first mistake with containers."""
+    server.on(answer(MP4))
+    root = tmp_path / "archive"
+    root.mkdir(mode=0o555)
+    told = fetch_elsewhere(root, server.url, user=65534 if os.geteuid() == 0 else 0)
+    assert told == "NotFetched(message='the archive cannot be written: Permission denied')"
+    assert files(root) == set()
+
+
+def test_no_file_is_left_open(server: Server, tmp_path: Path) -> None:
+    """A worker lives for months; a descriptor a download would end it."""
+    server.on(answer(MP4))
+    with archive_at(tmp_path) as archive:
+        archive.fetch(JOB, 1, Video(server.url))
+        before = psutil.Process().num_fds()
+        for turn in range(20):
+            archive.fetch(JOB, turn, Video(server.url))
+        eventually(lambda: psutil.Process().num_fds() <= before + 5, what="the end of the connections")

@@ -1,0 +1,482 @@
+"""The client against a server that misbehaves: what was never sent was not bought, everything else is unknown."""
+
+import gzip
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from config.settings import UpstreamSettings
+from jobs.facts import Accepted, Finished, NotBought, Pending, Receipt, Rejected, Unknown, Unreachable
+from jobs.job import Family, Hold, VideoRequest
+from tests.stage import Clock, a_request
+from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
+from worker.upstream.client import Upstream
+
+KEY: Final = "sk-0123456789abcdef"
+REQUEST_ID: Final = "job_01.a-1"
+ACCEPTED: Final = b'{"id":"gen-1","status":"queued","meta":{"usage":{"credits_used":1040000,"usd_spent":0.52}}}'
+
+
+@contextmanager
+def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Upstream]:
+    """A client with short time-outs."""
+    chosen = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
+    upstream = Upstream(UpstreamSettings.model_validate({"base_url": url, "api_key": KEY, **chosen}), clock=clock)
+    try:
+        yield upstream
+    finally:
+        upstream.close()
+
+
+def buy(url: str, **settings: Any) -> Receipt:
+    """Submit the page's own order once."""
+    with upstream_at(url, **settings) as upstream:
+        return upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
+
+
+def posts(server: Server) -> int:
+    """How many orders the server has read."""
+    return sum(heard.method == "POST" for heard in server.heard)
+
+
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [(Family.UNIVERSAL, "/v2/video/generations"), (Family.GOOGLE, "/v2/generate/video/google/generation")],
+)
+def test_an_order_carries_exactly_what_was_ordered(server: Server, family: Family, path: str) -> None:
+    """The upstream's schema is strict, and the request id is how a lost receipt is found again."""
+    server.on(answer(ACCEPTED, status="201 Created"))
+    request = VideoRequest("google/veo3", "дракон 🐉", {"duration": 4, "generate_audio": False}, {"mine": "alone"})
+
+    with upstream_at(server.url) as upstream:
+        receipt = upstream.submit(request, family, REQUEST_ID)
+
+    assert receipt == Accepted("gen-1", 0.52)
+    [heard] = server.heard
+    assert (heard.method, heard.target) == ("POST", path)
+    assert heard.headers["authorization"] == f"Bearer {KEY}"
+    assert heard.headers["x-client-request-id"] == REQUEST_ID
+    assert heard.headers["content-type"] == "application/json"
+    assert json.loads(heard.body) == {
+        "model": "google/veo3",
+        "prompt": "дракон 🐉",
+        "duration": 4,
+        "generate_audio": False,
+    }
+
+
+@pytest.mark.parametrize("base", ["", "/", "/prefix", "/prefix/"])
+def test_a_base_url_may_have_a_path_and_a_closing_slash(server: Server, base: str) -> None:
+    """A gateway in front of the upstream often lives below a path."""
+    server.on(answer(ACCEPTED))
+    assert buy(server.url + base) == Accepted("gen-1", 0.52)
+    assert server.heard[0].target == f"{base.rstrip('/')}/v2/video/generations"
+
+
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [(Family.UNIVERSAL, "/v2/video/generations"), (Family.GOOGLE, "/v2/generate/video/google/generation")],
+)
+@pytest.mark.parametrize(
+    "generation_id", ["df43b636:google/veo3", "a:b/c?&=#", "-R5w9EV", "12345", "cgt-1", "a b%20+ü"]
+)
+def test_a_look_escapes_the_generation_id(server: Server, family: Family, path: str, generation_id: str) -> None:
+    """Ids are opaque: one that reads as a piece of a URL must arrive as it was given."""
+    server.on(answer(b'{"status":"generating"}'))
+
+    with upstream_at(server.url) as upstream:
+        assert upstream.look(generation_id, family) == Pending("generating")
+
+    [heard] = server.heard
+    address = urlsplit(heard.target)
+    assert (heard.method, address.path, address.fragment) == ("GET", path, "")
+    assert parse_qs(address.query, strict_parsing=True) == {"generation_id": [generation_id]}
+    assert heard.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_finished_generation_is_told_with_its_video(server: Server) -> None:
+    """What a look is for."""
+    server.on(answer(b'{"id":"g","status":"completed","video":{"url":"https://cdn/x.mp4"}}'))
+    with upstream_at(server.url) as upstream:
+        seen = upstream.look("g", Family.UNIVERSAL)
+    assert isinstance(seen, Finished)
+    assert seen.video.url == "https://cdn/x.mp4"
+
+
+# What was never sent
+
+
+def test_a_refused_connection_buys_nothing() -> None:
+    """Nobody listened, so nobody sold."""
+    receipt = buy(REFUSING)
+    assert isinstance(receipt, NotBought)
+    assert receipt.hold is Hold.UNREACHABLE
+
+
+def test_a_name_that_does_not_resolve_buys_nothing() -> None:
+    """RFC 6761 promises that .invalid never resolves."""
+    receipt = buy("https://api.invalid")
+    assert isinstance(receipt, NotBought)
+    assert receipt.hold is Hold.UNREACHABLE
+
+
+def test_a_connection_that_is_never_made_buys_nothing() -> None:
+    """A full backlog answers nothing at all: the connect time-out proves that nothing was sent."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        with socket.create_connection(address), socket.socket() as queued:
+            queued.setblocking(False)
+            queued.connect_ex(address)
+            receipt = buy(f"http://127.0.0.1:{address[1]}", connect_timeout_s=0.3)
+    assert receipt == NotBought(Hold.UNREACHABLE, "no connection to the upstream (ConnectTimeout)")
+
+
+def test_a_plain_server_on_a_secure_address_buys_nothing(server: Server) -> None:
+    """The TLS handshake fails before a byte of the order leaves."""
+    server.on(answer(ACCEPTED))
+    receipt = buy(server.url.replace("http", "https"))
+    assert isinstance(receipt, NotBought)
+    assert not server.heard
+
+
+def test_a_certificate_that_nobody_signed_buys_nothing(secured_server: Server) -> None:
+    """Neither the order nor the key goes to somebody unproven."""
+    secured_server.on(answer(ACCEPTED))
+    receipt = buy(secured_server.url)
+    assert isinstance(receipt, NotBought)
+    assert "SSLError" in receipt.message
+    assert not secured_server.heard
+
+
+def test_a_ca_bundle_of_ones_own_is_trusted(secured_server: Server, certificate: Path) -> None:
+    """Many companies look into TLS with a CA of their own."""
+    secured_server.on(answer(ACCEPTED))
+    assert buy(secured_server.url, ca_bundle=certificate) == Accepted("gen-1", 0.52)
+
+
+def test_an_order_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
+    """A handshake that succeeded makes the difference: now the order has left."""
+    secured_server.on(reset)
+    assert isinstance(buy(secured_server.url, ca_bundle=certificate), Unknown)
+    assert posts(secured_server) == 1
+
+
+def test_a_look_without_a_connection_is_no_news() -> None:
+    """The generation goes on without us."""
+    with upstream_at(REFUSING) as upstream:
+        seen = upstream.look("g", Family.UNIVERSAL)
+    assert isinstance(seen, Unreachable)
+    assert seen.hold is Hold.UNREACHABLE
+
+
+# What was sent, and then
+
+
+def broken_status_line(wire: Wire) -> None:
+    """No HTTP at all."""
+    wire.send(b"\x00\x01\x02 what?\r\n\r\n")
+
+
+def half_a_status_line(wire: Wire) -> None:
+    """Ends within the first line."""
+    wire.send(b"HTTP/1.1 20")
+
+
+def half_the_headers(wire: Wire) -> None:
+    """Ends within the headers, resetting."""
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    wire.reset()
+
+
+def two_lengths(wire: Wire) -> None:
+    """Announces two lengths."""
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 7\r\n\r\n{}")
+
+
+def countless_headers(wire: Wire) -> None:
+    """More headers than any client reads."""
+    wire.send(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 500 + b"\r\n{}")
+
+
+def nothing_but_continue(wire: Wire) -> None:
+    """Says go on, and goes."""
+    wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+LOST: Final[list[Act]] = [
+    reset,
+    say_nothing,
+    broken_status_line,
+    half_a_status_line,
+    half_the_headers,
+    two_lengths,
+    countless_headers,
+    nothing_but_continue,
+]
+
+
+@pytest.mark.parametrize("act", LOST, ids=lambda act: act.__name__)
+def test_a_lost_reply_leaves_the_purchase_unknown_and_is_not_repeated(server: Server, act: Act) -> None:
+    """There is no idempotency key: a second POST may buy a second video."""
+    server.on(act)
+    assert isinstance(buy(server.url), Unknown)
+    assert posts(server) == 1
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("act", LOST, ids=lambda act: act.__name__)
+def test_a_lost_reply_to_a_look_is_no_news(server: Server, act: Act) -> None:
+    """Looking is free: the next look is the repetition."""
+    server.on(act)
+    with upstream_at(server.url) as upstream:
+        assert isinstance(upstream.look("g", Family.UNIVERSAL), Unreachable)
+    assert len(server.heard) == 1
+
+
+def test_silence_past_the_read_time_out_is_unknown(server: Server) -> None:
+    """The order may be in the making; only the upstream's log can tell."""
+    server.on(hang)
+    assert buy(server.url, read_timeout_s=0.2) == Unknown("the reply was lost after the order was sent (ReadTimeout)")
+    assert posts(server) == 1
+
+
+def test_silence_past_the_read_time_out_of_a_look_is_no_news(server: Server) -> None:
+    """A silent upstream must not hold a thread."""
+    server.on(hang)
+    with upstream_at(server.url, read_timeout_s=0.2) as upstream:
+        assert isinstance(upstream.look("g", Family.UNIVERSAL), Unreachable)
+
+
+def slow_headers(wire: Wire) -> None:
+    """Never silent, never done with its headers."""
+    wire.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    wire.trickle(b"z")
+
+
+def slow_body(wire: Wire) -> None:
+    """Never silent, never done with its body."""
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    wire.trickle(b" ")
+
+
+@pytest.mark.parametrize("act", [slow_headers, slow_body])
+def test_a_trickling_reply_ends_with_its_total_time(server: Server, act: Act) -> None:
+    """The rescuer counts on it: past the lease no worker may still be reading its receipt."""
+    server.on(act)
+    started = time.monotonic()
+    receipt = buy(server.url, total_timeout_s=0.5)
+    assert isinstance(receipt, Unknown)
+    assert time.monotonic() - started < 15
+    assert posts(server) == 1
+
+
+@pytest.mark.parametrize("act", [slow_headers, slow_body])
+def test_a_trickling_look_ends_with_its_total_time(server: Server, act: Act) -> None:
+    """Sixteen of them would be a dead worker."""
+    server.on(act)
+    with upstream_at(server.url, total_timeout_s=0.5) as upstream:
+        assert isinstance(upstream.look("g", Family.UNIVERSAL), Unreachable)
+
+
+def test_the_total_time_goes_by_the_clock_given(server: Server) -> None:
+    """Time is an argument: a test need not wait a minute."""
+    clock = Clock()
+
+    def late(wire: Wire) -> None:
+        clock.advance(61)
+        answer(ACCEPTED)(wire)
+
+    server.on(late)
+    assert isinstance(buy(server.url, clock=clock), Unknown)
+
+
+def test_a_reply_longer_than_allowed_is_not_read(server: Server) -> None:
+    """A stranger's reply must not fill our memory; what the headers prove still counts."""
+    server.on(answer(b'{"id":"gen-1","pad":"' + b"x" * 10_000 + b'"}'))
+    assert isinstance(buy(server.url, reply_bytes=4096), Unknown)
+
+
+def test_a_compressed_reply_is_measured_unpacked(server: Server) -> None:
+    """Fifty kilobytes of gzip unpack to fifty megabytes."""
+    server.on(answer(gzip.compress(b" " * 5_000_000 + ACCEPTED), Content_Encoding="gzip"))
+    assert isinstance(buy(server.url), Unknown)
+
+
+def test_a_compressed_reply_is_read(server: Server) -> None:
+    """We offer gzip, so we must understand it."""
+    server.on(answer(gzip.compress(ACCEPTED), Content_Encoding="gzip"))
+    assert buy(server.url) == Accepted("gen-1", 0.52)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(answer(b'{"id":"gen', length=500, x_inference_id="gen-9"), id="cut short"),
+        pytest.param(answer(b"z\r\n", length=-1, Transfer_Encoding="chunked", x_inference_id="gen-9"), id="bad chunk"),
+        pytest.param(answer(b"no gzip", Content_Encoding="gzip", x_inference_id="gen-9"), id="bad gzip"),
+        pytest.param(answer(b"{" * 9999, x_inference_id="gen-9"), id="no JSON"),
+        pytest.param(answer(b"", x_inference_id="gen-9"), id="empty"),
+        pytest.param(answer(b"x" * 2_000_000, x_inference_id="gen-9"), id="too long"),
+    ],
+)
+def test_an_acceptance_whose_body_broke_is_still_an_acceptance(server: Server, act: Act) -> None:
+    """Status and header came whole: the generation's id is known and paid for."""
+    server.on(act)
+    assert buy(server.url) == Accepted("gen-9", None)
+    assert posts(server) == 1
+
+
+# Redirects, and who sees the key
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_not_followed(server: Server, other_server: Server, status: str) -> None:
+    """A redirected POST is a second POST, and the key would go wherever the reply points."""
+    other_server.on(answer(ACCEPTED))
+    server.on(answer(b"", status=status, Location=f"{other_server.url}/elsewhere"))
+
+    with upstream_at(server.url) as upstream:
+        assert isinstance(upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID), Unknown)
+        assert isinstance(upstream.look("g", Family.UNIVERSAL), Unreachable)
+
+    assert len(server.heard) == 2
+    assert other_server.connections == 0
+
+
+@pytest.mark.parametrize("location", ["http://[", "\udcff\udcfe", "//", "", "ftp://x", "http://a:b"])
+def test_a_redirect_to_nowhere_is_only_a_status(server: Server, location: str) -> None:
+    """`requests` parses a redirect's target even when it is not to be followed, and raises for these."""
+    server.on(answer(b"", status="302 Found", Location=location))
+    with upstream_at(server.url) as upstream:
+        assert isinstance(upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID), Unknown)
+        assert isinstance(upstream.look("g", Family.UNIVERSAL), Unreachable)
+
+
+def test_the_body_of_a_redirect_is_bounded_too(server: Server) -> None:
+    """`requests` reads a redirect's body to its end before it hands out the status."""
+
+    def endless(wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n")
+        wire.trickle(b"x" * 65_536, every_s=0.001)
+
+    server.on(endless)
+    assert buy(server.url, reply_bytes=100_000) == Unknown("the upstream answered 302")
+
+
+def test_what_the_environment_says_later_changes_nothing(
+    server: Server, other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy or a .netrc that turns up under way must not carry an order or replace the key."""
+    server.on(answer(ACCEPTED))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    with upstream_at(server.url) as upstream:
+        monkeypatch.setenv("NETRC", str(netrc))
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, other_server.url)
+        assert upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID) == Accepted("gen-1", 0.52)
+        upstream.look("g", Family.UNIVERSAL)
+
+    assert [heard.headers["authorization"] for heard in server.heard] == [f"Bearer {KEY}"] * 2
+    assert other_server.connections == 0
+
+
+def test_a_proxy_of_the_environment_is_used(
+    server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a company's proxy there is no other way out; a reply that it loses is as unknown as any."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", other_server.url)
+    other_server.on(answer(ACCEPTED))
+    assert buy(server.url) == Accepted("gen-1", 0.52)
+    assert other_server.heard[0].target == f"{server.url}/v2/video/generations"
+
+    other_server.on(reset)
+    assert isinstance(buy(server.url), Unknown)
+    assert posts(other_server) == 2
+    assert server.connections == 0
+
+
+def test_a_proxy_that_makes_no_tunnel_buys_nothing(other_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connected to the proxy is not connected to the upstream."""
+    monkeypatch.setenv("https_proxy", other_server.url)
+    other_server.on(answer(b"no", status="403 Forbidden"))
+    receipt = buy("https://api.invalid")
+    assert isinstance(receipt, NotBought)
+    assert [heard.method for heard in other_server.heard] == ["CONNECT"]
+
+
+KEY_PLAYS: Final = {
+    "accepted": answer(ACCEPTED),
+    "reset": reset,
+    "broken": broken_status_line,
+    "refused, quoting it": answer(f'{{"message":"{KEY} is no key"}}'.encode(), status="401 Unauthorized"),
+    "rejected, quoting it": answer(f'{{"message":"{KEY}?"}}'.encode(), status="400 Bad Request"),
+    "broken page, quoting it": answer(f"<p>Bearer {KEY}</p>".encode(), status="502 Bad Gateway"),
+    "failed, quoting it": answer(f'{{"status":"error","error":"key {KEY}"}}'.encode()),
+}
+
+
+@pytest.mark.parametrize("act", KEY_PLAYS.values(), ids=KEY_PLAYS)
+def test_the_key_is_told_to_nobody(server: Server, act: Act, caplog: pytest.LogCaptureFixture) -> None:
+    """Messages go to the ledger, the terminal and the logs; the key belongs in none of them."""
+    caplog.set_level(logging.DEBUG)
+    server.on(act)
+    with upstream_at(server.url) as upstream:
+        receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
+        seen = upstream.look("g", Family.UNIVERSAL)
+        told = [repr(receipt), repr(seen), repr(upstream), str(upstream), caplog.text, repr(caplog.records)]
+    assert any(record.name.startswith("urllib3") for record in caplog.records)
+    assert not [text for text in told if KEY in text]
+
+
+@pytest.mark.parametrize("key", ["sk-line\n", "sk two words", "", "ключ-от-всего"])
+def test_a_key_that_no_header_can_carry_stops_the_worker_at_start(key: str) -> None:
+    """A line break from a secret file would otherwise fail each purchase as if the network were down."""
+    settings = UpstreamSettings.model_validate({"base_url": REFUSING, "api_key": key})
+    with pytest.raises(ValueError, match="RUSHES_UPSTREAM__API_KEY") as caught:
+        Upstream(settings)
+    assert not key or key not in str(caught.value)
+
+
+def test_without_a_key_there_is_no_client() -> None:
+    """Better at start than at the first purchase."""
+    with pytest.raises(ValueError, match="RUSHES_UPSTREAM__API_KEY is not set"):
+        Upstream(UpstreamSettings.model_validate({"base_url": REFUSING}))
+
+
+# What the reply says
+
+
+def test_a_wait_is_obeyed_up_to_the_ceiling(server: Server) -> None:
+    """A mistaken Retry-After of a year must not park a job for a year."""
+    server.on(answer(b"{}", status="429 Too Many Requests", Retry_After="99999999"))
+    with upstream_at(server.url, retry_after_ceiling_s=600) as upstream:
+        receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
+        seen = upstream.look("g", Family.UNIVERSAL)
+    assert receipt == NotBought(Hold.THROTTLED, "429", 600)
+    assert seen == Unreachable(Hold.THROTTLED, "429", 600)
+
+
+def test_a_refusal_over_http_is_a_rejection(server: Server) -> None:
+    """The order can never go through; the reason is the producer's to read."""
+    server.on(answer(b'{"message":"no such model"}', status="404 Not Found"))
+    assert buy(server.url) == Rejected("404 no such model")
+
+
+def test_looks_survive_that_the_server_closes_its_connections(server: Server) -> None:
+    """Keep-alive saves a handshake a look; the server may close at any time."""
+    server.on(answer(b'{"status":"queued"}'))
+    with upstream_at(server.url) as upstream:
+        assert [upstream.look("g", Family.UNIVERSAL) for _ in range(3)] == [Pending("queued")] * 3

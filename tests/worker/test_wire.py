@@ -1,0 +1,473 @@
+"""Every reply that the upstream is known to give, and what it proves. Source: docs and live bodies, August 2026."""
+
+import json
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.facts import (
+    Accepted,
+    Finished,
+    NotBought,
+    Pending,
+    Receipt,
+    Refused,
+    Rejected,
+    Sighting,
+    Unknown,
+    Unreachable,
+)
+from jobs.job import Hold, Video
+from worker.upstream.wire import read_receipt, read_sighting, retry_after_s
+
+URL: Final = "https://cdn.aimlapi.com/eagle/files/tiger/R6Ld_output.mp4"
+VIDEO: Final = {"url": URL, "content_type": "video/mp4", "file_name": "output.mp4", "file_size": 3716781}
+DUMMY_ERROR: Final = {"name": "Error", "message": "a documentation sample"}
+BAD_RESOLUTION: Final = (
+    b'{"title":"Bad Request","status":400,"message":"Invalid payload provided","instance":"/v2/video/generations?",'
+    b'"timestamp":"2026-01-22T07:20:46.273Z","error":{"name":"BadRequestException","message":"Invalid payload provided"'
+    b',"data":[{"received":"768P","code":"invalid_enum_value","options":["720P","1080P"],"path":["resolution"],'
+    b"\"message\":\"Invalid enum value. Expected '720P' | '1080P', received '768P'\"}]}}"
+)
+NO_CREDITS: Final = (
+    b'{"title":"Forbidden","status":403,"message":"You\'ve run out of credits. Top up.","error":{"name":'
+    b'"ForbiddenException","message":"You\'ve run out of credits.","data":{"kind":"err_insufficent_credits"}}}'
+)
+OLD_BAD_KEY: Final = (
+    b'{"requestId":"r","statusCode":401,"timestamp":"t","path":"/v2/video/generations",'
+    b'"message":"This request requires a valid API key. Get one."}'
+)
+CLOUDFLARE: Final = b"<!DOCTYPE html>\n<html><head><title>524: A timeout occurred</title></head></html>"
+
+
+def receipt(reply: Any, status: int = 200, **headers: str) -> Receipt:
+    """Read a JSON reply to a purchase."""
+    return read_receipt(status, _named(headers), json.dumps(reply).encode())
+
+
+def sighting(reply: Any, status: int = 200, **headers: str) -> Sighting:
+    """Read a JSON reply to a look."""
+    return read_sighting(status, _named(headers), json.dumps(reply).encode())
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def usage(**fields: Any) -> dict[str, Any]:
+    """A reply that names its cost."""
+    return {"id": "g", "status": "queued", "meta": {"usage": fields}}
+
+
+# The receipt
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+def test_any_2xx_with_an_id_is_an_acceptance(status: int) -> None:
+    """Samples show 200 and 201; the next version may say 202."""
+    assert receipt(usage(credits_used=1040000, usd_spent=0.52), status) == Accepted("g", 0.52)
+
+
+@pytest.mark.parametrize(
+    ("given_id", "read"),
+    [
+        pytest.param("df43b636-1234-4b6e-9f2e-8b4f5f9a8b2c:veo3", None, id="uuid and colon"),
+        pytest.param("e7c9-11:google/veo3", None, id="colon and slash"),
+        pytest.param("XXLhM-WwM1UXTVnR5w9EV", None, id="nanoid"),
+        pytest.param("-XLhM-WwM1UXTVnR5w9EV", None, id="nanoid that begins with a dash"),
+        pytest.param("60574747", None, id="digits"),
+        pytest.param(60574747, "60574747", id="a number"),
+        pytest.param("cgt-20260801-abcde", None, id="cgt"),
+    ],
+)
+@pytest.mark.parametrize("field", ["id", "generation_id"])
+def test_an_id_is_taken_as_it_is(field: str, given_id: str | int, read: str | None) -> None:
+    """Ids are opaque: whatever form it has, it is what we must poll with."""
+    assert receipt({field: given_id, "status": "queued"}) == Accepted(read or str(given_id), None)
+
+
+def test_id_goes_before_generation_id_and_the_header_comes_last() -> None:
+    """Documented first, seen second, last resort third."""
+    both = {"id": "first", "generation_id": "second"}
+    assert receipt(both, x_inference_id="third") == Accepted("first", None)
+    assert receipt({"generation_id": "second"}, x_inference_id="third") == Accepted("second", None)
+    assert receipt({}, x_inference_id="third") == Accepted("third", None)
+
+
+@pytest.mark.parametrize("useless", [None, "", "  ", True, False, 1.5, [], {}, {"id": "x"}], ids=repr)
+def test_a_useless_id_is_passed_over(useless: Any) -> None:
+    """An id that is no id must not hide the one in the header."""
+    assert receipt({"id": useless, "generation_id": useless}, x_inference_id="header") == Accepted("header", None)
+    assert isinstance(receipt({"id": useless}), Unknown)
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b"[]", b'[{"id":"g"}]', b'"g"', b"null", b"\xff\xfe\x00", b'{"id":"g"'])
+def test_an_acceptance_without_a_readable_id_is_unknown(body: bytes) -> None:
+    """Something was bought, but what? Only the upstream's log can tell; the header would do."""
+    assert isinstance(read_receipt(200, {}, body), Unknown)
+    assert read_receipt(200, {"x-inference-id": "g"}, body) == Accepted("g", None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "headers", "cost"),
+    [
+        pytest.param(usage(credits_used=1040000, usd_spent=0.52), {}, 0.52, id="both"),
+        pytest.param(usage(credits_used=1040000), {}, 0.52, id="no usd_spent"),
+        pytest.param(usage(tokens_used=6720000), {}, 3.36, id="tokens_used"),
+        pytest.param(usage(usd_spent="0.52"), {}, 0.52, id="as text"),
+        pytest.param({"id": "g"}, {}, None, id="no meta"),
+        pytest.param({"id": "g", "meta": None}, {}, None, id="meta null"),
+        pytest.param({"id": "g", "meta": []}, {}, None, id="meta array"),
+        pytest.param({"id": "g", "meta": {"usage": 5}}, {}, None, id="usage number"),
+        pytest.param({"id": "g"}, {"x-aimlapi-usd-spent": "0.52"}, 0.52, id="header in USD"),
+        pytest.param({"id": "g"}, {"x-aimlapi-credits-used": "1040000"}, 0.52, id="header in credits"),
+        pytest.param(usage(usd_spent=0.52), {"x-aimlapi-usd-spent": "9"}, 0.52, id="body before header"),
+        pytest.param(usage(usd_spent=0, credits_used=0), {}, 0.0, id="free"),
+        pytest.param(usage(usd_spent=None, credits_used=1040000), {}, 0.52, id="null"),
+        pytest.param(usage(usd_spent=True), {}, None, id="boolean"),
+        pytest.param(usage(usd_spent=-1), {}, None, id="negative"),
+        pytest.param(usage(usd_spent=10**400), {}, None, id="huge integer"),
+        pytest.param(usage(usd_spent=float("nan")), {}, None, id="NaN"),
+        pytest.param(usage(usd_spent=float("inf")), {}, None, id="Infinity"),
+        pytest.param(usage(usd_spent="a lot"), {}, None, id="words"),
+        pytest.param(usage(usd_spent={"usd": 1}), {"x-aimlapi-usd-spent": "dear"}, None, id="object"),
+    ],
+)
+def test_the_cost_is_found_wherever_it_is_told(reply: Any, headers: dict[str, str], cost: float | None) -> None:
+    """The receipt is the only place that tells a generation's cost; a strange one must not lose the receipt."""
+    assert read_receipt(201, headers, json.dumps(reply).encode()) == Accepted("g", cost)
+
+
+def test_a_bad_field_is_told_with_its_name_and_its_allowed_values() -> None:
+    """The message is all that the producer gets to mend the request."""
+    told = read_receipt(400, {}, BAD_RESOLUTION)
+    assert told == Rejected(
+        "400 Invalid payload provided: resolution Invalid enum value. Expected '720P' | '1080P', received '768P'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        pytest.param(400, b'{"statusCode":400,"message":"Bad prompt"}', "400 Bad prompt", id="2025 envelope"),
+        pytest.param(400, b"", "400", id="empty"),
+        pytest.param(400, b"no\n  way", "400 no way", id="not JSON"),
+        pytest.param(400, b"[1]", "400 [1]", id="JSON array"),
+        pytest.param(400, b"{}", "400", id="empty object"),
+        pytest.param(400, b'{"error":"no prompt"}', "400 no prompt", id="error a string"),
+        pytest.param(400, b'{"error":{"name":"BadRequestException"}}', "400 BadRequestException", id="only a name"),
+        pytest.param(400, b'{"message":"m","error":{"data":["x",5,null,{"path":3}]}}', "400 m", id="odd data"),
+        pytest.param(
+            400,
+            b'{"error":{"message":"m","data":[{"path":["image_urls",0],"message":"Bad"},{"message":"And"}]}}',
+            "400 m: image_urls.0 Bad; And",
+            id="nested path",
+        ),
+        pytest.param(
+            422, b'{"detail":[{"loc":["body","seed"],"msg":"not int"}]}', "422 body.seed not int", id="detail list"
+        ),
+        pytest.param(404, b'{"detail":"Not Found"}', "404 Not Found", id="detail a string"),
+        pytest.param(404, b'{"message":"Model withdrawn"}', "404 Model withdrawn", id="404"),
+        pytest.param(405, b"", "405", id="405"),
+        pytest.param(409, b"", "409", id="409"),
+        pytest.param(413, b"<html>too large</html>", "413 <html>too large</html>", id="413"),
+        pytest.param(415, b"", "415", id="415"),
+        pytest.param(451, b"", "451", id="451"),
+    ],
+)
+def test_a_refused_order_is_a_rejection(status: int, body: bytes, message: str) -> None:
+    """The order is at fault: nothing was bought, and the same order never goes through."""
+    assert read_receipt(status, {}, body) == Rejected(message)
+
+
+HOLDS: Final = [
+    pytest.param(401, OLD_BAD_KEY, Hold.BAD_KEY, id="401 in the 2025 envelope"),
+    pytest.param(401, b"", Hold.BAD_KEY, id="401 empty"),
+    pytest.param(402, b"", Hold.OUT_OF_CREDITS, id="402"),
+    pytest.param(403, NO_CREDITS, Hold.OUT_OF_CREDITS, id="403 no credits"),
+    pytest.param(403, b'{"error":{"data":{"kind":"err_unverified_card"}}}', Hold.FORBIDDEN, id="403 unverified card"),
+    pytest.param(403, b'{"statusCode":403,"message":"scope"}', Hold.FORBIDDEN, id="403 key scope"),
+    pytest.param(403, b'{"error":{"data":{"kind":["x"]}}}', Hold.FORBIDDEN, id="403 odd kind"),
+    pytest.param(403, b"<html>WAF</html>", Hold.FORBIDDEN, id="403 HTML"),
+    pytest.param(407, b"", Hold.UNAVAILABLE, id="407"),
+    pytest.param(421, b"", Hold.UNAVAILABLE, id="421"),
+    pytest.param(425, b"", Hold.UNAVAILABLE, id="425"),
+    pytest.param(429, b'{"message":"slow down"}', Hold.THROTTLED, id="429"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "hold"), HOLDS)
+def test_what_is_about_us_and_not_about_the_order_holds_it(status: int, body: bytes, hold: Hold) -> None:
+    """A bad key fails every job alike: the queue waits for the operator, no job fails for it."""
+    told = read_receipt(status, {}, body)
+    assert isinstance(told, NotBought)
+    assert told.hold is hold
+    assert told.message.startswith(str(status))
+
+    seen = read_sighting(status, {}, body)
+    assert isinstance(seen, Unreachable)
+    assert seen.hold is hold
+
+
+def test_the_operator_is_told_what_the_upstream_said() -> None:
+    """Both envelopes carry a sentence for people."""
+    assert read_receipt(401, {}, OLD_BAD_KEY) == NotBought(
+        Hold.BAD_KEY, "401 This request requires a valid API key. Get one."
+    )
+    assert read_receipt(403, {}, NO_CREDITS) == NotBought(Hold.OUT_OF_CREDITS, "403 You've run out of credits.")
+
+
+@pytest.mark.parametrize("status", [408, 499, 500, 501, 502, 503, 504, 520, 524, 599, 100, 101, 204 + 100, 302, 307, 0])
+@pytest.mark.parametrize("body", [b"", CLOUDFLARE, BAD_RESOLUTION, b'{"id":"g"}'], ids=["empty", "HTML", "400", "id"])
+def test_a_status_that_proves_nothing_is_unknown(status: int, body: bytes) -> None:
+    """A gateway that gave up waiting may have passed the order on before."""
+    assert isinstance(read_receipt(status, {"retry-after": "1"}, body), Unknown)
+
+
+def test_an_html_page_is_told_in_one_short_line() -> None:
+    """A message is for a table's cell."""
+    told = read_receipt(524, {}, CLOUDFLARE * 50)
+    assert isinstance(told, Unknown)
+    assert "524 <!DOCTYPE html> <html>" in told.message
+    assert len(told.message) < 200
+
+
+# The sighting
+
+
+@pytest.mark.parametrize(
+    "word", ["queued", "generating", "waiting", "active", "unknown", "paused", "COOKING", "", "complete", "Errored"]
+)
+def test_a_word_that_does_not_end_a_generation_means_still_running(word: str) -> None:
+    """A word that nobody knows is neither done nor failed: the deadline ends it, not a guess."""
+    assert sighting({"id": "g", "status": word}) == Pending(word.lower() or "no status")
+
+
+@pytest.mark.parametrize("status", [None, 5, True, [], {}, ["completed"], {"completed": 1}], ids=repr)
+def test_a_status_that_is_no_word_means_still_running(status: Any) -> None:
+    """Not understood is not done."""
+    assert sighting({"status": status, "video": VIDEO}) == Pending("no status")
+    assert sighting({}) == Pending("no status")
+
+
+def test_an_unknown_id_is_no_failure() -> None:
+    """Seen live: a 200 with an error and the word unknown; only the word decides."""
+    reply = {"id": "", "status": "unknown", "error": {"name": "Error", "message": "task_id cannot by empty"}}
+    assert sighting(reply) == Pending("unknown")
+
+
+@pytest.mark.parametrize("word", ["completed", "Completed", "COMPLETED", " completed "])
+@pytest.mark.parametrize("error", [None, DUMMY_ERROR, "none", [], {}], ids=repr)
+def test_status_decides_and_not_the_presence_of_an_error(word: str, error: Any) -> None:
+    """A documentation sample shows `completed` together with a dummy error."""
+    seen = sighting({"id": "g", "status": word, "video": VIDEO, "error": error})
+    assert seen == Finished(Video(URL, "video/mp4", "output.mp4", 3716781))
+
+
+@pytest.mark.parametrize(
+    "video",
+    [
+        pytest.param({"url": URL}, id="object"),
+        pytest.param([{"url": URL}], id="array"),
+        pytest.param([{"url": None}, "x", {}, {"url": URL}, {"url": "https://other/"}], id="first usable of an array"),
+        pytest.param({"url": URL, "content_type": 5, "file_name": [], "file_size": "big"}, id="odd details"),
+        pytest.param({"url": URL, "file_size": -1}, id="negative size"),
+        pytest.param({"url": URL, "file_size": True}, id="boolean size"),
+        pytest.param({"url": URL, "file_size": 1.5}, id="fractional size"),
+    ],
+)
+def test_a_video_is_its_url(video: Any) -> None:
+    """Everything else about it is a courtesy."""
+    assert sighting({"status": "completed", "video": video}) == Finished(Video(URL))
+
+
+@pytest.mark.parametrize(
+    "video",
+    [
+        pytest.param(None, id="null"),
+        pytest.param({}, id="no url"),
+        pytest.param([], id="empty array"),
+        pytest.param([[{"url": URL}]], id="array in array"),
+        pytest.param(URL, id="bare string"),
+        pytest.param({"url": ""}, id="empty"),
+        pytest.param({"url": 5}, id="number"),
+        pytest.param({"url": "output.mp4"}, id="relative"),
+        pytest.param({"url": "file:///etc/passwd"}, id="file"),
+        pytest.param({"url": "ftp://cdn/x.mp4"}, id="ftp"),
+        pytest.param({"url": "javascript:alert(1)"}, id="script"),
+        pytest.param({"url": "data:video/mp4;base64,AAAA"}, id="data"),
+        pytest.param({"url": "https://"}, id="no host"),
+        pytest.param({"url": "https:///x.mp4"}, id="no host but a path"),
+        pytest.param({"url": "http://[bad"}, id="half an IPv6 address"),
+        pytest.param({"url": "http://[bad]/"}, id="no IPv6 address"),
+    ],
+)
+def test_completed_without_a_web_address_is_looked_at_again(video: Any) -> None:
+    """A paid video is not given up because one reply forgot its URL."""
+    assert isinstance(sighting({"status": "completed", "video": video}), Unreachable)
+
+
+@pytest.mark.parametrize("word", ["error", "failed", "ERROR"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param({"name": "Error", "message": "Unsafe prompt"}, "Unsafe prompt", id="name and message"),
+        pytest.param(
+            {"detail": [{"loc": ["body", "image_url"], "msg": "Could not detect face", "type": "face"}]},
+            "body.image_url Could not detect face",
+            id="detail list",
+        ),
+        pytest.param({"detail": "Unsafe prompt"}, "Unsafe prompt", id="detail a string"),
+        pytest.param("Unsafe prompt", "Unsafe prompt", id="string"),
+        pytest.param({"name": "Error"}, "Error", id="only a name"),
+        pytest.param({"message": "", "name": "Error"}, "Error", id="empty message"),
+        pytest.param(None, "the upstream gave no reason", id="null"),
+        pytest.param({}, "the upstream gave no reason", id="empty object"),
+        pytest.param([], "the upstream gave no reason", id="array"),
+        pytest.param(5, "the upstream gave no reason", id="number"),
+    ],
+)
+def test_a_failed_generation_tells_why(word: str, error: Any, message: str) -> None:
+    """The error comes in every shape that its many vendors have."""
+    assert sighting({"id": "g", "status": word, "error": error}) == Refused(message)
+
+
+def test_a_failure_may_tell_its_reason_beside_the_status() -> None:
+    """Some vendors put the message at the top."""
+    assert sighting({"status": "error", "message": "Unsafe prompt"}) == Refused("Unsafe prompt")
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", CLOUDFLARE, b"[]", b'"completed"', b"null", b"\xff", b'{"status":"comp'])
+def test_a_200_that_is_no_object_is_no_news(body: bytes) -> None:
+    """Gateways answer 200 with pages of their own."""
+    seen = read_sighting(200, {}, body)
+    assert isinstance(seen, Unreachable)
+    assert seen.hold is Hold.UNAVAILABLE
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 400, 404, 408, 418, 500, 502, 503, 504, 524])
+def test_any_other_status_of_a_look_is_no_news(status: int) -> None:
+    """Not even a 404 ends a paid job: "Inference not found" is undocumented, and its log lags."""
+    seen = sighting({"status": "error", "error": "x", "video": VIDEO}, status, retry_after="7")
+    assert isinstance(seen, Unreachable)
+    assert (seen.hold, seen.retry_after_s) == (Hold.UNAVAILABLE, 7.0)
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        pytest.param({}, None, id="none"),
+        pytest.param({"retry-after": "7"}, 7.0, id="seconds"),
+        pytest.param({"retry-after": " 7 "}, 7.0, id="seconds with spaces"),
+        pytest.param({"retry-after": "0"}, 0.0, id="zero"),
+        pytest.param({"retry-after": "-7"}, None, id="negative"),
+        pytest.param({"retry-after": "7.5"}, None, id="fraction"),
+        pytest.param({"retry-after": "soon"}, None, id="word"),
+        pytest.param({"retry-after": ""}, None, id="empty"),
+        pytest.param({"retry-after": "9" * 400}, None, id="endless"),
+        pytest.param({"retry-after": "²"}, None, id="odd digit"),
+        pytest.param(
+            {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:27:00 GMT"}, 60.0, id="date"
+        ),
+        pytest.param(
+            {"retry-after": "Wed, 21 Oct 2026 07:26:00 GMT", "date": "Wed, 21 Oct 2026 07:27:00 GMT"}, 0.0, id="past"
+        ),
+        pytest.param({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, id="date without the reply's own"),
+        pytest.param({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "x"}, None, id="odd date"),
+        pytest.param({"retry-after": "1 Jan 2020 00:00:00 +99999999999999999999", "date": "x"}, None, id="huge zone"),
+        pytest.param({"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, None, id="huge year"),
+    ],
+)
+def test_a_wait_is_read_in_either_form(headers: dict[str, str], wait_s: float | None) -> None:
+    """RFC 9110 allows seconds and a date; a date is read against the reply's own clock, not ours."""
+    assert retry_after_s(headers) == wait_s
+    assert read_receipt(429, headers, b"{}") == NotBought(Hold.THROTTLED, "429", wait_s)
+    assert read_sighting(429, headers, b"{}") == Unreachable(Hold.THROTTLED, "429", wait_s)
+
+
+# Whatever may come
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**400) | st.floats() | st.text(max_size=20)
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
+ERRORS = JSON | st.fixed_dictionaries(
+    {}, optional={"data": JSON, "detail": JSON | st.lists(JSON), "message": JSON, "name": JSON}
+)
+NEAR_MISSES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": JSON,
+        "generation_id": JSON,
+        "status": JSON | st.sampled_from(["completed", "error", "failed", "queued"]),
+        "video": JSON | st.fixed_dictionaries({"url": st.text() | st.just("http://[x")}, optional={"file_size": JSON}),
+        "error": ERRORS,
+        "message": JSON,
+        "meta": st.fixed_dictionaries({"usage": st.fixed_dictionaries({}, optional={"usd_spent": JSON})}) | JSON,
+    },
+)
+STATUSES = st.integers(0, 1000) | st.sampled_from([200, 201, 400, 401, 403, 404, 429, 500, 524])
+HEADERS = st.dictionaries(
+    st.sampled_from(["retry-after", "date", "x-inference-id", "x-aimlapi-usd-spent", "x-aimlapi-credits-used"]),
+    st.text(st.characters(max_codepoint=255), max_size=30),
+)
+BODIES = (JSON | NEAR_MISSES).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60)
+
+
+@settings(deadline=None)  # the machine may be busy with other tests
+@given(status=STATUSES, headers=HEADERS, body=BODIES)
+def test_no_reply_breaks_the_reading_of_a_receipt(status: int, headers: dict[str, str], body: bytes) -> None:
+    """An exception between POST and ledger would lose a purchase; a wrong proof would buy it twice."""
+    told = read_receipt(status, headers, body)
+
+    if status >= 500 or status < 200 or 300 <= status < 400:
+        assert isinstance(told, Unknown)
+    if 200 <= status < 300:
+        assert isinstance(told, Accepted | Unknown)
+    if isinstance(told, Accepted):
+        assert told.generation_id.strip()
+        assert told.cost_usd is None or 0 <= told.cost_usd < float("inf")
+    else:
+        assert len(told.message) < 600
+
+
+@settings(deadline=None)  # the machine may be busy with other tests
+@given(status=STATUSES, headers=HEADERS, body=BODIES)
+def test_no_reply_breaks_the_reading_of_a_sighting(status: int, headers: dict[str, str], body: bytes) -> None:
+    """One odd reply must not take a job out of its rounds, let alone end it."""
+    seen = read_sighting(status, headers, body)
+
+    if status != 200:
+        assert isinstance(seen, Unreachable)
+    if isinstance(seen, Finished):
+        assert seen.video.url.startswith(("http://", "https://"))
+
+
+@pytest.mark.parametrize("depth", [10, 100, 900, 960, 990, 1000, 100_000])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "%s",
+        '{"id":%s,"meta":{"usage":{"usd_spent":%s}}}',
+        '{"status":%s}',
+        '{"status":"completed","video":%s}',
+        '{"status":"error","error":%s}',
+        '{"error":{"data":[{"path":[%s],"message":%s}]}}',
+    ],
+)
+def test_nesting_of_any_depth_is_survived(frame: str, depth: int) -> None:
+    """Brackets are cheap to send, and each may cost a stack frame to read."""
+    body = frame.replace("%s", "[" * depth + "]" * depth).encode()
+    for status in (200, 400, 403, 500):
+        assert not isinstance(read_receipt(status, {}, body), Accepted)
+        assert not isinstance(read_sighting(status, {}, body), Finished)
+
+
+def test_half_a_surrogate_pair_is_made_fit_to_be_kept() -> None:
+    """JSON can spell text that UTF-8 cannot: written to the ledger as it is, it would lose the receipt."""
+    assert read_receipt(400, {}, b'{"message":"bad \\ud83d prompt \\ud83d\\ude00"}') == Rejected("400 bad ? prompt 😀")
