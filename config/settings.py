@@ -6,7 +6,7 @@ out, so that a second terminal finds the running stack.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -274,7 +274,7 @@ def unknown_variables(environment: Mapping[str, str], also_known: frozenset[str]
     """RUSHES_* names in the environment that no setting reads, each with the nearest name that one does."""
     known = set(variables()) | also_known
     strangers = [name for name in environment if name.startswith(PREFIX) and name.upper() not in known]
-    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), "") for name in strangers}
+    return {name: _nearest(name, known) for name in strangers}
 
 
 def _state_dir() -> Path:
@@ -291,8 +291,13 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
     name = _variable(location)
     if kind != "extra_forbidden":
         return f"{name}: {message.removeprefix('Value error, ')}"
-    nearest = next(iter(difflib.get_close_matches(name, variables(), n=1)), "")
+    nearest = _nearest(name, variables())
     return f"{name}: no setting has this name" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The name that was meant, if any; all begin alike, so that likeness counts only when it is great."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.75)), "")
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -24,6 +24,7 @@ from producer.cli.session import emit_json
 
 SEEN_WITHIN_ROUNDS: Final = 5
 """A worker shows itself with each round of its rescuer; after so many missed ones it is gone."""
+SEEN_WITHIN_AT_LEAST_S: Final = 15.0
 SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
@@ -79,7 +80,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings.redis, name="doctor") as client:
             yield from _server(client)
-            yield _workers(Ledger(client, lives=lives(settings)), within_s=SEEN_WITHIN_ROUNDS * settings.rescue.every_s)
+            yield _workers(Ledger(client, lives=lives(settings)), within_s=_seen_within_s(settings))
             yield from _attention(Ledger(client, lives=lives(settings)))
     except (redis.RedisError, LedgerUnavailable) as error:
         yield Finding(
@@ -103,6 +104,10 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", Verdict.BAD, f"maxmemory-policy is {policy}: set noeviction, or jobs are thrown away.")
     if info.get("aof_last_write_status", "ok") != "ok":
         yield Finding("redis", Verdict.BAD, "The append-only file could not be written: is Redis's disk full?")
+
+
+def _seen_within_s(settings: Settings) -> float:
+    return max(SEEN_WITHIN_AT_LEAST_S, SEEN_WITHIN_ROUNDS * settings.rescue.every_s)
 
 
 def _workers(ledger: Ledger, *, within_s: float) -> Finding:

@@ -217,6 +217,16 @@ class Stage:
 
 
 @contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore Ctrl-C, and with them whatever they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def child(
     command: list[str], log: Path, environment: dict[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:

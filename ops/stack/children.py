@@ -23,6 +23,8 @@ class ChildSpec:
     is_ready: Callable[[], bool] = lambda: True
     ready_within_s: float = 30.0
     grace_s: float = 10.0
+    as_orphan: signal.Signals = signal.SIGTERM
+    """What the kernel sends it when its parent has died, and nobody is left who would insist."""
 
 
 class Child:
@@ -45,7 +47,7 @@ class Child:
             errors="replace",
             bufsize=1,
             start_new_session=True,  # the terminal's Ctrl-C is for the supervisor, which stops them in order
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
+            preexec_fn=die_with_parent(spec.as_orphan),  # noqa: PLW1509 (one prctl call, prepared before the fork)
         )
         for what in (self._read, self._watch):
             threading.Thread(target=what, name=f"{spec.name}{what.__name__}", daemon=True).start()
@@ -89,21 +91,18 @@ class Child:
 
     def _watch(self) -> None:
         """Not told by the end of its output: what it started may hold that open for longer."""
-        os.waitid(
-            os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT
-        )  # its id cannot be another's before it is reaped
-        self.kill()
         self._process.wait()
+        self.kill()  # nothing of it may live on beside its successor
         self._on_exit(self)
 
 
-def die_with_parent() -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
     """A hook for a new process that has the kernel end it when its parent dies, even by kill -9 (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
 
     def ask_kernel() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        libc.prctl(PR_SET_PDEATHSIG, number)
 
     return ask_kernel

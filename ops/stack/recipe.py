@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -176,6 +177,7 @@ def _worker(plan: Plan) -> ChildSpec:
         environment=plan.environment(),
         is_ready=_WorkerWatch(plan.redis_url),
         grace_s=WORKER_GRACE_S,
+        as_orphan=signal.SIGKILL,  # without a ledger it could only finish what nobody will hear of; the due index knows
     )
 
 
@@ -188,6 +190,7 @@ def _flower(plan: Plan) -> ChildSpec:
         command=[sys.executable, "-m", "celery", "--app", "worker.app", "flower", *options],
         environment={**plan.environment(), **environment},
         is_ready=lambda: _serves(f"{plan.flower_url}/healthcheck"),
+        as_orphan=signal.SIGKILL,  # asked politely, it first waits out its questions to a broker that is gone
     )
 
 

@@ -83,8 +83,11 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             continue
         try:
             value = json.loads(content)
+        except json.JSONDecodeError as error:  # its own message speaks of a line 1, which is not the file's
+            yield line, f"is not JSON: {error.msg} at character {error.pos + 1}"
+            continue
         except (ValueError, RecursionError) as error:
-            yield line, f"is not JSON: {error}"
+            yield line, f"is not JSON that can be read: {error}"
             continue
         yield line, value if isinstance(value, dict) else 'must be a JSON object such as {"prompt": "…"}'
 
@@ -130,7 +133,7 @@ def _misshapen(fields: dict[str, Any]) -> Iterator[FieldError]:
     for name in ("metadata", "parameters"):
         if not isinstance(fields.get(name) or {}, dict):
             yield FieldError(name, "must be an object of names and values")
-    if not isinstance(fields.get("key") or "", str | int):
+    if not isinstance(fields.get("key"), str | int | None):
         yield FieldError("key", "must be text or a whole number")
 
 

