@@ -97,6 +97,11 @@ class QueueSettings(_Group):
     ttl_s: float = Field(86400.0, gt=0, description="A job not bought by then expires; it has cost nothing.")
     hold_first_s: float = Field(5.0, gt=0, description="First wait after the upstream refused to take an order now.")
     hold_longest_s: float = Field(120.0, gt=0, description="The wait doubles with each refusal in a row up to this.")
+    breaker_after: int = Field(
+        3,
+        ge=1,
+        description="So many failures of the upstream in a row, fleet-wide, stop requests until a probe succeeds.",
+    )
     request_bytes: int = Field(8_388_608, ge=1024, description="The largest order, images in base64 included.")
 
     @model_validator(mode="after")
@@ -104,6 +109,33 @@ class QueueSettings(_Group):
         if self.hold_longest_s < self.hold_first_s:
             raise ValueError("hold_longest_s is shorter than hold_first_s; make it at least as long")
         return self
+
+
+class ConfirmSettings(_Group):
+    """How a purchase in doubt is resolved."""
+
+    first_s: float = Field(15.0, gt=0, description="From the doubt to the first reading of the upstream's log.")
+    longest_s: float = Field(600.0, gt=0, description="Between readings at most; the wait doubles up to this.")
+    read_every_s: float = Field(10.0, gt=0, description="The fleet reads the log at most this often, for all doubts.")
+    quiet_s: float = Field(
+        3600.0,
+        gt=0,
+        description="How long a missing log line proves nothing; longer than any generation, rows are late.",
+    )
+    in_doubt: Literal["hold", "resubmit"] = Field(
+        "hold", description="After that: hold for a person (rushes adopt, rushes resolve), or risk paying twice."
+    )
+
+
+class SalvageSettings(_Group):
+    """What becomes of a paid generation whose job has ended."""
+
+    first_s: float = Field(60.0, gt=0, description="From a job's end to the first look for its late video.")
+    longest_s: float = Field(600.0, gt=0, description="Between such looks at most.")
+    patience_s: float = Field(21_600.0, ge=0, description="How long a late video is looked for.")
+    keep_cancelled: bool = Field(
+        False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
+    )
 
 
 class ArchiveSettings(_Group):
@@ -166,6 +198,11 @@ class LedgerSettings(_Group):
     batch_key_s: float = Field(
         2_592_000.0, gt=0, description="How long a batch file's rows are remembered, so that a second run buys nothing."
     )
+    durable_intent: bool = Field(
+        True, description="Buy only once Redis says that the intent is on its disk (WAITAOF, where the server has it)."
+    )
+    durable_wait_s: float = Field(3.0, gt=0, le=30, description="How long that may take; else the job waits, unbought.")
+    durable_replicas: int = Field(0, ge=0, description="On how many replicas' disks the intent must be as well.")
     journal_entries: int = Field(1000, ge=50, description="About how many entries one job's journal keeps.")
 
 
@@ -213,6 +250,8 @@ class Settings(BaseSettings):
     look: LookSettings = Field(default_factory=LookSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
+    salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
@@ -224,6 +263,14 @@ class Settings(BaseSettings):
     def archive_dir(self) -> Path:
         """The archive's folder."""
         return (self.archive.dir or self.state_dir / "archive").absolute()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.ledger.durable_wait_s >= self.redis.socket_timeout_s:
+            raise ValueError("ledger.durable_wait_s must be shorter than redis.socket_timeout_s, or no reply can come")
+        if self.confirm.quiet_s <= self.look.deadline_s:
+            raise ValueError("confirm.quiet_s must be longer than look.deadline_s: a log line may come after the video")
+        return self
 
     @property
     def submit_lease_s(self) -> float:

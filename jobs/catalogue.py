@@ -213,8 +213,13 @@ def _hidden_errors(parameters: Mapping[str, Any]) -> list[FieldError]:
 
 def _near_miss(model: str) -> list[FieldError]:
     """A model of another vendor passes; a misspelt one of Google's would cost a round trip to find out."""
-    close = difflib.get_close_matches(model.lower(), MODELS, n=1, cutoff=0.9)
+    same_version = [known for known in MODELS if _digits(known) == _digits(model)]  # another version is another model
+    close = difflib.get_close_matches(model.lower(), same_version, n=1, cutoff=0.9)
     return [FieldError("model", f"{_shown(model)} is not known; did you mean {close[0]}?")] if close else []
+
+
+def _digits(model: str) -> str:
+    return "".join(filter(str.isdecimal, model))
 
 
 def _label_errors(metadata: Any) -> list[FieldError]:

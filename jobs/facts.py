@@ -36,6 +36,15 @@ class Unknown:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One line of the upstream's request log: a purchase that is known by our request id."""
+
+    request_id: str
+    generation_id: str
+    cost_usd: float | None
+
+
 Receipt = Accepted | NotBought | Rejected | Unknown
 
 

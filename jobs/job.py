@@ -24,6 +24,7 @@ class Reason(StrEnum):
     NOT_STORED = "not_stored"  # the video exists, but its bytes could not be fetched in time
     QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
     DEADLINE_PASSED = "deadline_passed"  # the generation took longer than its deadline
+    UNCONFIRMED = "unconfirmed"  # whether it was bought could not be learnt, and a person gave it up
     CANCELLED = "cancelled"  # somebody asked for it
 
 
@@ -33,9 +34,11 @@ class Hold(StrEnum):
     THROTTLED = "throttled"  # the upstream said: not so fast
     BAD_KEY = "bad_key"  # the upstream does not know our key
     OUT_OF_CREDITS = "out_of_credits"  # the account is empty
+    UNVERIFIED = "unverified"  # the account has no verified card
     FORBIDDEN = "forbidden"  # the key may not do this
     UNREACHABLE = "unreachable"  # no connection was made
     UNAVAILABLE = "unavailable"  # it answered, but with an error of its own
+    NOT_DURABLE = "not_durable"  # Redis did not promise to remember the intent, so nothing was bought
 
 
 class Family(StrEnum):
@@ -100,6 +103,10 @@ class Job:
     family: Family = Family.UNIVERSAL
     request_id: str | None = None
     generation_id: str | None = None
+    worker: str | None = None
+    intent_at: float | None = None
+    confirms: int = 0
+    attention_at: float | None = None
     submitted_at: float | None = None
     rendered_at: float | None = None
     finished_at: float | None = None
@@ -115,6 +122,7 @@ class Job:
     announce_turn: int = 0
     announce_failures: int = 0
     announced: tuple[str, ...] = ()
+    salvage_turn: int = 0
 
     @property
     def is_final(self) -> bool:

@@ -9,6 +9,7 @@ from jobs.facts import (
     Fetched,
     Finished,
     Gone,
+    LogRow,
     NotBought,
     NotFetched,
     Pending,
@@ -34,6 +35,15 @@ class Policy:
     download_first_s: float
     download_longest_s: float
     download_patience_s: float
+    confirm_first_s: float = 15
+    confirm_longest_s: float = 600
+    quiet_s: float = 3600
+    log_reaches_s: float = 82_800
+    resubmit_in_doubt: bool = False
+    salvage_first_s: float = 60
+    salvage_longest_s: float = 600
+    salvage_patience_s: float = 21_600
+    keep_cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,28 @@ class AskForConfirmation:
     """Whether it was bought is not known: find out, never guess."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The purchase happened: go on with its generation."""
+
+    row: LogRow
+    first_look_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The log does not show the purchase yet; with `for_a_person`, the quiet window is over and someone must decide."""
+
+    seconds: float
+    message: str
+    for_a_person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """The quiet window is over without a trace, and the deployment chose to risk a second purchase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +135,7 @@ class GiveUp:
     reason: Reason
     message: str
     charged: Charged
+    salvage_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +165,7 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitI
         case Accepted():
             return Await(receipt, policy.pacing.first())
         case NotBought(hold, message, retry_after_s):
-            wait = retry_after_s if retry_after_s is not None else _backoff(policy, job.holds)
+            wait = retry_after_s or _backoff(policy, job.holds)  # "at once" is not obeyed: it would be a hot loop
             return WaitInQueue(wait, hold, message)
         case Rejected(message):
             return GiveUp(State.FAILED, Reason.REFUSED, message, Charged.NO)
@@ -157,7 +190,7 @@ def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookA
             assert_never(seen)
     if now >= job.deadline_at:
         message = f"not finished {job.deadline_s:g} s after the purchase; last seen: {told}"
-        return GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN)
+        return GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, policy.salvage_first_s)
     # The last look comes at the deadline, not an interval after it.
     return LookAgain(min(wait, max(job.deadline_at - now, 0.0)), told)
 
@@ -181,8 +214,53 @@ def after_download(
     return FetchAgain(wait, message)
 
 
-def on_cancel(job: Job) -> GiveUp | RequestCancel | AlreadyOver:
-    """Before the purchase cancelling is free; after it, what was bought stays bought and the answer says so."""
+def on_log(job: Job, row: LogRow | None, *, now: float, policy: Policy) -> Adopt | AskAgain | Resubmit:
+    """A row is proof; its absence proves nothing before a quiet window longer than any generation has passed.
+
+    Rows come late, for an asynchronous video perhaps only after it is done.
+    """
+    if row is not None:
+        return Adopt(row, policy.pacing.interval_s)
+    doubted_for_s = now - (job.intent_at or job.accepted_at)
+    if doubted_for_s < policy.quiet_s:
+        wait = min(policy.confirm_first_s * 2.0 ** min(job.confirms, 30), policy.confirm_longest_s)
+        return AskAgain(min(wait, policy.quiet_s - doubted_for_s), "not in the upstream's log yet", for_a_person=False)
+    if policy.resubmit_in_doubt:
+        return Resubmit()
+    wait = policy.confirm_longest_s if doubted_for_s < policy.log_reaches_s else policy.log_reaches_s
+    return AskAgain(wait, "not in the upstream's log after the quiet window: a person must decide", for_a_person=True)
+
+
+def after_late_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookAgain | StoreVideo | GiveUp:
+    """An ended job's paid generation may still finish; it is looked at ever less often, for a bounded time."""
+    match seen:
+        case Finished(video):
+            return StoreVideo(video)
+        case Refused(message):
+            return GiveUp(job.state, job.reason or Reason.GENERATION_FAILED, message, Charged.NO)
+        case Pending(told) | Unreachable(message=told):
+            return late_again(job, told, now=now, policy=policy)
+    assert_never(seen)
+
+
+def late_again(job: Job, message: str, *, now: float, policy: Policy) -> LookAgain | GiveUp:
+    """When to try for an ended job's video again, if at all."""
+    ended_for_s = now - (job.finished_at or now)
+    if ended_for_s >= policy.salvage_patience_s:
+        return GiveUp(job.state, job.reason or Reason.DEADLINE_PASSED, message, job.charged)
+    return LookAgain(min(max(ended_for_s / 2, policy.salvage_first_s), policy.salvage_longest_s), message)
+
+
+def late_receipt_salvage(job: Job, *, policy: Policy) -> float | None:
+    """In how many seconds to look for a video that was bought for a job that has ended; None: it is not wanted."""
+    return None if job.state is State.CANCELLED and not policy.keep_cancelled else policy.salvage_first_s
+
+
+def on_cancel(job: Job, *, keep: bool = False) -> GiveUp | RequestCancel | AlreadyOver:
+    """Before the purchase cancelling is free; after it, what was bought stays bought and the answer says so.
+
+    With `keep`, the video is fetched all the same when it is done.
+    """
     match job.state:
         case State.QUEUED:
             return GiveUp(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
@@ -190,7 +268,7 @@ def on_cancel(job: Job) -> GiveUp | RequestCancel | AlreadyOver:
             return RequestCancel()
         case State.RENDERING | State.STORING:
             message = "cancelled after the purchase: the upstream cannot take it back"
-            return GiveUp(State.CANCELLED, Reason.CANCELLED, message, Charged.YES)
+            return GiveUp(State.CANCELLED, Reason.CANCELLED, message, Charged.YES, 0.0 if keep else None)
         case State.COMPLETED | State.FAILED | State.CANCELLED | State.EXPIRED:
             return AlreadyOver()
     assert_never(job.state)

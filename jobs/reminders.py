@@ -14,6 +14,15 @@ class TaskName(StrEnum):
     LOOK = "rushes.look"
     STORE = "rushes.store"
     ANNOUNCE = "rushes.announce"
+    CONFIRM = "rushes.confirm"
+    SALVAGE = "rushes.salvage"
+
+
+class Errand(StrEnum):
+    """What an ended job may still need; each has a turn and a due time of its own."""
+
+    ANNOUNCE = "announce"  # its result hooks are told
+    SALVAGE = "salvage"  # its paid generation may still finish
 
 
 class QueueName(StrEnum):
@@ -30,11 +39,17 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.LOOK: QueueName.LOOK,
     TaskName.STORE: QueueName.TRANSFER,
     TaskName.ANNOUNCE: QueueName.NOTIFY,
+    TaskName.CONFIRM: QueueName.LOOK,
+    TaskName.SALVAGE: QueueName.TRANSFER,
 }
 
 REMINDER_OF: Final[Mapping[State, TaskName]] = {
     State.QUEUED: TaskName.SUBMIT,
+    State.UNCONFIRMED: TaskName.CONFIRM,
     State.RENDERING: TaskName.LOOK,
     State.STORING: TaskName.STORE,
 }
-"""What a job in a waiting state is reminded of. A purchase in doubt has no reminder: nothing may repeat it."""
+"""What a job in a waiting state is reminded of. A purchase under way has no reminder: nothing may repeat it."""
+
+ERRAND_OF: Final[Mapping[Errand, TaskName]] = {Errand.ANNOUNCE: TaskName.ANNOUNCE, Errand.SALVAGE: TaskName.SALVAGE}
+"""What an ended job is reminded of."""

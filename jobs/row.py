@@ -30,6 +30,10 @@ def job_from(row: Mapping[str, str]) -> Job:
         family=Family(row.get("family", Family.UNIVERSAL)),
         request_id=row.get("request_id"),
         generation_id=row.get("generation_id"),
+        worker=row.get("worker"),
+        intent_at=_seconds(row, "intent_at"),
+        confirms=int(row.get("confirms", 0)),
+        attention_at=_seconds(row, "attention_at"),
         submitted_at=_seconds(row, "submitted_at"),
         rendered_at=_seconds(row, "rendered_at"),
         finished_at=_seconds(row, "finished_at"),
@@ -45,6 +49,7 @@ def job_from(row: Mapping[str, str]) -> Job:
         announce_turn=int(row.get("announce_turn", 0)),
         announce_failures=int(row.get("announce_failures", 0)),
         announced=tuple(filter(None, row.get("announced", "").split(","))),
+        salvage_turn=int(row.get("salvage_turn", 0)),
     )
 
 

@@ -1,6 +1,6 @@
 --[[ advance: move one job along one edge, if the caller still holds its turn, or the purchase that it speaks for.
      a: id, turn | request_id, from [states], to, due_in?, final, set {field: value}, unset [fields], bump [fields],
-        deadline_in?, stamps [fields set to now], event, data
+        deadline_in?, stamps [fields set to now], errands {errand: due_in}, event, data
      Returns {turn, 1 if a cancel was asked for, else 0}.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]
 local row = row_key(a.id)
@@ -39,9 +39,9 @@ end
 tell(a.id, a.event, a.to, turn, a.data)
 if a.final then
   redis.call('HDEL', row, 'due_at', 'rescues')
-  redis.call('HSET', row, 'finished_at', stamp(now), 'announce_turn', 1)
+  redis.call('HSET', row, 'finished_at', stamp(now))
   redis.call('ZREM', due_key, a.id)
-  redis.call('ZADD', announcing_key, stamp(now), a.id)
+  start_errands(a.id, a.errands)
   retire(a.id, a.to)
 else
   redis.call('ZADD', due_key, stamp(now + a.due_in), a.id)

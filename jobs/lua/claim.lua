@@ -1,21 +1,22 @@
 --[[ claim: take what is overdue, so that its lost reminder can be sent again; the current turn stays valid.
      The claim moves the due time by a lease, so two rescuers never take the same job, and a job whose reminder is
      merely slow is reminded less and less often (the lease doubles until the job moves).
-     a: index ('due' | 'announcing'), grace_s, limit, lease_s, longest_lease_s
-     Returns [id, state, turn, announce_turn, ...] flat; a job whose row is gone leaves the index. ]]
-local index = a.prefix .. a.index
+     a: errand? (none: the due index of unfinished jobs), grace_s, limit, lease_s, longest_lease_s
+     Returns [id, state, turn of the job or of the errand, ...] flat; a job whose row is gone leaves the index. ]]
+local index = a.errand and errand_key(a.errand) or due_key
+local turn_field = a.errand and a.errand .. '_turn' or 'turn'
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 'BYSCORE', 'LIMIT', 0, a.limit)) do
   local row = row_key(id)
-  local state, turn, announce_turn = unpack(redis.call('HMGET', row, 'state', 'turn', 'announce_turn'))
+  local state, turn = unpack(redis.call('HMGET', row, 'state', turn_field))
   if not state then
     redis.call('ZREM', index, id)
   else
     local rescues = redis.call('HINCRBY', row, 'rescues', 1)
     local lease = math.min(a.lease_s * 2 ^ math.min(rescues - 1, 20), a.longest_lease_s)
     redis.call('ZADD', index, stamp(now + lease), id)
-    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = a.index }))
-    for _, value in ipairs({ id, state, turn, announce_turn or '0' }) do taken[#taken + 1] = value end
+    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, errand = a.errand }))
+    for _, value in ipairs({ id, state, turn }) do taken[#taken + 1] = value end
   end
 end
 return taken

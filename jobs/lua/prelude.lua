@@ -19,12 +19,21 @@ local function journal_key(id) return a.prefix .. 'journal:' .. id end
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
 local due_key = a.prefix .. 'due'
-local announcing_key = a.prefix .. 'announcing'
 local retired_key = a.prefix .. 'retired'
+
+local function errand_key(name) return a.prefix .. 'errand:' .. name end
 
 local function tell(id, event, state, turn, data)
   redis.call('XADD', journal_key(id), 'MAXLEN', '~', a.journal_cap, '*',
     'event', event, 'at', stamp(now), 'state', state, 'turn', turn, 'data', data or '{}')
+end
+
+-- What an ended job still needs is done beside its state: each errand by name, with the seconds until it is due.
+local function start_errands(id, errands)
+  for name, due_in in pairs(errands) do
+    redis.call('HINCRBY', row_key(id), name .. '_turn', 1)
+    redis.call('ZADD', errand_key(name), stamp(now + due_in), id)
+  end
 end
 
 -- A job's final edge gives its keys a life; its index entries go when that life is over, a few with each ending.

@@ -13,8 +13,9 @@ from config.settings import RedisSettings
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import EVENTS, Event
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
-from jobs.ledger import Claim, Ledger, Lives, new_job_id
+from jobs.ledger import Claim, Durability, Gate, GateTerms, Ledger, Lives, Shut, new_job_id
 from jobs.lifecycle import GiveUp
+from jobs.reminders import Errand
 from jobs.states import EDGES, State
 from tests.stage import Clock, a_request
 
@@ -63,6 +64,14 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
     "proved-unsent": (submitting, lambda lg, j: lg.held_in_queue(j, 5, Hold.THROTTLED, "429"), State.QUEUED),
     "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_look_s=9), State.RENDERING),
     "unconfirmed": (submitting, lambda lg, j: lg.unconfirmed(j, "lost", ask_in_s=60), State.UNCONFIRMED),
+    "asked": (unconfirmed, lambda lg, j: lg.asked_again(j, 60, "nothing"), State.UNCONFIRMED),
+    "adopted": (unconfirmed, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_look_s=9, by="log"), State.RENDERING),
+    "resubmitted": (unconfirmed, lambda lg, j: lg.resubmitted(j, by="me"), State.QUEUED),
+    "late-refusal": (
+        submitting,
+        lambda lg, j: lg.gave_up(j, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
+        State.FAILED,
+    ),
     "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_look_s=9), State.RENDERING),
     "look-again": (rendering, lambda lg, j: lg.look_again(j, 10, seen="queued"), State.RENDERING),
     "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
@@ -320,39 +329,148 @@ def test_an_ended_job_is_announced_round_by_round(ledger: Ledger) -> None:
     job = storing(ledger)
     first = ledger.completed(job, STORED)
 
-    taken = ledger.announcing(job.id, first, lease_s=60)
+    taken = ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
     with pytest.raises(StaleTurn):
-        ledger.announcing(job.id, first, lease_s=60)
-    again = ledger.announced(job.id, taken, told=["a:b"], event="hook.failed", data={"wait_s": 2}, again=True)
+        ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    again = ledger.told_in_part(job.id, taken, ["a:b"], {"c:d": "ValueError"}, next_in_s=2)
     assert (ledger.get(job.id).announced, ledger.get(job.id).announce_failures) == (("a:b",), 1)
 
-    taken = ledger.announcing(job.id, again, lease_s=60)
-    ledger.announced(job.id, taken, told=["a:b", "c:d"], event="job.announced", data={}, again=False)
+    taken = ledger.errand_begun(Errand.ANNOUNCE, job.id, again, lease_s=60)
+    ledger.told(job.id, taken, ["a:b", "c:d"])
     assert ledger.get(job.id).announced == ("a:b", "c:d")
     with pytest.raises(StaleTurn):
-        ledger.announcing(job.id, taken + 1, lease_s=60)
+        ledger.errand_begun(Errand.ANNOUNCE, job.id, taken + 1, lease_s=60)
 
 
 def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
     """A job's end is told at least once, also if the worker dies in the hook."""
     job = storing(ledger)
     first = ledger.completed(job, STORED)
-    ledger.announcing(job.id, first, lease_s=60)
-    assert ledger.unannounced(CLAIM) == []
+    ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    assert ledger.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
 
     clock.advance(60 + CLAIM.grace_s + 1)
-    (found,) = ledger.unannounced(CLAIM)
+    (found,) = ledger.overdue_errands(Errand.ANNOUNCE, CLAIM)
 
-    assert ledger.announcing(job.id, found.announce_turn, lease_s=60)
-    assert ledger.unannounced(CLAIM) == []
+    assert ledger.errand_begun(Errand.ANNOUNCE, job.id, found.turn, lease_s=60)
+    assert ledger.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
 
 
-def test_a_job_that_has_not_ended_has_nothing_to_announce(ledger: Ledger) -> None:
+def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     """Also not for a stranger."""
     with pytest.raises(StaleTurn):
-        ledger.announcing(rendering(ledger).id, 1, lease_s=60)
+        ledger.errand_begun(Errand.ANNOUNCE, rendering(ledger).id, 1, lease_s=60)
     with pytest.raises(UnknownJob):
-        ledger.announcing(new_job_id(), 1, lease_s=60)
+        ledger.errand_begun(Errand.ANNOUNCE, new_job_id(), 1, lease_s=60)
+
+
+def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger) -> None:
+    """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
+    job = rendering(ledger)
+    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, salvage_in_s=60))
+    told = ledger.errand_begun(Errand.ANNOUNCE, job.id, 1, lease_s=60)
+    ledger.told(job.id, told, ["a:b"])
+
+    turn = ledger.errand_begun(Errand.SALVAGE, job.id, 1, lease_s=60)
+    ledger.salvaged(job.id, turn, VIDEO, STORED)
+
+    kept = ledger.get(job.id)
+    assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
+    assert kept.announced == ()
+    assert ledger.errand_begun(Errand.ANNOUNCE, job.id, kept.announce_turn, lease_s=60)
+
+
+def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
+    """It was given up while its buyer was frozen: the money is in the row, and the video is looked for."""
+    job = submitting(ledger)
+    ledger.unconfirmed(job, "no word", ask_in_s=60)
+    ledger.gave_up(ledger.get(job.id), GiveUp(State.FAILED, Reason.UNCONFIRMED, "given up", Charged.UNKNOWN))
+
+    with pytest.raises(WrongState):
+        ledger.submitted(job, "gen-late", cost_usd=3.36, first_look_s=9)
+    ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
+    ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
+
+    ended = ledger.get(job.id)
+    assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
+    assert [e.event for e in ledger.journal(job.id)].count("job.bought_late") == 1
+    assert ledger.errand_begun(Errand.SALVAGE, job.id, 1, lease_s=60)
+
+
+def test_a_person_is_called_once(ledger: Ledger) -> None:
+    """The alarm rings when the quiet window ends, not at each reading after it."""
+    job = unconfirmed(ledger)
+    ledger.needs_attention(job)
+    ledger.asked_again(job, 600, "nothing")
+    ledger.needs_attention(ledger.get(job.id))
+
+    assert ledger.get(job.id).attention_at is not None
+    assert [e.event for e in ledger.journal(job.id)].count("job.needs_attention") == 1
+
+
+TERMS: Final = GateTerms(first_s=5, longest_s=60, after=3)
+
+
+def test_a_door_shuts_after_refusals_in_a_row_and_lets_one_probe_through(ledger: Ledger, clock: Clock) -> None:
+    """Everybody waits for one probe; a sick upstream is not hammered."""
+    for _ in range(2):
+        ledger.gate_refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+        assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) is None
+        clock.advance(31)
+    ledger.gate_refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+
+    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")
+    assert ledger.shut_gates() == {Gate.SUBMIT: Shut(5, Hold.UNAVAILABLE, "524")}
+    assert ledger.ask_gate(Gate.LOOK, probe_s=30, again_s=5) is None  # each kind of request has its own door
+
+    clock.advance(6)
+    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) is None  # the probe
+    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")  # the others
+
+
+def test_a_door_stays_shut_for_longer_each_time_a_probe_is_refused(ledger: Ledger, clock: Clock) -> None:
+    """Up to a longest wait; what the upstream itself asks for counts more."""
+    waits = []
+    for _ in range(8):
+        ledger.gate_refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
+        shut = ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5)
+        assert shut is not None
+        waits.append(shut.wait_s)
+        clock.advance(shut.wait_s + 1)
+
+    assert waits == [5, 10, 20, 40, 60, 60, 60, 60]
+    ledger.gate_refused(Gate.SUBMIT, Hold.THROTTLED, "429", terms=TERMS, wait_s=17)
+    assert ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5) == Shut(17, Hold.THROTTLED, "429")
+
+
+def test_a_probe_that_succeeds_opens_the_door_for_all(ledger: Ledger) -> None:
+    """Recovery needs no hand."""
+    ledger.gate_refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
+
+    ledger.gate_passed(Gate.SUBMIT)
+
+    assert ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5) is None
+    assert ledger.shut_gates() == {}
+
+
+def test_one_of_the_fleet_does_it_at_a_time(ledger: Ledger) -> None:
+    """Whoever comes second leaves it to the first."""
+    assert ledger.alone("reading", for_s=10)
+    assert not ledger.alone("reading", for_s=10)
+    assert ledger.alone("another thing", for_s=10)
+
+
+def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> None:
+    """Redis must say that the intent is on disk; if it cannot in time, the job waits in the queue, unbought."""
+    ledger = Ledger(client, durability=Durability(wait_s=0.1, replicas=1))  # there is no replica
+    job = accepted(ledger)
+
+    with pytest.raises(LedgerUnavailable, match="on disk"):
+        ledger.submitting(job, lease_s=60)
+
+    waiting = ledger.get(job.id)
+    assert (waiting.state, waiting.hold, waiting.request_id) == (State.QUEUED, Hold.NOT_DURABLE, None)
+    assert Ledger(client, durability=Durability(wait_s=3)).submitting(waiting, lease_s=60).request_id
 
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:

@@ -1,0 +1,211 @@
+"""The ledger against a simple model: random orders of steps, deaths, late and doubled deliveries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from jobs.errors import StaleTurn, WrongState
+from jobs.job import Charged, Hold, Job, Reason, Stored, Video
+from jobs.ledger import Claim, Ledger, new_job_id
+from jobs.lifecycle import GiveUp, on_cancel
+from jobs.reminders import Errand
+from jobs.states import EDGES, State
+from tests.stage import Clock, a_request
+
+CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
+MOST_JOBS: Final = 2  # few jobs, so that many steps meet on each
+MISFORTUNES: Final = (StaleTurn, WrongState)
+
+
+@dataclass
+class Upstream:
+    """What really happened outside: how often each request id bought, which no ledger may change."""
+
+    bought: dict[str, int]
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Workers hold copies of jobs for as long as they like, and act on them whenever they like, or never."""
+
+    held = Bundle("held")  # what some worker read and may still act on, however old
+
+    ledger: Ledger
+    clock: Clock
+    client: "redis.Redis"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.ids: list[str] = []
+        self.ends: dict[str, State] = {}
+        self.upstream = Upstream({})
+        self.intents: list[Job] = []
+
+    @precondition(lambda self: len(self.ids) < MOST_JOBS)
+    @rule(target=held)
+    def accept(self) -> Job:
+        """A producer submits."""
+        job_id = new_job_id()
+        self.ledger.accept(a_request(), job_id=job_id, deadline_s=100, due_in_s=0)
+        self.ids.append(job_id)
+        return self.ledger.get(job_id)
+
+    @precondition(lambda self: self.ids)
+    @rule(target=held, which=st.integers(0, MOST_JOBS - 1))
+    def read(self, which: int) -> Job:
+        """A message arrives: a worker reads a job as it is now."""
+        return self.ledger.get(self.ids[which % len(self.ids)])
+
+    @precondition(lambda self: self.intents)
+    @rule(reply=st.sampled_from(["heard", "heard", "heard", "lost", "refused", "rejected"]))
+    def buy(self, reply: str) -> None:
+        """The oldest intent's order is sent, once; the reply may be lost on the way."""
+        job = self.intents.pop(0)
+        assert job.request_id is not None
+        self.upstream.bought[job.request_id] = reply in {"heard", "lost"}
+        tell: dict[str, Callable[[], object]] = {
+            "heard": lambda: self.ledger.submitted(job, f"g-{job.request_id}", cost_usd=1, first_look_s=5),
+            "lost": lambda: None,
+            "refused": lambda: self.ledger.held_in_queue(job, 5, Hold.THROTTLED, "429"),
+            "rejected": lambda: self.ledger.gave_up(job, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
+        }
+        self.try_to(tell[reply])
+
+    @rule(target=held, job=held, choice=st.integers(0, 3))
+    def act(self, job: Job, choice: int) -> object:
+        """A worker takes the next step of what it read, however long ago that was; or somebody cancels."""
+        match job.state:
+            case State.QUEUED if choice:
+                self.by_turn(job, lambda: self.intend(job))
+            case State.RENDERING if choice == 1:
+                self.by_turn(job, lambda: self.ledger.rendered(job, Video("https://cdn.example/a.mp4")))
+            case State.RENDERING if choice:
+                self.by_turn(job, lambda: self.ledger.look_again(job, 5, seen="generating"))
+            case State.STORING if choice == 1:
+                self.by_turn(job, lambda: self.ledger.store_again(job, 5, "reset"))
+            case State.STORING if choice == 2:
+                self.by_turn(job, lambda: self.ledger.url_gone(job, 5, "403"))
+            case State.STORING if choice:
+                self.by_turn(job, lambda: self.ledger.completed(job, Stored("a.mp4", 1, "ab", "video/mp4")))
+            case State.SUBMITTING | State.UNCONFIRMED:
+                self.try_to(lambda: self.ledger.cancel_requested(job))
+            case _:
+                verdict = on_cancel(job)
+                if isinstance(verdict, GiveUp):
+                    self.by_turn(job, lambda: self.ledger.gave_up(job, verdict))
+        return self.ledger.get(job.id)
+
+    def intend(self, job: Job) -> None:
+        """Write the intent to buy; the worker may send the order whenever it likes, or die."""
+        self.intents.append(self.ledger.submitting(job, lease_s=30, worker="w"))
+
+    @rule(seconds=st.sampled_from([1, 20, 60]))
+    def rescue(self, seconds: int) -> None:
+        """Time passes; whatever is overdue is found, and a buyer past its lease is put in doubt."""
+        self.clock.advance(seconds)
+        for overdue in self.ledger.overdue(CLAIM):
+            job = self.ledger.get(overdue.job_id)
+            if overdue.state is State.SUBMITTING:
+                self.try_to(lambda job=job: self.ledger.unconfirmed(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
+
+    @rule(job=held)
+    def read_log(self, job: Job) -> None:
+        """The upstream's log is read: a purchase is adopted, its absence proves nothing."""
+        now = self.ledger.get(job.id)
+        if now.state is State.UNCONFIRMED and self.upstream.bought.get(now.request_id or ""):
+            self.try_to(lambda: self.ledger.adopted(now, f"g-{now.request_id}", cost_usd=1, first_look_s=5, by="log"))
+
+    @rule(job=held)
+    def announce(self, job: Job) -> None:
+        """The hooks are told."""
+
+        def tell() -> None:
+            turn = self.ledger.errand_begun(Errand.ANNOUNCE, job.id, job.announce_turn, lease_s=30)
+            self.ledger.told(job.id, turn, ["a:b"])
+
+        if job.is_final:
+            self.try_to(tell)
+
+    def by_turn(self, job: Job, act: Callable[[], object]) -> None:
+        """A step that only the holder of the latest turn may take: anybody else must be refused."""
+        late = self.ledger.get(job.id).turn != job.turn
+        try:
+            act()
+        except MISFORTUNES:
+            return
+        assert not late, f"a message of turn {job.turn} moved a job that had gone on"
+
+    def try_to(self, act: Callable[[], object]) -> None:
+        """A worker's step; being too late is not a failure."""
+        try:
+            act()
+        except MISFORTUNES:
+            return
+
+    @invariant()
+    def nothing_is_bought_twice(self) -> None:
+        """At most one purchase of each job, whatever the order of things."""
+        per_job: dict[str, int] = {}
+        for request_id, bought in self.upstream.bought.items():
+            job_id = request_id.rpartition(".")[0]
+            per_job[job_id] = per_job.get(job_id, 0) + bought
+        assert all(count <= 1 for count in per_job.values())
+
+    @invariant()
+    def every_job_is_found_or_over(self) -> None:
+        """`due` holds exactly the unfinished; each index holds its own; an end is never changed."""
+        jobs = [self.ledger.get(job_id) for job_id in self.ids]
+        assert set(self.client.zrange("rushes:due", 0, -1)) == {job.id for job in jobs if not job.is_final}
+        for state in State:
+            assert set(self.client.zrange(f"rushes:index:{state}", 0, -1)) == {
+                job.id for job in jobs if job.state is state
+            }
+        for job in jobs:
+            assert self.ends.setdefault(job.id, job.state) is job.state or not self.ends[job.id].is_final
+            self.ends[job.id] = job.state
+            if job.state is State.COMPLETED:
+                assert job.generation_id is not None
+                assert job.stored is not None
+
+    @invariant()
+    def every_journal_is_a_legal_path(self) -> None:
+        """Turns count up by one; states follow the table."""
+        beside = {"job.rescued", "job.cancel_requested", "job.announced"}
+        for job_id in self.ids:
+            path = [entry for entry in self.ledger.journal(job_id) if entry.event not in beside]
+            for before, after in zip(path, path[1:], strict=False):  # noqa: RUF007 (pairs of a list that may be short)
+                assert State(after.state) in EDGES[State(before.state)]
+                assert after.turn == before.turn + 1
+
+
+@pytest.mark.timeout(180)
+def test_no_order_of_events_breaks_the_ledger(client: "redis.Redis", clock: Clock) -> None:
+    """Hypothesis looks for an interleaving that buys twice, loses a job, or leaves the table."""
+
+    class Machine(LedgerMachine):
+        ledger = Ledger(client, clock=clock)
+
+    Machine.clock, Machine.client = clock, client
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    client.flushall()
