@@ -127,7 +127,16 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
     yield Finding("jobs", Verdict.GOOD, f"Jobs: {told}.")
     if counts.get("unconfirmed"):
         yield Finding(
-            "jobs", Verdict.WARN, f"{counts['unconfirmed']} purchases are in doubt: their reply was lost on the way."
+            "jobs",
+            Verdict.WARN,
+            f"{counts['unconfirmed']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
+            "`rushes list --needs-attention` shows those that wait for you.",
+        )
+    for gate, shut in ledger.shut_gates().items():
+        yield Finding(
+            "queue",
+            Verdict.WARN,
+            f"All {gate}s are held: {shut.hold}, {shut.message}. Next try in {shut.wait_s:.0f} s.",
         )
 
 

@@ -11,8 +11,8 @@ from config.settings import Settings
 from jobs.catalogue import validate
 from jobs.errors import LedgerUnavailable, StaleTurn, WrongState
 from jobs.events import JournalEntry
-from jobs.job import Family, Job, VideoRequest
-from jobs.ledger import FIRST_ANNOUNCEMENT, Ledger, new_job_id
+from jobs.job import Charged, Family, Job, Reason, VideoRequest
+from jobs.ledger import FIRST_ERRAND, Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.reminders import TaskName
 from jobs.states import State, Status
@@ -91,6 +91,11 @@ class Service:
         """Those of the jobs that are known."""
         return self._ledger.get_many(job_ids)
 
+    def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
+        """The jobs that wait for a person's decision, the longest first."""
+        ids = self._ledger.page(states=[State.UNCONFIRMED], limit=limit, newest_first=False)
+        return [(job, request) for job, request in self._ledger.get_many(ids) if job.attention_at is not None]
+
     def list(
         self,
         *,
@@ -122,12 +127,12 @@ class Service:
         """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
         for _ in range(_CANCEL_TRIES):
             job = self._ledger.get(job_id)
-            outcome = on_cancel(job)
+            outcome = on_cancel(job, keep=self._settings.salvage.keep_cancelled)
             try:
                 match outcome:
                     case GiveUp():
                         self._ledger.gave_up(job, outcome)
-                        self._remind(TaskName.ANNOUNCE, job_id, FIRST_ANNOUNCEMENT)
+                        self._remind(TaskName.ANNOUNCE, job_id, FIRST_ERRAND)
                     case RequestCancel():
                         self._ledger.cancel_requested(job)
                     case AlreadyOver():
@@ -136,6 +141,34 @@ class Service:
                 continue  # the job moved between reading and writing: decide anew
             return Cancelled(self._ledger.get(job_id), outcome)
         raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
+
+    def adopt(self, job_id: str, generation_id: str) -> Job:
+        """Tell a job in doubt which generation was bought for it; it goes on with that one.
+
+        Raises:
+            WrongState: the job is not in doubt.
+        """
+        job = self._ledger.get(job_id)
+        turn = self._ledger.adopted(job, generation_id, cost_usd=None, first_look_s=0, by="a person")
+        self._remind(TaskName.LOOK, job_id, turn)
+        return self._ledger.get(job_id)
+
+    def resolve(self, job_id: str, *, resubmit: bool) -> Job:
+        """Decide a doubt: buy again (which may pay twice), or give the job up.
+
+        Raises:
+            WrongState: the job is not in doubt.
+        """
+        job = self._ledger.get(job_id)
+        if job.state is not State.UNCONFIRMED:
+            raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
+        if resubmit:
+            self._remind(TaskName.SUBMIT, job_id, self._ledger.resubmitted(job, by="a person"))
+        else:
+            message = "given up by a person; whether it was bought is not known"
+            verdict = GiveUp(State.FAILED, Reason.UNCONFIRMED, message, Charged.UNKNOWN)
+            self._remind(TaskName.ANNOUNCE, job_id, self._ledger.gave_up(job, verdict))
+        return self._ledger.get(job_id)
 
     def events(self, job_id: str) -> Sequence[JournalEntry]:
         """What has happened to the job, oldest first."""
@@ -166,6 +199,10 @@ class Service:
     def counts(self) -> dict[State, int]:
         """How many jobs stand in each state."""
         return self._ledger.counts()
+
+    def errands(self) -> int:
+        """How many ended jobs still need something: their hooks told, their late video fetched."""
+        return self._ledger.errands()
 
     def now(self) -> float:
         """The time by the fleet's clock, in seconds since the epoch."""

@@ -18,7 +18,9 @@ from tests.stage import Clock, Sandbox, Stage, a_request
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A server of this test process's own."""
-    with ValkeyServer(port=free_port(), config={"appendonly": "yes", "maxmemory-policy": "noeviction"}) as server:
+    with ValkeyServer(
+        port=free_port(), config={"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+    ) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

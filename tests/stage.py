@@ -145,6 +145,9 @@ class Stage:
             "RUSHES_RESCUE__EVERY_S": "0.3",
             "RUSHES_RESCUE__GRACE_S": "1",
             "RUSHES_RESCUE__LEASE_S": "2",
+            "RUSHES_CONFIRM__FIRST_S": "0.3",
+            "RUSHES_CONFIRM__READ_EVERY_S": "0.3",
+            "RUSHES_SALVAGE__FIRST_S": "0.3",
         }
         yield self
 
@@ -170,14 +173,16 @@ class Stage:
         return Ledger(self.client)
 
     @contextmanager
-    def worker(self, *, threads: int = 4, name: str = "one", **environment: str) -> Iterator[Worker]:
+    def worker(
+        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
+    ) -> Iterator[Worker]:
         """A real worker process, at work before the test goes on."""
         command = [
             sys.executable,
             "-m",
             "celery",
             "-A",
-            "worker.app",
+            app,
             "worker",
             "-c",
             str(threads),
@@ -185,16 +190,19 @@ class Stage:
             f"{name}@test",
         ]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        log = self.folder / f"{name}.log"
-        self.client.zrem("rushes:workers", f"{name}@test")
+        log, before = self.folder / f"{name}.log", self._seen(name)
         with child(command, log, {**self.environment, **environment}) as process:
             worker = Worker(name, process, log)
             eventually(
-                lambda: self.client.zscore("rushes:workers", f"{name}@test") or process.poll() is not None,
+                lambda: self._seen(name) - before or process.poll() is not None,
                 what=f"the start of worker {name}",
             )
             assert process.poll() is None, worker.said()
             yield worker
+
+    def _seen(self, name: str) -> set[str]:
+        """The worker processes of this name that have given a sign of life."""
+        return {seen for seen in self.ledger.workers(within_s=3600) if seen.startswith(f"{name}@test.")}
 
     def rushes(self, *arguments: str, stdin: str = "", timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
         """Run the command line as a user would."""

@@ -32,9 +32,9 @@ def _set_up_logging(**_ignored: Any) -> None:
 
 
 @signals.worker_init.connect(weak=False)
-def _prepare(**_ignored: Any) -> None:
+def _prepare(sender: Any, **_ignored: Any) -> None:
     """Build the worker's parts before it takes a message, or stop it with a sentence."""
     try:
-        app.runtime = build_runtime(app)
+        app.runtime = build_runtime(app, str(sender.hostname))
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None

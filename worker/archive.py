@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from config.settings import ArchiveSettings
 from jobs.facts import Download, Fetched, Gone, NotFetched
 from jobs.job import Stored, Video
+from worker import faults
 from worker.containers import content_type_of
 from worker.upstream.connections import PlainSession, PunctualAdapter
 
@@ -118,6 +119,7 @@ class Archive:
         size, digest = 0, hashlib.sha256()
         with partial.open("wb") as file:
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+                faults.here("store.mid_fetch")
                 size += len(chunk)
                 if size > self._settings.max_bytes:
                     raise _NotKept(f"the body is larger than {self._settings.max_bytes} bytes")

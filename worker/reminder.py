@@ -7,6 +7,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from worker.purchases import Next
 from worker.runtime import Runtime, WorkerApp
 
 log = logging.getLogger("rushes.reminder")
@@ -32,6 +33,15 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
         except LedgerUnavailable as error:
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
+
+    def go_on(self, job_id: str, follows: Next | None) -> None:
+        """Send the reminder that follows; one of our own kind is our own retry."""
+        if follows is None:
+            return
+        if follows.task == self.name:
+            self.again(job_id, follows.turn, follows.seconds or 0.0)
+        else:
+            self.runtime.remind(follows.task, job_id, follows.turn, follows.seconds)
 
     def again(self, job_id: str, turn: int, seconds: float) -> None:
         """Reschedule this task for the job's next turn; no thread waits meanwhile."""

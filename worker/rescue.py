@@ -1,5 +1,6 @@
 """The rescuer finds every job whose reminder was lost and reminds it again; it is the worker's sign of life."""
 
+import contextlib
 import logging
 import random
 import threading
@@ -7,10 +8,10 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-from config.settings import RescueSettings
-from jobs.errors import JobError, LedgerUnavailable
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, WrongState
+from jobs.job import Job
 from jobs.ledger import Claim, Overdue
-from jobs.reminders import REMINDER_OF, TaskName
+from jobs.reminders import ERRAND_OF, REMINDER_OF, Errand, TaskName
 from jobs.states import State
 from worker.runtime import Runtime
 
@@ -18,6 +19,10 @@ log = logging.getLogger("rushes.rescue")
 
 JITTER: Final = 0.2
 """Workers that started together must not ask together for ever."""
+
+
+DEAD_AFTER_S: Final = 15.0
+"""A worker that has given no sign of life for so long is taken for dead."""
 
 
 class Rescuer:
@@ -28,28 +33,47 @@ class Rescuer:
 
     def step(self) -> int:
         """Rescue one batch of each kind; returns how many jobs were reminded."""
+        self._runtime.purchases.replay()
+        self._void_leases_of_the_dead()
         choice = self._runtime.settings.rescue
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
         unmoved = self._runtime.ledger.overdue(claim)
         for job in unmoved:
-            self._remind(job, choice)
-        untold = self._runtime.ledger.unannounced(claim)
-        for job in untold:
-            self._runtime.remind(TaskName.ANNOUNCE, job.job_id, job.announce_turn)
-        return len(unmoved) + len(untold)
+            self._remind(job)
+        reminded = len(unmoved)
+        for errand in Errand:
+            for job in self._runtime.ledger.overdue_errands(errand, claim):
+                self._runtime.remind(ERRAND_OF[errand], job.job_id, job.turn)
+                reminded += 1
+        return reminded
 
-    def _remind(self, job: Overdue, choice: RescueSettings) -> None:
+    def _remind(self, job: Overdue) -> None:
         if job.state is State.SUBMITTING:
-            self._doubt(job.job_id, choice)
-        elif job.state in REMINDER_OF:
+            self._doubt(self._runtime.ledger.get(job.job_id))
+        else:
             self._runtime.remind(REMINDER_OF[job.state], job.job_id, job.turn)
 
-    def _doubt(self, job_id: str, choice: RescueSettings) -> None:
+    def _void_leases_of_the_dead(self) -> None:
+        """Do not wait for a lease to end when whoever took it is known to be gone."""
+        ledger = self._runtime.ledger
+        alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
+        limit = self._runtime.settings.rescue.batch
+        for state in (State.SUBMITTING, State.STORING):
+            for job, _ in ledger.get_many(ledger.page(states=[state], limit=limit, newest_first=False)):
+                if not job.worker or job.worker in alive or job.rescues:
+                    continue
+                if state is State.STORING:
+                    ledger.lease_void(job)
+                elif now - (job.intent_at or 0) > DEAD_AFTER_S:
+                    self._doubt(job)
+
+    def _doubt(self, job: Job) -> None:
         """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
-        job = self._runtime.ledger.get(job_id)
-        if job.state is State.SUBMITTING:
+        with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
+            first_s = self._runtime.policy.confirm_first_s
             message = "the worker that was buying did not report back"
-            self._runtime.ledger.unconfirmed(job, message, ask_in_s=choice.longest_lease_s)
+            turn = self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s)
+            self._runtime.remind(TaskName.CONFIRM, job.id, turn, first_s)
 
 
 class RescueStep(bootsteps.StartStopStep):
@@ -65,7 +89,6 @@ class RescueStep(bootsteps.StartStopStep):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._runtime: Runtime = parent.app.runtime
-        self._name = str(parent.hostname)
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
         """Begin to look for overdue jobs."""
@@ -87,7 +110,7 @@ class RescueStep(bootsteps.StartStopStep):
         while not self._stopping.wait(pause_s):
             pause_s = self._runtime.settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
             try:
-                self._runtime.ledger.worker_seen(self._name)
+                self._runtime.ledger.worker_seen(self._runtime.name)
                 while rescuer.step() >= self._runtime.settings.rescue.batch and not self._stopping.is_set():
                     pass  # a full batch: more is overdue
             except LedgerUnavailable as error:

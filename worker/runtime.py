@@ -3,6 +3,8 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
+from typing import Final
 
 from celery import Celery
 
@@ -11,26 +13,35 @@ from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
 from jobs.events import Event
-from jobs.ledger import Ledger
+from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
 from jobs.pacing import FixedPacing
 from worker.archive import Archive
+from worker.doors import Doors
 from worker.hooks import Hook, load_hooks
+from worker.purchases import Purchases
+from worker.spool import Spool
 from worker.upstream.client import Upstream
 
 log = logging.getLogger("rushes.events")
 
+LOUD: Final = frozenset({"job.unconfirmed", "job.needs_attention", "job.bought_late", "hook.abandoned", "queue.held"})
+"""What should wake somebody, or be found first when somebody has been woken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything that a task needs."""
+    """Everything that a task needs. `name` is this process's own: a worker started again has another."""
 
+    name: str
     settings: Settings
     ledger: Ledger
     upstream: Upstream
     archive: Archive
     hooks: dict[str, Hook]
     policy: Policy
+    doors: Doors
+    purchases: Purchases
     remind: Remind
 
 
@@ -49,8 +60,8 @@ def make_worker_app(settings: Settings) -> WorkerApp:
     return app
 
 
-def build_runtime(app: WorkerApp) -> Runtime:
-    """Build a worker's parts.
+def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
+    """Build the parts of the worker that Celery knows as `hostname`.
 
     Raises:
         ConfigurationError: a worker cannot start like this; the message says what to do.
@@ -61,15 +72,31 @@ def build_runtime(app: WorkerApp) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
-    threads = settings.worker.threads
+    threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
+    durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
+    ledger = Ledger(
+        connect(settings.redis, name="worker"),
+        lives=lives(settings),
+        durability=durability if settings.ledger.durable_intent else None,
+        subscribers=[log_event],
+    )
     return Runtime(
+        name=f"{hostname}.{token_hex(3)}",
         settings=settings,
-        ledger=Ledger(connect(settings.redis, name="worker"), lives=lives(settings), subscribers=[log_event]),
+        ledger=ledger,
         upstream=Upstream(settings.upstream, threads=threads),
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         hooks=load_hooks(settings.hooks.call),
-        policy=policy(settings),
-        remind=reminder_sender(app),
+        policy=chosen,
+        doors=Doors(
+            ledger,
+            first_s=settings.queue.hold_first_s,
+            longest_s=settings.queue.hold_longest_s,
+            after=settings.queue.breaker_after,
+            probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
+        ),
+        purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), chosen, remind),
+        remind=remind,
     )
 
 
@@ -82,6 +109,14 @@ def policy(settings: Settings) -> Policy:
         download_first_s=settings.archive.retry_first_s,
         download_longest_s=settings.archive.retry_longest_s,
         download_patience_s=settings.archive.patience_s,
+        confirm_first_s=settings.confirm.first_s,
+        confirm_longest_s=settings.confirm.longest_s,
+        quiet_s=settings.confirm.quiet_s,
+        resubmit_in_doubt=settings.confirm.in_doubt == "resubmit",
+        salvage_first_s=settings.salvage.first_s,
+        salvage_longest_s=settings.salvage.longest_s,
+        salvage_patience_s=settings.salvage.patience_s,
+        keep_cancelled=settings.salvage.keep_cancelled,
     )
 
 
@@ -89,12 +124,13 @@ def log_event(event: Event) -> None:
     """Tell the log what the journal was told."""
     fields = {"event": event.name, "job": event.job_id, "turn": event.turn, **event.data}
     told = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
-    log.info("%s %s", event.name, told, extra={"event": fields})
+    level = logging.WARNING if event.name in LOUD else logging.INFO
+    log.log(level, "%s %s", event.name, told, extra={"event": fields})
 
 
 def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"The archive folder {folder} cannot be made ({error.strerror}).") from error
+        raise ConfigurationError(f"The folder {folder} cannot be made ({error.strerror}).") from error
     return folder

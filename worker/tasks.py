@@ -3,62 +3,119 @@
 `*_later` takes arguments that a newer version may send, so that two versions can work on the same jobs.
 """
 
+import contextlib
+from time import monotonic
 from typing import assert_never
 
 from celery import shared_task
 
 from jobs.errors import StaleTurn, WrongState
+from jobs.facts import Fetched
 from jobs.job import Job, Stored
 from jobs.lifecycle import (
-    AskForConfirmation,
-    Await,
+    Adopt,
+    AskAgain,
     Complete,
     FetchAgain,
     GiveUp,
     LookAgain,
+    Resubmit,
     StoreVideo,
-    WaitInQueue,
     after_download,
+    after_late_look,
     after_look,
-    after_submit,
     before_submit,
-    on_cancel,
+    late_again,
+    on_log,
 )
-from jobs.reminders import TaskName
+from jobs.reminders import Errand, TaskName
 from jobs.result import result_of
 from jobs.states import State
+from worker import faults
+from worker.confirm import Reading, in_doubt, read_log
+from worker.doors import spread
 from worker.hooks import tell
+from worker.purchases import Next
 from worker.reminder import Reminder
 
 
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
 def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Buy the generation, once; then look for it, wait in the queue, or say that the outcome is not known."""
+    """Buy the generation, once; then look for it, wait in the queue, or find out whether it was bought."""
     parts = self.runtime
     job = parts.ledger.held(job_id, turn)
     verdict = before_submit(job, now=parts.ledger.now())
     if isinstance(verdict, GiveUp):
         end(self, job, verdict)
         return
+    shut = parts.doors.before_submit()
+    if shut is not None:
+        wait = spread(shut.wait_s)
+        self.again(job_id, parts.ledger.held_in_queue(job, wait, shut.hold, shut.message), wait)
+        return
     request = parts.ledger.request(job_id)
-    job = parts.ledger.submitting(job, lease_s=parts.settings.submit_lease_s)
+    faults.here("submit.before_intent")
+    began = monotonic()
+    job = parts.ledger.submitting(job, lease_s=parts.settings.submit_lease_s, worker=parts.name)
     assert job.request_id is not None
-    receipt = parts.upstream.submit(request, job.family, job.request_id)
-    match after_submit(job, receipt, policy=parts.policy):
-        case Await(accepted, seconds):
-            turn = parts.ledger.submitted(job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds)
-            parts.remind(TaskName.LOOK, job_id, turn, countdown=seconds)
-        case WaitInQueue(seconds, hold, message):
-            turn = parts.ledger.held_in_queue(job, seconds, hold, message)
-            self.again(job_id, turn, seconds)
-        case AskForConfirmation(message):
-            parts.ledger.unconfirmed(job, message, ask_in_s=parts.settings.rescue.longest_lease_s)
-        case GiveUp() as verdict:
-            end(self, job, verdict)
-            return
+    faults.here("submit.before_post")
+    receipt = parts.upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)
+    faults.here("submit.after_post")
+    follows = parts.purchases.settle(job, receipt)
+    faults.here("submit.after_write")
+    self.go_on(job_id, follows)
+    parts.doors.after_submit(receipt)
+
+
+@shared_task(name=TaskName.CONFIRM.value, bind=True, base=Reminder)
+def confirm(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
+    """Read the upstream's log, once for all purchases in doubt; adopt what is found, ask again for the rest."""
+    parts = self.runtime
+    job = parts.ledger.held(job_id, turn)
+    if not parts.ledger.alone(f"confirm:{job.model}", for_s=parts.settings.confirm.read_every_s):
+        self.again(job_id, turn, spread(parts.settings.confirm.read_every_s))  # whoever reads, reads for us too
+        return
+    doubted = [other for other in in_doubt(parts.ledger) if other.model == job.model]
+    reading = read_log(parts.upstream, job.model, doubted)
+    now = parts.ledger.now()
+    for other in doubted:
+        row = reading.rows.get(other.request_id or "")
+        if row is None and (other.id != job_id and (other.due_at or now) > now):
+            continue  # its own time has not come
+        if row is None and not reading.whole:
+            _ask_again(self, other, reading)
+            continue
+        with contextlib.suppress(StaleTurn, WrongState):  # it moved while we read
+            _resolve(self, other, on_log(other, row, now=now, policy=parts.policy))
+
+
+def _resolve(self: Reminder, job: Job, decision: Adopt | AskAgain | Resubmit) -> None:
+    parts = self.runtime
+    match decision:
+        case Adopt(row, seconds):
+            turn = parts.ledger.adopted(
+                job, row.generation_id, cost_usd=row.cost_usd, first_look_s=seconds, by="the upstream's log"
+            )
+            self.go_on(job.id, parts.purchases.cancel_if_asked(job.id) or Next(TaskName.LOOK, turn, seconds))
+        case AskAgain(seconds, message, for_a_person):
+            if for_a_person:
+                parts.ledger.needs_attention(job)
+            turn = parts.ledger.asked_again(job, seconds, message)
+            self.go_on(job.id, Next(TaskName.CONFIRM, turn, seconds))
+        case Resubmit():
+            turn = parts.ledger.resubmitted(job, by="RUSHES_CONFIRM__IN_DOUBT")
+            self.go_on(job.id, Next(TaskName.SUBMIT, turn))
         case unexpected:
             assert_never(unexpected)
-    _grant_cancel(self, job_id)
+
+
+def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
+    """The log could not be read far enough to prove anything."""
+    told = reading.trouble.message if reading.trouble else "the upstream's log is longer than we read"
+    wait = max(self.runtime.policy.confirm_first_s, (reading.trouble and reading.trouble.retry_after_s) or 0.0)
+    with contextlib.suppress(StaleTurn, WrongState):
+        turn = self.runtime.ledger.asked_again(job, wait, told)
+        self.go_on(job.id, Next(TaskName.CONFIRM, turn, wait))
 
 
 @shared_task(name=TaskName.LOOK.value, bind=True, base=Reminder)
@@ -67,10 +124,15 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     parts = self.runtime
     job = parts.ledger.held(job_id, turn)
     assert job.generation_id is not None
-    seen = parts.upstream.look(job.generation_id, job.family)
+    held = parts.doors.before_look()
+    seen = held or parts.upstream.look(job.generation_id, job.family)
+    if held is None:
+        parts.doors.after_look(seen)
+    faults.here("look.before_write")
     match after_look(job, seen, now=parts.ledger.now(), policy=parts.policy):
         case LookAgain(seconds, word):
             turn = parts.ledger.look_again(job, seconds, seen=word)
+            faults.here("look.after_write")
             self.again(job_id, turn, seconds)
         case StoreVideo(video):
             turn = parts.ledger.rendered(job, video)
@@ -87,8 +149,9 @@ def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     parts = self.runtime
     job = parts.ledger.held(job_id, turn)
     assert job.video is not None
-    job = parts.ledger.storing(job, lease_s=parts.settings.download_lease_s)
+    job = parts.ledger.storing(job, lease_s=parts.settings.download_lease_s, worker=parts.name)
     assert job.video is not None
+    faults.here("store.before_fetch")
     outcome = parts.archive.fetch(job_id, job.turn, job.video)
     match after_download(job, outcome, now=parts.ledger.now(), policy=parts.policy):
         case Complete(stored):
@@ -105,50 +168,70 @@ def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
             assert_never(unexpected)
 
 
+@shared_task(name=TaskName.SALVAGE.value, bind=True, base=Reminder)
+def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
+    """See whether an ended job's paid generation has finished after all, and fetch it."""
+    parts = self.runtime
+    turn = parts.ledger.errand_begun(Errand.SALVAGE, job_id, turn, lease_s=parts.settings.download_lease_s)
+    job = parts.ledger.get(job_id)
+    assert job.generation_id is not None
+    seen = parts.upstream.look(job.generation_id, job.family)
+    now = parts.ledger.now()
+    decision = after_late_look(job, seen, now=now, policy=parts.policy)
+    if isinstance(decision, StoreVideo):
+        outcome = parts.archive.fetch(job_id, turn, decision.video)
+        if isinstance(outcome, Fetched):
+            parts.ledger.salvaged(job_id, turn, decision.video, outcome.stored)
+            parts.remind(TaskName.ANNOUNCE, job_id, parts.ledger.get(job_id).announce_turn)
+            return
+        decision = late_again(job, outcome.message, now=now, policy=parts.policy)
+    match decision:
+        case LookAgain(seconds, told):
+            turn = parts.ledger.errand_settled(
+                Errand.SALVAGE, job_id, turn, "job.salvage_waits", next_in_s=seconds, data={"seen": told}
+            )
+            self.again(job_id, turn, seconds)
+        case GiveUp(message=told, charged=charged):
+            parts.ledger.errand_settled(
+                Errand.SALVAGE, job_id, turn, "job.salvage_ended", set={"charged": charged}, data={"seen": told}
+            )
+        case unexpected:
+            assert_never(unexpected)
+
+
 @shared_task(name=TaskName.ANNOUNCE.value, bind=True, base=Reminder)
-def announce(self: Reminder, job_id: str, announce_turn: int, *_later: object) -> None:
+def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     """Tell the result hooks that the job has ended; whoever raised is told again later."""
     parts, hooks = self.runtime, self.runtime.settings.hooks
-    announce_turn = parts.ledger.announcing(job_id, announce_turn, lease_s=hooks.lease_s)
+    turn = parts.ledger.errand_begun(Errand.ANNOUNCE, job_id, turn, lease_s=hooks.lease_s)
     job, request = parts.ledger.get(job_id), parts.ledger.request(job_id)
-    done = tell(parts.hooks, result_of(job, request, parts.archive.root), job.announced)
-    told, failed = done.told, done.failed
-    if not failed:
-        parts.ledger.announced(job_id, announce_turn, told=told, event="job.announced", data={}, again=False)
+    faults.here("announce.before_hooks")
+    round_ = tell(parts.hooks, result_of(job, request, parts.archive.root), job.announced)
+    faults.here("announce.before_write")
+    if not round_.failed:
+        parts.ledger.told(job_id, turn, round_.told)
         return
-    if job.announce_failures + 1 >= hooks.attempts:
-        data = {"failed": failed, "attempts": job.announce_failures + 1}
-        parts.ledger.announced(job_id, announce_turn, told=told, event="hook.abandoned", data=data, again=False)
-        return
-    wait = min(hooks.retry_first_s * 2.0**job.announce_failures, hooks.retry_longest_s)
-    data = {"failed": failed, "wait_s": wait}
-    turn = parts.ledger.announced(job_id, announce_turn, told=told, event="hook.failed", data=data, again=True)
-    self.again(job_id, turn, wait)
+    last = job.announce_failures + 1 >= hooks.attempts
+    wait = None if last else min(hooks.retry_first_s * 2.0 ** min(job.announce_failures, 30), hooks.retry_longest_s)
+    turn = parts.ledger.told_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
+    if wait is not None:
+        self.again(job_id, turn, wait)
 
 
 def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
     """End the job without its video, and have the hooks told."""
-    announce_turn = self.runtime.ledger.gave_up(job, verdict)
-    self.runtime.remind(TaskName.ANNOUNCE, job.id, announce_turn)
+    self.go_on(job.id, Next(TaskName.ANNOUNCE, self.runtime.ledger.gave_up(job, verdict)))
 
 
 def complete(self: Reminder, job: Job, stored: Stored) -> None:
     """End the job with its video; the copy of a job that was called off meanwhile is removed."""
     parts = self.runtime
+    faults.here("store.before_write")
     try:
-        announce_turn = parts.ledger.completed(job, stored)
+        turn = parts.ledger.completed(job, stored)
     except (StaleTurn, WrongState):
         if parts.ledger.get(job.id).state in {State.CANCELLED, State.EXPIRED, State.FAILED}:
             parts.archive.discard(stored)
         raise
-    parts.remind(TaskName.ANNOUNCE, job.id, announce_turn)
-
-
-def _grant_cancel(self: Reminder, job_id: str) -> None:
-    """Grant a cancel that was asked for while the purchase was under way, now that its outcome is known."""
-    job = self.runtime.ledger.get(job_id)
-    if job.cancel_requested_at is None:
-        return
-    verdict = on_cancel(job)
-    if isinstance(verdict, GiveUp):
-        end(self, job, verdict)
+    faults.here("store.after_write")
+    parts.remind(TaskName.ANNOUNCE, job.id, turn)

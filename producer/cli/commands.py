@@ -3,6 +3,7 @@
 import typer
 
 from producer.cli.batches import batch
+from producer.cli.doubts import adopt, resolve
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
 
@@ -24,3 +25,5 @@ app.command()(cancel)
 app.command()(events)
 app.command()(download)
 app.command()(batch)
+app.command()(adopt)
+app.command()(resolve)

@@ -11,7 +11,14 @@ import typer
 from rich.console import Console
 
 from config.settings import ConfigurationError
-from jobs.errors import IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob
+from jobs.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    LedgerUnavailable,
+    StaleTurn,
+    UnknownJob,
+    WrongState,
+)
 from producer.cli.visible import visible
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -28,7 +35,7 @@ class Exit(IntEnum):
     UNKNOWN_JOB = 5
     NO_LEDGER = 6  # Redis cannot be asked; jobs that it took go on when it is back
     INVALID = 7  # the request cannot be sent as it is; nothing was submitted
-    CONFLICT = 8  # the idempotency key stands for another request
+    CONFLICT = 8  # the idempotency key stands for another request, or the job is not where this starts
     SETTINGS = 9
     NOT_HERE = 10  # the video is stored where this host cannot read it
     INTERRUPTED = 130
@@ -57,6 +64,8 @@ def explained() -> Iterator[None]:
         )
     except IdempotencyConflict as error:
         leave(Exit.CONFLICT, f"{error}. Use another --idempotency-key, or the same request as before.")
+    except (WrongState, StaleTurn) as error:
+        leave(Exit.CONFLICT, f"That cannot be done now: {error}. `rushes get` shows where the job stands.")
     except UnknownJob as error:
         leave(Exit.UNKNOWN_JOB, f"There is no job {error}. `rushes list` shows those there are.")
     except LedgerUnavailable as error:

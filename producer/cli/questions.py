@@ -44,14 +44,26 @@ def list_jobs(
         str | None, typer.Option(help="Continue after this job id, the last one of the page before.")
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In order of acceptance.")] = False,
+    needs_attention: Annotated[
+        bool, typer.Option("--needs-attention", help="Only jobs that wait for your decision (adopt, resolve).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first; with --json one a line."""
     with explained():
         session = Session()
         labels = pairs(metadata, "--metadata", str)
-        jobs = session.service.list(
-            statuses=status or (), model=model, metadata=labels, limit=limit, after=after, newest_first=not oldest_first
+        jobs = (
+            session.service.in_need(limit=limit)
+            if needs_attention
+            else session.service.list(
+                statuses=status or (),
+                model=model,
+                metadata=labels,
+                limit=limit,
+                after=after,
+                newest_first=not oldest_first,
+            )
         )
         if as_json:
             for job, request in jobs:

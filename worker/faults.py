@@ -1,0 +1,42 @@
+"""Labelled steps at which a drill may kill this process; off unless RUSHES_DRILL__KILL_AT is set.
+
+RUSHES_DRILL__KILL_AT="submit.after_post=0.05,look.after_write=0.01"     step=probability, or *=probability
+"""
+
+import os
+import random
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+VARIABLE: Final = "RUSHES_DRILL__KILL_AT"
+
+STEPS: Final = (
+    "submit.before_intent",
+    "submit.before_post",
+    "submit.after_post",
+    "submit.after_write",
+    "look.before_write",
+    "look.after_write",
+    "store.before_fetch",
+    "store.mid_fetch",
+    "store.before_write",
+    "store.after_write",
+    "announce.before_hooks",
+    "announce.before_write",
+)
+"""Every step that can be named."""
+
+
+def _plan(text: str) -> Mapping[str, float]:
+    pairs = (item.partition("=") for item in text.split(",") if item.strip())
+    return {step.strip(): float(chance) for step, _, chance in pairs}
+
+
+_kill_at: Final = _plan(os.environ.get(VARIABLE, ""))
+
+
+def here(step: str) -> None:
+    """Die here as by kill -9, if a drill says so."""
+    if _kill_at and random.random() < _kill_at.get(step, _kill_at.get("*", 0.0)):  # noqa: S311 (no secret)
+        os.kill(os.getpid(), signal.SIGKILL)

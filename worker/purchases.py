@@ -1,0 +1,140 @@
+"""What follows a purchase: its receipt is written to the ledger, or kept on disk until it can be."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from config.reminding import Remind
+from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.facts import Accepted, Receipt
+from jobs.job import Job
+from jobs.ledger import Ledger
+from jobs.lifecycle import (
+    AskForConfirmation,
+    Await,
+    GiveUp,
+    Policy,
+    WaitInQueue,
+    after_submit,
+    late_receipt_salvage,
+    on_cancel,
+)
+from jobs.reminders import TaskName
+from jobs.states import State
+from worker.spool import Spool, Spooled
+
+log = logging.getLogger("rushes.purchases")
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The reminder that a settled purchase needs."""
+
+    task: TaskName
+    turn: int
+    seconds: float | None = None
+
+
+class Purchases:
+    """Settles receipts; a receipt in hand is never lost for want of a ledger."""
+
+    def __init__(self, ledger: Ledger, spool: Spool, policy: Policy, remind: Remind) -> None:
+        self._ledger = ledger
+        self._spool = spool
+        self._policy = policy
+        self._remind = remind
+
+    def settle(self, job: Job, receipt: Receipt) -> Next | None:
+        """Write what a purchase proved; returns the reminder that follows, if any."""
+        try:
+            return self._write(job, receipt)
+        except LedgerUnavailable as error:
+            self._keep(job, receipt, error)
+        except (StaleTurn, WrongState):
+            self._late(job, receipt)
+        return None
+
+    def replay(self) -> int:
+        """Bring what is spooled to the ledger; returns how many receipts arrived.
+
+        Raises:
+            LedgerUnavailable: it is still away; the rest stays spooled.
+        """
+        arrived = 0
+        for spooled in self._spool.kept():
+            self._replay(spooled)
+            self._spool.forget(spooled)
+            arrived += 1
+            log.info("receipt.replayed job=%s request_id=%s", spooled.job_id, spooled.request_id)
+        return arrived
+
+    def _write(self, job: Job, receipt: Receipt) -> Next | None:
+        decision = after_submit(job, receipt, policy=self._policy)
+        match decision:
+            case Await(accepted, seconds):
+                turn = self._ledger.submitted(
+                    job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds
+                )
+                follows = Next(TaskName.LOOK, turn, seconds)
+            case WaitInQueue(seconds, hold, message):
+                turn = self._ledger.held_in_queue(job, seconds, hold, message)
+                follows = Next(TaskName.SUBMIT, turn, seconds)
+            case AskForConfirmation(message):
+                seconds = self._policy.confirm_first_s
+                turn = self._ledger.unconfirmed(job, message, ask_in_s=seconds)
+                follows = Next(TaskName.CONFIRM, turn, seconds)
+            case GiveUp():
+                return Next(TaskName.ANNOUNCE, self._ledger.gave_up(job, decision))
+            case _:
+                assert_never(decision)
+        return self.cancel_if_asked(job.id) or follows
+
+    def cancel_if_asked(self, job_id: str) -> Next | None:
+        """Grant a cancel that was asked for while the purchase was under way, now that its outcome is known."""
+        job = self._ledger.get(job_id)
+        if job.cancel_requested_at is None:
+            return None
+        verdict = on_cancel(job, keep=self._policy.keep_cancelled)
+        return Next(TaskName.ANNOUNCE, self._ledger.gave_up(job, verdict)) if isinstance(verdict, GiveUp) else None
+
+    def _keep(self, job: Job, receipt: Receipt, error: LedgerUnavailable) -> None:
+        assert job.request_id is not None
+        try:
+            self._spool.keep(job.id, job.request_id, receipt)
+        except OSError as trouble:
+            log.critical(
+                "receipt lost but for this line job=%s request_id=%s %r: %s", job.id, job.request_id, receipt, trouble
+            )
+        else:
+            log.warning("receipt.spooled job=%s request_id=%s ledger=%s", job.id, job.request_id, error)
+
+    def _replay(self, spooled: Spooled) -> None:
+        try:
+            job = self._ledger.get(spooled.job_id)
+        except UnknownJob:
+            log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
+            return
+        speaker = replace(job, state=State.SUBMITTING, request_id=spooled.request_id)
+        try:
+            follows = self._write(speaker, spooled.receipt)
+        except (StaleTurn, WrongState):
+            self._late(speaker, spooled.receipt)
+            return
+        if follows:
+            self._remind(follows.task, job.id, follows.turn, follows.seconds)
+
+    def _late(self, job: Job, receipt: Receipt) -> None:
+        """The job went on without us. If it had ended, what was bought for it is kept; else somebody adopted it."""
+        if not isinstance(receipt, Accepted):
+            return
+        try:
+            now_there = self._ledger.get(job.id)
+            if now_there.is_final:
+                salvage_in_s = late_receipt_salvage(now_there, policy=self._policy)
+                self._ledger.bought_late(
+                    job, receipt.generation_id, cost_usd=receipt.cost_usd, salvage_in_s=salvage_in_s
+                )
+            elif now_there.generation_id != receipt.generation_id:
+                log.critical("bought beside a later purchase job=%s %r", job.id, receipt)
+        except (StaleTurn, WrongState, UnknownJob) as error:
+            log.critical("receipt has no place in the ledger job=%s %r: %s", job.id, receipt, error)

@@ -1,0 +1,88 @@
+"""The spool: receipts that the ledger could not take, kept on this host's disk until it can.
+
+    <state>/spool/<request id>.json      one receipt, whole and fsynced; removed once the ledger has it
+
+Any worker process of this host replays them, also after a crash of the one that wrote them.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jobs.facts import Accepted, NotBought, Receipt, Rejected, Unknown
+from jobs.job import Hold
+
+log = logging.getLogger("rushes.spool")
+
+_KINDS: Final[dict[str, type[Accepted | NotBought | Rejected | Unknown]]] = {
+    kind.__name__: kind for kind in (Accepted, NotBought, Rejected, Unknown)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A receipt, and the purchase that it is for."""
+
+    job_id: str
+    request_id: str
+    receipt: Receipt
+    file: Path
+
+
+class Spool:
+    """A folder of receipts on their way to the ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, job_id: str, request_id: str, receipt: Receipt) -> None:
+        """Put a receipt on disk, through to the platter, before anybody relies on it.
+
+        Raises:
+            OSError: the disk does not take it; the receipt is then only in the log.
+        """
+        record = {
+            "job_id": job_id,
+            "request_id": request_id,
+            "kind": type(receipt).__name__,
+            "receipt": asdict(receipt),
+        }
+        final = self._folder / f"{request_id}.json"
+        partial = final.with_suffix(f".{os.getpid()}.part")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(record, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(final)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def kept(self) -> Iterator[Spooled]:
+        """Every receipt that waits here; a file that cannot be read is left for a person and told of."""
+        for file in sorted(self._folder.glob("*.json")):
+            try:
+                yield _read(file)
+            except FileNotFoundError:
+                continue  # another process has replayed it
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.critical("spooled receipt cannot be read file=%s error=%s", file, error)
+
+    def forget(self, spooled: Spooled) -> None:
+        """The ledger has it."""
+        spooled.file.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> Spooled:
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    fields = dict(record["receipt"])
+    if "hold" in fields:
+        fields["hold"] = Hold(fields["hold"])
+    return Spooled(record["job_id"], record["request_id"], _KINDS[record["kind"]](**fields), file)
