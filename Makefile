@@ -4,8 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+MINUTES ?= 1.5
+SEED    ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test chaos check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +28,10 @@ demo: $(READY) ## one prompt becomes a stored video, from nothing, in under a mi
 	@$(BIN)/rushes demo
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+chaos: $(READY) ## everything dies at random, then each invariant is counted (MINUTES=1.5 SEED=1)
+	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED)
 
 check: $(READY) ## formatting, lint and strict types
 	@$(BIN)/ruff format --check .

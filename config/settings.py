@@ -267,9 +267,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.ledger.durable_wait_s >= self.redis.socket_timeout_s:
-            raise ValueError("ledger.durable_wait_s must be shorter than redis.socket_timeout_s, or no reply can come")
+            raise ValueError(
+                "RUSHES_LEDGER__DURABLE_WAIT_S must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S: no reply could come"
+            )
         if self.confirm.quiet_s <= self.look.deadline_s:
-            raise ValueError("confirm.quiet_s must be longer than look.deadline_s: a log line may come after the video")
+            raise ValueError(
+                "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
+            )
         return self
 
     @property
@@ -335,6 +339,8 @@ def _groups() -> set[str]:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    if not location:  # said of several together, which its message names
+        return message.removeprefix("Value error, ")
     name = _variable(location)
     if kind != "extra_forbidden":
         return f"{name}: {message.removeprefix('Value error, ')}"

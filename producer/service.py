@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from config.celery_app import make_app
@@ -22,6 +23,7 @@ STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
 }
 _LONGEST_BLOCK_S: Final = 2.0
 _CANCEL_TRIES: Final = 20
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,8 @@ class Service:
 
     def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
         """The jobs that wait for a person's decision, the longest first."""
-        ids = self._ledger.page(states=[State.UNCONFIRMED], limit=limit, newest_first=False)
-        return [(job, request) for job, request in self._ledger.get_many(ids) if job.attention_at is not None]
+        doubts = self._each([State.UNCONFIRMED], newest_first=False)
+        return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
 
     def list(
         self,
@@ -109,19 +111,12 @@ class Service:
         """Up to `limit` jobs that fit every filter, in order of acceptance; `after` is the last id before this page."""
         states = [state for status in statuses for state in STATES_OF[status]]
         wanted = dict(metadata or {}).items()
-        found: list[tuple[Job, VideoRequest]] = []
-        page = max(limit, 100)
-        while len(found) < limit:
-            ids = self._ledger.page(states=states, limit=page, after=after, newest_first=newest_first)
-            found += [
-                (job, request)
-                for job, request in self._ledger.get_many(ids)
-                if model in {None, request.model} and wanted <= request.metadata.items()
-            ]
-            if len(ids) < page:
-                break
-            after = ids[-1]
-        return found[:limit]
+        fitting = (
+            (job, request)
+            for job, request in self._each(states, after=after, newest_first=newest_first)
+            if model in {None, request.model} and wanted <= request.metadata.items()
+        )
+        return list(islice(fitting, limit))
 
     def cancel(self, job_id: str) -> Cancelled:
         """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
@@ -148,7 +143,7 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
-        job = self._ledger.get(job_id)
+        job = self._in_doubt(job_id)
         turn = self._ledger.adopted(job, generation_id, cost_usd=None, first_look_s=0, by="a person")
         self._remind(TaskName.LOOK, job_id, turn)
         return self._ledger.get(job_id)
@@ -159,9 +154,7 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
-        job = self._ledger.get(job_id)
-        if job.state is not State.UNCONFIRMED:
-            raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
+        job = self._in_doubt(job_id)
         if resubmit:
             self._remind(TaskName.SUBMIT, job_id, self._ledger.resubmitted(job, by="a person"))
         else:
@@ -214,6 +207,23 @@ class Service:
             return None
         look = self._settings.look
         return max(look.typical_s - (self._ledger.now() - job.submitted_at), look.interval_s)
+
+    def _in_doubt(self, job_id: str) -> Job:
+        """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""
+        job = self._ledger.get(job_id)
+        if job.state is not State.UNCONFIRMED:
+            raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
+        return job
+
+    def _each(
+        self, states: Sequence[State], *, after: str | None = None, newest_first: bool
+    ) -> Iterator[tuple[Job, VideoRequest]]:
+        """Every job in these states (none: in any), read a page at a time."""
+        while ids := self._ledger.page(states=states, limit=_PAGE, after=after, newest_first=newest_first):
+            yield from self._ledger.get_many(ids)
+            if len(ids) < _PAGE:
+                return
+            after = ids[-1]
 
     def _drop_ended(self, cursors: dict[str, str], news: Sequence[tuple[str, JournalEntry]]) -> None:
         """Stop following what has ended, also where the journal is gone with its job."""

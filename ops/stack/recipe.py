@@ -138,7 +138,7 @@ def _valkey(plan: Plan) -> ChildSpec:
         "dir": str(data),
         "requirepass": _password(plan.settings.state_dir),
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": "always",
         "maxmemory-policy": "noeviction",
         "save": "",
         "loglevel": "warning",

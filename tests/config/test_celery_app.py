@@ -110,13 +110,15 @@ def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: 
         assert remind(task, "job_1", 1)
 
     held = {queue: [json.loads(raw) for raw in client.lrange(f"{KEY_PREFIX}{queue}", 0, -1)] for queue in QueueName}
+    for messages in held.values():
+        messages.reverse()  # the oldest first
 
     assert {queue: [m["headers"]["task"] for m in messages] for queue, messages in held.items()} == {
         queue: [task for task in TaskName if QUEUE_OF[task] is queue] for queue in QueueName
     }
     for messages in held.values():
-        assert messages[0]["content-type"] == "application/json"
-        assert messages[0]["headers"]["id"] == "job_1"
+        assert {message["content-type"] for message in messages} == {"application/json"}
+        assert {message["headers"]["id"] for message in messages} == {"job_1"}
 
 
 def test_a_reminder_that_cannot_be_sent_is_told_not_raised() -> None:

@@ -18,8 +18,10 @@ SECRET = "sk-live-hunter2"
 UNITS = ("_s", "_bytes", "_usd", "_per_min")
 UNITLESS = {
     "RUSHES_REDIS__MAX_CONNECTIONS",
+    "RUSHES_QUEUE__BREAKER_AFTER",
     "RUSHES_HOOKS__ATTEMPTS",
     "RUSHES_RESCUE__BATCH",
+    "RUSHES_LEDGER__DURABLE_REPLICAS",
     "RUSHES_LEDGER__JOURNAL_ENTRIES",
     "RUSHES_WORKER__THREADS",
     "RUSHES_FLOWER__PORT",
@@ -219,6 +221,8 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
         ("RUSHES_LOG__LEVEL", "LOUD", "'DEBUG'"),
         ("RUSHES_HOOKS__CALL", "just.a.module", "package.module:function"),
         ("RUSHES_QUEUE__HOLD_LONGEST_S", "1", "make it at least as long"),
+        ("RUSHES_LEDGER__DURABLE_WAIT_S", "5", "must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S"),
+        ("RUSHES_CONFIRM__QUIET_S", "1000", "must be longer than RUSHES_LOOK__DEADLINE_S"),
         ("RUSHES_REDIS__URLL", SECRET, "did you mean RUSHES_REDIS__URL?"),
         ("RUSHES_UPSTREAM__API_KEYS", SECRET, "did you mean RUSHES_UPSTREAM__API_KEY?"),
         ("RUSHES_UPSTREAM", f'{{"api_key": "{SECRET}"', "a group takes JSON"),
@@ -238,6 +242,7 @@ def test_a_bad_value_stops_with_a_sentence_that_names_the_variable_and_no_secret
     assert variable.rpartition("__HOLD")[0] in told
     assert complaint in told
     assert "Value error" not in told
+    assert "RUSHES_:" not in told
     assert SECRET not in told
     assert stopped.value.__suppress_context__
 

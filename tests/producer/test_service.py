@@ -310,6 +310,55 @@ def test_of_ten_cancels_at_once_one_ends_the_job(service: Service) -> None:
     assert [entry.event for entry in service.events(job_id)].count("job.cancelled") == 1
 
 
+# -- doubts that a person decides -----------------------------------------------------------------------------------
+
+
+def needing_attention(service: Service, ledger: Ledger) -> str:
+    """A job whose purchase nothing but a person can decide any more."""
+    job = in_state(ledger, service.submit(a_request()).job_id, State.UNCONFIRMED)
+    ledger.needs_attention(job)
+    return job.id
+
+
+def test_those_who_need_a_decision_are_found_behind_those_who_do_not(service: Service, real_ledger: Ledger) -> None:
+    """However many other doubts still resolve themselves; a limit counts what is shown, not what is looked through."""
+    for _ in range(120):
+        in_state(real_ledger, service.submit(a_request()).job_id, State.UNCONFIRMED)
+    waiting = [needing_attention(service, real_ledger) for _ in range(3)]
+
+    assert [job.id for job, _ in service.in_need()] == waiting
+    assert [job.id for job, _ in service.in_need(limit=2)] == waiting[:2]
+
+
+def test_a_person_adopts_resubmits_or_gives_up(service: Service, real_ledger: Ledger) -> None:
+    """Three ways out of a doubt; each says what it means for the money."""
+    adopted, again, given_up = (needing_attention(service, real_ledger) for _ in range(3))
+
+    assert service.adopt(adopted, "generation-7").generation_id == "generation-7"
+    assert service.get(adopted)[0].state is State.RENDERING
+    assert service.resolve(again, resubmit=True).state is State.QUEUED
+    ended = service.resolve(given_up, resubmit=False)
+    assert (ended.state, ended.charged) == (State.FAILED, Charged.UNKNOWN)
+    assert service.in_need() == []
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.UNCONFIRMED])
+def test_where_there_is_no_doubt_there_is_nothing_to_decide(
+    service: Service, real_ledger: Ledger, state: State
+) -> None:
+    """A decision about a job that has moved on would buy twice, or throw away what was bought."""
+    job_id = service.submit(a_request()).job_id
+    in_state(real_ledger, job_id, state)
+    before = service.get(job_id)
+
+    for resubmit in (True, False):
+        with pytest.raises(WrongState):
+            service.resolve(job_id, resubmit=resubmit)
+    with pytest.raises((WrongState, StaleTurn)):
+        service.adopt(job_id, "generation-7")
+    assert service.get(job_id) == before
+
+
 # -- events, follow, wait -------------------------------------------------------------------------------------------
 
 
@@ -381,7 +430,8 @@ def test_waiting_ends_when_the_job_is_forgotten_meanwhile(
 def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, client: "redis.Redis") -> None:
     """A job in which nothing happens is no outage of Redis, however short the time-outs are set."""
     del client
-    hasty = make_service(Settings.model_validate({"redis": {"url": redis_url, "socket_timeout_s": 1.01}}))
+    choice = {"redis": {"url": redis_url, "socket_timeout_s": 1.01}, "ledger": {"durable_wait_s": 1}}
+    hasty = make_service(Settings.model_validate(choice))
     job_id = hasty.submit(a_request()).job_id
 
     assert hasty.wait(job_id, timeout_s=1.5).state is State.QUEUED
@@ -453,7 +503,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
     """The server is stopped in its tracks: the order is either whole or not there when it goes on."""
     with ValkeyServer() as server:
         choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5, "connect_timeout_s": 1}
-        settings = Settings.model_validate({"redis": choice})
+        settings = Settings.model_validate({"redis": choice, "ledger": {"durable_wait_s": 1}})
         service = make_service(settings)
         service.submit(a_request())
         with connect(RedisSettings.model_validate({"url": choice["url"]}), name="test") as client:

@@ -1,0 +1,24 @@
+"""A short drill, with every kind of blow once: each invariant must hold."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.stage import ROOT
+
+
+@pytest.mark.timeout(420)
+def test_a_short_drill_breaks_no_invariant() -> None:
+    """The drill is a process of its own; it prints what it did, and which promise broke."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "ops.chaos.drill", "--minutes", "1", "--seed", "7", "--settle-s", "200"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+        cwd=ROOT,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count("held  ") == 7
