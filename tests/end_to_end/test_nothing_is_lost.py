@@ -186,7 +186,7 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
     """The upstream takes nothing back."""
     stage.environment["RUSHES_SALVAGE__KEEP_CANCELLED"] = str(keep)
     with stage.worker():
-        job_id = stage.service.submit(a_request("clip [sandbox: latency=200]")).job_id
+        job_id = stage.service.submit(a_request("clip [sandbox: latency=1500]")).job_id
         eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
         said = stage.rushes("cancel", job_id)
         assert "already bought" in said.stdout

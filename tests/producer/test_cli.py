@@ -43,6 +43,8 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
         ledger.rendered(ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
         stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
         ledger.completed(ledger.storing(ledger.get(job_id), lease_s=60), stored)
+    if state is State.UNCONFIRMED:
+        ledger.unconfirmed(ledger.submitting(ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60)
     if state is State.FAILED:
         refusal = GiveUp(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
         ledger.gave_up(ledger.get(job_id), refusal)
@@ -195,6 +197,23 @@ def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
     assert "already bought, at 4.16 USD" in stage.rushes("cancel", rendering).stdout
     assert "nothing to cancel" in stage.rushes("cancel", rendering).stdout
     assert "cancelled 2" in stage.rushes("watch").stdout
+
+
+def test_a_doubt_is_listed_and_decided(stage: Stage) -> None:
+    """What a person is asked, and the two answers; any other job is left alone, with a code of its own."""
+    adopted, given_up, calm = (a_job(stage, state) for state in (State.UNCONFIRMED, State.UNCONFIRMED, State.RENDERING))
+    for job_id in (adopted, given_up):
+        stage.ledger.needs_attention(stage.ledger.get(job_id))
+
+    asked = parsed(stage.rushes("list", "--needs-attention", "--json"))
+    assert [view["id"] for view in asked] == [adopted, given_up]
+    assert parsed(stage.rushes("adopt", adopted, "gen-7", "--json"))["generation_id"] == "gen-7"
+    assert stage.rushes("resolve", given_up).returncode == Exit.USAGE
+    assert parsed(stage.rushes("resolve", given_up, "--give-up", "--json"))["charged"] == "unknown"
+    refused = stage.rushes("adopt", calm, "gen-7")
+    assert refused.returncode == Exit.CONFLICT
+    assert "not in doubt" in refused.stderr
+    assert stage.ledger.get(calm).generation_id == "gen"
 
 
 def test_a_wait_that_ends_before_the_job_says_that_nothing_is_lost(stage: Stage) -> None:

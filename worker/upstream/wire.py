@@ -224,7 +224,7 @@ def _hold(status: int, body: bytes) -> Hold | None:
 def _kind(body: bytes) -> str | None:
     error = (_object(body) or {}).get("error")
     data = error.get("data") if isinstance(error, dict) else None
-    return data.get("kind") if isinstance(data, dict) else None
+    return _text(data.get("kind")) if isinstance(data, dict) else None
 
 
 def _error_message(status: int, body: bytes) -> str:
