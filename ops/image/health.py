@@ -47,7 +47,7 @@ def worker() -> None:
             seen = Ledger(client).workers(within_s=within_s)
     except (LedgerUnavailable, redis.RedisError) as error:
         raise Unhealthy(f"the ledger cannot be asked ({type(error).__name__})") from error
-    if name not in seen:
+    if not any(worker_name.startswith(f"{name}.") for worker_name in seen):  # each process adds a token of its own
         raise Unhealthy(f"{name} has not been seen for {within_s:g} s")
 
 

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_LOOK_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,17 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def group_is_gone(self, *, within_s: float) -> bool:
+        """Whether nothing that it started is left either; what was killed takes a moment to vanish."""
+        give_up_at = time.monotonic() + within_s
+        while time.monotonic() < give_up_at:
+            try:
+                os.killpg(self._process.pid, 0)
+            except OSError:
+                return True
+            time.sleep(_LOOK_S)
+        return False
 
     def _signal(self, number: signal.Signals) -> None:
         try:

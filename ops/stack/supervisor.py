@@ -12,6 +12,7 @@ from ops.stack.children import Child, ChildSpec
 RESTART_FIRST_S: Final = 0.5
 RESTART_LONGEST_S: Final = 15.0
 STEADY_S: Final = 30.0
+GONE_WITHIN_S: Final = 5.0
 _LOOK_S: Final = 0.1
 
 
@@ -118,3 +119,6 @@ class Supervisor:
                 self._on_note(f"{child.spec.name} did not stop within {child.spec.grace_s:g} s; killing it")
             child.kill()  # whatever it may have left in its group
             child.wait(child.spec.grace_s)
+        for child in self._children.values():
+            if not child.group_is_gone(within_s=GONE_WITHIN_S):
+                self._on_note(f"{child.spec.name} left a process behind that cannot be killed")

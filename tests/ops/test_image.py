@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,12 +14,13 @@ import redis
 from config.settings import RedisSettings, RescueSettings, variables
 from jobs.ledger import Ledger
 from ops.image import health
-from tests.stage import ROOT, Clock
+from tests.stage import ROOT, Clock, Stage, child, eventually
 
 DOCKERFILE: Final = (ROOT / "ops/image/Dockerfile").read_text()
 IGNORED: Final = (ROOT / ".dockerignore").read_text().splitlines()
 PACKAGES: Final = {"config", "jobs", "worker", "producer", "ops"}
 ME: Final = f"worker@{socket.gethostname()}"
+SEEN_AS: Final = f"{ME}.a1b2c3"
 
 
 def test_only_what_is_listed_reaches_the_builder() -> None:
@@ -69,9 +71,17 @@ def here(redis_url: str, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch)
 
 def test_a_worker_that_was_just_seen_is_healthy(here: "redis.Redis") -> None:
     """The rescuer's sign of life is the worker's."""
-    Ledger(here).worker_seen(ME)
+    Ledger(here).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 0
+
+
+def test_a_real_worker_is_healthy_by_the_name_that_it_gives_itself(here: "redis.Redis", stage: Stage) -> None:
+    """The image's own command, and the check that the image runs beside it."""
+    assert here is stage.client
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", "worker@%h"]
+    with child(command, stage.folder / "worker.log", stage.environment):
+        eventually(lambda: health.main(["worker"]) == 0, what="a healthy worker")
 
 
 @pytest.mark.usefixtures("here")
@@ -83,7 +93,7 @@ def test_a_worker_that_was_never_seen_is_not(capsys: pytest.CaptureFixture[str])
 
 def test_a_worker_that_has_fallen_silent_is_not(here: "redis.Redis") -> None:
     """A thread that hangs writes nothing."""
-    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(ME)
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 1
 
@@ -93,7 +103,7 @@ def test_a_worker_that_is_told_to_look_seldom_is_given_time(
 ) -> None:
     """It is seen once a round of its rescuer."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "60")
-    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(ME)
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 0
 
@@ -101,7 +111,7 @@ def test_a_worker_that_is_told_to_look_seldom_is_given_time(
 def test_a_variable_left_empty_is_one_not_set(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the settings: an empty line in `.env` must not make every worker unhealthy."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "")
-    Ledger(here).worker_seen(ME)
+    Ledger(here).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 0
 
