@@ -460,22 +460,16 @@ class Ledger:
 
     def store_again(self, job: Job, seconds: float, message: str) -> int:
         """The download failed: the next try is due in `seconds`."""
-        return self._move(
-            job,
-            State.STORING,
-            "job.store_failed",
-            due_in=seconds,
-            set={"message": message},
-            unset=["worker"],
-            bump=["downloads"],
-            data={"message": message, "wait_s": seconds},
-        )
+        return self._not_stored(job, State.STORING, seconds, message)
 
     def url_gone(self, job: Job, seconds: float, message: str) -> int:
         """The URL serves no video any more: a look in `seconds` asks for a fresh one."""
+        return self._not_stored(job, State.RENDERING, seconds, message)
+
+    def _not_stored(self, job: Job, to: State, seconds: float, message: str) -> int:
         return self._move(
             job,
-            State.RENDERING,
+            to,
             "job.store_failed",
             due_in=seconds,
             set={"message": message},
