@@ -408,6 +408,7 @@ class Ledger:
             job,
             State.RENDERING,
             "job.adopted",
+            origins=(State.UNCONFIRMED,),
             due_in=first_look_s,
             deadline_in=job.deadline_s,
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
