@@ -17,7 +17,3 @@ class FixedPacing:
     def first(self) -> float:
         """Seconds from the receipt to the first look."""
         return self.first_s
-
-    def eta_s(self, waited_s: float, typical_s: float) -> float:
-        """Seconds until a generation of typical length is done; never less than one interval while it runs."""
-        return max(typical_s - waited_s, self.interval_s)
