@@ -5,7 +5,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config.settings import RedisSettings, Settings
-from jobs.ledger import Lives
+from jobs.scripts import Lives
 
 
 def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
@@ -34,4 +34,5 @@ def lives(settings: Settings) -> Lives:
         queue_ttl_s=settings.queue.ttl_s,
         idempotency_s=settings.ledger.idempotency_s,
         journal_entries=settings.ledger.journal_entries,
+        feed_entries=settings.ledger.feed_entries,
     )

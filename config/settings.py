@@ -85,6 +85,12 @@ class LookSettings(_Group):
 
     first_s: float = Field(30.0, ge=0, description="From the receipt to the first look; no video has come sooner.")
     interval_s: float = Field(10.0, gt=0, description="Between looks, as the upstream's own example does.")
+    batch: int = Field(100, ge=1, le=1000, description="How many looks that are due one wake takes; others take more.")
+    connections: int = Field(128, ge=1, le=4096, description="How many looks one process makes at the same time.")
+    slot_s: float = Field(
+        0.25, gt=0, le=5, description="Looks due within such a slot share one alarm, at the slot's end."
+    )
+    most_per_s: float | None = Field(None, gt=0, description="The fleet looks no oftener than this; unset: no limit.")
     typical_s: float = Field(110.0, gt=0, description="How long a generation usually takes; the ETA is told from it.")
     deadline_s: float = Field(
         1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
@@ -203,7 +209,10 @@ class LedgerSettings(_Group):
     )
     durable_wait_s: float = Field(3.0, gt=0, le=30, description="How long that may take; else the job waits, unbought.")
     durable_replicas: int = Field(0, ge=0, description="On how many replicas' disks the intent must be as well.")
-    journal_entries: int = Field(1000, ge=50, description="About how many entries one job's journal keeps.")
+    journal_entries: int = Field(1000, ge=50, description="How many entries one job's journal keeps, the newest.")
+    feed_entries: int = Field(
+        50_000, ge=1000, description="About how many entries the feed of all jobs keeps, for those who follow it."
+    )
 
 
 class WorkerSettings(_Group):

@@ -132,7 +132,7 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
             f"{counts['unconfirmed']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
             "`rushes list --needs-attention` shows those that wait for you.",
         )
-    for gate, shut in ledger.shut_gates().items():
+    for gate, shut in ledger.gates.shut().items():
         yield Finding(
             "queue",
             Verdict.WARN,

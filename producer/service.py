@@ -10,10 +10,12 @@ from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.catalogue import validate
+from jobs.errands import FIRST_ERRAND
 from jobs.errors import LedgerUnavailable, StaleTurn, WrongState
 from jobs.events import JournalEntry
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
-from jobs.ledger import FIRST_ERRAND, Ledger, new_job_id
+from jobs.journal import START, following, order
+from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.reminders import TaskName
 from jobs.states import State, Status
@@ -166,22 +168,32 @@ class Service:
     def events(self, job_id: str) -> Sequence[JournalEntry]:
         """What has happened to the job, oldest first."""
         self._ledger.get(job_id)
-        return self._ledger.journal(job_id)
+        return self._ledger.journal.of(job_id)
 
     def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, JournalEntry]]:
         """Everything that happens to the jobs, from their beginning until all have ended or the time is up."""
-        cursors = dict.fromkeys(job_ids, "0")
-        ends_at = None if timeout_s is None else self._ledger.now() + timeout_s
+        journal, ends_at = self._ledger.journal, None if timeout_s is None else self._ledger.now() + timeout_s
         block_s = min(_LONGEST_BLOCK_S, self._settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
-        while cursors:
-            left = block_s if ends_at is None else ends_at - self._ledger.now()
-            if left <= 0:
-                return
-            news = list(self._ledger.follow(cursors, block_s=min(left, block_s)))
+        cursor = journal.newest()
+        told = dict.fromkeys(job_ids, START)
+        news: Sequence[tuple[str, JournalEntry]] = list(self._untold(told))
+        while True:
             for job_id, entry in news:
-                cursors[job_id] = entry.id
+                if job_id in told and order(entry.id) > order(told[job_id]):
+                    told[job_id] = entry.id
+                    yield job_id, entry
+            self._drop_ended(told, news)
+            left = block_s if ends_at is None else ends_at - self._ledger.now()
+            if not told or left <= 0:
+                return
+            heard = journal.after(cursor, block_s=min(left, block_s))
+            cursor, news = heard.cursor, list(self._untold(told)) if heard.gap else heard.entries
+
+    def _untold(self, told: Mapping[str, str]) -> Iterator[tuple[str, JournalEntry]]:
+        """What the jobs' own journals hold beyond what was told of them."""
+        for job_id, entries in self._ledger.journal.of_many(list(told)).items():
+            for entry in following(entries, told[job_id]):
                 yield job_id, entry
-            self._drop_ended(cursors, news)
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """The job once it has ended, or as it stands when the time is up; the job goes on either way."""
@@ -195,7 +207,7 @@ class Service:
 
     def errands(self) -> int:
         """How many ended jobs still need something: their hooks told, their late video fetched."""
-        return self._ledger.errands()
+        return self._ledger.errands.count()
 
     def now(self) -> float:
         """The time by the fleet's clock, in seconds since the epoch."""
@@ -225,14 +237,14 @@ class Service:
                 return
             after = ids[-1]
 
-    def _drop_ended(self, cursors: dict[str, str], news: Sequence[tuple[str, JournalEntry]]) -> None:
+    def _drop_ended(self, told: dict[str, str], news: Sequence[tuple[str, JournalEntry]]) -> None:
         """Stop following what has ended, also where the journal is gone with its job."""
-        ended = {job_id for job_id, entry in news if State(entry.state).is_final}
+        ended = {job_id for job_id, entry in news if job_id in told and State(entry.state).is_final}
         if not news:
-            known = {job.id: job for job, _ in self._ledger.get_many(list(cursors))}
-            ended = {job_id for job_id in cursors if job_id not in known or known[job_id].is_final}
+            known = {job.id: job for job, _ in self._ledger.get_many(list(told))}
+            ended = {job_id for job_id in told if job_id not in known or known[job_id].is_final}
         for job_id in ended:
-            del cursors[job_id]
+            del told[job_id]
 
     def _family(self, request: VideoRequest) -> Family:
         """The older endpoints know Google's models only."""

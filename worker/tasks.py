@@ -28,6 +28,7 @@ from jobs.lifecycle import (
     late_again,
     on_log,
 )
+from jobs.looks import Alarm, Look
 from jobs.reminders import Errand, TaskName
 from jobs.result import result_of
 from jobs.states import State
@@ -35,6 +36,7 @@ from worker import faults
 from worker.confirm import Reading, in_doubt, read_log
 from worker.doors import spread
 from worker.hooks import tell
+from worker.looking import LEASE_S, Group
 from worker.purchases import Next
 from worker.reminder import Reminder
 
@@ -119,28 +121,45 @@ def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
 
 
 @shared_task(name=TaskName.LOOK.value, bind=True, base=Reminder)
-def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Look once; then look again later, fetch the video, or give up."""
+def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (whoever wakes looks for all)
+    """Look at all that is due by now; then look again later, fetch the videos, or give up."""
     parts = self.runtime
-    job = parts.ledger.held(job_id, turn)
-    assert job.generation_id is not None
-    held = parts.doors.before_look()
-    seen = held or parts.upstream.look(job.generation_id, job.family)
-    if held is None:
-        parts.doors.after_look(seen)
-    faults.here("look.before_write")
-    match after_look(job, seen, now=parts.ledger.now(), policy=parts.policy):
-        case LookAgain(seconds, word):
-            turn = parts.ledger.look_again(job, seconds, seen=word)
-            faults.here("look.after_write")
-            self.again(job_id, turn, seconds)
-        case StoreVideo(video):
-            turn = parts.ledger.rendered(job, video)
-            parts.remind(TaskName.STORE, job_id, turn)
-        case GiveUp() as verdict:
-            end(self, job, verdict)
-        case unexpected:
-            assert_never(unexpected)
+    choice = parts.settings.look
+    taken = parts.ledger.looks.take(limit=choice.batch, lease_s=LEASE_S, per_s=choice.most_per_s)
+    began = monotonic()
+    if taken.more is not None:
+        _ring(self, job_id, taken.more)
+    for group in parts.looking.sightings(taken.jobs):
+        faults.here("look.before_write")
+        alarms = _go_on_after_looks(self, group, now=taken.at + monotonic() - began)
+        faults.here("look.after_write")
+        for alarm in alarms:
+            _ring(self, job_id, alarm)
+
+
+def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
+    """Carry out what is decided for each job; returns the alarms that have to be set for the next looks."""
+    parts, again = self.runtime, []
+    for job, seen in group:
+        with contextlib.suppress(StaleTurn, WrongState):  # it moved while we looked
+            match after_look(job, seen, now=now, policy=parts.policy):
+                case LookAgain(seconds, word):
+                    again.append(Look(job, word, seconds))
+                case StoreVideo(video):
+                    parts.remind(TaskName.STORE, job.id, parts.ledger.rendered(job, video))
+                case GiveUp() as verdict:
+                    end(self, job, verdict)
+                case unexpected:
+                    assert_never(unexpected)
+    return parts.ledger.looks.again(again) if again else []
+
+
+def _ring(self: Reminder, job_id: str, alarm: Alarm) -> None:
+    """Set an alarm: our own job's is our own retry."""
+    if alarm.job_id == job_id:
+        self.again(job_id, alarm.turn, alarm.seconds)
+    else:
+        self.runtime.remind(TaskName.LOOK, alarm.job_id, alarm.turn, alarm.seconds)
 
 
 @shared_task(name=TaskName.STORE.value, bind=True, base=Reminder)
@@ -172,27 +191,27 @@ def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
 def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     """See whether an ended job's paid generation has finished after all, and fetch it."""
     parts = self.runtime
-    turn = parts.ledger.errand_begun(Errand.SALVAGE, job_id, turn, lease_s=parts.settings.download_lease_s)
+    turn = parts.ledger.errands.begun(Errand.SALVAGE, job_id, turn, lease_s=parts.settings.download_lease_s)
     job = parts.ledger.get(job_id)
     assert job.generation_id is not None
-    seen = parts.upstream.look(job.generation_id, job.family)
+    seen = parts.looker.look(job.generation_id, job.family)
     now = parts.ledger.now()
     decision = after_late_look(job, seen, now=now, policy=parts.policy)
     if isinstance(decision, StoreVideo):
         outcome = parts.archive.fetch(job_id, turn, decision.video)
         if isinstance(outcome, Fetched):
-            parts.ledger.salvaged(job_id, turn, decision.video, outcome.stored)
+            parts.ledger.errands.salvaged(job_id, turn, decision.video, outcome.stored)
             parts.remind(TaskName.ANNOUNCE, job_id, parts.ledger.get(job_id).announce_turn)
             return
         decision = late_again(job, outcome.message, now=now, policy=parts.policy)
     match decision:
         case LookAgain(seconds, told):
-            turn = parts.ledger.errand_settled(
+            turn = parts.ledger.errands.settled(
                 Errand.SALVAGE, job_id, turn, "job.salvage_waits", next_in_s=seconds, data={"seen": told}
             )
             self.again(job_id, turn, seconds)
         case GiveUp(message=told, charged=charged):
-            parts.ledger.errand_settled(
+            parts.ledger.errands.settled(
                 Errand.SALVAGE, job_id, turn, "job.salvage_ended", set={"charged": charged}, data={"seen": told}
             )
         case unexpected:
@@ -203,17 +222,17 @@ def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
 def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     """Tell the result hooks that the job has ended; whoever raised is told again later."""
     parts, hooks = self.runtime, self.runtime.settings.hooks
-    turn = parts.ledger.errand_begun(Errand.ANNOUNCE, job_id, turn, lease_s=hooks.lease_s)
+    turn = parts.ledger.errands.begun(Errand.ANNOUNCE, job_id, turn, lease_s=hooks.lease_s)
     job, request = parts.ledger.get(job_id), parts.ledger.request(job_id)
     faults.here("announce.before_hooks")
     round_ = tell(parts.hooks, result_of(job, request, parts.archive.root), job.announced)
     faults.here("announce.before_write")
     if not round_.failed:
-        parts.ledger.told(job_id, turn, round_.told)
+        parts.ledger.errands.announced(job_id, turn, round_.told)
         return
     last = job.announce_failures + 1 >= hooks.attempts
     wait = None if last else min(hooks.retry_first_s * 2.0 ** min(job.announce_failures, 30), hooks.retry_longest_s)
-    turn = parts.ledger.told_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
+    turn = parts.ledger.errands.announced_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
     if wait is not None:
         self.again(job_id, turn, wait)
 

@@ -26,7 +26,7 @@ for name, value in pairs(a.row) do
 end
 redis.call('HSET', row_key(a.id), unpack(fields))
 redis.call('SET', request_key(a.id), a.request)
-redis.call('ZADD', due_key, stamp(now + a.due_in), a.id)
+redis.call('ZADD', due_key('queued'), stamp(now + a.due_in), a.id)
 redis.call('ZADD', index_key('all'), 0, a.id)
 redis.call('ZADD', index_key('queued'), 0, a.id)
 tell(a.id, 'job.accepted', 'queued', 1, a.data)

@@ -1,7 +1,8 @@
 --[[ advance: move one job along one edge, if the caller still holds its turn, or the purchase that it speaks for.
      a: id, turn | request_id, from [states], to, due_in?, final, set {field: value}, unset [fields], bump [fields],
-        deadline_in?, stamps [fields set to now], errands {errand: due_in}, event, data
-     Returns {turn, 1 if a cancel was asked for, else 0}.
+        deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s?, event, data
+     Returns {turn, 1 if a cancel was asked for, else 0, alarm}; with slot_s, alarm is the seconds until the job's
+     reminder must ring, or nil if the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]
 local row = row_key(a.id)
 local state, held_turn, request_id, cancel = unpack(redis.call('HMGET', row, 'state', 'turn', 'request_id',
@@ -32,6 +33,7 @@ redis.call('HSET', row, unpack(fields))
 for _, name in ipairs(a.bump) do redis.call('HINCRBY', row, name, 1) end
 if #a.unset > 0 then redis.call('HDEL', row, unpack(a.unset)) end
 
+redis.call('ZREM', due_key(state), a.id)
 if a.to ~= state then
   redis.call('ZREM', index_key(state), a.id)
   redis.call('ZADD', index_key(a.to), 0, a.id)
@@ -40,10 +42,9 @@ tell(a.id, a.event, a.to, turn, a.data)
 if a.final then
   redis.call('HDEL', row, 'due_at', 'rescues')
   redis.call('HSET', row, 'finished_at', stamp(now))
-  redis.call('ZREM', due_key, a.id)
   start_errands(a.id, a.errands)
   retire(a.id, a.to)
-else
-  redis.call('ZADD', due_key, stamp(now + a.due_in), a.id)
+  return { turn, cancel and 1 or 0 }
 end
-return { turn, cancel and 1 or 0 }
+redis.call('ZADD', due_key(a.to), stamp(now + a.due_in), a.id)
+return { turn, cancel and 1 or 0, a.slot_s and alarm_to_set(now + a.due_in) or false }

@@ -1,21 +1,20 @@
 --[[ claim: take what is overdue, so that its lost reminder can be sent again; the current turn stays valid.
      The claim moves the due time by a lease, so two rescuers never take the same job, and a job whose reminder is
      merely slow is reminded less and less often (the lease doubles until the job moves).
-     a: errand? (none: the due index of unfinished jobs), grace_s, limit, lease_s, longest_lease_s
+     a: index (due:<state> or errand:<errand>), turn_field, grace_s, limit, lease_s, longest_lease_s
      Returns [id, state, turn of the job or of the errand, ...] flat; a job whose row is gone leaves the index. ]]
-local index = a.errand and errand_key(a.errand) or due_key
-local turn_field = a.errand and a.errand .. '_turn' or 'turn'
+local index = a.prefix .. a.index
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 'BYSCORE', 'LIMIT', 0, a.limit)) do
   local row = row_key(id)
-  local state, turn = unpack(redis.call('HMGET', row, 'state', turn_field))
+  local state, turn = unpack(redis.call('HMGET', row, 'state', a.turn_field))
   if not state then
     redis.call('ZREM', index, id)
   else
     local rescues = redis.call('HINCRBY', row, 'rescues', 1)
     local lease = math.min(a.lease_s * 2 ^ math.min(rescues - 1, 20), a.longest_lease_s)
     redis.call('ZADD', index, stamp(now + lease), id)
-    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, errand = a.errand }))
+    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = a.index }))
     for _, value in ipairs({ id, state, turn }) do taken[#taken + 1] = value end
   end
 end

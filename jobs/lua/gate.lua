@@ -1,7 +1,7 @@
 --[[ gate: one door for the whole fleet before a kind of request to the upstream.
      It is closed by what concerns everybody (a wrong key, no credits, "slow down", an upstream that is down), opens by
      itself a crack when its time is up, lets one probe through, and opens wide when a request succeeds.
-     a: gate, verb 'ask' (probe_s, again_s) | 'passed' | 'refused' (hold, message, first_s, longest_s, wait_s?, after)
+     a: gate, verb 'ask' (probe_s, again_s) | 'passed' | 'refused' (hold, message, first_s, longest_s, wait_s?, after, times)
      Returns for 'ask': {0} go, or {wait in milliseconds, hold, message}; for the others {1 if the door moved, else 0}. ]]
 local key = a.prefix .. 'gate:' .. a.gate
 local open_at, probe_until, refusals, hold, message = unpack(redis.call('HMGET', key, 'open_at', 'probe_until',
@@ -23,7 +23,9 @@ if a.verb == 'passed' then
   return { was_closed }
 end
 
-local count = tonumber(refusals or '0') + 1
+-- Looks that were made together count together until the door shuts; from then on each try is one step.
+local before = tonumber(refusals or '0')
+local count = before >= a.after and before + 1 or math.min(before + a.times, a.after)
 local wait = a.wait_s or math.min(a.first_s * 2 ^ math.min(math.max(count - a.after, 0), 20), a.longest_s)
 redis.call('HSET', key, 'refusals', count, 'hold', a.hold, 'message', a.message)
 if count >= a.after then

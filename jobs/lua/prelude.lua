@@ -18,14 +18,29 @@ local function request_key(id) return a.prefix .. 'request:' .. id end
 local function journal_key(id) return a.prefix .. 'journal:' .. id end
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
-local due_key = a.prefix .. 'due'
+local function due_key(state) return a.prefix .. 'due:' .. state end
+local feed_key = a.prefix .. 'feed'
+local alarms_key = a.prefix .. 'alarms'
 local retired_key = a.prefix .. 'retired'
 
 local function errand_key(name) return a.prefix .. 'errand:' .. name end
 
+-- What happened is said once and stands twice under one id: in the job's own journal, and in the feed of all jobs.
 local function tell(id, event, state, turn, data)
-  redis.call('XADD', journal_key(id), 'MAXLEN', '~', a.journal_cap, '*',
-    'event', event, 'at', stamp(now), 'state', state, 'turn', turn, 'data', data or '{}')
+  local at, told = stamp(now), data or '{}'
+  local entry = redis.call('XADD', feed_key, 'MAXLEN', '~', a.feed_cap, '*',
+    'job', id, 'event', event, 'state', state, 'turn', turn, 'at', at, 'data', told)
+  local length = redis.call('RPUSH', journal_key(id), table.concat({ entry, event, state, turn, at, told }, ' '))
+  if length > a.journal_cap then redis.call('LTRIM', journal_key(id), -a.journal_cap, -1) end
+end
+
+-- Looks that fall due in the same slot of time share one alarm. Returns the seconds until the slot ends to whoever has
+-- to set the alarm, nil to all others.
+local function alarm_to_set(due)
+  local rings = math.ceil(due / a.slot_s) * a.slot_s
+  if redis.call('ZADD', alarms_key, 'NX', stamp(rings), stamp(rings)) == 0 then return nil end
+  redis.call('PEXPIRE', alarms_key, math.ceil((rings - now) * 1000) + 86400000)
+  return string.format('%.3f', math.max(rings - now, 0))
 end
 
 -- What an ended job still needs is done beside its state: each errand by name, with the seconds until it is due.

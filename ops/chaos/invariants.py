@@ -12,7 +12,8 @@ import redis
 from config.settings import Settings
 from jobs.events import JournalEntry
 from jobs.job import Job
-from jobs.ledger import PERMANENT_KEYS, PREFIX
+from jobs.keyspace import PERMANENT_KEYS
+from jobs.ledger import Ledger
 from jobs.states import EDGES, State
 from producer.service import Service
 
@@ -124,7 +125,7 @@ def _all_told(jobs: Mapping[str, Job], told: Path) -> Invariant:
 
 
 def _no_key_for_ever(client: "redis.Redis") -> Invariant:
-    unfinished = set(client.zrange(f"{PREFIX}due", 0, -1))
+    unfinished = Ledger(client).claims.unfinished()
     immortal = [
         key
         for key in cast("Iterator[str]", client.scan_iter(count=1000))

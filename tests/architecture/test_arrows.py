@@ -83,7 +83,7 @@ def test_only_the_ledger_knows_the_keys() -> None:
         for file in sources(package)
         if re.search(r"[\"'f]rushes:\w", file.read_text())
     }
-    assert knows <= {"jobs/ledger.py", "config/celery_app.py"}
+    assert knows <= {"jobs/keyspace.py", "config/celery_app.py"}
 
 
 def test_one_function_buys() -> None:

@@ -6,14 +6,16 @@ the job, touches the world once, and writes the next turn; a reminder of an earl
 
 import pytest
 
+from jobs.claims import Claim
 from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
-from jobs.ledger import Claim, Ledger, new_job_id
+from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AskForConfirmation, Await, Buy, LookAgain, Policy, StoreVideo
 from jobs.lifecycle import after_look as decide_after_look
 from jobs.lifecycle import after_submit as decide_after_submit
 from jobs.lifecycle import before_submit as decide_before_submit
+from jobs.looks import Look
 from jobs.pacing import FixedPacing
 from jobs.states import State, Status
 from tests.stage import Clock, a_request
@@ -44,19 +46,21 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     # The upstream's receipt is a fact; what follows from it is a decision; the ledger writes it.
     decision = decide_after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
     assert isinstance(decision, Await)
-    turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_look_s=decision.seconds)
+    turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_look_s=decision.seconds).turn
 
-    # Nobody waits. When the first look is due, somebody looks; not done yet: look again in ten seconds.
+    # Nobody waits. When the first look is due, whoever wakes takes it; not done yet: look again in ten seconds.
     clock.advance(30)
-    job = ledger.held(job_id, turn)
+    (job,) = ledger.looks.take(limit=100, lease_s=10).jobs
+    assert job.turn == turn
     assert job.state.status is Status.IN_PROGRESS
     decision_2 = decide_after_look(job, Pending("generating"), now=clock.now, policy=POLICY)
     assert decision_2 == LookAgain(10, "generating")
-    turn = ledger.look_again(job, 10, seen="generating")
+    (alarm,) = ledger.looks.again([Look(job, "generating", 10)])  # the alarm that somebody must set for it
 
     # Done. Where the video is, is written before a byte is fetched: it is paid for.
-    clock.advance(10)
-    job, video = ledger.held(job_id, turn), Video("https://cdn.example/clip.mp4")
+    clock.advance(alarm.seconds)
+    (job,) = ledger.looks.take(limit=100, lease_s=10).jobs
+    video = Video("https://cdn.example/clip.mp4")
     assert decide_after_look(job, Finished(video), now=clock.now, policy=POLICY) == StoreVideo(video)
     turn = ledger.rendered(job, video)
 
@@ -67,7 +71,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     assert (job.state, job.looks, job.cost_usd, job.charged) == (State.COMPLETED, 2, 3.36, Charged.YES)
 
     # The journal tells all of it.
-    assert [entry.event for entry in ledger.journal(job_id)] == [
+    assert [entry.event for entry in ledger.journal.of(job_id)] == [
         "job.accepted",
         "job.submitting",
         "job.submitted",
@@ -97,7 +101,7 @@ def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
 
     clock.advance(60)
-    (found,) = ledger.overdue(Claim(grace_s=5, limit=100, lease_s=15, longest_lease_s=600))
+    (found,) = ledger.claims.overdue(State.QUEUED, Claim(grace_s=5, limit=100, lease_s=15, longest_lease_s=600))
 
     assert (found.job_id, found.state, found.turn) == (job_id, State.QUEUED, 1)  # remind it of its current turn
 

@@ -10,12 +10,15 @@ import redis
 
 from config.connection import connect
 from config.settings import RedisSettings
+from jobs.claims import Claim
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import EVENTS, Event
+from jobs.gates import Gate, GateTerms, Shut
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
-from jobs.ledger import Claim, Durability, Gate, GateTerms, Ledger, Lives, Shut, new_job_id
+from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.lifecycle import GiveUp
 from jobs.reminders import Errand
+from jobs.scripts import Lives
 from jobs.states import EDGES, State
 from tests.stage import Clock, a_request
 
@@ -73,7 +76,6 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
         State.FAILED,
     ),
     "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_look_s=9), State.RENDERING),
-    "look-again": (rendering, lambda lg, j: lg.look_again(j, 10, seen="queued"), State.RENDERING),
     "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
     "storing": (storing, lambda lg, j: lg.storing(j, lease_s=60), State.STORING),
     "store-again": (storing, lambda lg, j: lg.store_again(j, 5, "disk full"), State.STORING),
@@ -96,7 +98,7 @@ def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger,
     assert (moved.state, moved.turn) == (to, job.turn + 1)
     assert job.id in ledger.page(states=[to])
     assert job.id not in ledger.page(states=[state for state in State if state is not to])
-    last = ledger.journal(job.id)[-1]
+    last = ledger.journal.of(job.id)[-1]
     assert (last.state, last.turn) == (to, moved.turn)
     assert last.event in EVENTS
 
@@ -107,12 +109,12 @@ def test_the_same_move_again_is_refused_and_changes_nothing(ledger: Ledger, name
     start, move, _ = MOVES[name]
     job = start(ledger)
     move(ledger, job)
-    before = (ledger.get(job.id), ledger.journal(job.id))
+    before = (ledger.get(job.id), ledger.journal.of(job.id))
 
     with pytest.raises((StaleTurn, WrongState)):
         move(ledger, job)
 
-    assert (ledger.get(job.id), ledger.journal(job.id)) == before
+    assert (ledger.get(job.id), ledger.journal.of(job.id)) == before
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -249,7 +251,7 @@ def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None
     noted = ledger.get(job.id)
     assert noted.cancel_requested_at is not None
     assert noted.turn == job.turn
-    assert [e.event for e in ledger.journal(job.id)].count("job.cancel_requested") == 1
+    assert [e.event for e in ledger.journal.of(job.id)].count("job.cancel_requested") == 1
     ledger.submitted(job, "gen-1", cost_usd=None, first_look_s=9)
 
 
@@ -264,53 +266,53 @@ def test_a_wish_to_cancel_is_noted_only_during_a_purchase(ledger: Ledger, start:
 
 def test_an_overdue_job_is_claimed_once(ledger: Ledger, clock: Clock) -> None:
     """The claim moves the due time, so two rescuers never remind the same job."""
-    job = rendering(ledger)
-    clock.advance(30 + CLAIM.grace_s - 0.1)
-    assert ledger.overdue(CLAIM) == []
+    job = storing(ledger)
+    clock.advance(CLAIM.grace_s - 0.1)
+    assert ledger.claims.overdue(State.STORING, CLAIM) == []
 
     clock.advance(0.2)
-    (found,) = ledger.overdue(CLAIM)
+    (found,) = ledger.claims.overdue(State.STORING, CLAIM)
 
-    assert (found.job_id, found.state, found.turn) == (job.id, State.RENDERING, job.turn)
-    assert ledger.overdue(CLAIM) == []
+    assert (found.job_id, found.state, found.turn) == (job.id, State.STORING, job.turn)
+    assert ledger.claims.overdue(State.STORING, CLAIM) == []
 
 
 def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> None:
     """The lost reminder was perhaps only slow: whichever comes first moves the job, the other is dropped."""
-    job = rendering(ledger)
+    job = storing(ledger)
     clock.advance(60)
-    (found,) = ledger.overdue(CLAIM)
+    (found,) = ledger.claims.overdue(State.STORING, CLAIM)
 
-    ledger.look_again(job, 10, seen="queued")
+    ledger.store_again(job, 10, "reset")
     with pytest.raises(StaleTurn):
         ledger.held(job.id, found.turn)
 
 
 def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger, clock: Clock) -> None:
     """A backlog is not made longer by reminding it of itself; a job that moves starts afresh."""
-    job = rendering(ledger)
+    job = storing(ledger)
     clock.advance(60)
-    assert len(ledger.overdue(CLAIM)) == 1
+    assert len(ledger.claims.overdue(State.STORING, CLAIM)) == 1
     gaps = []
     for _ in range(5):
         left_alone_s = 0
-        while not ledger.overdue(CLAIM):
+        while not ledger.claims.overdue(State.STORING, CLAIM):
             clock.advance(1)
             left_alone_s += 1
         gaps.append(left_alone_s - CLAIM.grace_s)
 
     assert gaps == [10, 20, 40, 60, 60]
-    ledger.look_again(ledger.get(job.id), 10, seen="queued")
+    ledger.store_again(ledger.get(job.id), 10, "reset")
     assert ledger.get(job.id).rescues == 0
 
 
 def test_a_claim_is_bounded(ledger: Ledger, clock: Clock) -> None:
     """A step of the rescuer takes a bounded time whatever has happened."""
     for _ in range(5):
-        accepted(ledger)
+        storing(ledger)
     clock.advance(60)
 
-    sizes = [len(ledger.overdue(replace(CLAIM, limit=2))) for _ in range(4)]
+    sizes = [len(ledger.claims.overdue(State.STORING, replace(CLAIM, limit=2))) for _ in range(4)]
     assert sizes == [2, 2, 1, 0]
 
 
@@ -320,8 +322,8 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
     client.delete(f"rushes:job:{job.id}", f"rushes:request:{job.id}", f"rushes:journal:{job.id}")
     clock.advance(60)
 
-    assert ledger.overdue(CLAIM) == []
-    assert client.zcard("rushes:due") == 0
+    assert ledger.claims.overdue(State.QUEUED, CLAIM) == []
+    assert ledger.claims.unfinished() == set()
 
 
 def test_an_ended_job_is_announced_round_by_round(ledger: Ledger) -> None:
@@ -329,55 +331,55 @@ def test_an_ended_job_is_announced_round_by_round(ledger: Ledger) -> None:
     job = storing(ledger)
     first = ledger.completed(job, STORED)
 
-    taken = ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    taken = ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
     with pytest.raises(StaleTurn):
-        ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
-    again = ledger.told_in_part(job.id, taken, ["a:b"], {"c:d": "ValueError"}, next_in_s=2)
+        ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    again = ledger.errands.announced_in_part(job.id, taken, ["a:b"], {"c:d": "ValueError"}, next_in_s=2)
     assert (ledger.get(job.id).announced, ledger.get(job.id).announce_failures) == (("a:b",), 1)
 
-    taken = ledger.errand_begun(Errand.ANNOUNCE, job.id, again, lease_s=60)
-    ledger.told(job.id, taken, ["a:b", "c:d"])
+    taken = ledger.errands.begun(Errand.ANNOUNCE, job.id, again, lease_s=60)
+    ledger.errands.announced(job.id, taken, ["a:b", "c:d"])
     assert ledger.get(job.id).announced == ("a:b", "c:d")
     with pytest.raises(StaleTurn):
-        ledger.errand_begun(Errand.ANNOUNCE, job.id, taken + 1, lease_s=60)
+        ledger.errands.begun(Errand.ANNOUNCE, job.id, taken + 1, lease_s=60)
 
 
 def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
     """A job's end is told at least once, also if the worker dies in the hook."""
     job = storing(ledger)
     first = ledger.completed(job, STORED)
-    ledger.errand_begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
-    assert ledger.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
+    ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    assert ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
 
     clock.advance(60 + CLAIM.grace_s + 1)
-    (found,) = ledger.overdue_errands(Errand.ANNOUNCE, CLAIM)
+    (found,) = ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM)
 
-    assert ledger.errand_begun(Errand.ANNOUNCE, job.id, found.turn, lease_s=60)
-    assert ledger.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
+    assert ledger.errands.begun(Errand.ANNOUNCE, job.id, found.turn, lease_s=60)
+    assert ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
 
 
 def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     """Also not for a stranger."""
     with pytest.raises(StaleTurn):
-        ledger.errand_begun(Errand.ANNOUNCE, rendering(ledger).id, 1, lease_s=60)
+        ledger.errands.begun(Errand.ANNOUNCE, rendering(ledger).id, 1, lease_s=60)
     with pytest.raises(UnknownJob):
-        ledger.errand_begun(Errand.ANNOUNCE, new_job_id(), 1, lease_s=60)
+        ledger.errands.begun(Errand.ANNOUNCE, new_job_id(), 1, lease_s=60)
 
 
 def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger) -> None:
     """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
     job = rendering(ledger)
     ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, salvage_in_s=60))
-    told = ledger.errand_begun(Errand.ANNOUNCE, job.id, 1, lease_s=60)
-    ledger.told(job.id, told, ["a:b"])
+    told = ledger.errands.begun(Errand.ANNOUNCE, job.id, 1, lease_s=60)
+    ledger.errands.announced(job.id, told, ["a:b"])
 
-    turn = ledger.errand_begun(Errand.SALVAGE, job.id, 1, lease_s=60)
-    ledger.salvaged(job.id, turn, VIDEO, STORED)
+    turn = ledger.errands.begun(Errand.SALVAGE, job.id, 1, lease_s=60)
+    ledger.errands.salvaged(job.id, turn, VIDEO, STORED)
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
     assert kept.announced == ()
-    assert ledger.errand_begun(Errand.ANNOUNCE, job.id, kept.announce_turn, lease_s=60)
+    assert ledger.errands.begun(Errand.ANNOUNCE, job.id, kept.announce_turn, lease_s=60)
 
 
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
@@ -393,8 +395,8 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
 
     ended = ledger.get(job.id)
     assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
-    assert [e.event for e in ledger.journal(job.id)].count("job.bought_late") == 1
-    assert ledger.errand_begun(Errand.SALVAGE, job.id, 1, lease_s=60)
+    assert [e.event for e in ledger.journal.of(job.id)].count("job.bought_late") == 1
+    assert ledger.errands.begun(Errand.SALVAGE, job.id, 1, lease_s=60)
 
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:
@@ -405,7 +407,7 @@ def test_a_person_is_called_once(ledger: Ledger) -> None:
     ledger.needs_attention(ledger.get(job.id))
 
     assert ledger.get(job.id).attention_at is not None
-    assert [e.event for e in ledger.journal(job.id)].count("job.needs_attention") == 1
+    assert [e.event for e in ledger.journal.of(job.id)].count("job.needs_attention") == 1
 
 
 TERMS: Final = GateTerms(first_s=5, longest_s=60, after=3)
@@ -414,43 +416,43 @@ TERMS: Final = GateTerms(first_s=5, longest_s=60, after=3)
 def test_a_door_shuts_after_refusals_in_a_row_and_lets_one_probe_through(ledger: Ledger, clock: Clock) -> None:
     """Everybody waits for one probe; a sick upstream is not hammered."""
     for _ in range(2):
-        ledger.gate_refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
-        assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) is None
+        ledger.gates.refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+        assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) is None
         clock.advance(31)
-    ledger.gate_refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+    ledger.gates.refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
 
-    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")
-    assert ledger.shut_gates() == {Gate.SUBMIT: Shut(5, Hold.UNAVAILABLE, "524")}
-    assert ledger.ask_gate(Gate.LOOK, probe_s=30, again_s=5) is None  # each kind of request has its own door
+    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")
+    assert ledger.gates.shut() == {Gate.SUBMIT: Shut(5, Hold.UNAVAILABLE, "524")}
+    assert ledger.gates.ask(Gate.LOOK, probe_s=30, again_s=5) is None  # each kind of request has its own door
 
     clock.advance(6)
-    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) is None  # the probe
-    assert ledger.ask_gate(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")  # the others
+    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) is None  # the probe
+    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")  # the others
 
 
 def test_a_door_stays_shut_for_longer_each_time_a_probe_is_refused(ledger: Ledger, clock: Clock) -> None:
     """Up to a longest wait; what the upstream itself asks for counts more."""
     waits = []
     for _ in range(8):
-        ledger.gate_refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
-        shut = ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5)
+        ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
+        shut = ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5)
         assert shut is not None
         waits.append(shut.wait_s)
         clock.advance(shut.wait_s + 1)
 
     assert waits == [5, 10, 20, 40, 60, 60, 60, 60]
-    ledger.gate_refused(Gate.SUBMIT, Hold.THROTTLED, "429", terms=TERMS, wait_s=17)
-    assert ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5) == Shut(17, Hold.THROTTLED, "429")
+    ledger.gates.refused(Gate.SUBMIT, Hold.THROTTLED, "429", terms=TERMS, wait_s=17)
+    assert ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5) == Shut(17, Hold.THROTTLED, "429")
 
 
 def test_a_probe_that_succeeds_opens_the_door_for_all(ledger: Ledger) -> None:
     """Recovery needs no hand."""
-    ledger.gate_refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
+    ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
 
-    ledger.gate_passed(Gate.SUBMIT)
+    ledger.gates.passed(Gate.SUBMIT)
 
-    assert ledger.ask_gate(Gate.SUBMIT, probe_s=1, again_s=5) is None
-    assert ledger.shut_gates() == {}
+    assert ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5) is None
+    assert ledger.gates.shut() == {}
 
 
 def test_one_of_the_fleet_does_it_at_a_time(ledger: Ledger) -> None:
@@ -534,7 +536,7 @@ def test_whoever_subscribes_is_told_what_the_journal_is_told(client: "redis.Redi
     job = storing(ledger)
     ledger.completed(job, STORED)
 
-    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.journal(job.id)]
+    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.journal.of(job.id)]
 
 
 def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Redis") -> None:

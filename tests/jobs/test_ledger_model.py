@@ -17,10 +17,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from jobs.claims import Claim
 from jobs.errors import StaleTurn, WrongState
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
-from jobs.ledger import Claim, Ledger, new_job_id
+from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import GiveUp, on_cancel
+from jobs.looks import Look
 from jobs.reminders import Errand
 from jobs.states import EDGES, State
 from tests.stage import Clock, a_request
@@ -93,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
             case State.RENDERING if choice == 1:
                 self.by_turn(job, lambda: self.ledger.rendered(job, Video("https://cdn.example/a.mp4")))
             case State.RENDERING if choice:
-                self.by_turn(job, lambda: self.ledger.look_again(job, 5, seen="generating"))
+                self.look(job)
             case State.STORING if choice == 1:
                 self.by_turn(job, lambda: self.ledger.store_again(job, 5, "reset"))
             case State.STORING if choice == 2:
@@ -108,6 +110,13 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.by_turn(job, lambda: self.ledger.gave_up(job, verdict))
         return self.ledger.get(job.id)
 
+    def look(self, job: Job) -> None:
+        """A look that found nothing new is written only by the holder of the latest turn; to others nothing is said."""
+        before = self.ledger.get(job.id)
+        self.ledger.looks.again([Look(job, "generating", 5)])
+        moved = self.ledger.get(job.id).turn != before.turn
+        assert moved == (before.turn == job.turn and before.state is State.RENDERING)
+
     def intend(self, job: Job) -> None:
         """Write the intent to buy; the worker may send the order whenever it likes, or die."""
         self.intents.append(self.ledger.submitting(job, lease_s=30, worker="w"))
@@ -116,10 +125,22 @@ class LedgerMachine(RuleBasedStateMachine):
     def rescue(self, seconds: int) -> None:
         """Time passes; whatever is overdue is found, and a buyer past its lease is put in doubt."""
         self.clock.advance(seconds)
-        for overdue in self.ledger.overdue(CLAIM):
-            job = self.ledger.get(overdue.job_id)
-            if overdue.state is State.SUBMITTING:
+        for state in (State.QUEUED, State.SUBMITTING, State.UNCONFIRMED, State.STORING):
+            for overdue in self.ledger.claims.overdue(state, CLAIM):
+                job = self.ledger.get(overdue.job_id)
+                assert job.state is state
+                if state is not State.SUBMITTING:
+                    continue
                 self.try_to(lambda job=job: self.ledger.unconfirmed(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
+
+    @rule()
+    def take_looks(self) -> None:
+        """Whoever wakes takes what is due, and may die with it: it is due again when its lease is over."""
+        taken = self.ledger.looks.take(limit=1, lease_s=10)
+        for job in taken.jobs:
+            assert job.state is State.RENDERING
+            assert job.due_at is not None
+            assert job.due_at <= self.clock.now + 1
 
     @rule(job=held)
     def read_log(self, job: Job) -> None:
@@ -133,8 +154,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """The hooks are told."""
 
         def tell() -> None:
-            turn = self.ledger.errand_begun(Errand.ANNOUNCE, job.id, job.announce_turn, lease_s=30)
-            self.ledger.told(job.id, turn, ["a:b"])
+            turn = self.ledger.errands.begun(Errand.ANNOUNCE, job.id, job.announce_turn, lease_s=30)
+            self.ledger.errands.announced(job.id, turn, ["a:b"])
 
         if job.is_final:
             self.try_to(tell)
@@ -168,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def every_job_is_found_or_over(self) -> None:
         """`due` holds exactly the unfinished; each index holds its own; an end is never changed."""
         jobs = [self.ledger.get(job_id) for job_id in self.ids]
-        assert set(self.client.zrange("rushes:due", 0, -1)) == {job.id for job in jobs if not job.is_final}
+        assert self.ledger.claims.unfinished() == {job.id for job in jobs if not job.is_final}
         for state in State:
             assert set(self.client.zrange(f"rushes:index:{state}", 0, -1)) == {
                 job.id for job in jobs if job.state is state
@@ -185,7 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Turns count up by one; states follow the table."""
         beside = {"job.rescued", "job.cancel_requested", "job.announced"}
         for job_id in self.ids:
-            path = [entry for entry in self.ledger.journal(job_id) if entry.event not in beside]
+            path = [entry for entry in self.ledger.journal.of(job_id) if entry.event not in beside]
             for before, after in zip(path, path[1:], strict=False):  # noqa: RUF007 (pairs of a list that may be short)
                 assert State(after.state) in EDGES[State(before.state)]
                 assert after.turn == before.turn + 1

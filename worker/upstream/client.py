@@ -1,19 +1,19 @@
-"""The upstream's client: one function buys, one looks; both answer with facts and never raise for the network."""
+"""The upstream's client: one function buys, one reads the log; both answer with facts, never raise for the network."""
 
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from config.settings import UpstreamSettings
-from jobs.facts import NotBought, Receipt, Sighting, Unknown, Unreachable
+from jobs.facts import NotBought, Receipt, Unknown, Unreachable
 from jobs.job import Family, Hold, VideoRequest
+from worker.upstream.access import Access
 from worker.upstream.connections import ConnectionWitness, PlainSession, PunctualAdapter
 from worker.upstream.wire import (
     LOG_PAGE_LENGTH,
@@ -24,17 +24,12 @@ from worker.upstream.wire import (
     LogPage,
     read_log_page,
     read_receipt,
-    read_sighting,
 )
 
 OLDEST_INTENT_S: Final = 10.0
 """Shorter than the time after which a silent worker is taken for dead."""
 
 CHUNK_BYTES: Final = 65_536
-SHORTEST_KEY: Final = 8
-"""Blotting out a shorter one would blot out ordinary words; no real key is that short."""
-
-Fact = TypeVar("Fact", Receipt, Sighting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +42,20 @@ class Reply:
 
 
 class Upstream:
-    """Speaks to the upstream with explicit time-outs, never follows a redirect, and keeps the key to itself."""
+    """Buys from the upstream and reads its log; has time-outs, follows no redirect, and keeps the key to itself."""
 
     def __init__(
-        self, settings: UpstreamSettings, *, threads: int = 16, clock: Callable[[], float] = time.monotonic
+        self,
+        access: Access,
+        settings: UpstreamSettings,
+        *,
+        threads: int = 16,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if settings.api_key is None:
-            raise ValueError("RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it")
-        key = settings.api_key.get_secret_value()
-        if not (key.isascii() and key.isprintable() and key and " " not in key):
-            raise ValueError("RUSHES_UPSTREAM__API_KEY is not a key: it is empty or holds a space or a line break")
+        self._access = access
         self._settings = settings
         self._clock = clock
-        self._base_url = str(settings.base_url).rstrip("/")
-        # Read once: a purchase must not change its way because somebody edited the environment.
-        self._proxies = get_environ_proxies(self._base_url)
-        self._key = key
-        self._looking = self._session(PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s))
+        self._reading = self._session(PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s))
 
     def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
         """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
@@ -81,44 +73,29 @@ class Upstream:
                 if witness.connected:
                     return Unknown(f"the reply was lost after the order was sent ({told})")
                 return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({told})")
-        return self._bounded(read_receipt(reply.status, reply.headers, reply.body))
-
-    def look(self, generation_id: str, family: Family) -> Sighting:
-        """Look at a generation once; looking is free."""
-        try:
-            reply = self._exchange(self._looking, "GET", PATHS[family], params={"generation_id": generation_id})
-        except requests.RequestException as error:
-            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
-        return self._bounded(read_sighting(reply.status, reply.headers, reply.body))
+        return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
 
     def log_page(self, model: str, offset: int) -> LogPage | Unreachable:
         """One page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
         try:
-            reply = self._exchange(self._looking, "GET", LOG_PATH, params=query)
+            reply = self._exchange(self._reading, "GET", LOG_PATH, params=query)
         except requests.RequestException as error:
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
         return read_log_page(reply.status, reply.headers, reply.body)
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._looking.close()
+        self._reading.close()
 
     def _session(self, adapter: HTTPAdapter) -> requests.Session:
         session = PlainSession()
-        session.proxies.update(self._proxies)
-        session.verify = str(self._settings.ca_bundle) if self._settings.ca_bundle else True
+        session.proxies.update(self._access.proxies)
+        session.verify = self._access.ca_file
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        session.headers.update({"Authorization": f"Bearer {self._key}", "Accept": "application/json"})
+        session.headers.update(self._access.headers)
         return session
-
-    def _bounded(self, fact: Fact) -> Fact:
-        """A wait that the upstream asks for is obeyed up to the ceiling; past it we ask again."""
-        if isinstance(fact, NotBought | Unreachable) and fact.retry_after_s is not None:
-            ceiling = self._settings.retry_after_ceiling_s
-            return replace(fact, retry_after_s=min(fact.retry_after_s, ceiling))
-        return fact
 
     def _exchange(
         self,
@@ -133,7 +110,7 @@ class Upstream:
         started = self._clock()
         response = session.request(
             method,
-            self._base_url + path,
+            self._access.base_url + path,
             json=json,
             params=params,
             headers={REQUEST_ID_HEADER: request_id} if request_id else None,
@@ -144,11 +121,7 @@ class Upstream:
         with closing(response):
             body = self._body(response, until=started + self._settings.total_timeout_s)
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, headers, self._blotted(body))
-
-    def _blotted(self, body: bytes) -> bytes:
-        """Without our key: an error may quote it, and errors are told to people."""
-        return body.replace(self._key.encode(), b"[key]") if len(self._key) >= SHORTEST_KEY else body
+            return Reply(response.status_code, headers, self._access.blotted(body))
 
     def _body(self, response: requests.Response, *, until: float) -> bytes:
         """The whole body, or b"": half a reply proves no more than its status and headers do."""

@@ -1,0 +1,104 @@
+"""The journal: what has happened to each job, and the feed: what has happened to all of them, in one row.
+
+An entry stands twice: in its job's journal, a compact list that lives with the job, and in the feed, one capped stream
+that followers wait at. Both know it by the feed's id, so that a reader can go on from one in the other.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from jobs.events import JournalEntry
+from jobs.keyspace import PREFIX
+from jobs.scripts import Scripts, asks_redis
+
+FEED: Final = f"{PREFIX}feed"
+START: Final = "0-0"
+"""Before the first entry."""
+
+_MOST_NEWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the feed said after a cursor. `gap`: it has forgotten some of it; the jobs' journals have not."""
+
+    entries: Sequence[tuple[str, JournalEntry]]
+    cursor: str
+    gap: bool
+
+
+class Journal:
+    """Reads what the ledger's scripts have written down."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._redis = scripts.redis
+
+    @asks_redis
+    def of(self, job_id: str) -> list[JournalEntry]:
+        """What has happened to the job, oldest first."""
+        return [_entry(line) for line in cast("list[str]", self._redis.lrange(f"{PREFIX}journal:{job_id}", 0, -1))]
+
+    @asks_redis
+    def of_many(self, job_ids: Sequence[str]) -> dict[str, list[JournalEntry]]:
+        """What has happened to each of the jobs, in one round trip."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.lrange(f"{PREFIX}journal:{job_id}", 0, -1)
+        return {job_id: [_entry(line) for line in lines] for job_id, lines in zip(job_ids, pipe.execute(), strict=True)}
+
+    @asks_redis
+    def newest(self) -> str:
+        """The cursor behind the newest entry of the feed."""
+        newest = cast("list[tuple[str, Any]]", self._redis.xrevrange(FEED, count=1))
+        return newest[0][0] if newest else START
+
+    @asks_redis
+    def after(self, cursor: str, *, block_s: float) -> News:
+        """The news of all jobs after the cursor; waits up to `block_s` for the first."""
+        reply = cast("Any", self._redis.xread({FEED: cursor}, count=_MOST_NEWS, block=max(1, int(block_s * 1000))))
+        raw = _only_stream(reply)
+        if not raw:
+            return News((), cursor, gap=False)
+        oldest = cast("list[tuple[str, Any]]", self._redis.xrange(FEED, count=1))
+        gap = cursor != START and bool(oldest) and order(oldest[0][0]) > order(cursor)
+        return News([(fields["job"], _feed_entry(entry_id, fields)) for entry_id, fields in raw], raw[-1][0], gap)
+
+
+def order(entry_id: str) -> tuple[int, int]:
+    """Where an entry stands in the feed: ids sort by this, not by their letters."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def following(entries: Sequence[JournalEntry], cursor: str) -> Iterator[JournalEntry]:
+    """Those of a journal's entries that come after the cursor."""
+    return (entry for entry in entries if order(entry.id) > order(cursor))
+
+
+def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:
+    """The entries of the one stream that was read, in whichever form the protocol's version gives them."""
+    if not reply:
+        return []
+    if not isinstance(reply, dict):
+        return list(reply[0][1])
+    entries = next(iter(reply.values()))
+    return list(entries[0] if entries and isinstance(entries[0][0], list | tuple) else entries)
+
+
+def _entry(line: str) -> JournalEntry:
+    """A journal's line: id, event, state, turn, time, and the rest is data."""
+    entry_id, event, state, turn, at, data = line.split(" ", 5)
+    return JournalEntry(entry_id, event, float(at), state, int(turn), json.loads(data))
+
+
+def _feed_entry(entry_id: str, fields: Mapping[str, str]) -> JournalEntry:
+    return JournalEntry(
+        entry_id,
+        fields["event"],
+        float(fields["at"]),
+        fields["state"],
+        int(fields["turn"]),
+        json.loads(fields["data"]),
+    )

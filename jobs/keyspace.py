@@ -1,0 +1,33 @@
+"""The key space of Rushes in Redis, drawn once.
+
+    rushes:job:<id>           hash    the row                              lives until the end + retention
+    rushes:request:<id>       string  what was ordered, as JSON            with the row
+    rushes:journal:<id>       list    every edge and look, capped          with the row
+    rushes:feed               stream  all journals in one row, capped      permanent
+    rushes:due:<state>        zset    unfinished job -> when something should have happened      permanent
+    rushes:errand:<errand>    zset    ended job -> when its errand is due                        permanent
+    rushes:alarms             zset    time slot -> when its look reminder rings                  minutes
+    rushes:rate:<what>        string  when the next request may go         seconds
+    rushes:gate:<gate>        hash    a door before the upstream that was shut, and why          while it matters
+    rushes:alone:<what>       string  somebody does this at the moment                           seconds
+    rushes:retired            zset    ended job -> when its index entries go                     permanent
+    rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
+    rushes:workers            zset    worker -> when it was last seen      a day after the last worker
+    rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
+    rushes:celery:*           Celery's queues and bindings                 Celery's own
+
+Only the ledger's modules write these keys, and only by the scripts in `jobs/lua`.
+"""
+
+from typing import Final
+
+PREFIX: Final = "rushes:"
+PERMANENT_KEYS: Final = (
+    "rushes:due:",
+    "rushes:errand:",
+    "rushes:feed",
+    "rushes:retired",
+    "rushes:index:",
+    "rushes:celery:",
+)
+"""The keys, or beginnings of keys, that may live for ever; each holds a bounded entry per job within its life."""

@@ -1,0 +1,130 @@
+"""How the ledger's scripts are asked: loaded once, with named arguments, their refusals mapped to our errors."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, ParamSpec, TypeVar
+
+import redis
+from redis.commands.core import Script
+
+from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.events import Event, Subscriber
+from jobs.keyspace import PREFIX
+
+_REFUSALS: Final[Mapping[str, type[JobError]]] = {
+    "UNKNOWN_JOB": UnknownJob,
+    "STALE_TURN": StaleTurn,
+    "WRONG_STATE": WrongState,
+    "IDEMPOTENCY_CONFLICT": IdempotencyConflict,
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long things stay in the ledger, in seconds, and how long a journal and the feed may grow, in entries."""
+
+    retention_s: float = 7 * 86400
+    queue_ttl_s: float = 86400
+    idempotency_s: float = 86400
+    journal_entries: int = 1000
+    feed_entries: int = 50_000
+
+
+def asks_redis(method: Callable[P, R]) -> Callable[P, R]:
+    """Map Redis's errors to ours: the scripts' refusals by their first word, all else to LedgerUnavailable."""
+
+    @functools.wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except redis.RedisError as error:
+            raise refusal_of(error) from error
+
+    return asked
+
+
+def refusal_of(error: redis.RedisError) -> JobError:
+    """What an error of Redis's means to a caller of the ledger."""
+    word, _, rest = str(error).partition(" ")
+    refusal = _REFUSALS.get(word)
+    return refusal(rest) if refusal else LedgerUnavailable(f"{type(error).__name__}: {error}")
+
+
+class Scripts:
+    """Redis as the ledger's parts reach it: one client, one clock, one list of those who are told what happened."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        lives: Lives,
+        clock: Callable[[], float] | None,
+        subscribers: Sequence[Subscriber],
+    ) -> None:
+        self.redis = client
+        self.lives = lives
+        self._clock = clock
+        self._subscribers = tuple(subscribers)
+        self._loaded: dict[str, Script] = {}
+
+    def run(self, verb: str, /, *, via: "redis.Redis | None" = None, **named: Any) -> Any:
+        """Ask one script; arguments that are None are left out. `via` asks by another connection."""
+        return self._script(verb)(client=via, keys=[], args=[self._spelt(named)])
+
+    def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Ask one script many times in one round trip; a call that was refused has its error in its place."""
+        script, texts = self._script(verb), [self._spelt(named) for named in calls]
+        answers = self._piped(script, texts)
+        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
+            self.redis.script_load(script.script)  # none of them ran
+            answers = self._piped(script, texts)
+        return [refusal_of(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
+
+    def _piped(self, script: Script, texts: Sequence[str]) -> list[Any]:
+        pipe = self.redis.pipeline(transaction=False)
+        for text in texts:
+            pipe.evalsha(script.sha, 0, text)
+        return pipe.execute(raise_on_error=False)
+
+    def _spelt(self, named: Mapping[str, Any]) -> str:
+        arguments = {
+            "prefix": PREFIX,
+            "retention_s": self.lives.retention_s,
+            "journal_cap": self.lives.journal_entries,
+            "feed_cap": self.lives.feed_entries,
+            "now": self._clock() if self._clock else None,
+            **named,
+        }
+        present = {name: value for name, value in arguments.items() if value is not None}
+        return json.dumps(present, separators=(",", ":"))
+
+    def now(self) -> float:
+        """The time by the fleet's one clock, in seconds since the epoch."""
+        if self._clock:
+            return self._clock()
+        seconds, micros = self.redis.time()
+        return seconds + micros / 1e6
+
+    def tell(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
+        """Tell the subscribers what the journal was told."""
+        event = Event(name, job_id, turn, data)
+        for subscriber in self._subscribers:
+            subscriber(event)
+
+    def _script(self, verb: str) -> Script:
+        if verb not in self._loaded:
+            folder = resources.files("jobs") / "lua"
+            text = (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
+            self._loaded[verb] = self.redis.register_script(text)
+        return self._loaded[verb]
+
+
+def spelt(data: Mapping[str, Any]) -> str:
+    """Spell an event's data as the journal keeps it."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,230 @@
+"""Shared looks: whoever wakes takes all that is due, on lease, and one alarm serves a slot of time."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+import redis
+
+from jobs.job import Charged, Job, Reason
+from jobs.journal import START, following
+from jobs.ledger import Ledger, new_job_id
+from jobs.lifecycle import GiveUp
+from jobs.looks import Alarm, Look
+from jobs.scripts import Lives
+from jobs.states import State
+from tests.stage import Clock, a_request
+
+LEASE_S: Final = 10.0
+SLOT_S: Final = 0.25
+CALLED_OFF: Final = GiveUp(State.CANCELLED, Reason.CANCELLED, "changed my mind", Charged.YES)
+
+
+def bought(ledger: Ledger, *, first_look_s: float = 30, many: int = 1) -> list[Job]:
+    """Jobs whose generations render, to be looked at for the first time in `first_look_s`."""
+    ids = [new_job_id() for _ in range(many)]
+    for job_id in ids:
+        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        job = ledger.submitting(ledger.get(job_id), lease_s=60)
+        ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_look_s=first_look_s)
+    return [ledger.get(job_id) for job_id in ids]
+
+
+def taken(ledger: Ledger, limit: int = 100) -> set[str]:
+    """The ids of the jobs that whoever wakes now has to look at."""
+    return {job.id for job in ledger.looks.take(limit=limit, lease_s=LEASE_S).jobs}
+
+
+def test_whoever_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
+    """One message serves a crowd; what is not due yet is left to its own alarm."""
+    soon = bought(ledger, first_look_s=30, many=3)
+    bought(ledger, first_look_s=60)
+    assert taken(ledger) == set()
+
+    clock.advance(30)
+    assert taken(ledger) == {job.id for job in soon}
+
+
+def test_what_is_taken_is_left_alone_until_its_lease_ends(ledger: Ledger, clock: Clock) -> None:
+    """Two workers never look at the same job at the same time; one that died is replaced."""
+    (job,) = bought(ledger)
+    clock.advance(30)
+    assert taken(ledger) == {job.id}
+    assert taken(ledger) == set()
+
+    clock.advance(LEASE_S)
+    assert taken(ledger) == {job.id}
+
+
+def test_a_look_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock: Clock) -> None:
+    """A slow upstream must not make a second worker look at the same job."""
+    (job,) = bought(ledger)
+    clock.advance(30)
+    taken(ledger)
+    clock.advance(LEASE_S - 1)
+    ledger.looks.hold([job], lease_s=LEASE_S)
+
+    clock.advance(LEASE_S - 1)
+    assert taken(ledger) == set()
+
+
+def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clock: Clock) -> None:
+    """The index holds the unfinished and no others."""
+    (job,) = bought(ledger)
+    clock.advance(30)
+    taken(ledger)
+    ledger.gave_up(job, CALLED_OFF)
+    ledger.looks.hold([job], lease_s=LEASE_S)
+    assert ledger.claims.unfinished() == set()
+
+
+def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
+    """More is due than one wake takes: another reminder at once lets other threads and machines share it."""
+    jobs = bought(ledger, many=3)
+    clock.advance(30)
+
+    first = ledger.looks.take(limit=2, lease_s=LEASE_S)
+
+    assert len(first.jobs) == 2
+    (left,) = {job.id for job in jobs} - {job.id for job in first.jobs}
+    assert first.more == Alarm(left, jobs[0].turn, 0)
+    second = ledger.looks.take(limit=2, lease_s=LEASE_S)
+    assert ([job.id for job in second.jobs], second.more) == ([left], None)
+
+
+def test_looks_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
+    """One round trip; journal, turn, counter and due time move as if each had been written alone."""
+    jobs = bought(ledger, many=2)
+    clock.advance(30)
+    taken(ledger)
+
+    ledger.looks.again([Look(job, "generating", 10) for job in jobs])
+
+    for job in jobs:
+        moved = ledger.get(job.id)
+        assert (moved.state, moved.turn, moved.looks) == (State.RENDERING, job.turn + 1, 1)
+        assert moved.due_at == clock.now + 10
+        last = ledger.journal.of(job.id)[-1]
+        assert (last.event, last.turn, last.data) == ("job.looked", moved.turn, {"seen": "generating", "wait_s": 10})
+
+
+@pytest.mark.parametrize("how", ["stale", "doubled", "unknown", "over"])
+def test_a_look_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock, how: str) -> None:
+    """Somebody else moved the job, or it is gone: the others of the batch are written all the same."""
+    job, other = bought(ledger, many=2)
+    clock.advance(30)
+    taken(ledger)
+    late = Look(job, "queued", 10)
+    match how:
+        case "stale":
+            ledger.looks.again([Look(job, "generating", 7)])
+        case "doubled":
+            ledger.looks.again([late])
+        case "unknown":
+            late = Look(replace(job, id=new_job_id()), "queued", 10)
+        case _:
+            ledger.gave_up(job, CALLED_OFF)
+    before = (ledger.get(job.id), ledger.journal.of(job.id))
+
+    alarms = ledger.looks.again([late, Look(other, "queued", 20)])
+
+    assert (ledger.get(job.id), ledger.journal.of(job.id)) == before
+    assert ledger.get(other.id).looks == 1
+    assert [alarm.job_id for alarm in alarms] == [other.id]
+
+
+def test_one_alarm_serves_all_whose_looks_fall_due_in_its_slot(ledger: Ledger, clock: Clock) -> None:
+    """In a crowd, messages grow with time slots and not with jobs; the alarm rings at the slot's end."""
+    jobs = bought(ledger, many=5)
+    clock.advance(30)
+    taken(ledger)
+
+    alarms = ledger.looks.again([Look(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
+
+    assert 1 <= len(alarms) <= 2
+    for alarm in alarms:
+        assert 10 <= alarm.seconds <= 10 + 2 * SLOT_S
+    clock.advance(max(alarm.seconds for alarm in alarms))
+    assert taken(ledger) == {job.id for job in jobs}
+
+
+def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> None:
+    """Alone, a job has a chain of its own: each look sets the alarm of the next."""
+    (job,) = bought(ledger)
+    for _ in range(3):
+        clock.advance(30)
+        (job,) = ledger.looks.take(limit=10, lease_s=LEASE_S).jobs
+        (alarm,) = ledger.looks.again([Look(job, "queued", 29)])
+        assert alarm.job_id == job.id
+
+
+def test_a_first_look_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> None:
+    """A thousand jobs bought in the same moment are looked at together from their first look on."""
+    ids = [new_job_id() for _ in range(2)]
+    moves = []
+    for job_id in ids:
+        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        job = ledger.submitting(ledger.get(job_id), lease_s=60)
+        moves.append(ledger.submitted(job, "g", cost_usd=1, first_look_s=30))
+
+    assert moves[0].alarm is not None
+    assert moves[0].alarm.job_id == ids[0]
+    assert moves[1].alarm is None
+
+
+def test_looks_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Ledger, clock: Clock) -> None:
+    """The worker that held the alarms died with them: one reminder wakes for all, and later looks get alarms again."""
+    first, second = bought(ledger, many=2)
+    clock.advance(30)
+    taken(ledger)
+    ledger.looks.again([Look(first, "queued", 10), Look(second, "queued", 20)])
+    clock.advance(10 + 5)
+
+    assert ledger.looks.overdue(grace_s=6) is None
+    alarm = ledger.looks.overdue(grace_s=5)
+
+    assert alarm is not None
+    assert (alarm.job_id, alarm.turn) == (first.id, ledger.get(first.id).turn)
+    (job,) = ledger.looks.take(limit=10, lease_s=LEASE_S).jobs
+    assert ledger.looks.again([Look(job, "queued", 5)])  # the slot of the second's look: its alarm was lost as well
+
+
+def test_the_fleet_looks_no_oftener_than_it_may(ledger: Ledger, clock: Clock) -> None:
+    """The upstream's limit is for all workers together; what had to wait is looked at a moment later."""
+    bought(ledger, many=5)
+    clock.advance(30)
+
+    first = ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2)
+    assert len(first.jobs) == 2
+    assert first.more is not None
+    assert first.more.seconds == 0.5
+    assert not ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2).jobs
+
+    clock.advance(0.5)
+    assert len(ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2).jobs) == 1
+
+
+def test_the_feed_tells_of_all_jobs_what_their_journals_tell_of_each(ledger: Ledger) -> None:
+    """Said once, under one id: a reader can go on from one in the other."""
+    jobs = bought(ledger, many=2)
+
+    news = ledger.journal.after(START, block_s=0.01)
+
+    for job in jobs:
+        journal = ledger.journal.of(job.id)
+        assert [entry for job_id, entry in news.entries if job_id == job.id] == journal
+        assert list(following(journal, journal[0].id)) == journal[1:]
+    assert news.cursor == ledger.journal.newest()
+    assert not ledger.journal.after(news.cursor, block_s=0.01).entries
+
+
+def test_a_follower_that_was_away_for_too_long_is_told_that_there_is_a_gap(client: "redis.Redis", clock: Clock) -> None:
+    """The feed is capped; the jobs' journals are not, and the follower reads those."""
+    ledger = Ledger(client, clock=clock, lives=Lives(feed_entries=1))
+    bought(ledger)
+    cursor = ledger.journal.newest()
+    assert not ledger.journal.after(cursor, block_s=0.01).gap
+
+    bought(ledger, many=100)  # the feed forgets by the hundred
+
+    assert ledger.journal.after(cursor, block_s=0.01).gap

@@ -1,0 +1,63 @@
+"""How the upstream is reached: where it is, by which key and which way, and what its replies may not carry further."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Self, TypeVar
+
+import certifi
+from requests.utils import get_environ_proxies
+
+from config.settings import UpstreamSettings
+from jobs.facts import NotBought, Receipt, Sighting, Unreachable
+
+SHORTEST_KEY: Final = 8
+"""Blotting out a shorter one would blot out ordinary words; no real key is that short."""
+
+Fact = TypeVar("Fact", Receipt, Sighting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """The upstream's address, our key, and the way there; read once, so that nothing changes under way."""
+
+    base_url: str
+    key: str
+    proxies: Mapping[str, str]
+    ca_file: str
+    retry_after_ceiling_s: float
+
+    @classmethod
+    def of(cls, settings: UpstreamSettings) -> Self:
+        """What the settings and the environment say.
+
+        Raises:
+            ValueError: there is no key, or it is not one.
+        """
+        if settings.api_key is None:
+            raise ValueError("RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it")
+        key = settings.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable() and key and " " not in key):
+            raise ValueError("RUSHES_UPSTREAM__API_KEY is not a key: it is empty or holds a space or a line break")
+        base_url = str(settings.base_url).rstrip("/")
+        return cls(
+            base_url=base_url,
+            key=key,
+            proxies=get_environ_proxies(base_url),
+            ca_file=str(settings.ca_bundle) if settings.ca_bundle else certifi.where(),
+            retry_after_ceiling_s=settings.retry_after_ceiling_s,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        return {"Authorization": f"Bearer {self.key}", "Accept": "application/json"}
+
+    def blotted(self, body: bytes) -> bytes:
+        """A body without our key: an error may quote it, and errors are told to people."""
+        return body.replace(self.key.encode(), b"[key]") if len(self.key) >= SHORTEST_KEY else body
+
+    def bounded(self, fact: Fact) -> Fact:
+        """A wait that the upstream asks for is obeyed up to the ceiling; past it we ask again."""
+        if isinstance(fact, NotBought | Unreachable) and fact.retry_after_s is not None:
+            return replace(fact, retry_after_s=min(fact.retry_after_s, self.retry_after_ceiling_s))
+        return fact
