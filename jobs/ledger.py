@@ -14,18 +14,19 @@ from ulid import ULID
 
 from jobs.claims import Claims
 from jobs.errands import FIRST_ERRAND, Errands
-from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import Subscriber
 from jobs.gates import Gates
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
 from jobs.journal import Journal
 from jobs.keyspace import PREFIX
 from jobs.lifecycle import GiveUp
-from jobs.looks import Alarm, Looks
+from jobs.looks import Looks
 from jobs.reminders import Errand
 from jobs.row import VERSION, job_from, plain, request_from, request_text
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 from jobs.states import EDGES, State
+from jobs.wakes import Alarm, Wakes
 
 WORKER_MEMORY_S: Final = 86400
 """How long a worker that is gone is remembered."""
@@ -40,16 +41,30 @@ class Durability:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What is put into the ledger as one job, and on which terms."""
+
+    request: VideoRequest
+    job_id: str
+    deadline_s: float
+    due_in_s: float = 0.0
+    family: Family = Family.UNIVERSAL
+    idempotency_key: str | None = None
+    idempotency_life_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to an order: the job's id, and whether it was there already."""
+    """The answer to an order: the job's id, whether it was there already, and the reminder to send, if any."""
 
     job_id: str
     replayed: bool
+    alarm: Alarm | None
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An edge that was taken: the new turn, whether a cancel had been asked for, and the look alarm to set, if any."""
+    """An edge that was taken: the new turn, whether a cancel had been asked for, and the alarm to set, if any."""
 
     turn: int
     cancel_asked: bool
@@ -91,44 +106,56 @@ class Ledger:
         self.claims = Claims(self._scripts)
         self.errands = Errands(self._scripts)
         self.gates = Gates(self._scripts)
+        self.wakes = Wakes(self._scripts)
         self.looks = Looks(self._scripts, slot_s=slot_s)
 
     # -- taking orders and answering questions ------------------------------------------------------------------
 
     @asks_redis
-    def accept(
-        self,
-        request: VideoRequest,
-        *,
-        job_id: str,
-        deadline_s: float,
-        due_in_s: float,
-        family: Family = Family.UNIVERSAL,
-        idempotency_key: str | None = None,
-        idempotency_life_s: float | None = None,
-    ) -> Acceptance:
-        """Put a job into the ledger; the same key with the same request answers with the first job.
+    def accept(self, request: VideoRequest, **terms: Any) -> Acceptance:
+        """Put a job into the ledger; `terms` are an Order's. The same key with the same request is the first job.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        text = request_text(request)
-        how, held_id = self._scripts.run(
-            "accept",
-            id=job_id,
-            row={"version": str(VERSION), "model": request.model, "deadline_s": str(deadline_s), "family": family},
-            request=text,
-            due_in=due_in_s,
-            queue_ttl_s=self._lives.queue_ttl_s,
-            idempotency_key=idempotency_key,
-            idempotency_life_s=idempotency_life_s or self._lives.idempotency_s,
-            fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-            data=spelt({"model": request.model}),
-        )
+        order = Order(request, **terms)
+        return self._accepted(order, self._scripts.run("accept", **self._spelt(order)))
+
+    @asks_redis
+    def accept_many(self, orders: Sequence[Order]) -> list[Acceptance | JobError]:
+        """Put many jobs into the ledger in one round trip; an order that was refused has its error in its place."""
+        answers = self._scripts.run_many("accept", [self._spelt(order) for order in orders])
+        return [
+            answer if isinstance(answer, JobError) else self._accepted(order, answer)
+            for order, answer in zip(orders, answers, strict=True)
+        ]
+
+    def _spelt(self, order: Order) -> dict[str, Any]:
+        text = request_text(order.request)
+        return {
+            "id": order.job_id,
+            "row": {
+                "version": str(VERSION),
+                "model": order.request.model,
+                "deadline_s": str(order.deadline_s),
+                "family": order.family,
+            },
+            "request": text,
+            "due_in": order.due_in_s,
+            "queue_ttl_s": self._lives.queue_ttl_s,
+            "idempotency_key": order.idempotency_key,
+            "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
+            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+            "slot_s": self._slot_s,
+            "data": spelt({"model": order.request.model}),
+        }
+
+    def _accepted(self, order: Order, answer: Sequence[str]) -> Acceptance:
+        how, job_id, *rings_in = answer
         if how == "replayed":
-            return Acceptance(held_id, replayed=True)
-        self._scripts.tell("job.accepted", job_id, 1, {"model": request.model})
-        return Acceptance(job_id, replayed=False)
+            return Acceptance(job_id, replayed=True, alarm=None)
+        self._scripts.tell("job.accepted", job_id, 1, {"model": order.request.model})
+        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, rings_in))
 
     @asks_redis
     def get(self, job_id: str) -> Job:
@@ -212,9 +239,9 @@ class Ledger:
 
     # -- the edges -------------------------------------------------------------------------------------------------
 
-    def held_in_queue(self, job: Job, seconds: float, hold: Hold, message: str) -> int:
+    def held_in_queue(self, job: Job, seconds: float, hold: Hold, message: str) -> Moved:
         """Nothing was bought: the job waits in the queue."""
-        return self._move(
+        return self._moved(
             job,
             State.QUEUED,
             "job.held",
@@ -224,6 +251,7 @@ class Ledger:
             set={"hold": hold, "message": message},
             unset=["request_id", "worker"],
             bump=["holds"],
+            slot_s=self._slot_s,
             data={"hold": hold, "wait_s": seconds, "message": message},
         )
 
@@ -321,9 +349,9 @@ class Ledger:
             data={"by": by, "after_attempt": job.attempt},
         )
 
-    def rendered(self, job: Job, video: Video) -> int:
+    def rendered(self, job: Job, video: Video) -> Moved:
         """Done: where the video is, and what is known of it, is written before a byte is fetched."""
-        return self._move(
+        return self._moved(
             job,
             State.STORING,
             "job.rendered",
@@ -331,6 +359,7 @@ class Ledger:
             set={"video": plain(video)},
             stamps=[] if job.rendered_at else ["rendered_at"],
             bump=["looks"],
+            slot_s=self._slot_s,
             data={"url": video.url},
         )
 
@@ -339,16 +368,16 @@ class Ledger:
         turn = self._move(job, State.STORING, "job.storing", due_in=lease_s, set={"worker": worker})
         return replace(job, turn=turn)
 
-    def store_again(self, job: Job, seconds: float, message: str) -> int:
+    def store_again(self, job: Job, seconds: float, message: str) -> Moved:
         """The download failed: the next try is due in `seconds`."""
         return self._not_stored(job, State.STORING, seconds, message)
 
-    def url_gone(self, job: Job, seconds: float, message: str) -> int:
+    def url_gone(self, job: Job, seconds: float, message: str) -> Moved:
         """The URL serves no video any more: a look in `seconds` asks for a fresh one."""
         return self._not_stored(job, State.RENDERING, seconds, message)
 
-    def _not_stored(self, job: Job, to: State, seconds: float, message: str) -> int:
-        return self._move(
+    def _not_stored(self, job: Job, to: State, seconds: float, message: str) -> Moved:
+        return self._moved(
             job,
             to,
             "job.store_failed",
@@ -356,6 +385,7 @@ class Ledger:
             set={"message": message},
             unset=["worker"],
             bump=["downloads"],
+            slot_s=self._slot_s,
             data={"message": message, "wait_s": seconds},
         )
 
@@ -465,8 +495,7 @@ class Ledger:
             **{"from": starts, "set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}} | guard | changes,
         )
         self._scripts.tell(event, job.id, turn, data or {})
-        alarm = next((Alarm(job.id, int(turn), float(seconds)) for seconds in rings_in if seconds is not None), None)
-        return Moved(int(turn), bool(cancel_asked), alarm)
+        return Moved(int(turn), bool(cancel_asked), _alarm(job.id, int(turn), rings_in))
 
     def _is_durable(self, connection: "redis.Redis") -> bool:
         """Whether this connection's writes are on disk, and on the replicas asked for; a server that cannot say passes.
@@ -484,6 +513,11 @@ class Ledger:
                 raise
             return True
         return bool(local >= 1 and replicas >= self._durability.replicas)
+
+
+def _alarm(job_id: str, turn: int, rings_in: Sequence[str | None]) -> Alarm | None:
+    """The alarm to set, if the script named its seconds."""
+    return next((Alarm(job_id, turn, float(seconds)) for seconds in rings_in if seconds is not None), None)
 
 
 def _purchase_states(job: Job) -> tuple[State, ...]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+import jobs.ledger
 from config.celery_app import make_app
 from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.catalogue import validate
 from jobs.errands import FIRST_ERRAND
-from jobs.errors import LedgerUnavailable, StaleTurn, WrongState
+from jobs.errors import InvalidRequest, JobError, LedgerUnavailable, StaleTurn, WrongState
 from jobs.events import JournalEntry
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
 from jobs.journal import START, following, order
@@ -26,6 +27,17 @@ STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
 _LONGEST_BLOCK_S: Final = 2.0
 _CANCEL_TRIES: Final = 20
 _PAGE: Final = 100
+_AT_ONCE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request, and the terms on which it is ordered: the settings' own where they are None."""
+
+    request: VideoRequest
+    idempotency_key: str | None = None
+    idempotency_life_s: float | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +81,40 @@ class Service:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        validate(request, largest_bytes=self._settings.queue.request_bytes)
-        answer = self._ledger.accept(
-            request,
+        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s)])
+        if isinstance(answer, JobError):
+            raise answer
+        return answer
+
+    def submit_many(self, orders: Sequence[Order]) -> list[Submission | JobError]:
+        """Take many orders, hundreds in a round trip; one that cannot be taken has its error in its place."""
+        judged = [self._judged(order) for order in orders]
+        accepted = iter(self._accepted([order for order in judged if not isinstance(order, JobError)]))
+        return [judgement if isinstance(judgement, JobError) else next(accepted) for judgement in judged]
+
+    def _judged(self, order: Order) -> jobs.ledger.Order | InvalidRequest:
+        try:
+            validate(order.request, largest_bytes=self._settings.queue.request_bytes)
+        except InvalidRequest as error:
+            return error
+        return jobs.ledger.Order(
+            order.request,
             job_id=new_job_id(),
-            deadline_s=deadline_s or self._settings.look.deadline_s,
-            due_in_s=0,
-            family=self._family(request),
-            idempotency_key=idempotency_key,
-            idempotency_life_s=idempotency_life_s,
+            deadline_s=order.deadline_s or self._settings.look.deadline_s,
+            family=self._family(order.request),
+            idempotency_key=order.idempotency_key,
+            idempotency_life_s=order.idempotency_life_s,
         )
-        if not answer.replayed:
-            self._remind(TaskName.SUBMIT, answer.job_id, 1)
-        return Submission(answer.job_id, answer.replayed)
+
+    def _accepted(self, orders: Sequence[jobs.ledger.Order]) -> Iterator[Submission | JobError]:
+        for start in range(0, len(orders), _AT_ONCE):
+            for answer in self._ledger.accept_many(orders[start : start + _AT_ONCE]):
+                if isinstance(answer, JobError):
+                    yield answer
+                    continue
+                if answer.alarm is not None:
+                    self._remind(TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
+                yield Submission(answer.job_id, answer.replayed)
 
     def get(self, job_id: str) -> tuple[Job, VideoRequest]:
         """The job as it stands, and what was ordered.

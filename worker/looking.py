@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from jobs.facts import Sighting
 from jobs.job import Job
-from jobs.looks import Looks
+from jobs.states import State
+from jobs.wakes import LEASE_S, Wakes
 from worker.doors import Doors, spread
 from worker.upstream.looks import Looker, Subject
-
-LEASE_S: Final = 10.0
-"""How long looks that were taken are left alone by others; renewed while they are under way."""
 
 Group: TypeAlias = Sequence[tuple[Job, Sighting]]
 """Jobs whose looks ended together, so that they are written down together."""
@@ -21,8 +19,8 @@ Group: TypeAlias = Sequence[tuple[Job, Sighting]]
 class Looking:
     """Makes the looks that a wake has taken."""
 
-    def __init__(self, looks: Looks, looker: Looker, doors: Doors) -> None:
-        self._looks = looks
+    def __init__(self, wakes: Wakes, looker: Looker, doors: Doors) -> None:
+        self._wakes = wakes
         self._looker = looker
         self._doors = doors
 
@@ -45,7 +43,7 @@ class Looking:
         held_at = monotonic()
         for group in self._looker.look_at(subjects, pause_s=LEASE_S / 3):
             if monotonic() - held_at > LEASE_S / 3:
-                self._looks.hold(unseen.values(), lease_s=LEASE_S)
+                self._wakes.hold(State.RENDERING, unseen.values())
                 held_at = monotonic()
             seen = [(unseen.pop(index), sighting) for index, sighting in group]
             if seen:

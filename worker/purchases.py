@@ -8,7 +8,7 @@ from config.reminding import Remind
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.facts import Accepted, Receipt
 from jobs.job import Job
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, Moved
 from jobs.lifecycle import (
     AskForConfirmation,
     Await,
@@ -33,6 +33,10 @@ class Next:
     task: TaskName
     turn: int
     seconds: float | None = None
+
+
+def _reminder(task: TaskName, moved: Moved) -> Next | None:
+    return Next(task, moved.alarm.turn, moved.alarm.seconds) if moved.alarm else None
 
 
 class Purchases:
@@ -75,12 +79,12 @@ class Purchases:
                 moved = self._ledger.submitted(
                     job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds
                 )
+                follows = _reminder(TaskName.LOOK, moved)
                 if not moved.cancel_asked:
-                    return Next(TaskName.LOOK, moved.alarm.turn, moved.alarm.seconds) if moved.alarm else None
-                follows: Next | None = None  # the cancel decides
+                    return follows
             case WaitInQueue(seconds, hold, message):
-                turn = self._ledger.held_in_queue(job, seconds, hold, message)
-                follows = Next(TaskName.SUBMIT, turn, seconds)
+                moved = self._ledger.held_in_queue(job, seconds, hold, message)
+                follows = _reminder(TaskName.SUBMIT, moved)
             case AskForConfirmation(message):
                 seconds = self._policy.confirm_first_s
                 turn = self._ledger.unconfirmed(job, message, ask_in_s=seconds)

@@ -1,16 +1,26 @@
 """The base of all our tasks: a reminder reads the ledger, touches the world once, writes the ledger, reminds."""
 
 import logging
-from typing import Any, cast
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, Final, cast
 
 from celery import Task
 from celery.exceptions import Reject
 
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.job import Job
+from jobs.reminders import REMINDER_OF, TaskName
+from jobs.states import State
+from jobs.wakes import Alarm
 from worker.purchases import Next
 from worker.runtime import Runtime, WorkerApp
 
 log = logging.getLogger("rushes.reminder")
+
+MOST_JOBS: Final = 16
+LONGEST_S: Final = 1.0
+"""One wake does so many jobs, one after the other, and begins no further one after so long: other queues wait."""
 
 
 class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -34,11 +44,26 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
 
+    def due(self, state: State) -> Iterator[Job]:
+        """The jobs that are due in this state, one after the other; others are called to help with the rest."""
+        began = monotonic()
+        for done in range(MOST_JOBS):
+            taken = self.runtime.ledger.wakes.take(state, limit=1, woke=not done)
+            self.ring(REMINDER_OF[state], taken.more)
+            yield from taken.jobs
+            if not taken.jobs or monotonic() - began > LONGEST_S:
+                return
+
+    def ring(self, task: TaskName, alarm: Alarm | None) -> None:
+        """Set an alarm, if there is one to set."""
+        if alarm is not None:
+            self.go_on(alarm.job_id, Next(task, alarm.turn, alarm.seconds))
+
     def go_on(self, job_id: str, follows: Next | None) -> None:
-        """Send the reminder that follows; one of our own kind is our own retry."""
+        """Send the reminder that follows; one of our own kind for our own job is our own retry."""
         if follows is None:
             return
-        if follows.task == self.name:
+        if follows.task == self.name and job_id == (self.request.args or ("",))[0]:
             self.again(job_id, follows.turn, follows.seconds or 0.0)
         else:
             self.runtime.remind(follows.task, job_id, follows.turn, follows.seconds)

@@ -21,8 +21,11 @@ JITTER: Final = 0.2
 """Workers that started together must not ask together for ever."""
 
 
-CLAIMED: Final = (State.QUEUED, State.SUBMITTING, State.UNCONFIRMED, State.STORING)
-"""The states whose overdue jobs are reminded one by one; looks are shared."""
+SHARED: Final = (State.QUEUED, State.RENDERING, State.STORING)
+"""The states whose work is shared: one reminder serves all that is overdue."""
+
+CLAIMED: Final = (State.SUBMITTING, State.UNCONFIRMED)
+"""The states whose overdue jobs are taken one by one."""
 
 DEAD_AFTER_S: Final = 15.0
 """A worker that has given no sign of life for so long is taken for dead."""
@@ -40,7 +43,7 @@ class Rescuer:
         self._void_leases_of_the_dead()
         choice, claims = self._runtime.settings.rescue, self._runtime.ledger.claims
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
-        reminded = self._wake_a_look(choice.grace_s)
+        reminded = sum(self._wake(state, choice.grace_s) for state in SHARED)
         for state in CLAIMED:
             for job in claims.overdue(state, claim):
                 self._remind(job)
@@ -51,13 +54,13 @@ class Rescuer:
                 reminded += 1
         return reminded
 
-    def _wake_a_look(self, grace_s: float) -> int:
-        """One look reminder serves all looks that are overdue: whoever wakes takes them."""
-        alarm = self._runtime.ledger.looks.overdue(grace_s=grace_s)
+    def _wake(self, state: State, grace_s: float) -> int:
+        """One reminder serves all that is overdue in this state: whoever wakes takes it."""
+        alarm = self._runtime.ledger.wakes.overdue(state, grace_s=grace_s)
         if alarm is None:
             return 0
-        log.info("looks.rescued job=%s", alarm.job_id)
-        return int(self._runtime.remind(TaskName.LOOK, alarm.job_id, alarm.turn))
+        log.info("work.rescued state=%s job=%s", state, alarm.job_id)
+        return int(self._runtime.remind(REMINDER_OF[state], alarm.job_id, alarm.turn))
 
     def _remind(self, job: Overdue) -> None:
         if job.state is State.SUBMITTING:

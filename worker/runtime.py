@@ -104,7 +104,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         ledger=ledger,
         upstream=Upstream(access, settings.upstream, threads=threads),
         looker=looker,
-        looking=Looking(ledger.looks, looker, doors),
+        looking=Looking(ledger.wakes, looker, doors),
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         hooks=load_hooks(settings.hooks.call),
         policy=chosen,

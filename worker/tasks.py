@@ -4,12 +4,14 @@
 """
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from time import monotonic
 from typing import assert_never
 
 from celery import shared_task
 
-from jobs.errors import StaleTurn, WrongState
+from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched
 from jobs.job import Job, Stored
 from jobs.lifecycle import (
@@ -28,34 +30,42 @@ from jobs.lifecycle import (
     late_again,
     on_log,
 )
-from jobs.looks import Alarm, Look
+from jobs.looks import Look
 from jobs.reminders import Errand, TaskName
 from jobs.result import result_of
 from jobs.states import State
+from jobs.wakes import Alarm
 from worker import faults
 from worker.confirm import Reading, in_doubt, read_log
 from worker.doors import spread
 from worker.hooks import tell
-from worker.looking import LEASE_S, Group
+from worker.looking import Group
 from worker.purchases import Next
 from worker.reminder import Reminder
 
+log = logging.getLogger("rushes.tasks")
+
 
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
-def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Buy the generation, once; then look for it, wait in the queue, or find out whether it was bought."""
+def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (who wakes does what is due)
+    """Buy what is due in the queue, each once; then look for it, wait, or find out whether it was bought."""
+    for job in self.due(State.QUEUED):
+        with moved_on(self, job):
+            _buy(self, job)
+
+
+def _buy(self: Reminder, job: Job) -> None:
     parts = self.runtime
-    job = parts.ledger.held(job_id, turn)
     verdict = before_submit(job, now=parts.ledger.now())
     if isinstance(verdict, GiveUp):
         end(self, job, verdict)
         return
     shut = parts.doors.before_submit()
     if shut is not None:
-        wait = spread(shut.wait_s)
-        self.again(job_id, parts.ledger.held_in_queue(job, wait, shut.hold, shut.message), wait)
+        held = parts.ledger.held_in_queue(job, spread(shut.wait_s), shut.hold, shut.message)
+        self.ring(TaskName.SUBMIT, held.alarm)
         return
-    request = parts.ledger.request(job_id)
+    request = parts.ledger.request(job.id)
     faults.here("submit.before_intent")
     began = monotonic()
     job = parts.ledger.submitting(job, lease_s=parts.settings.submit_lease_s, worker=parts.name)
@@ -65,7 +75,7 @@ def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     faults.here("submit.after_post")
     follows = parts.purchases.settle(job, receipt)
     faults.here("submit.after_write")
-    self.go_on(job_id, follows)
+    self.go_on(job.id, follows)
     parts.doors.after_submit(receipt)
 
 
@@ -121,32 +131,31 @@ def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
 
 
 @shared_task(name=TaskName.LOOK.value, bind=True, base=Reminder)
-def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (whoever wakes looks for all)
+def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Look at all that is due by now; then look again later, fetch the videos, or give up."""
     parts = self.runtime
     choice = parts.settings.look
-    taken = parts.ledger.looks.take(limit=choice.batch, lease_s=LEASE_S, per_s=choice.most_per_s)
+    taken = parts.ledger.wakes.take(State.RENDERING, limit=choice.batch, per_s=choice.most_per_s)
     began = monotonic()
-    if taken.more is not None:
-        _ring(self, job_id, taken.more)
+    self.ring(TaskName.LOOK, taken.more)
     for group in parts.looking.sightings(taken.jobs):
         faults.here("look.before_write")
         alarms = _go_on_after_looks(self, group, now=taken.at + monotonic() - began)
         faults.here("look.after_write")
         for alarm in alarms:
-            _ring(self, job_id, alarm)
+            self.ring(TaskName.LOOK, alarm)
 
 
 def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
     """Carry out what is decided for each job; returns the alarms that have to be set for the next looks."""
     parts, again = self.runtime, []
     for job, seen in group:
-        with contextlib.suppress(StaleTurn, WrongState):  # it moved while we looked
+        with moved_on(self, job):
             match after_look(job, seen, now=now, policy=parts.policy):
                 case LookAgain(seconds, word):
                     again.append(Look(job, word, seconds))
                 case StoreVideo(video):
-                    parts.remind(TaskName.STORE, job.id, parts.ledger.rendered(job, video))
+                    self.ring(TaskName.STORE, parts.ledger.rendered(job, video).alarm)
                 case GiveUp() as verdict:
                     end(self, job, verdict)
                 case unexpected:
@@ -154,33 +163,27 @@ def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alar
     return parts.ledger.looks.again(again) if again else []
 
 
-def _ring(self: Reminder, job_id: str, alarm: Alarm) -> None:
-    """Set an alarm: our own job's is our own retry."""
-    if alarm.job_id == job_id:
-        self.again(job_id, alarm.turn, alarm.seconds)
-    else:
-        self.runtime.remind(TaskName.LOOK, alarm.job_id, alarm.turn, alarm.seconds)
-
-
 @shared_task(name=TaskName.STORE.value, bind=True, base=Reminder)
-def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Fetch the bytes, once; then the job is done, or the download (never the generation) is tried again."""
+def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+    """Fetch what is due; each job is then done, or its download (never the generation) is tried again."""
+    for job in self.due(State.STORING):
+        with moved_on(self, job):
+            _fetch(self, job)
+
+
+def _fetch(self: Reminder, job: Job) -> None:
     parts = self.runtime
-    job = parts.ledger.held(job_id, turn)
-    assert job.video is not None
     job = parts.ledger.storing(job, lease_s=parts.settings.download_lease_s, worker=parts.name)
     assert job.video is not None
     faults.here("store.before_fetch")
-    outcome = parts.archive.fetch(job_id, job.turn, job.video)
+    outcome = parts.archive.fetch(job.id, job.turn, job.video)
     match after_download(job, outcome, now=parts.ledger.now(), policy=parts.policy):
         case Complete(stored):
             complete(self, job, stored)
         case FetchAgain(seconds, message):
-            turn = parts.ledger.store_again(job, seconds, message)
-            self.again(job_id, turn, seconds)
+            self.ring(TaskName.STORE, parts.ledger.store_again(job, seconds, message).alarm)
         case LookAgain(seconds, message):
-            turn = parts.ledger.url_gone(job, seconds, message)
-            parts.remind(TaskName.LOOK, job_id, turn, countdown=seconds)
+            self.ring(TaskName.LOOK, parts.ledger.url_gone(job, seconds, message).alarm)
         case GiveUp() as verdict:
             end(self, job, verdict)
         case unexpected:
@@ -235,6 +238,15 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     turn = parts.ledger.errands.announced_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
     if wait is not None:
         self.again(job_id, turn, wait)
+
+
+@contextlib.contextmanager
+def moved_on(self: Reminder, job: Job) -> Iterator[None]:
+    """What only says that one job has moved on without us does not end the work on the others."""
+    try:
+        yield
+    except (StaleTurn, WrongState, UnknownJob) as error:
+        log.info("reminder.dropped task=%s job=%s why=%s: %s", self.name, job.id, type(error).__name__, error)
 
 
 def end(self: Reminder, job: Job, verdict: GiveUp) -> None:

@@ -47,4 +47,4 @@ if a.final then
   return { turn, cancel and 1 or 0 }
 end
 redis.call('ZADD', due_key(a.to), stamp(now + a.due_in), a.id)
-return { turn, cancel and 1 or 0, a.slot_s and alarm_to_set(now + a.due_in) or false }
+return { turn, cancel and 1 or 0, a.slot_s and alarm_to_set(a.to, now + a.due_in) or false }

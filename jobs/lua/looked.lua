@@ -15,7 +15,7 @@ for _, seen in ipairs(a.looks) do
     redis.call('HINCRBY', row, 'looks', 1)
     redis.call('ZADD', due_key('rendering'), stamp(due), id)
     tell(id, 'job.looked', 'rendering', new_turn, data)
-    alarm = alarm_to_set(due) or false
+    alarm = alarm_to_set('rendering', due)
   end
   answers[#answers + 1] = new_turn
   answers[#answers + 1] = alarm

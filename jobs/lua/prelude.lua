@@ -20,7 +20,6 @@ local function index_key(name) return a.prefix .. 'index:' .. name end
 
 local function due_key(state) return a.prefix .. 'due:' .. state end
 local feed_key = a.prefix .. 'feed'
-local alarms_key = a.prefix .. 'alarms'
 local retired_key = a.prefix .. 'retired'
 
 local function errand_key(name) return a.prefix .. 'errand:' .. name end
@@ -34,13 +33,25 @@ local function tell(id, event, state, turn, data)
   if length > a.journal_cap then redis.call('LTRIM', journal_key(id), -a.journal_cap, -1) end
 end
 
--- Looks that fall due in the same slot of time share one alarm. Returns the seconds until the slot ends to whoever has
--- to set the alarm, nil to all others.
-local function alarm_to_set(due)
-  local rings = math.ceil(due / a.slot_s) * a.slot_s
-  if redis.call('ZADD', alarms_key, 'NX', stamp(rings), stamp(rings)) == 0 then return nil end
-  redis.call('PEXPIRE', alarms_key, math.ceil((rings - now) * 1000) + 86400000)
-  return string.format('%.3f', math.max(rings - now, 0))
+-- What is due now needs one message for all of its kind: true to whoever has to send it, until somebody has taken some.
+-- A message that is lost is missed for two seconds.
+local function call_to_ring(state)
+  return redis.call('SET', a.prefix .. 'call:' .. state, '1', 'NX', 'PX', 2000) and true or false
+end
+
+-- What falls due in the same slot of time shares one alarm. Returns the seconds until it rings to whoever has to set it,
+-- false to all others.
+local function alarm_to_set(state, due)
+  if due <= now then return call_to_ring(state) and '0' end
+  local key, rings = a.prefix .. 'alarms:' .. state, math.ceil(due / a.slot_s) * a.slot_s
+  if redis.call('ZADD', key, 'NX', stamp(rings), stamp(rings)) == 0 then return false end
+  redis.call('PEXPIRE', key, math.ceil((rings - now) * 1000) + 86400000)
+  return stamp(math.max(rings - now, 0))
+end
+
+local function forget_alarms(state, until_now)
+  redis.call('DEL', a.prefix .. 'call:' .. state)
+  redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. state, '-inf', until_now)
 end
 
 -- What an ended job still needs is done beside its state: each errand by name, with the seconds until it is due.

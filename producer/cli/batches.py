@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs.catalogue import validate
-from jobs.errors import IdempotencyConflict, LedgerUnavailable
+from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit, errors, explained, leave
@@ -19,8 +19,11 @@ from producer.cli.orders import DEFAULT_MODEL
 from producer.cli.results import copy_video
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import why
+from producer.service import Order
 
 _AT_ONCE = 200
+
+Item = TypeVar("Item")
 
 
 def batch(
@@ -80,18 +83,20 @@ def _valid(file: Path, session: Session, model: str, name: str) -> list[BatchRow
 
 def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[str]:
     task = bar.add_task("submitting", total=len(rows), told="")
-    job_ids, known = [], 0
-    for row in rows:
-        try:
-            answer = session.service.submit(
-                row.request, idempotency_key=row.key, idempotency_life_s=session.settings.ledger.batch_key_s
-            )
-        except IdempotencyConflict as error:
-            bar.stop()
-            leave(Exit.CONFLICT, f"line {row.line}: {error}. Give the row another key, or what it had before.")
-        job_ids.append(answer.job_id)
-        known += answer.replayed
-        bar.update(task, advance=1, told=f"{known} known from before" if known else "")
+    life_s = session.settings.ledger.batch_key_s
+    job_ids: list[str] = []
+    known = 0
+    for some in batched(rows, _AT_ONCE):
+        answers = session.service.submit_many([Order(row.request, row.key, life_s) for row in some])
+        for row, answer in zip(some, answers, strict=True):
+            if isinstance(answer, IdempotencyConflict):
+                bar.stop()
+                leave(Exit.CONFLICT, f"line {row.line}: {answer}. Give the row another key, or what it had before.")
+            if isinstance(answer, JobError):
+                raise answer
+            job_ids.append(answer.job_id)
+            known += answer.replayed
+        bar.update(task, advance=len(some), told=f"{known} known from before" if known else "")
     return job_ids
 
 
@@ -115,10 +120,10 @@ def _wait(session: Session, job_ids: Sequence[str], bar: Progress) -> None:
                 pass
 
 
-def batched(job_ids: Sequence[str], count: int) -> Iterator[Sequence[str]]:
-    """The ids in runs of `count`."""
-    for start in range(0, len(job_ids), count):
-        yield job_ids[start : start + count]
+def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
+    """The items in runs of `count`."""
+    for start in range(0, len(items), count):
+        yield items[start : start + count]
 
 
 def _tell(session: Session, job_ids: Sequence[str], output: Path | None, *, as_json: bool) -> None:

@@ -6,7 +6,6 @@ the job, touches the world once, and writes the next turn; a reminder of an earl
 
 import pytest
 
-from jobs.claims import Claim
 from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
@@ -18,6 +17,7 @@ from jobs.lifecycle import before_submit as decide_before_submit
 from jobs.looks import Look
 from jobs.pacing import FixedPacing
 from jobs.states import State, Status
+from jobs.wakes import Alarm
 from tests.stage import Clock, a_request
 
 POLICY = Policy(
@@ -50,7 +50,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
 
     # Nobody waits. When the first look is due, whoever wakes takes it; not done yet: look again in ten seconds.
     clock.advance(30)
-    (job,) = ledger.looks.take(limit=100, lease_s=10).jobs
+    (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     assert job.turn == turn
     assert job.state.status is Status.IN_PROGRESS
     decision_2 = decide_after_look(job, Pending("generating"), now=clock.now, policy=POLICY)
@@ -59,10 +59,10 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
 
     # Done. Where the video is, is written before a byte is fetched: it is paid for.
     clock.advance(alarm.seconds)
-    (job,) = ledger.looks.take(limit=100, lease_s=10).jobs
+    (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     video = Video("https://cdn.example/clip.mp4")
     assert decide_after_look(job, Finished(video), now=clock.now, policy=POLICY) == StoreVideo(video)
-    turn = ledger.rendered(job, video)
+    turn = ledger.rendered(job, video).turn
 
     # The bytes are fetched; the job is completed, and has cost what the receipt said.
     job = ledger.storing(ledger.held(job_id, turn), lease_s=600)
@@ -101,9 +101,9 @@ def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
 
     clock.advance(60)
-    (found,) = ledger.claims.overdue(State.QUEUED, Claim(grace_s=5, limit=100, lease_s=15, longest_lease_s=600))
+    alarm = ledger.wakes.overdue(State.QUEUED, grace_s=5)
 
-    assert (found.job_id, found.state, found.turn) == (job_id, State.QUEUED, 1)  # remind it of its current turn
+    assert alarm == Alarm(job_id, turn=1, seconds=0)  # remind it again: whoever wakes takes all that is due
 
 
 def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> None:

@@ -125,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def rescue(self, seconds: int) -> None:
         """Time passes; whatever is overdue is found, and a buyer past its lease is put in doubt."""
         self.clock.advance(seconds)
-        for state in (State.QUEUED, State.SUBMITTING, State.UNCONFIRMED, State.STORING):
+        for state in (State.SUBMITTING, State.UNCONFIRMED):
             for overdue in self.ledger.claims.overdue(state, CLAIM):
                 job = self.ledger.get(overdue.job_id)
                 assert job.state is state
@@ -133,12 +133,12 @@ class LedgerMachine(RuleBasedStateMachine):
                     continue
                 self.try_to(lambda job=job: self.ledger.unconfirmed(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
 
-    @rule()
-    def take_looks(self) -> None:
+    @rule(state=st.sampled_from([State.QUEUED, State.RENDERING, State.STORING]))
+    def take(self, state: State) -> None:
         """Whoever wakes takes what is due, and may die with it: it is due again when its lease is over."""
-        taken = self.ledger.looks.take(limit=1, lease_s=10)
+        taken = self.ledger.wakes.take(state, limit=1, lease_s=10)
         for job in taken.jobs:
-            assert job.state is State.RENDERING
+            assert job.state is state
             assert job.due_at is not None
             assert job.due_at <= self.clock.now + 1
 

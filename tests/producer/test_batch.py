@@ -220,4 +220,4 @@ def test_a_thousand_rows_are_a_thousand_jobs(stage: Stage) -> None:
         assert "1000 queued" in ran.stdout
 
     assert len(stage.ledger.claims.unfinished()) == 1000
-    assert stage.client.llen("rushes:celery:submit") == 1000
+    assert 1 <= stage.client.llen("rushes:celery:submit") <= 10  # one message calls for many

@@ -21,7 +21,7 @@ from jobs.ledger import Ledger
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
 from jobs.looks import Look
 from jobs.states import State, Status
-from producer.service import Service, make_service
+from producer.service import Order, Service, Submission, make_service
 from tests.stage import Stage, a_request
 
 A_VIDEO = Video("https://cdn.example/clip.mp4")
@@ -142,6 +142,28 @@ def test_only_googles_models_go_to_the_older_endpoints(client: "redis.Redis", se
     }
 
     assert families == {"google/veo3": Family.GOOGLE, "veo2": Family.GOOGLE, "kling-video/v1": Family.UNIVERSAL}
+
+
+def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis.Redis", service: Service) -> None:
+    """A bad row of a thousand hinders none of the others; one message calls for all of them."""
+    first = service.submit(a_request("known"), idempotency_key="known")
+    orders = [
+        Order(a_request("one")),
+        Order(a_request(duration=5)),
+        Order(a_request("known"), "known"),
+        Order(a_request("two"), "two"),
+        Order(a_request("another"), "known"),
+    ]
+
+    one, bad, known, two, conflict = service.submit_many(orders)
+
+    assert isinstance(bad, InvalidRequest)
+    assert isinstance(conflict, IdempotencyConflict)
+    assert known == Submission(first.job_id, replayed=True)
+    for order, answer in ((orders[0], one), (orders[3], two)):
+        assert isinstance(answer, Submission)
+        assert service.get(answer.job_id)[1] == order.request
+    assert messages(client) == 1
 
 
 # -- idempotency ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Shared looks: whoever wakes takes all that is due, on lease, and one alarm serves a slot of time."""
+"""Shared work: whoever wakes takes all that is due, on lease, and one alarm serves a slot of time."""
 
 from dataclasses import replace
 from typing import Final
@@ -8,11 +8,12 @@ import redis
 
 from jobs.job import Charged, Job, Reason
 from jobs.journal import START, following
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Acceptance, Ledger, Order, new_job_id
 from jobs.lifecycle import GiveUp
-from jobs.looks import Alarm, Look
+from jobs.looks import Look
 from jobs.scripts import Lives
 from jobs.states import State
+from jobs.wakes import Alarm
 from tests.stage import Clock, a_request
 
 LEASE_S: Final = 10.0
@@ -32,7 +33,7 @@ def bought(ledger: Ledger, *, first_look_s: float = 30, many: int = 1) -> list[J
 
 def taken(ledger: Ledger, limit: int = 100) -> set[str]:
     """The ids of the jobs that whoever wakes now has to look at."""
-    return {job.id for job in ledger.looks.take(limit=limit, lease_s=LEASE_S).jobs}
+    return {job.id for job in ledger.wakes.take(State.RENDERING, limit=limit, lease_s=LEASE_S).jobs}
 
 
 def test_whoever_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
@@ -62,7 +63,7 @@ def test_a_look_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock:
     clock.advance(30)
     taken(ledger)
     clock.advance(LEASE_S - 1)
-    ledger.looks.hold([job], lease_s=LEASE_S)
+    ledger.wakes.hold(State.RENDERING, [job], lease_s=LEASE_S)
 
     clock.advance(LEASE_S - 1)
     assert taken(ledger) == set()
@@ -74,7 +75,7 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
     clock.advance(30)
     taken(ledger)
     ledger.gave_up(job, CALLED_OFF)
-    ledger.looks.hold([job], lease_s=LEASE_S)
+    ledger.wakes.hold(State.RENDERING, [job], lease_s=LEASE_S)
     assert ledger.claims.unfinished() == set()
 
 
@@ -83,12 +84,12 @@ def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
     jobs = bought(ledger, many=3)
     clock.advance(30)
 
-    first = ledger.looks.take(limit=2, lease_s=LEASE_S)
+    first = ledger.wakes.take(State.RENDERING, limit=2, lease_s=LEASE_S)
 
     assert len(first.jobs) == 2
     (left,) = {job.id for job in jobs} - {job.id for job in first.jobs}
     assert first.more == Alarm(left, jobs[0].turn, 0)
-    second = ledger.looks.take(limit=2, lease_s=LEASE_S)
+    second = ledger.wakes.take(State.RENDERING, limit=2, lease_s=LEASE_S)
     assert ([job.id for job in second.jobs], second.more) == ([left], None)
 
 
@@ -153,7 +154,7 @@ def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> Non
     (job,) = bought(ledger)
     for _ in range(3):
         clock.advance(30)
-        (job,) = ledger.looks.take(limit=10, lease_s=LEASE_S).jobs
+        (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
         (alarm,) = ledger.looks.again([Look(job, "queued", 29)])
         assert alarm.job_id == job.id
 
@@ -180,13 +181,31 @@ def test_looks_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
     ledger.looks.again([Look(first, "queued", 10), Look(second, "queued", 20)])
     clock.advance(10 + 5)
 
-    assert ledger.looks.overdue(grace_s=6) is None
-    alarm = ledger.looks.overdue(grace_s=5)
+    assert ledger.wakes.overdue(State.RENDERING, grace_s=6) is None
+    alarm = ledger.wakes.overdue(State.RENDERING, grace_s=5)
 
     assert alarm is not None
     assert (alarm.job_id, alarm.turn) == (first.id, ledger.get(first.id).turn)
-    (job,) = ledger.looks.take(limit=10, lease_s=LEASE_S).jobs
+    (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
     assert ledger.looks.again([Look(job, "queued", 5)])  # the slot of the second's look: its alarm was lost as well
+
+
+def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
+    """Ten thousand orders are not ten thousand messages; who has woken is called anew for what comes later."""
+    orders = [Order(a_request(), new_job_id(), deadline_s=1000) for _ in range(4)]
+    rings = [ledger.accept(order.request, job_id=order.job_id, deadline_s=1000).alarm for order in orders[:2]]
+    assert rings == [Alarm(orders[0].job_id, 1, 0), None]
+
+    woken = ledger.wakes.take(State.QUEUED, limit=1)
+    assert woken.more == Alarm(orders[1].job_id, 1, 0)  # others are called to help
+    assert ledger.wakes.take(State.QUEUED, limit=0, woke=False).more is None  # who goes on does not call again
+
+    assert ledger.wakes.take(State.QUEUED, limit=5).more is None
+    answers = ledger.accept_many(orders[2:])
+    assert [answer.alarm for answer in answers if isinstance(answer, Acceptance)] == [
+        Alarm(orders[2].job_id, 1, 0),
+        None,
+    ]
 
 
 def test_the_fleet_looks_no_oftener_than_it_may(ledger: Ledger, clock: Clock) -> None:
@@ -194,14 +213,14 @@ def test_the_fleet_looks_no_oftener_than_it_may(ledger: Ledger, clock: Clock) ->
     bought(ledger, many=5)
     clock.advance(30)
 
-    first = ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2)
+    first = ledger.wakes.take(State.RENDERING, limit=100, lease_s=LEASE_S, per_s=2)
     assert len(first.jobs) == 2
     assert first.more is not None
     assert first.more.seconds == 0.5
-    assert not ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2).jobs
+    assert not ledger.wakes.take(State.RENDERING, limit=100, lease_s=LEASE_S, per_s=2).jobs
 
     clock.advance(0.5)
-    assert len(ledger.looks.take(limit=100, lease_s=LEASE_S, per_s=2).jobs) == 1
+    assert len(ledger.wakes.take(State.RENDERING, limit=100, lease_s=LEASE_S, per_s=2).jobs) == 1
 
 
 def test_the_feed_tells_of_all_jobs_what_their_journals_tell_of_each(ledger: Ledger) -> None:

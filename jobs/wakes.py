@@ -1,0 +1,84 @@
+"""Work is shared: whoever wakes takes what is due, on lease, whichever job the message named.
+
+The due index is the diary, Celery's countdown the alarm clock. An alarm stands for a slot of time, not for a job: a job
+that falls due in a slot whose alarm is set needs none of its own, so that in a crowd messages grow with time and not
+with jobs. What is taken is on lease by its due time: if the taker dies it is due again, for whoever wakes next.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from jobs.job import Job
+from jobs.keyspace import PREFIX
+from jobs.row import job_from
+from jobs.scripts import Scripts, asks_redis
+from jobs.states import State
+
+LEASE_S: Final = 10.0
+"""How long what was taken is left alone by others; whoever takes longer holds it, or writes a lease of its own."""
+
+EARLY_S: Final = 0.02
+"""An alarm that rings this much too soon takes its work all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A reminder to send: the job that it names, and in how many seconds it must ring."""
+
+    job_id: str
+    turn: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What whoever woke has to do. `more` is due as well: another reminder lets others help."""
+
+    at: float
+    jobs: Sequence[Job]
+    more: Alarm | None
+
+
+class Wakes:
+    """What is due in each state, for the whole fleet.
+
+    Raises:
+        LedgerUnavailable: Redis could not be asked; what was taken is due again when its lease ends.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def take(
+        self, state: State, *, limit: int, woke: bool = True, lease_s: float = LEASE_S, per_s: float | None = None
+    ) -> Taken:
+        """Take up to `limit` jobs that are due by now, for `lease_s`; the fleet takes at most `per_s` a second.
+
+        Whoever `woke` for it answers the alarms that have rung; whoever only goes on does not.
+        """
+        at, rows, *more = self._scripts.run(
+            "take", state=state, woke=woke or None, limit=limit, lease_s=lease_s, per_s=per_s, early_s=EARLY_S
+        )
+        jobs = [job_from(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
+        return Taken(float(at), jobs, next((Alarm(id_, int(turn), float(wait_s)) for id_, turn, wait_s in more), None))
+
+    @asks_redis
+    def hold(self, state: State, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
+        """Keep what is still under way from being taken by others for `lease_s` more."""
+        until = self._scripts.now() + lease_s
+        names = {job.id: until for job in jobs}
+        if names:
+            self._scripts.redis.zadd(f"{PREFIX}due:{state}", names, xx=True)
+
+    @asks_redis
+    def overdue(self, state: State, *, grace_s: float) -> Alarm | None:
+        """A job that nobody has taken for a grace after it was due: its alarm was lost, and perhaps others with it."""
+        latest = self._scripts.now() - grace_s
+        found = cast("list[str]", self._scripts.redis.zrangebyscore(f"{PREFIX}due:{state}", "-inf", latest, 0, 1))
+        if not found:
+            return None
+        self._scripts.redis.delete(f"{PREFIX}alarms:{state}", f"{PREFIX}call:{state}")
+        turn = cast("str | None", self._scripts.redis.hget(f"{PREFIX}job:{found[0]}", "turn"))
+        return Alarm(found[0], int(turn or 0), 0.0)
