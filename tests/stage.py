@@ -178,9 +178,15 @@ class Stage:
 
     @contextmanager
     def worker(
-        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
+        self,
+        *,
+        threads: int = 4,
+        name: str = "one",
+        app: str = "worker.app",
+        await_it: bool = True,
+        **environment: str,
     ) -> Iterator[Worker]:
-        """A real worker process, at work before the test goes on."""
+        """A real worker process, at work before the test goes on (unless the test has made that impossible)."""
         command = [
             sys.executable,
             "-m",
@@ -198,7 +204,7 @@ class Stage:
         with child(command, log, {**self.environment, **environment}) as process:
             worker = Worker(name, process, log)
             eventually(
-                lambda: self._seen(name) - before or process.poll() is not None,
+                lambda: not await_it or self._seen(name) - before or process.poll() is not None,
                 what=f"the start of worker {name}",
             )
             assert process.poll() is None, worker.said()

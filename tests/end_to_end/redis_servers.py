@@ -171,6 +171,16 @@ class Cable:
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @classmethod
+    @contextmanager
+    def laid(cls, port: int) -> Iterator[Self]:
+        """A whole cable to the server on this port."""
+        cable = cls(port)
+        try:
+            yield cable
+        finally:
+            cable.close()
+
     @property
     def url(self) -> str:
         """The server's address, by this cable."""

@@ -1,5 +1,7 @@
 """Redis in trouble under a running worker: each says what is wrong, goes on by itself, and nothing is paid twice."""
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from jobs.errors import LedgerUnavailable
 from jobs.states import State
+from ops.stack.recipe import free_port
 from producer.cli.exits import Exit
 from tests.end_to_end.redis_servers import Cable, Group, Server
 from tests.stage import Sandbox, Stage, Worker, a_request, eventually
@@ -16,6 +19,8 @@ from tests.stage import Sandbox, Stage, Worker, a_request, eventually
 DOZEN: Final = 12
 PASSWORD: Final = "let;me@in:please"
 SENTINELS_PASSWORD: Final = "watchers-only"
+LONG_FILE: Final = 20_000
+CUT_S: Final = float(os.environ.get("TEST_CUT_S", "3"))
 
 
 @pytest.fixture
@@ -77,3 +82,139 @@ def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox,
             assert "Redis answers" in doctor.stdout
             assert PASSWORD not in said
             assert SENTINELS_PASSWORD not in said
+
+
+def test_a_password_that_has_become_wrong_is_told_and_mended_on_the_server(
+    sandbox_at_rest: Sandbox, tmp_path: Path
+) -> None:
+    """Worker, command line and doctor name the setting, never the password; the worker needs no hand."""
+    with (
+        Server.started(tmp_path / "redis", password=PASSWORD) as server,
+        stage_on(server, sandbox_at_rest, tmp_path) as stage,
+        stage.worker(name="steady") as worker,
+    ):
+        ids = submitted(stage)
+        eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
+        with server.client as operator:
+            operator.config_set("requirepass", "another")
+            operator.execute_command("CLIENT", "KILL", "TYPE", "normal")  # type: ignore[no-untyped-call]
+            eventually(lambda: "refuses the password" in worker.said(), what="the worker's complaint")
+            refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
+            operator.config_set("requirepass", PASSWORD)
+        assert_all_end_well(stage, worker, ids)
+
+    assert refused.returncode == Exit.NO_LEDGER
+    for said in (refused.stderr, doctor.stdout, worker.said()):
+        assert "RUSHES_REDIS__URL" in said
+        assert "refuses the password" in said
+        assert PASSWORD not in said
+        assert "Traceback" not in said
+
+
+def test_a_replica_by_mistake_is_told_and_writes_nothing_until_it_is_promoted(
+    sandbox_at_rest: Sandbox, tmp_path: Path
+) -> None:
+    """A worker started on it waits; a producer is refused before anything is written."""
+    with (
+        Server.started(tmp_path / "master") as master,
+        Server.started(tmp_path / "replica", replicaof=f"127.0.0.1 {master.port}") as replica,
+        stage_on(replica, sandbox_at_rest, tmp_path) as stage,
+        stage.worker(name="steady", await_it=False) as worker,
+    ):
+        eventually(lambda: "read-only replica" in worker.said(), what="the worker's complaint")
+        refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
+        assert replica.client.keys("rushes:*") == []
+        replica.client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+        eventually(lambda: stage.ledger.workers(within_s=5), what="the worker at work")
+        assert_all_end_well(stage, worker, submitted(stage))
+
+    assert refused.returncode == Exit.NO_LEDGER
+    for said in (refused.stderr, doctor.stdout, worker.said()):
+        assert "read-only replica" in said
+        assert "RUSHES_REDIS__URL" in said
+
+
+def test_a_master_that_becomes_a_replica_under_a_running_worker_is_waited_for(
+    sandbox_at_rest: Sandbox, tmp_path: Path
+) -> None:
+    """A failover without Sentinels: until an operator promotes it again, nothing is written and nobody dies."""
+    with (
+        Server.started(tmp_path / "redis") as server,
+        stage_on(server, sandbox_at_rest, tmp_path) as stage,
+        stage.worker(name="steady") as worker,
+    ):
+        ids = submitted(stage)
+        eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
+        server.client.replicaof("127.0.0.1", str(free_port()))  # type: ignore[no-untyped-call]
+        eventually(lambda: "read-only replica" in worker.said(), what="the worker's complaint")
+        assert stage.rushes("submit", "a lost prompt").returncode == Exit.NO_LEDGER
+        server.client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+        assert_all_end_well(stage, worker, ids)
+
+
+def test_a_full_redis_is_told_and_takes_no_half_job(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
+    """`OOM command not allowed`: what was bought meanwhile is spooled, what is refused leaves nothing behind."""
+    with (
+        Server.started(tmp_path / "redis") as server,
+        stage_on(server, sandbox_at_rest, tmp_path) as stage,
+        stage.worker(name="steady") as worker,
+    ):
+        ids = submitted(stage)
+        eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
+        server.client.config_set("maxmemory", "1mb")
+        eventually(lambda: "maxmemory" in worker.said(), what="the worker's complaint")
+        refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
+        server.client.config_set("maxmemory", "0")
+        assert len(server.client.keys("rushes:job:*")) == DOZEN
+        assert_all_end_well(stage, worker, ids)
+
+    assert refused.returncode == Exit.NO_LEDGER
+    for said in (refused.stderr, doctor.stdout, worker.said()):
+        assert "raise its maxmemory" in said
+
+
+def test_a_redis_that_reads_a_long_file_after_its_start_is_waited_for(
+    sandbox_at_rest: Sandbox, tmp_path: Path
+) -> None:
+    """It answers LOADING meanwhile."""
+    slow = {"key_load_delay": "100", "loading_process_events_interval_bytes": "1024", "aof_use_rdb_preamble": "no"}
+    with (
+        Server.started(tmp_path / "redis", **slow) as server,
+        stage_on(server, sandbox_at_rest, tmp_path) as stage,
+        stage.worker(name="steady") as worker,
+    ):
+        with server.client.pipeline(transaction=False) as filler:
+            for n in range(LONG_FILE):
+                filler.set(f"filler:{n}", "x", ex=600)
+            filler.execute()
+        ids = submitted(stage)
+        eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
+        server.kill()
+        server.start(wait=False)
+        eventually(lambda: "reading its data from disk" in worker.said(), what="the worker's complaint")
+        refused = stage.rushes("submit", "a lost prompt")
+        eventually(server.answers, what="the server")
+        assert_all_end_well(stage, worker, ids)
+
+    assert refused.returncode == Exit.NO_LEDGER
+    assert "reading its data from disk" in refused.stderr
+
+
+def test_a_connection_cut_in_the_middle_of_everything_is_mended_by_itself(
+    sandbox_at_rest: Sandbox, tmp_path: Path
+) -> None:
+    """Resets for everybody, and nobody gets through until the cut is over."""
+    with Server.started(tmp_path / "redis") as server, Cable.laid(server.port) as cable:
+        stage = Stage(server.client, cable.url, sandbox_at_rest, tmp_path)
+        with stage.open(), stage.worker(name="steady") as worker:
+            ids = submitted(stage, latency=100) + submitted(stage, latency=800)
+            eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
+            cable.cut()
+            began = time.monotonic()
+            refused = stage.rushes("submit", "a lost prompt")
+            eventually(lambda: time.monotonic() - began > CUT_S, within_s=CUT_S + 30)
+            cable.mend()
+            assert_all_end_well(stage, worker, ids)
+
+    assert refused.returncode == Exit.NO_LEDGER
+    assert "Traceback" not in refused.stderr
