@@ -104,6 +104,7 @@ class Job:
     request_id: str | None = None
     generation_id: str | None = None
     worker: str | None = None
+    intent: str | None = None
     intent_at: float | None = None
     confirms: int = 0
     attention_at: float | None = None

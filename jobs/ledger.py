@@ -255,8 +255,12 @@ class Ledger:
             data={"hold": hold, "wait_s": seconds, "message": message},
         )
 
-    def submitting(self, job: Job, *, lease_s: float, worker: str = "") -> Job:
-        """Write the intent to buy; the job as returned speaks for this one purchase until `lease_s` is over."""
+    @_asks_redis
+    def submitting(self, job: Job, *, lease_s: float, worker: str = "", intent: str = "") -> Job:
+        """Write the intent to buy; the job as returned speaks for this one purchase until `lease_s` is over.
+
+        `intent` is the caller's own mark of this call: should no answer come, the row shows whether it was written.
+        """
         attempt = job.attempt + 1
         request_id = f"{job.id}.{attempt}"
         with self._redis.client() as connection:  # type: ignore[no-untyped-call]  # the promise is for one connection's writes
@@ -266,7 +270,7 @@ class Ledger:
                 "job.submitting",
                 via=connection,
                 due_in=lease_s,
-                set={"attempt": str(attempt), "request_id": request_id, "worker": worker},
+                set={"attempt": str(attempt), "request_id": request_id, "worker": worker, "intent": intent},
                 stamps=["intent_at"],
                 unset=["hold"],
                 data={"attempt": attempt, "request_id": request_id},

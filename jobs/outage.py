@@ -9,9 +9,7 @@ _NO_MASTER: Final = (
     "no Sentinel in RUSHES_REDIS__URL names a living master: wait out a failover, which takes seconds; if it lasts, look "
     "at the Sentinels' addresses, ?master=, and RUSHES_REDIS__SENTINEL_PASSWORD"
 )
-_WRONG_PASSWORD: Final = (
-    "Redis refuses the password: put the right one into RUSHES_REDIS__URL, or set it on the server; work goes on by itself"
-)
+_WRONG_PASSWORD: Final = "Redis refuses the password: put the right one into RUSHES_REDIS__URL, or set it on the server; work goes on by itself"
 _READ_ONLY: Final = (
     "this Redis is a read-only replica: let RUSHES_REDIS__URL point to the master (by Sentinels it does so by itself), "
     "or promote the replica; work goes on by itself"

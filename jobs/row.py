@@ -31,6 +31,7 @@ def job_from(row: Mapping[str, str]) -> Job:
         request_id=row.get("request_id"),
         generation_id=row.get("generation_id"),
         worker=row.get("worker"),
+        intent=row.get("intent"),
         intent_at=_seconds(row, "intent_at"),
         confirms=int(row.get("confirms", 0)),
         attention_at=_seconds(row, "attention_at"),

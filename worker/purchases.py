@@ -1,13 +1,15 @@
 """What follows a purchase: its receipt is written to the ledger, or kept on disk until it can be."""
 
 import logging
+import shlex
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import assert_never
 
 from config.reminding import Remind
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
-from jobs.facts import Accepted, Receipt
-from jobs.job import Job
+from jobs.facts import Accepted, NotBought, Receipt
+from jobs.job import Hold, Job
 from jobs.ledger import Ledger, Moved
 from jobs.lifecycle import (
     AskForConfirmation,
@@ -47,13 +49,29 @@ class Purchases:
         self._spool = spool
         self._policy = policy
         self._remind = remind
+        self._in_hand: list[Spooled] = []
+
+    def intend(self, job: Job, *, lease_s: float, worker: str) -> Job:
+        """Write the intent to buy, or know that nothing is bought by it.
+
+        An intent whose answer is lost may stand in the ledger all the same. Nothing was sent for it, which only this
+        process knows: it says so on disk, lest the job wait as a purchase in doubt.
+        """
+        intent = token_hex(8)
+        try:
+            return self._ledger.submitting(job, lease_s=lease_s, worker=worker, intent=intent)
+        except LedgerUnavailable as error:
+            unsent = NotBought(Hold.NOT_DURABLE, "Redis did not answer that the intent is written: nothing was sent")
+            self._keep(Spooled(job.id, f"{job.id}.{job.attempt + 1}", unsent, intent), error)
+            raise
 
     def settle(self, job: Job, receipt: Receipt) -> Next | None:
         """Write what a purchase proved; returns the reminder that follows, if any."""
         try:
             return self._write(job, receipt)
         except LedgerUnavailable as error:
-            self._keep(job, receipt, error)
+            assert job.request_id is not None
+            self._keep(Spooled(job.id, job.request_id, receipt), error)
         except (StaleTurn, WrongState):
             self._late(job, receipt)
         return None
@@ -65,12 +83,17 @@ class Purchases:
             LedgerUnavailable: it is still away; the rest stays spooled.
         """
         arrived = 0
-        for spooled in self._spool.kept():
+        for spooled in [*self._in_hand, *self._spool.kept()]:
             self._replay(spooled)
-            self._spool.forget(spooled)
+            self._forget(spooled)
             arrived += 1
             log.info("receipt.replayed job=%s request_id=%s", spooled.job_id, spooled.request_id)
         return arrived
+
+    def _forget(self, spooled: Spooled) -> None:
+        if spooled in self._in_hand:
+            self._in_hand.remove(spooled)
+        self._spool.forget(spooled)
 
     def _write(self, job: Job, receipt: Receipt) -> Next | None:
         decision = after_submit(job, receipt, policy=self._policy)
@@ -103,16 +126,35 @@ class Purchases:
         verdict = on_cancel(job, keep=self._policy.keep_cancelled)
         return Next(TaskName.ANNOUNCE, self._ledger.gave_up(job, verdict)) if isinstance(verdict, GiveUp) else None
 
-    def _keep(self, job: Job, receipt: Receipt, error: LedgerUnavailable) -> None:
-        assert job.request_id is not None
+    def _keep(self, spooled: Spooled, error: LedgerUnavailable) -> None:
         try:
-            self._spool.keep(job.id, job.request_id, receipt)
+            self._spool.keep(spooled)
         except OSError as trouble:
-            log.critical(
-                "receipt lost but for this line job=%s request_id=%s %r: %s", job.id, job.request_id, receipt, trouble
-            )
+            self._in_hand.append(spooled)
+            self._tell(spooled, trouble)
         else:
-            log.warning("receipt.spooled job=%s request_id=%s ledger=%s", job.id, job.request_id, error)
+            log.warning("receipt.spooled job=%s request_id=%s ledger=%s", spooled.job_id, spooled.request_id, error)
+
+    def _tell(self, spooled: Spooled, trouble: OSError) -> None:
+        """Only this process and its log have the receipt: should it die, what was bought can be adopted by hand."""
+        match spooled.receipt:
+            case Accepted(generation_id):
+                log.critical(
+                    "receipt kept in memory and by this line only (%s): should this worker die before Redis is back, "
+                    "and the job be in doubt, type: rushes adopt %s -- %s (request_id=%s)",
+                    trouble.strerror,
+                    spooled.job_id,
+                    shlex.quote(generation_id),
+                    spooled.request_id,
+                )
+            case receipt:
+                log.critical(
+                    "receipt kept in memory and by this line only (%s): job=%s request_id=%s %r",
+                    trouble.strerror,
+                    spooled.job_id,
+                    spooled.request_id,
+                    receipt,
+                )
 
     def _replay(self, spooled: Spooled) -> None:
         try:
@@ -120,6 +162,8 @@ class Purchases:
         except UnknownJob:
             log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
             return
+        if spooled.intent is not None and job.intent != spooled.intent:
+            return  # the intent was never written: another try may have bought by the same request id
         speaker = replace(job, state=State.SUBMITTING, request_id=spooled.request_id)
         try:
             follows = self._write(speaker, spooled.receipt)

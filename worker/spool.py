@@ -1,6 +1,7 @@
 """The spool: receipts that the ledger could not take, kept on this host's disk until it can.
 
-    <state>/spool/<request id>.json      one receipt, whole and fsynced; removed once the ledger has it
+    <state>/spool/<request id>.json            one receipt, whole and fsynced; removed once the ledger has it
+    <state>/spool/<request id>.<intent>.json   that nothing was sent for an intent whose answer was lost
 
 Any worker process of this host replays them, also after a crash of the one that wrote them.
 """
@@ -25,12 +26,13 @@ _KINDS: Final[dict[str, type[Accepted | NotBought | Rejected | Unknown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A receipt, and the purchase that it is for."""
+    """A receipt, and the purchase that it is for; with `intent`, only if the job's row bears this mark."""
 
     job_id: str
     request_id: str
     receipt: Receipt
-    file: Path
+    intent: str | None = None
+    file: Path | None = None
 
 
 class Spool:
@@ -40,19 +42,20 @@ class Spool:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def keep(self, job_id: str, request_id: str, receipt: Receipt) -> None:
+    def keep(self, spooled: Spooled) -> None:
         """Put a receipt on disk, through to the platter, before anybody relies on it.
 
         Raises:
             OSError: the disk does not take it; the receipt is then only in the log.
         """
         record = {
-            "job_id": job_id,
-            "request_id": request_id,
-            "kind": type(receipt).__name__,
-            "receipt": asdict(receipt),
+            "job_id": spooled.job_id,
+            "request_id": spooled.request_id,
+            "kind": type(spooled.receipt).__name__,
+            "receipt": asdict(spooled.receipt),
+            "intent": spooled.intent,
         }
-        final = self._folder / f"{request_id}.json"
+        final = self._folder / f"{'.'.join(filter(None, (spooled.request_id, spooled.intent)))}.json"
         partial = final.with_suffix(f".{os.getpid()}.part")
         with partial.open("w", encoding="utf-8") as file:
             json.dump(record, file)
@@ -77,7 +80,8 @@ class Spool:
 
     def forget(self, spooled: Spooled) -> None:
         """The ledger has it."""
-        spooled.file.unlink(missing_ok=True)
+        if spooled.file is not None:
+            spooled.file.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Spooled:
@@ -85,4 +89,5 @@ def _read(file: Path) -> Spooled:
     fields = dict(record["receipt"])
     if "hold" in fields:
         fields["hold"] = Hold(fields["hold"])
-    return Spooled(record["job_id"], record["request_id"], _KINDS[record["kind"]](**fields), file)
+    receipt = _KINDS[record["kind"]](**fields)
+    return Spooled(record["job_id"], record["request_id"], receipt, record.get("intent"), file)

@@ -68,7 +68,7 @@ def _buy(self: Reminder, job: Job) -> None:
     request = parts.ledger.request(job.id)
     faults.here("submit.before_intent")
     began = monotonic()
-    job = parts.ledger.submitting(job, lease_s=parts.settings.submit_lease_s, worker=parts.name)
+    job = parts.purchases.intend(job, lease_s=parts.settings.submit_lease_s, worker=parts.name)
     assert job.request_id is not None
     faults.here("submit.before_post")
     receipt = parts.upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)

@@ -160,12 +160,16 @@ class Group:
 
 
 class Cable:
-    """Carries bytes to a server until it is cut; while cut, nothing goes through and new connections are reset."""
+    """Carries bytes to a server until it is cut; while cut, nothing goes through and new connections are reset.
+
+    A deaf one still carries what is sent, but brings no replies.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._whole = threading.Event()
         self._whole.set()
+        self.deaf = False
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
@@ -210,13 +214,14 @@ class Cable:
                     continue
                 far = socket.create_connection((HOST, self._to))
                 self._open |= {near, far}
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+                for source, target, is_reply in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._carry, args=(source, target, is_reply), daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+    def _carry(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                target.sendall(data)
+                if not (is_reply and self.deaf):
+                    target.sendall(data)
         for end in (source, target):
             self._open.discard(end)
             _reset(end)

@@ -1,0 +1,179 @@
+"""Disks and downloads in trouble under a real worker: the generation is never bought again, and no half file stays."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobs.job import Charged, Job
+from jobs.states import State
+from tests.redis_servers import Server
+from tests.stage import Sandbox, Stage, a_request, eventually
+
+SMALL: Final = "48k"
+"""Less than any of the sandbox's videos."""
+
+GONE: Final = ("answers 403", "answers 404")
+BAD_BODIES: Final = {
+    "truncated": "the download broke off",
+    "reset": "the download broke off",
+    "malformed": "not a whole video",
+    "html": "text/html",
+    "garbage": "not a whole video",
+    "empty": "not a whole video",
+    "500": "answers 500",
+    "403": GONE[0],
+    "404": GONE[1],
+    "expired": GONE[0],
+    "huge bytes=2000000": "larger than",
+}
+"""Each way in which a download goes wrong, with what the journal says of it."""
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system that one video does not fit on; where mounting is forbidden, the test cannot be had."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount the small disk that this is about")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def the_fault_is_told(stage: Stage, job_id: str, words: str) -> Job:
+    """The job as it waits, its row telling of the trouble and of the video's URL."""
+    eventually(lambda: words in (stage.service.get(job_id)[0].message or ""), within_s=60, what=words)
+    job = stage.service.get(job_id)[0]
+    assert job.video is not None
+    assert job.video.url.startswith("http")
+    assert not job.is_final
+    return job
+
+
+def finals(stage: Stage) -> list[Path]:
+    """Whatever has a final name, or would be taken for one."""
+    return [file for file in stage.settings.archive_dir.rglob("*") if file.is_file() and ".partial" not in file.parts]
+
+
+def assert_whole(stage: Stage, job: Job) -> None:
+    """The video is ours, whole, bought once; nothing else lies about."""
+    assert (job.state, job.charged) == (State.COMPLETED, Charged.YES)
+    assert job.stored is not None
+    file = stage.settings.archive_dir / job.stored.path
+    assert finals(stage) == [file]
+    assert file.stat().st_size == job.stored.size_bytes
+    assert not [left for left in stage.settings.archive_dir.glob(".partial/*") if left.name.startswith(job.id)]
+    assert sum(stage.sandbox.purchases().values()) == 1
+
+
+def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+    """The download is repeated, bounded by its back-off; when there is room, the job completes."""
+    with small_disk(tmp_path / "disk") as disk:
+        stage.environment["RUSHES_ARCHIVE__DIR"] = str(disk)
+        with stage.worker() as worker:
+            job_id = stage.service.submit(a_request()).job_id
+            job = the_fault_is_told(stage, job_id, "No space left on device")
+            assert finals(stage) == []
+            assert job.downloads <= 10
+            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            assert_whole(stage, stage.ended(job_id))
+            assert "Traceback" not in worker.said()
+
+
+def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
+    """Also by root, whom permissions do not stop: a file stands where the folder of the day should be."""
+    archive = stage.settings.archive_dir
+    with stage.worker() as worker:
+        (archive / ".partial").mkdir(exist_ok=True)
+        (archive / ".partial").rmdir()
+        (archive / ".partial").write_text("in the way")
+        job_id = stage.service.submit(a_request()).job_id
+        the_fault_is_told(stage, job_id, "the archive cannot be written")
+        (archive / ".partial").unlink()
+        assert_whole(stage, stage.ended(job_id))
+        assert "Traceback" not in worker.said()
+
+
+def test_a_worker_killed_in_mid_download_leaves_no_half_video(stage: Stage) -> None:
+    """Half of it lies under a name that nobody takes for a video; the next worker starts afresh."""
+    archive = stage.settings.archive_dir
+    with stage.worker(name="killed") as worker:
+        job_id = stage.service.submit(a_request("clip [sandbox: cdn=slow seconds=60 times=1]")).job_id
+        eventually(
+            lambda: any(left.stat().st_size for left in archive.glob(f".partial/{job_id}.*")), what="half a download"
+        )
+        worker.kill()
+    assert finals(stage) == []
+
+    with stage.worker(name="heir"):
+        assert_whole(stage, stage.ended(job_id))
+
+
+def test_a_bad_download_is_repeated_until_it_is_good(stage: Stage) -> None:
+    """Twice bad in each way, then good: nothing half or false gets a final name, and an URL that is gone is renewed."""
+    service = stage.service
+    with stage.worker(threads=8, RUSHES_ARCHIVE__MAX_BYTES="1000000") as worker:
+        ids = {
+            trouble: service.submit(a_request(f"clip [sandbox: cdn={trouble} times=2]")).job_id
+            for trouble in BAD_BODIES
+        }
+        jobs = {trouble: stage.ended(job_id) for trouble, job_id in ids.items()}
+        assert "Traceback" not in worker.said()
+
+    for trouble, job in jobs.items():
+        events = service.events(job.id)
+        failed = [entry.data["message"] for entry in events if entry.event == "job.store_failed"]
+        looked_anew = [entry.event for entry in events].count("job.rendered") - 1
+        assert job.state is State.COMPLETED, trouble
+        assert job.downloads == len(failed) == 2, trouble
+        assert all(BAD_BODIES[trouble] in message for message in failed), failed
+        assert looked_anew == (2 if BAD_BODIES[trouble] in GONE else 0), trouble
+    assert len(finals(stage)) == len(BAD_BODIES)
+    assert sum(stage.sandbox.purchases().values()) == len(BAD_BODIES)
+
+
+def test_a_body_without_an_end_costs_a_bounded_download(stage: Stage) -> None:
+    """A gigabyte where a clip was due is cut off at the limit, not at the disk's end."""
+    with stage.worker(RUSHES_ARCHIVE__MAX_BYTES="1000000", RUSHES_ARCHIVE__RETRY_FIRST_S="60"):
+        job_id = stage.service.submit(a_request("clip [sandbox: cdn=huge bytes=1000000000]")).job_id
+        the_fault_is_told(stage, job_id, "larger than 1000000 bytes")
+
+    assert sum(file.stat().st_size for file in stage.settings.archive_dir.rglob("*") if file.is_file()) == 0
+
+
+def test_a_receipt_without_redis_and_without_room_on_the_disk_outlives_both(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The worker keeps it in memory, says so where it wakes somebody, and writes it when Redis is back."""
+    sandbox.reset()
+    (tmp_path / "state").mkdir()
+    with (
+        small_disk(tmp_path / "state" / "spool") as spool,
+        Server.started(tmp_path / "redis") as server,
+        Stage(server.client, server.url, sandbox, tmp_path).open() as stage,
+        stage.worker() as worker,
+    ):
+        fill(spool)
+        job_id = stage.service.submit(a_request("clip [sandbox: submit=slow seconds=4]")).job_id
+        eventually(stage.sandbox.purchases, what="the purchase")
+        server.kill()
+        eventually(lambda: f"rushes adopt {job_id} -- " in worker.said(), what="the line in the log")
+        server.start()
+        job = stage.ended(job_id)
+
+    assert (job.state, job.confirms) == (State.COMPLETED, 0)
+    assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte free."""
+    with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))

@@ -1,0 +1,107 @@
+"""What follows a purchase, or the try of one: nothing bought is lost, nothing unsent is taken for a doubt."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from config.connection import connect
+from config.settings import RedisSettings, Settings
+from jobs.errors import LedgerUnavailable
+from jobs.facts import Accepted
+from jobs.job import Hold, Job
+from jobs.ledger import Ledger, new_job_id
+from jobs.states import State
+from tests.redis_servers import Cable
+from tests.stage import a_request
+from worker.purchases import Purchases
+from worker.runtime import policy
+from worker.spool import Spool
+
+
+@pytest.fixture
+def cable(redis_url: str) -> Iterator[Cable]:
+    """The worker's way to Redis."""
+    with Cable.laid(int(redis_url.rpartition(":")[2].partition("/")[0])) as cable:
+        yield cable
+
+
+@pytest.fixture
+def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
+    """A worker's purchases, by that way, on an empty Redis."""
+    assert client.dbsize() == 0
+    settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
+    ledger = Ledger(connect(settings, name="test"))
+    ledger.submitting(_accepted(ledger), lease_s=100)  # connected, and Redis knows the script
+    return Purchases(ledger, Spool(tmp_path / "spool"), policy(Settings()), lambda *_, **__: True)
+
+
+@pytest.fixture
+def job(client: "redis.Redis") -> Job:
+    """A job whose turn it is to be bought."""
+    return _accepted(Ledger(client))
+
+
+def _accepted(ledger: Ledger) -> Job:
+    job_id = new_job_id()
+    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    return ledger.get(job_id)
+
+
+def test_an_intent_that_was_written_without_an_answer_goes_back_to_the_queue(
+    purchases: Purchases, cable: Cable, client: "redis.Redis", job: Job
+) -> None:
+    """Nothing was sent for it, and this process knows it: no doubt, no hour of waiting, no person."""
+    cable.deaf = True
+    with pytest.raises(LedgerUnavailable):
+        purchases.intend(job, lease_s=100, worker="one")
+    assert Ledger(client).get(job.id).state is State.SUBMITTING
+    cable.deaf = False
+
+    assert purchases.replay() == 1
+    held = Ledger(client).get(job.id)
+    assert (held.state, held.hold) == (State.QUEUED, Hold.NOT_DURABLE)
+
+
+def test_an_intent_that_was_never_written_says_nothing_of_the_next_one(
+    purchases: Purchases, cable: Cable, client: "redis.Redis", job: Job
+) -> None:
+    """The next try may buy by the same request id: it must not be called unsent, or it would be bought again."""
+    cable.cut()
+    with pytest.raises(LedgerUnavailable):
+        purchases.intend(job, lease_s=100, worker="one")
+    cable.mend()
+    bought = Ledger(client).submitting(job, lease_s=100, worker="two", intent="another")
+
+    assert purchases.replay() == 1
+    assert Ledger(client).get(job.id) == Ledger(client).get(bought.id)
+    assert Ledger(client).get(job.id).state is State.SUBMITTING
+
+
+def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_told_with_what_to_type(
+    purchases: Purchases,
+    cable: Cable,
+    client: "redis.Redis",
+    job: Job,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Redis away and the disk full: should this process die as well, the line is where the purchase is known."""
+    bought = purchases.intend(job, lease_s=100, worker="one")
+    cable.cut()
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").symlink_to("/dev/full")
+
+    with caplog.at_level(logging.CRITICAL):
+        purchases.settle(bought, Accepted("-a:b/c d", 3.36))
+
+    said = caplog.records[-1].getMessage()
+    assert f"rushes adopt {job.id} -- '-a:b/c d'" in said
+    assert str(bought.request_id) in said
+
+    cable.mend()
+    assert purchases.replay() == 1
+    assert Ledger(client).get(job.id).generation_id == "-a:b/c d"
+    assert purchases.replay() == 0
