@@ -69,10 +69,10 @@ def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "re
     sentinels = sentinels_of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)
-    asked = Sentinel(
+    asked: Any = Sentinel(
         sentinels.hosts,
         sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]),
-    )  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
+    )
     master = asked.master_for(
         sentinels.master, db=sentinels.db, username=sentinels.username, password=sentinels.password, **options
     )
@@ -81,7 +81,7 @@ def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "re
 
 def asking(password: str | None, connect_timeout_s: float, socket_timeout_s: float) -> dict[str, Any]:
     """How one Sentinel is asked: once, as the next one knows the same."""
-    once = {"retry": Retry(NoBackoff(), 0)}  # type: ignore[no-untyped-call]  # redis-py's back-offs are untyped
+    once = {"retry": Retry(NoBackoff(), 0)}
     times = {"socket_connect_timeout": connect_timeout_s, "socket_timeout": socket_timeout_s}
     return {**once, **times, **({"password": password} if password else {})}
 

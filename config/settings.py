@@ -34,8 +34,8 @@ class RedisSettings(_Group):
 
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS; or the master that Sentinels "
-        "name: sentinel://[:password@]host:26379,host2:26379/db?master=name.",
+        description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS; or the master that "
+        "Sentinels name: sentinel://[:password@]host:26379,host2:26379/db?master=name.",
     )
     sentinel_password: SecretStr | None = Field(None, description="The Sentinels' own password, if they have one.")
     connect_timeout_s: float = Field(2.0, gt=0, le=60, description="How long a connection may take to be made.")
@@ -125,6 +125,12 @@ class ConfirmSettings(_Group):
     first_s: float = Field(15.0, gt=0, description="From the doubt to the first reading of the upstream's log.")
     longest_s: float = Field(600.0, gt=0, description="Between readings at most; the wait doubles up to this.")
     read_every_s: float = Field(10.0, gt=0, description="The fleet reads the log at most this often, for all doubts.")
+    reads_per_min: int = Field(
+        100,
+        ge=1,
+        description="So many pages of the log the fleet reads in a minute. The upstream allows 200 in any minute, and "
+        "two of ours may touch one of its.",
+    )
     quiet_s: float = Field(
         3600.0,
         gt=0,

@@ -10,6 +10,7 @@
     rushes:call:<state>       string  a reminder for all that is due is on its way               seconds
     rushes:rate:<what>        string  when the next request may go         seconds
     rushes:gate:<gate>        hash    a door before the upstream that was shut, and why          while it matters
+    rushes:allowance:<what>   string  how often something was done in this window                the window
     rushes:alone:<what>       string  somebody does this at the moment                           seconds
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent

@@ -255,7 +255,7 @@ class Ledger:
             data={"hold": hold, "wait_s": seconds, "message": message},
         )
 
-    @_asks_redis
+    @asks_redis
     def submitting(self, job: Job, *, lease_s: float, worker: str = "", intent: str = "") -> Job:
         """Write the intent to buy; the job as returned speaks for this one purchase until `lease_s` is over.
 
@@ -455,6 +455,21 @@ class Ledger:
     def alone(self, what: str, *, for_s: float) -> bool:
         """Whether the caller may do something that one of the fleet does at a time; true once in `for_s`."""
         return bool(self._redis.set(f"{PREFIX}alone:{what}", "1", nx=True, px=int(for_s * 1000)))
+
+    @asks_redis
+    def allowance(self, what: str, *, limit: int, window_s: float) -> float:
+        """Take one of the `limit` that the fleet has in each window; 0 if it was there, else seconds until the next.
+
+        A window begins with its first use. Any `window_s` touches two of them at most, and so sees twice the limit at
+        most.
+        """
+        key = f"{PREFIX}allowance:{what}"
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.set(key, 0, nx=True, px=int(window_s * 1000))
+        pipe.incr(key)
+        pipe.pttl(key)
+        _, used, left_ms = pipe.execute()
+        return 0.0 if used <= limit else max(left_ms, 1) / 1000
 
     # -- how a script is asked -----------------------------------------------------------------------------------
 

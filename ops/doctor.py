@@ -112,9 +112,7 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
     else:
         yield Finding("redis", Verdict.BAD, f"maxmemory-policy is {policy}: set noeviction, or jobs are thrown away.")
     if info.get("maxmemory") and info["used_memory"] >= ALMOST_FULL * info["maxmemory"]:
-        yield Finding(
-            "redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; jobs wait and none is taken."
-        )
+        yield Finding("redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; until then jobs wait.")
     if info.get("aof_last_write_status", "ok") != "ok":
         yield Finding("redis", Verdict.BAD, "The append-only file could not be written: is Redis's disk full?")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 from urllib.parse import quote
 
 import redis
@@ -149,7 +149,9 @@ class Group:
     def _known(self, password: str) -> bool:
         try:
             told: list[dict[str, Any]] = [
-                redis.Redis(HOST, port, password=password, decode_responses=True).sentinel_masters()[MASTER]  # type: ignore[no-untyped-call]
+                cast("Any", redis.Redis(HOST, port, password=password, decode_responses=True)).sentinel_masters()[
+                    MASTER
+                ]
                 for port in self.sentinels
             ]
         except (redis.RedisError, KeyError):

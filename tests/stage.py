@@ -178,15 +178,23 @@ class Stage:
 
     @contextmanager
     def worker(
-        self,
-        *,
-        threads: int = 4,
-        name: str = "one",
-        app: str = "worker.app",
-        await_it: bool = True,
-        **environment: str,
+        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
     ) -> Iterator[Worker]:
-        """A real worker process, at work before the test goes on (unless the test has made that impossible)."""
+        """A real worker process, at work before the test goes on."""
+        before = self._seen(name)
+        with self.starting_worker(threads=threads, name=name, app=app, **environment) as worker:
+            eventually(
+                lambda: self._seen(name) - before or worker.process.poll() is not None,
+                what=f"the start of worker {name}",
+            )
+            assert worker.process.poll() is None, worker.said()
+            yield worker
+
+    @contextmanager
+    def starting_worker(
+        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
+    ) -> Iterator[Worker]:
+        """A worker process that the test does not wait for: something keeps it from its work."""
         command = [
             sys.executable,
             "-m",
@@ -200,15 +208,9 @@ class Stage:
             f"{name}@test",
         ]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        log, before = self.folder / f"{name}.log", self._seen(name)
+        log = self.folder / f"{name}.log"
         with child(command, log, {**self.environment, **environment}) as process:
-            worker = Worker(name, process, log)
-            eventually(
-                lambda: not await_it or self._seen(name) - before or process.poll() is not None,
-                what=f"the start of worker {name}",
-            )
-            assert process.poll() is None, worker.said()
-            yield worker
+            yield Worker(name, process, log)
 
     def _seen(self, name: str) -> set[str]:
         """The worker processes of this name that have given a sign of life."""

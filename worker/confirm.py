@@ -1,17 +1,17 @@
 """How a purchase in doubt is resolved: the upstream's log is read once for all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from jobs.facts import LogRow, Unreachable
-from jobs.job import Job
+from jobs.job import Hold, Job
 from jobs.ledger import Ledger
 from jobs.states import State
 from worker.upstream.client import Upstream
 
 MOST_PAGES: Final = 50
-"""A quarter of what the upstream allows in a minute."""
+"""So many of one model's; the others want to be read too."""
 
 MOST_JOBS: Final = 500
 """How many doubts one reading resolves."""
@@ -35,13 +35,21 @@ def in_doubt(ledger: Ledger) -> list[Job]:
     return [job for job, _ in ledger.get_many(ids) if job.state is State.UNCONFIRMED]
 
 
-def read_log(upstream: Upstream, model: str, doubted: Sequence[Job]) -> Reading:
+def allowed_reads(ledger: Ledger, per_min: int) -> Callable[[], float]:
+    """The fleet's allowance of log pages, whatever the number of models: 0 if one may be read, else seconds to wait."""
+    return lambda: ledger.allowance("log", limit=per_min, window_s=60)
+
+
+def read_log(upstream: Upstream, model: str, doubted: Sequence[Job], allowed: Callable[[], float]) -> Reading:
     """Read the log back until every doubted purchase is found, or must have been seen if it were there."""
     missing = {job.request_id for job in doubted}
     back_to = min(job.intent_at or job.accepted_at for job in doubted) - CLOCKS_APART_S
     rows: dict[str, LogRow] = {}
     offset = 0
     for _ in range(MOST_PAGES):
+        if (wait_s := allowed()) > 0:
+            used_up = Unreachable(Hold.THROTTLED, "as many pages of the log were read as a minute allows", wait_s)
+            return Reading(rows, whole=False, trouble=used_up)
         page = upstream.log_page(model, offset)
         if isinstance(page, Unreachable):
             return Reading(rows, whole=False, trouble=page)

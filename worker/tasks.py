@@ -36,7 +36,7 @@ from jobs.result import result_of
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
-from worker.confirm import Reading, in_doubt, read_log
+from worker.confirm import Reading, allowed_reads, in_doubt, read_log
 from worker.doors import spread
 from worker.hooks import tell
 from worker.looking import Group
@@ -88,7 +88,8 @@ def confirm(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
         self.again(job_id, turn, spread(parts.settings.confirm.read_every_s))  # whoever reads, reads for us too
         return
     doubted = [other for other in in_doubt(parts.ledger) if other.model == job.model]
-    reading = read_log(parts.upstream, job.model, doubted)
+    allowed = allowed_reads(parts.ledger, parts.settings.confirm.reads_per_min)
+    reading = read_log(parts.upstream, job.model, doubted, allowed)
     now = parts.ledger.now()
     for other in doubted:
         row = reading.rows.get(other.request_id or "")

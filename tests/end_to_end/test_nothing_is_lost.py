@@ -16,7 +16,7 @@ from config.celery_app import make_app
 from config.connection import connect
 from config.reminding import reminder_sender
 from config.settings import RedisSettings
-from jobs.job import Charged, Hold, Reason
+from jobs.job import Charged, Hold, Reason, VideoRequest
 from jobs.ledger import new_job_id
 from jobs.reminders import TaskName
 from jobs.states import EDGES, State
@@ -133,6 +133,28 @@ def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
 
     assert stage.sandbox.requests()["log_reads"] <= 20
     assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number_of_models(stage: Stage) -> None:
+    """The bound is the fleet's; who comes too late asks again when the next window begins."""
+    models = ("google/veo3", "google/veo-3.0-fast", "veo2", "kling/v9")
+    stage.sandbox.trouble(submit="drop", times=len(models))
+    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_CONFIRM__READS_PER_MIN="2"):
+        ids = [stage.service.submit(VideoRequest(model, "clip")).job_id for model in models]
+        eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs told to wait for the next window")
+        assert stage.sandbox.requests()["log_reads"] == 2
+
+        stage.client.delete("rushes:allowance:log")  # the minute is over
+        for job_id in ids:
+            stage.client.zadd("rushes:due", {job_id: 0}, xx=True)
+        eventually(lambda: stage.sandbox.requests()["log_reads"] > 2, what="the next readings")
+
+    assert all(count == 1 for count in stage.sandbox.purchases().values())
+
+
+def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
+    told = [entry.data["message"] for job_id in ids for entry in stage.service.events(job_id) if "asked" in entry.event]
+    return sum("as a minute allows" in message for message in told)
 
 
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:

@@ -65,8 +65,7 @@ def assert_all_end_well(stage: Stage, worker: Worker, job_ids: list[str]) -> Non
 
 def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
     """Ledger and broker ask the Sentinels anew where the master is; what the replica knew goes on."""
-    passwords = {"password": PASSWORD, "sentinel_password": SENTINELS_PASSWORD}
-    with Group.started(tmp_path / "redis", **passwords) as group:
+    with Group.started(tmp_path / "redis", password=PASSWORD, sentinel_password=SENTINELS_PASSWORD) as group:
         stage = Stage(group.master.client, group.url, sandbox_at_rest, tmp_path)
         with stage.open():
             stage.environment["RUSHES_REDIS__SENTINEL_PASSWORD"] = SENTINELS_PASSWORD
@@ -100,7 +99,7 @@ def test_a_password_that_has_become_wrong_is_told_and_mended_on_the_server(
         eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
         with server.client as operator:
             operator.config_set("requirepass", "another")
-            operator.execute_command("CLIENT", "KILL", "TYPE", "normal")  # type: ignore[no-untyped-call]
+            operator.execute_command("CLIENT", "KILL", "TYPE", "normal")
             eventually(lambda: "refuses the password" in worker.said(), what="the worker's complaint")
             refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
             operator.config_set("requirepass", PASSWORD)
@@ -122,12 +121,12 @@ def test_a_replica_by_mistake_is_told_and_writes_nothing_until_it_is_promoted(
         Server.started(tmp_path / "master") as master,
         Server.started(tmp_path / "replica", replicaof=f"127.0.0.1 {master.port}") as replica,
         stage_on(replica, sandbox_at_rest, tmp_path) as stage,
-        stage.worker(name="steady", await_it=False) as worker,
+        stage.starting_worker(name="steady") as worker,
     ):
         eventually(lambda: "read-only replica" in worker.said(), what="the worker's complaint")
         refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
         assert replica.client.keys("rushes:*") == []
-        replica.client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+        replica.client.replicaof("NO", "ONE")
         eventually(lambda: stage.ledger.workers(within_s=5), what="the worker at work")
         assert_all_end_well(stage, worker, submitted(stage))
 
@@ -148,10 +147,10 @@ def test_a_master_that_becomes_a_replica_under_a_running_worker_is_waited_for(
     ):
         ids = submitted(stage)
         eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
-        server.client.replicaof("127.0.0.1", str(free_port()))  # type: ignore[no-untyped-call]
+        server.client.replicaof("127.0.0.1", str(free_port()))
         eventually(lambda: "read-only replica" in worker.said(), what="the worker's complaint")
         assert stage.rushes("submit", "a lost prompt").returncode == Exit.NO_LEDGER
-        server.client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+        server.client.replicaof("NO", "ONE")
         assert_all_end_well(stage, worker, ids)
 
 

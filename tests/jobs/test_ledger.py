@@ -20,7 +20,7 @@ from jobs.lifecycle import GiveUp
 from jobs.reminders import Errand
 from jobs.scripts import Lives
 from jobs.states import EDGES, State
-from tests.stage import Clock, a_request
+from tests.stage import Clock, a_request, eventually
 
 VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
 STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
@@ -565,3 +565,12 @@ def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") 
     finally:
         client.config_set("maxmemory", 0)
     assert ledger.get(job.id) == job
+
+
+def test_an_allowance_is_the_fleets_and_comes_anew(ledger: Ledger, client: "redis.Redis") -> None:
+    """So many in a window, whoever asks; then the wait until the next is told."""
+    other = Ledger(client)
+    assert [each.allowance("log", limit=3, window_s=60) for each in (ledger, other, ledger)] == [0, 0, 0]
+    assert 30 < other.allowance("log", limit=3, window_s=60) <= 60
+    assert ledger.allowance("something else", limit=1, window_s=0.05) == 0
+    eventually(lambda: ledger.allowance("something else", limit=1, window_s=0.05) == 0, what="the next window")
