@@ -69,7 +69,7 @@ def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "re
     sentinels = sentinels_of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)
-    asked: Any = Sentinel(
+    asked: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
         sentinels.hosts,
         sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]),
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from celery import Celery
 from kombu import Queue
 
+from config import transport
 from config.address import asking, sentinels_of
 from config.settings import RedisSettings, Settings
 from jobs.reminders import QUEUE_OF, QueueName
@@ -20,6 +21,7 @@ KEY_PREFIX: Final = "rushes:celery:"
 
 def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """A Celery app that sends and runs reminders; it connects when first used."""
+    transport.register()
     app = app_class("rushes", set_as_current=False)
     app.conf.update(
         **_broker(settings.redis),
@@ -95,6 +97,8 @@ def _transport(settings: RedisSettings) -> dict[str, Any]:
         "socket_keepalive": True,
         # A half-open connection is noticed after about two of these.
         "health_check_interval": 10,
+        # A reminder to a broker that is away is given up at once, not after 6 s; a worker's own connection has no limit.
+        "max_retries": 0,
         # redis-py would repeat an LPUSH that timed out, and fork the chain.
         "retry_on_timeout": False,
         "max_connections": settings.max_connections,

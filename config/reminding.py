@@ -4,9 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from jobs import outage
 from jobs.reminders import TaskName
 
 log = logging.getLogger("rushes.reminding")
@@ -16,6 +18,12 @@ MESSAGE_VERSION: Final = 1
 
 Remind = Callable[..., bool]
 """remind(task, job_id, turn, countdown=None) -> whether the broker took the message."""
+
+
+def why(error: Exception) -> str:
+    """What kept the broker from taking a message, in the words in which the ledger tells of it."""
+    cause = error.__cause__
+    return outage.told(cause) if isinstance(cause, redis.RedisError) else str(error)
 
 
 def reminder_sender(app: Celery) -> Remind:
@@ -32,7 +40,7 @@ def reminder_sender(app: Celery) -> Remind:
                 ignore_result=True,
             )
         except (OperationalError, OSError) as error:
-            log.warning("reminder not sent job=%s task=%s error=%s: the due index sends it later", job_id, task, error)
+            log.warning("reminder not sent job=%s task=%s: %s; the due index sends it later", job_id, task, why(error))
             return False
         return True
 

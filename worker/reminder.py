@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from celery import Task
 from celery.exceptions import Reject
 
+from config.reminding import why
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.job import Job
 from jobs.reminders import REMINDER_OF, TaskName
@@ -74,4 +75,4 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # Raising Retry would cost as much again as the message: an ExceptionInfo, a traceback, a log line.
             self.retry(args=(job_id, turn), countdown=seconds, throw=False)
         except Reject as error:
-            log.warning("reminder not sent job=%s task=%s error=%s", job_id, self.name, error)
+            log.warning("reminder not sent job=%s task=%s: %s", job_id, self.name, why(error.reason))
