@@ -97,7 +97,7 @@ def _transport(settings: RedisSettings) -> dict[str, Any]:
         "socket_keepalive": True,
         # A half-open connection is noticed after about two of these.
         "health_check_interval": 10,
-        # A reminder to a broker that is away is given up at once, not after 6 s; a worker's own connection has no limit.
+        # A reminder to a broker that is away is given up at once, not after 6 s; a worker's own link has no limit.
         "max_retries": 0,
         # redis-py would repeat an LPUSH that timed out, and fork the chain.
         "retry_on_timeout": False,

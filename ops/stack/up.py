@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,9 +62,9 @@ def _run(plan: Plan) -> None:
 
 
 def _env_word(value: str) -> str:
-    """A value as python-dotenv reads it; a shell's quoting differs in how it writes an apostrophe."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    """A value as python-dotenv and a shell read it alike (but for a dollar or a backtick, which only a shell minds)."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 @contextmanager
@@ -97,10 +98,28 @@ def _greet(plan: Plan) -> None:
         f"upstream  {upstream}",
         f"flower    {plan.flower_url}",
         f"archive   {settings.archive_dir}",
+        *_overruled(plan),
         'ready: in another terminal,  rushes submit --wait "a paper boat in the rain"',
         "stop with Ctrl-C",
     ):
         _print_line("rushes", line)
+
+
+def _overruled(plan: Plan) -> list[str]:
+    """What to type in another terminal where settings of the user's own would lead elsewhere."""
+    settings = plan.settings
+    theirs = [
+        name
+        for name, is_ours, group in (
+            ("RUSHES_REDIS__URL", plan.valkey_port, settings.redis),
+            ("RUSHES_UPSTREAM__API_KEY", plan.sandbox_url, settings.upstream),
+        )
+        if is_ours and name.rpartition("__")[2].lower() in group.model_fields_set
+    ]
+    if not theirs:
+        return []
+    file = shlex.quote(str(up_file(settings).absolute()))
+    return [f"{' and '.join(theirs)} of yours lead elsewhere; in another terminal, first:  set -a; . {file}; set +a"]
 
 
 def _print_line(name: str, line: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.events import JournalEntry
-from jobs.job import Job, VideoRequest
+from jobs.job import Charged, Job, VideoRequest
 from jobs.states import State
 from producer.cli.visible import visible
 
@@ -134,7 +134,10 @@ def _listed(pairs: Mapping[str, Any]) -> Text | None:
 
 
 def _cost(job: Job) -> str:
-    return "-" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
+    """What was paid, or perhaps was; a price that was quoted and not charged is nobody's cost."""
+    if job.cost_usd is None or job.charged is Charged.NO:
+        return "-"
+    return f"{job.cost_usd:.2f} USD{'?' if job.charged is Charged.UNKNOWN else ''}"
 
 
 def _event_text(entry: JournalEntry) -> Text:

@@ -176,6 +176,20 @@ def durable(stack: Stack) -> None:
 # -- up -------------------------------------------------------------------------------------------------------------
 
 
+def test_embedded_whatever_is_set_is_found_by_a_second_terminal_that_is_told_how(machine: Machine) -> None:
+    """An address in `.env` outranks the stack's own, so the greeting says what to type, and typing it helps."""
+    (machine.folder / ".env").write_text("RUSHES_REDIS__URL=redis://127.0.0.1:1/0\n")
+    with machine.up("--embedded") as stack:
+        told = re.search(r"lead elsewhere; in another terminal, first:  (.*)", stack.said())
+        assert told is not None
+        listed = subprocess.run(
+            ["sh", "-c", f'{told[1]}; exec "$@"', "sh", *RUSHES, "doctor"],
+            env=machine.environment(), capture_output=True, text=True, check=False, timeout=60, cwd=machine.folder,
+        )  # fmt: skip
+        assert listed.returncode == Exit.DONE, listed.stdout + listed.stderr
+        assert "RUSHES_UPSTREAM__API_KEY" not in told[0]
+
+
 def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without_a_trace(machine: Machine) -> None:
     """The first ten minutes of a newcomer, in one story."""
     with machine.up() as stack:

