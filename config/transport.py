@@ -30,8 +30,6 @@ class ReadableMessage(virtual.Message):
 class _Reading:
     """What both kinds of channel do differently from kombu's."""
 
-    Message = ReadableMessage
-
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # stands before a channel, which has it
@@ -43,9 +41,13 @@ class _Reading:
 class Channel(_Reading, redis.Channel):
     """A channel of one server."""
 
+    Message = ReadableMessage
+
 
 class SentinelChannel(_Reading, redis.SentinelChannel):
     """A channel of whichever server the Sentinels name."""
+
+    Message = ReadableMessage
 
 
 class Transport(redis.Transport):

@@ -6,6 +6,8 @@ from ops.stack.demo import demo
 from ops.stack.up import up
 from producer.cli.commands import app
 
+__all__ = ["app"]
+
 app.command()(demo)
 app.command()(up)
 app.command()(doctor)

@@ -75,4 +75,4 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # Raising Retry would cost as much again as the message: an ExceptionInfo, a traceback, a log line.
             self.retry(args=(job_id, turn), countdown=seconds, throw=False)
         except Reject as error:
-            log.warning("reminder not sent job=%s task=%s: %s", job_id, self.name, why(error.reason))
+            log.warning("reminder not sent job=%s task=%s: %s", job_id, self.name, why(error.args[0]))
