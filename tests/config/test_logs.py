@@ -172,9 +172,14 @@ def test_short_secrets_are_left_alone() -> None:
 def test_every_secret_of_the_settings_is_known() -> None:
     """The list is what the blotter goes by."""
     settings = Settings.model_validate(
-        {"redis": {"url": REDIS}, "upstream": {"api_key": KEY}, "flower": {"basic_auth": BASIC}}
+        {
+            "redis": {"url": REDIS, "sentinel_password": "watchers-only"},
+            "upstream": {"api_key": KEY},
+            "flower": {"basic_auth": BASIC},
+        }
     )
-    assert {KEY, REDIS, PASSWORD, "p@ss:w0rd", BASIC, "correct-horse"} <= set(secrets_of(settings))
+    known = {KEY, REDIS, PASSWORD, "p@ss:w0rd", "p%40ss%3Aw0rd", "watchers-only", BASIC, "correct-horse"}
+    assert known <= set(secrets_of(settings))
 
 
 @pytest.mark.parametrize("form", BOTH)

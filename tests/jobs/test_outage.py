@@ -1,0 +1,33 @@
+"""What keeps Redis from answering is told with what to do about it."""
+
+import pytest
+import redis
+from redis import exceptions
+from redis.sentinel import MasterNotFoundError
+
+from jobs.outage import told
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (redis.AuthenticationError("invalid username-password pair or user is disabled."), "RUSHES_REDIS__URL"),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), "promote the replica"),
+        (exceptions.OutOfMemoryError("command not allowed"), "raise its maxmemory"),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), "wait"),
+        (exceptions.NoPermissionError("this user has no permissions"), "grant the user"),
+        (exceptions.MaxConnectionsError("Too many connections"), "RUSHES_REDIS__MAX_CONNECTIONS"),
+        (exceptions.MasterDownError("Link with MASTER is down"), "wait for a failover"),
+        (MasterNotFoundError("No master found for 'm' : a whole list of clients"), "RUSHES_REDIS__SENTINEL_PASSWORD"),
+        (redis.TimeoutError("Timeout reading from socket"), "in time"),
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), "make room"),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "bring one back"),
+        (redis.ConnectionError("Error 111 connecting."), "ConnectionError: Error 111 connecting"),
+    ],
+)
+def test_each_trouble_has_its_sentence(error: redis.RedisError, words: str) -> None:
+    """By class or by code, never by the server's words, which change."""
+    sentence = told(error)
+
+    assert words in sentence
+    assert not sentence.endswith(".")
