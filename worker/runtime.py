@@ -64,6 +64,7 @@ def make_worker_app(settings: Settings) -> WorkerApp:
     """An app whose runtime is not built yet: Flower loads the same app and has no use for a key."""
     app = make_app(settings, WorkerApp)
     assert isinstance(app, WorkerApp)
+    app.conf.worker_consumer = "worker.consumer:PatientConsumer"
     app.settings = settings
     return app
 

@@ -48,7 +48,7 @@ def test_what_is_no_address_is_refused_without_being_repeated(url: str) -> None:
 
 
 def test_celery_hears_of_every_sentinel_with_all_that_leads_through_it() -> None:
-    """kombu turns from one URL to the next, and forgets what only the first one said."""
+    """Kombu turns from one URL to the next, and forgets what only the first one said."""
     redis = {"url": URL, "sentinel_password": "theirs"}
     app = make_app(Settings.model_validate({"redis": redis}))
     options = app.conf.broker_transport_options

@@ -1,6 +1,8 @@
 """Redis in trouble under a running worker: each says what is wrong, goes on by itself, and nothing is paid twice."""
 
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from jobs.states import State
 from ops.stack.recipe import free_port
 from producer.cli.exits import Exit
 from tests.redis_servers import Cable, Group, Server
-from tests.stage import Sandbox, Stage, Worker, a_request, eventually
+from tests.stage import ROOT, Sandbox, Stage, Worker, a_request, eventually
 
 DOZEN: Final = 12
 PASSWORD: Final = "let;me@in:please"
@@ -43,6 +45,15 @@ def submitted(stage: Stage, count: int = DOZEN, latency: int = 300) -> list[str]
     """Jobs under way."""
     service = stage.service
     return [service.submit(a_request(f"clip {n} [sandbox: latency={latency}]")).job_id for n in range(count)]
+
+
+def health(stage: Stage) -> str:
+    """What a container's health check finds out about a worker."""
+    command = [sys.executable, "-m", "ops.image.health", "worker"]
+    environment = {**os.environ, **stage.environment}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
+    ).stderr
 
 
 def answers(stage: Stage) -> bool:
@@ -80,6 +91,7 @@ def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox,
                 ids.append(stage.service.submit(a_request("after the failover")).job_id)
                 assert_all_end_well(stage, worker, ids)
             doctor = stage.rushes("doctor")
+            assert "has not been seen" in health(stage)  # asked, and under another name than this worker's
             said = worker.said() + doctor.stdout + doctor.stderr
             assert "Redis answers" in doctor.stdout
             assert PASSWORD not in said
@@ -123,12 +135,13 @@ def test_a_replica_by_mistake_is_told_and_writes_nothing_until_it_is_promoted(
         stage_on(replica, sandbox_at_rest, tmp_path) as stage,
         stage.starting_worker(name="steady") as worker,
     ):
-        eventually(lambda: "read-only replica" in worker.said(), what="the worker's complaint")
+        eventually(lambda: "consumer waits for Redis: this Redis is a read-only replica" in worker.said())
         refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
         assert replica.client.keys("rushes:*") == []
         replica.client.replicaof("NO", "ONE")
         eventually(lambda: stage.ledger.workers(within_s=5), what="the worker at work")
         assert_all_end_well(stage, worker, submitted(stage))
+        assert "Frequent restarts" not in worker.said()
 
     assert refused.returncode == Exit.NO_LEDGER
     for said in (refused.stderr, doctor.stdout, worker.said()):

@@ -115,6 +115,19 @@ def test_every_setting_reaches_the_workers() -> None:
     assert given >= set(variables()) - set(DECIDED_HERE)
 
 
+def test_a_redis_elsewhere_is_told_to_all_who_use_one() -> None:
+    """One of them left at the stack's own Redis would wait there for ever."""
+    elsewhere = (ROOT / "ops/image/own-redis.yml").read_text()
+    users = {
+        name
+        for name in ("worker", "flower", "cli", "sandbox")
+        if "*settings" in block(name) or "*ledger" in block(name)
+    }
+
+    assert set(re.findall(r"^  (\w+): \*elsewhere$", elsewhere, re.MULTILINE)) == users
+    assert settings_named(elsewhere) == {"RUSHES_REDIS__URL"}
+
+
 def test_the_sandbox_gets_a_stack_of_its_own() -> None:
     """Made-up jobs must not end up in the volumes of a real deployment."""
     assert re.search(r"^COMPOSE_PROJECT_NAME=rushes-sandbox$", SANDBOX_ENV, re.MULTILINE)
