@@ -146,7 +146,7 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
 
         stage.client.delete("rushes:allowance:log")  # the minute is over
         for job_id in ids:
-            stage.client.zadd("rushes:due", {job_id: 0}, xx=True)
+            stage.client.zadd(f"rushes:due:{State.UNCONFIRMED}", {job_id: 0}, xx=True)
         eventually(lambda: stage.sandbox.requests()["log_reads"] > 2, what="the next readings")
 
     assert all(count == 1 for count in stage.sandbox.purchases().values())
