@@ -1,9 +1,9 @@
 """The base of all our tasks: a reminder reads the ledger, touches the world once, writes the ledger, reminds."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from celery import Task
 from celery.exceptions import Reject
@@ -17,11 +17,20 @@ from jobs.wakes import Alarm
 from worker.purchases import Next
 from worker.runtime import Runtime, WorkerApp
 
+Now: TypeAlias = Callable[[], float]
+"""The time by the fleet's clock: as Redis said it, and what has passed since on this host."""
+
 log = logging.getLogger("rushes.reminder")
 
 MOST_JOBS: Final = 16
 LONGEST_S: Final = 1.0
 """One wake does so many jobs, one after the other, and begins no further one after so long: other queues wait."""
+
+
+def clock_from(at: float) -> Now:
+    """The fleet's clock, from what Redis said a moment ago."""
+    heard_at = monotonic()
+    return lambda: at + monotonic() - heard_at
 
 
 class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -45,13 +54,18 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
 
-    def due(self, state: State) -> Iterator[Job]:
-        """The jobs that are due in this state, one after the other; others are called to help with the rest."""
+    def due(self, state: State) -> Iterator[tuple[Job, Now]]:
+        """The jobs that are due in this state, one after the other, each with the time by the fleet's clock.
+
+        Others are called to help with the rest.
+        """
         began = monotonic()
         for done in range(MOST_JOBS):
             taken = self.runtime.ledger.wakes.take(state, limit=1, woke=not done)
             self.ring(REMINDER_OF[state], taken.more)
-            yield from taken.jobs
+            now = clock_from(taken.at)
+            for job in taken.jobs:
+                yield job, now
             if not taken.jobs or monotonic() - began > LONGEST_S:
                 return
 

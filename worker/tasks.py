@@ -41,7 +41,7 @@ from worker.doors import spread
 from worker.hooks import tell
 from worker.looking import Group
 from worker.purchases import Next
-from worker.reminder import Reminder
+from worker.reminder import Now, Reminder, clock_from
 
 log = logging.getLogger("rushes.tasks")
 
@@ -49,14 +49,14 @@ log = logging.getLogger("rushes.tasks")
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
 def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (who wakes does what is due)
     """Buy what is due in the queue, each once; then look for it, wait, or find out whether it was bought."""
-    for job in self.due(State.QUEUED):
+    for job, now in self.due(State.QUEUED):
         with moved_on(self, job):
-            _buy(self, job)
+            _buy(self, job, now)
 
 
-def _buy(self: Reminder, job: Job) -> None:
+def _buy(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
-    verdict = before_submit(job, now=parts.ledger.now())
+    verdict = before_submit(job, now=now())
     if isinstance(verdict, GiveUp):
         end(self, job, verdict)
         return
@@ -137,11 +137,11 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # no
     parts = self.runtime
     choice = parts.settings.look
     taken = parts.ledger.wakes.take(State.RENDERING, limit=choice.batch, per_s=choice.most_per_s)
-    began = monotonic()
+    now = clock_from(taken.at)
     self.ring(TaskName.LOOK, taken.more)
     for group in parts.looking.sightings(taken.jobs):
         faults.here("look.before_write")
-        alarms = _go_on_after_looks(self, group, now=taken.at + monotonic() - began)
+        alarms = _go_on_after_looks(self, group, now=now())
         faults.here("look.after_write")
         for alarm in alarms:
             self.ring(TaskName.LOOK, alarm)
@@ -167,18 +167,18 @@ def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alar
 @shared_task(name=TaskName.STORE.value, bind=True, base=Reminder)
 def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Fetch what is due; each job is then done, or its download (never the generation) is tried again."""
-    for job in self.due(State.STORING):
+    for job, now in self.due(State.STORING):
         with moved_on(self, job):
-            _fetch(self, job)
+            _fetch(self, job, now)
 
 
-def _fetch(self: Reminder, job: Job) -> None:
+def _fetch(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
     job = parts.ledger.storing(job, lease_s=parts.settings.download_lease_s, worker=parts.name)
     assert job.video is not None
     faults.here("store.before_fetch")
     outcome = parts.archive.fetch(job.id, job.turn, job.video)
-    match after_download(job, outcome, now=parts.ledger.now(), policy=parts.policy):
+    match after_download(job, outcome, now=now(), policy=parts.policy):
         case Complete(stored):
             complete(self, job, stored)
         case FetchAgain(seconds, message):
