@@ -1,0 +1,192 @@
+"""How long a generation will take: a distribution learnt from finished ones, mixed with a prior. Pure.
+
+The unit of learning is an interval: a generation was pending at one look and done at the next, so it finished in
+between. A sketch keeps the finishing times as masses of log-spaced buckets, six per cent wide each, so that a second
+at one second and a minute at one hour are told apart alike. Sketches add up bucket by bucket and forget by a factor.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from statistics import NormalDist
+from typing import Final
+
+BUCKETS_PER_OCTAVE: Final = 12
+FIRST_EDGE_S: Final = 1 / 16
+BUCKETS: Final = 20 * BUCKETS_PER_OCTAVE
+EDGES_S: Final = tuple(FIRST_EDGE_S * math.exp2(number / BUCKETS_PER_OCTAVE) for number in range(BUCKETS + 1))
+"""The bucket `n` holds what took from `EDGES_S[n]` to `EDGES_S[n + 1]` seconds; from a sixteenth to eighteen hours."""
+
+KEEP: Final = 0.985
+"""What is left of a sketch's weight when one more job is added: it remembers about sixty-five jobs."""
+
+PRIOR_JOBS: Final = 4.0
+"""So many jobs of our own weigh as much as the prior; with more its share fades by their square."""
+
+TAIL_SHARE: Final = 0.006
+"""How much is set aside for times that nothing has told of yet, so that none is ever ruled out."""
+
+TAIL_OCTAVES: Final = 3
+"""How far to either side of the median that reaches."""
+
+EVEN_SHARE: Final = 0.15
+"""How much of an observed interval is spread evenly over it, and not as the forecast would have it.
+
+Without it, a forecast would believe itself for ever: all that is found by the first look would count as finished just
+before it, and a service that became twice as fast would never be noticed.
+"""
+
+SMOOTHING: Final = (0.25, 0.5, 0.25)
+"""How far one observation speaks for the buckets beside it."""
+
+TYPICAL_SPREAD: Final = 0.45
+"""The standard deviation of the logarithm, where only a typical time is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """The decayed finishing times of one kind of job: mass by bucket, and how many jobs it has `seen` in all."""
+
+    mass: Mapping[int, float] = field(default_factory=dict)
+    seen: int = 0
+
+    def with_lesson(self, shares: Mapping[int, float], *, keep: float = KEEP) -> "Sketch":
+        """The sketch after one more finished job, whose finishing time lies in these buckets by these shares."""
+        mass = {bucket: held * keep for bucket, held in self.mass.items()}
+        for bucket, share in shares.items():
+            mass[bucket] = mass.get(bucket, 0.0) + share
+        return Sketch(mass, self.seen + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The upstream's own word on how long a model takes: quantiles in seconds."""
+
+    p50_s: float
+    p75_s: float
+    p90_s: float
+    p99_s: float
+
+    @classmethod
+    def typical(cls, typical_s: float) -> "Latency":
+        """The latency where nothing but a typical time is known: lognormal around it."""
+        return cls(*(typical_s * math.exp(TYPICAL_SPREAD * NormalDist().inv_cdf(q)) for q in (0.5, 0.75, 0.9, 0.99)))
+
+
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """Seconds until the video is there: half of the jobs take at most `p50_s`, nine in ten at most `p90_s`."""
+
+    p50_s: float
+    p90_s: float
+
+
+class Forecast:
+    """The distribution of the finishing time of one kind of job, in seconds from its submission."""
+
+    __slots__ = ("_cumulated", "seen")
+
+    def __init__(self, sketch: Sketch, prior: Latency) -> None:
+        """Mix what was seen with the prior, and both with a heavy tail."""
+        self.seen = sketch.seen
+        self._cumulated = tuple(accumulate(_mixed(sketch, prior), initial=0.0))
+
+    def done_by(self, elapsed_s: float) -> float:
+        """The share of jobs that are done so long after their submission."""
+        place = BUCKETS_PER_OCTAVE * math.log2(max(elapsed_s, FIRST_EDGE_S) / FIRST_EDGE_S)
+        bucket = min(int(place), BUCKETS - 1)
+        below, above = self._cumulated[bucket : bucket + 2]
+        return below + (above - below) * min(place - bucket, 1.0)
+
+    def quantile_s(self, share: float) -> float:
+        """The time by which this share of jobs is done."""
+        bucket = min(max(bisect_right(self._cumulated, share) - 1, 0), BUCKETS - 1)
+        below, above = self._cumulated[bucket : bucket + 2]
+        within = min(max((share - below) / (above - below), 0.0), 1.0) if above > below else 0.0
+        return FIRST_EDGE_S * math.exp2((bucket + within) / BUCKETS_PER_OCTAVE)
+
+    def eta(self, elapsed_s: float, *, pending_at_s: float, next_look_s: float = 0.0) -> Eta:
+        """What remains for a job that was last known to be pending at `pending_at_s` after its submission.
+
+        Nobody learns of its end before the next look, `next_look_s` from now.
+        """
+        gone = self.done_by(pending_at_s)
+        half, most = (self.quantile_s(gone + share * (1.0 - gone)) - elapsed_s for share in (0.5, 0.9))
+        return Eta(max(half, next_look_s), max(most, next_look_s))
+
+    def lesson(self, pending_at_s: float, done_at_s: float) -> dict[int, float]:
+        """The buckets in which a job finished that was pending at one time and done at another, by share (sum: 1)."""
+        begin_s = min(max(pending_at_s, done_at_s / 4, FIRST_EDGE_S), EDGES_S[-2])
+        end_s = min(max(done_at_s, begin_s * 1.0001), EDGES_S[-1])
+        first, last = bisect_right(EDGES_S, begin_s) - 1, bisect_right(EDGES_S, end_s) - 1
+        even = {
+            bucket: min(end_s, EDGES_S[bucket + 1]) - max(begin_s, EDGES_S[bucket])
+            for bucket in range(first, min(last, BUCKETS - 1) + 1)
+        }
+        expected = {
+            bucket: self.done_by(min(end_s, EDGES_S[bucket + 1])) - self.done_by(max(begin_s, EDGES_S[bucket]))
+            for bucket in even
+        }
+        return _blended(even, expected)
+
+
+def _blended(even: Mapping[int, float], expected: Mapping[int, float]) -> dict[int, float]:
+    """Part evenly, part as expected; all evenly where nothing was expected."""
+    width, belief = sum(even.values()), sum(expected.values())
+    trust = (1 - EVEN_SHARE) if belief > 0 else 0.0
+    return {
+        bucket: (1 - trust) * even[bucket] / width + (trust * expected[bucket] / belief if trust else 0.0)
+        for bucket in even
+    }
+
+
+def _mixed(sketch: Sketch, prior: Latency) -> Sequence[float]:
+    """Mass by bucket, summing to one: our own jobs, the prior for as long as they are few, and the tail."""
+    jobs = sum(sketch.mass.values())
+    prior_jobs = PRIOR_JOBS**2 / (PRIOR_JOBS + jobs)
+    own, expected = _smoothed(sketch.mass), _expected(prior)
+    known = [(held + prior_jobs * share) / (jobs + prior_jobs) for held, share in zip(own, expected, strict=True)]
+    tail = _tail(known)
+    return [(1 - TAIL_SHARE) * share + rest for share, rest in zip(known, tail, strict=True)]
+
+
+def _smoothed(mass: Mapping[int, float]) -> Sequence[float]:
+    spread = [0.0] * BUCKETS
+    for bucket, held in mass.items():
+        for offset, share in enumerate(SMOOTHING, start=-1):
+            spread[min(max(bucket + offset, 0), BUCKETS - 1)] += held * share
+    return spread
+
+
+def _expected(prior: Latency) -> Sequence[float]:
+    """The prior by bucket: even in the logarithm between its quantiles, its lower half a mirror of the upper."""
+    middle, three_quarters, nine_tenths, most = (
+        math.log(max(quantile, FIRST_EDGE_S)) for quantile in (prior.p50_s, prior.p75_s, prior.p90_s, prior.p99_s)
+    )
+    steps = [(three_quarters, 0.25), (nine_tenths, 0.15), (most, 0.09), (2 * most - nine_tenths, 0.01)]
+    spread, inner = [0.0] * BUCKETS, middle
+    for outer, share in steps:
+        _pour(spread, inner, max(outer, inner), share)
+        _pour(spread, 2 * middle - max(outer, inner), 2 * middle - inner, share)
+        inner = max(outer, inner)
+    return spread
+
+
+def _pour(spread: list[float], low: float, high: float, share: float) -> None:
+    """Spread a share evenly over a stretch of the logarithm of time."""
+    step = math.log(2) / BUCKETS_PER_OCTAVE
+    begin, end = ((edge - math.log(FIRST_EDGE_S)) / step for edge in (low, max(high, low + step / 100)))
+    for bucket in range(math.floor(begin), math.floor(end) + 1):
+        overlap = min(end, bucket + 1) - max(begin, bucket)
+        spread[min(max(bucket, 0), BUCKETS - 1)] += share * overlap / (end - begin)
+
+
+def _tail(known: Sequence[float]) -> Sequence[float]:
+    middle = bisect_right(list(accumulate(known)), 0.5)
+    reach = TAIL_OCTAVES * BUCKETS_PER_OCTAVE
+    spread = [0.0] * BUCKETS
+    for bucket in range(middle - reach, middle + reach):
+        spread[min(max(bucket, 0), BUCKETS - 1)] += TAIL_SHARE / (2 * reach)
+    return spread

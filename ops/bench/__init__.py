@@ -1,0 +1,1 @@
+"""`make bench`: what Rushes and others pay for the same job, side by side."""

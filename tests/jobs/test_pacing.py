@@ -1,0 +1,111 @@
+"""When to look: silent at first, dense where videos come, and bounded whatever happens."""
+
+import math
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.forecast import Forecast, Latency, Sketch
+from jobs.pacing import BOUND_OF_ELAPSED, Dial, FixedPacing, LearnedPacing, plan
+
+DIAL: Final = Dial(lateness_s=4.5, shortest_s=1, longest_s=60)
+CERTAIN_S: Final = 120
+
+
+def narrow() -> Forecast:
+    """All take about two minutes."""
+    sketch = Sketch()
+    for _ in range(100):
+        sketch = sketch.with_lesson(Forecast(sketch, Latency.typical(CERTAIN_S)).lesson(115, 125))
+    return Forecast(sketch, Latency.typical(CERTAIN_S))
+
+
+def looks(pacing: LearnedPacing, *, until_s: float = 1000) -> list[float]:
+    """When a generation that never finishes is looked at."""
+    times = [pacing.first()]
+    while times[-1] < until_s:
+        times.append(times[-1] + pacing.wait(times[-1]))
+    return times
+
+
+def test_it_is_silent_until_success_is_likely_and_dense_where_it_is() -> None:
+    """A look that cannot find anything is wasted."""
+    times = looks(plan(narrow(), DIAL))
+
+    assert times[0] > 60
+    near = [gap for now, gap in zip(times, (b - a for a, b in pairwise(times)), strict=False) if 108 <= now <= 122]
+    assert max(near) < 15
+    assert sum(time < CERTAIN_S for time in times) <= 5
+
+
+def test_the_dial_trades_looks_for_lateness() -> None:
+    """Half the lateness takes more looks, never fewer."""
+    forecast = Forecast(Sketch(), Latency.typical(CERTAIN_S))
+    counts = [len(looks(plan(forecast, Dial(late, 1, 60)), until_s=240)) for late in (1.5, 3, 6, 12)]
+
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > 2 * counts[2]
+
+
+def test_the_planned_lateness_is_the_dials() -> None:
+    """The dial is a promise in seconds, not a knob without a unit."""
+    forecast = Forecast(Sketch(), Latency.typical(CERTAIN_S))
+    for lateness_s in (2, 4, 8):
+        times = [0.0, *looks(plan(forecast, Dial(lateness_s, 0.5, 60)), until_s=2000)]
+        late_s = 0.0
+        for begin, end in pairwise(times):
+            steps = [begin + (end - begin) * n / 20 for n in range(21)]
+            late_s += sum((end - (a + b) / 2) * (forecast.done_by(b) - forecast.done_by(a)) for a, b in pairwise(steps))
+        assert late_s == pytest.approx(lateness_s, rel=0.1)
+
+
+@given(
+    waited_s=st.floats(allow_nan=True, allow_infinity=True),
+    lateness_s=st.floats(min_value=0.1, max_value=30),
+    typical_s=st.floats(min_value=0.5, max_value=3000),
+)
+def test_a_wait_is_bounded_whatever_the_clocks_say(waited_s: float, lateness_s: float, typical_s: float) -> None:
+    """Clocks that jump must neither crash nor blind us: a wait has a floor, and a ceiling beside the time passed."""
+    dial = Dial(lateness_s, 0.1, 60)
+    pacing = plan(Forecast(Sketch(), Latency.typical(typical_s)), dial)
+    wait_s = pacing.wait(waited_s)
+
+    elapsed_s = waited_s if math.isfinite(waited_s) and waited_s > 0 else 0.0
+    silence_s = max(pacing.silent_until_s - elapsed_s, 0)
+    assert dial.shortest_s <= wait_s <= max(dial.shortest_s, dial.longest_s, silence_s)
+    assert wait_s <= max(dial.shortest_s, BOUND_OF_ELAPSED * elapsed_s, silence_s) + 1e-9
+
+
+def test_a_stuck_generation_is_looked_at_ever_less_often_up_to_the_ceiling() -> None:
+    """Far beyond all that was seen, looks cost more than they find."""
+    gaps = [b - a for a, b in pairwise(looks(plan(narrow(), DIAL), until_s=4000)) if a > 600]
+
+    assert gaps[-1] == DIAL.longest_s
+    assert len(gaps) < 80
+
+
+def test_a_wait_that_began_between_two_planned_looks_ends_at_a_planned_one() -> None:
+    """A look that came a little late does not shift those after it."""
+    pacing = plan(narrow(), DIAL)
+    planned = looks(pacing)
+
+    late = planned[1] + 0.2
+    assert late + pacing.wait(late) == pytest.approx(planned[2], rel=0.06)
+
+
+def test_a_plan_can_be_made_for_what_takes_a_second_or_an_hour() -> None:
+    """Other models take other times; the grid grows with them, not without end."""
+    for typical_s in (0.05, 1.0, 3600.0, 40_000.0):
+        pacing = plan(Forecast(Sketch(), Latency.typical(typical_s)), DIAL)
+        assert len(pacing.points) < 2000
+        assert pacing.first() >= DIAL.shortest_s
+
+
+def test_a_fixed_pacing_looks_at_even_intervals() -> None:
+    """As the upstream's own example does."""
+    fixed = FixedPacing(first_s=30, interval_s=10)
+
+    assert (fixed.first(), fixed.wait(5), fixed.wait(30), fixed.wait(500)) == (30, 25, 10, 10)

@@ -1,0 +1,93 @@
+"""The pacing's promises, by simulation: deterministic, cold start included, with modest margins."""
+
+from typing import Final
+
+import pytest
+
+from config.settings import LookSettings
+from jobs.pacing import Dial, FixedPacing, plan
+from ops.bench.pacing import (
+    LONGEST_S,
+    SHAPES,
+    STEADY,
+    Constant,
+    Figures,
+    Known,
+    Learning,
+    changing,
+    figures,
+    lognormal,
+    markdown,
+    simulate,
+)
+
+JOBS: Final = 1000
+DEFAULT_S: Final = LookSettings().lateness_s
+FIXED_10: Final = Constant(FixedPacing(10, 10))
+FIXED_5_LOOKS: Final = 24.9
+"""What fixed 5 s needs for a mean lateness of 2.5 s."""
+
+SPANNING_A_MINUTE_TO_FOUR: Final = "lognormal 120 s, sigma 0.2"
+"""Of a thousand jobs, one is outside of 60 to 240 s."""
+
+
+def learned(shape: str, lateness_s: float = DEFAULT_S) -> Figures:
+    """The learned pacing on a shape, from a cold start."""
+    return figures(shape, "learned", Learning(lateness_s), jobs=JOBS)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_shape_is_found_later_than_a_quarter_above_fixed_10_s(shape: str) -> None:
+    """Heavy tails, two humps, a sudden change, stuck jobs: fewer looks, never much later ones."""
+    ours, fixed = learned(shape), figures(shape, "fixed", FIXED_10, jobs=JOBS)
+
+    assert ours.lateness_s <= 1.25 * fixed.lateness_s
+    assert ours.looks <= 0.85 * fixed.looks
+    assert ours.eta_held is not None
+    assert (0.85 if shape in STEADY else 0.8) <= ours.eta_held <= 0.97
+
+
+def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_looks() -> None:
+    """Fixed 10 s needs 12.7 looks for 5 s."""
+    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 5.0)
+
+    assert ours.lateness_s <= 5.0
+    assert ours.looks <= 5.5
+
+
+def test_half_that_lateness_costs_hardly_more_than_if_the_distribution_were_known() -> None:
+    """Nobody can do it with fewer looks than a plan made from the truth; ours starts cold and must learn it."""
+    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.6)
+    best = plan(Known.of(SHAPES[SPANNING_A_MINUTE_TO_FOUR]), Dial(ours.lateness_s, 1, 1000))
+    known = figures(SPANNING_A_MINUTE_TO_FOUR, "known", Constant(best), jobs=JOBS)
+
+    assert ours.lateness_s <= 2.6
+    assert ours.looks <= 1.25 * known.looks
+    assert ours.looks <= 0.45 * FIXED_5_LOOKS
+
+
+@pytest.mark.parametrize("shape", sorted(STEADY))
+def test_the_dial_is_kept(shape: str) -> None:
+    """What was asked for is what comes, or less where the shape is finer than the sketch's buckets."""
+    assert 0.3 * DEFAULT_S <= learned(shape).lateness_s <= 1.25 * DEFAULT_S
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_sudden_change_is_learnt_within_a_few_dozen_jobs(factor: float) -> None:
+    """Meanwhile no look is further away than the bound."""
+    draw = changing(lognormal(120, 0.3), factor)
+    played = list(simulate(draw, Learning(DEFAULT_S), jobs=600))
+    late = [job.ended_s - job.took_s for job in played]
+
+    assert max(late[300:]) <= max(LONGEST_S, 120 * factor)
+    assert sum(late[300:350]) / 50 <= 4 * DEFAULT_S
+    assert sum(late[380:480]) / 100 <= 1.5 * DEFAULT_S
+
+
+def test_the_comparison_is_told_as_tables() -> None:
+    """One for each shape, a row for each pacing."""
+    row = Figures("a shape", "a pacing", 5.04, 4.96, 11, 0.905)
+
+    told = markdown([row, row]).splitlines()
+    assert told[0] == "**a shape**"
+    assert told.count("| a pacing | 5.0 | 5.0 s | 11.0 s | 90% |") == 2
