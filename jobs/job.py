@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from jobs.states import State
+
+LATE_RECEIPT_S: Final = 10.0
+"""A receipt that comes so long after the intent to buy says little about when the generation began."""
 
 
 class Charged(StrEnum):
@@ -124,8 +127,20 @@ class Job:
     announce_failures: int = 0
     announced: tuple[str, ...] = ()
     salvage_turn: int = 0
+    kind: str | None = None
+    pending_at: float | None = None
 
     @property
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self.state.is_final
+
+    @property
+    def began_at(self) -> float | None:
+        """When its generation began, as far as is known.
+
+        That is the receipt's time; if it came late (spooled, or found in the upstream's log), the intent's.
+        """
+        if self.submitted_at is None or self.intent_at is None:
+            return self.submitted_at
+        return self.submitted_at if self.submitted_at - self.intent_at < LATE_RECEIPT_S else self.intent_at

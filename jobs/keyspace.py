@@ -15,6 +15,8 @@
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
+    rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
+    rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
     rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
     rushes:celery:*           Celery's queues and bindings                 Celery's own
 

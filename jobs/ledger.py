@@ -6,7 +6,7 @@ module of its own.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
 
 import redis
@@ -20,6 +20,8 @@ from jobs.gates import Gates
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
 from jobs.journal import Journal
 from jobs.keyspace import PREFIX
+from jobs.kinds import kind_of
+from jobs.lessons import Lesson
 from jobs.lifecycle import GiveUp
 from jobs.looks import Looks
 from jobs.reminders import Errand
@@ -137,6 +139,7 @@ class Ledger:
             "row": {
                 "version": str(VERSION),
                 "model": order.request.model,
+                "kind": kind_of(order.request),
                 "deadline_s": str(order.deadline_s),
                 "family": order.family,
             },
@@ -353,8 +356,11 @@ class Ledger:
             data={"by": by, "after_attempt": job.attempt},
         )
 
-    def rendered(self, job: Job, video: Video) -> Moved:
-        """Done: where the video is, and what is known of it, is written before a byte is fetched."""
+    def rendered(self, job: Job, video: Video, lesson: Lesson | None = None) -> Moved:
+        """Done: where the video is, and what is known of it, is written before a byte is fetched.
+
+        With it goes the `lesson` about how long such a job takes, so that each job is learnt from once.
+        """
         return self._moved(
             job,
             State.STORING,
@@ -365,6 +371,7 @@ class Ledger:
             bump=["looks"],
             slot_s=self._slot_s,
             data={"url": video.url},
+            lesson=asdict(lesson) if lesson else None,
         )
 
     def storing(self, job: Job, *, lease_s: float, worker: str = "") -> Job:

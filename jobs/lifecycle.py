@@ -21,7 +21,7 @@ from jobs.facts import (
     Unreachable,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
-from jobs.pacing import FixedPacing
+from jobs.pacing import Pacing
 from jobs.states import State
 
 
@@ -29,7 +29,7 @@ from jobs.states import State
 class Policy:
     """What a deployment chose about waiting, in seconds."""
 
-    pacing: FixedPacing
+    pacing: Pacing
     hold_first_s: float
     hold_longest_s: float
     download_first_s: float
@@ -182,7 +182,7 @@ def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookA
         case Refused(message):
             return GiveUp(State.FAILED, Reason.GENERATION_FAILED, message, Charged.NO)
         case Pending(word):
-            wait, told = policy.pacing.wait(now - (job.submitted_at or now)), word
+            wait, told = policy.pacing.wait(now - (job.began_at or now)), word
         case Unreachable(hold, message, retry_after_s):
             wait = max(policy.pacing.interval_s, retry_after_s or 0.0)
             told = f"{hold}: {message}"

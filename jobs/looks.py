@@ -10,11 +10,15 @@ from jobs.wakes import Alarm
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look that found nothing new: what it saw, and in how many seconds the next one is due."""
+    """One look that found nothing new: what it saw, and in how many seconds the next one is due.
+
+    `pending`: the upstream said that it is still at it.
+    """
 
     job: Job
     seen: str
     seconds: float
+    pending: bool = False
 
 
 class Looks:
@@ -36,7 +40,8 @@ class Looks:
         """
         told = [{"seen": look.seen, "wait_s": round(look.seconds, 3)} for look in looks]
         spelling = [
-            [look.job.id, look.job.turn, look.seconds, spelt(data)] for look, data in zip(looks, told, strict=True)
+            [look.job.id, look.job.turn, look.seconds, spelt(data), look.pending]
+            for look, data in zip(looks, told, strict=True)
         ]
         flat = self._scripts.run("looked", slot_s=self._slot_s, looks=spelling)
         alarms = []

@@ -51,6 +51,8 @@ def job_from(row: Mapping[str, str]) -> Job:
         announce_failures=int(row.get("announce_failures", 0)),
         announced=tuple(filter(None, row.get("announced", "").split(","))),
         salvage_turn=int(row.get("salvage_turn", 0)),
+        kind=row.get("kind"),
+        pending_at=_seconds(row, "pending_at"),
     )
 
 

@@ -1,6 +1,7 @@
 --[[ advance: move one job along one edge, if the caller still holds its turn, or the purchase that it speaks for.
      a: id, turn | request_id, from [states], to, due_in?, final, set {field: value}, unset [fields], bump [fields],
-        deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s?, event, data
+        deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s?, event, data,
+        lesson? {kind, shares {bucket: share}, keep, life_s} (what this edge teaches of the kind's latency)
      Returns {turn, 1 if a cancel was asked for, else 0, alarm}; with slot_s, alarm is the seconds until the job's
      reminder must ring, or nil if the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]
@@ -39,6 +40,7 @@ if a.to ~= state then
   redis.call('ZADD', index_key(a.to), 0, a.id)
 end
 tell(a.id, a.event, a.to, turn, a.data)
+if a.lesson then learn(a.lesson) end
 if a.final then
   redis.call('HDEL', row, 'due_at', 'rescues')
   redis.call('HSET', row, 'finished_at', stamp(now))

@@ -1,10 +1,10 @@
 --[[ looked: write down many looks that found nothing new; each is due again, and keeps its turn's guard.
-     a: slot_s, looks [[id, turn, due_in, data], ...]
+     a: slot_s, looks [[id, turn, due_in, data, pending (it was seen to be still under way)], ...]
      Returns [new turn, alarm, ...] flat, two for each look: the turn is 0 if the job has moved on meanwhile; the alarm
      is the seconds until its reminder must ring, or nil if the alarm of its slot is set already. ]]
 local answers = {}
 for _, seen in ipairs(a.looks) do
-  local id, held_turn, due_in, data = unpack(seen)
+  local id, held_turn, due_in, data, pending = unpack(seen)
   local row = row_key(id)
   local state, turn = unpack(redis.call('HMGET', row, 'state', 'turn'))
   local new_turn, alarm = 0, false
@@ -13,6 +13,7 @@ for _, seen in ipairs(a.looks) do
     local due = now + due_in
     redis.call('HSET', row, 'turn', new_turn, 'due_at', stamp(due))
     redis.call('HINCRBY', row, 'looks', 1)
+    if pending then redis.call('HSET', row, 'pending_at', stamp(now)) end
     redis.call('ZADD', due_key('rendering'), stamp(due), id)
     tell(id, 'job.looked', 'rendering', new_turn, data)
     alarm = alarm_to_set('rendering', due)

@@ -62,6 +62,21 @@ local function start_errands(id, errands)
   end
 end
 
+-- One more finished job's time is added to the sketch of its kind: the older ones fade, what has faded is dropped.
+local function learn(lesson)
+  local key = a.prefix .. 'sketch:' .. lesson.kind
+  local readable, sketch = pcall(cjson.decode, redis.call('GET', key) or '')
+  if not readable or type(sketch) ~= 'table' or type(sketch.mass) ~= 'table' then sketch = { seen = 0, mass = {} } end
+  local mass = {}
+  for bucket, held in pairs(sketch.mass) do
+    local kept = (tonumber(held) or 0) * lesson.keep
+    if kept > 0.001 then mass[bucket] = kept end
+  end
+  for bucket, share in pairs(lesson.shares) do mass[bucket] = (mass[bucket] or 0) + share end
+  local learnt = cjson.encode({ seen = (tonumber(sketch.seen) or 0) + 1, mass = mass })
+  redis.call('SET', key, learnt, 'PX', math.floor(lesson.life_s * 1000))
+end
+
 -- A job's final edge gives its keys a life; its index entries go when that life is over, a few with each ending.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)

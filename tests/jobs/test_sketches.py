@@ -1,0 +1,139 @@
+"""The sketches in the ledger: each finished job counts once, in the same breath as its edge."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import redis
+
+from config.connection import connect
+from config.settings import RedisSettings
+from jobs.errors import LedgerUnavailable, StaleTurn
+from jobs.forecast import KEEP, Latency, Sketch
+from jobs.job import Job
+from jobs.ledger import Ledger
+from jobs.lessons import LIFE_S, Lesson
+from jobs.looks import Look
+from jobs.sketches import Experience, Sketches
+from tests.jobs.test_ledger import VIDEO, rendering
+
+KIND = "google/veo3:8:720p"
+LESSON = Lesson(KIND, {130: 0.25, 131: 0.75})
+HEARD = Latency(105, 130, 160, 240)
+
+
+@pytest.fixture
+def sketches(client: "redis.Redis") -> Sketches:
+    """What the fleet has learnt."""
+    return Sketches(client)
+
+
+def found_done(ledger: Ledger, lesson: Lesson = LESSON) -> Job:
+    """A job that a look found done."""
+    job = rendering(ledger)
+    ledger.rendered(job, VIDEO, lesson)
+    return job
+
+
+def test_a_finished_job_is_added_to_the_sketch_of_its_kind(ledger: Ledger, sketches: Sketches) -> None:
+    """Nobody has to remember to do it."""
+    found_done(ledger)
+
+    assert sketches.recall(KIND) == Experience(Sketch({130: 0.25, 131: 0.75}, seen=1), None)
+    assert sketches.recall("veo2:5") == Experience(Sketch(), None)
+
+
+def test_a_job_is_learnt_from_once(ledger: Ledger, sketches: Sketches) -> None:
+    """A doubled look finds its turn taken, and what it saw is not counted again."""
+    job = found_done(ledger)
+
+    with pytest.raises(StaleTurn):
+        ledger.rendered(job, VIDEO, LESSON)
+
+    assert sketches.recall(KIND).sketch.seen == 1
+
+
+def test_older_jobs_fade_as_the_pure_sketch_says(ledger: Ledger, sketches: Sketches) -> None:
+    """The script and the simulation must forget alike."""
+    expected = Sketch()
+    for bucket in (100, 101, 100):
+        found_done(ledger, replace(LESSON, shares={bucket: 1.0}))
+        expected = expected.with_lesson({bucket: 1.0})
+
+    learnt = sketches.recall(KIND).sketch
+    assert learnt.seen == 3
+    assert learnt.mass == pytest.approx(expected.mass)
+
+
+def test_a_sketch_stays_small(ledger: Ledger, sketches: Sketches) -> None:
+    """What has faded is dropped: a few dozen numbers, however many jobs were seen."""
+    found_done(ledger, replace(LESSON, shares={10: 1.0}))
+    for _ in range(3):
+        found_done(ledger, replace(LESSON, shares={20: 1.0}, keep=0.05))
+
+    assert sketches.recall(KIND).sketch.mass.keys() == {20}
+
+
+def test_a_kind_that_nobody_orders_any_more_is_forgotten(ledger: Ledger, client: "redis.Redis") -> None:
+    """No key lives for ever."""
+    found_done(ledger)
+    assert LIFE_S - 60 < client.ttl(f"rushes:sketch:{KIND}") <= LIFE_S
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["", "{", "null", "[]", '{"mass": 3, "seen": 1}', '{"mass": {"x": 1}, "seen": 1}', '{"mass": {"5": "y"}}'],
+)
+def test_a_sketch_that_cannot_be_read_is_begun_anew(
+    ledger: Ledger, sketches: Sketches, client: "redis.Redis", garbage: str
+) -> None:
+    """Pacing is a convenience: it must never keep a video from its job."""
+    client.set(f"rushes:sketch:{KIND}", garbage, px=60_000)
+    assert sketches.recall(KIND).sketch.mass == {}
+
+    found_done(ledger)
+
+    assert json.loads(str(client.get(f"rushes:sketch:{KIND}")))["mass"]["131"] == 0.75
+
+
+def test_what_the_upstream_says_is_kept_for_the_models_kinds(sketches: Sketches) -> None:
+    """One of the fleet asks, all know; the upstream does not tell durations or resolutions apart."""
+    sketches.heard(KIND, HEARD)
+
+    assert sketches.recall(KIND).latency == HEARD
+    assert sketches.recall("google/veo3:4:1080p").latency == HEARD
+    assert sketches.recall("google/veo-3.0-fast:8:720p").latency is None
+
+
+@pytest.mark.parametrize("latency", [Latency(0, 1, 2, 3), Latency(3, 2, 1, 1), Latency(1, 2, 3, 1e9)])
+def test_a_latency_that_cannot_be_is_not_believed(sketches: Sketches, latency: Latency) -> None:
+    """Somebody else's numbers decide nothing without being looked at."""
+    sketches.heard(KIND, latency)
+    assert sketches.recall(KIND).latency is None
+
+
+def test_a_look_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
+    """And one that learnt nothing is not."""
+    job = rendering(ledger)
+    ledger.looks.again([Look(job, "unreachable: 503", 10)])
+    unseen = ledger.get(job.id)
+    ledger.looks.again([Look(unseen, "generating", 10, pending=True)])
+
+    assert unseen.pending_at is None
+    assert ledger.get(job.id).pending_at is not None
+    assert ledger.get(job.id).kind == KIND
+
+
+def test_an_outage_is_told_as_one(ledger: Ledger) -> None:
+    """Callers know how to wait for the ledger."""
+    del ledger
+    away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
+    with pytest.raises(LedgerUnavailable):
+        away.recall(KIND)
+    with pytest.raises(LedgerUnavailable):
+        away.heard(KIND, HEARD)
+
+
+def test_the_memory_of_a_sketch_is_some_dozens_of_jobs() -> None:
+    """Long enough to know a shape, short enough to notice a change."""
+    assert 40 <= 1 / (1 - KEEP) <= 100
