@@ -85,15 +85,35 @@ class UpstreamSettings(_Group):
 class LookSettings(_Group):
     """When a generation is looked at."""
 
-    first_s: float = Field(30.0, ge=0, description="From the receipt to the first look; no video has come sooner.")
-    interval_s: float = Field(10.0, gt=0, description="Between looks, as the upstream's own example does.")
+    pacing: Literal["learned", "fixed"] = Field(
+        "learned",
+        description="learned: where finished jobs of its kind say that a look finds most. fixed: at even intervals.",
+    )
+    lateness_s: float = Field(
+        4.5,
+        gt=0,
+        description="Learned: how long a finished video waits for its look, on average. Half costs twice the looks.",
+    )
+    shortest_s: float = Field(1.0, gt=0, description="Learned: between looks at least, whatever was learnt.")
+    longest_s: float = Field(
+        60.0, gt=0, description="Learned: between looks at most, once a quarter of such jobs would be done."
+    )
+    typical_s: float = Field(
+        110.0, gt=0, description="How long a generation usually takes, until the first ones have been seen."
+    )
+    metrics_every_s: float = Field(
+        300.0, ge=0, description="The fleet asks the upstream so often how long its models take; 0: never."
+    )
+    first_s: float = Field(30.0, ge=0, description="Fixed: from the receipt to the first look.")
+    interval_s: float = Field(
+        10.0, gt=0, description="Fixed: between looks, as the upstream's own example does. Also after a look in vain."
+    )
     batch: int = Field(100, ge=1, le=1000, description="How many looks that are due one wake takes; others take more.")
     connections: int = Field(128, ge=1, le=4096, description="How many looks one process makes at the same time.")
     slot_s: float = Field(
         0.25, gt=0, le=5, description="Looks due within such a slot share one alarm, at the slot's end."
     )
     most_per_s: float | None = Field(None, gt=0, description="The fleet looks no oftener than this; unset: no limit.")
-    typical_s: float = Field(110.0, gt=0, description="How long a generation usually takes; the ETA is told from it.")
     deadline_s: float = Field(
         1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
     )
@@ -286,6 +306,11 @@ class Settings(BaseSettings):
         if self.ledger.durable_wait_s >= self.redis.socket_timeout_s:
             raise ValueError(
                 "RUSHES_LEDGER__DURABLE_WAIT_S must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S: no reply could come"
+            )
+        if not self.look.shortest_s <= self.look.lateness_s <= self.look.longest_s:
+            raise ValueError(
+                "RUSHES_LOOK__LATENESS_S must lie between RUSHES_LOOK__SHORTEST_S and RUSHES_LOOK__LONGEST_S: "
+                "no schedule could hold it"
             )
         if self.confirm.quiet_s <= self.look.deadline_s:
             raise ValueError(

@@ -14,12 +14,15 @@ from jobs.catalogue import validate
 from jobs.errands import FIRST_ERRAND
 from jobs.errors import InvalidRequest, JobError, LedgerUnavailable, StaleTurn, WrongState
 from jobs.events import JournalEntry
+from jobs.forecast import Eta
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
 from jobs.journal import START, following, order
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.reminders import TaskName
+from jobs.sketches import Sketches
 from jobs.states import State, Status
+from producer.eta import Etas
 
 STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
     status: tuple(state for state in State if state.status is status) for status in Status
@@ -62,10 +65,11 @@ class Service:
     Every method raises LedgerUnavailable when Redis cannot be asked; nothing is half done then.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, remind: Remind) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, remind: Remind, etas: Etas) -> None:
         self._settings = settings
         self._ledger = ledger
         self._remind = remind
+        self._etas = etas
 
     def submit(
         self,
@@ -246,12 +250,15 @@ class Service:
         """The time by the fleet's clock, in seconds since the epoch."""
         return self._ledger.now()
 
-    def eta_s(self, job: Job) -> float | None:
-        """Seconds until the job's video is probably done, or None where nothing can be said."""
-        if job.state is not State.RENDERING or job.submitted_at is None:
-            return None
-        look = self._settings.look
-        return max(look.typical_s - (self._ledger.now() - job.submitted_at), look.interval_s)
+    def eta(self, job: Job) -> Eta | None:
+        """How long until the job's video is done, half of the time and nine times in ten; None: nothing can be said."""
+        return self._etas.eta(job, now=self._ledger.now())
+
+    def etas(self, jobs: Sequence[Job]) -> dict[str, Eta]:
+        """The same for many jobs, by id; those of which nothing can be said are left out."""
+        now = self._ledger.now()
+        found = {job.id: self._etas.eta(job, now=now) for job in jobs}
+        return {job_id: eta for job_id, eta in found.items() if eta is not None}
 
     def _in_doubt(self, job_id: str) -> Job:
         """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""
@@ -287,5 +294,6 @@ class Service:
 
 def make_service(settings: Settings) -> Service:
     """A producer's parts, poured together."""
-    ledger = Ledger(connect(settings.redis, name="producer"), lives=lives(settings))
-    return Service(settings, ledger, reminder_sender(make_app(settings)))
+    client = connect(settings.redis, name="producer")
+    etas = Etas(Sketches(client), typical_s=settings.look.typical_s)
+    return Service(settings, Ledger(client, lives=lives(settings)), reminder_sender(make_app(settings)), etas)

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.events import JournalEntry
+from jobs.forecast import Eta
 from jobs.job import Job, VideoRequest
 
 
-def job_view(
-    job: Job, request: VideoRequest, *, archive: Path | None = None, eta_s: float | None = None
-) -> dict[str, Any]:
+def job_view(job: Job, request: VideoRequest, *, archive: Path | None = None, eta: Eta | None = None) -> dict[str, Any]:
     """The job as plain JSON; times are seconds since the epoch, absent things are null."""
     return {
         "id": job.id,
@@ -25,7 +24,7 @@ def job_view(
         "rendered_at": job.rendered_at,
         "completed_at": job.finished_at,
         "deadline_at": None if job.is_final else job.deadline_at,
-        "eta_s": eta_s,
+        "eta": None if eta is None else {"p50_s": round(eta.p50_s, 1), "p90_s": round(eta.p90_s, 1)},
         "looks": job.looks,
         "hold": job.hold,
         "generation_id": job.generation_id,

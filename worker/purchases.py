@@ -15,7 +15,6 @@ from jobs.lifecycle import (
     AskForConfirmation,
     Await,
     GiveUp,
-    Policy,
     WaitInQueue,
     after_submit,
     late_receipt_salvage,
@@ -23,6 +22,7 @@ from jobs.lifecycle import (
 )
 from jobs.reminders import TaskName
 from jobs.states import State
+from worker.pace import Pace
 from worker.spool import Spool, Spooled
 
 log = logging.getLogger("rushes.purchases")
@@ -44,10 +44,11 @@ def _reminder(task: TaskName, moved: Moved) -> Next | None:
 class Purchases:
     """Settles receipts; a receipt in hand is never lost for want of a ledger."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, policy: Policy, remind: Remind) -> None:
+    def __init__(self, ledger: Ledger, spool: Spool, pace: Pace, remind: Remind) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._policy = policy
+        self._pace = pace
+        self._policy = pace.base
         self._remind = remind
         self._in_hand: list[Spooled] = []
 
@@ -96,7 +97,7 @@ class Purchases:
         self._spool.forget(spooled)
 
     def _write(self, job: Job, receipt: Receipt) -> Next | None:
-        decision = after_submit(job, receipt, policy=self._policy)
+        decision = after_submit(job, receipt, policy=self._pace.policy(job))
         match decision:
             case Await(accepted, seconds):
                 moved = self._ledger.submitted(

@@ -128,6 +128,7 @@ class RescueStep(bootsteps.StartStopStep):
                 self._runtime.ledger.worker_seen(self._runtime.name)
                 while rescuer.step() >= self._runtime.settings.rescue.batch and not self._stopping.is_set():
                     pass  # a full batch: more is overdue
+                self._runtime.pace.refresh()
             except LedgerUnavailable as error:
                 log.warning("rescue waits for the ledger: %s", error)
             except JobError as error:

@@ -16,10 +16,12 @@ from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
 from jobs.pacing import FixedPacing
+from jobs.sketches import Sketches
 from worker.archive import Archive
 from worker.doors import Doors
 from worker.hooks import Hook, load_hooks
 from worker.looking import Looking
+from worker.pace import Pace
 from worker.purchases import Purchases
 from worker.spool import Spool
 from worker.upstream.access import Access
@@ -48,6 +50,7 @@ class Runtime:
     archive: Archive
     hooks: dict[str, Hook]
     policy: Policy
+    pace: Pace
     doors: Doors
     purchases: Purchases
     remind: Remind
@@ -83,8 +86,9 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         )
     threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
+    client = connect(settings.redis, name="worker")
     ledger = Ledger(
-        connect(settings.redis, name="worker"),
+        client,
         lives=lives(settings),
         durability=durability if settings.ledger.durable_intent else None,
         slot_s=settings.look.slot_s,
@@ -99,18 +103,21 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         after=settings.queue.breaker_after,
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
+    upstream = Upstream(access, settings.upstream, threads=threads)
+    pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
         name=f"{hostname}.{token_hex(3)}",
         settings=settings,
         ledger=ledger,
-        upstream=Upstream(access, settings.upstream, threads=threads),
+        upstream=upstream,
         looker=looker,
         looking=Looking(ledger.wakes, looker, doors),
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         hooks=load_hooks(settings.hooks.call),
         policy=chosen,
+        pace=pace,
         doors=doors,
-        purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), chosen, remind),
+        purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
 

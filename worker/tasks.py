@@ -12,7 +12,7 @@ from typing import assert_never
 from celery import shared_task
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
-from jobs.facts import Fetched
+from jobs.facts import Fetched, Pending
 from jobs.job import Job, Stored
 from jobs.lifecycle import (
     Adopt,
@@ -152,11 +152,12 @@ def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alar
     parts, again = self.runtime, []
     for job, seen in group:
         with moved_on(self, job):
-            match after_look(job, seen, now=now, policy=parts.policy):
+            match after_look(job, seen, now=now, policy=parts.pace.policy(job)):
                 case LookAgain(seconds, word):
-                    again.append(Look(job, word, seconds))
+                    again.append(Look(job, word, seconds, isinstance(seen, Pending)))
                 case StoreVideo(video):
-                    self.ring(TaskName.STORE, parts.ledger.rendered(job, video).alarm)
+                    lesson = parts.pace.lesson(job, now=now)
+                    self.ring(TaskName.STORE, parts.ledger.rendered(job, video, lesson).alarm)
                 case GiveUp() as verdict:
                     end(self, job, verdict)
                 case unexpected:

@@ -56,7 +56,8 @@ class Plan:
     def _hurried_looks(self) -> dict[str, str]:
         """The sandbox renders faster than life, so we look sooner; what was set by hand stays."""
         look = self.settings.look
-        hurried = {"first_s": look.first_s, "interval_s": look.interval_s, "typical_s": look.typical_s}
+        names = ("lateness_s", "shortest_s", "longest_s", "typical_s", "first_s", "interval_s")
+        hurried = {name: getattr(look, name) for name in names}
         return {
             f"RUSHES_LOOK__{name.upper()}": f"{seconds / self.time_scale:.3f}"
             for name, seconds in hurried.items()

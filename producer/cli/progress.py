@@ -11,9 +11,10 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from jobs.errors import LedgerUnavailable
+from jobs.forecast import Eta
 from jobs.job import Job
 from jobs.states import State
-from producer.cli.telling import COLOUR, duration
+from producer.cli.telling import COLOUR, duration, eta_text
 from producer.cli.visible import visible
 from producer.service import Service
 
@@ -35,7 +36,7 @@ class ProgressLine:
         self._spinner = Spinner("dots")
         self._job, _ = service.get(job_id)
         self._skew_s = service.now() - time.time()
-        self._eta_s: float | None = None
+        self._eta: Eta | None = None
 
     @contextmanager
     def kept_fresh(self) -> Iterator[None]:
@@ -51,23 +52,23 @@ class ProgressLine:
 
     def __rich__(self) -> RenderableType:
         """The line as it is now."""
-        self._spinner.update(text=describe(self._job, self._eta_s, time.time() + self._skew_s))
+        self._spinner.update(text=describe(self._job, self._eta, time.time() + self._skew_s))
         return self._spinner
 
     def _read_until(self, stopping: Event) -> None:
         while not stopping.wait(0.5):
             try:
                 self._job, _ = self._service.get(self._job.id)
-                self._eta_s = self._service.eta_s(self._job)
+                self._eta = self._service.eta(self._job)
             except LedgerUnavailable:
                 continue  # the waiting beside us tells of it
 
 
-def describe(job: Job, eta_s: float | None, now: float) -> Text:
+def describe(job: Job, eta: Eta | None, now: float) -> Text:
     """Phase, looks, ETA, elapsed; and why it waits, if it does."""
     parts = [f"looks {job.looks}"]
-    if eta_s is not None:
-        parts.append(f"done in about {duration(eta_s)}")
+    if eta is not None:
+        parts.append(f"done {eta_text(eta)}")
     if job.hold:
         parts.append(visible(f"waits: {job.hold}, {job.message}"))
     parts.append(f"elapsed {duration(now - job.accepted_at)}")

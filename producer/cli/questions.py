@@ -31,7 +31,7 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, request))
         else:
-            session.out.print(card(job, request, session.settings.archive_dir))
+            session.out.print(card(job, request, session.settings.archive_dir, session.service.eta(job)))
 
 
 def list_jobs(
@@ -69,7 +69,8 @@ def list_jobs(
             for job, request in jobs:
                 emit_json(session.view(job, request))
             return
-        session.out.print(job_table(jobs, session.service.now()), soft_wrap=False)
+        etas = session.service.etas([job for job, _ in jobs])
+        session.out.print(job_table(jobs, session.service.now(), etas), soft_wrap=False)
         if len(jobs) == limit:
             session.out.print(f"more: the same with --after {jobs[-1][0].id}", style="dim")
 

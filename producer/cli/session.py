@@ -52,7 +52,7 @@ class Session:
 
     def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
         """The job as JSON, with this host's paths."""
-        return job_view(job, request, archive=self.settings.archive_dir, eta_s=self.service.eta_s(job))
+        return job_view(job, request, archive=self.settings.archive_dir, eta=self.service.eta(job))
 
 
 def emit_json(value: Any) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.events import JournalEntry
+from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
 from jobs.states import State
 from producer.cli.visible import visible
@@ -48,31 +49,37 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def eta_text(eta: Eta) -> str:
+    """When it will be done: the even chance, and the time that nine in ten keep."""
+    return f"in about {duration(eta.p50_s)}, 9 of 10 within {duration(eta.p90_s)}"
+
+
 def size(count: int) -> str:
     """A size in the unit that people read."""
     return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
 
 
-def card(job: Job, request: VideoRequest, archive: Path) -> RenderableType:
+def card(job: Job, request: VideoRequest, archive: Path, eta: Eta | None = None) -> RenderableType:
     """One job, field by field."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _fields(job, request, archive):
+    for name, value in _fields(job, request, archive, eta):
         table.add_row(name, value)
     return table
 
 
-def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float) -> RenderableType:
-    """Many jobs, a line each."""
+def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> RenderableType:
+    """Many jobs, a line each; `done in` is the even chance and the time that nine in ten keep."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("job", "state", "age", "looks", "cost", "model", "prompt"):
+    for heading in ("job", "state", "age", "done in", "looks", "cost", "model", "prompt"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for job, request in jobs:
         table.add_row(
             job.id,
             state_text(job.state),
             duration((job.finished_at or now) - job.accepted_at),
+            _band(etas.get(job.id)),
             str(job.looks),
             _cost(job),
             Text(visible(request.model)),
@@ -103,7 +110,7 @@ def why(job: Job) -> str:
     return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
 
 
-def _fields(job: Job, request: VideoRequest, archive: Path) -> list[tuple[str, Text | str]]:
+def _fields(job: Job, request: VideoRequest, archive: Path, eta: Eta | None) -> list[tuple[str, Text | str]]:
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),
@@ -114,6 +121,7 @@ def _fields(job: Job, request: VideoRequest, archive: Path) -> list[tuple[str, T
         ("accepted", clock_time(job.accepted_at)),
         ("finished", clock_time(job.finished_at) if job.finished_at else None),
         ("took", duration(job.finished_at - job.accepted_at) if job.finished_at else None),
+        ("done", eta_text(eta) if eta else None),
         ("looks", str(job.looks)),
         ("waits for", Text(visible(f"{job.hold}: {job.message}")) if job.hold else None),
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
@@ -125,6 +133,10 @@ def _fields(job: Job, request: VideoRequest, archive: Path) -> list[tuple[str, T
         ("upstream url", Text(visible(job.video.url)) if job.video else None),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _band(eta: Eta | None) -> str:
+    return f"{eta.p50_s:.0f}-{eta.p90_s:.0f} s" if eta else ""
 
 
 def _listed(pairs: Mapping[str, Any]) -> Text | None:

@@ -34,7 +34,9 @@ class Dashboard:
             Text.assemble((state.value, COLOUR[state]), f" {counts[state]}") for state in State if counts[state]
         )
         jobs = self._service.list(limit=self._limit)
-        self._picture = Group(told if told.plain else Text("no jobs yet"), Text(), job_table(jobs, self._service.now()))
+        etas = self._service.etas([job for job, _ in jobs])
+        table = job_table(jobs, self._service.now(), etas)
+        self._picture = Group(told if told.plain else Text("no jobs yet"), Text(), table)
 
     def refresh_until_interrupted(self) -> None:
         """Keep reading; an outage of Redis is shown and outlived."""

@@ -20,7 +20,8 @@ def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     stage.sandbox.trouble(submit="no_meta", times=1)
     job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=4000]")).job_id for n in range(FEW_HUNDRED)]
 
-    with stage.worker(threads=1, RUSHES_LOOK__FIRST_S="20", RUSHES_LOOK__INTERVAL_S="5", RUSHES_RESCUE__GRACE_S="20"):
+    seldom = {"RUSHES_LOOK__PACING": "fixed", "RUSHES_LOOK__FIRST_S": "20", "RUSHES_LOOK__INTERVAL_S": "5"}
+    with stage.worker(threads=1, RUSHES_RESCUE__GRACE_S="20", **seldom):
         eventually(lambda: stage.service.counts()[State.RENDERING] > FEW_HUNDRED // 2, within_s=110)
         eventually(
             lambda: stage.service.counts()[State.COMPLETED] == FEW_HUNDRED, within_s=110, what="the end of all jobs"

@@ -461,14 +461,15 @@ def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, cli
 def test_the_eta_is_told_while_rendering_only(service: Service, real_ledger: Ledger) -> None:
     """Before the purchase nothing is known; at the end nothing is left to say."""
     job_id = service.submit(a_request()).job_id
-    assert service.eta_s(service.get(job_id)[0]) is None
+    assert service.eta(service.get(job_id)[0]) is None
 
     rendering = in_state(real_ledger, job_id, State.RENDERING)
-    eta = service.eta_s(rendering)
+    eta = service.eta(rendering)
     assert eta is not None
-    assert 100 < eta <= 110
+    assert 90 < eta.p50_s < 120 < eta.p90_s
+    assert service.etas([rendering]).keys() == {job_id}
 
-    assert service.eta_s(service.cancel(job_id).job) is None
+    assert service.eta(service.cancel(job_id).job) is None
 
 
 # -- what is lost, and what is not ----------------------------------------------------------------------------------

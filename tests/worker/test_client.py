@@ -15,6 +15,7 @@ import pytest
 
 from config.settings import UpstreamSettings
 from jobs.facts import Accepted, Finished, NotBought, Pending, Receipt, Rejected, Unknown, Unreachable
+from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
@@ -502,3 +503,32 @@ def test_looks_survive_that_the_server_closes_its_connections(server: Server) ->
     server.on(answer(b'{"status":"queued"}'))
     with looker_at(server.url) as looker:
         assert [looker.look("g", Family.UNIVERSAL) for _ in range(3)] == [Pending("queued")] * 3
+
+
+DURATIONS: Final = {"p50": 105_000, "p75": 133_000, "p90": 164_000, "p99": 237_000}
+METRICS: Final = json.dumps({"models": [{"alias": "google/veo3", "metrics": {"duration_ms": DURATIONS}}]}).encode()
+
+
+def test_the_public_metrics_are_read_without_the_key(server: Server) -> None:
+    """They need none, and a key that is not sent cannot leak."""
+    server.on(answer(METRICS))
+    with upstream_at(server.url) as upstream:
+        assert upstream.latency("google/veo3") == Latency(105, 133, 164, 237)
+
+    [heard] = server.heard
+    assert heard.target == "/models/metrics?aliases=google%2Fveo3"
+    assert "authorization" not in heard.headers
+    assert KEY not in str(heard)
+
+
+@pytest.mark.parametrize("act", [hang, reset, say_nothing, answer(METRICS, status="503 Busy"), answer(b"{")])
+def test_metrics_that_do_not_come_at_once_are_done_without(server: Server, act: Act) -> None:
+    """Whoever asks has jobs to rescue."""
+    server.on(act)
+    with upstream_at(server.url) as upstream:
+        began = time.monotonic()
+        assert upstream.latency("google/veo3") is None
+        assert time.monotonic() - began < 20
+
+    with upstream_at(REFUSING) as upstream:
+        assert upstream.latency("google/veo3") is None

@@ -13,9 +13,11 @@ from jobs.errors import LedgerUnavailable
 from jobs.facts import Accepted
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger, new_job_id
+from jobs.sketches import Sketches
 from jobs.states import State
 from tests.redis_servers import Cable
 from tests.stage import a_request
+from worker.pace import Pace
 from worker.purchases import Purchases
 from worker.runtime import policy
 from worker.spool import Spool
@@ -33,9 +35,11 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     """A worker's purchases, by that way, on an empty Redis."""
     assert client.dbsize() == 0
     settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
-    ledger = Ledger(connect(settings, name="test"))
+    connection = connect(settings, name="test")
+    ledger, choice = Ledger(connection), Settings()
+    pace = Pace(policy(choice), choice.look, Sketches(connection), lambda _model: None, ledger.alone)
     ledger.submitting(_accepted(ledger), lease_s=100)  # connected, and Redis knows the script
-    return Purchases(ledger, Spool(tmp_path / "spool"), policy(Settings()), lambda *_, **__: True)
+    return Purchases(ledger, Spool(tmp_path / "spool"), pace, lambda *_, **__: True)
 
 
 @pytest.fixture

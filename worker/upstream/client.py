@@ -1,9 +1,11 @@
 """The upstream's client: one function buys, one reads the log; both answer with facts, never raise for the network."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import requests
@@ -12,6 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from config.settings import UpstreamSettings
 from jobs.facts import NotBought, Receipt, Unknown, Unreachable
+from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.access import Access
 from worker.upstream.connections import ConnectionWitness, PlainSession, PunctualAdapter
@@ -19,15 +22,21 @@ from worker.upstream.wire import (
     LOG_PAGE_LENGTH,
     LOG_PATH,
     LOG_PERIOD,
+    METRICS_MODEL,
+    METRICS_PATH,
     PATHS,
     REQUEST_ID_HEADER,
     LogPage,
+    read_latency,
     read_log_page,
     read_receipt,
 )
 
 OLDEST_INTENT_S: Final = 10.0
 """Shorter than the time after which a silent worker is taken for dead."""
+
+METRICS_TIMEOUT_S: Final = 2.0
+"""Metrics are a convenience: whoever asks for them has more important things to do."""
 
 CHUNK_BYTES: Final = 65_536
 
@@ -84,17 +93,31 @@ class Upstream:
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
         return read_log_page(reply.status, reply.headers, reply.body)
 
+    def latency(self, model: str) -> Latency | None:
+        """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""
+        with self._session_with({}, PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S)) as session:
+            try:
+                reply = self._exchange(
+                    session, "GET", METRICS_PATH, params={METRICS_MODEL: model}, patience_s=METRICS_TIMEOUT_S
+                )
+            except requests.RequestException:
+                return None
+        return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._reading.close()
 
     def _session(self, adapter: HTTPAdapter) -> requests.Session:
+        return self._session_with(self._access.headers, adapter)
+
+    def _session_with(self, headers: Mapping[str, str], adapter: HTTPAdapter) -> requests.Session:
         session = PlainSession()
         session.proxies.update(self._access.proxies)
         session.verify = self._access.ca_file
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        session.headers.update(self._access.headers)
+        session.headers.update(headers)
         return session
 
     def _exchange(
@@ -106,20 +129,21 @@ class Upstream:
         json: object = None,
         params: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        patience_s: float = math.inf,
     ) -> Reply:
-        started = self._clock()
+        started, choice = self._clock(), self._settings
         response = session.request(
             method,
             self._access.base_url + path,
             json=json,
             params=params,
             headers={REQUEST_ID_HEADER: request_id} if request_id else None,
-            timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
+            timeout=(min(choice.connect_timeout_s, patience_s), min(choice.read_timeout_s, patience_s)),
             allow_redirects=False,
             stream=True,
         )
         with closing(response):
-            body = self._body(response, until=started + self._settings.total_timeout_s)
+            body = self._body(response, until=started + min(choice.total_timeout_s, patience_s))
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status_code, headers, self._access.blotted(body))
 

@@ -27,6 +27,7 @@ from jobs.facts import (
     Unknown,
     Unreachable,
 )
+from jobs.forecast import Latency
 from jobs.job import Family, Hold, Video
 
 CREDITS_PER_USD: Final = 2_000_000
@@ -37,9 +38,12 @@ PATHS: Final[Mapping[Family, str]] = {
     Family.UNIVERSAL: "/v2/video/generations",
     Family.GOOGLE: "/v2/generate/video/google/generation",
 }
+METRICS_PATH: Final = "/models/metrics"
+METRICS_MODEL: Final = "aliases"
 REQUEST_ID_HEADER: Final = "X-Client-Request-Id"
 
 _LONGEST_MESSAGE: Final = 500
+_QUANTILES: Final = ("p50", "p75", "p90", "p99")
 _DONE: Final = "completed"
 _BROKEN: Final = frozenset({"error", "failed"})
 _FORBIDDEN_KINDS: Final = {  # the upstream's own spelling
@@ -76,6 +80,23 @@ def read_sighting(status: int, headers: Mapping[str, str], body: bytes) -> Sight
     if word in _BROKEN:
         return Refused(_said(reply.get("error")) or _said(reply) or "the upstream gave no reason")
     return Pending(word[:40] or "no status")
+
+
+def read_latency(body: bytes, model: str) -> Latency | None:
+    """How long a model takes by the upstream's public metrics, or None if they do not say it plainly."""
+    models = (_object(body) or {}).get("models")
+    for entry in models if isinstance(models, list) else ():
+        metrics = entry.get("metrics") if isinstance(entry, dict) and entry.get("alias") == model else None
+        durations = metrics.get("duration_ms") if isinstance(metrics, dict) else None
+        if isinstance(durations, dict):
+            return _quantiles([_number(durations.get(name)) for name in _QUANTILES])
+    return None
+
+
+def _quantiles(milliseconds: list[float | None]) -> Latency | None:
+    known = [number / 1000 for number in milliseconds if number]
+    rising = len(known) == len(milliseconds) and known == sorted(known)
+    return Latency(*known) if rising else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""When a job's video will probably be there: told from the same sketches that the workers look by."""
+
+from typing import Final
+
+from jobs.forecast import Eta, Forecast, Latency
+from jobs.job import Job
+from jobs.lessons import kind
+from jobs.sketches import Sketches
+from jobs.states import State
+
+FRESH_S: Final = 10.0
+"""How long a forecast is told from before the sketch is read again."""
+
+
+class Etas:
+    """Tells ETAs; keeps the forecast of each kind for a few seconds, so that a long list costs a few reads."""
+
+    def __init__(self, sketches: Sketches, *, typical_s: float) -> None:
+        self._sketches = sketches
+        self._typical = Latency.typical(typical_s)
+        self._kept: dict[str, tuple[float, Forecast]] = {}
+
+    def eta(self, job: Job, *, now: float) -> Eta | None:
+        """What remains until the job's video is known to be done, or None where nothing can be said."""
+        if job.state is not State.RENDERING or job.began_at is None or job.rendered_at is not None:
+            return None
+        pending_at = job.began_at if job.pending_at is None else job.pending_at
+        return self._forecast(kind(job), now).eta(
+            max(now - job.began_at, 0.0),
+            pending_at_s=max(pending_at - job.began_at, 0.0),
+            next_look_s=max((job.due_at or now) - now, 0.0),
+        )
+
+    def _forecast(self, name: str, now: float) -> Forecast:
+        read_at, forecast = self._kept.get(name, (0.0, None))
+        if forecast is None or not 0 <= now - read_at < FRESH_S:
+            found = self._sketches.recall(name)
+            forecast = Forecast(found.sketch, found.latency or self._typical)
+            self._kept[name] = (now, forecast)
+        return forecast
