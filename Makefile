@@ -7,8 +7,11 @@ READY  := $(VENV)/.ready
 MINUTES ?= 1.5
 SEED    ?= 1
 
+ROUNDS  ?= 3
+BESIDE  := .venv-bench .venv-bench-arq
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos check format lock clean
+.PHONY: help install demo test chaos bench check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +36,19 @@ test: $(READY) ## all tests
 chaos: $(READY) ## everything dies at random, then each invariant is counted (MINUTES=1.5 SEED=1)
 	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED)
 
+# One environment for each lock: what stands beside Rushes does not share its libraries.
+$(BESIDE:%=%/.ready): .venv-%/.ready: requirements/%.txt
+	@echo "making the environment in .venv-$* (once)"
+	@$(PYTHON) -m venv --clear .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: MINUTES = 20
+bench: $(READY) $(BESIDE:%=%/.ready) ## Rushes beside others, every bar (QUICK=1 ROUNDS=3 MINUTES=20 ONLY=a,b SCENARIOS=a,b)
+	@$(BIN)/python -m ops.bench $(if $(QUICK),--size quick --rounds 1 --minutes 0,--rounds $(ROUNDS) --minutes $(MINUTES)) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(BESIDE:%=--beside %/bin/python) \
+	  $(if $(QUICK),--out .bench,--page docs/performance.md)
+
 check: $(READY) ## formatting, lint and strict types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -47,6 +63,8 @@ lock: $(READY) ## renew requirements/*.txt from pyproject.toml
 	  ../pyproject.toml --extra sandbox -o image.txt
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \
 	  ../pyproject.toml --extra sandbox --extra local --group ../pyproject.toml:dev -o dev.txt
+	@for group in bench bench-arq; do (cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	  --no-annotate --no-header --upgrade --python-version 3.11 --group ../pyproject.toml:$$group -o $$group.txt); done
 
 clean: ## remove the environment and all caches, keep what was made
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(BESIDE) .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis

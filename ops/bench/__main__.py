@@ -1,0 +1,84 @@
+"""`make bench`: what is measured, with what, and where it is told."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from ops.bench.bars import bars
+from ops.bench.contender import names
+from ops.bench.harness import FULL, MINIATURE, QUICK, Bench, say
+from ops.bench.processes import ROOT, Contender
+from ops.bench.report import write_into
+from ops.bench.results import Results, Scenario
+
+PLOTS: Final = ROOT / "docs" / "performance"
+SIZES: Final = {"full": FULL, "quick": QUICK, "miniature": MINIATURE}
+
+
+def main(
+    *,
+    size: Annotated[str, typer.Option(help="full, quick (under 3 minutes) or miniature (for tests).")] = "full",
+    rounds: Annotated[int, typer.Option(min=1, help="How often, the contenders taking turns.")] = 3,
+    only: Annotated[str, typer.Option(help="Contenders, by file name, with commas; all if empty.")] = "",
+    scenarios: Annotated[str, typer.Option(help="Scenarios, with commas; all if empty.")] = "",
+    minutes: Annotated[float, typer.Option(min=0, help="How long the soak lasts; 0: none.")] = 20.0,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="An interpreter of contenders that ours does not have.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where results and plots go.")] = PLOTS,
+    page: Annotated[Path | None, typer.Option(help="The page whose tables are renewed; none unless named.")] = None,
+) -> None:
+    """Measure, write the JSON as it goes, and at the end the tables, the plots and the bars."""
+    out.mkdir(parents=True, exist_ok=True)
+    results = Results(_machine(), quick=size != "full")
+    pythons = [sys.executable, *(str(Path(python).absolute()) for python in beside or [])]
+    contenders = _meet(only.split(",") if only else names(), pythons, results)
+    wanted = frozenset(map(Scenario, scenarios.split(","))) if scenarios else frozenset(Scenario)
+    bench = Bench(results, contenders, SIZES[size], rounds, out / "results.json", wanted)
+    bench.run(minutes)
+    tell(results, out, page, pythons)
+
+
+def tell(results: Results, out: Path, page: Path | None, pythons: list[str]) -> None:
+    """Tables, plots and bars from the results."""
+    if page is not None:
+        write_into(page, results)
+    if not any(_drawn(python, out) for python in pythons):
+        say("no plots: matplotlib is in none of the environments")
+    for bar in bars(results):
+        say(f"{ {True: 'met    ', False: 'NOT MET', None: '–      '}[bar.met] }  {bar.promise}: {bar.figure}")
+
+
+def _drawn(python: str, out: Path) -> bool:
+    command = [python, "-m", "ops.bench.plots", str(out / "results.json"), str(out)]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == 0  # noqa: S603 (our own)
+
+
+def _meet(wanted: list[str], pythons: list[str], results: Results) -> dict[str, Contender]:
+    """Those who can take part, each in the first environment that has its packages."""
+    met = {}
+    for name in wanted:
+        one = next(filter(None, (Contender.met(name, python) for python in pythons)), None)
+        if one is None:
+            say(f"{name} takes no part: its packages are not installed")
+            continue
+        met[name] = one
+        results.contenders[name] = {"title": one.title, "versions": one.versions, "how": one.how, "limit": one.limit}
+    return met
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "Python": platform.python_version(),
+        "on": f"{platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

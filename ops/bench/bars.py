@@ -1,0 +1,144 @@
+"""What Rushes must reach, each bar beside its figure of the same run."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ops.bench.results import Results, Scenario
+
+RUSHES, ARQ, BARE = "rushes", "arq_defer", "bare_asyncio"
+MANY, MOST, FEW = 10_000, 50_000, 1_000
+ENOUGH = 0.98
+"""Of the due looks: who does this many keeps up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar. `met` is None where this run did not measure it."""
+
+    promise: str
+    figure: str
+    met: bool | None
+
+
+def bars(results: Results) -> Iterator[Bar]:
+    """All of them, in the order of the documentation."""
+    yield from _cpu(results)
+    yield from _paced(results)
+    yield from _in_flight(results)
+    yield from _memory(results)
+    yield from _accepting(results)
+    yield _pair(results)
+    yield from _far(results)
+    yield from _start(results)
+
+
+def _cpu(results: Results) -> Iterator[Bar]:
+    ours = results.median("cpu_us_per_request", Scenario.LIVES, RUSHES)
+    for other, title, share in ((ARQ, "arq's", 0.6), (BARE, "the bare asyncio loop's", 2.5)):
+        theirs = results.median("cpu_us_per_request", Scenario.LIVES, other)
+        yield _ratio(f"CPU per request at most {share:g} × {title}", ours, theirs, share, "µs")
+
+
+def _paced(results: Results) -> Iterator[Bar]:
+    ours = results.median("cpu_ms_per_video", Scenario.PACED, RUSHES, learned=True)
+    theirs = results.median("cpu_ms_per_video", Scenario.PACED, ARQ)
+    yield _ratio("CPU per finished video at most 0.25 × arq's with fixed 10 s", ours, theirs, 0.25, "ms")
+    late = results.median("late_mean_s", Scenario.PACED, RUSHES, learned=True)
+    fixed = results.median("late_mean_s", Scenario.PACED, ARQ)
+    yield _ratio("… at no more mean lateness than arq's fixed 10 s", late, fixed, 1.0, "s", digits=2)
+
+
+def _in_flight(results: Results) -> Iterator[Bar]:
+    share = results.median("cpu_share", Scenario.FLIGHT, RUSHES, jobs=MANY)
+    yield _most("10,000 jobs in flight: at most 30 % of the core", share and share * 100, 30, "%")
+    late = results.median("late_p99_s", Scenario.FLIGHT, RUSHES, jobs=MANY)
+    yield _most("… p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
+    done = results.median("due_done", Scenario.FLIGHT, RUSHES, jobs=MOST)
+    yield _least("50,000 jobs in flight: it keeps up (98 % of due looks)", done and done * 100, ENOUGH * 100, "%")
+    few = results.median("cpu_us_per_look", Scenario.FLIGHT, RUSHES, jobs=FEW)
+    most = results.median("cpu_us_per_look", Scenario.FLIGHT, RUSHES, jobs=MOST)
+    yield _ratio("the cost of a look does not grow from 1,000 to 50,000", most, few, 1.0, "µs")
+
+
+def _memory(results: Results) -> Iterator[Bar]:
+    for figure, title, limit in (("rss_bytes", "worker", 1024), ("redis_bytes", "Redis, journal included,", 3072)):
+        yield _most(f"{title} memory per job in flight at most {limit:,} B", _each(results, figure), limit, "B")
+    samples = list(results.of(Scenario.SOAK, RUSHES))
+    for figure, title in (("rss_bytes", "worker"), ("redis_bytes", "Redis")):
+        grown = _growth([sample[figure] for sample in samples])
+        yield _most(f"{title} memory flat over the soak: grows by 2 % at most", grown, 2.0, "%", digits=1)
+
+
+def _each(results: Results, figure: str) -> float | None:
+    """How much more a job in flight takes: the slope between the least and the most that were held."""
+    loads = results.loads(RUSHES)
+    if len(loads) < 2:  # noqa: PLR2004 (a slope has two ends)
+        return None
+    low, high = (results.median(figure, Scenario.FLIGHT, RUSHES, jobs=jobs) for jobs in (loads[0], loads[-1]))
+    assert low is not None
+    assert high is not None
+    return (high - low) / (loads[-1] - loads[0])
+
+
+def _growth(samples: list[float]) -> float | None:
+    """From the second quarter, when all is warm, to the last, in per cent."""
+    quarter = len(samples) // 4
+    if not quarter:
+        return None
+    early, late = samples[quarter : 2 * quarter], samples[-quarter:]
+    return (statistics.median(late) / statistics.median(early) - 1) * 100
+
+
+def _accepting(results: Results) -> Iterator[Bar]:
+    one = results.median("one_by_one_per_s", Scenario.ACCEPT, RUSHES)
+    yield _least("accepting one by one: at least 2,000 jobs/s", one, 2000, "/s")
+    bulk = results.median("in_bulk_per_s", Scenario.ACCEPT, RUSHES)
+    yield _least("accepting in bulk: at least 8,000 jobs/s", bulk, 8000, "/s")
+
+
+def _pair(results: Results) -> Bar:
+    one = results.median("requests_per_s", Scenario.PAIR, RUSHES, workers=1)
+    two = results.median("requests_per_s", Scenario.PAIR, RUSHES, workers=2)
+    promise = "two workers on two cores finish at least 1.8 × what one does"
+    if not one or not two:
+        return Bar(promise, "not measured", None)
+    return Bar(promise, f"{two / one:.2f} × ({two:,.0f}/s against {one:,.0f}/s)", two / one >= 1.8)  # noqa: PLR2004
+
+
+def _far(results: Results) -> Iterator[Bar]:
+    late = results.median("late_p99_s", Scenario.FAR, RUSHES, jobs=MANY)
+    yield _most("upstream 100 ms away, 10,000 jobs: p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
+    done = results.median("due_done", Scenario.FAR, RUSHES, jobs=MANY)
+    yield _least("… and it keeps up (98 % of due looks)", done and done * 100, ENOUGH * 100, "%")
+
+
+def _start(results: Results) -> Iterator[Bar]:
+    yield _most(
+        "start of a worker to its first look under 1.5 s",
+        results.median("start_s", Scenario.START, RUSHES),
+        1.5,
+        "s",
+        digits=2,
+    )
+    took = results.median("import_s", Scenario.IMPORT, RUSHES)
+    yield _most("import of producer.client under 150 ms", took and took * 1000, 150, "ms")
+
+
+def _most(promise: str, figure: float | None, limit: float, unit: str, *, digits: int = 0) -> Bar:
+    if figure is None:
+        return Bar(promise, "not measured", None)
+    return Bar(promise, f"{figure:,.{digits}f} {unit}", figure <= limit)
+
+
+def _least(promise: str, figure: float | None, limit: float, unit: str) -> Bar:
+    if figure is None:
+        return Bar(promise, "not measured", None)
+    return Bar(promise, f"{figure:,.1f} {unit}", figure >= limit)
+
+
+def _ratio(promise: str, ours: float | None, theirs: float | None, share: float, unit: str, *, digits: int = 0) -> Bar:
+    if not ours or not theirs:
+        return Bar(promise, "not measured", None)
+    figure = f"{ours / theirs:.2f} × ({ours:,.{digits}f} against {theirs:,.{digits}f} {unit})"
+    return Bar(promise, figure, ours <= share * theirs)

@@ -1,0 +1,64 @@
+"""arq: the job raises Retry(defer=…) until the video is there."""
+
+import asyncio
+from typing import Any, ClassVar
+
+import aiohttp
+from arq import Retry, create_pool, func
+from arq.connections import RedisSettings
+
+from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.contender import About
+
+ABOUT = About(
+    title="arq, Retry(defer)",
+    packages=("arq", "redis", "aiohttp"),
+    how="raise Retry(defer=…)",
+    limit="WATCH/MULTI and two round trips a job start, and a sorted set read each half second",
+    worker=lambda _course: ("-m", "arq", "ops.bench.contenders.arq_defer.WorkerSettings"),
+)
+
+
+async def generate(ctx: dict[str, Any], prompt: str) -> None:
+    """Buy, then have it looked at."""
+    generation_id = await buy(ctx["client"], prompt)
+    await ctx["redis"].enqueue_job("watch", generation_id, _defer_by=COURSE.first_s)
+
+
+async def watch(ctx: dict[str, Any], generation_id: str) -> None:
+    """Look once; again later, or store."""
+    client: aiohttp.ClientSession = ctx["client"]
+    url = await look(client, generation_id)
+    if url is None:
+        raise Retry(defer=COURSE.interval_s)
+    await store(client, generation_id, url)
+
+
+async def _open(ctx: dict[str, Any]) -> None:
+    ctx["client"] = session()
+
+
+async def _close(ctx: dict[str, Any]) -> None:
+    await ctx["client"].close()
+
+
+class WorkerSettings:
+    """As `arq` reads it."""
+
+    functions: ClassVar = [func(generate, keep_result=0), func(watch, keep_result=0, max_tries=1_000_000)]
+    on_startup = _open
+    on_shutdown = _close
+    redis_settings = RedisSettings.from_dsn(COURSE.redis_url)
+    max_jobs = COURSE.slots
+    job_timeout = 60
+
+
+def give(count: int) -> None:
+    """One by one."""
+    asyncio.run(_give(count))
+
+
+async def _give(count: int) -> None:
+    pool = await create_pool(RedisSettings.from_dsn(COURSE.redis_url))
+    for number in range(count):
+        await pool.enqueue_job("generate", f"take {number}")

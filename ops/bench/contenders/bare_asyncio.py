@@ -1,0 +1,53 @@
+"""The least that does the job: one event loop, a coroutine a job, nothing durable. Jobs come over a Redis list."""
+
+import asyncio
+
+import aiohttp
+import redis.asyncio as redis
+
+from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.contender import About
+
+LIST = "bare:jobs"
+
+ABOUT = About(
+    title="A bare asyncio loop, nothing durable",
+    packages=("aiohttp",),
+    how="asyncio.sleep in a coroutine of its own; nothing survives the process",
+    limit="aiohttp itself",
+    worker=lambda _course: ("-m", "ops.bench.contender", "work", "bare_asyncio"),
+)
+
+
+def work() -> None:
+    """Start a coroutine for each job that comes."""
+    asyncio.run(_work())
+
+
+async def _work() -> None:
+    under_way: set[asyncio.Task[None]] = set()
+    async with session() as client, redis.Redis.from_url(COURSE.redis_url) as jobs:
+        while True:
+            _, prompt = await jobs.blpop([LIST])
+            task = asyncio.create_task(_generate(client, prompt.decode()))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+
+
+async def _generate(client: aiohttp.ClientSession, prompt: str) -> None:
+    generation_id = await buy(client, prompt)
+    await asyncio.sleep(COURSE.first_s)
+    while (url := await look(client, generation_id)) is None:
+        await asyncio.sleep(COURSE.interval_s)
+    await store(client, generation_id, url)
+
+
+def give(count: int) -> None:
+    """One by one."""
+    asyncio.run(_give(count))
+
+
+async def _give(count: int) -> None:
+    async with redis.Redis.from_url(COURSE.redis_url) as jobs:
+        for number in range(count):
+            await jobs.rpush(LIST, f"take {number}")

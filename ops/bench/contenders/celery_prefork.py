@@ -1,0 +1,43 @@
+"""Celery as its documentation shows it: prefork, and `raise self.retry(countdown=…)` until the video is there."""
+
+from typing import Any
+
+from celery import Celery
+
+from ops.bench.blocking import COURSE, buy, look, store
+from ops.bench.contender import About
+
+app = Celery("celery_prefork", broker=COURSE.redis_url)
+app.conf.task_ignore_result = True
+
+ABOUT = About(
+    title="Celery, prefork, self.retry",
+    packages=("celery", "kombu", "redis", "requests"),
+    how="raise self.retry(countdown=…), which raises",
+    limit="a retry is an exception, a traceback, a log line, a pipe to the child and two Redis round trips",
+    worker=lambda _course: (
+        *("-m", "celery", "-A", "ops.bench.contenders.celery_prefork", "worker", "-P", "prefork", "-c", "4"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"),
+    ),
+)
+
+
+@app.task
+def generate(prompt: str) -> None:
+    """Buy, then have it looked at."""
+    watch.apply_async((buy(prompt),), countdown=COURSE.first_s)
+
+
+@app.task(bind=True, max_retries=None)
+def watch(self: Any, generation_id: str) -> None:
+    """Look once; again later, or store."""
+    url = look(generation_id)
+    if url is None:
+        raise self.retry(countdown=COURSE.interval_s)
+    store(generation_id, url)
+
+
+def give(count: int) -> None:
+    """One by one."""
+    for number in range(count):
+        generate.delay(f"take {number}")

@@ -1,0 +1,140 @@
+"""A run as Markdown, written between two markers of a page, so that no figure is ever copied by hand."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ops.bench.bars import bars
+from ops.bench.results import Results, Scenario
+
+BEGIN: Final = "<!-- bench:begin (written by make bench) -->"
+END: Final = "<!-- bench:end -->"
+_MARK: Final = {True: "met", False: "**not met**", None: "–"}
+
+
+def write_into(page: Path, results: Results) -> None:
+    """Renew what lies between the markers.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no place for the tables: {BEGIN} … {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}")
+
+
+def markdown(results: Results) -> str:
+    """The whole run."""
+    parts = [_machine(results), *_lives(results), *_flight(results), *_paced(results), *_bars(results), *_who(results)]
+    return "\n".join(parts)
+
+
+def _machine(results: Results) -> str:
+    told = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    quick = (
+        " **A quick run: its figures show that the bench works, not how fast anything is.**" if results.quick else ""
+    )
+    return f"Measured on {told}.{quick}\n"
+
+
+def _lives(results: Results) -> Iterator[str]:
+    rows = []
+    for name in _measured(results, Scenario.LIVES):
+        cost = results.range("cpu_us_per_request", Scenario.LIVES, name)
+        rate = results.range("requests_per_s", Scenario.LIVES, name)
+        assert cost is not None
+        assert rate is not None
+        rows.append((cost.median, [_title(results, name), cost.told(), rate.told()]))
+    rows.sort(key=lambda row: row[0])
+    if rows:
+        yield "### CPU per request\n\nWhole lives (buy, 12 looks, store), as many as one core can do.\n"
+        yield _table(["", "µs CPU per request", "requests/s"], (cells for _, cells in rows))
+
+
+def _flight(results: Results) -> Iterator[str]:
+    for scenario, title in (
+        (Scenario.FLIGHT, "Jobs in flight, looked at every 10 s"),
+        (Scenario.FAR, "The same, 100 ms away"),
+    ):
+        rows = [
+            [_title(results, name), f"{jobs:,}", *_in_flight(results, scenario, name, jobs)]
+            for name in _measured(results, scenario)
+            for jobs in results.loads(name, scenario)
+        ]
+        if rows:
+            yield f"### {title}\n"
+            heads = [
+                "",
+                "jobs",
+                "of the core",
+                "due looks done",
+                "lateness p50",
+                "p99",
+                "µs per look",
+                "worker MB",
+                "Redis MB",
+            ]
+            yield _table(heads, rows)
+
+
+def _in_flight(results: Results, scenario: Scenario, name: str, jobs: int) -> list[str]:
+    def told(figure: str, digits: int, times: float = 1.0, unit: str = "") -> str:
+        found = results.median(figure, scenario, name, jobs=jobs)
+        return "–" if found is None else f"{found * times:,.{digits}f}{unit}"
+
+    return [
+        told("cpu_share", 0, 100, " %"),
+        told("due_done", 0, 100, " %"),
+        told("late_p50_s", 2, unit=" s"),
+        told("late_p99_s", 2, unit=" s"),
+        told("cpu_us_per_look", 0),
+        told("rss_bytes", 0, 1e-6),
+        told("redis_bytes", 0, 1e-6),
+    ]
+
+
+def _paced(results: Results) -> Iterator[str]:
+    rows = []
+    for name in _measured(results, Scenario.PACED):
+        for learned in (True, False):
+            found = [
+                results.range(figure, Scenario.PACED, name, learned=learned)
+                for figure in ("cpu_ms_per_video", "looks_per_video", "late_mean_s", "late_p95_s")
+            ]
+            if found[0]:
+                how = "learned" if learned else "fixed 10 s"
+                rows.append([_title(results, name), how, *(part.told(2) if part else "–" for part in found)])
+    if rows:
+        yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to life.\n"
+        yield _table(["", "looks", "ms CPU per video", "looks per video", "mean lateness, s", "p95, s"], rows)
+
+
+def _bars(results: Results) -> Iterator[str]:
+    yield "### The bars\n"
+    yield _table(["bar", "figure", ""], ([bar.promise, bar.figure, _MARK[bar.met]] for bar in bars(results)))
+
+
+def _who(results: Results) -> Iterator[str]:
+    yield "### The contenders\n"
+    rows = ([one["title"], one["versions"], one["how"], one["limit"]] for one in results.contenders.values())
+    yield _table(["", "versions", "waits by", "limited by"], rows)
+    failures = [row for row in results.rows if "failed" in row]
+    if failures:
+        yield "Not measured:\n"
+        yield "\n".join(f"- {row['contender']}, {row['scenario']}: {row['failed']}" for row in failures) + "\n"
+
+
+def _measured(results: Results, scenario: Scenario) -> list[str]:
+    return list(dict.fromkeys(row["contender"] for row in results.of(scenario)))
+
+
+def _title(results: Results, name: str) -> str:
+    title = results.contenders[name]["title"]
+    return f"**{title}**" if name == "rushes" else title
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"

@@ -1,0 +1,77 @@
+"""The results of a run: rows of figures, kept as JSON, and the questions that tables, bars and plots ask of them."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+
+class Scenario(StrEnum):
+    """What was measured."""
+
+    LIVES = "lives"  # whole lives, as fast as a core does them
+    FLIGHT = "flight"  # many jobs in flight at a fixed interval
+    FAR = "far"  # the same with an upstream 100 ms away
+    PACED = "paced"  # lognormal videos, found sooner or later
+    PAIR = "pair"  # two workers against one
+    ACCEPT = "accept"  # a producer alone
+    START = "start"  # from a worker's start to its first look
+    IMPORT = "import"  # the client library's import
+    SOAK = "soak"  # memory over time
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What several rounds gave."""
+
+    low: float
+    median: float
+    high: float
+
+    def told(self, digits: int = 0) -> str:
+        """Median, with the extremes where there are any."""
+        middle = f"{self.median:,.{digits}f}"
+        return middle if self.low == self.high else f"{middle} ({self.low:,.{digits}f}–{self.high:,.{digits}f})"
+
+
+@dataclass(slots=True)
+class Results:
+    """One run."""
+
+    machine: dict[str, str]
+    quick: bool
+    contenders: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """From JSON."""
+        return cls(**json.loads(file.read_text()))
+
+    def write(self, file: Path) -> None:
+        """As JSON."""
+        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    def of(self, scenario: Scenario, contender: str | None = None, **exactly: Any) -> Iterator[dict[str, Any]]:
+        """The rows that were measured so."""
+        for row in self.rows:
+            fits = row["scenario"] == scenario and contender in {None, row["contender"]} and "failed" not in row
+            if fits and exactly.items() <= row.items():
+                yield row
+
+    def range(self, figure: str, scenario: Scenario, contender: str, **exactly: Any) -> Range | None:
+        """A figure over the rounds, or None where it was not measured."""
+        found = [row[figure] for row in self.of(scenario, contender, **exactly) if row.get(figure) is not None]
+        return Range(min(found), statistics.median(found), max(found)) if found else None
+
+    def median(self, figure: str, scenario: Scenario, contender: str, **exactly: Any) -> float | None:
+        """The middle of it."""
+        found = self.range(figure, scenario, contender, **exactly)
+        return found and found.median
+
+    def loads(self, contender: str, scenario: Scenario = Scenario.FLIGHT) -> list[int]:
+        """How many jobs in flight were tried."""
+        return sorted({row["jobs"] for row in self.of(scenario, contender)})

@@ -1,0 +1,262 @@
+"""A fast upstream in a process of its own: far cheaper to serve than any client is to run, and it keeps the books.
+
+It speaks the wire as far as a contender needs it: buy, look, fetch. It knows when each generation was bought, looked
+at and ready, so lateness is measured here, alike for all, without the contender's help.
+"""
+
+import asyncio
+import json
+import math
+import random
+import statistics
+import struct
+from array import array
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+import uvloop
+
+SUBMIT_PATHS: Final = (b"/v2/video/generations", b"/v2/generate/video/google/generation")
+_HEAD: Final = (
+    "HTTP/1.1 {status} {phrase}\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: {kind}\r\n"
+    "Content-Length: {length}\r\nConnection: keep-alive\r\nServer: bench\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How generations behave from now on."""
+
+    latency_s: float = 0.0
+    """Added to each reply."""
+    looks: int = 0
+    """Done at this look, whenever it comes; 0: done after `render_s`."""
+    render_s: float = 12.0
+    """How long a generation takes; the median, if `spread` is not 0."""
+    spread: float = 0.0
+    """Sigma of the lognormal that times are drawn from."""
+    interval_s: float = 1.0
+    """Between one look's answer and the next look, as the contender was told: lateness of looks is counted from it."""
+    seed: int = 1
+
+
+class Generation:
+    """One purchase."""
+
+    __slots__ = ("found_at", "looks", "ready_at", "seen_at")
+
+    def __init__(self, now: float, render_s: float) -> None:
+        self.ready_at = now + render_s
+        self.seen_at = now
+        self.looks = 0
+        self.found_at = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came since the books were opened."""
+
+    opened_at: float
+    submits: int = 0
+    looks: int = 0
+    fetches: int = 0
+    finished: int = 0
+    strangers: int = 0
+    look_lateness: "array[float]" = field(default_factory=lambda: array("d"))
+    video_lateness: "array[float]" = field(default_factory=lambda: array("d"))
+    looks_of_finished: "array[int]" = field(default_factory=lambda: array("l"))
+
+    def told(self, now: float) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "open_s": now - self.opened_at,
+            "submits": self.submits,
+            "looks": self.looks,
+            "fetches": self.fetches,
+            "finished": self.finished,
+            "strangers": self.strangers,
+            "look_lateness_s": _spread(self.look_lateness),
+            "video_lateness_s": _spread(self.video_lateness),
+            "looks_per_video": statistics.fmean(self.looks_of_finished) if self.looks_of_finished else None,
+        }
+
+
+def _spread(found: "array[float]") -> dict[str, float] | None:
+    if not found:
+        return None
+    ordered = sorted(found)
+    last = len(ordered) - 1
+    cuts = {name: ordered[round(last * share)] for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    return {"mean": statistics.fmean(ordered), **cuts, "max": ordered[-1]}
+
+
+class Desk:
+    """What the upstream knows, and its answers."""
+
+    def __init__(self, clock: Callable[[], float], film: bytes) -> None:
+        self.terms = Terms()
+        self._clock = clock
+        self._film = _reply(film, "video/mp4")
+        self._film_bytes = len(film)
+        self._generations: dict[bytes, Generation] = {}
+        self._tally = Tally(clock())
+        self._dice = random.Random(self.terms.seed)  # noqa: S311 (a bench must be repeatable)
+
+    def answer(self, method: bytes, target: bytes, body: bytes, host: bytes) -> bytes:
+        """The whole reply to one request."""
+        if method == b"GET":
+            path, _, query = target.partition(b"?")
+            if query.startswith(b"generation_id="):
+                return self._look(query[14:], host)
+            if path.startswith(b"/films/"):
+                self._tally.fetches += 1
+                return self._film
+            if path == b"/bench/tally":
+                return _json(self._tally.told(self._clock()))
+        elif target in SUBMIT_PATHS:
+            return self._buy()
+        elif target == b"/bench/terms":
+            return self._set(json.loads(body))
+        elif target == b"/bench/open":
+            self._tally = Tally(self._clock())
+            return _json({})
+        self._tally.strangers += 1
+        return _json({"message": "unknown"}, HTTPStatus.NOT_FOUND)
+
+    def _set(self, terms: dict[str, Any]) -> bytes:
+        """New terms and new books; all generations are forgotten."""
+        self.terms = replace(Terms(), **terms)
+        self._dice.seed(self.terms.seed)
+        self._generations.clear()
+        self._tally = Tally(self._clock())
+        return _json(asdict(self.terms))
+
+    def _buy(self) -> bytes:
+        terms = self.terms
+        render_s = terms.render_s * math.exp(self._dice.gauss(0, terms.spread)) if terms.spread else terms.render_s
+        self._tally.submits += 1
+        name = b"gen-%d" % (len(self._generations) + 1)
+        self._generations[name] = Generation(self._clock(), render_s)
+        return _reply(b'{"id":"%s","status":"queued","meta":{"usage":{"usd_spent":3.36}}}' % name, "application/json")
+
+    def _look(self, name: bytes, host: bytes) -> bytes:
+        generation, now, tally = self._generations.get(name), self._clock(), self._tally
+        if generation is None:
+            tally.strangers += 1
+            return _json({"message": "Inference not found"}, HTTPStatus.NOT_FOUND)
+        tally.looks += 1
+        if generation.looks:
+            tally.look_lateness.append(now - generation.seen_at - self.terms.interval_s)
+        generation.looks += 1
+        generation.seen_at = now + self.terms.latency_s
+        done = generation.looks >= self.terms.looks if self.terms.looks else now >= generation.ready_at
+        return self._finished(name, generation, now, host) if done else _PENDING % (_PENDING_BYTES + len(name), name)
+
+    def _finished(self, name: bytes, generation: Generation, now: float, host: bytes) -> bytes:
+        if not generation.found_at:
+            generation.found_at = now
+            self._tally.finished += 1
+            self._tally.video_lateness.append(now - generation.ready_at)
+            self._tally.looks_of_finished.append(generation.looks)
+        url = f"http://{host.decode()}/films/{name.decode()}.mp4"
+        video = {"url": url, "content_type": "video/mp4", "file_size": self._film_bytes}
+        return _json({"id": name.decode(), "status": "completed", "video": video})
+
+
+_PENDING_BODY: Final = b'{"id":"%s","status":"generating"}'
+_PENDING_BYTES: Final = len(_PENDING_BODY % b"")
+_PENDING: Final = (
+    b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: keep-alive\r\nServer: bench\r\n\r\n" + _PENDING_BODY
+)
+
+
+def _reply(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> bytes:
+    return _HEAD.format(status=status.value, phrase=status.phrase, kind=kind, length=len(body)).encode() + body
+
+
+def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> bytes:
+    return _reply(json.dumps(value).encode(), "application/json", status)
+
+
+class Line(asyncio.Protocol):
+    """One connection: requests in, replies out, kept alive."""
+
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+        self._desk = desk
+        self._loop = loop
+        self._heard = b""
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to answer."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but name
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        heard = self._heard + data if self._heard else data
+        while (end := heard.find(b"\r\n\r\n")) >= 0:
+            head, begins = heard[:end], end + 4
+            ends = begins + (_length(head) if head[:1] == b"P" else 0)
+            if len(heard) < ends:
+                break
+            method, target, _ = head.split(b" ", 2)
+            self._say(self._desk.answer(method, target, heard[begins:ends], _host(head)))
+            heard = heard[ends:]
+        self._heard = heard
+
+    def _say(self, reply: bytes) -> None:
+        assert self._transport is not None
+        if self._desk.terms.latency_s:
+            self._loop.call_later(self._desk.terms.latency_s, self._transport.write, reply)
+        else:
+            self._transport.write(reply)
+
+
+def _length(head: bytes) -> int:
+    return int(_header(head, b"\r\ncontent-length:") or b"0")
+
+
+def _host(head: bytes) -> bytes:
+    return _header(head, b"\r\nhost:")
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    at = head.lower().find(name)
+    if at < 0:
+        return b""
+    begins = at + len(name)
+    ends = head.find(b"\r\n", begins)
+    return head[begins : ends if ends >= 0 else len(head)].strip()
+
+
+async def serve(port: int, ready_file: Path, film: bytes) -> None:
+    """Serve until ended; the port is in `ready_file` once it listens."""
+    loop = asyncio.get_running_loop()
+    desk = Desk(loop.time, film)
+    server = await loop.create_server(lambda: Line(desk, loop), "127.0.0.1", port, backlog=4096)
+    ready_file.write_text(str(server.sockets[0].getsockname()[1]))
+    await server.serve_forever()
+
+
+def film_of(size: int) -> bytes:
+    """A whole mp4 of about `size` bytes, box by box (ISO/IEC 14496-12 §4.2); nobody will watch it."""
+    boxes = [(b"ftyp", b"isom\0\0\2\0isom"), (b"moov", bytes(100)), (b"mdat", bytes(size))]
+    return b"".join(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
+
+
+def main(
+    ready_file: Annotated[Path, typer.Option(help="Gets the port.")],
+    port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+    film_bytes: Annotated[int, typer.Option(min=0, help="How long each video is.")] = 65_536,
+) -> None:
+    """Serve on the loopback."""
+    uvloop.run(serve(port, ready_file, film_of(film_bytes)))
+
+
+if __name__ == "__main__":
+    typer.run(main)
