@@ -51,7 +51,7 @@ def tell(results: Results, out: Path, page: Path | None, pythons: list[str]) -> 
     if not any(_drawn(python, out) for python in pythons):
         say("no plots: matplotlib is in none of the environments")
     for bar in bars(results):
-        say(f"{ {True: 'met    ', False: 'NOT MET', None: '–      '}[bar.met] }  {bar.promise}: {bar.figure}")
+        say(f"{ {True: 'met    ', False: 'NOT MET', None: 'not run'}[bar.met] }  {bar.promise}: {bar.figure}")
 
 
 def _drawn(python: str, out: Path) -> bool:

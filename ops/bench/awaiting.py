@@ -1,6 +1,7 @@
-"""The job's three errands for contenders that await: aiohttp, one session a process, as its documentation has it.
+"""The job's three errands for contenders that await: aiohttp, one session for the worker, as it is documented.
 
-aiohttp and not httpx, which costs many times as much with many requests in flight: nobody is to look slow by our choice.
+aiohttp and not httpx, which costs many times as much with many requests in flight: nobody is to look slow by our
+choice.
 """
 
 from pathlib import Path

@@ -50,8 +50,14 @@ class Course:
     def from_environment(cls) -> Self:
         """As the harness set it."""
         found = {name: os.environ[variable] for name, variable in FIELDS.items() if variable in os.environ}
-        kinds = {"first_s": float, "interval_s": float, "slots": int, "folder": Path, "learned": int}
-        return cls(**{name: kinds.get(name, str)(told) for name, told in found.items()})  # type: ignore[arg-type]
+        kinds: dict[str, Callable[[str], Any]] = {
+            "first_s": float,
+            "interval_s": float,
+            "slots": int,
+            "folder": Path,
+            "learned": int,
+        }
+        return cls(**{name: kinds.get(name, str)(told) for name, told in found.items()})
 
     def environment(self) -> dict[str, str]:
         """The same for a child process."""

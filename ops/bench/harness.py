@@ -21,47 +21,59 @@ from ops.bench.results import Results, Scenario
 class Size:
     """How much of everything."""
 
-    lives: int = 1500
+    lives: int = 3000
+    pair: int = 6000
     looks: int = 12
     lives_interval_s: float = 1.0
-    lives_cap_s: float = 30.0
+    lives_cap_s: float = 40.0
     loads: tuple[int, ...] = (100, 1_000, 10_000)
     most: int = 50_000
     interval_s: float = 10.0
     window_s: float = 30.0
-    fill_s: float = 120.0
+    fill_s: float = 30.0
+    all_flights: bool = True
+    """False: only Rushes is asked for many jobs in flight."""
     paced: int = 400
-    scale: float = 5.0
+    scale: float = 2.5
     accept: int = 4000
 
 
+FAR_S: Final = 0.1
+PACED_CAP_S: Final = 300.0
+PATIENCE_S: Final = 0.006
+"""For each job that must be bought before a trial of jobs in flight begins."""
 FULL: Final = Size()
 QUICK: Final = Size(
-    lives=100,
-    looks=3,
-    lives_cap_s=10,
+    lives=80,
+    pair=300,
+    looks=2,
+    lives_interval_s=0.5,
+    lives_cap_s=8,
     loads=(100,),
     most=300,
+    all_flights=False,
     interval_s=1,
-    window_s=2,
+    window_s=3,
     fill_s=10,
     paced=30,
     scale=60,
     accept=300,
 )
 MINIATURE: Final = Size(
-    lives=20,
+    lives=10,
+    pair=10,
     looks=2,
-    lives_interval_s=0.5,
-    lives_cap_s=20,
-    loads=(20,),
-    most=40,
-    interval_s=1,
-    window_s=2,
-    fill_s=20,
+    lives_interval_s=0.3,
+    lives_cap_s=30,
+    loads=(10,),
+    most=20,
+    all_flights=False,
+    interval_s=0.5,
+    window_s=1,
+    fill_s=30,
     paced=5,
     scale=120,
-    accept=50,
+    accept=20,
 )
 
 
@@ -92,61 +104,85 @@ class Bench:
         say(f"{scenario:7} {contender:15} {time.monotonic() - began:5.1f} s  {figures}")
 
     def run(self, minutes: float) -> None:
-        """Everything that is wanted."""
+        """Everything that is wanted; in a round the contenders take turns, so that all meet the machine's moods."""
         for number in range(self.rounds):
-            self._round(number)
+            for name in self.contenders:
+                self._lives(Scenario.LIVES, name, self.size.lives, round=number)
+            for name, learned in ((RUSHES, True), (RUSHES, False), (ARQ, False)):
+                self._paced(name, learned=learned, round_=number)
+            for workers in (1, 2):
+                self._lives(Scenario.PAIR, RUSHES, self.size.pair * workers, workers=workers, round=number)
+            self._alone(number)
         self._flights()
-        if minutes and Scenario.SOAK in self.wanted and RUSHES in self.contenders:
-            per_s, render_s = (20.0, 60.0) if minutes > 1 else (5.0, 3.0)
-            for sample in trials.soak(self.contenders[RUSHES], minutes=minutes, per_s=per_s, render_s=render_s):
-                self.results.rows.append({"scenario": Scenario.SOAK.value, "contender": RUSHES, **sample})
-            self.results.write(self.file)
+        self._soak(minutes)
 
-    def _round(self, number: int) -> None:
-        """One of several: the contenders take turns, so that the machine's moods meet all alike."""
+    def _lives(self, scenario: Scenario, name: str, jobs: int, *, workers: int = 1, **facts: int) -> None:
         size = self.size
-        lives = {"looks": size.looks, "interval_s": size.lives_interval_s, "cap_s": size.lives_cap_s}
-        for name, one in self.contenders.items():
-            self.measure(
-                Scenario.LIVES, name, lambda one=one: trials.whole_lives(one, jobs=size.lives, **lives), round=number
-            )
-        for name, learned in ((RUSHES, True), (RUSHES, False), (ARQ, False)):
-            self.measure(
-                Scenario.PACED,
-                name,
-                lambda name=name, learned=learned: trials.paced(
-                    self.contenders[name], jobs=size.paced, learned=learned, scale=size.scale, cap_s=300
-                ),
-                round=number,
-            )
-        rushes = self.contenders.get(RUSHES)
-        if rushes is None:
-            return
-        for workers in (1, 2):
-            jobs = size.lives * workers
-            self.measure(
-                Scenario.PAIR,
-                RUSHES,
-                lambda jobs=jobs, workers=workers: trials.whole_lives(rushes, jobs=jobs, workers=workers, **lives),
+        self.measure(
+            scenario,
+            name,
+            lambda: trials.whole_lives(
+                self.contenders[name],
+                jobs=jobs,
+                looks=size.looks,
+                interval_s=size.lives_interval_s,
+                cap_s=size.lives_cap_s,
                 workers=workers,
-                round=number,
-            )
-        self.measure(Scenario.ACCEPT, RUSHES, lambda: accepting(rushes, size.accept), round=number)
-        self.measure(Scenario.START, RUSHES, lambda: trials.first_look(rushes), round=number)
+            ),
+            workers=workers,
+            **facts,
+        )
+
+    def _paced(self, name: str, *, learned: bool, round_: int) -> None:
+        size = self.size
+        self.measure(
+            Scenario.PACED,
+            name,
+            lambda: trials.paced(
+                self.contenders[name], jobs=size.paced, learned=learned, scale=size.scale, cap_s=PACED_CAP_S
+            ),
+            round=round_,
+        )
+
+    def _alone(self, number: int) -> None:
+        """What only Rushes is asked."""
+        self.measure(
+            Scenario.ACCEPT, RUSHES, lambda: accepting(self.contenders[RUSHES], self.size.accept), round=number
+        )
+        self.measure(Scenario.START, RUSHES, lambda: trials.first_look(self.contenders[RUSHES]), round=number)
         self.measure(Scenario.IMPORT, RUSHES, importing, round=number)
+
+    def _soak(self, minutes: float) -> None:
+        if not minutes or Scenario.SOAK not in self.wanted or RUSHES not in self.contenders:
+            return
+        per_s, render_s = (20.0, 60.0) if minutes > 1 else (5.0, 3.0)
+        for sample in trials.soak(self.contenders[RUSHES], minutes=minutes, per_s=per_s, render_s=render_s):
+            self.results.rows.append({"scenario": Scenario.SOAK.value, "contender": RUSHES, **sample})
+        self.results.write(self.file)
 
     def _flights(self) -> None:
         size = self.size
-        how = {"interval_s": size.interval_s, "window_s": size.window_s, "fill_s": size.fill_s}
-        for name, one in self.contenders.items():
-            for jobs in (*size.loads, *([size.most] if name == RUSHES else [])):
-                self.measure(Scenario.FLIGHT, name, lambda one=one, jobs=jobs: trials.in_flight(one, jobs=jobs, **how))
+        for name in self.contenders:
+            if size.all_flights or name == RUSHES:
+                for jobs in (*size.loads, *([size.most] if name == RUSHES else [])):
+                    self._flight(Scenario.FLIGHT, name, jobs)
         for jobs in size.loads[-2:]:
-            self.measure(
-                Scenario.FAR,
-                RUSHES,
-                lambda jobs=jobs: trials.in_flight(self.contenders[RUSHES], jobs=jobs, latency_s=0.1, **how),
-            )
+            self._flight(Scenario.FAR, RUSHES, jobs, latency_s=FAR_S)
+
+    def _flight(self, scenario: Scenario, name: str, jobs: int, *, latency_s: float = 0.0) -> None:
+        size = self.size
+        self.measure(
+            scenario,
+            name,
+            lambda: trials.in_flight(
+                self.contenders[name],
+                jobs=jobs,
+                interval_s=size.interval_s,
+                window_s=size.window_s,
+                fill_s=size.fill_s + jobs * PATIENCE_S,
+                latency_s=latency_s,
+            ),
+        )
 
 
 def accepting(contender: Contender, count: int) -> dict[str, Any]:

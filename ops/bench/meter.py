@@ -14,7 +14,7 @@ class Reading:
 
 
 def read(pid: int) -> Reading:
-    """User and system seconds, and resident bytes, of a process and its children; of the dead, what they left behind."""
+    """User and system seconds and resident bytes of a process and its children, dead ones' seconds included."""
     cpu_s, rss = 0.0, 0
     for member in _family(pid):
         try:

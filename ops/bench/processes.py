@@ -38,7 +38,7 @@ class Contender:
     def met(cls, name: str, python: str) -> Self | None:
         """Ask it who it is; None if its packages are not installed."""
         told = _ask(python, name, Course())
-        return told and cls(name, python, told["title"], told["versions"], told["how"], told["limit"])
+        return cls(name, python, told["title"], told["versions"], told["how"], told["limit"]) if told else None
 
     def command(self, course: Course) -> tuple[list[str], dict[str, str]]:
         """Its worker's command and environment."""

@@ -9,7 +9,7 @@ from ops.bench.results import Results, Scenario
 
 BEGIN: Final = "<!-- bench:begin (written by make bench) -->"
 END: Final = "<!-- bench:end -->"
-_MARK: Final = {True: "met", False: "**not met**", None: "–"}
+_MARK: Final = {True: "met", False: "**not met**", None: "-"}
 
 
 def write_into(page: Path, results: Results) -> None:
@@ -82,7 +82,7 @@ def _flight(results: Results) -> Iterator[str]:
 def _in_flight(results: Results, scenario: Scenario, name: str, jobs: int) -> list[str]:
     def told(figure: str, digits: int, times: float = 1.0, unit: str = "") -> str:
         found = results.median(figure, scenario, name, jobs=jobs)
-        return "–" if found is None else f"{found * times:,.{digits}f}{unit}"
+        return "-" if found is None else f"{found * times:,.{digits}f}{unit}"
 
     return [
         told("cpu_share", 0, 100, " %"),
@@ -105,7 +105,7 @@ def _paced(results: Results) -> Iterator[str]:
             ]
             if found[0]:
                 how = "learned" if learned else "fixed 10 s"
-                rows.append([_title(results, name), how, *(part.told(2) if part else "–" for part in found)])
+                rows.append([_title(results, name), how, *(part.told(2) if part else "-" for part in found)])
     if rows:
         yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to life.\n"
         yield _table(["", "looks", "ms CPU per video", "looks per video", "mean lateness, s", "p95, s"], rows)

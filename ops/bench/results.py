@@ -34,7 +34,7 @@ class Range:
     def told(self, digits: int = 0) -> str:
         """Median, with the extremes where there are any."""
         middle = f"{self.median:,.{digits}f}"
-        return middle if self.low == self.high else f"{middle} ({self.low:,.{digits}f}–{self.high:,.{digits}f})"
+        return middle if self.low == self.high else f"{middle} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Results:
     def median(self, figure: str, scenario: Scenario, contender: str, **exactly: Any) -> float | None:
         """The middle of it."""
         found = self.range(figure, scenario, contender, **exactly)
-        return found and found.median
+        return found.median if found else None
 
     def loads(self, contender: str, scenario: Scenario = Scenario.FLIGHT) -> list[int]:
         """How many jobs in flight were tried."""

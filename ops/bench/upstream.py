@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 import uvloop
 
-SUBMIT_PATHS: Final = (b"/v2/video/generations", b"/v2/generate/video/google/generation")
+ASKED: Final = b"generation_id="
 _HEAD: Final = (
     "HTTP/1.1 {status} {phrase}\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: {kind}\r\n"
     "Content-Length: {length}\r\nConnection: keep-alive\r\nServer: bench\r\n\r\n"
@@ -108,31 +108,39 @@ class Desk:
 
     def answer(self, method: bytes, target: bytes, body: bytes, host: bytes) -> bytes:
         """The whole reply to one request."""
-        if method == b"GET":
-            path, _, query = target.partition(b"?")
-            if query.startswith(b"generation_id="):
-                return self._look(query[14:], host)
-            if path.startswith(b"/films/"):
-                self._tally.fetches += 1
-                return self._film
-            if path == b"/bench/tally":
-                return _json(self._tally.told(self._clock()))
-        elif target in SUBMIT_PATHS:
-            return self._buy()
-        elif target == b"/bench/terms":
-            return self._set(json.loads(body))
-        elif target == b"/bench/open":
-            self._tally = Tally(self._clock())
-            return _json({})
-        self._tally.strangers += 1
-        return _json({"message": "unknown"}, HTTPStatus.NOT_FOUND)
+        path, _, query = target.partition(b"?")
+        match method, path:
+            case b"GET", _ if query.startswith(ASKED):
+                reply = self._look(query.removeprefix(ASKED), host)
+            case b"POST", b"/v2/video/generations" | b"/v2/generate/video/google/generation":
+                reply = self._buy()
+            case b"GET", _ if path.startswith(b"/films/"):
+                reply = self._fetch()
+            case b"GET", b"/bench/tally":
+                reply = _json(self._tally.told(self._clock()))
+            case b"POST", b"/bench/terms":
+                reply = self._set(json.loads(body))
+            case b"POST", b"/bench/open":
+                reply = self._open()
+            case _:
+                self._tally.strangers += 1
+                reply = _json({"message": "unknown"}, HTTPStatus.NOT_FOUND)
+        return reply
+
+    def _open(self) -> bytes:
+        self._tally = Tally(self._clock())
+        return _json({})
+
+    def _fetch(self) -> bytes:
+        self._tally.fetches += 1
+        return self._film
 
     def _set(self, terms: dict[str, Any]) -> bytes:
         """New terms and new books; all generations are forgotten."""
         self.terms = replace(Terms(), **terms)
         self._dice.seed(self.terms.seed)
         self._generations.clear()
-        self._tally = Tally(self._clock())
+        self._open()
         return _json(asdict(self.terms))
 
     def _buy(self) -> bytes:
@@ -234,12 +242,12 @@ def _header(head: bytes, name: bytes) -> bytes:
     return head[begins : ends if ends >= 0 else len(head)].strip()
 
 
-async def serve(port: int, ready_file: Path, film: bytes) -> None:
-    """Serve until ended; the port is in `ready_file` once it listens."""
+async def serve(port: int, tell_port: Callable[[str], object], film: bytes) -> None:
+    """Serve until ended; the port is told once it listens."""
     loop = asyncio.get_running_loop()
     desk = Desk(loop.time, film)
     server = await loop.create_server(lambda: Line(desk, loop), "127.0.0.1", port, backlog=4096)
-    ready_file.write_text(str(server.sockets[0].getsockname()[1]))
+    tell_port(str(server.sockets[0].getsockname()[1]))
     await server.serve_forever()
 
 
@@ -255,7 +263,7 @@ def main(
     film_bytes: Annotated[int, typer.Option(min=0, help="How long each video is.")] = 65_536,
 ) -> None:
     """Serve on the loopback."""
-    uvloop.run(serve(port, ready_file, film_of(film_bytes)))
+    uvloop.run(serve(port, ready_file.write_text, film_of(film_bytes)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The least that does the job: one event loop, a coroutine a job, nothing durable. Jobs come over a Redis list."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import redis.asyncio as redis
@@ -28,8 +29,8 @@ async def _work() -> None:
     under_way: set[asyncio.Task[None]] = set()
     async with session() as client, redis.Redis.from_url(COURSE.redis_url) as jobs:
         while True:
-            _, prompt = await jobs.blpop([LIST])
-            task = asyncio.create_task(_generate(client, prompt.decode()))
+            popped: Any = await jobs.blpop([LIST])
+            task = asyncio.create_task(_generate(client, popped[1].decode()))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
 
@@ -37,7 +38,7 @@ async def _work() -> None:
 async def _generate(client: aiohttp.ClientSession, prompt: str) -> None:
     generation_id = await buy(client, prompt)
     await asyncio.sleep(COURSE.first_s)
-    while (url := await look(client, generation_id)) is None:
+    while (url := await look(client, generation_id)) is None:  # noqa: ASYNC110 (polling is the job)
         await asyncio.sleep(COURSE.interval_s)
     await store(client, generation_id, url)
 

@@ -42,7 +42,7 @@ async def _open(ctx: Any) -> None:
     ctx["client"] = session()
 
 
-settings = {
+settings: dict[str, Any] = {
     "queue": queue,
     "functions": [generate, watch],
     "concurrency": COURSE.slots,

@@ -1,7 +1,8 @@
-"""The seed's own shape: a thread a job, requests, `time.sleep`. Jobs come over a Redis list, so that it can be given some."""
+"""The seed's own shape: a thread a job, requests, `time.sleep`. Jobs come over a Redis list."""
 
 import threading
 import time
+from typing import Any
 
 import redis
 
@@ -23,8 +24,8 @@ def work() -> None:
     """Start a thread for each job that comes."""
     with redis.Redis.from_url(COURSE.redis_url) as client:
         while True:
-            _, prompt = client.blpop([LIST])
-            threading.Thread(target=_generate, args=(prompt.decode(),), daemon=True).start()
+            popped: Any = client.blpop([LIST])
+            threading.Thread(target=_generate, args=(popped[1].decode(),), daemon=True).start()
 
 
 def _generate(prompt: str) -> None:

@@ -1,0 +1,156 @@
+"""The bench, in miniature: that it measures, never how fast anything is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+
+from ops.bench.bars import bars
+from ops.bench.contender import names
+from ops.bench.processes import Upstream, until
+from ops.bench.report import BEGIN, END, markdown, write_into
+from ops.bench.results import Results, Scenario
+from tests.stage import ROOT
+
+HALF: Final = {"rushes": 250.0, "arq_defer": 1000.0, "bare_asyncio": 200.0}
+
+
+def made_up(**figures: float) -> Results:
+    """A run whose figures are known."""
+    results = Results({"cores": "2"}, quick=False)
+    for name, cost in {**HALF, **figures}.items():
+        results.contenders[name] = {"title": name, "versions": "1", "how": "", "limit": ""}
+        for share in (0.9, 1.0, 1.1):
+            row = {"scenario": "lives", "contender": name, "cpu_us_per_request": cost * share, "requests_per_s": 1.0}
+            results.rows.append(row)
+    return results
+
+
+@pytest.mark.timeout(300)
+def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> None:
+    """Real workers, a real server, the real upstream: each figure that a bar needs is there afterwards."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    wanted = "lives,flight,accept,start"
+    command = [sys.executable, "-m", "ops.bench", "--size", "miniature", "--rounds", "1", "--minutes", "0"]
+
+    ran = subprocess.run(
+        [*command, "--only", "rushes,seed_threads", "--scenarios", wanted, "--out", tmp_path, "--page", page],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        cwd=ROOT,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    results = Results.read(tmp_path / "results.json")
+    assert not [row for row in results.rows if "failed" in row]
+    for name in ("rushes", "seed_threads"):
+        (lives,) = results.of(Scenario.LIVES, name)
+        assert (lives["finished"], lives["requests"]) == (10, 30), "ten jobs: one purchase and two looks each"
+        assert lives["cpu_us_per_request"] > 0
+    assert results.loads("rushes") == [10, 20]
+    assert results.median("rss_bytes", Scenario.FLIGHT, "rushes", jobs=20)
+    assert results.median("one_by_one_per_s", Scenario.ACCEPT, "rushes")
+    assert results.median("start_s", Scenario.START, "rushes")
+    assert "**Rushes**" in page.read_text()
+
+
+def test_a_contender_is_one_file() -> None:
+    """Nobody keeps a list: what lies in the folder takes part."""
+    folder = ROOT / "ops" / "bench" / "contenders"
+    assert set(names()) == {file.stem for file in folder.glob("*.py")} - {"__init__"}
+
+
+def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
+    """Lateness is measured where everybody's requests arrive, alike for all contenders."""
+    with Upstream.started(tmp_path, core=None) as upstream:
+        upstream.set(looks=2, interval_s=0)
+        bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
+        asked = {"generation_id": bought["id"]}
+
+        first, second = (
+            requests.get(f"{upstream.url}/v2/video/generations", params=asked, timeout=5).json() for _ in range(2)
+        )
+        film = requests.get(second["video"]["url"], timeout=5).content
+
+        assert (first["status"], second["status"]) == ("generating", "completed")
+        assert len(film) == second["video"]["file_size"]
+        tally = upstream.tally()
+        assert (tally["submits"], tally["looks"], tally["fetches"], tally["finished"]) == (1, 2, 1, 1)
+        assert tally["look_lateness_s"]["max"] >= 0
+
+
+def test_a_slow_trickle_of_bytes_is_one_request(tmp_path: Path) -> None:
+    """Clients send head and body apart; the upstream waits until a request is whole."""
+    import socket  # noqa: PLC0415
+
+    with Upstream.started(tmp_path, core=None) as upstream:
+        host, _, port = upstream.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as line:
+            line.sendall(b"POST /v2/video/generations HTTP/1.1\r\nHost: x\r\nContent-Le")
+            line.sendall(b"ngth: 2\r\n\r\n{")
+            line.sendall(b"}")
+            assert line.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        until(lambda: upstream.tally()["submits"] == 1, "the purchase", within_s=10)
+
+
+def test_a_bar_is_met_or_not_by_the_figures_of_the_same_run() -> None:
+    """0.6 of arq's and 2.5 times the bare loop's are measured against this run's arq and loop."""
+    verdicts: dict[str, Any] = {bar.promise: bar.met for bar in bars(made_up())}
+    cost = [met for promise, met in verdicts.items() if promise.startswith("CPU per request")]
+    assert cost == [True, True]
+
+    slow = [bar.met for bar in bars(made_up(rushes=700.0)) if bar.promise.startswith("CPU per request")]
+    assert slow == [False, False]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    """An empty cell must not read as a success."""
+    nothing = Results({"cores": "2"}, quick=True)
+    assert {bar.met for bar in bars(nothing)} == {None}
+
+
+def test_the_page_is_renewed_between_its_markers_only(tmp_path: Path) -> None:
+    """What people wrote around the tables stays."""
+    page = tmp_path / "page.md"
+    page.write_text(f"words\n{BEGIN}\nold figures\n{END}\nmore words\n")
+
+    write_into(page, made_up())
+
+    text = page.read_text()
+    assert text.startswith("words\n")
+    assert text.endswith("more words\n")
+    assert "old figures" not in text
+    assert "250 (225 to 275)" in text, "the median, with the extremes of the rounds"
+
+
+def test_a_page_without_a_place_for_the_tables_is_left_alone(tmp_path: Path) -> None:
+    """Better no table than one in the wrong place."""
+    page = tmp_path / "page.md"
+    page.write_text("words")
+    with pytest.raises(ValueError, match="no place for the tables"):
+        write_into(page, made_up())
+    assert page.read_text() == "words"
+
+
+def test_a_failed_trial_is_told_and_counts_for_nothing() -> None:
+    """A contender that cannot be run must not vanish from the page, nor give a figure."""
+    results = made_up()
+    results.rows.append({"scenario": "lives", "contender": "rushes", "failed": "it ended"})
+
+    assert "- rushes, lives: it ended" in markdown(results)
+    assert results.median("cpu_us_per_request", Scenario.LIVES, "rushes") == pytest.approx(250)
+
+
+def test_results_survive_their_file(tmp_path: Path) -> None:
+    """Tables and plots are made again from the JSON at any time."""
+    results = made_up()
+    results.write(tmp_path / "results.json")
+    assert Results.read(tmp_path / "results.json") == results
+    assert json.loads((tmp_path / "results.json").read_text())["machine"] == {"cores": "2"}
