@@ -26,6 +26,15 @@ def read(pid: int) -> Reading:
     return Reading(cpu_s, rss)
 
 
+def busy_s(core: int) -> float:
+    """How many seconds a core has worked, for whomever; 0 where the system does not tell."""
+    cores = psutil.cpu_times(percpu=True)
+    if core >= len(cores):
+        return 0.0
+    told = cores[core]
+    return float(sum(told)) - told.idle - getattr(told, "iowait", 0.0)
+
+
 def lives(pid: int) -> bool:
     """Whether the process runs; one that nobody has waited for yet does not."""
     try:

@@ -150,11 +150,18 @@ def worker(
 
 @contextmanager
 def giving(contender: Contender, course: Course, count: int, core: int | None) -> Iterator["subprocess.Popen[bytes]"]:
-    """A producer that puts jobs in."""
+    """A producer that puts jobs in.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     command = [contender.python, "-m", "ops.bench.contender", "give", contender.name, str(count)]
     environment = contender.command(course)[1]
-    with process(command, course.folder / "give.log", core=core, environment=environment) as child:
+    log = course.folder / "give.log"
+    with process(command, log, core=core, environment=environment) as child:
         yield child
+        if child.poll():
+            raise RuntimeError(f"the producer of {contender.name} failed: {log.read_text(errors='replace')[-300:]}")
 
 
 def until(

@@ -9,6 +9,7 @@ from ops.bench.results import Results, Scenario
 
 BEGIN: Final = "<!-- bench:begin (written by make bench) -->"
 END: Final = "<!-- bench:end -->"
+QUIET: Final = 0.05
 _MARK: Final = {True: "met", False: "**not met**", None: "-"}
 
 
@@ -36,7 +37,9 @@ def _machine(results: Results) -> str:
     quick = (
         " **A quick run: its figures show that the bench works, not how fast anything is.**" if results.quick else ""
     )
-    return f"Measured on {told}.{quick}\n"
+    others = max((row.get("disturbed") or 0.0 for row in results.rows), default=0.0)
+    noisy = f" **Others took up to {others:.0%} of the worker's core: not a quiet machine.**" if others > QUIET else ""
+    return f"Measured on {told}.{quick}{noisy}\n"
 
 
 def _lives(results: Results) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,36 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What the workers used between two moments."""
+
+    took_s: float
+    cpu_s: float
+    rss_bytes: int
+    disturbed: float
+    """Share of the worker's core that others took: above a few per cent, rates and lateness are theirs as well."""
+
+
+class Watch:
+    """Measures from its making to each reading."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._began, self._busy_s, self._cpu_s = time.monotonic(), meter.busy_s(WORKER_CORE), self._used()[0]
+
+    def read(self) -> Effort:
+        """The effort so far."""
+        cpu_s, rss = self._used()
+        cpu_s, took_s = cpu_s - self._cpu_s, time.monotonic() - self._began
+        others_s = meter.busy_s(WORKER_CORE) - self._busy_s - cpu_s
+        return Effort(took_s, cpu_s, rss, max(others_s / took_s, 0.0))
+
+    def _used(self) -> tuple[float, int]:
+        readings = [meter.read(pid) for pid in self._pids]
+        return sum(one.cpu_s for one in readings), sum(one.rss_bytes for one in readings)
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A trial under way."""
 
@@ -26,11 +56,6 @@ class Stage:
     course: Course
     upstream: Upstream
     pids: list[int]
-
-    def read(self) -> meter.Reading:
-        """What all its workers have used."""
-        readings = [meter.read(pid) for pid in self.pids]
-        return meter.Reading(sum(one.cpu_s for one in readings), sum(one.rss_bytes for one in readings))
 
     def fetched(self) -> int:
         """How many videos were fetched since the books were opened."""
@@ -89,22 +114,21 @@ def whole_lives(
     with stage(contender, course, workers=workers) as on:
         on.warm_up()
         on.upstream.set(looks=looks, interval_s=interval_s)
-        before, began = on.read(), time.monotonic()
+        watch, give_up_at = Watch(on.pids), time.monotonic() + cap_s
         with on.given(jobs):
-            give_up_at = began + cap_s
             while (tally := on.upstream.tally())["fetches"] < jobs and time.monotonic() < give_up_at:
                 time.sleep(0.1)
-        took_s, after = time.monotonic() - began, on.read()
+        effort = watch.read()
     requests = tally["submits"] + tally["looks"]
-    cpu_s = after.cpu_s - before.cpu_s
     return {
         "jobs": jobs,
         "finished": tally["fetches"],
-        "took_s": took_s,
+        "took_s": effort.took_s,
         "requests": requests,
-        "requests_per_s": requests / took_s,
-        "cpu_us_per_request": cpu_s / max(requests, 1) * 1e6,
-        "cpu_share": cpu_s / took_s,
+        "requests_per_s": requests / effort.took_s,
+        "cpu_us_per_request": effort.cpu_s / max(requests, 1) * 1e6,
+        "cpu_share": effort.cpu_s / effort.took_s,
+        "disturbed": effort.disturbed if workers == 1 else None,
     }
 
 
@@ -128,23 +152,24 @@ def in_flight(
                 time.sleep(0.2)
         time.sleep(interval_s + 1)
         on.upstream.open_books()
-        before, began = on.read(), time.monotonic()
+        watch = Watch(on.pids)
         time.sleep(window_s)
-        tally, after, took_s = on.upstream.tally(), on.read(), time.monotonic() - began
+        tally, effort = on.upstream.tally(), watch.read()
         held = memory_of(on.course.redis_url)
-    cpu_s, due = after.cpu_s - before.cpu_s, jobs * took_s / (interval_s + latency_s)
+    due = jobs * effort.took_s / (interval_s + latency_s)
     late = tally["look_lateness_s"] or {}
     return {
         "jobs": jobs,
         "bought": bought,
         "latency_s": latency_s,
-        "cpu_share": cpu_s / took_s,
-        "cpu_us_per_look": cpu_s / tally["looks"] * 1e6 if tally["looks"] else None,
+        "cpu_share": effort.cpu_s / effort.took_s,
+        "cpu_us_per_look": effort.cpu_s / tally["looks"] * 1e6 if tally["looks"] else None,
         "due_done": min(tally["looks"] / due, 1.0),
         "late_p50_s": late.get("p50"),
         "late_p99_s": late.get("p99"),
-        "rss_bytes": after.rss_bytes,
+        "rss_bytes": effort.rss_bytes,
         "redis_bytes": held,
+        "disturbed": effort.disturbed,
     }
 
 
@@ -160,19 +185,20 @@ def paced(contender: Contender, *, jobs: int, learned: bool, scale: float, cap_s
         with on.given(jobs):
             until(lambda: on.fetched() >= jobs, "the first videos", within_s=cap_s, step_s=0.2)
         on.upstream.set(**terms, seed=2)
-        before = on.read()
+        watch = Watch(on.pids)
         with on.given(jobs):
             until(lambda: on.fetched() >= jobs, "the videos", within_s=cap_s, step_s=0.2)
-        after, tally = on.read(), on.upstream.tally()
+        effort, tally = watch.read(), on.upstream.tally()
     late = tally["video_lateness_s"]
     return {
         "jobs": jobs,
         "scale": scale,
         "learned": learned,
-        "cpu_ms_per_video": (after.cpu_s - before.cpu_s) / jobs * 1e3,
+        "cpu_ms_per_video": effort.cpu_s / jobs * 1e3,
         "looks_per_video": tally["looks_per_video"],
         "late_mean_s": late["mean"] * scale,
         "late_p95_s": late["p95"] * scale,
+        "disturbed": effort.disturbed,
     }
 
 
@@ -182,19 +208,19 @@ def soak(contender: Contender, *, minutes: float, per_s: float, render_s: float)
     samples: list[Row] = []
     with stage(contender, course) as on:
         on.upstream.set(render_s=render_s, spread=0.2, interval_s=5.0)
-        began = time.monotonic()
+        began, watch = time.monotonic(), Watch(on.pids)
         ends_at, lump = began + minutes * 60, max(1, round(per_s * 5))
         while time.monotonic() < ends_at:
             again_at = time.monotonic() + lump / per_s
             with giving(contender, on.course, lump, OTHER_CORE) as child:
                 child.wait()
             time.sleep(max(0.0, again_at - time.monotonic()))
-            tally, reading = on.upstream.tally(), on.read()
+            tally, effort = on.upstream.tally(), watch.read()
             samples.append(
                 {
                     "at_s": time.monotonic() - began,
                     "in_flight": tally["submits"] - tally["fetches"],
-                    "rss_bytes": reading.rss_bytes,
+                    "rss_bytes": effort.rss_bytes,
                     "redis_bytes": memory_of(on.course.redis_url),
                 }
             )

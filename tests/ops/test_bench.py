@@ -148,6 +148,16 @@ def test_a_failed_trial_is_told_and_counts_for_nothing() -> None:
     assert results.median("cpu_us_per_request", Scenario.LIVES, "rushes") == pytest.approx(250)
 
 
+def test_a_busy_machine_is_told_on_the_page() -> None:
+    """Rates and lateness of a run beside other work are not the contenders' own."""
+    results = made_up()
+    assert "not a quiet machine" not in markdown(results)
+
+    results.rows[0]["disturbed"] = 0.4
+
+    assert "Others took up to 40% of the worker's core: not a quiet machine." in markdown(results)
+
+
 def test_results_survive_their_file(tmp_path: Path) -> None:
     """Tables and plots are made again from the JSON at any time."""
     results = made_up()
