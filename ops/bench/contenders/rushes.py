@@ -7,7 +7,7 @@ from typing import Final
 from config.settings import load, variables
 from jobs.job import VideoRequest
 from ops.bench.contender import About, Course
-from producer.service import make_service
+from producer.service import Order, make_service
 
 SCALED_FROM_S: Final = 10.0
 """The interval that the settings' defaults go with."""
@@ -37,27 +37,9 @@ def _pacing(scale: float) -> dict[str, str]:
     return {f"RUSHES_LOOK__{name}": f"{default / scale:g}" for name, default in defaults.items()}
 
 
-def accept(count: int) -> dict[str, float]:
-    """Jobs a second that this process gets accepted: one by one, and many in a call where there is such a call."""
-    service, orders = make_service(load(beside_up=False)), [_order(number) for number in range(count)]
-    began, cpu = time.perf_counter(), time.process_time()
-    for order in orders:
-        service.submit(order)
-    alone = {
-        "one_by_one_per_s": count / (time.perf_counter() - began),
-        "cpu_us_per_job": (time.process_time() - cpu) / count * 1e6,
-    }
-    many = getattr(service, "submit_many", None)
-    if many is None:
-        return alone
-    began = time.perf_counter()
-    many(orders)
-    return {**alone, "in_bulk_per_s": count / (time.perf_counter() - began)}
-
-
 ABOUT = About(
     title="Rushes",
-    packages=("celery", "kombu", "redis", "requests"),
+    packages=("celery", "kombu", "redis", "aiohttp"),
     how="the ledger's due index, Celery countdowns as its alarm clock; leases, journal, durable intent on",
     limit="one core of Python",
     worker=lambda _course: (
@@ -68,12 +50,28 @@ ABOUT = About(
 )
 
 
+def accept(count: int) -> dict[str, float]:
+    """Jobs a second that this process gets accepted: one by one, and many in a call."""
+    service, requests = make_service(load(beside_up=False)), [_request(number) for number in range(count)]
+    began, cpu = time.perf_counter(), time.process_time()
+    for request in requests:
+        service.submit(request)
+    one_by_one_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    began = time.perf_counter()
+    service.submit_many([Order(request) for request in requests])
+    return {
+        "one_by_one_per_s": count / one_by_one_s,
+        "cpu_us_per_job": cpu_s / count * 1e6,
+        "in_bulk_per_s": count / (time.perf_counter() - began),
+    }
+
+
 def give(count: int) -> None:
     """Through the producer, one by one, as a backend would."""
     service = make_service(load(beside_up=False))
     for number in range(count):
-        service.submit(_order(number))
+        service.submit(_request(number))
 
 
-def _order(number: int) -> VideoRequest:
+def _request(number: int) -> VideoRequest:
     return VideoRequest("google/veo3", f"take {number}", {"duration": 8})
