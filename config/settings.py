@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
@@ -175,7 +176,18 @@ class SalvageSettings(_Group):
 class ArchiveSettings(_Group):
     """Where our copies of the videos are."""
 
-    dir: Path | None = Field(None, description="The archive's folder; unset: `archive` in the state folder.")
+    dir: Path | None = Field(
+        None,
+        description="The archive's folder; unset: `archive` in the state folder. Downloads are made there either way.",
+    )
+    url: str | None = Field(
+        None,
+        description="An object store in the folder's stead: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
+    )
+    private_addresses: bool | None = Field(
+        None,
+        description="Whether videos may be fetched from private addresses; unset: only if the upstream is at one.",
+    )
     max_bytes: int = Field(2_147_483_648, ge=1024, description="A body larger than this is not a video we asked for.")
     connect_timeout_s: float = Field(10.0, gt=0, description="How long a connection to the CDN may take.")
     read_timeout_s: float = Field(30.0, gt=0, description="How long the CDN may stay silent.")
@@ -185,6 +197,18 @@ class ArchiveSettings(_Group):
     patience_s: float = Field(
         86400.0, gt=0, description="How long a finished video's download is tried before the job fails as not_stored."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        found = urlsplit(value)
+        if found.scheme not in {"s3", "gs", "az"} or not found.hostname or found.query or found.fragment:
+            raise ValueError("not an object store; write s3://bucket/prefix, gs://… or az://…; a folder goes into DIR")
+        if "@" in found.netloc:
+            raise ValueError("holds credentials; leave them to AWS_ACCESS_KEY_ID and its kin, which no log shows")
+        return value.rstrip("/")
 
 
 class HooksSettings(_Group):
@@ -298,8 +322,13 @@ class Settings(BaseSettings):
 
     @property
     def archive_dir(self) -> Path:
-        """The archive's folder."""
+        """The archive's folder; beside an object store, where downloads are made."""
         return (self.archive.dir or self.state_dir / "archive").absolute()
+
+    @property
+    def archive_root(self) -> str:
+        """What the paths of stored videos are relative to: a folder or the address of a bucket."""
+        return self.archive.url or str(self.archive_dir)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -325,8 +354,11 @@ class Settings(BaseSettings):
 
     @property
     def download_lease_s(self) -> float:
-        """How long a worker in mid-download is left alone."""
-        return self.archive.connect_timeout_s + self.archive.total_timeout_s + self.archive.read_timeout_s + 15
+        """How long a worker in mid-download is left alone; an object store takes the bytes once more."""
+        transfers = 1 if self.archive.url is None else 2
+        return (
+            self.archive.connect_timeout_s + transfers * self.archive.total_timeout_s + self.archive.read_timeout_s + 15
+        )
 
 
 def load(*, beside_up: bool = True) -> Settings:

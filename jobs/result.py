@@ -11,7 +11,11 @@ from jobs.states import Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """One ended job. Times are seconds since the epoch; `file` is where this host finds our copy of the video."""
+    """One ended job. Times are seconds since the epoch.
+
+    `location` is where our copy of the video is, a path or the address of an object; `file` the same as a path, where
+    the archive is a folder.
+    """
 
     id: str
     status: Status
@@ -21,6 +25,7 @@ class JobResult:
     metadata: Mapping[str, str] = field(default_factory=dict)
     generation_id: str | None = None
     video_url: str | None = None
+    location: str | None = None
     file: Path | None = None
     size_bytes: int | None = None
     sha256: str | None = None
@@ -36,8 +41,9 @@ class JobResult:
     looks: int
 
 
-def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
-    """Tell an ended job's story in one record."""
+def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
+    """Tell an ended job's story in one record; `archive` is the root of what is stored, a folder or an address."""
+    location = f"{archive}/{job.stored.path}" if job.stored else None
     return JobResult(
         id=job.id,
         status=job.state.status,
@@ -47,7 +53,8 @@ def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
         metadata=request.metadata,
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
-        file=archive / job.stored.path if job.stored else None,
+        location=location,
+        file=Path(location) if location and "://" not in archive else None,
         size_bytes=job.stored.size_bytes if job.stored else None,
         sha256=job.stored.sha256 if job.stored else None,
         content_type=job.stored.content_type if job.stored else None,

@@ -1,6 +1,5 @@
 """A job as the outside sees it: one JSON shape for every face."""
 
-from pathlib import Path
 from typing import Any
 
 from jobs.events import JournalEntry
@@ -8,8 +7,13 @@ from jobs.forecast import Eta
 from jobs.job import Job, VideoRequest
 
 
-def job_view(job: Job, request: VideoRequest, *, archive: Path | None = None, eta: Eta | None = None) -> dict[str, Any]:
-    """The job as plain JSON; times are seconds since the epoch, absent things are null."""
+def job_view(
+    job: Job, request: VideoRequest, *, archive: str | None = None, eta: Eta | None = None
+) -> dict[str, Any]:
+    """The job as plain JSON; times are seconds since the epoch, absent things are null.
+
+    `archive` is the root of what is stored, a folder or an address.
+    """
     return {
         "id": job.id,
         "object": "video",
@@ -59,11 +63,11 @@ def _video(job: Job) -> dict[str, Any] | None:
     }
 
 
-def _file(job: Job, archive: Path | None) -> dict[str, Any] | None:
+def _file(job: Job, archive: str | None) -> dict[str, Any] | None:
     if job.stored is None:
         return None
     return {
-        "path": str(archive / job.stored.path) if archive else job.stored.path,
+        "path": f"{archive}/{job.stored.path}" if archive else job.stored.path,
         "size_bytes": job.stored.size_bytes,
         "sha256": job.stored.sha256,
         "content_type": job.stored.content_type,

@@ -13,6 +13,7 @@ from jobs.job import VideoRequest
 from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
+from tests.buckets import Bucket
 from tests.stage import Clock, Sandbox, Stage, a_request
 
 
@@ -57,6 +58,22 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox upstream in a process of its own: a hundred times faster than life, small shared videos."""
     with Sandbox.started(tmp_path_factory.mktemp("sandbox")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """An object store in a process of its own."""
+    with Bucket.started(tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket(buckets: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket that this process can reach."""
+    buckets.empty()
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from config.celery_app import make_app
 from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
+from config.store import open_store
 from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
@@ -22,6 +23,7 @@ from worker.doors import Doors
 from worker.hooks import Hook, load_hooks
 from worker.looking import Looking
 from worker.pace import Pace
+from worker.permits import download_permits
 from worker.purchases import Purchases
 from worker.spool import Spool
 from worker.upstream.access import Access
@@ -112,7 +114,15 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         upstream=upstream,
         looker=looker,
         looking=Looking(ledger.wakes, looker, doors),
-        archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
+        archive=Archive(
+            open_store(settings),
+            _writable(settings.archive_dir),
+            settings.archive,
+            permits=download_permits(
+                private=settings.archive.private_addresses, upstream=settings.upstream.base_url.host or ""
+            ),
+            threads=threads,
+        ),
         hooks=load_hooks(settings.hooks.call),
         policy=chosen,
         pace=pace,

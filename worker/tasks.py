@@ -230,7 +230,7 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     turn = parts.ledger.errands.begun(Errand.ANNOUNCE, job_id, turn, lease_s=hooks.lease_s)
     job, request = parts.ledger.get(job_id), parts.ledger.request(job_id)
     faults.here("announce.before_hooks")
-    round_ = tell(parts.hooks, result_of(job, request, parts.archive.root), job.announced)
+    round_ = tell(parts.hooks, result_of(job, request, parts.archive.store.root), job.announced)
     faults.here("announce.before_write")
     if not round_.failed:
         parts.ledger.errands.announced(job_id, turn, round_.told)

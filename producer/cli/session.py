@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from config.settings import Settings, load
+from config.store import Store, open_store
 from jobs.job import Job, VideoRequest
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
@@ -41,6 +42,11 @@ class Session:
         return make_service(self.settings)
 
     @cached_property
+    def store(self) -> Store:
+        """Where the videos are."""
+        return open_store(self.settings)
+
+    @cached_property
     def out(self) -> Console:
         """Standard output for people."""
         return _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -52,7 +58,7 @@ class Session:
 
     def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
         """The job as JSON, with this host's paths."""
-        return job_view(job, request, archive=self.settings.archive_dir, eta=self.service.eta(job))
+        return job_view(job, request, archive=self.settings.archive_root, eta=self.service.eta(job))
 
 
 def emit_json(value: Any) -> None:

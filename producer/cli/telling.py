@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -59,7 +58,7 @@ def size(count: int) -> str:
     return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
 
 
-def card(job: Job, request: VideoRequest, archive: Path, eta: Eta | None = None) -> RenderableType:
+def card(job: Job, request: VideoRequest, archive: str, eta: Eta | None = None) -> RenderableType:
     """One job, field by field."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -99,7 +98,7 @@ def timeline(entries: Sequence[JournalEntry]) -> RenderableType:
     return table
 
 
-def ending(job: Job, request: VideoRequest, archive: Path, entries: Sequence[JournalEntry]) -> RenderableType:
+def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[JournalEntry]) -> RenderableType:
     """How a job ended: its card, then its timeline."""
     return Group(card(job, request, archive), Text(), timeline(entries))
 
@@ -110,7 +109,7 @@ def why(job: Job) -> str:
     return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
 
 
-def _fields(job: Job, request: VideoRequest, archive: Path, eta: Eta | None) -> list[tuple[str, Text | str]]:
+def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> list[tuple[str, Text | str]]:
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),
@@ -127,7 +126,7 @@ def _fields(job: Job, request: VideoRequest, archive: Path, eta: Eta | None) -> 
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),
-        ("file", Text(str(archive / job.stored.path)) if job.stored else None),
+        ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
         ("sha256", job.stored.sha256 if job.stored else None),
         ("upstream url", Text(visible(job.video.url)) if job.video else None),
