@@ -211,6 +211,29 @@ class ArchiveSettings(_Group):
         return value.rstrip("/")
 
 
+class DescribeSettings(_Group):
+    """What is told of a video, and put beside it."""
+
+    probe: bool = Field(
+        True,
+        description="Look into each video for its duration, size, codecs, loudness; note what differs from the order.",
+    )
+    manifest: bool = Field(True, description="Put a JSON file with the job's story beside the video.")
+    previews: bool = Field(
+        True,
+        description="Put a still and a small moving picture beside the video; about 0.3 s of CPU for eight seconds.",
+    )
+    probe_timeout_s: float = Field(
+        10.0, ge=1, le=60, description="How long a look into a video may take; the job goes on without it."
+    )
+    preview_timeout_s: float = Field(60.0, ge=1, le=600, description="How long the making of its pictures may take.")
+    memory_bytes: int = Field(
+        536_870_912, ge=268_435_456, description="What the process that reads a stranger's video may use of memory."
+    )
+    retry_first_s: float = Field(5.0, gt=0, description="First wait after the store failed; doubles each time.")
+    attempts: int = Field(10, ge=1, description="How often it is tried while the store fails.")
+
+
 class HooksSettings(_Group):
     """Who is told when a job has ended."""
 
@@ -311,6 +334,7 @@ class Settings(BaseSettings):
     look: LookSettings = Field(default_factory=LookSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    describe: DescribeSettings = Field(default_factory=DescribeSettings)
     confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
     salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
@@ -355,10 +379,14 @@ class Settings(BaseSettings):
     @property
     def download_lease_s(self) -> float:
         """How long a worker in mid-download is left alone; an object store takes the bytes once more."""
-        transfers = 1 if self.archive.url is None else 2
-        return (
-            self.archive.connect_timeout_s + transfers * self.archive.total_timeout_s + self.archive.read_timeout_s + 15
-        )
+        archive, looking = self.archive, 2 * self.describe.probe_timeout_s
+        transfers = 1 if archive.url is None else 2
+        return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + looking + 15
+
+    @property
+    def describe_lease_s(self) -> float:
+        """How long a worker that puts things beside a video is left alone."""
+        return 2 * self.describe.preview_timeout_s + self.archive.total_timeout_s + 15
 
 
 def load(*, beside_up: bool = True) -> Settings:

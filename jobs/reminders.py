@@ -16,6 +16,7 @@ class TaskName(StrEnum):
     ANNOUNCE = "rushes.announce"
     CONFIRM = "rushes.confirm"
     SALVAGE = "rushes.salvage"
+    DESCRIBE = "rushes.describe"
 
 
 class Errand(StrEnum):
@@ -23,6 +24,7 @@ class Errand(StrEnum):
 
     ANNOUNCE = "announce"  # its result hooks are told
     SALVAGE = "salvage"  # its paid generation may still finish
+    DESCRIBE = "describe"  # manifest, poster and preview are put beside its video
 
 
 class QueueName(StrEnum):
@@ -41,6 +43,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.ANNOUNCE: QueueName.NOTIFY,
     TaskName.CONFIRM: QueueName.LOOK,
     TaskName.SALVAGE: QueueName.TRANSFER,
+    TaskName.DESCRIBE: QueueName.TRANSFER,
 }
 
 REMINDER_OF: Final[Mapping[State, TaskName]] = {
@@ -51,5 +54,9 @@ REMINDER_OF: Final[Mapping[State, TaskName]] = {
 }
 """What a job in a waiting state is reminded of. A purchase under way has no reminder: nothing may repeat it."""
 
-ERRAND_OF: Final[Mapping[Errand, TaskName]] = {Errand.ANNOUNCE: TaskName.ANNOUNCE, Errand.SALVAGE: TaskName.SALVAGE}
+ERRAND_OF: Final[Mapping[Errand, TaskName]] = {
+    Errand.ANNOUNCE: TaskName.ANNOUNCE,
+    Errand.SALVAGE: TaskName.SALVAGE,
+    Errand.DESCRIBE: TaskName.DESCRIBE,
+}
 """What an ended job is reminded of."""

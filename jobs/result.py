@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.job import Charged, Job, Reason, VideoRequest
+from jobs.media import Media
 from jobs.states import Status
 
 
@@ -30,6 +31,7 @@ class JobResult:
     size_bytes: int | None = None
     sha256: str | None = None
     content_type: str | None = None
+    media: Media | None = None
     cost_usd: float | None = None
     charged: Charged
     reason: Reason | None = None
@@ -58,6 +60,7 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
         size_bytes=job.stored.size_bytes if job.stored else None,
         sha256=job.stored.sha256 if job.stored else None,
         content_type=job.stored.content_type if job.stored else None,
+        media=job.media,
         cost_usd=job.cost_usd,
         charged=job.charged,
         reason=job.reason,

@@ -1,7 +1,9 @@
 """A job as the outside sees it: one JSON shape for every face."""
 
+from dataclasses import asdict
 from typing import Any
 
+from jobs.artifacts import path_of
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Job, VideoRequest
@@ -36,6 +38,8 @@ def job_view(
         "charged": job.charged,
         "video": _video(job),
         "file": _file(job, archive),
+        "media": None if job.media is None else asdict(job.media),
+        "artifacts": _artifacts(job, archive),
         "error": None if job.reason is None else {"code": job.reason, "message": job.message},
     }
 
@@ -61,6 +65,14 @@ def _video(job: Job) -> dict[str, Any] | None:
         "file_name": job.video.file_name,
         "file_size": job.video.file_size,
     }
+
+
+def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
+    """What stands beside the video, by name, each with its path."""
+    if job.stored is None:
+        return {}
+    start = f"{archive}/" if archive else ""
+    return {artifact.value: start + path_of(artifact, job.stored.path) for artifact in job.artifacts}
 
 
 def _file(job: Job, archive: str | None) -> dict[str, Any] | None:

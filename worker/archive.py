@@ -15,6 +15,7 @@ from config.settings import ArchiveSettings
 from config.store import PARTIALS, Store, StoreError
 from jobs.facts import Download, Fetched, NotFetched
 from jobs.job import Stored, Video
+from jobs.media import Media
 from worker.containers import content_type_of
 from worker.downloads import Body, Downloads, NotKept
 from worker.partials import Partial, Partials
@@ -34,12 +35,14 @@ class Archive:
         settings: ArchiveSettings,
         *,
         permits: Permits,
+        probe: Callable[[Path, str], Media | None] = lambda _file, _type: None,
         threads: int = 16,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep videos in `store`; make them in `folder`, from addresses that `permits`."""
+        """Keep videos in `store`; make them in `folder`, from addresses that `permits`, looked into by `probe`."""
         self.store = store
         self._settings = settings
+        self._probe = probe
         self._clock = clock
         self._partials = Partials(folder / PARTIALS)
         self._downloads = Downloads(settings, permits=permits, threads=threads, clock=clock)
@@ -71,11 +74,12 @@ class Archive:
         if not isinstance(came, Body):
             return came
         content_type = _checked(came, video, partial)
+        media = self._probe(partial.path, content_type)
         path = _name(job_id, content_type)
         partial.keep = partial.mark is not None and self.store.local(path) is None
         self.store.keep(partial.path, path, content_type, within_s=self._settings.total_timeout_s)
         partial.keep = False
-        return Fetched(Stored(path, came.size_bytes, came.sha256, content_type))
+        return Fetched(Stored(path, came.size_bytes, came.sha256, content_type), media)
 
     def _sweep(self) -> None:
         """Now and then, remove what was left by jobs that will not come back to this host."""

@@ -24,6 +24,7 @@ STEPS: Final = (
     "store.after_write",
     "announce.before_hooks",
     "announce.before_write",
+    "describe.before_write",
 )
 """Every step that can be named."""
 

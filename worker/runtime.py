@@ -19,6 +19,7 @@ from jobs.lifecycle import Policy
 from jobs.pacing import FixedPacing
 from jobs.sketches import Sketches
 from worker.archive import Archive
+from worker.describe import Describer
 from worker.doors import Doors
 from worker.hooks import Hook, load_hooks
 from worker.looking import Looking
@@ -50,6 +51,7 @@ class Runtime:
     looker: Looker
     looking: Looking
     archive: Archive
+    describer: Describer
     hooks: dict[str, Hook]
     policy: Policy
     pace: Pace
@@ -107,6 +109,8 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     )
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
+    store, folder = open_store(settings), _writable(settings.archive_dir)
+    describer = Describer(store, folder, settings.describe)
     return Runtime(
         name=f"{hostname}.{token_hex(3)}",
         settings=settings,
@@ -115,14 +119,16 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         looker=looker,
         looking=Looking(ledger.wakes, looker, doors),
         archive=Archive(
-            open_store(settings),
-            _writable(settings.archive_dir),
+            store,
+            folder,
             settings.archive,
             permits=download_permits(
                 private=settings.archive.private_addresses, upstream=settings.upstream.base_url.host or ""
             ),
+            probe=describer.probe,
             threads=threads,
         ),
+        describer=describer,
         hooks=load_hooks(settings.hooks.call),
         policy=chosen,
         pace=pace,

@@ -86,7 +86,7 @@ def _no_video_lost(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
         for job in kept
     )
     partials = len(list((settings.archive_dir / ".partial").glob("*")))
-    files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*"))
+    files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*.mp4"))
     figure = (
         f"{there} whole of {bought} bought ({completed} completed, {len(kept) - completed} salvaged), "
         f"{files} files under final names, {partials} partial left"

@@ -11,6 +11,7 @@ from rich.text import Text
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
+from jobs.media import Media
 from jobs.states import State
 from producer.cli.visible import visible
 
@@ -128,6 +129,8 @@ def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> l
         ("why", Text(why(job)) if job.reason else None),
         ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
+        ("video", _seen(job.media) if job.media else None),
+        ("mismatch", Text(_differs(job.media), style="bold yellow") if job.media and job.media.mismatch else None),
         ("sha256", job.stored.sha256 if job.stored else None),
         ("upstream url", Text(visible(job.video.url)) if job.video else None),
     ]
@@ -142,6 +145,19 @@ def _listed(pairs: Mapping[str, Any]) -> Text | None:
     return (
         Text(visible(", ".join(f"{name}={value}" for name, value in pairs.items()))[:_LONGEST_LIST]) if pairs else None
     )
+
+
+def _seen(media: Media) -> str:
+    picture = f"{media.width}x{media.height}, {media.video_codec}" if media.width else "no picture"
+    rate = f", {media.frame_rate:g} fps" if media.frame_rate else ""
+    length = f"{media.duration_s:g} s, " if media.duration_s is not None else ""
+    loudness = "" if media.loudness_lufs is None else f" at {media.loudness_lufs:g} LUFS"
+    sound = "silent" if media.audio_codec is None else f"{media.audio_codec}{loudness}"
+    return f"{length}{picture}{rate}; {sound}"
+
+
+def _differs(media: Media) -> str:
+    return visible("; ".join(f"{found.field}: asked {found.asked}, got {found.got}" for found in media.mismatch))
 
 
 def _cost(job: Job) -> str:
