@@ -188,6 +188,21 @@ class ArchiveSettings(_Group):
         None,
         description="Whether videos may be fetched from private addresses; unset: only if the upstream is at one.",
     )
+    links: Literal["none", "signed", "api"] = Field(
+        "none",
+        description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
+    )
+    link_life_s: float = Field(3600.0, ge=1, le=604_800, description="How long a signed URL serves whoever has it.")
+    link_base: HttpUrl | None = Field(None, description="Where the HTTP API is reached from outside, for its URLs.")
+    keep_completed_s: float | None = Field(
+        None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
+    )
+    keep_salvaged_s: float | None = Field(
+        None, gt=0, description="The same for late videos of jobs that had expired, failed or been cancelled."
+    )
+    keep_bytes: int | None = Field(
+        None, ge=0, description="How large it leaves the archive in all, the newest kept; unset: as large as it is."
+    )
     max_bytes: int = Field(2_147_483_648, ge=1024, description="A body larger than this is not a video we asked for.")
     connect_timeout_s: float = Field(10.0, gt=0, description="How long a connection to the CDN may take.")
     read_timeout_s: float = Field(30.0, gt=0, description="How long the CDN may stay silent.")
@@ -226,7 +241,7 @@ class DescribeSettings(_Group):
     probe_timeout_s: float = Field(
         10.0, ge=1, le=60, description="How long a look into a video may take; the job goes on without it."
     )
-    preview_timeout_s: float = Field(60.0, ge=1, le=600, description="How long the making of its pictures may take.")
+    preview_timeout_s: float = Field(30.0, ge=1, le=600, description="How long the making of its pictures may take.")
     memory_bytes: int = Field(
         536_870_912, ge=268_435_456, description="What the process that reads a stranger's video may use of memory."
     )
@@ -365,6 +380,12 @@ class Settings(BaseSettings):
                 "RUSHES_LOOK__LATENESS_S must lie between RUSHES_LOOK__SHORTEST_S and RUSHES_LOOK__LONGEST_S: "
                 "no schedule could hold it"
             )
+        if self.archive.links == "signed" and self.archive.url is None:
+            raise ValueError(
+                "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder signs nothing"
+            )
+        if self.archive.links == "api" and self.archive.link_base is None:
+            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_ARCHIVE__LINK_BASE, where the API is reached")
         if self.confirm.quiet_s <= self.look.deadline_s:
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
@@ -385,8 +406,9 @@ class Settings(BaseSettings):
 
     @property
     def describe_lease_s(self) -> float:
-        """How long a worker that puts things beside a video is left alone."""
-        return 2 * self.describe.preview_timeout_s + self.archive.total_timeout_s + 15
+        """How long a worker that puts things beside a video is left alone; it copies what lies in an object store."""
+        copying = 0.0 if self.archive.url is None else self.archive.total_timeout_s
+        return 2 * self.describe.preview_timeout_s + copying + 30
 
 
 def load(*, beside_up: bool = True) -> Settings:

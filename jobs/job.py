@@ -121,6 +121,7 @@ class Job:
     stored: Stored | None = None
     media: Media | None = None
     artifacts: tuple[Artifact, ...] = ()
+    removed_at: float | None = None
     cost_usd: float | None = None
     charged: Charged = Charged.NO
     reason: Reason | None = None

@@ -457,6 +457,20 @@ class Ledger:
             data={"generation_id": generation_id},
         )
 
+    def pruned(self, job_id: str, *, why: str, size_bytes: int) -> None:
+        """An ended job's files leave the archive; what they were stays in the row.
+
+        Raises:
+            WrongState: the job is under way.
+        """
+        self._noted(
+            self.get(job_id),
+            tuple(state for state in State if state.is_final),
+            "job.pruned",
+            once="removed_at",
+            data={"why": why, "size_bytes": size_bytes},
+        )
+
     @asks_redis
     def lease_void(self, job: Job) -> None:
         """Whoever took this job on lease is gone: it is due now, not when the lease ends."""

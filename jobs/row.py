@@ -46,6 +46,7 @@ def job_from(row: Mapping[str, str]) -> Job:
         stored=Stored(**json.loads(row["stored"])) if "stored" in row else None,
         media=media_from(row["media"]) if "media" in row else None,
         artifacts=tuple(map(Artifact, filter(None, row.get("artifacts", "").split(",")))),
+        removed_at=_seconds(row, "removed_at"),
         cost_usd=_seconds(row, "cost_usd"),
         charged=Charged(row.get("charged", Charged.NO)),
         reason=Reason(row["reason"]) if "reason" in row else None,

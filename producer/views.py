@@ -1,5 +1,6 @@
 """A job as the outside sees it: one JSON shape for every face."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,11 +11,16 @@ from jobs.job import Job, VideoRequest
 
 
 def job_view(
-    job: Job, request: VideoRequest, *, archive: str | None = None, eta: Eta | None = None
+    job: Job,
+    request: VideoRequest,
+    *,
+    archive: str | None = None,
+    links: Mapping[str, str] | None = None,
+    eta: Eta | None = None,
 ) -> dict[str, Any]:
     """The job as plain JSON; times are seconds since the epoch, absent things are null.
 
-    `archive` is the root of what is stored, a folder or an address.
+    `archive` is the root of what is stored, a folder or an address; `links` are the URLs handed out for it.
     """
     return {
         "id": job.id,
@@ -40,6 +46,7 @@ def job_view(
         "file": _file(job, archive),
         "media": None if job.media is None else asdict(job.media),
         "artifacts": _artifacts(job, archive),
+        "links": dict(links or {}),
         "error": None if job.reason is None else {"code": job.reason, "message": job.message},
     }
 
@@ -69,7 +76,7 @@ def _video(job: Job) -> dict[str, Any] | None:
 
 def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
     """What stands beside the video, by name, each with its path."""
-    if job.stored is None:
+    if job.stored is None or job.removed_at is not None:
         return {}
     start = f"{archive}/" if archive else ""
     return {artifact.value: start + path_of(artifact, job.stored.path) for artifact in job.artifacts}
@@ -83,4 +90,5 @@ def _file(job: Job, archive: str | None) -> dict[str, Any] | None:
         "size_bytes": job.stored.size_bytes,
         "sha256": job.stored.sha256,
         "content_type": job.stored.content_type,
+        "removed_at": job.removed_at,
     }

@@ -20,6 +20,7 @@ from producer.service import Service
 BESIDE_THE_STATE = frozenset(
     {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
     | {"hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+    | {"job.described", "job.describe_waits", "job.describe_ended", "job.pruned"}
 )
 """Entries that tell of no edge."""
 

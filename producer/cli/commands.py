@@ -2,6 +2,7 @@
 
 import typer
 
+from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
 from producer.cli.orders import submit
@@ -27,3 +28,4 @@ app.command()(download)
 app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
+app.add_typer(archive, name="archive")

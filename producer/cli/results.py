@@ -43,6 +43,8 @@ def copy_video(session: Session, job: Job, target: Path) -> Path:
     """Copy a completed job's video to a file or into a folder; the name appears only when the copy is whole."""
     if job.stored is None:
         leave(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.")
+    if job.removed_at is not None:
+        leave(Exit.NO_VIDEO, f"{job.id}'s video was removed from the archive by retention (docs/archive.md).")
     final = target / PurePosixPath(job.stored.path).name if target.is_dir() else target
     place = f"{session.settings.archive_root}/{job.stored.path}"
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")

@@ -128,6 +128,7 @@ def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> l
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),
         ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
+        ("removed", f"{clock_time(job.removed_at)}, by retention" if job.removed_at else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
         ("video", _seen(job.media) if job.media else None),
         ("mismatch", Text(_differs(job.media), style="bold yellow") if job.media and job.media.mismatch else None),
