@@ -136,6 +136,7 @@ class Errands:
                 "charged": Charged.YES,
                 "announced": "",
                 "announce_failures": "0",
+                "removed_at": "",  # whatever retention removed before: now there is a video
                 **media_field(media),
             },
             start=with_video(describe=describe),

@@ -99,4 +99,4 @@ def plain(value: Video | Stored | Media) -> str:
 
 
 def _seconds(row: Mapping[str, str], name: str) -> float | None:
-    return float(row[name]) if name in row else None
+    return float(row[name]) if row.get(name) else None
