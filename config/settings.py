@@ -236,7 +236,7 @@ class DescribeSettings(_Group):
     manifest: bool = Field(True, description="Put a JSON file with the job's story beside the video.")
     previews: bool = Field(
         True,
-        description="Put a still and a small moving picture beside the video; about 0.3 s of CPU for eight seconds.",
+        description="Put a still and a small moving picture beside the video; up to a second of CPU each.",
     )
     probe_timeout_s: float = Field(
         10.0, ge=1, le=60, description="How long a look into a video may take; the job goes on without it."

@@ -43,7 +43,7 @@ def make(path: str, content_type: str, poster: str, preview: str) -> dict[str, A
         still, moving = _pictures(container, stream)
     if still is None:
         raise Unshowable("none of its pictures can be decoded")
-    still.save(poster, "WEBP", quality=80, method=4)
+    still.save(poster, "WEBP", quality=80, method=2)
     Path(preview).write_bytes(_animated(moving))
     return {"poster_bytes": Path(poster).stat().st_size, "preview_bytes": Path(preview).stat().st_size}
 
@@ -92,7 +92,7 @@ def _animated(images: list[Image]) -> bytes:
             duration=1000 // FRAMES_PER_S,
             loop=0,
             quality=quality,
-            method=2,
+            method=1,
         )
         data = out.getvalue()
         if len(data) < MOST_PREVIEW_BYTES:
