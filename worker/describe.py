@@ -60,7 +60,7 @@ class Describer:
 
     def describe(self, job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> Described | NotDescribed:
         """Put everything beside a job's video; doing it twice is harmless."""
-        if job.stored is None:
+        if job.stored is None or job.removed_at is not None:
             return Described((), "there is no video")
         made: list[Artifact] = []
         try:

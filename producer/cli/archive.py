@@ -101,4 +101,5 @@ def _tell(session: Session, one: Doomed, *, dry_run: bool, as_json: bool) -> Non
 def _sum_up(session: Session, plan: Sequence[Doomed], *, dry_run: bool) -> None:
     total = size(sum(one.kept.size_bytes for one in plan))
     verb = "would go" if dry_run else "removed"
-    session.out.print(f"{len(plan)} videos, {total} {verb}" if plan else "Nothing is to go.")
+    videos = "1 video" if len(plan) == 1 else f"{len(plan)} videos"
+    session.out.print(f"{videos}, {total} {verb}" if plan else "Nothing is to go.")

@@ -121,7 +121,8 @@ def test_a_video_that_was_removed_meanwhile_is_no_trouble_of_the_store(opened: D
 
 def test_a_job_without_a_video_has_nothing_beside_it(opened: Describer, store: Store) -> None:
     """There is no name to put it under."""
-    assert opened.describe(replace(JOB, stored=None), a_request(), ENTRIES) == Described((), "there is no video")
+    for job in (replace(JOB, stored=None), replace(JOB, removed_at=1_800_000_200.0)):
+        assert opened.describe(job, a_request(), ENTRIES) == Described((), "there is no video")
     assert there(store) == {PATH}
 
 

@@ -18,7 +18,7 @@ from config.store import FolderStore
 from jobs.facts import Download, Fetched, NotFetched
 from jobs.job import Video
 from tests.stage import ROOT, eventually
-from tests.worker.films import MP4
+from tests.worker.films import FTYP, MOOV, MP4, box
 from tests.worker.servers import Act, Server, Wire, answer
 from worker.archive import Archive
 from worker.partials import Partials
@@ -26,6 +26,9 @@ from worker.permits import download_permits
 from worker.upstream.connections import Permits
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
+LONG_MP4: Final = FTYP + MOOV + box(b"mdat", bytes(range(256)) * 4096)
+"""Long enough that its beginning does not wait in a buffer of its writer's."""
+
 HALF: Final = len(MP4) // 2
 SHA256: Final = hashlib.sha256(MP4).hexdigest()
 
@@ -122,21 +125,21 @@ def test_another_url_begins_anew(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "act",
+    ("act", "status"),
     [
-        rest(HALF + 1, MP4),
-        answer(MP4[HALF:], status="206 Partial Content"),
-        rest(HALF, MP4 + b"more"),
-        answer(status="416 Range Not Satisfiable"),
+        (rest(HALF + 1, MP4), 206),
+        (answer(MP4[HALF:], status="206 Partial Content"), 206),
+        (rest(HALF, MP4 + b"more"), 206),
+        (answer(status="416 Range Not Satisfiable"), 416),
     ],
     ids=["another range", "no range told", "another length", "refused"],
 )
-def test_a_reply_that_does_not_fit_is_not_appended(server: Server, tmp_path: Path, act: Act) -> None:
+def test_a_reply_that_does_not_fit_is_not_appended(server: Server, tmp_path: Path, act: Act, status: int) -> None:
     """A CDN that answers a range of its own choice."""
     server.on(breaks_off(ETag='"abc"'))
     fetch(tmp_path, server.url, turn=1)
     server.on(act)
-    assert isinstance(fetch(tmp_path, server.url, turn=2), NotFetched)
+    assert fetch(tmp_path, server.url, turn=2) == NotFetched(f"the video's URL answers {status}")
     server.on(answer(MP4))
     assert isinstance(fetch(tmp_path, server.url, turn=3), Fetched)
 
@@ -170,7 +173,8 @@ def fetching_elsewhere(root: Path, url: str) -> Iterator["subprocess.Popen[bytes
     """Another worker process in the middle of a download."""
     process = subprocess.Popen([sys.executable, "-c", FETCH_ELSEWHERE, str(root), url, JOB], cwd=ROOT)
     try:
-        eventually(lambda: partials(root) and (root / ".partial" / f"{JOB}.1.mark").exists(), what="the download")
+        file = root / ".partial" / f"{JOB}.1"
+        eventually(lambda: file.exists() and file.stat().st_size > 100_000, what="the beginning of the download")
         yield process
     finally:
         process.kill()
@@ -178,9 +182,21 @@ def fetching_elsewhere(root: Path, url: str) -> Iterator["subprocess.Popen[bytes
 
 
 def stalls(wire: Wire) -> None:
-    """Sends the beginning, then nothing."""
-    breaks_off(ETag='"abc"')(wire)
+    """Sends the beginning of a long film, then nothing."""
+    head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(LONG_MP4)}\r\nETag: "abc"\r\n\r\n'
+    wire.send(head.encode() + LONG_MP4[: len(LONG_MP4) // 2])
     wire.hang()
+
+
+def goes_on(server: Server) -> Act:
+    """Sends what is asked for: the rest, or all."""
+
+    def act(wire: Wire) -> None:
+        asked = server.heard[-1].headers.get("range", "")
+        begin = int(asked.removeprefix("bytes=").rstrip("-") or 0)
+        (rest(begin, LONG_MP4) if begin else answer(LONG_MP4, ETag='"abc"'))(wire)
+
+    return act
 
 
 def test_a_killed_workers_download_is_taken_over(server: Server, tmp_path: Path) -> None:
@@ -189,9 +205,13 @@ def test_a_killed_workers_download_is_taken_over(server: Server, tmp_path: Path)
     with fetching_elsewhere(tmp_path, server.url) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    server.on(answer(MP4, ETag='"abc"'))
+    server.on(goes_on(server))
 
-    assert isinstance(fetch(tmp_path, server.url, turn=2), Fetched)
+    outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
+    assert "range" in server.heard[-1].headers
     assert partials(tmp_path) == []
 
 
@@ -199,12 +219,12 @@ def test_a_download_whose_writer_lives_is_not_taken_over(server: Server, tmp_pat
     """Its lease ended, but it still writes: two writers in one file would make a film of neither."""
     server.on(stalls)
     with fetching_elsewhere(tmp_path, server.url):
-        server.on(answer(MP4, ETag='"abc"'))
+        server.on(goes_on(server))
         outcome = fetch(tmp_path, server.url, turn=2)
 
     assert isinstance(outcome, Fetched)
     assert "range" not in server.heard[-1].headers
-    assert outcome.stored.sha256 == SHA256
+    assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
 
 
 def test_what_nobody_comes_back_for_is_swept(tmp_path: Path) -> None:
