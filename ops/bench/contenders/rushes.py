@@ -25,6 +25,9 @@ def environment(course: Course) -> dict[str, str]:
         "RUSHES_LOOK__PACING": "learned" if course.learned else "fixed",
         **_pacing(SCALED_FROM_S / course.interval_s),
         "RUSHES_WORKER__TASK_EVENTS": "false",
+        "RUSHES_DESCRIBE__PROBE": "false",  # nobody else looks into the videos
+        "RUSHES_DESCRIBE__MANIFEST": "false",
+        "RUSHES_DESCRIBE__PREVIEWS": "false",
         "RUSHES_LEDGER__RETENTION_S": "60",
     }
     return {name: value for name, value in told.items() if name in variables()}
