@@ -26,6 +26,7 @@ from jobs.lifecycle import GiveUp
 from jobs.looks import Looks
 from jobs.media import Media, differences
 from jobs.reminders import Errand
+from jobs.removals import Removals
 from jobs.row import VERSION, job_from, media_field, plain, request_from, request_text
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 from jobs.states import EDGES, State
@@ -109,6 +110,7 @@ class Ledger:
         self.claims = Claims(self._scripts)
         self.errands = Errands(self._scripts)
         self.gates = Gates(self._scripts)
+        self.removals = Removals(self._scripts)
         self.wakes = Wakes(self._scripts)
         self.looks = Looks(self._scripts, slot_s=slot_s)
 
@@ -455,20 +457,6 @@ class Ledger:
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
             start={} if salvage_in_s is None else {Errand.SALVAGE: salvage_in_s},
             data={"generation_id": generation_id},
-        )
-
-    def pruned(self, job_id: str, *, why: str, size_bytes: int) -> None:
-        """An ended job's files leave the archive; what they were stays in the row.
-
-        Raises:
-            WrongState: the job is under way.
-        """
-        self._noted(
-            self.get(job_id),
-            tuple(state for state in State if state.is_final),
-            "job.pruned",
-            once="removed_at",
-            data={"why": why, "size_bytes": size_bytes},
         )
 
     @asks_redis

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +10,6 @@ from ulid import ULID
 
 from config.store import Item, NotThere, Store
 from jobs.artifacts import Artifact, path_of
-from jobs.errors import UnknownJob
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 
@@ -111,14 +109,15 @@ class Pruner:
         return doomed(self._kept(rules), rules, now=self._ledger.now())
 
     def remove(self, one: Doomed) -> None:
-        """Remove one job's files. The row says so first: a death in between leaves files that the next run finds.
+        """Remove one job's files. It is told first: a death in between leaves files that the next run finds.
 
         Raises:
             StoreError: they could not be removed; the next run finds them.
         """
-        with suppress(UnknownJob):  # its row and its journal have ended before its video
-            self._ledger.pruned(one.kept.job_id, why=one.why, size_bytes=one.kept.size_bytes)
-        self._store.remove(one.kept.paths)
+        kept = one.kept
+        assert kept.status is not None  # what is under way is never doomed
+        self._ledger.removals.told(kept.job_id, kept.status, why=one.why, size_bytes=kept.size_bytes)
+        self._store.remove(kept.paths)
 
     def _kept(self, rules: Rules) -> Iterator[Kept]:
         gathered = gather(self._store.items())

@@ -10,7 +10,9 @@ from ulid import ULID
 
 from config.store import FolderStore
 from jobs.artifacts import Artifact, path_of
+from jobs.errors import WrongState
 from jobs.job import Stored, Video
+from jobs.journal import START
 from jobs.ledger import Ledger
 from jobs.states import Status
 from producer.retention import Kept, Pruner, Rules, doomed, gather
@@ -146,6 +148,8 @@ def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
     assert [one.kept.job_id for one in plan] == [late]
     for one in plan:
         pruner.remove(one)
+    ((told, entry),) = ledger.journal.after(START, block_s=0.1).entries  # the feed outlives rows and journals
+    assert (told, entry.event, entry.state, entry.data["why"]) == (late, "job.pruned", "expired", "age")
 
     assert {one.kept.job_id for one in pruner.plan(Rules(completed_s=7 * DAY_S))} == {done, unknown}
 
@@ -157,6 +161,8 @@ def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledg
     put_video(store, job_id)
     clock.advance(30 * DAY_S)
     assert Pruner(store, ledger).plan(Rules(completed_s=1, salvaged_s=1, most_bytes=0)) == []
+    with pytest.raises(WrongState):
+        ledger.removals.told(job_id, Status.COMPLETED, why="age", size_bytes=1)
 
 
 def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledger) -> None:

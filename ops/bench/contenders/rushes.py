@@ -14,7 +14,7 @@ SCALED_FROM_S: Final = 10.0
 
 
 def environment(course: Course) -> dict[str, str]:
-    """A deployment as the README starts it, but for addresses, the pace of looks and no events for a Flower."""
+    """A deployment as the README starts it, but for addresses, the pace of looks, no Flower and no descriptions."""
     told = {
         "RUSHES_REDIS__URL": course.redis_url,
         "RUSHES_STATE_DIR": str(course.folder / "state"),
