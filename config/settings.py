@@ -314,6 +314,56 @@ class WorkerSettings(_Group):
     )
 
 
+class ApiSettings(_Group):
+    """The HTTP API."""
+
+    host: str = Field("127.0.0.1", description="Where `python -m producer.api` listens; 0.0.0.0 for everywhere.")
+    port: int = Field(8000, ge=1, le=65535, description="Its port; `rushes up` takes another if this one is taken.")
+    auth: Literal["keys", "off"] = Field(
+        "keys",
+        description="Who may use it: holders of keys (rushes keys issue); off: anybody on this machine, nobody else.",
+    )
+    requests_per_min: int = Field(600, ge=1, le=1_000_000, description="Requests that one key may send in a minute.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web pages that may call it, comma separated: https://shop.example. None unless set."
+    )
+    public_url: HttpUrl | None = Field(
+        None, description="Where callers reach it, for links to videos; unset: as the caller wrote it."
+    )
+    default_model: str = Field("google/veo3", min_length=1, description="The model of an order that names none.")
+    default_image_model: str = Field(
+        "google/veo-3.0-i2v", min_length=1, description="The same for an order that comes with a picture."
+    )
+    check_pictures: bool = Field(
+        True, description="Look at the beginning of a picture's URL before the order is taken; private addresses never."
+    )
+    body_bytes: int = Field(12_582_912, ge=1024, description="The largest request body; an uploaded picture is one.")
+    longest_wait_s: float = Field(60.0, gt=0, le=600, description="The longest `Prefer: wait` that is granted.")
+    heartbeat_s: float = Field(
+        15.0, gt=0, le=300, description="How often a stream of events says that it is alive; proxies cut silent ones."
+    )
+    drain_s: float = Field(20.0, gt=0, description="How long requests under way may take when it is told to stop.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _named_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("https://", "http://")) or origin.count("/") != 2:  # noqa: PLR2004 (of scheme://)
+                raise ValueError(f"{origin!r} is no origin; write https://shop.example, without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.auth == "off" and self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("auth is off, so host must be 127.0.0.1: anybody who reaches it could buy videos")
+        return self
+
+
 class FlowerSettings(_Group):
     """Flower, which watches the workers."""
 
@@ -356,6 +406,7 @@ class Settings(BaseSettings):
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
     flower: FlowerSettings = Field(default_factory=FlowerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

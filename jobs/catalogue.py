@@ -18,6 +18,9 @@ LONGEST_SHOWN: Final = 60
 LONGEST_LABEL: Final = 64
 LONGEST_LABEL_VALUE: Final = 512
 MOST_LABELS: Final = 16
+_VEO3_S: Final = 8
+_VEO2_S: Final = 5
+_EXTENSION_S: Final = 7
 
 TypeCheck = Callable[[Any], str | None]
 """Returns what is wrong with a value, or None."""
@@ -158,6 +161,15 @@ MODELS: Final[Mapping[str, Mapping[str, Field]]] = {
     "google/veo3-1-extend-video": _VEO31_EXTEND,
     "google/veo3-1-extend-video-fast": _VEO31_EXTEND,
 }
+
+
+def usual_duration(model: str) -> int | None:
+    """The seconds that a known model renders if the order does not say; None: it is not known."""
+    if model not in MODELS:
+        return None
+    if model.startswith(("veo2", "google/veo2")):
+        return _VEO2_S
+    return _EXTENSION_S if "extend" in model else _VEO3_S
 
 
 def validate(request: VideoRequest, *, largest_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 JobError
 ├── UnknownJob            tell the caller: no such job, or its life in the ledger is over
+│   └── Erased            tell the caller: it was erased on request, only what it cost is kept
 ├── StaleTurn             drop the message quietly: the job has moved on without it
 ├── WrongState            the job is not where this step starts from: read it again and decide anew
 ├── IdempotencyConflict   tell the caller: this key was used for another request
@@ -18,6 +19,10 @@ class JobError(Exception):
 
 class UnknownJob(JobError):
     """No such job: the id is wrong, or the job ended so long ago that its row is gone."""
+
+
+class Erased(UnknownJob):
+    """Somebody had the job's prompt and files erased; only its money row is left."""
 
 
 class StaleTurn(JobError):

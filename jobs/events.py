@@ -31,6 +31,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.describe_waits": "The store could not be used for it; `wait_s` says when it is tried again.",
     "job.describe_ended": "The store could not be used for it, and it was given up; the video is there.",
     "job.pruned": "Its files were removed from the archive by retention; `why` says by which rule.",
+    "job.erased": "Somebody had its prompt, journal and files erased; what it cost is kept (log only).",
     "job.rescued": "Nothing had happened by the due time: the reminder was sent again.",
     "job.announced": "Every result hook has been told of the job's end.",
     "hook.failed": "Result hooks raised; `wait_s` says when they are called again.",

@@ -132,6 +132,10 @@ class Job:
     announce_failures: int = 0
     announced: tuple[str, ...] = ()
     salvage_turn: int = 0
+    tenant: str | None = None
+    retry_of: str | None = None
+    retried_as: str | None = None
+    erased_at: float | None = None
     kind: str | None = None
     pending_at: float | None = None
     describe_turn: int = 0

@@ -14,7 +14,12 @@
     rushes:alone:<what>       string  somebody does this at the moment                           seconds
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
+    rushes:access:key:<id>    hash    an API key: tenant, scopes, digest   until a month past its end, if it has one
+    rushes:access:keys        set     the ids of all API keys              permanent
+    rushes:access:rate:<id>   string  when a key's quota is whole again    a minute
+    rushes:access:links       string  the secret that signs links          permanent
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
+    rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
     rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
     rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
     rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
@@ -32,6 +37,7 @@ PERMANENT_KEYS: Final = (
     "rushes:feed",
     "rushes:retired",
     "rushes:index:",
+    "rushes:access:",
     "rushes:celery:",
 )
 """The keys, or beginnings of keys, that may live for ever; each holds a bounded entry per job within its life."""

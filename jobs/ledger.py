@@ -55,6 +55,7 @@ class Order:
     family: Family = Family.UNIVERSAL
     idempotency_key: str | None = None
     idempotency_life_s: float | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Acceptance:
     job_id: str
     replayed: bool
     alarm: Alarm | None
+    job: Job | None = None
+    """The job as it was put there, where that is known without asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Ledger:
                 "kind": kind_of(order.request),
                 "deadline_s": str(order.deadline_s),
                 "family": order.family,
+                **({} if order.tenant is None else {"tenant": order.tenant}),
             },
             "request": text,
             "due_in": order.due_in_s,
@@ -157,11 +161,35 @@ class Ledger:
         }
 
     def _accepted(self, order: Order, answer: Sequence[str]) -> Acceptance:
-        how, job_id, *rings_in = answer
+        how, job_id, *rest = answer
         if how == "replayed":
             return Acceptance(job_id, replayed=True, alarm=None)
+        rings_in, now = rest
         self._scripts.tell("job.accepted", job_id, 1, {"model": order.request.model})
-        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, rings_in))
+        job = self._as_accepted(order, float(now))
+        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, [rings_in]), job=job)
+
+    def _as_accepted(self, order: Order, now: float) -> Job:
+        return Job(
+            id=order.job_id,
+            version=VERSION,
+            state=State.QUEUED,
+            turn=1,
+            model=order.request.model,
+            accepted_at=now,
+            deadline_at=now + self._lives.queue_ttl_s,
+            deadline_s=order.deadline_s,
+            due_at=now + order.due_in_s,
+            family=order.family,
+            tenant=order.tenant,
+            kind=kind_of(order.request),
+        )
+
+    @asks_redis
+    def holder(self, idempotency_key: str) -> str | None:
+        """The job that an idempotency key made, if it is remembered."""
+        held = cast("str | None", self._redis.get(f"{PREFIX}idempotency:{idempotency_key}"))
+        return held.partition(" ")[0] if held else None
 
     @asks_redis
     def get(self, job_id: str) -> Job:
@@ -202,11 +230,21 @@ class Ledger:
 
     @asks_redis
     def page(
-        self, *, states: Sequence[State] = (), limit: int = 20, after: str | None = None, newest_first: bool = True
+        self,
+        *,
+        states: Sequence[State] = (),
+        tenant: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+        newest_first: bool = True,
     ) -> list[str]:
-        """Up to `limit` job ids in order of acceptance, those of `states` only (none: all), beginning after `after`."""
+        """Up to `limit` job ids in order of acceptance, beginning after `after`.
+
+        Those of a tenant, whatever their state; or those of `states` only (none: all).
+        """
+        indexes = [state.value for state in states] or ["all"]
         pipe = self._redis.pipeline(transaction=False)
-        for name in [state.value for state in states] or ["all"]:
+        for name in [f"tenant:{tenant}"] if tenant is not None else indexes:
             key = f"{PREFIX}index:{name}"
             edge = f"({after}" if after else None
             if newest_first:
@@ -463,6 +501,43 @@ class Ledger:
     def lease_void(self, job: Job) -> None:
         """Whoever took this job on lease is gone: it is due now, not when the lease ends."""
         self._redis.zadd(f"{PREFIX}due:{job.state}", {job.id: self.now()}, xx=True, lt=True)
+
+    # -- what may be done with an ended job ------------------------------------------------------------------------
+
+    @asks_redis
+    def retried(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
+        """Put a new job beside an ended one, with the same order: one that goes on with its generation, or buys anew.
+
+        An ended job is repeated once: whoever asks again is told of the first repetition.
+        """
+        inherited = {"generation_id": job.generation_id or "", "charged": Charged.YES, "cost_usd": "0"}
+        if job.submitted_at is not None:  # pending since: how long it took until now teaches nothing
+            inherited |= {"submitted_at": str(job.submitted_at), "pending_at": str(job.submitted_at)}
+        row = {"version": str(VERSION), "model": job.model, "deadline_s": str(job.deadline_s), "family": job.family}
+        row |= {name: held for name, held in (("tenant", job.tenant), ("kind", job.kind)) if held is not None}
+        told = {"model": job.model, "retry_of": job.id, **({"generation_id": job.generation_id} if go_on else {})}
+        how, held_id, *rings_in = self._scripts.run(
+            "retry",
+            id=job_id,
+            of=job.id,
+            row=row | (inherited if go_on else {}),
+            state=State.RENDERING if go_on else State.QUEUED,
+            due_in=0,
+            deadline_in=job.deadline_s if go_on else self._lives.queue_ttl_s,
+            slot_s=self._slot_s,
+            data=spelt(told),
+            ended_as=job.state,
+        )
+        if how == "replayed":
+            return Acceptance(held_id, replayed=True, alarm=None)
+        self._scripts.tell("job.accepted", job_id, 1, told)
+        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, rings_in))
+
+    @asks_redis
+    def erased(self, job: Job) -> None:
+        """Forget what an ended job was about, and whatever it still needed; its row says what it cost."""
+        if self._scripts.run("erase", id=job.id, errands=list(Errand)):
+            self._scripts.tell("job.erased", job.id, job.turn, {})
 
     @asks_redis
     def alone(self, what: str, *, for_s: float) -> bool:

@@ -1,7 +1,7 @@
 """What a producer can do: submit, get, list, cancel, follow, wait. Every face (CLI, HTTP) stands on this."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -10,19 +10,32 @@ from config.celery_app import make_app
 from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
+from config.store import open_store
+from jobs.access import Access
+from jobs.artifacts import paths_of
 from jobs.catalogue import validate
 from jobs.errands import FIRST_ERRAND
-from jobs.errors import InvalidRequest, JobError, LedgerUnavailable, StaleTurn, WrongState
+from jobs.errors import (
+    Erased,
+    InvalidRequest,
+    JobError,
+    LedgerUnavailable,
+    StaleTurn,
+    UnknownJob,
+    WrongState,
+)
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
-from jobs.journal import START, following, order
+from jobs.journal import START, News, following, order
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.reminders import TaskName
+from jobs.retries import BuyAgain, GoOn, Retry, on_retry
 from jobs.sketches import Sketches
 from jobs.states import State, Status
 from producer.eta import Etas
+from producer.views import Beside
 
 STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
     status: tuple(state for state in State if state.status is status) for status in Status
@@ -30,6 +43,7 @@ STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
 _LONGEST_BLOCK_S: Final = 2.0
 _CANCEL_TRIES: Final = 20
 _PAGE: Final = 100
+_MOST_PAGES: Final = 20
 _AT_ONCE: Final = 200
 
 
@@ -41,14 +55,19 @@ class Order:
     idempotency_key: str | None = None
     idempotency_life_s: float | None = None
     deadline_s: float | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to an order. `replayed`: the key was known, this is the job of its first use."""
+    """The answer to an order. `replayed`: the key was known, this is the job of its first use.
+
+    `job` is the job as it was accepted, where that is known without asking.
+    """
 
     job_id: str
     replayed: bool
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,46 @@ class Cancelled:
 
     job: Job
     outcome: GiveUp | RequestCancel | AlreadyOver
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The answer to a retry: what it means, and the new job, if there is one (or was before: `replayed`)."""
+
+    decision: Retry
+    job_id: str | None
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs are asked for; what is left open fits all."""
+
+    statuses: Sequence[Status] = ()
+    model: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_from: float | None = None
+    created_before: float | None = None
+    tenant: str | None = None
+
+    def fits(self, job: Job, request: VideoRequest) -> bool:
+        """Whether a job is asked for."""
+        return (
+            self.model in {None, request.model}
+            and self.tenant in {None, job.tenant}
+            and (not self.statuses or job.state.status in self.statuses)
+            and self.metadata.items() <= request.metadata.items()
+            and (self.created_from is None or job.accepted_at >= self.created_from)
+            and (self.created_before is None or job.accepted_at < self.created_before)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the jobs asked for; with `after`, there may be more behind that id."""
+
+    jobs: Sequence[tuple[Job, VideoRequest]]
+    after: str | None
 
 
 class Service:
@@ -69,6 +128,7 @@ class Service:
         self._settings = settings
         self._ledger = ledger
         self._remind = remind
+        self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
 
     def submit(
@@ -78,6 +138,7 @@ class Service:
         idempotency_key: str | None = None,
         idempotency_life_s: float | None = None,
         deadline_s: float | None = None,
+        tenant: str | None = None,
     ) -> Submission:
         """Take an order: from here on the job ends exactly once, whether or not the message gets through.
 
@@ -85,7 +146,7 @@ class Service:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s)])
+        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s, tenant)])
         if isinstance(answer, JobError):
             raise answer
         return answer
@@ -108,6 +169,7 @@ class Service:
             family=self._family(order.request),
             idempotency_key=order.idempotency_key,
             idempotency_life_s=order.idempotency_life_s,
+            tenant=order.tenant,
         )
 
     def _accepted(self, orders: Sequence[jobs.ledger.Order]) -> Iterator[Submission | JobError]:
@@ -118,15 +180,25 @@ class Service:
                     continue
                 if answer.alarm is not None:
                     self._remind(TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
-                yield Submission(answer.job_id, answer.replayed)
+                yield Submission(answer.job_id, answer.replayed, answer.job)
 
-    def get(self, job_id: str) -> tuple[Job, VideoRequest]:
+    def is_known(self, idempotency_key: str) -> bool:
+        """Whether an order with this key was taken before."""
+        return self._ledger.holder(idempotency_key) is not None
+
+    def get(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
         """The job as it stands, and what was ordered.
 
         Raises:
-            UnknownJob: no such job, or it ended so long ago that it is forgotten.
+            UnknownJob: no such job, or it ended so long ago that it is forgotten, or it is not this tenant's.
+            Erased: somebody had it erased.
         """
-        return self._ledger.get(job_id), self._ledger.request(job_id)
+        found = self._ledger.get_many([job_id])
+        if found:
+            return _only_for(tenant, found[0][0]), found[0][1]
+        if _only_for(tenant, self._ledger.get(job_id)).erased_at is not None:
+            raise Erased(job_id)
+        raise UnknownJob(job_id)
 
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
         """Those of the jobs that are known."""
@@ -148,14 +220,31 @@ class Service:
         newest_first: bool = True,
     ) -> list[tuple[Job, VideoRequest]]:
         """Up to `limit` jobs that fit every filter, in order of acceptance; `after` is the last id before this page."""
-        states = [state for status in statuses for state in STATES_OF[status]]
-        wanted = dict(metadata or {}).items()
-        fitting = (
-            (job, request)
-            for job, request in self._each(states, after=after, newest_first=newest_first)
-            if model in {None, request.model} and wanted <= request.metadata.items()
-        )
-        return list(islice(fitting, limit))
+        selection = Selection(statuses, model, dict(metadata or {}))
+        found = self._each(_states(selection), after=after, newest_first=newest_first)
+        return list(islice((pair for pair in found if selection.fits(*pair)), limit))
+
+    def page(self, selection: Selection, *, limit: int, after: str | None = None, newest_first: bool = True) -> Page:
+        """Like `list`, but reads a bounded number of jobs: a page may be short, or empty, and still not the last."""
+        fitting: list[tuple[Job, VideoRequest]] = []
+        for _ in range(_MOST_PAGES):
+            ids = self._ledger.page(
+                states=_states(selection),
+                tenant=selection.tenant,
+                limit=_PAGE,
+                after=after,
+                newest_first=newest_first,
+            )
+            for job, request in self._ledger.get_many(ids):
+                after = job.id
+                if selection.fits(job, request):
+                    fitting.append((job, request))
+                if len(fitting) == limit:
+                    return Page(fitting, after)
+            if len(ids) < _PAGE:
+                return Page(fitting, None)
+            after = ids[-1]
+        return Page(fitting, after)
 
     def cancel(self, job_id: str) -> Cancelled:
         """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
@@ -175,6 +264,41 @@ class Service:
                 continue  # the job moved between reading and writing: decide anew
             return Cancelled(self._ledger.get(job_id), outcome)
         raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
+
+    def retry(self, job_id: str, *, pay_again: bool = False) -> Retried:
+        """Repeat an ended job as a new one: free where its generation may still be fetched, else only if told to pay.
+
+        Raises:
+            Erased: what was ordered is not known any more.
+        """
+        job, _ = self.get(job_id)
+        decision = on_retry(job, pay_again=pay_again)
+        if job.retried_as is not None:
+            return Retried(decision, job.retried_as, replayed=True)
+        if not isinstance(decision, GoOn | BuyAgain):
+            return Retried(decision, None, replayed=False)
+        free = isinstance(decision, GoOn)
+        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=free)
+        if answer.alarm is not None:
+            self._remind(TaskName.LOOK if free else TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
+        return Retried(decision, answer.job_id, answer.replayed)
+
+    def erase(self, job_id: str, *, tenant: str | None = None) -> None:
+        """Have an ended job's prompt, journal and files forgotten for good; its money row is kept.
+
+        The files go first: if this is cut short, the row still says that there is something to erase.
+
+        Raises:
+            UnknownJob: no such job, or (if a tenant is named) none of that tenant's.
+            WrongState: the job has not ended.
+            StoreError: the archive cannot be written from here; nothing was erased.
+        """
+        job = _only_for(tenant, self._ledger.get(job_id))
+        if not job.is_final:
+            raise WrongState(f"{job_id} is {job.state}")
+        if job.stored is not None:
+            open_store(self._settings).remove(paths_of(job.stored.path))
+        self._ledger.erased(job)
 
     def adopt(self, job_id: str, generation_id: str) -> Job:
         """Tell a job in doubt which generation was bought for it; it goes on with that one.
@@ -207,10 +331,17 @@ class Service:
         self._ledger.get(job_id)
         return self._ledger.journal.of(job_id)
 
+    def newest_event(self) -> str:
+        """The cursor behind the newest event of all jobs."""
+        return self._ledger.journal.newest()
+
+    def news(self, cursor: str) -> News:
+        """What has happened to all jobs after the cursor; waits a moment for the first of it."""
+        return self._ledger.journal.after(cursor, block_s=self._block_s)
+
     def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, JournalEntry]]:
         """Everything that happens to the jobs, from their beginning until all have ended or the time is up."""
         journal, ends_at = self._ledger.journal, None if timeout_s is None else self._ledger.now() + timeout_s
-        block_s = min(_LONGEST_BLOCK_S, self._settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         cursor = journal.newest()
         told = dict.fromkeys(job_ids, START)
         news: Sequence[tuple[str, JournalEntry]] = list(self._untold(told))
@@ -220,10 +351,10 @@ class Service:
                     told[job_id] = entry.id
                     yield job_id, entry
             self._drop_ended(told, news)
-            left = block_s if ends_at is None else ends_at - self._ledger.now()
+            left = self._block_s if ends_at is None else ends_at - self._ledger.now()
             if not told or left <= 0:
                 return
-            heard = journal.after(cursor, block_s=min(left, block_s))
+            heard = journal.after(cursor, block_s=min(left, self._block_s))
             cursor, news = heard.cursor, list(self._untold(told)) if heard.gap else heard.entries
 
     def _untold(self, told: Mapping[str, str]) -> Iterator[tuple[str, JournalEntry]]:
@@ -250,6 +381,14 @@ class Service:
         """The time by the fleet's clock, in seconds since the epoch."""
         return self._ledger.now()
 
+    def check_writable(self) -> None:
+        """Write something small and short-lived: a Redis that is full or a replica refuses, as it would an order."""
+        self._ledger.alone("readyz", for_s=1)
+
+    def workers(self, *, within_s: float) -> Sequence[str]:
+        """The workers that gave a sign of life within these seconds."""
+        return self._ledger.workers(within_s=within_s)
+
     def eta(self, job: Job) -> Eta | None:
         """How long until the job's video is done, half of the time and nine times in ten; None: nothing can be said."""
         return self._etas.eta(job, now=self._ledger.now())
@@ -259,6 +398,11 @@ class Service:
         now = self._ledger.now()
         found = {job.id: self._etas.eta(job, now=now) for job in jobs}
         return {job_id: eta for job_id, eta in found.items() if eta is not None}
+
+    def beside(self, job: Job, *, archive: str | None = None, links: Mapping[str, str] | None = None) -> Beside:
+        """What a view of the job needs beside its row."""
+        now = self._ledger.now() if job.state is State.RENDERING else 0.0
+        return Beside(archive, links or {}, now, self._etas.eta(job, now=now), self._settings.ledger.retention_s)
 
     def _in_doubt(self, job_id: str) -> Job:
         """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""
@@ -292,8 +436,24 @@ class Service:
         return Family.GOOGLE if googles and self._settings.upstream.family == "google" else Family.UNIVERSAL
 
 
+def _only_for(tenant: str | None, job: Job) -> Job:
+    """The job, unless it is another tenant's: that one is not even said to be there."""
+    if tenant is not None and job.tenant != tenant:
+        raise UnknownJob(job.id)
+    return job
+
+
+def _states(selection: Selection) -> list[State]:
+    return [state for status in selection.statuses for state in STATES_OF[status]]
+
+
 def make_service(settings: Settings) -> Service:
     """A producer's parts, poured together."""
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.look.typical_s)
     return Service(settings, Ledger(client, lives=lives(settings)), reminder_sender(make_app(settings)), etas)
+
+
+def make_access(settings: Settings) -> Access:
+    """Who may use the API, as the ledger's Redis holds it."""
+    return Access(connect(settings.redis, name="access"))

@@ -1,27 +1,217 @@
-"""A job as the outside sees it: one JSON shape for every face."""
+"""A job as the outside sees it: one JSON shape for every face, described field by field."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from jobs.access import Key
 from jobs.artifacts import path_of
+from jobs.catalogue import usual_duration
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
-from jobs.job import Job, VideoRequest
+from jobs.job import Charged, Hold, Job, Reason, VideoRequest
+from jobs.states import State, Status
+
+SIZES: Final[Mapping[str, tuple[str, str]]] = {
+    "1280x720": ("16:9", "720P"),
+    "720x1280": ("9:16", "720P"),
+    "1920x1080": ("16:9", "1080P"),
+    "1080x1920": ("9:16", "1080P"),
+}
+"""OpenAI's word for a picture's size, and the upstream's two: aspect ratio and resolution."""
+
+_SIZE_OF: Final = {words: size for size, words in SIZES.items()}
+_NEARLY_DONE: Final = 99
 
 
-def job_view(
-    job: Job,
-    request: VideoRequest,
-    *,
-    archive: str | None = None,
-    links: Mapping[str, str] | None = None,
-    eta: Eta | None = None,
-) -> dict[str, Any]:
-    """The job as plain JSON; times are seconds since the epoch, absent things are null.
+class UpstreamVideoView(TypedDict):
+    """The finished video as the upstream describes it."""
 
-    `archive` is the root of what is stored, a folder or an address; `links` are the URLs handed out for it.
-    """
+    url: Annotated[
+        str, Field(description="The upstream's own URL; it soon expires.", examples=["https://cdn.example/clip.mp4"])
+    ]
+    content_type: Annotated[str | None, Field(description="What the upstream says it is.", examples=["video/mp4"])]
+    file_name: Annotated[str | None, Field(description="The upstream's name for it.", examples=["output.mp4"])]
+    file_size: Annotated[int | None, Field(description="Bytes, as the upstream says.", examples=[3716781])]
+
+
+class FileView(TypedDict):
+    """Our copy of the video."""
+
+    path: Annotated[
+        str,
+        Field(
+            description="Where it is in the archive: relative to its root over HTTP, absolute on the command line.",
+            examples=["2026/11/22/job_01kb0000000000000000000000.mp4"],
+        ),
+    ]
+    size_bytes: Annotated[int, Field(description="Bytes.", examples=[3716781])]
+    sha256: Annotated[str, Field(description="Checksum of the bytes, in hexadecimal.", examples=["ab" * 32])]
+    content_type: Annotated[str, Field(description="What it is, by its own bytes.", examples=["video/mp4"])]
+    removed_at: Annotated[float | None, Field(description="When retention removed it.", examples=[None])]
+
+
+class ErrorView(TypedDict):
+    """Why a job ended without its video."""
+
+    code: Annotated[Reason, Field(description="The reason, from a closed list.", examples=["generation_failed"])]
+    message: Annotated[
+        str | None, Field(description="The upstream's words, or ours.", examples=["prompt was rejected"])
+    ]
+
+
+class EtaView(TypedDict):
+    """How long it will probably take yet, by what was learnt of others of its kind."""
+
+    p50_s: Annotated[float, Field(description="Half of such jobs are done in so many seconds.", examples=[64.0])]
+    p90_s: Annotated[float, Field(description="Nine of ten are.", examples=[98.5])]
+
+
+class VideoView(TypedDict):
+    """A job: an order for a video, and what has become of it."""
+
+    id: Annotated[str, Field(description="The job's id.", examples=["job_01kb0000000000000000000000"])]
+    object: Annotated[Literal["video"], Field(description="Always `video`.", examples=["video"])]
+    status: Annotated[
+        Status,
+        Field(
+            description="Where it stands, in OpenAI's words, and two more: `cancelled`, `expired`.",
+            examples=["in_progress"],
+        ),
+    ]
+    state: Annotated[State, Field(description="Where it stands, exactly.", examples=["rendering"])]
+    model: Annotated[str, Field(description="The upstream's model.", examples=["google/veo3"])]
+    prompt: Annotated[str | None, Field(description="What was ordered.", examples=["a paper boat in the rain"])]
+    progress: Annotated[
+        int,
+        Field(
+            description="Per cent of the expected time that have passed; 100 only when the video is ours.",
+            ge=0,
+            le=100,
+            examples=[42],
+        ),
+    ]
+    seconds: Annotated[
+        str | None, Field(description="The video's length as text; null if it is the model's choice.", examples=["8"])
+    ]
+    size: Annotated[
+        str | None,
+        Field(description="Width and height; null if it is the model's choice.", examples=["1280x720"]),
+    ]
+    parameters: Annotated[
+        dict[str, Any],
+        Field(description="All else that the upstream is sent.", examples=[{"duration": 8, "aspect_ratio": "16:9"}]),
+    ]
+    metadata: Annotated[dict[str, str], Field(description="Your own labels.", examples=[{"campaign": "spring"}])]
+    created_at: Annotated[
+        int, Field(description="When it was accepted, in seconds since the epoch.", examples=[1795000000])
+    ]
+    submitted_at: Annotated[
+        float | None, Field(description="When the upstream took the order.", examples=[1795000001.25])
+    ]
+    rendered_at: Annotated[
+        float | None, Field(description="When we saw that it was rendered.", examples=[1795000111.5])
+    ]
+    completed_at: Annotated[int | None, Field(description="When it ended, however it ended.", examples=[1795000112])]
+    expires_at: Annotated[
+        int | None, Field(description="Until when an ended job can be asked about.", examples=[1795604912])
+    ]
+    deadline_at: Annotated[
+        float | None,
+        Field(description="When it is given up if nothing comes; null once it ended.", examples=[1795001001.25]),
+    ]
+    eta: Annotated[
+        EtaView | None,
+        Field(
+            description="When it is probably done; null where nobody knows.", examples=[{"p50_s": 64.0, "p90_s": 98.5}]
+        ),
+    ]
+    looks: Annotated[int, Field(description="How often we have looked at it upstream.", examples=[3])]
+    hold: Annotated[Hold | None, Field(description="Why a queued job waits, if it is held.", examples=["throttled"])]
+    generation_id: Annotated[
+        str | None, Field(description="The upstream's id of it.", examples=["XXLhM-WwM1UXTVnR5w9EV"])
+    ]
+    cost_usd: Annotated[float | None, Field(description="What the upstream charged, if it said so.", examples=[3.36])]
+    charged: Annotated[Charged, Field(description="Whether the upstream was paid for it.", examples=["yes"])]
+    video: Annotated[
+        UpstreamVideoView | None,
+        Field(description="The upstream's video; null before it is rendered.", examples=[None]),
+    ]
+    file: Annotated[FileView | None, Field(description="Our copy; null before it is stored.", examples=[None])]
+    media: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="What the stored video is by its own bytes, and what of the order it does not keep.",
+            examples=[{"duration_s": 8.0, "width": 1280, "height": 720, "mismatch": []}],
+        ),
+    ]
+    artifacts: Annotated[
+        dict[str, str],
+        Field(
+            description="What stands beside the video, by name, each with its path.",
+            examples=[{"poster": "2026/11/22/job_01kb0000000000000000000000.poster.webp"}],
+        ),
+    ]
+    links: Annotated[
+        dict[str, str],
+        Field(
+            description="URLs of what is stored, if the deployment hands any out.",
+            examples=[{"video": "https://rushes.example/v1/videos/job_01kb0000000000000000000000/content"}],
+        ),
+    ]
+    error: Annotated[ErrorView | None, Field(description="Why it ended without its video; else null.", examples=[None])]
+    retry_of: Annotated[
+        str | None,
+        Field(description="The job that this one repeats.", examples=["job_01kb0000000000000000000000"]),
+    ]
+    retried_as: Annotated[
+        str | None,
+        Field(description="The job that repeats this one.", examples=["job_01kb0000000000000000000001"]),
+    ]
+
+
+class EventView(TypedDict):
+    """One line of a job's journal."""
+
+    id: Annotated[str, Field(description="Orders the entries, and resumes a reader.", examples=["1795000000123-0"])]
+    event: Annotated[str, Field(description="What happened; docs/events.md lists them all.", examples=["job.looked"])]
+    at: Annotated[float, Field(description="When, in seconds since the epoch.", examples=[1795000030.5])]
+    state: Annotated[State, Field(description="The job's state after it.", examples=["rendering"])]
+    turn: Annotated[int, Field(description="The job's turn after it.", examples=[5])]
+    data: Annotated[
+        dict[str, Any], Field(description="What else there is to say.", examples=[{"seen": "generating", "wait_s": 10}])
+    ]
+
+
+class KeyView(TypedDict):
+    """An API key, without its token."""
+
+    id: Annotated[str, Field(description="Names the key; it is no secret.", examples=["0123456789abcdef"])]
+    object: Annotated[Literal["key"], Field(description="Always `key`.", examples=["key"])]
+    tenant: Annotated[str, Field(description="Whose jobs it may see and make.", examples=["shop"])]
+    name: Annotated[str, Field(description="To tell it from others.", examples=["the web shop's backend"])]
+    scopes: Annotated[list[str], Field(description="What it may do.", examples=[["read", "submit"]])]
+    created_at: Annotated[int, Field(description="When it was issued, in epoch seconds.", examples=[1795000000])]
+    expires_at: Annotated[int | None, Field(description="When it ends by itself.", examples=[1802776000])]
+    revoked_at: Annotated[int | None, Field(description="When somebody ended it.", examples=[None])]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a job's row does not say: where the archive is, the time, what is still to come, how long it is kept."""
+
+    archive: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    now: float = 0.0
+    eta: Eta | None = None
+    retention_s: float | None = None
+
+
+def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> VideoView:
+    """The job as plain JSON; times are seconds since the epoch, absent things are null."""
     return {
         "id": job.id,
         "object": "video",
@@ -29,41 +219,94 @@ def job_view(
         "state": job.state,
         "model": request.model,
         "prompt": request.prompt,
+        "progress": _progress(job, beside),
+        "seconds": _length(request),
+        "size": _size(request.parameters),
         "parameters": dict(request.parameters),
         "metadata": dict(request.metadata),
-        "created_at": job.accepted_at,
+        "created_at": int(job.accepted_at),
         "submitted_at": job.submitted_at,
         "rendered_at": job.rendered_at,
-        "completed_at": job.finished_at,
+        "completed_at": None if job.finished_at is None else int(job.finished_at),
+        "expires_at": _expiry(job, beside.retention_s),
         "deadline_at": None if job.is_final else job.deadline_at,
-        "eta": None if eta is None else {"p50_s": round(eta.p50_s, 1), "p90_s": round(eta.p90_s, 1)},
+        "eta": _eta(beside.eta),
         "looks": job.looks,
         "hold": job.hold,
         "generation_id": job.generation_id,
         "cost_usd": job.cost_usd,
         "charged": job.charged,
         "video": _video(job),
-        "file": _file(job, archive),
+        "file": _file(job, beside.archive),
         "media": None if job.media is None else asdict(job.media),
-        "artifacts": _artifacts(job, archive),
-        "links": dict(links or {}),
+        "artifacts": _artifacts(job, beside.archive),
+        "links": dict(beside.links),
         "error": None if job.reason is None else {"code": job.reason, "message": job.message},
+        "retry_of": job.retry_of,
+        "retried_as": job.retried_as,
     }
 
 
-def entry_view(entry: JournalEntry) -> dict[str, Any]:
+def entry_view(entry: JournalEntry) -> EventView:
     """One line of the journal as plain JSON."""
     return {
         "id": entry.id,
         "event": entry.event,
         "at": entry.at,
-        "state": entry.state,
+        "state": State(entry.state),
         "turn": entry.turn,
         "data": dict(entry.data),
     }
 
 
-def _video(job: Job) -> dict[str, Any] | None:
+def key_view(key: Key) -> KeyView:
+    """A key as plain JSON."""
+    return {
+        "id": key.id,
+        "object": "key",
+        "tenant": key.tenant,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": int(key.created_at),
+        "expires_at": None if key.expires_at is None else int(key.expires_at),
+        "revoked_at": None if key.revoked_at is None else int(key.revoked_at),
+    }
+
+
+def _progress(job: Job, beside: Beside) -> int:
+    """How much of the expected time has passed: a guess until the end, so never 100 before it."""
+    match job.state:
+        case State.COMPLETED:
+            return 100
+        case State.STORING:
+            return _NEARLY_DONE
+        case State.RENDERING if beside.eta is not None and job.submitted_at is not None:
+            waited_s = max(beside.now - job.submitted_at, 0.0)
+            return min(int(100 * waited_s / (waited_s + max(beside.eta.p50_s, 1.0))), _NEARLY_DONE)
+        case _:
+            return 0
+
+
+def _eta(eta: Eta | None) -> EtaView | None:
+    return None if eta is None else {"p50_s": round(eta.p50_s, 1), "p90_s": round(eta.p90_s, 1)}
+
+
+def _length(request: VideoRequest) -> str | None:
+    duration = request.parameters.get("duration") or usual_duration(request.model)
+    return None if duration is None else str(duration)
+
+
+def _size(parameters: Mapping[str, Any]) -> str | None:
+    """The size in pixels, where ratio and resolution were ordered; OpenAI's word for the two."""
+    ratio, resolution = parameters.get("aspect_ratio", "16:9"), parameters.get("resolution", "720P")
+    return _SIZE_OF.get((ratio, str(resolution).upper())) if isinstance(ratio, str) else None
+
+
+def _expiry(job: Job, retention_s: float | None) -> int | None:
+    return None if retention_s is None or job.finished_at is None else int(job.finished_at + retention_s)
+
+
+def _video(job: Job) -> UpstreamVideoView | None:
     if job.video is None:
         return None
     return {
@@ -82,7 +325,7 @@ def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
     return {artifact.value: start + path_of(artifact, job.stored.path) for artifact in job.artifacts}
 
 
-def _file(job: Job, archive: str | None) -> dict[str, Any] | None:
+def _file(job: Job, archive: str | None) -> FileView | None:
     if job.stored is None:
         return None
     return {

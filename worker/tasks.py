@@ -14,7 +14,7 @@ from celery import shared_task
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
-from jobs.job import Job, Stored
+from jobs.job import Job, Stored, Video
 from jobs.lifecycle import (
     Adopt,
     AskAgain,
@@ -209,9 +209,7 @@ def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
         outcome = parts.archive.fetch(job_id, turn, decision.video)
         if isinstance(outcome, Fetched):
             media = compared(self, job_id, outcome.media)
-            parts.ledger.errands.salvaged(
-                job_id, turn, decision.video, outcome.stored, media, describe=parts.describer.has_work
-            )
+            keep_late(self, job_id, turn, decision.video, outcome.stored, media)
             job = parts.ledger.get(job_id)
             parts.remind(TaskName.ANNOUNCE, job_id, job.announce_turn)
             if parts.describer.has_work:
@@ -249,6 +247,17 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     turn = parts.ledger.errands.announced_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
     if wait is not None:
         self.again(job_id, turn, wait)
+
+
+def keep_late(self: Reminder, job_id: str, turn: int, video: Video, stored: Stored, media: Media | None) -> None:
+    """Write down that a late video is ours; the copy of a job that was erased meanwhile is removed."""
+    parts = self.runtime
+    try:
+        parts.ledger.errands.salvaged(job_id, turn, video, stored, media, describe=parts.describer.has_work)
+    except StaleTurn:
+        if parts.ledger.get(job_id).erased_at is not None:
+            parts.archive.discard(stored)
+        raise
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
      a: id, row {field: value}, request, due_in, queue_ttl_s, idempotency_key?, idempotency_life_s, fingerprint, slot_s
-     Returns {'accepted', id, alarm} or {'replayed', id of the first}; alarm is the seconds until its reminder must be
+     Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until its reminder must be
      sent, or nil if one for all that is due is on its way.
      Errors IDEMPOTENCY_CONFLICT (the key stands for another request), ID_TAKEN. ]]
 if a.idempotency_key then
@@ -28,7 +28,6 @@ end
 redis.call('HSET', row_key(a.id), unpack(fields))
 redis.call('SET', request_key(a.id), a.request)
 redis.call('ZADD', due_key('queued'), stamp(now + a.due_in), a.id)
-redis.call('ZADD', index_key('all'), 0, a.id)
-redis.call('ZADD', index_key('queued'), 0, a.id)
+index(a.id, 'queued', a.row.tenant)
 tell(a.id, 'job.accepted', 'queued', 1, a.data)
-return { 'accepted', a.id, alarm_to_set('queued', now + a.due_in) }
+return { 'accepted', a.id, alarm_to_set('queued', now + a.due_in), stamp(now) }

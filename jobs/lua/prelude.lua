@@ -18,6 +18,19 @@ local function request_key(id) return a.prefix .. 'request:' .. id end
 local function journal_key(id) return a.prefix .. 'journal:' .. id end
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
+-- A job's place in the order of acceptance, of all jobs, of its state and of its tenant.
+local function index(id, state, tenant)
+  redis.call('ZADD', index_key('all'), 0, id)
+  redis.call('ZADD', index_key(state), 0, id)
+  if tenant and tenant ~= '' then redis.call('ZADD', index_key('tenant:' .. tenant), 0, id) end
+end
+
+local function unindex(id, state, tenant)
+  redis.call('ZREM', index_key('all'), id)
+  redis.call('ZREM', index_key(state), id)
+  if tenant and tenant ~= '' then redis.call('ZREM', index_key('tenant:' .. tenant), id) end
+end
+
 local function due_key(state) return a.prefix .. 'due:' .. state end
 local feed_key = a.prefix .. 'feed'
 local retired_key = a.prefix .. 'retired'
@@ -83,11 +96,10 @@ local function retire(id, state)
   for _, key in ipairs({ row_key(id), request_key(id), journal_key(id) }) do
     redis.call('PEXPIRE', key, life_ms)
   end
-  redis.call('ZADD', retired_key, stamp(now + a.retention_s), id .. ' ' .. state)
+  local tenant = redis.call('HGET', row_key(id), 'tenant')
+  redis.call('ZADD', retired_key, stamp(now + a.retention_s), id .. ' ' .. state .. (tenant and ' ' .. tenant or ''))
   for _, gone in ipairs(redis.call('ZRANGE', retired_key, '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, 20)) do
-    local gone_id, gone_state = string.match(gone, '^(%S+) (%S+)$')
-    redis.call('ZREM', index_key('all'), gone_id)
-    redis.call('ZREM', index_key(gone_state), gone_id)
+    unindex(string.match(gone, '^(%S+) (%S+) ?(%S*)$'))
     redis.call('ZREM', retired_key, gone)
   end
 end

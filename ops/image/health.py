@@ -1,4 +1,4 @@
-"""`python -m ops.image.health worker|flower|sandbox`: exit 0 if this container does its work, else 1 and a sentence.
+"""`python -m ops.image.health worker|api|flower|sandbox`: exit 0 if this container works, else 1 and a sentence.
 
 It runs every half minute in every container, so it reads the few variables it needs by itself: the whole tree of
 settings would double its cost.
@@ -15,6 +15,7 @@ from typing import Final
 TIMEOUT_S: Final = 3.0
 FLOWER_PORT: Final = 5555
 SANDBOX_PORT: Final = 8900
+API_PORT: Final = 8000
 SEEN_WITHIN_S: Final = 30.0
 MISSED_ROUNDS: Final = 5
 RESCUE_EVERY_S: Final = 3.0
@@ -61,12 +62,22 @@ def flower() -> None:
     _serves(FLOWER_PORT, "/healthcheck")
 
 
+def api() -> None:
+    """The API answers; whether it is ready is for whoever balances load to ask."""
+    _serves(API_PORT, "/healthz")
+
+
 def sandbox() -> None:
     """The sandbox answers."""
     _serves(SANDBOX_PORT, "/sandbox/health")
 
 
-ROLES: Final[Mapping[str, Callable[[], None]]] = {"worker": worker, "flower": flower, "sandbox": sandbox}
+ROLES: Final[Mapping[str, Callable[[], None]]] = {
+    "worker": worker,
+    "api": api,
+    "flower": flower,
+    "sandbox": sandbox,
+}
 
 
 def main(arguments: list[str]) -> int:

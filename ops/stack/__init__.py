@@ -1,1 +1,1 @@
-"""Everything on one machine: embedded Valkey, sandbox, worker and Flower under one supervisor."""
+"""Everything on one machine: embedded Valkey, sandbox, worker, API and Flower under one supervisor."""

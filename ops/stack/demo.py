@@ -73,7 +73,7 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
             preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
         )
     try:
-        with console.status("starting Valkey, sandbox, worker and Flower"):
+        with console.status("starting Valkey, sandbox, worker, API and Flower"):
             _until_ready(process, folder / UP_FILE, log, before)
         environ.update({name: value for name, value in dotenv_values(folder / UP_FILE).items() if value})
         yield

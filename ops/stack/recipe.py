@@ -22,6 +22,7 @@ from ops.stack.children import ChildSpec
 HOST: Final = "127.0.0.1"
 SANDBOX_KEY: Final = "sandbox-key"
 WORKER_GRACE_S: Final = 60.0
+API_MARGIN_S: Final = 5.0
 _SEEN_WITHIN_S: Final = 10.0
 
 
@@ -34,6 +35,7 @@ class Plan:
     valkey_port: int | None
     sandbox_url: str | None
     flower_port: int
+    api_port: int
     time_scale: float
 
     @property
@@ -41,17 +43,31 @@ class Plan:
         """Where Flower listens."""
         return f"http://{HOST}:{self.flower_port}"
 
+    @property
+    def api_url(self) -> str:
+        """Where the API listens."""
+        return f"http://{HOST}:{self.api_port}"
+
     def environment(self) -> dict[str, str]:
         """What a process must know to belong to this stack."""
         found = {
             "RUSHES_STATE_DIR": str(self.settings.state_dir.absolute()),
             "RUSHES_REDIS__URL": self.redis_url,
             "RUSHES_FLOWER__PORT": str(self.flower_port),
+            "RUSHES_API__HOST": HOST,
+            "RUSHES_API__PORT": str(self.api_port),
         }
         if self.sandbox_url:
+            found |= self._easy_api()
             found |= {"RUSHES_UPSTREAM__BASE_URL": self.sandbox_url, "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY}
             found |= self._hurried_looks()
         return found
+
+    def _easy_api(self) -> dict[str, str]:
+        """In the sandbox nothing can be bought and no picture is fetched; what was set by hand stays."""
+        easy = {"auth": "off", "check_pictures": "false"}
+        given = self.settings.api.model_fields_set
+        return {f"RUSHES_API__{name.upper()}": value for name, value in easy.items() if name not in given}
 
     def _hurried_looks(self) -> dict[str, str]:
         """The sandbox renders faster than life, so we look sooner; what was set by hand stays."""
@@ -66,7 +82,7 @@ class Plan:
 
 
 def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float) -> Plan:
-    """Choose addresses; ports are free ones, Flower's is the usual one if it is free."""
+    """Choose addresses; ports are free ones, the usual ones of Flower and the API if they are free."""
     folder = settings.state_dir
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port() if embedded else None
@@ -76,7 +92,8 @@ def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: 
         redis_url=f"redis://:{_password(folder)}@{HOST}:{port}/0" if embedded else url,
         valkey_port=port,
         sandbox_url=f"http://{HOST}:{free_port()}" if sandbox else None,
-        flower_port=settings.flower.port if _is_free(settings.flower.port) else free_port(),
+        flower_port=_usual_or_free(settings.flower.port),
+        api_port=_usual_or_free(settings.api.port),
         time_scale=time_scale,
     )
 
@@ -86,7 +103,7 @@ def make_specs(plan: Plan) -> list[ChildSpec]:
     specs = [_valkey(plan)] if plan.valkey_port else []
     if plan.sandbox_url:
         specs.append(_sandbox(plan, plan.sandbox_url))
-    return [*specs, _worker(plan), _flower(plan)]
+    return [*specs, _worker(plan), _api(plan), _flower(plan)]
 
 
 def free_port() -> int:
@@ -94,6 +111,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def _usual_or_free(port: int) -> int:
+    return port if _is_free(port) else free_port()
 
 
 def _is_free(port: int) -> bool:
@@ -179,6 +200,17 @@ def _worker(plan: Plan) -> ChildSpec:
         is_ready=_WorkerWatch(plan.redis_url),
         grace_s=WORKER_GRACE_S,
         as_orphan=signal.SIGKILL,  # without a ledger it could only finish what nobody will hear of; the due index knows
+    )
+
+
+def _api(plan: Plan) -> ChildSpec:
+    return ChildSpec(
+        name="api",
+        command=[sys.executable, "-m", "producer.api"],
+        environment=plan.environment(),
+        is_ready=lambda: _serves(f"{plan.api_url}/healthz"),
+        grace_s=plan.settings.api.drain_s + API_MARGIN_S,
+        as_orphan=signal.SIGKILL,  # it could only refuse, without a ledger
     )
 
 

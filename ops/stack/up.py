@@ -17,7 +17,7 @@ from ops.stack.supervisor import StartFailed, Supervisor
 from producer.cli.exits import Exit, explained, leave
 
 UP_FILE: Final = "up.env"
-_COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33}
+_COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33, "api": 34}
 
 
 def up(
@@ -26,7 +26,7 @@ def up(
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox upstream whatever is set.")] = False,
     time_scale: Annotated[float, typer.Option(min=0.01, help="How much faster than life the sandbox renders.")] = 10.0,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: Valkey, sandbox, worker, Flower."""
+    """Run everything on this machine until Ctrl-C: Valkey, sandbox, worker, API, Flower."""
     with explained():
         settings = load(beside_up=False)
         plan_embedded = embedded or "url" not in settings.redis.model_fields_set
@@ -96,6 +96,7 @@ def _greet(plan: Plan) -> None:
     for line in (
         f"redis     {server} {where}".rstrip(),
         f"upstream  {upstream}",
+        f"api       {plan.api_url}/docs",
         f"flower    {plan.flower_url}",
         f"archive   {settings.archive_root}",
         *_overruled(plan),

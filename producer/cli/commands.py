@@ -5,6 +5,7 @@ import typer
 from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
+from producer.cli.keys import keys
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
 
@@ -28,4 +29,5 @@ app.command()(download)
 app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
+app.add_typer(keys)
 app.add_typer(archive, name="archive")

@@ -15,7 +15,7 @@ from jobs.job import Job, VideoRequest
 from producer.cli.exits import using_archive
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
-from producer.views import job_view
+from producer.views import VideoView, job_view
 
 PIPE_WIDTH: Final = 240
 """A pipe has no edge to wrap at; a table needs some width all the same."""
@@ -58,11 +58,11 @@ class Session:
         """Where live progress is drawn: never into a pipe that expects the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
+    def view(self, job: Job, request: VideoRequest) -> VideoView:
         """The job as JSON, with this host's paths."""
         with using_archive():
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
-        return job_view(job, request, archive=self.settings.archive_root, links=links, eta=self.service.eta(job))
+        return job_view(job, request, self.service.beside(job, archive=self.settings.archive_root, links=links))
 
 
 def emit_json(value: Any) -> None:

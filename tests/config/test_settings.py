@@ -29,6 +29,7 @@ UNITLESS = {
     "RUSHES_LOOK__CONNECTIONS",
     "RUSHES_WORKER__THREADS",
     "RUSHES_FLOWER__PORT",
+    "RUSHES_API__PORT",
 }
 """Numbers that count things, or name a port."""
 

@@ -88,9 +88,21 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
     assert "RUSHES_UPSTREAM__API_KEY" not in flower
 
 
-def test_only_flower_is_published() -> None:
-    """Redis and the sandbox are for the stack's own network."""
-    assert [name for name in ("redis", "worker", "flower", "cli", "sandbox") if "ports" in keys(name)] == ["flower"]
+def test_only_the_api_and_flower_are_published_and_on_loopback() -> None:
+    """Redis and the sandbox are for the stack's own network; the API goes out through a proxy that speaks TLS."""
+    services = ("redis", "worker", "api", "flower", "cli", "sandbox")
+
+    assert [name for name in services if "ports" in keys(name)] == ["api", "flower"]
+    assert '"${API_PUBLISH:-127.0.0.1}:' in block("api")
+    assert "RUSHES_UPSTREAM__API_KEY" not in block("api")
+
+
+def test_the_api_may_finish_what_it_has_begun() -> None:
+    """Requests under way are drained before the container is killed."""
+    grace = re.search(r"stop_grace_period: (\d+)s", block("api"))
+
+    assert grace
+    assert int(grace[1]) > Settings(_env_file=None).api.drain_s
 
 
 def test_a_worker_may_finish_its_purchase() -> None:
@@ -110,7 +122,7 @@ def test_every_variable_is_one_that_is_read() -> None:
 
 def test_every_setting_reaches_the_workers() -> None:
     """What an operator puts into `.env` must not be silently without effect."""
-    given = settings_named(block("x-ledger") + block("x-settings") + block("worker") + block("flower"))
+    given = settings_named(block("x-ledger") + block("x-settings") + block("worker") + block("api") + block("flower"))
 
     assert given >= set(variables()) - set(DECIDED_HERE)
 

@@ -141,7 +141,7 @@ def server() -> Iterator[HTTPServer]:
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path in {"/healthcheck", "/sandbox/health"} else 404)
+            self.send_response(200 if self.path in {"/healthcheck", "/healthz", "/sandbox/health"} else 404)
             self.end_headers()
 
         def log_message(self, *_ignored: object) -> None:
@@ -155,15 +155,15 @@ def server() -> Iterator[HTTPServer]:
         thread.join()
 
 
-@pytest.mark.parametrize("role", ["flower", "sandbox"])
+@pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
 def test_what_answers_is_healthy(role: str, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flower and the sandbox are asked where they serve."""
+    """The API, Flower and the sandbox are asked where they serve."""
     monkeypatch.setattr(health, f"{role.upper()}_PORT", server.server_port)
 
     assert health.main([role]) == 0
 
 
-@pytest.mark.parametrize("role", ["flower", "sandbox"])
+@pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
 def test_what_does_not_answer_is_not(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed port is told from a good one."""
     monkeypatch.setattr(health, f"{role.upper()}_PORT", _unused_port())

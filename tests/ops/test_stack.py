@@ -16,6 +16,7 @@ from typing import Final
 import av
 import psutil
 import pytest
+import requests
 from dotenv import dotenv_values
 
 from config.connection import connect
@@ -28,7 +29,7 @@ from producer.service import Service, make_service
 from tests.stage import Sandbox, a_request, eventually, hearing_ctrl_c
 
 RUSHES: Final = [sys.executable, "-m", "ops.cli"]
-NAMES: Final = ("valkey", "sandbox", "worker", "flower")
+NAMES: Final = ("valkey", "sandbox", "worker", "api", "flower")
 SLOW_S: Final = 600
 """A generation long enough to be interrupted at leisure, in upstream time."""
 
@@ -43,10 +44,11 @@ class Machine:
     time_scale: float = 100
 
     def environment(self) -> dict[str, str]:
-        """As a shell in this folder has it: no setting of ours but Flower's port, so that tests do not share it."""
+        """As a shell in this folder has it: no setting of ours but the usual ports, so that tests do not share them."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUSHES_")}
         speed = {"RUSHES_RESCUE__EVERY_S": "0.5", "RUSHES_RESCUE__GRACE_S": "1", "RUSHES_RESCUE__LEASE_S": "2"}
-        return {**inherited, **speed, "RUSHES_FLOWER__PORT": str(free_port())}
+        ports = {"RUSHES_FLOWER__PORT": str(free_port()), "RUSHES_API__PORT": str(free_port())}
+        return {**inherited, **speed, **ports}
 
     @contextmanager
     def up(self, *options: str) -> Iterator["Stack"]:
@@ -197,6 +199,7 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without
         for words in (
             "embedded Valkey 127.0.0.1:",
             "nothing is bought, 100x faster",
+            "api       http://",
             "flower    http://",
             "archive   /",
         ):
@@ -210,6 +213,9 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without
         with av.open(str(machine.folder / "clip.mp4")) as clip:
             assert next(clip.decode(video=0)).width > 0
         assert machine.rushes("doctor").returncode == Exit.DONE
+        api = f"http://127.0.0.1:{addresses(stack)['RUSHES_API__PORT']}"
+        assert requests.get(f"{api}/readyz", timeout=10).json()["ready"]
+        assert [job["status"] for job in requests.get(f"{api}/v1/videos", timeout=10).json()["data"]] == ["completed"]
 
         twin = machine.rushes("up")
         assert twin.returncode == Exit.SETTINGS

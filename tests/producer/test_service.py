@@ -22,7 +22,7 @@ from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
 from jobs.looks import Look
 from jobs.states import State, Status
 from producer.service import Order, Service, Submission, make_service
-from tests.stage import Stage, a_request
+from tests.stage import Stage, a_request, eventually
 
 A_VIDEO = Video("https://cdn.example/clip.mp4")
 A_COPY = Stored("2026/11/22/clip.mp4", 1000, "ab" * 32, "video/mp4")
@@ -554,3 +554,22 @@ def test_a_held_job_says_what_it_waits_for(service: Service, real_ledger: Ledger
 
     assert (job.state, job.hold, job.reason) == (State.QUEUED, Hold.OUT_OF_CREDITS, None)
     assert service.counts()[State.QUEUED] == 1
+
+
+# -- retries --------------------------------------------------------------------------------------------------------
+
+
+def test_a_free_retry_gets_the_video_without_buying(stage: Stage) -> None:
+    """The old job was given up; its generation was bought, and the new one fetches it."""
+    service = stage.service
+    old = service.submit(a_request()).job_id
+    with stage.worker(RUSHES_LOOK__FIRST_S="600"):
+        eventually(lambda: service.get(old)[0].state is State.RENDERING)
+    stage.ledger.gave_up(service.get(old)[0], GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES))
+
+    answer = service.retry(old)
+    assert answer.job_id is not None
+    with stage.worker(name="two"):
+        assert stage.ended(answer.job_id).state is State.COMPLETED
+
+    assert stage.sandbox.purchases() == {f"{old}.1": 1}

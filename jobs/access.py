@@ -1,0 +1,189 @@
+"""Who may use the API: keys of tenants, kept hashed; and the secret that signs links."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, cast
+
+import redis
+
+from jobs.keyspace import PREFIX
+from jobs.scripts import Lives, Scripts, asks_redis
+
+MEMORY_S: Final = 30 * 86_400
+"""How long a key that has ended is still listed."""
+
+LONGEST_TENANT: Final = 63
+_TOKEN: Final = "rushes"  # noqa: S105 (how every key begins, so that scanners of leaked secrets know it)
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    SUBMIT = "submit"  # order, cancel, retry, erase
+    READ = "read"  # ask
+    ADMIN = "admin"  # issue, list and revoke keys of all tenants
+    METRICS = "metrics"  # read the numbers of the whole deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it may be shown: without its secret. Times are seconds since the epoch."""
+
+    id: str
+    tenant: str
+    name: str
+    scopes: frozenset[Scope]
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+    def is_good(self, now: float) -> bool:
+        """Whether it opens anything now."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new key with its token, which is told this once."""
+
+    key: Key
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What is left of a key's requests in this minute. `wait_s` is 0 if this request may go."""
+
+    per_min: int
+    left: int
+    whole_in_s: float
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The token is a good key's; its quota says whether this request may go now."""
+
+    key: Key
+    quota: Quota
+
+
+class UnknownKey(Exception):
+    """There is no such key."""
+
+
+class Access:
+    """Issues, lists, revokes and checks keys."""
+
+    def __init__(self, client: "redis.Redis", *, clock: Callable[[], float] | None = None) -> None:
+        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
+        self._redis = client
+        self._scripts = Scripts(client, lives=Lives(), clock=clock, subscribers=())
+
+    @asks_redis
+    def issue(self, tenant: str, scopes: Iterable[Scope], *, name: str = "", life_s: float | None = None) -> Issued:
+        """Make a key; its token is not kept and cannot be told again."""
+        key_id, secret, now = secrets.token_hex(8), secrets.token_urlsafe(32), self._scripts.now()
+        key = Key(key_id, tenant, name, frozenset(scopes), now, None if life_s is None else now + life_s)
+        row = {
+            "tenant": tenant,
+            "name": name,
+            "scopes": " ".join(sorted(key.scopes)),
+            "created_at": f"{now:.3f}",
+            "digest": _digest(secret),
+        }
+        if key.expires_at is not None:
+            row["expires_at"] = f"{key.expires_at:.3f}"
+        pipe = self._redis.pipeline()
+        pipe.hset(_row(key_id), mapping=cast("Any", row))
+        if life_s is not None:
+            pipe.pexpire(_row(key_id), int((life_s + MEMORY_S) * 1000))
+        pipe.sadd(f"{PREFIX}access:keys", key_id)
+        pipe.execute()
+        return Issued(key, f"{_TOKEN}_{key_id}_{secret}")
+
+    @asks_redis
+    def listed(self) -> list[Key]:
+        """Every key that is remembered, the oldest first."""
+        ids = sorted(cast("set[str]", self._redis.smembers(f"{PREFIX}access:keys")))
+        pipe = self._redis.pipeline(transaction=False)
+        for key_id in ids:
+            pipe.hgetall(_row(key_id))
+        rows = dict(zip(ids, pipe.execute(), strict=True))
+        if gone := [key_id for key_id, row in rows.items() if not row]:
+            self._redis.srem(f"{PREFIX}access:keys", *gone)
+        return sorted((_key(key_id, row) for key_id, row in rows.items() if row), key=lambda key: key.created_at)
+
+    @asks_redis
+    def revoke(self, key_id: str) -> Key:
+        """End a key now, for every process; revoking it again changes nothing.
+
+        Raises:
+            UnknownKey: there is none of this id.
+        """
+        row = cast("dict[str, str]", self._redis.hgetall(_row(key_id)))
+        if not row:
+            raise UnknownKey(key_id)
+        pipe = self._redis.pipeline()
+        pipe.hsetnx(_row(key_id), "revoked_at", f"{self._scripts.now():.3f}")
+        pipe.expire(_row(key_id), MEMORY_S)
+        pipe.hgetall(_row(key_id))
+        return _key(key_id, pipe.execute()[-1])
+
+    @asks_redis
+    def admit(self, token: str, *, per_min: int) -> Admitted | None:
+        """The key of a token, and what is left of its quota; None: it is no good key's. One round trip.
+
+        A request of a wrong secret costs the key's owner no quota.
+        """
+        key_id, secret = _parted(token)
+        digest = _digest(secret)
+        reply = cast("list[Any]", self._scripts.run("admit", id=key_id, digest=digest, per_min=per_min))
+        if not reply:
+            return None
+        now, wait_ms, left, whole_in_ms, *flat = reply
+        row = dict(zip(flat[::2], flat[1::2], strict=True))
+        key = _key(key_id, row)
+        if not hmac.compare_digest(row["digest"], digest) or not key.is_good(float(now)):
+            return None
+        return Admitted(key, Quota(per_min, int(left), int(whole_in_ms) / 1000, int(wait_ms) / 1000))
+
+    @asks_redis
+    def link_secret(self) -> bytes:
+        """The secret that signs links; made once, shared by all processes."""
+        name = f"{PREFIX}access:links"
+        self._redis.set(name, secrets.token_hex(32), nx=True)
+        return bytes.fromhex(str(self._redis.get(name)))
+
+
+def _row(key_id: str) -> str:
+    return f"{PREFIX}access:key:{key_id}"
+
+
+def _digest(secret: str) -> str:
+    """The secret has 256 random bits: a plain hash of it cannot be guessed back, and costs nothing."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _parted(token: str) -> tuple[str, str]:
+    """A token's id and secret; what is no token of ours has an id that nothing has."""
+    kind, _, rest = token.partition("_")
+    key_id, _, secret = rest.partition("_")
+    is_ours = kind == _TOKEN and len(key_id) == 16 and key_id.isalnum() and key_id.isascii()  # noqa: PLR2004 (as minted)
+    return (key_id, secret) if is_ours else ("-", "")
+
+
+def _key(key_id: str, row: "dict[str, str]") -> Key:
+    return Key(
+        key_id,
+        row["tenant"],
+        row["name"],
+        frozenset(map(Scope, row["scopes"].split())),
+        float(row["created_at"]),
+        float(row["expires_at"]) if "expires_at" in row else None,
+        float(row["revoked_at"]) if "revoked_at" in row else None,
+    )

@@ -1,0 +1,17 @@
+--[[ erase: forget what an ended job was about, and end whatever it still needed; what it cost stays in its row.
+     a: id, errands [names]
+     Returns 1, or 0 if it was erased before.     Errors UNKNOWN_JOB, WRONG_STATE (it has not ended). ]]
+local row = row_key(a.id)
+local state, ended, tenant = unpack(redis.call('HMGET', row, 'state', 'finished_at', 'tenant'))
+if not state then return redis.error_reply('UNKNOWN_JOB ' .. a.id) end
+if not ended then return redis.error_reply('WRONG_STATE job is ' .. state) end
+if redis.call('HSETNX', row, 'erased_at', stamp(now)) == 0 then return 0 end
+
+redis.call('DEL', request_key(a.id), journal_key(a.id))
+redis.call('HDEL', row, 'video', 'stored', 'media', 'artifacts', 'message')
+unindex(a.id, state, tenant)
+for _, name in ipairs(a.errands) do
+  -- Whoever is at it at this moment finds its turn taken.
+  if redis.call('ZREM', errand_key(name), a.id) == 1 then redis.call('HINCRBY', row, name .. '_turn', 1) end
+end
+return 1

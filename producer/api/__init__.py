@@ -1,0 +1,18 @@
+"""The HTTP face: FastAPI over the service. `uvicorn producer.api:app`, or `python -m producer.api`."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    app: FastAPI
+
+
+def __getattr__(name: str) -> Any:
+    """`app` is made when a server asks for it, so that importing a part of this package reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    from config.settings import load  # noqa: PLC0415 (only a server needs them)
+    from producer.api.application import make_app  # noqa: PLC0415 (as above)
+
+    return make_app(load())

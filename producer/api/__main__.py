@@ -1,0 +1,33 @@
+"""`python -m producer.api`: the API on uvicorn, with the settings of this deployment."""
+
+import sys
+
+import uvicorn
+
+from config.logs import configure
+from config.settings import ConfigurationError, load
+from producer.api.application import make_app
+
+
+def main() -> int:
+    """Serve until told to stop; requests under way are finished first."""
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    configure(settings)
+    uvicorn.run(
+        make_app(settings),
+        host=settings.api.host,
+        port=settings.api.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.api.drain_s) or 1,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

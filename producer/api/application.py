@@ -1,0 +1,155 @@
+"""The app, put together: routes, border, problems, and a complete OpenAPI document."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPMethod
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+from starlette.middleware.cors import CORSMiddleware
+
+from config.settings import Settings
+from config.store import open_store
+from producer.api import batches, health, keys, metrics_route, upstream_face, videos
+from producer.api.border import Border
+from producer.api.feed import Feed
+from producer.api.metrics import Metrics
+from producer.api.orders import VideoOrder
+from producer.api.parts import Parts
+from producer.api.pictures import PictureCheck
+from producer.api.problems import ProblemView
+from producer.api.refusals import install
+from producer.service import make_access, make_service
+
+DESCRIPTION: Final = (
+    "Turns prompts into stored videos, reliably. Field names and words are those of OpenAI's Videos wherever it has "
+    "them. What goes wrong is told as RFC 9457 problems with a `code`; docs/api.md lists them all."
+)
+_METHODS: Final = (HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.POST, HTTPMethod.DELETE)
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+"""What is answered without a key: it tells nothing of any job."""
+
+_REF: Final = "#/components/schemas/{model}"
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """An app over these settings; it connects when first asked."""
+    app = FastAPI(
+        title="Rushes",
+        description=DESCRIPTION,
+        version=_version(),
+        redoc_url=None,
+        lifespan=_life,
+    )
+    pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
+    service = make_service(settings)
+    feed = Feed(service)
+    metrics = Metrics(service, feed)
+    app.state.parts = Parts(settings, service, make_access(settings), pictures, open_store(settings), feed, metrics)
+    app.include_router(batches.router)
+    app.include_router(videos.router)
+    app.include_router(upstream_face.router)
+    app.include_router(keys.router)
+    app.include_router(metrics_route.router)
+    app.include_router(health.router)
+    install(app)
+    if settings.api.cors_origins:
+        app.add_middleware(CORSMiddleware, **_cors(settings.api.cors_origins))
+    app.add_middleware(Border, body_bytes=settings.api.body_bytes, metrics=metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """Whoever watches is told at once when the process is to end: the server waits for them before anything else."""
+    parts: Parts = app.state.parts
+    with _first_on(parts.feed.close):
+        yield
+
+
+@contextmanager
+def _first_on(act: Callable[[], None]) -> Iterator[None]:
+    """Act on a signal to end, before the server's own handler does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a server within a test gets no signals
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(act)
+        theirs = before[signal.Signals(number)]
+        if callable(theirs):
+            theirs(number, frame)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, theirs in before.items():
+            signal.signal(number, theirs)
+
+
+def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
+    """Pages of these origins may call us with a key of their own; cookies are none of ours."""
+    return {
+        "allow_origins": origins,
+        "allow_methods": [method.value for method in _METHODS],
+        "allow_headers": [
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-none-match",
+            "last-event-id",
+            "prefer",
+        ],
+        "expose_headers": ["etag", "location", "retry-after", "idempotency-replayed", "x-request-id", "ratelimit"],
+        "max_age": 600,
+    }
+
+
+def _version() -> str:
+    try:
+        return version("rushes")
+    except PackageNotFoundError:  # the image runs from its folder
+        return "0"
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the models that routes speak of without FastAPI seeing it."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = FastAPI.openapi(app)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in (VideoOrder, ProblemView):
+        schema = TypeAdapter(model).json_schema(ref_template=_REF)
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    schemas["VideoForm"] = _form(schemas["VideoOrder"])
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key: `rushes keys issue`."}
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if path in OPEN_PATHS else [{"key": []}]
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which we never send
+        schemas.pop(name, None)
+    return document
+
+
+def _form(order: dict[str, Any]) -> dict[str, Any]:
+    """The order as a form: the same fields, and a picture as a file."""
+    picture = {
+        "type": "string",
+        "format": "binary",
+        "description": "The first frame as a file: PNG, JPEG, GIF or WebP.",
+    }
+    return {**order, "title": "VideoForm", "properties": {**order["properties"], "input_reference": picture}}

@@ -1,0 +1,99 @@
+"""`POST /v1/videos/batch`: many orders at once, one result for each."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from jobs.errors import JobError
+from producer.api.guard import Caller, Submits
+from producer.api.orders import order_from
+from producer.api.parts import Needs, Parts
+from producer.api.problems import Code, Problem, ProblemView, documented
+from producer.api.refusals import problem_of
+from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit
+from producer.views import VideoView, job_view
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+MOST_ORDERS: Final = 100
+
+
+class BatchOrder(BaseModel):
+    """Many orders. Each is judged by itself: a bad one does not hold up the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    orders: Annotated[
+        list[Any],
+        Field(
+            description="The orders, each as for `POST /v1/videos`.",
+            min_length=1,
+            max_length=MOST_ORDERS,
+            examples=[[{"prompt": "a paper boat in the rain"}, {"prompt": "a paper plane in the wind"}]],
+            json_schema_extra={"items": {"$ref": "#/components/schemas/VideoOrder"}},
+        ),
+    ]
+
+
+class BatchResult(TypedDict):
+    """What became of one order."""
+
+    index: Annotated[int, Field(description="Its place in the request.", examples=[0])]
+    status: Annotated[int, Field(description="The HTTP status that it would have had by itself.", examples=[202])]
+    replayed: Annotated[bool, Field(description="Whether its key had made the job before.", examples=[False])]
+    video: Annotated[VideoView | None, Field(description="The job, if it was accepted.", examples=[None])]
+    error: Annotated[ProblemView | None, Field(description="Why not, if it was not.", examples=[None])]
+
+
+class BatchResults(TypedDict):
+    """One result for each order, in their order."""
+
+    object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
+    data: Annotated[list[BatchResult], Field(description="The results.", examples=[[]])]
+
+
+@router.post(
+    "/batch",
+    status_code=HTTPStatus.MULTI_STATUS,
+    summary="Submit many orders",
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
+    responses={
+        207: {"model": BatchResults, "description": "Look at each result: some may be refused."},
+        **documented(Code.INVALID_REQUEST, Code.TOO_LARGE, Code.MALFORMED_BODY, *COMMON),
+    },
+)
+async def submit_many(batch: BatchOrder, request: Request, parts: Needs, caller: Submits) -> Response:
+    """Up to a hundred orders, each accepted or refused by itself.
+
+    With an `Idempotency-Key` each order has a key made of it and its place, so that the whole may be sent again.
+    """
+    key = idempotency_key(request.headers, caller)
+    return await run_in_threadpool(_submit_many, request, parts, caller, batch, key)
+
+
+def _submit_many(request: Request, parts: Parts, caller: Caller, batch: BatchOrder, key: str | None) -> Response:
+    results = [
+        _submit_one(request, parts, caller, index, raw, f"{key}.{index}" if key else None)
+        for index, raw in enumerate(batch.orders)
+    ]
+    answer: BatchResults = {"object": "list", "data": results}
+    return JSONResponse(answer, HTTPStatus.MULTI_STATUS)
+
+
+def _submit_one(
+    request: Request, parts: Parts, caller: Caller, index: int, raw: object, key: str | None
+) -> BatchResult:
+    try:
+        answer = submit(parts, caller, order_from(raw), key)
+        job, order = parts.service.get(answer.job_id)
+    except (Problem, JobError) as error:
+        problem = error if isinstance(error, Problem) else problem_of(error)
+        told = problem.view(path=request.url.path, request_id=request.state.request_id)
+        return {"index": index, "status": told["status"], "replayed": False, "video": None, "error": told}
+    video = job_view(job, order, parts.beside(job))
+    return {"index": index, "status": HTTPStatus.ACCEPTED, "replayed": answer.replayed, "video": video, "error": None}

@@ -1,0 +1,128 @@
+"""The API's border, around every request: its name, what it may weigh, the headers that every answer carries.
+
+It is plain ASGI: a middleware that wraps requests and responses in objects would cost more than a get.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from jobs.access import Quota
+from producer.api.metrics import Metrics
+from producer.api.problems import Code, Problem
+from producer.api.refusals import refusal
+
+log = logging.getLogger("rushes.api")
+
+MOST_HEADER_BYTES: Final = 32_768
+_SECURITY: Final[Mapping[bytes, bytes]] = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+}
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+class Border:
+    """Names each request, bounds its headers and body, and lets no exception out."""
+
+    def __init__(self, app: ASGIApp, *, body_bytes: int, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._body_bytes = body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{str(ULID()).lower()}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+        answer = _Answer(send, request_id, scope["state"], secure=scope["scheme"] == "https")
+        try:
+            self._check(scope)
+            await self._app(scope, _Bounded(receive, self._body_bytes), answer)
+        except Problem as problem:
+            await self._refuse(problem, scope, receive, answer)
+        except Exception:
+            log.exception("unexpected error request=%s method=%s path=%s", request_id, scope["method"], scope["path"])
+            ours = Problem(Code.INTERNAL, f"This is our fault. Tell the operator the request id, {request_id}.")
+            await self._refuse(ours, scope, receive, answer)
+        finally:
+            self._metrics.served(scope, answer.status, time.perf_counter() - began)
+
+    def _check(self, scope: Scope) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+            raise Problem(Code.HEADERS_TOO_LARGE, f"Send at most {MOST_HEADER_BYTES} bytes of headers.")
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if announced.isdigit() and int(announced) > self._body_bytes:
+            raise too_large(self._body_bytes)
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        if answer.has_begun:
+            return  # half an answer cannot be taken back: the connection ends in the middle of it
+        query = scope["query_string"].decode("latin-1")
+        response = refusal(problem, path=scope["path"], query=query, request_id=answer.request_id)
+        await response(scope, receive, answer)
+
+
+def too_large(most_bytes: int) -> Problem:
+    """The body is larger than this."""
+    return Problem(Code.TOO_LARGE, f"Send at most {most_bytes} bytes; give large pictures by URL.")
+
+
+def _quota_headers(quota: Quota) -> list[tuple[bytes, bytes]]:
+    """What is left of the key's quota, in the words of the IETF's RateLimit draft."""
+    policy, level = f'"key";q={quota.per_min};w=60', f'"key";r={quota.left};t={math.ceil(quota.whole_in_s)}'
+    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", level.encode())]
+
+
+class _Bounded:
+    """Receives a body, up to a size."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive = receive
+        self._most_bytes = most_bytes
+        self._left = most_bytes
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise too_large(self._most_bytes)
+        return message
+
+
+class _Answer:
+    """Sends an answer with the headers that every answer carries."""
+
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any], *, secure: bool) -> None:
+        self._send = send
+        self._state = state
+        self._secure = secure
+        self.request_id = request_id
+        self.has_begun = False
+        self.status = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            there = {name for name, _ in headers}
+            headers += [(name, value) for name, value in _SECURITY.items() if name not in there]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if quota := self._state.get("quota"):
+                headers += _quota_headers(quota)
+            if self._secure:
+                headers.append(_STRICT_TRANSPORT)
+            message["headers"] = headers
+        await self._send(message)

@@ -1,0 +1,159 @@
+"""The bytes of a stored video over HTTP: whole or a range, with its checksum as ETag, never all in memory."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Final
+
+from starlette.responses import Response, StreamingResponse
+
+from config.store import NotThere, Store, StoreError
+from jobs.artifacts import CONTENT_TYPES, Artifact, path_of
+from jobs.job import Job, Stored
+from producer.api.problems import Code, Problem
+
+CHUNK_BYTES: Final = 262_144
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file: from its byte `start`, `length` bytes."""
+
+    start: int
+    length: int
+
+
+def stored_of(job: Job) -> Stored:
+    """The job's stored video.
+
+    Raises:
+        Problem: there is none yet, or there will be none.
+    """
+    if job.stored is not None:
+        return job.stored
+    if not job.is_final:
+        detail = f"The job is {job.state}; its video is not stored yet. Ask again when its status is `completed`."
+        raise Problem(Code.NOT_READY, detail)
+    raise Problem(Code.NO_VIDEO, f"The job ended as {job.state.status}: {job.reason}. `error` of the job says more.")
+
+
+def piece_of(asked: str | None, size: int) -> Piece | None:
+    """The part that a Range header asks for; None: all of it, also where the header is not one that we serve.
+
+    Raises:
+        Problem: the range begins behind the file's end.
+    """
+    found = _RANGE.fullmatch(asked.replace(" ", "")) if asked else None
+    if not found or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if not first:  # the last so many bytes
+        length = min(int(last), size)
+        start = size - length
+    else:
+        start = int(first)
+        if last and int(last) < start:
+            return None
+        length = min(int(last) if last else size, size - 1) - start + 1
+    if length <= 0:
+        headers = {"content-range": f"bytes */{size}"}
+        raise Problem(Code.RANGE_NOT_SATISFIABLE, f"The file has {size} bytes.", headers=headers)
+    return Piece(start, length)
+
+
+def content(
+    job: Job, store: Store, asked: Mapping[str, str], artifact: Artifact = Artifact.VIDEO, *, head_only: bool
+) -> Response:
+    """The answer to a request for a job's video, or for what stands beside it."""
+    stored = stored_of(job)
+    if job.removed_at is not None:
+        raise Problem(Code.NO_VIDEO, "Its files were removed from the archive by retention.")
+    if artifact is not Artifact.VIDEO:
+        return _small(store, artifact, path_of(artifact, stored.path))
+    etag = f'"{stored.sha256}"'
+    headers = {
+        "etag": etag,
+        "accept-ranges": "bytes",
+        "cache-control": "private, max-age=31536000, immutable",
+        "content-disposition": f'attachment; filename="{PurePosixPath(stored.path).name}"',
+    }
+    if matches(asked.get("if-none-match"), etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    still_the_same = asked.get("if-range") in {None, etag}
+    piece = piece_of(asked.get("range"), stored.size_bytes) if still_the_same else None
+    status = HTTPStatus.OK
+    if piece is not None:
+        status = HTTPStatus.PARTIAL_CONTENT
+        last = piece.start + piece.length - 1
+        headers["content-range"] = f"bytes {piece.start}-{last}/{stored.size_bytes}"
+    piece = piece or Piece(0, stored.size_bytes)
+    headers["content-length"] = str(piece.length)
+    if head_only:
+        return Response(status_code=status, headers=headers, media_type=stored.content_type)
+    body = _begun(_read(store, stored.path, piece))
+    return StreamingResponse(body, status, headers, media_type=stored.content_type)
+
+
+def matches(asked: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header names this tag; strong and weak compare alike, as RFC 9110 has it."""
+    if asked is None:
+        return False
+    named = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
+    return "*" in named or etag.removeprefix("W/") in named
+
+
+def _small(store: Store, artifact: Artifact, path: str) -> Response:
+    """A picture or the manifest: small, so that it is read at once."""
+    with _explained():
+        data = b"".join(store.slices(path))
+    headers = {"cache-control": "private, max-age=3600"}
+    return Response(data, headers=headers, media_type=CONTENT_TYPES[artifact])
+
+
+def _read(store: Store, path: str, piece: Piece) -> Iterator[bytes]:
+    """The piece, from a file that can be sought in, or from the slices of a bucket."""
+    local = store.local(path)
+    if local is None:
+        yield from _cut(store.slices(path), piece)
+        return
+    with local.open("rb") as file:
+        file.seek(piece.start)
+        left = piece.length
+        while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _cut(slices: Iterator[bytes], piece: Piece) -> Iterator[bytes]:
+    """What of the slices lies in the piece."""
+    skip, left = piece.start, piece.length
+    for data in slices:
+        part = data[skip : skip + left]
+        skip, left = max(skip - len(data), 0), left - len(part)
+        if part:
+            yield part
+        if not left:
+            return
+
+
+def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, with its first part read: what is wrong is told by a status, not by a body that breaks off."""
+    with _explained():
+        first = next(body, b"")
+    return chain([first], body)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (NotThere, FileNotFoundError) as error:
+        detail = "The archive does not have it; does the API see the workers' archive (RUSHES_ARCHIVE__DIR, __URL)?"
+        raise Problem(Code.FILE_NOT_HERE, detail) from error
+    except (StoreError, OSError) as error:
+        raise Problem(Code.ARCHIVE_UNAVAILABLE, f"The archive cannot be read ({type(error).__name__}).") from error

@@ -1,0 +1,122 @@
+"""Who may do what: a key's tenant and scopes, its quota; or, where keys are switched off, this machine only."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from jobs.access import Key, Quota, Scope
+from producer.api.parts import Needs, Parts
+from producer.api.problems import Code, Problem
+
+_NAMES_OF_THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request. Without a tenant it is the operator, on this machine, and sees all jobs."""
+
+    tenant: str | None
+
+
+class Ticket:
+    """A request whose key is looked up together with what it asks for: one trip to a thread instead of two.
+
+    There is no caller, and so nobody whose jobs could be told, before `admitted` has let it in.
+    """
+
+    def __init__(self, request: Request, parts: Parts, scope: Scope) -> None:
+        self._request = request
+        self._parts = parts
+        self._scope = scope
+
+    def admitted(self) -> Caller:
+        """Whoever sent it, if it may do this. It asks Redis: call it in a thread.
+
+        Raises:
+            Problem: it may not.
+        """
+        settings = self._parts.settings.api
+        if settings.auth == "off":
+            _check_is_local(self._request, self._parts)
+            return Caller(None)
+        admitted = self._parts.access.admit(_token(self._request), per_min=settings.requests_per_min)
+        if admitted is None:
+            raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
+        self._request.state.quota = admitted.quota
+        _check_scope(admitted.key, self._scope)
+        _check_quota(admitted.quota)
+        return Caller(admitted.key.tenant)
+
+
+def ticket(scope: Scope) -> Callable[[Request, Parts], Awaitable[Ticket]]:
+    """A dependency for routes that are asked most: they let the caller in themselves, in their own thread."""
+
+    async def taken(request: Request, parts: Needs) -> Ticket:
+        return Ticket(request, parts, scope)
+
+    return taken
+
+
+def needs(scope: Scope) -> Callable[[Request, Parts], Awaitable[Caller]]:
+    """A dependency that lets in whoever may do this."""
+
+    async def caller(request: Request, parts: Needs) -> Caller:
+        return await run_in_threadpool(Ticket(request, parts, scope).admitted)
+
+    return caller
+
+
+Submits = Annotated[Caller, Depends(needs(Scope.SUBMIT))]
+Reads = Annotated[Caller, Depends(needs(Scope.READ))]
+Admins = Annotated[Caller, Depends(needs(Scope.ADMIN))]
+SubmitTicket = Annotated[Ticket, Depends(ticket(Scope.SUBMIT))]
+ReadTicket = Annotated[Ticket, Depends(ticket(Scope.READ))]
+Scrapes = Annotated[Caller, Depends(needs(Scope.METRICS))]
+
+_CHALLENGE: Final = {"www-authenticate": "Bearer"}
+
+
+def _token(request: Request) -> str:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        detail = "Send `Authorization: Bearer <key>`. The operator issues keys: `rushes keys issue`."
+        raise Problem(Code.UNAUTHORIZED, detail, headers=_CHALLENGE)
+    return token.strip()
+
+
+def _check_scope(key: Key, scope: Scope) -> None:
+    if scope not in key.scopes:
+        held = ", ".join(sorted(key.scopes))
+        raise Problem(Code.FORBIDDEN, f"This needs a key with the scope `{scope}`; this one has: {held}.")
+
+
+def _check_quota(quota: Quota) -> None:
+    if quota.wait_s > 0:
+        seconds = str(int(quota.wait_s) + 1)
+        detail = f"This key may send {quota.per_min} requests a minute. Go on in {seconds} s."
+        raise Problem(Code.RATE_LIMITED, detail, headers={"retry-after": seconds})
+
+
+def _check_is_local(request: Request, parts: Parts) -> None:
+    """Without keys only this machine is served, and no page that some browser here has opened may speak for it."""
+    if request.client is None or not is_loopback(request.client.host):
+        detail = "Keys are switched off (RUSHES_API__AUTH=off), so only this machine is served."
+        raise Problem(Code.NOT_LOCAL, detail)
+    if not is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or ""):
+        raise Problem(Code.NOT_LOCAL, "While keys are switched off, call it by 127.0.0.1 or localhost.")
+    origin = request.headers.get("origin")
+    if origin and origin not in parts.settings.api.cors_origins and not is_loopback(urlsplit(origin).hostname or ""):
+        raise Problem(Code.NOT_LOCAL, "While keys are switched off, web pages of elsewhere are not served.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name is this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in _NAMES_OF_THIS_MACHINE

@@ -1,0 +1,55 @@
+"""`/healthz`: is this process alive; `/readyz`: would a job that is submitted now be worked on."""
+
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from jobs.errors import LedgerUnavailable
+from producer.api.parts import Needs
+
+router = APIRouter(tags=["health"])
+
+SEEN_WITHIN_S: Final = 30.0
+MISSED_ROUNDS: Final = 5
+
+
+class Alive(TypedDict):
+    """The process answers."""
+
+    status: Annotated[Literal["alive"], Field(description="Always `alive`.", examples=["alive"])]
+
+
+class Readiness(TypedDict):
+    """Whether a job submitted now would be worked on, and what is missing."""
+
+    ready: Annotated[bool, Field(description="All of the below.", examples=[True])]
+    redis: Annotated[str, Field(description="`ok`, or what is wrong with it.", examples=["ok"])]
+    workers: Annotated[int, Field(description="Workers that gave a sign of life lately.", examples=[2])]
+
+
+@router.get("/healthz", summary="Alive", responses={200: {"model": Alive}})
+async def healthz() -> Response:
+    """This process answers; it says nothing of Redis or workers."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get(
+    "/readyz",
+    summary="Ready",
+    responses={200: {"model": Readiness}, 503: {"model": Readiness, "description": "Something is missing."}},
+)
+def readyz(parts: Needs) -> Response:
+    """Redis takes writes, and at least one worker has been seen lately."""
+    within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
+    try:
+        parts.service.check_writable()
+        workers, redis = parts.service.workers(within_s=within_s), "ok"
+    except LedgerUnavailable as error:
+        workers, redis = [], str(error)[:200]
+    ready = redis == "ok" and bool(workers)
+    answer: Readiness = {"ready": ready, "redis": redis, "workers": len(workers)}
+    return JSONResponse(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)

@@ -1,0 +1,110 @@
+"""`/v1/keys`: an administrator issues, lists and revokes the keys of tenants."""
+
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from jobs.access import Key, Scope, UnknownKey
+from producer.api.guard import Admins
+from producer.api.parts import Needs
+from producer.api.problems import Code, Problem, documented
+from producer.views import KeyView, key_view
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+LONGEST_LIFE_S: Final = 10 * 365 * 86_400
+_COMMON: Final = (
+    Code.UNAUTHORIZED,
+    Code.FORBIDDEN,
+    Code.NOT_LOCAL,
+    Code.RATE_LIMITED,
+    Code.INVALID_REQUEST,
+    Code.LEDGER_UNAVAILABLE,
+    Code.INTERNAL,
+)
+
+
+class KeyOrder(BaseModel):
+    """What a new key is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant: Annotated[
+        str,
+        Field(
+            description="Whose jobs it may see and make.",
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+            examples=["shop"],
+        ),
+    ]
+    scopes: Annotated[
+        list[Scope],
+        Field(description="What it may do.", min_length=1, max_length=4, examples=[["submit", "read"]]),
+    ] = [Scope.SUBMIT, Scope.READ]
+    name: Annotated[
+        str, Field(description="To tell it from others.", max_length=100, examples=["the web shop's backend"])
+    ] = ""
+    expires_in_s: Annotated[
+        float | None,
+        Field(
+            description="Its life; left out, it does not end by itself.", gt=0, le=LONGEST_LIFE_S, examples=[7776000]
+        ),
+    ] = None
+
+
+class IssuedKey(KeyView):
+    """A new key. Its token is told this once."""
+
+    token: Annotated[
+        str,
+        Field(description="The key itself. Keep it: it cannot be told again.", examples=["rushes_0123456789abcdef_…"]),
+    ]
+
+
+class KeyList(TypedDict):
+    """Every key that is remembered."""
+
+    object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
+    data: Annotated[list[KeyView], Field(description="The keys, the oldest first.", examples=[[]])]
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    summary="Issue a key",
+    responses={201: {"model": IssuedKey}, **documented(Code.MALFORMED_BODY, Code.TOO_LARGE, *_COMMON)},
+)
+def issue(order: KeyOrder, parts: Needs, _caller: Admins) -> Response:
+    """A new key of a tenant."""
+    issued = parts.access.issue(order.tenant, order.scopes, name=order.name, life_s=order.expires_in_s)
+    answer: IssuedKey = {**key_view(issued.key), "token": issued.token}
+    return JSONResponse(answer, HTTPStatus.CREATED, {"cache-control": "no-store"})
+
+
+@router.get("", summary="List keys", responses={200: {"model": KeyList}, **documented(*_COMMON)})
+def list_keys(parts: Needs, _caller: Admins) -> Response:
+    """The keys of all tenants, without their tokens."""
+    answer: KeyList = {"object": "list", "data": [key_view(key) for key in parts.access.listed()]}
+    return JSONResponse(answer)
+
+
+@router.delete(
+    "/{key_id}",
+    summary="Revoke a key",
+    responses={200: {"model": KeyView}, **documented(Code.NOT_FOUND, *_COMMON)},
+)
+def revoke(
+    key_id: Annotated[str, Path(description="The key's id.", pattern="^[0-9a-f]{16}$", examples=["0123456789abcdef"])],
+    parts: Needs,
+    _caller: Admins,
+) -> Response:
+    """It opens nothing from now on, in any process."""
+    try:
+        key: Key = parts.access.revoke(key_id)
+    except UnknownKey:
+        raise Problem(Code.NOT_FOUND, "There is no such key.") from None
+    return JSONResponse(key_view(key))

@@ -1,0 +1,71 @@
+"""The API's own numbers, and how many jobs stand in each state, for Prometheus."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import Scope
+
+from jobs.errors import LedgerUnavailable
+from producer.api.feed import Feed
+from producer.service import Service
+
+_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_ELSEWHERE: Final = "elsewhere"
+
+
+class Metrics:
+    """Counts what is served. A route is named by its pattern, so that ids make no series of their own."""
+
+    def __init__(self, service: Service, feed: Feed) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "rushes_api_requests", "Requests served.", ("method", "route", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "rushes_api_request_seconds",
+            "From the request to the end of its answer.",
+            ("route",),
+            buckets=_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._registry.register(_Standing(service, feed))
+
+    def served(self, scope: Scope, status: int, seconds: float) -> None:
+        """One request was answered; status 0: nobody was there any more to hear it."""
+        route = getattr(scope.get("route"), "path", _ELSEWHERE)
+        method = scope["method"] if route != _ELSEWHERE else _ELSEWHERE
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of it, in the text format."""
+        return generate_latest(self._registry)
+
+
+class _Standing(Collector):
+    """What is asked of the ledger when somebody looks."""
+
+    def __init__(self, service: Service, feed: Feed) -> None:
+        self._service = service
+        self._feed = feed
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is asked when this is registered."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """The numbers as they are now; those of Redis are left out while it cannot be asked."""
+        yield GaugeMetricFamily("rushes_api_watchers", "Streams and waits that are open.", self._feed.watching)
+        up = GaugeMetricFamily("rushes_redis_up", "Whether Redis could be asked.")
+        jobs = GaugeMetricFamily("rushes_jobs", "Jobs that are remembered, by state.", labels=("state",))
+        try:
+            for state, count in self._service.counts().items():
+                jobs.add_metric((state.value,), count)
+            up.add_metric((), 1)
+        except LedgerUnavailable:
+            up.add_metric((), 0)
+        yield up
+        yield jobs

@@ -1,0 +1,29 @@
+"""`/metrics`, for Prometheus. It tells of all tenants, so its key has a scope of its own."""
+
+from typing import Final
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from producer.api.guard import Scrapes
+from producer.api.parts import Needs
+from producer.api.problems import Code, documented
+
+router = APIRouter(tags=["health"])
+
+_REFUSALS: Final = (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_LOCAL, Code.RATE_LIMITED, Code.LEDGER_UNAVAILABLE)
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text format."},
+        **documented(*_REFUSALS),
+    },
+    response_class=Response,
+)
+def metrics(parts: Needs, _caller: Scrapes) -> Response:
+    """Requests by route and status, their time, open streams, jobs by state."""
+    return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,55 @@
+"""What the routes stand on, poured together once for each process."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from config.links import links_of
+from config.settings import Settings
+from config.store import Store, StoreError
+from jobs.access import Access
+from jobs.job import Job
+from producer.api.feed import Feed
+from producer.api.links import Links
+from producer.api.metrics import Metrics
+from producer.api.pictures import PictureCheck
+from producer.service import Service
+from producer.views import Beside
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The settings of this process, the service over them, who may use it, and what it tells as it happens."""
+
+    settings: Settings
+    service: Service
+    access: Access
+    pictures: PictureCheck | None
+    store: Store
+    feed: Feed
+    metrics: Metrics
+
+    @cached_property
+    def links(self) -> Links:
+        """Makes links by the deployment's own secret, which is read when the first is made."""
+        return Links(self.access.link_secret())
+
+    def beside(self, job: Job) -> Beside:
+        """What a view of the job needs beside its row; links that cannot be signed now are left out."""
+        links: dict[str, str] = {}
+        if self.settings.archive.links != "none":
+            with suppress(StoreError):
+                links = links_of(job, self.settings, self.store)
+        return self.service.beside(job, links=links)
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Needs = Annotated[Parts, Depends(_parts)]
+"""How a route asks for them."""

@@ -1,0 +1,180 @@
+"""Pictures that come with an order: known by their own bytes, and never fetched from where a stranger may not look.
+
+The upstream fetches a picture's URL, not we; we look at its beginning before the order is taken, so that a wrong one is
+told at once. A look goes to the address that was checked, not to what the name may stand for a moment later.
+"""
+
+import base64
+import binascii
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, Final
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from config.addresses import is_public
+from producer.api.problems import Code, Problem, Wrong
+
+KINDS: Final = "PNG, JPEG, GIF or WebP"
+MOST_REDIRECTS: Final = 3
+_BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+_SNIFFED_BYTES: Final = 16
+_PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class _Unfit(Exception):
+    """The picture cannot be taken; the message says why."""
+
+
+def kind_of(data: bytes) -> str | None:
+    """The picture's media type, by its first bytes; None: it is no picture that we know."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for beginning, kind in _BEGINNINGS.items() if data.startswith(beginning)), None)
+
+
+def as_data_url(data: bytes) -> str:
+    """An uploaded picture as the upstream takes it.
+
+    Raises:
+        Problem: it is no picture.
+    """
+    kind = kind_of(data)
+    if kind is None:
+        raise _refusal("input_reference", f"must be a picture: {KINDS}, by its content")
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each picture of an order, with the name of its field."""
+    for name in _PICTURES:
+        given = parameters.get(name)
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, str):
+                yield name, value
+
+
+@dataclass(frozen=True, slots=True)
+class PictureCheck:
+    """Looks at the beginning of a picture, wherever it is. `allows` judges each address before it is spoken to."""
+
+    most_bytes: int
+    within_s: float = 10.0
+    allows: Callable[[str], bool] = is_public
+    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse an order whose pictures are none, too large, or not on the public internet.
+
+        Raises:
+            Problem: naming the field, and why.
+        """
+        for name, picture in pictures_in(parameters):
+            try:
+                beginning = self._seen(picture) if picture[:8].lower() == "https://" else _decoded(picture)
+            except _Unfit as unfit:
+                raise _refusal(name, str(unfit)) from None
+            if kind_of(beginning) is None:
+                raise _refusal(name, f"must lead to a picture: {KINDS}, by its content")
+
+    def _seen(self, url: str) -> bytes:
+        """The first bytes at the end of the redirects; each hop is judged like the first."""
+        for _ in range(MOST_REDIRECTS + 1):
+            place = _place(url)
+            connection = _Pinned(place, self._address(place), self.tls, within_s=self.within_s)
+            try:
+                response = connection.ask()
+                if response.status not in _REDIRECTS:
+                    return self._beginning(response)
+                url = urljoin(url, response.headers.get("location", ""))
+            except (OSError, HTTPException, ValueError) as error:
+                raise _Unfit(f"cannot be fetched ({type(error).__name__})") from error
+            finally:
+                connection.end()
+        raise _Unfit(f"redirects more than {MOST_REDIRECTS} times")
+
+    def _address(self, place: SplitResult) -> str:
+        try:
+            found = socket.getaddrinfo(place.hostname, place.port or 443, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise _Unfit("its host is not known") from error
+        addresses = [str(address[4][0]) for address in found]
+        if not addresses or not all(map(self.allows, addresses)):
+            raise _Unfit("is not on the public internet")
+        return addresses[0]
+
+    def _beginning(self, response: HTTPResponse) -> bytes:
+        if response.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            raise _Unfit(f"cannot be fetched (its server answers {response.status})")
+        if response.length is not None and response.length > self.most_bytes:
+            raise _Unfit(f"may have {self.most_bytes} bytes; it has {response.length}")
+        return response.read(_SNIFFED_BYTES)
+
+
+class _Pinned(HTTPSConnection):
+    """A connection to one address, whatever the host's name stands for, that ends in bounded time."""
+
+    def __init__(self, place: SplitResult, address: str, tls: ssl.SSLContext, *, within_s: float) -> None:
+        assert place.hostname is not None
+        super().__init__(place.hostname, place.port or 443, timeout=within_s, context=tls)
+        self._path = (place.path or "/") + (f"?{place.query}" if place.query else "")
+        self._address = address
+        self._tls = tls
+        self._response: HTTPResponse | None = None
+        self._end = threading.Timer(within_s, self._cut)
+
+    def ask(self) -> HTTPResponse:
+        """Ask for the file; only its beginning is read."""
+        self._end.start()
+        self.request("GET", self._path, headers={"accept": "image/*", "user-agent": "rushes"})
+        self._response = self.getresponse()
+        return self._response
+
+    def connect(self) -> None:
+        """To the address that was judged, as the host that was named."""
+        raw = socket.create_connection((self._address, self.port), timeout=self.timeout)
+        self.sock = raw  # so that it can be cut in the middle of the handshake
+        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+
+    def end(self) -> None:
+        """Close it."""
+        self._end.cancel()
+        if self._response is not None:
+            self._response.close()  # it holds the socket, too
+        self.close()
+
+    def _cut(self) -> None:
+        if self.sock is not None:
+            with suppress(OSError):  # it may have ended by itself a moment ago
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _place(url: str) -> SplitResult:
+    try:
+        place = urlsplit(url)
+        _ = place.port  # judged when it is read
+    except ValueError as error:
+        raise _Unfit("is no URL") from error
+    if place.scheme.lower() != "https" or not place.hostname or place.username:
+        raise _Unfit("must be, and stay, an https URL without a user")
+    return place
+
+
+def _decoded(picture: str) -> bytes:
+    """The first bytes of a picture in base64, with or without the head of a data URL."""
+    encoded = picture.rpartition(",")[2] if picture[:5].lower() == "data:" else picture
+    try:
+        return base64.b64decode("".join(encoded[:64].split())[:24], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _Unfit("must be an https URL, or a picture in base64") from error
+
+
+def _refusal(name: str, message: str) -> Problem:
+    wrong = Wrong(f"body.{name}", message)
+    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])

@@ -1,0 +1,195 @@
+"""What the API answers when it cannot do what was asked: RFC 9457 problems with codes from one list.
+
+docs/api.md lists the same codes; a test holds the two together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+from starlette.responses import JSONResponse
+from typing_extensions import TypedDict
+
+from jobs.job import Charged
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Code(StrEnum):
+    """Every code; it is the contract, the words around it are not."""
+
+    MALFORMED_BODY = "malformed_body"
+    INVALID_REQUEST = "invalid_request"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_LOCAL = "not_local"
+    RATE_LIMITED = "rate_limited"
+    NOT_FOUND = "not_found"
+    NO_SUCH_ROUTE = "no_such_route"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    ERASED = "erased"
+    NOT_READY = "not_ready"
+    NO_VIDEO = "no_video"
+    VARIANT_NOT_THERE = "variant_not_there"
+    FILE_NOT_HERE = "file_not_here"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    NOT_ENDED = "not_ended"
+    HAS_ITS_VIDEO = "has_its_video"
+    WOULD_PAY = "would_pay"
+    TOO_LARGE = "too_large"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
+    ARCHIVE_UNAVAILABLE = "archive_unavailable"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    status: HTTPStatus
+    title: str
+    retryable: bool = False
+
+
+KINDS: Final[Mapping[Code, _Kind]] = {
+    Code.MALFORMED_BODY: _Kind(HTTPStatus.BAD_REQUEST, "The body cannot be read."),
+    Code.INVALID_REQUEST: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be taken as it is."),
+    Code.IDEMPOTENCY_CONFLICT: _Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key was used for another request."
+    ),
+    Code.UNAUTHORIZED: _Kind(HTTPStatus.UNAUTHORIZED, "No good key came with the request."),
+    Code.FORBIDDEN: _Kind(HTTPStatus.FORBIDDEN, "This key may not do that."),
+    Code.NOT_LOCAL: _Kind(HTTPStatus.FORBIDDEN, "Keys are switched off, so only this machine is served."),
+    Code.RATE_LIMITED: _Kind(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests.", retryable=True),
+    Code.NOT_FOUND: _Kind(HTTPStatus.NOT_FOUND, "There is no such thing."),
+    Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
+    Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not know that method."),
+    Code.ERASED: _Kind(HTTPStatus.GONE, "The job was erased."),
+    Code.NOT_READY: _Kind(HTTPStatus.CONFLICT, "The video is not there yet.", retryable=True),
+    Code.NO_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job ended without a video."),
+    Code.VARIANT_NOT_THERE: _Kind(HTTPStatus.NOT_FOUND, "The video has no such variant."),
+    Code.FILE_NOT_HERE: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "The video's file is not where it should be."),
+    Code.RANGE_NOT_SATISFIABLE: _Kind(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The file is not that long."),
+    Code.NOT_ENDED: _Kind(HTTPStatus.CONFLICT, "The job has not ended."),
+    Code.HAS_ITS_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job has its video."),
+    Code.WOULD_PAY: _Kind(HTTPStatus.CONFLICT, "A retry would buy another generation."),
+    Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
+    Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
+    Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read."),
+    Code.LEDGER_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Redis cannot be asked.", retryable=True),
+    Code.ARCHIVE_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The archive cannot be reached.", retryable=True),
+    Code.INTERNAL: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong inside Rushes."),
+}
+
+
+class FieldProblem(TypedDict):
+    """One part of a request that cannot stay as it is."""
+
+    location: Annotated[
+        str, Field(description="Where: `body.…`, `query.…`, `header.…` or `path.…`.", examples=["body.duration"])
+    ]
+    message: Annotated[str, Field(description="What it may be.", examples=["must be one of 4, 6, 8; got 5"])]
+
+
+class ProblemView(TypedDict):
+    """An RFC 9457 problem."""
+
+    type: Annotated[
+        str, Field(description="Names the kind of problem.", examples=["urn:rushes:problem:invalid_request"])
+    ]
+    title: Annotated[
+        str, Field(description="The kind in a sentence.", examples=["The request cannot be taken as it is."])
+    ]
+    status: Annotated[int, Field(description="The HTTP status.", examples=[422])]
+    detail: Annotated[
+        str, Field(description="What to do.", examples=["Mend the fields in `errors`; nothing was submitted."])
+    ]
+    instance: Annotated[str, Field(description="The path that was asked for.", examples=["/v1/videos"])]
+    code: Annotated[Code, Field(description="The kind, for programs.", examples=["invalid_request"])]
+    retryable: Annotated[
+        bool, Field(description="Whether the same request may succeed later, and is safe to send.", examples=[False])
+    ]
+    charged: Annotated[
+        Charged, Field(description="Whether this request cost money with the upstream.", examples=["no"])
+    ]
+    errors: Annotated[
+        list[FieldProblem],
+        Field(
+            description="Each part that has to change; may be empty.",
+            examples=[[{"location": "body.duration", "message": "must be one of 4, 6, 8; got 5"}]],
+        ),
+    ]
+    request_id: Annotated[
+        str, Field(description="Names this exchange in our logs.", examples=["req_01kb0000000000000000000000"])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with one part of a request."""
+
+    location: str
+    message: str
+
+
+class Problem(Exception):
+    """The request cannot be served; whoever catches it answers with what it says."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        errors: Sequence[Wrong] = (),
+        headers: Mapping[str, str] | None = None,
+        retryable: bool | None = None,
+        charged: Charged = Charged.NO,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.retryable = KINDS[code].retryable if retryable is None else retryable
+        self.charged = charged
+
+    def view(self, *, path: str, request_id: str) -> ProblemView:
+        """As plain JSON."""
+        kind = KINDS[self.code]
+        return {
+            "type": f"urn:rushes:problem:{self.code}",
+            "title": kind.title,
+            "status": kind.status.value,
+            "detail": self.detail,
+            "instance": path,
+            "code": self.code,
+            "retryable": self.retryable,
+            "charged": self.charged,
+            "errors": [{"location": wrong.location, "message": wrong.message} for wrong in self.errors],
+            "request_id": request_id,
+        }
+
+    def response(self, *, path: str, request_id: str) -> JSONResponse:
+        """The answer on `/v1`."""
+        # OpenAI's clients repeat some refusals by themselves unless they are told.
+        told = {"x-should-retry": str(self.retryable).lower(), "cache-control": "no-store", **self.headers}
+        body = self.view(path=path, request_id=request_id)
+        return JSONResponse(body, body["status"], headers=told, media_type=MEDIA_TYPE)
+
+
+def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
+    """The problems of a route as OpenAPI lists them."""
+    by_status: dict[int, list[Code]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status.value, []).append(code)
+    return {
+        status: {
+            "description": " ".join(f"`{code}`: {KINDS[code].title}" for code in listed),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}},
+        }
+        for status, listed in sorted(by_status.items())
+    }

@@ -1,0 +1,556 @@
+"""`/v1/videos`: jobs in the words of OpenAI's Videos, and of our own beside them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from config.store import StoreError
+from jobs.artifacts import Artifact
+from jobs.errors import InvalidRequest, LedgerUnavailable
+from jobs.job import Job, VideoRequest
+from jobs.journal import following
+from jobs.lifecycle import RequestCancel
+from jobs.retries import HasItsVideo, NotOver, WouldPay
+from jobs.states import State, Status
+from producer.api.content import content, matches
+from producer.api.guard import Caller, Reads, ReadTicket, Submits, SubmitTicket, Ticket
+from producer.api.orders import VideoOrder, in_their_words, order_from_form, order_from_json, request_of
+from producer.api.parts import Needs, Parts
+from producer.api.pictures import as_data_url, pictures_in
+from producer.api.problems import Code, Problem, Wrong, documented
+from producer.api.refusals import unsure_of_submit
+from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
+from producer.service import Page, Selection, Submission
+from producer.views import EventView, VideoView, entry_view, job_view
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+MOST_FORM_FIELDS: Final = 64
+LONGEST_KEY: Final = 255
+LONGEST_RETRY_AFTER_S: Final = 60.0
+JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_LABEL: Final = re.compile(r"metadata\[(.{1,64})\]")
+COMMON: Final = (
+    Code.UNAUTHORIZED,
+    Code.FORBIDDEN,
+    Code.NOT_LOCAL,
+    Code.RATE_LIMITED,
+    Code.HEADERS_TOO_LARGE,
+    Code.LEDGER_UNAVAILABLE,
+    Code.INTERNAL,
+)
+
+IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and request never make a second job, for a day.",
+    "example": "order-4711",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+}
+
+JobId = Annotated[str, Path(description="The job's id.", examples=["job_01kb0000000000000000000000"], max_length=100)]
+
+
+class VideoList(TypedDict):
+    """A page of jobs."""
+
+    object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
+    data: Annotated[
+        list[VideoView], Field(description="The jobs of this page; with filters it may be short.", examples=[[]])
+    ]
+    has_more: Annotated[bool, Field(description="Whether there may be more behind `last_id`.", examples=[False])]
+    first_id: Annotated[
+        str | None, Field(description="The first job of this page.", examples=["job_01kb0000000000000000000001"])
+    ]
+    last_id: Annotated[
+        str | None,
+        Field(description="Give it as `after` for the next page.", examples=["job_01kb0000000000000000000000"]),
+    ]
+
+
+class EventList(TypedDict):
+    """What has happened to a job."""
+
+    object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
+    data: Annotated[list[EventView], Field(description="Its journal, oldest first.", examples=[[]])]
+
+
+class Deleted(TypedDict):
+    """The answer to a delete."""
+
+    id: Annotated[str, Field(description="The job's id.", examples=["job_01kb0000000000000000000000"])]
+    object: Annotated[
+        Literal["video.deleted"], Field(description="Always `video.deleted`.", examples=["video.deleted"])
+    ]
+    deleted: Annotated[bool, Field(description="Always true.", examples=[True])]
+
+
+class RetryOrder(BaseModel):
+    """How to repeat a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pay_again: Annotated[
+        bool, Field(description="Buy another generation where none can be fetched.", examples=[False])
+    ] = False
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Submit an order",
+    responses={
+        202: {
+            "model": VideoView,
+            "description": "The job is in the ledger: it will end exactly once.",
+            "headers": {
+                name: {"description": told, "schema": {"type": "string"}}
+                for name, told in {
+                    "Location": "Where the job is.",
+                    "Retry-After": "Seconds until there can be news.",
+                    "Idempotency-Replayed": "`true` if this key made the job before.",
+                }.items()
+            },
+        },
+        **documented(
+            Code.MALFORMED_BODY,
+            Code.INVALID_REQUEST,
+            Code.IDEMPOTENCY_CONFLICT,
+            Code.ERASED,
+            Code.TOO_LARGE,
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            *COMMON,
+        ),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/VideoOrder"}},
+                "multipart/form-data": {"schema": {"$ref": "#/components/schemas/VideoForm"}},
+            },
+        },
+        "parameters": [
+            IDEMPOTENCY_KEY,
+            PREFER,
+        ],
+    },
+)
+async def create(request: Request, parts: Needs, ticket: SubmitTicket) -> Response:
+    """Take an order as JSON or as a form. It is validated first; from then on the job ends exactly once."""
+    wait_s = preferred_wait(request.headers, parts)
+    if wait_s is None and kind_of_body(request) == "application/json":  # what is asked most takes one thread once
+        return await run_in_threadpool(_create, request.headers, parts, ticket, await request.body())
+    caller = await run_in_threadpool(ticket.admitted)
+    order = await read_order(request)
+    answer = await run_in_threadpool(submit, parts, caller, order, idempotency_key(request.headers, caller))
+    if wait_s is None:
+        return await run_in_threadpool(_accepted, parts, answer, {})
+    await ended(parts, answer.job_id, within_s=wait_s)
+    return await run_in_threadpool(_accepted, parts, answer, {"preference-applied": f"wait={wait_s:g}"})
+
+
+def _create(headers: Mapping[str, str], parts: Parts, ticket: Ticket, body: bytes) -> Response:
+    caller = ticket.admitted()
+    order = order_from_json(body)
+    answer = submit(parts, caller, order, idempotency_key(headers, caller))
+    if answer.job is None:
+        return _accepted(parts, answer, {})
+    return _told(parts, answer.job, ordered(parts, order), HTTPStatus.ACCEPTED, _address(answer))
+
+
+def _accepted(parts: Parts, answer: Submission, headers: Mapping[str, str]) -> Response:
+    return _told(parts, *parts.service.get(answer.job_id), HTTPStatus.ACCEPTED, {**_address(answer), **headers})
+
+
+def _address(answer: Submission) -> dict[str, str]:
+    return {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
+
+
+def ordered(parts: Parts, order: VideoOrder) -> VideoRequest:
+    """What the order means to the upstream, with this deployment's usual models."""
+    usual = parts.settings.api
+    return request_of(order, usual_model=usual.default_model, usual_image_model=usual.default_image_model)
+
+
+def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
+    """Submit an order to the service.
+
+    Raises:
+        Problem: it cannot be taken as it is, or whether it was taken is not known.
+    """
+    request = ordered(parts, order)
+    _check_pictures(parts, request, key)
+    try:
+        return parts.service.submit(request, idempotency_key=key, deadline_s=order.deadline_s, tenant=caller.tenant)
+    except InvalidRequest as error:
+        raise in_their_words(error, order) from None
+    except LedgerUnavailable as error:
+        raise unsure_of_submit(has_key=key is not None) from error
+
+
+def _check_pictures(parts: Parts, request: VideoRequest, key: str | None) -> None:
+    """Look at the order's pictures, unless it was taken before: a replay asks nothing of the world."""
+    if parts.pictures is None or not any(pictures_in(request.parameters)):
+        return
+    if key is None or not parts.service.is_known(key):
+        parts.pictures.check(request.parameters)
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    responses={200: {"model": VideoList}, **documented(Code.INVALID_REQUEST, *COMMON)},
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "metadata",
+                "in": "query",
+                "required": False,
+                "description": "Only jobs with these labels: `metadata[campaign]=spring`.",
+                "style": "deepObject",
+                "explode": True,
+                "example": {"campaign": "spring"},
+                "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+            }
+        ]
+    },
+)
+def list_videos(
+    request: Request,
+    parts: Needs,
+    caller: Reads,
+    *,
+    after: Annotated[
+        str | None,
+        Query(description="The `last_id` of the page before.", examples=["job_01kb0000000000000000000000"]),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many.", examples=[20])] = 20,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By the time of acceptance.", examples=["desc"])
+    ] = "desc",
+    status: Annotated[
+        list[Status] | None, Query(description="Only these; give it several times for more.", examples=[["failed"]])
+    ] = None,
+    model: Annotated[str | None, Query(description="Only this model.", examples=["google/veo3"])] = None,
+    created_from: Annotated[
+        float | None, Query(description="Only jobs accepted then or later (epoch seconds).", examples=[1795000000])
+    ] = None,
+    created_before: Annotated[
+        float | None, Query(description="Only jobs accepted before then (epoch seconds).", examples=[1795086400])
+    ] = None,
+) -> Response:
+    """A page of jobs, newest first unless told otherwise."""
+    if after is not None and not JOB_ID.fullmatch(after):
+        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[Wrong("query.after", "is no job id")])
+    selection = Selection(
+        status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant
+    )
+    page = parts.service.page(selection, limit=limit, after=after, newest_first=order == "desc")
+    return JSONResponse(_page_view(parts, page))
+
+
+@router.get(
+    "/{job_id}",
+    summary="Get a job",
+    openapi_extra={"parameters": [PREFER]},
+    responses={
+        200: {"model": VideoView},
+        304: {"description": "Nothing has changed since the `If-None-Match` tag."},
+        **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
+    },
+)
+async def retrieve(job_id: JobId, request: Request, parts: Needs, ticket: ReadTicket) -> Response:
+    """The job as it stands. `Retry-After` says when there can be news, `ETag` spares an answer that says the same."""
+    asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
+    if wait_s is None:
+        return await run_in_threadpool(_retrieve, parts, ticket, job_id, asked)
+    caller = await run_in_threadpool(ticket.admitted)
+    await run_in_threadpool(known, parts, caller, job_id)
+    await ended(parts, job_id, within_s=wait_s)
+    job, order = await run_in_threadpool(known, parts, caller, job_id)
+    headers = {"preference-applied": f"wait={wait_s:g}"}
+    return await run_in_threadpool(_told, parts, job, order, HTTPStatus.OK, headers, asked=asked)
+
+
+def _retrieve(parts: Parts, ticket: Ticket, job_id: str, asked: str | None) -> Response:
+    return _told(parts, *known(parts, ticket.admitted(), job_id), HTTPStatus.OK, {}, asked=asked)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Call a job off",
+    responses={
+        200: {"model": VideoView, "description": "It is cancelled, or had ended before."},
+        202: {
+            "model": VideoView,
+            "description": "It is being bought at this moment; it is cancelled when that is known.",
+        },
+        **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
+    },
+)
+def cancel(job_id: JobId, parts: Needs, caller: Submits) -> Response:
+    """Before the purchase this is free. After it, `charged` says what was bought: it is not taken back."""
+    known(parts, caller, job_id)
+    answer = parts.service.cancel(job_id)
+    status = HTTPStatus.ACCEPTED if isinstance(answer.outcome, RequestCancel) else HTTPStatus.OK
+    return _told(parts, *parts.service.get(job_id), status, {})
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Repeat an ended job",
+    responses={
+        202: {"model": VideoView, "description": "The new job; `retry_of` names the old one."},
+        **documented(
+            Code.NOT_FOUND,
+            Code.ERASED,
+            Code.NOT_ENDED,
+            Code.HAS_ITS_VIDEO,
+            Code.WOULD_PAY,
+            Code.INVALID_REQUEST,
+            Code.MALFORMED_BODY,
+            Code.TOO_LARGE,
+            *COMMON,
+        ),
+    },
+)
+def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOrder | None, Body()] = None) -> Response:
+    """A new job with the same order. It is free where the generation may still be fetched; else it needs `pay_again`.
+
+    Asking twice gives the same new job: a retry is never bought twice.
+    """
+    known(parts, caller, job_id)
+    answer = parts.service.retry(job_id, pay_again=order is not None and order.pay_again)
+    if answer.job_id is None:
+        match answer.decision:
+            case NotOver():
+                raise Problem(Code.NOT_ENDED, "It goes on by itself; wait for its end, or cancel it.")
+            case HasItsVideo():
+                raise Problem(Code.HAS_ITS_VIDEO, "There is nothing to repeat: get it from /content.")
+            case WouldPay():
+                detail = 'No generation is left to fetch. Send {"pay_again": true} to buy another.'
+                raise Problem(Code.WOULD_PAY, detail)
+    assert answer.job_id is not None
+    headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
+    return _told(parts, *parts.service.get(answer.job_id), HTTPStatus.ACCEPTED, headers)
+
+
+@router.delete(
+    "/{job_id}",
+    summary="Erase an ended job",
+    responses={
+        200: {"model": Deleted},
+        **documented(Code.NOT_FOUND, Code.NOT_ENDED, Code.ARCHIVE_UNAVAILABLE, Code.INVALID_REQUEST, *COMMON),
+    },
+)
+def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
+    """Prompt, journal and files go for good; what it cost is kept. Asking twice is harmless."""
+    _check_id(job_id)
+    try:
+        parts.service.erase(job_id, tenant=caller.tenant)
+    except StoreError as error:
+        detail = f"The archive cannot be written from here ({error}); nothing was erased."
+        raise Problem(Code.ARCHIVE_UNAVAILABLE, detail) from error
+    answer: Deleted = {"id": job_id, "object": "video.deleted", "deleted": True}
+    return JSONResponse(answer)
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="What has happened to a job",
+    openapi_extra={"parameters": [LAST_EVENT_ID]},
+    responses={
+        200: {
+            "model": EventList,
+            "description": "Its journal; or, if `text/event-stream` is accepted, a stream of it until the job ends.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "A stream was asked for, the job has ended and there is nothing left to tell."},
+        **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
+    },
+)
+async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
+    """Its journal: every edge and every look, with time and reason. As JSON, or as server-sent events.
+
+    A stream goes on after `Last-Event-ID`, says every now and then that it is alive, and ends with the job.
+    """
+    job, _ = await run_in_threadpool(known, parts, caller, job_id)
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        entries = await run_in_threadpool(parts.service.events, job_id)
+        answer: EventList = {"object": "list", "data": [entry_view(entry) for entry in entries]}
+        return JSONResponse(answer)
+    after = last_event_id(request.headers)
+    if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return event_stream(parts, job_id, after=after)
+
+
+@router.get(
+    "/{job_id}/content",
+    summary="The video itself",
+    responses={
+        200: {"content": {"video/mp4": {}}, "description": "All of it."},
+        206: {"content": {"video/mp4": {}}, "description": "The range that was asked for."},
+        304: {"description": "It is what the `If-None-Match` tag names."},
+        **documented(
+            Code.NOT_FOUND,
+            Code.ERASED,
+            Code.NOT_READY,
+            Code.NO_VIDEO,
+            Code.VARIANT_NOT_THERE,
+            Code.RANGE_NOT_SATISFIABLE,
+            Code.FILE_NOT_HERE,
+            Code.ARCHIVE_UNAVAILABLE,
+            Code.INVALID_REQUEST,
+            *COMMON,
+        ),
+    },
+)
+@router.head("/{job_id}/content", include_in_schema=False)
+def video_content(
+    job_id: JobId,
+    request: Request,
+    parts: Needs,
+    caller: Reads,
+    variant: Annotated[
+        Literal["video", "thumbnail", "spritesheet", "poster", "preview", "manifest"],
+        Query(description="Which file; `thumbnail` is OpenAI's word for the poster.", examples=["video"]),
+    ] = "video",
+) -> Response:
+    """The stored video, streamed; `Range` and `If-Range` are understood, the ETag is its SHA-256."""
+    job, _ = known(parts, caller, job_id)
+    artifact = Artifact.POSTER if variant == "thumbnail" else variant
+    if artifact not in {Artifact.VIDEO, *job.artifacts}:
+        raise Problem(Code.VARIANT_NOT_THERE, f"There is no {variant} of this job; `artifacts` of the job lists all.")
+    return content(job, parts.store, request.headers, Artifact(artifact), head_only=request.method == "HEAD")
+
+
+# -- what the routes share -----------------------------------------------------------------------------------------
+
+
+def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
+    """The caller's job, if there is one; another tenant's is answered as if there were none."""
+    _check_id(job_id)
+    return parts.service.get(job_id, tenant=caller.tenant)
+
+
+def _check_id(job_id: str) -> None:
+    """What does not look like an id is not looked up."""
+    if not JOB_ID.fullmatch(job_id):
+        raise Problem(Code.NOT_FOUND, "There is no such job: ids look like job_01kb0000000000000000000000.")
+
+
+def idempotency_key(headers: Mapping[str, str], caller: Caller) -> str | None:
+    """The ledger's name for the caller's key: each tenant has its own, and no caller's words become a Redis key."""
+    key = headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        wrong = Wrong("header.Idempotency-Key", f"must be 1 to {LONGEST_KEY} visible ASCII characters")
+        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])
+    return hashlib.sha256(f"{caller.tenant or ''}\0{key}".encode()).hexdigest()
+
+
+def kind_of_body(request: Request) -> str:
+    """The media type of a request's body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_order(request: Request) -> VideoOrder:
+    """The order in a request's body, JSON or form."""
+    match kind_of_body(request):
+        case "application/json":
+            return order_from_json(await request.body())
+        case "multipart/form-data" | "application/x-www-form-urlencoded":
+            return await _read_form(request)
+        case _:
+            detail = "Send application/json or multipart/form-data."
+            raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
+
+
+async def _read_form(request: Request) -> VideoOrder:
+    try:
+        async with request.form(max_files=1, max_fields=MOST_FORM_FIELDS) as form:
+            picture = await _picture(form)
+            return order_from_form(_texts(form), picture)
+    except MultiPartException as error:
+        raise Problem(Code.MALFORMED_BODY, f"The form cannot be read: {error.message}") from error
+
+
+def _texts(form: FormData) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+async def _picture(form: FormData) -> str | None:
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != "input_reference":
+                wrong = Wrong(f"body.{name}"[:80], "no file is expected here; give it as input_reference")
+                raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[wrong])
+            return as_data_url(await value.read())
+    return None
+
+
+def _labels(query: Any) -> dict[str, str]:
+    found = ((_LABEL.fullmatch(name), value) for name, value in query.multi_items())
+    return {label[1]: value for label, value in found if label}
+
+
+def _told(
+    parts: Parts,
+    job: Job,
+    request: VideoRequest,
+    status: HTTPStatus,
+    headers: Mapping[str, str],
+    *,
+    asked: str | None = None,
+) -> Response:
+    """The job as an answer, with its tag, and when to ask again."""
+    beside = parts.beside(job)
+    body = json.dumps(job_view(job, request, beside), ensure_ascii=False, separators=(",", ":")).encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job)}
+    if status is HTTPStatus.OK and matches(asked, etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=told)
+    return Response(body, status, told, media_type="application/json")
+
+
+def _next_news(parts: Parts, job: Job) -> dict[str, str]:
+    """When asking again can tell something new: after the next look, and the last one of all is the end."""
+    if job.is_final:
+        return {}
+    interval = parts.settings.look.interval_s
+    left = (job.due_at or 0.0) - parts.service.now() if job.state is State.RENDERING else 1.0
+    seconds = min(max(round(left + 0.5), 1), LONGEST_RETRY_AFTER_S)
+    return {"retry-after": str(int(seconds)), "openai-poll-after-ms": str(int(min(interval, 5.0) * 1000))}
+
+
+def _page_view(parts: Parts, page: Page) -> VideoList:
+    jobs: Sequence[tuple[Job, VideoRequest]] = page.jobs
+    ids = [job.id for job, _ in jobs]
+    return {
+        "object": "list",
+        "data": [job_view(job, request, parts.beside(job)) for job, request in jobs],
+        "has_more": page.after is not None,
+        "first_id": ids[0] if ids else None,
+        "last_id": page.after or (ids[-1] if ids else None),
+    }

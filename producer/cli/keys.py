@@ -1,0 +1,85 @@
+"""`rushes keys`: the operator issues, lists and revokes the API keys of tenants."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from jobs.access import Key, Scope, UnknownKey
+from producer.cli.exits import Exit, explained, leave
+from producer.cli.session import Session, emit_json
+from producer.service import make_access
+from producer.views import key_view
+
+keys = typer.Typer(
+    name="keys", help="API keys of tenants: issue, list, revoke.", no_args_is_help=True, rich_markup_mode=None
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+DAY_S: Final = 86_400
+
+
+@keys.command()
+def issue(
+    *,
+    tenant: Annotated[str, typer.Option(help="Whose jobs it may see and make.")],
+    scope: Annotated[list[Scope] | None, typer.Option(help="submit, read, admin or metrics (repeat for more).")] = None,
+    name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
+    expires_in_days: Annotated[float | None, typer.Option(min=0, help="Its life; without it, it does not end.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown this once. Without --scope it may submit and read."""
+    with explained():
+        if not TENANT.fullmatch(tenant):
+            leave(Exit.USAGE, "A tenant is up to 63 of a-z, 0-9, - and _, beginning with a letter or digit.")
+        session = Session()
+        life_s = None if expires_in_days is None else expires_in_days * DAY_S
+        scopes = scope or [Scope.SUBMIT, Scope.READ]
+        issued = make_access(session.settings).issue(tenant, scopes, name=name, life_s=life_s)
+        if as_json:
+            emit_json({**key_view(issued.key), "token": issued.token})
+            return
+        typer.echo(issued.token)
+        session.progress.print(f"Keep it: it cannot be shown again. `rushes keys revoke {issued.key.id}` ends it.")
+
+
+@keys.command("list")
+def list_keys(*, as_json: AsJson = False) -> None:
+    """Every key that is remembered; with --json one a line."""
+    with explained():
+        session = Session()
+        found, now = make_access(session.settings).listed(), session.service.now()
+        if as_json:
+            for key in found:
+                emit_json(key_view(key))
+            return
+        table = Table("id", "tenant", "name", "scopes", "expires", "state", box=None, header_style="dim")
+        for key in found:
+            table.add_row(*map(Text, _cells(key, now)))
+        session.out.print(table)
+
+
+@keys.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The key's id.")], *, as_json: AsJson = False) -> None:
+    """End a key now."""
+    with explained():
+        session = Session()
+        try:
+            key = make_access(session.settings).revoke(key_id)
+        except UnknownKey:
+            leave(Exit.UNKNOWN_JOB, f"There is no key {key_id}. `rushes keys list` shows those there are.")
+        if as_json:
+            emit_json(key_view(key))
+        else:
+            session.out.print(f"{key.id} of {key.tenant} opens nothing any more.", markup=False)
+
+
+def _cells(key: Key, now: float) -> tuple[str, ...]:
+    expires = "-" if key.expires_at is None else f"{datetime.fromtimestamp(key.expires_at, UTC):%Y-%m-%d %H:%M}"
+    ended = "revoked" if key.revoked_at is not None else "expired"
+    state = "good" if key.is_good(now) else ended
+    return key.id, key.tenant, key.name, " ".join(sorted(key.scopes)), expires, state

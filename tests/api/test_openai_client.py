@@ -1,0 +1,76 @@
+"""OpenAI's official Python client works against us unchanged."""
+
+import io
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.api.conftest import Api
+from tests.stage import Stage
+
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")  # OpenAI's own service ends, not ours
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+BASE64_PNG = f"data:image/png;base64,{b64encode(PNG).decode()}"
+
+
+@pytest.fixture
+def openai_client(staged_api: Api) -> Iterator[OpenAI]:
+    """The client, told nothing but our address."""
+    with OpenAI(base_url=f"{staged_api.url}/v1", api_key="any") as client:
+        yield client
+
+
+def test_it_creates_and_polls_until_the_video_is_there(openai_client: OpenAI, stage: Stage, tmp_path: Path) -> None:
+    """From the prompt to the bytes on disk."""
+    with stage.worker():
+        video = openai_client.videos.create_and_poll(
+            model="google/veo3",
+            prompt="a paper boat in the rain",
+            seconds="8",
+            size="1280x720",
+            extra_headers={"Idempotency-Key": "order-1"},
+        )
+
+    openai_client.videos.download_content(video.id).write_to_file(tmp_path / "boat.mp4")
+    assert (video.status, video.progress, video.seconds, video.size) == ("completed", 100, "8", "1280x720")
+    assert (video.error, video.object, isinstance(video.created_at, int)) == (None, "video", True)
+    assert (tmp_path / "boat.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_it_retrieves_lists_and_deletes(openai_client: OpenAI, stage: Stage) -> None:
+    """Its pages follow our cursor; its errors carry our codes."""
+    ids = [openai_client.videos.create(model="google/veo3", prompt=f"boat {n}").id for n in range(5)]
+    stage.service.cancel(ids[0])
+
+    assert openai_client.videos.retrieve(ids[1]).status == "queued"
+    assert [video.id for video in openai_client.videos.list(limit=2)] == ids[::-1]
+    assert [video.id for video in openai_client.videos.list(limit=2, order="asc")] == ids
+    assert openai_client.videos.delete(ids[0]).deleted
+    with pytest.raises(openai.ConflictError) as refused:
+        openai_client.videos.delete(ids[1])
+    assert refused.value.code == "not_ended"
+    with pytest.raises(openai.NotFoundError):
+        openai_client.videos.retrieve("job_01kb0000000000000000000000")
+
+
+def test_it_sends_a_picture(openai_client: OpenAI, stage: Stage) -> None:
+    """As a file, or as base64 under the upstream's own name."""
+    as_file = openai_client.videos.create(prompt="it sails", input_reference=("boat.png", io.BytesIO(PNG)))
+    as_text = openai_client.videos.create(prompt="it sails", extra_body={"image_url": BASE64_PNG})
+
+    assert as_file.model == "google/veo-3.0-i2v"
+    assert stage.service.get(as_file.id)[1].parameters["image_url"].startswith("data:image/png;base64,")
+    assert stage.service.get(as_text.id)[1].parameters["image_url"] == BASE64_PNG
+
+
+@pytest.mark.anyio
+async def test_its_asynchronous_half_works_too(staged_api: Api) -> None:
+    """The same client, awaited."""
+    async with AsyncOpenAI(base_url=f"{staged_api.url}/v1", api_key="any") as client:
+        video = await client.videos.create(model="google/veo3", prompt="a boat")
+        assert (await client.videos.retrieve(video.id)).id == video.id

@@ -1,0 +1,153 @@
+"""A picture's URL is a stranger's word: where it leads is judged before it is followed, hop by hop."""
+
+import ssl
+import subprocess
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from config.settings import Settings
+from jobs.job import VideoRequest
+from producer.api.pictures import PictureCheck
+from producer.api.problems import Problem
+from producer.service import make_service
+from tests.api.conftest import Api
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+MOST = 1000
+
+
+class Gallery(BaseHTTPRequestHandler):
+    """Serves pictures, and what is none."""
+
+    def do_GET(self) -> None:
+        """One path for each story."""
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("location", self.path.removeprefix("/to/").replace("PORT", str(port)))
+            self.end_headers()
+            return
+        if self.path == "/trickle":
+            for _ in range(200):
+                self.wfile.write(b"H")
+                time.sleep(0.05)
+            return
+        body = {"/boat.png": PNG, "/page": b"<html>", "/large": PNG + bytes(2 * MOST)}.get(self.path, b"")
+        self.send_response(200 if body else 404)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_ignored: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ssl.SSLContext]]:
+    """A server with a certificate of its own, and what trusts it."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
+    made += ["-days", "2", "-subj", "/CN=gallery", "-addext", "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost"]
+    subprocess.run(made, check=True, capture_output=True)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gallery) as server:
+        server.daemon_threads = True
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that goes is no news
+        server.socket = serving.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", ssl.create_default_context(cafile=str(certificate))
+        server.shutdown()
+        thread.join()
+
+
+def refused(check: PictureCheck, url: str) -> str:
+    """Why a picture is refused."""
+    with pytest.raises(Problem) as problem:
+        check.check({"image_url": url})
+    (wrong,) = problem.value.errors
+    assert wrong.location == "body.image_url"
+    return wrong.message
+
+
+@pytest.fixture
+def lenient(gallery: tuple[str, ssl.SSLContext]) -> PictureCheck:
+    """A check that takes 127.0.0.1, and nothing else, for the public internet."""
+    return PictureCheck(MOST, within_s=3, allows=lambda address: address == "127.0.0.1", tls=gallery[1])
+
+
+def test_a_picture_is_a_picture_also_behind_a_redirect(lenient: PictureCheck, gallery: tuple[str, object]) -> None:
+    """Relative or absolute."""
+    for path in ("/boat.png", "/to//boat.png", "/to/https://127.0.0.1:PORT/boat.png"):
+        lenient.check({"image_url": gallery[0] + path, "image_urls": [gallery[0] + path]})
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/page", "must lead to a picture"),
+        ("/nothing", "its server answers 404"),
+        ("/large", "may have 1000 bytes"),
+        ("/to/https://127.0.0.2:PORT/boat.png", "not on the public internet"),
+        ("/to/https://169.254.169.254/latest/meta-data", "not on the public internet"),
+        ("/to/http://127.0.0.1:PORT/boat.png", "must be, and stay, an https URL"),
+        ("/to/file:///etc/passwd", "must be, and stay, an https URL"),
+        ("/to//to//to//to//to//boat.png", "redirects more than 3 times"),
+    ],
+)
+def test_what_a_url_leads_to_is_judged(lenient: PictureCheck, gallery: tuple[str, object], path: str, why: str) -> None:
+    """At each hop."""
+    assert why in refused(lenient, gallery[0] + path)
+
+
+def test_a_server_that_trickles_is_given_up(lenient: PictureCheck, gallery: tuple[str, object]) -> None:
+    """It may not hold a thread for as long as it likes."""
+    assert "cannot be fetched" in refused(lenient, f"{gallery[0]}/trickle")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "2130706433", "0x7f.1"],
+)
+def test_a_private_address_is_refused_however_it_is_spelt(host: str) -> None:
+    """As a number, as a name, or inside another family."""
+    assert "not on the public internet" in refused(PictureCheck(MOST), f"https://{host}/boat.png")
+
+
+@pytest.mark.parametrize("url", ["https://user@example.com/a.png", "https://[::1", "https://x:99999/"])
+def test_what_is_no_plain_url_is_refused(url: str) -> None:
+    """A user in it would hide the host."""
+    assert refused(PictureCheck(MOST), url)
+
+
+def test_base64_is_known_by_its_bytes_too() -> None:
+    """With or without the head of a data URL."""
+    text = b64encode(PNG).decode()
+    for picture in (text, f"data:image/png;base64,{text}", f"data:text/html;base64,{text}"):
+        PictureCheck(MOST).check({"image_url": picture})
+    assert "must lead to a picture" in refused(PictureCheck(MOST), b64encode(b"<svg onload=alert(1)>").decode())
+    assert refused(PictureCheck(MOST), "data:image/png;base64,!!!!")
+
+
+def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
+    """The picture may be gone by then; the job is there."""
+    order = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "image_url": "https://127.0.0.1/boat.png"}
+    refused_first = api.post("/v1/videos", order, Idempotency_Key="order-1")
+    settings = Settings.model_validate({"redis": {"url": redis_url}})
+    request = VideoRequest("google/veo-3.0-i2v", "it sails", {"image_url": "https://127.0.0.1/boat.png"})
+    taken = make_service(settings).submit(request, idempotency_key=sha256(b"\0order-1").hexdigest())
+
+    assert refused_first.status_code == 422
+    assert refused_first.json()["errors"] == [
+        {"location": "body.image_url", "message": "is not on the public internet"}
+    ]
+    assert api.post("/v1/videos", order, Idempotency_Key="order-1").json()["id"] == taken.job_id

@@ -1,0 +1,124 @@
+"""What a retry means, and how an ended job is repeated or forgotten in the ledger."""
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from jobs.errors import StaleTurn, UnknownJob, WrongState
+from jobs.job import Charged, Job, Reason, Stored, VideoRequest
+from jobs.ledger import Ledger, new_job_id
+from jobs.lifecycle import GiveUp
+from jobs.reminders import Errand
+from jobs.retries import BuyAgain, GoOn, HasItsVideo, NotOver, WouldPay, on_retry
+from jobs.states import State
+
+GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
+
+
+@pytest.fixture
+def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
+    """A job whose generation was bought, and that was then given up; its late video is still looked for."""
+    job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
+    ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_look_s=30)
+    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, 60.0)
+    ledger.gave_up(ledger.get(job_id), verdict)
+    return ledger.get(job_id)
+
+
+# -- the decision ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", GIVEN_UP)
+@pytest.mark.parametrize("pay_again", [False, True])
+def test_a_generation_that_may_be_fetched_is_never_bought_again(ended: Job, state: State, pay_again: bool) -> None:
+    """Not even by somebody who would pay."""
+    assert on_retry(replace(ended, state=state), pay_again=pay_again) == GoOn()
+
+
+@pytest.mark.parametrize("state", GIVEN_UP)
+def test_without_a_generation_only_the_callers_word_buys(ended: Job, state: State) -> None:
+    """Nothing was bought, or what was bought has failed."""
+    for job in (
+        replace(ended, state=state, generation_id=None),
+        replace(ended, state=state, reason=Reason.GENERATION_FAILED),
+    ):
+        assert on_retry(job, pay_again=False) == WouldPay()
+        assert on_retry(job, pay_again=True) == BuyAgain()
+
+
+@pytest.mark.parametrize("state", [state for state in State if not state.is_final])
+def test_what_goes_on_is_not_repeated(ended: Job, state: State) -> None:
+    """It would be bought twice."""
+    assert on_retry(replace(ended, state=state), pay_again=True) == NotOver()
+
+
+def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
+    """Also where it came late, after the job had expired."""
+    stored = Stored("a.mp4", 1, "00", "video/mp4")
+
+    assert on_retry(replace(ended, state=State.COMPLETED), pay_again=True) == HasItsVideo()
+    assert on_retry(replace(ended, stored=stored), pay_again=True) == HasItsVideo()
+
+
+# -- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def test_a_repetition_goes_on_where_the_old_job_ended(ledger: Ledger, ended: Job) -> None:
+    """The order, the generation and the path it was bought on are the same; the cost is not counted twice."""
+    answer = ledger.retried(ended, job_id=new_job_id(), go_on=True)
+
+    new = ledger.get(answer.job_id)
+    assert not answer.replayed
+    assert (new.state, new.generation_id, new.family) == (State.RENDERING, "generation-1", ended.family)
+    assert (new.cost_usd, new.charged, new.retry_of) == (0.0, Charged.YES, ended.id)
+    assert ledger.request(new.id) == ledger.request(ended.id)
+    assert ledger.get(ended.id).retried_as == new.id
+    assert [entry.event for entry in ledger.journal.of(new.id)] == ["job.accepted"]
+
+
+def test_a_job_is_repeated_once(ledger: Ledger, ended: Job) -> None:
+    """A doubled request finds the first repetition."""
+    first = ledger.retried(ended, job_id=new_job_id(), go_on=False)
+    second = ledger.retried(ended, job_id=new_job_id(), go_on=False)
+
+    assert (second.job_id, second.replayed) == (first.job_id, True)
+    assert ledger.get(first.job_id).state is State.QUEUED
+
+
+def test_what_has_moved_since_it_was_read_is_not_repeated(ledger: Ledger, ended: Job) -> None:
+    """The decision was made about another state."""
+    with pytest.raises(WrongState):
+        ledger.retried(replace(ended, state=State.FAILED), job_id=new_job_id(), go_on=True)
+
+
+def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Job, client: "redis.Redis") -> None:
+    """What it cost is kept; what it was about, and what it still needed, is not."""
+    ledger.erased(ended)
+    ledger.erased(ended)  # twice is harmless
+
+    row = ledger.get(ended.id)
+    assert (row.cost_usd, row.charged, row.message) == (3.36, Charged.YES, None)
+    assert row.erased_at is not None
+    assert ledger.errands.count() == 0
+    assert ledger.page() == []
+    assert not client.exists(f"rushes:request:{ended.id}", f"rushes:journal:{ended.id}")
+    with pytest.raises(UnknownJob):
+        ledger.retried(ended, job_id=new_job_id(), go_on=True)
+
+
+def test_whoever_was_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Ledger, ended: Job) -> None:
+    """A late video that is fetched at that moment is not kept."""
+    turn = ledger.errands.begun(Errand.SALVAGE, ended.id, 1, lease_s=60)
+    ledger.erased(ended)
+
+    with pytest.raises(StaleTurn):
+        ledger.errands.settled(Errand.SALVAGE, ended.id, turn, "job.salvage_ended")
+
+
+def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:
+    """It would go on without anybody knowing what it is."""
+    job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
+
+    with pytest.raises(WrongState):
+        ledger.erased(ledger.get(job_id))
