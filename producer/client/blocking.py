@@ -1,0 +1,208 @@
+"""The blocking client."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from producer.client import plans
+from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
+from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
+from producer.client.listening import Listener
+from producer.client.orders import order
+from producer.client.records import Event, Video
+
+T = TypeVar("T")
+
+
+class Rushes:
+    """A deployment of Rushes, by its address and a key. Safe to share between threads."""
+
+    def __init__(
+        self, base_url: str, *, api_key: str | None = None, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Connections are made when first needed, and kept. `pause` waits between tries."""
+        import httpx2  # noqa: PLC0415 (importing this package costs nothing until it is used)
+
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=30.0)
+        self._no_answer = httpx2.TransportError
+        self._pause = pause
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
+    def submit(
+        self,
+        prompt: str | None = None,
+        *,
+        model: str | None = None,
+        seconds: int | None = None,
+        size: str | None = None,
+        image: str | bytes | Path | None = None,
+        metadata: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
+        idempotency_key: str | None = None,
+        **parameters: Any,
+    ) -> "Job":
+        """Order a video; other keywords are the upstream's own parameters.
+
+        Without a key of yours one is minted for this call. Name your own (an order number) to be safe across restarts.
+
+        Raises:
+            Refused: `errors` names each field that has to change; nothing was submitted.
+            Unreachable: whether it was accepted is not known; the same key again is safe.
+        """
+        body = order(
+            prompt,
+            model=model,
+            seconds=seconds,
+            size=size,
+            image=image,
+            metadata=metadata,
+            deadline_s=deadline_s,
+            parameters=parameters,
+        )
+        return Job(self, self._carried_out(plans.submit(body, idempotency_key)).id)
+
+    def job(self, job_id: str) -> "Job":
+        """The handle of a job that was submitted before; nothing is asked yet."""
+        return Job(self, job_id)
+
+    def videos(self, **filters: Any) -> Iterator[Video]:
+        """All jobs that fit, newest first; filters: `status`, `model`, `created_from`, `created_before`, `order`."""
+        after: str | None = None
+        while True:
+            query = filters | ({"after": after} if after else {})
+            found, after = self._carried_out(plans.page(query))
+            yield from found
+            if after is None:
+                return
+
+    def _carried_out(self, plan: plans.Plan[T]) -> T:
+        """Do what the plan asks for, and tell it what came of it."""
+        outcome: plans.Reply | plans.Lost | None = None
+        while True:
+            try:
+                step = plan.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, plans.Pause):
+                self._pause(step.seconds)
+                outcome = None
+            else:
+                outcome = self._answer(step)
+
+    def _answer(self, call: plans.Call) -> plans.Reply | plans.Lost:
+        try:
+            reply = self._http.request(
+                call.method,
+                call.path,
+                json=call.body,
+                params=call.query,
+                headers=dict(call.headers),
+                timeout=call.within_s,
+            )
+        except self._no_answer as error:
+            return plans.Lost(type(error).__name__)
+        return plans.Reply(reply.status_code, reply.headers, reply.content)
+
+
+class Job:
+    """A handle on one job; all that it needs to be made again is `id`."""
+
+    def __init__(self, rushes: Rushes, job_id: str) -> None:
+        self._rushes = rushes
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    @property
+    def status(self) -> str:
+        """queued, in_progress, completed, failed, cancelled or expired: as it is now."""
+        return self.result.status
+
+    @property
+    def result(self) -> Video:
+        """The job as it is now."""
+        return self._rushes._carried_out(plans.get(self.id))  # noqa: SLF001 (a handle is a part of its client)
+
+    def wait(self, timeout_s: float | None = None) -> Video:
+        """The job once it has its video.
+
+        Raises:
+            VideoFailed: it ended without one; `reason` and `charged` say why and whether it cost money.
+            StillGoing: `timeout_s` is over; the job goes on, wait again.
+        """
+        return self._rushes._carried_out(plans.wait(self.id, timeout_s))  # noqa: SLF001 (as above)
+
+    def cancel(self) -> Video:
+        """Call it off; `charged` of the answer says whether it was bought before."""
+        return self._rushes._carried_out(plans.cancel(self.id))  # noqa: SLF001 (as above)
+
+    def retry(self, *, pay_again: bool = False) -> "Job":
+        """Repeat it as a new job; Refused with `would_pay` where that is not free and you did not say `pay_again`."""
+        plan = plans.retry(self.id, pay_again=pay_again)
+        return Job(self._rushes, self._rushes._carried_out(plan).id)  # noqa: SLF001 (as above)
+
+    def delete(self) -> None:
+        """Erase it, if it has ended: prompt, journal and file go, what it cost is kept."""
+        self._rushes._carried_out(plans.delete(self.id))  # noqa: SLF001 (as above)
+
+    def events(self) -> list[Event]:
+        """What has happened to it."""
+        return self._rushes._carried_out(plans.events(self.id))  # noqa: SLF001 (as above)
+
+    def follow(self) -> Iterator[Event]:
+        """What has happened to it and what happens, until it ends; a stream that breaks is taken up again."""
+        listener = Listener(self.id)
+        while not listener.has_ended:
+            try:
+                with self._rushes._http.stream("GET", **listener.call()) as reply:  # noqa: SLF001 (as above)
+                    if reply.status_code >= FIRST_REFUSAL:
+                        raise refused(reply.status_code, reply.read())
+                    listener.begin(reply.status_code)
+                    yield from filter(None, map(listener.hear, reply.iter_lines()))
+            except self._rushes._no_answer:  # noqa: SLF001 (as above)
+                self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+
+    def download(self, path: str | Path) -> Path:
+        """Write its video to a file, whole and checked, or not at all.
+
+        Raises:
+            Refused: there is none (`not_ready`, `no_video`).
+            Damaged: what came is not what is stored.
+            Unreachable: the transfer broke off, however often it was taken up.
+        """
+        partial = Partial(Path(path))
+        for _ in range(ATTEMPTS):
+            if self._fetched(partial):
+                return partial.finish()
+            self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+        raise Unreachable(f"the download of {self.id} broke off {ATTEMPTS} times")
+
+    def _fetched(self, partial: Partial) -> bool:
+        """Whether all of it came this time."""
+        path = f"/v1/videos/{self.id}/content"
+        try:
+            with self._rushes._http.stream("GET", path, headers=partial.headers()) as reply:  # noqa: SLF001 (as above)
+                if reply.status_code >= FIRST_REFUSAL:
+                    raise refused(reply.status_code, reply.read())
+                partial.begin(reply.status_code, reply.headers)
+                for chunk in reply.iter_raw(CHUNK_BYTES):
+                    partial.add(chunk)
+        except self._rushes._no_answer:  # noqa: SLF001 (as above)
+            return False
+        return True

@@ -1,0 +1,219 @@
+"""What a backend gets from the client library: handles, honest waiting, honest errors, and one job for each call."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.job import Charged, Reason
+from jobs.ledger import Ledger
+from jobs.lifecycle import GiveUp
+from jobs.states import State
+from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
+from tests.api.conftest import BYTES, Api, bought, completed
+from tests.client.proxy import Flaky
+from tests.stage import ROOT, Stage
+
+
+@pytest.fixture
+def rushes(api: Api) -> Iterator[Rushes]:
+    """A client of the shared API, which does not like to wait."""
+    with Rushes(api.url, pause=lambda _seconds: None) as client:
+        yield client
+
+
+def stored(ledger: Ledger, job_id: str, archive: Path) -> None:
+    """Give a job its video, under the checksum that it has."""
+    completed(ledger, job_id, archive, sha256=hashlib.sha256(BYTES).hexdigest())
+
+
+def test_from_the_prompt_to_the_file_in_six_lines(stage: Stage, staged_api: Api, tmp_path: Path) -> None:
+    """The README's promise, with a real worker behind it."""
+    with stage.worker(), Rushes(staged_api.url) as rushes:
+        job = rushes.submit("a paper boat in the rain", seconds=8, size="1280x720", idempotency_key="order-4711")
+        video = job.wait(timeout_s=60)
+        file = job.download(tmp_path / "boat.mp4")
+
+    assert (video.status, video.progress, video.charged) == ("completed", 100, "yes")
+    assert file.read_bytes()[4:8] == b"ftyp"
+    assert list(stage.sandbox.purchases().values()) == [1]
+
+
+def test_a_handle_is_made_again_from_its_id(rushes: Rushes) -> None:
+    """Another process, another day."""
+    job_id = rushes.submit("a boat", metadata={"shop": "17"}, generate_audio=False).id
+
+    job = rushes.job(job_id)
+
+    assert job.status == "queued"
+    assert job.result.metadata == {"shop": "17"}
+    assert job.result.raw["parameters"] == {"generate_audio": False}
+    assert [event.event for event in job.events()] == ["job.accepted"]
+    assert job.cancel().status == "cancelled"
+    job.delete()
+    with pytest.raises(Refused, match="erased"):
+        _ = job.status
+
+
+def test_what_cannot_be_ordered_says_what_to_mend(rushes: Rushes) -> None:
+    """By the names that were given."""
+    with pytest.raises(Refused) as refused:
+        rushes.submit("a boat", seconds=12)
+
+    assert (refused.value.status, refused.value.code, refused.value.charged) == (422, "invalid_request", "no")
+    assert refused.value.errors[0]["location"] == "body.seconds"
+
+
+def test_a_failure_is_told_with_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledger) -> None:
+    """So that a backend can decide what to tell its own customer."""
+    job = rushes.submit("a boat")
+    bought(real_ledger, job.id)
+    verdict = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
+    real_ledger.gave_up(real_ledger.get(job.id), verdict)
+
+    with pytest.raises(VideoFailed, match="no dragons today") as failed:
+        job.wait()
+
+    assert (failed.value.reason, failed.value.charged) == ("generation_failed", "no")
+    with pytest.raises(Refused, match="would_pay"):
+        job.retry()
+    assert job.retry(pay_again=True).status == "queued"
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.2, 1.2])
+def test_a_wait_that_ends_before_the_job_says_that_it_goes_on(rushes: Rushes, timeout_s: float) -> None:
+    """It is not an error of the job's."""
+    with pytest.raises(StillGoing, match="not lost") as going:
+        rushes.submit("a boat").wait(timeout_s=timeout_s)
+
+    assert going.value.video.status == "queued"
+
+
+def test_a_job_is_followed_to_its_end(rushes: Rushes, real_ledger: Ledger, archive: Path) -> None:
+    """Each event once, as it happens."""
+    job = rushes.submit("a boat")
+    stories = job.follow()
+    first = next(stories)
+    stored(real_ledger, job.id, archive)
+
+    assert [first.event, *(event.event for event in stories)] == [
+        "job.accepted",
+        "job.submitting",
+        "job.submitted",
+        "job.rendered",
+        "job.completed",
+    ]
+    assert list(job.follow())[-1].event == "job.completed"
+
+
+def test_all_jobs_are_walked_through(rushes: Rushes) -> None:
+    """Page by page, without the caller's doing."""
+    ids = [rushes.submit(f"boat {n}").id for n in range(5)]
+
+    assert [video.id for video in rushes.videos(limit=2)] == ids[::-1]
+    assert [video.id for video in rushes.videos(limit=2, order="asc", status="queued")] == ids
+
+
+def test_a_picture_is_sent_along(rushes: Rushes, tmp_path: Path) -> None:
+    """As bytes or as a file."""
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(64)
+    (tmp_path / "boat.png").write_bytes(picture)
+
+    for image in (picture, tmp_path / "boat.png"):
+        assert rushes.submit("it sails", image=image).result.model == "google/veo-3.0-i2v"
+
+
+# -- trouble --------------------------------------------------------------------------------------------------------
+
+
+def test_a_submit_without_a_reply_is_repeated_and_makes_one_job(api: Api, client: "redis.Redis") -> None:
+    """Its key is minted once, outside of the repetition."""
+    with Flaky.before(api.url) as flaky, Rushes(flaky.url, pause=lambda _seconds: None) as rushes:
+        flaky.lose_replies(2)
+        job = rushes.submit("a boat")
+        another = rushes.submit("a boat")
+
+    assert flaky.lost == 2
+    assert job.id != another.id
+    assert client.zcard("rushes:index:all") == 2
+
+
+def test_an_api_that_is_not_there_is_told(api: Api) -> None:
+    """After some tries."""
+    with Flaky.before(api.url) as flaky, Rushes(flaky.url, pause=lambda _seconds: None) as rushes:
+        flaky.lose_replies(100)
+        with pytest.raises(Unreachable, match="POST /v1/videos"):
+            rushes.submit("a boat")
+
+    assert flaky.lost == 5
+
+
+def test_a_stream_that_breaks_is_taken_up_again(api: Api, real_ledger: Ledger) -> None:
+    """Nothing is told twice, nothing is missed."""
+    with Flaky.before(api.url) as flaky, Rushes(flaky.url, pause=lambda _seconds: None) as rushes:
+        job = rushes.submit("a boat")
+        stories = job.follow()
+        names = [next(stories).event]
+        bought(real_ledger, job.id)
+        names += [next(stories).event]
+        flaky.cut()
+        names += [next(stories).event]
+        verdict = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no", Charged.NO)
+        real_ledger.gave_up(real_ledger.get(job.id), verdict)
+        names += [event.event for event in stories]
+
+    assert names == ["job.accepted", "job.submitting", "job.submitted", "job.failed"]
+
+
+def test_a_download_is_whole_or_not_there(rushes: Rushes, real_ledger: Ledger, archive: Path, tmp_path: Path) -> None:
+    """Its checksum is what the API told; half a file never has the name."""
+    good, bad = rushes.submit("a boat"), rushes.submit("a boat")
+    stored(real_ledger, good.id, archive)
+    completed(real_ledger, bad.id, archive)  # its bytes are not those of its checksum
+
+    assert good.download(tmp_path / "good.mp4").read_bytes() == BYTES
+    with pytest.raises(Damaged):
+        bad.download(tmp_path / "bad.mp4")
+    with pytest.raises(Refused, match="not_ready"):
+        rushes.submit("a boat").download(tmp_path / "early.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["good.mp4"]
+
+
+# -- the asynchronous half ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_the_asynchronous_client_does_the_same(
+    api: Api, real_ledger: Ledger, archive: Path, tmp_path: Path
+) -> None:
+    """The same plans, awaited."""
+    async with AsyncRushes(api.url) as rushes:
+        job = await rushes.submit("a boat")
+        assert await job.status() == "queued"
+        stories = job.follow()
+        first = await anext(stories)
+        stored(real_ledger, job.id, archive)
+        names = [first.event, *[event.event async for event in stories]]
+        video = await rushes.job(job.id).wait(timeout_s=30)
+        file = await job.download(tmp_path / "boat.mp4")
+        found = [video.id async for video in rushes.videos(limit=1)]
+
+    assert names[-1] == "job.completed"
+    assert (video.status, file.read_bytes(), found) == ("completed", BYTES, [job.id])
+
+
+# -- its weight -----------------------------------------------------------------------------------------------------
+
+
+def test_importing_it_brings_neither_celery_nor_redis_nor_http() -> None:
+    """A backend that only submits now and then pays for the import each time it starts."""
+    heavy = "{'celery', 'kombu', 'redis', 'httpx2', 'pydantic', 'requests', 'fastapi'}"
+    code = f"import sys, producer.client; print(sorted({heavy} & set(sys.modules)))"
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert told.stdout.strip() == "[]"
