@@ -14,6 +14,7 @@ import pytest
 import redis
 import requests
 
+from jobs.job import Hold
 from jobs.journal import FEED
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
@@ -147,6 +148,8 @@ def test_what_the_feed_forgot_is_read_in_the_journal(
     job_id, other = api.submit()["id"], api.submit()["id"]
     with stream(api, job_id) as listening:
         assert listening.hears(1) == ["job.accepted"]
+        real_ledger.held_in_queue(real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
+        assert listening.hears(1) == ["job.held"]  # what comes now comes by the feed
         with api.frozen():
             completed(real_ledger, job_id, archive)
             client.xtrim(FEED, maxlen=0, approximate=False)
