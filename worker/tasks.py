@@ -14,7 +14,9 @@ from celery import shared_task
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
+from jobs.gates import Shut
 from jobs.job import Job, Stored
+from jobs.ledger import Ledger
 from jobs.lifecycle import (
     Adopt,
     AskAgain,
@@ -65,8 +67,7 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
         return
     shut = parts.doors.before_submit()
     if shut is not None:
-        held = parts.ledger.held_in_queue(job, spread(shut.wait_s), shut.hold, shut.message)
-        self.ring(TaskName.SUBMIT, held.alarm)
+        self.ring(TaskName.SUBMIT, _wait_at_the_door(parts.ledger, job, shut))
         return
     request = parts.ledger.request(job.id)
     faults.here("submit.before_intent")
@@ -80,6 +81,14 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
     faults.here("submit.after_write")
     self.go_on(job.id, follows)
     parts.doors.after_submit(receipt)
+
+
+def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Alarm | None:
+    """Say once why the job waits, however often it comes to the door; returns the alarm to set, if any."""
+    wait = spread(shut.wait_s)
+    if job.hold is shut.hold:
+        return ledger.wakes.later(job, wait)
+    return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarm
 
 
 @shared_task(name=TaskName.CONFIRM.value, bind=True, base=Reminder)

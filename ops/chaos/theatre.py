@@ -96,6 +96,7 @@ class Theatre:
             "RUSHES_CONFIRM__QUIET_S": "41",
             "RUSHES_CONFIRM__IN_DOUBT": "resubmit",
             "RUSHES_SALVAGE__FIRST_S": "1",
+            "RUSHES_SALVAGE__LONGEST_S": "15",
             "RUSHES_RESCUE__EVERY_S": "1",
             "RUSHES_RESCUE__GRACE_S": "3",
             "RUSHES_RESCUE__LEASE_S": "5",
