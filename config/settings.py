@@ -188,7 +188,7 @@ class ArchiveSettings(_Group):
 
 
 class HooksSettings(_Group):
-    """Who is told when a job has ended."""
+    """Who is told when a job has ended, beside the database and the webhooks."""
 
     call: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -196,8 +196,13 @@ class HooksSettings(_Group):
     )
     retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
     retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
-    attempts: int = Field(12, ge=1, description="How often a raising hook is called before it is given up, loudly.")
-    lease_s: float = Field(300.0, gt=0, description="How long one round of hooks may take before it is repeated.")
+    attempts: int = Field(
+        12, ge=1, description="How often a raising hook is called for one job before it is given up, loudly."
+    )
+    lease_s: float = Field(300.0, gt=0, description="How long one call of a hook may take before it is repeated.")
+    width: int = Field(
+        2, ge=1, le=64, description="How many calls of one hook, or statements to the database, are under way at once."
+    )
 
     @field_validator("call", mode="before")
     @classmethod

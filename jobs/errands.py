@@ -65,24 +65,9 @@ class Errands:
         self._scripts.tell(event, job_id, int(new_turn), told)
         return int(new_turn)
 
-    def announced(self, job_id: str, turn: int, hooks: Sequence[str]) -> int:
-        """Every hook has been told."""
-        return self.settled(Errand.ANNOUNCE, job_id, turn, "job.announced", set={"announced": ",".join(hooks)})
-
-    def announced_in_part(
-        self, job_id: str, turn: int, hooks: Sequence[str], failed: Mapping[str, str], *, next_in_s: float | None
-    ) -> int:
-        """Some hooks raised: they are told again in `next_in_s`, or given up."""
-        return self.settled(
-            Errand.ANNOUNCE,
-            job_id,
-            turn,
-            "hook.abandoned" if next_in_s is None else "hook.failed",
-            next_in_s=next_in_s,
-            set={"announced": ",".join(hooks)},
-            bump=["announce_failures"],
-            data={"failed": dict(failed)},
-        )
+    def announced(self, job_id: str, turn: int, receivers: Sequence[str]) -> int:
+        """The job's end is in the outbox of every receiver."""
+        return self.settled(Errand.ANNOUNCE, job_id, turn, "job.announced", data={"receivers": list(receivers)})
 
     def salvaged(self, job_id: str, turn: int, video: Video, stored: Stored) -> int:
         """The late video is ours: the row says so, and the hooks are told once more."""
@@ -95,8 +80,6 @@ class Errands:
                 "video": plain(video),
                 "stored": plain(stored),
                 "charged": Charged.YES,
-                "announced": "",
-                "announce_failures": "0",
             },
             start={Errand.ANNOUNCE: 0},
             data={"path": stored.path, "size_bytes": stored.size_bytes},

@@ -124,8 +124,6 @@ class Job:
     hold: Hold | None = None
     rescues: int = 0
     announce_turn: int = 0
-    announce_failures: int = 0
-    announced: tuple[str, ...] = ()
     salvage_turn: int = 0
     kind: str | None = None
     pending_at: float | None = None

@@ -16,12 +16,13 @@ class TaskName(StrEnum):
     ANNOUNCE = "rushes.announce"
     CONFIRM = "rushes.confirm"
     SALVAGE = "rushes.salvage"
+    DELIVER = "rushes.deliver"
 
 
 class Errand(StrEnum):
     """What an ended job may still need; each has a turn and a due time of its own."""
 
-    ANNOUNCE = "announce"  # its result hooks are told
+    ANNOUNCE = "announce"  # its end is put into the outbox of every receiver
     SALVAGE = "salvage"  # its paid generation may still finish
 
 
@@ -41,6 +42,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.ANNOUNCE: QueueName.NOTIFY,
     TaskName.CONFIRM: QueueName.LOOK,
     TaskName.SALVAGE: QueueName.TRANSFER,
+    TaskName.DELIVER: QueueName.NOTIFY,
 }
 
 REMINDER_OF: Final[Mapping[State, TaskName]] = {

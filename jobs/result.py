@@ -3,17 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jobs.job import Charged, Job, Reason, VideoRequest
-from jobs.states import Status
+from jobs.states import State, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """One ended job. Times are seconds since the epoch; `file` is where this host finds our copy of the video."""
+    """One ended job. Times are seconds since the epoch; `file` is where this host finds our copy of the video.
+
+    `revision` grows when there is news of a job that was told before (a late video was salvaged): of two records of
+    one job, the one with the higher revision is true.
+    """
 
     id: str
+    revision: int = 1
     status: Status
     model: str
     prompt: str | None
@@ -21,6 +26,7 @@ class JobResult:
     metadata: Mapping[str, str] = field(default_factory=dict)
     generation_id: str | None = None
     video_url: str | None = None
+    path: str | None = None
     file: Path | None = None
     size_bytes: int | None = None
     sha256: str | None = None
@@ -36,10 +42,29 @@ class JobResult:
     looks: int
 
 
+class ResultHook(Protocol):
+    """Whoever a deployment wants told of each ended job.
+
+    Called at least once for each end, perhaps more often, perhaps from several threads for different jobs: key what
+    you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: told. Raising
+    means: tell me again later.
+    """
+
+    def __call__(self, result: JobResult, /) -> object:
+        """Take note of one ended job."""
+
+
+def ends_of(job: Job) -> tuple[str, ...]:
+    """The events that ended the job, in their order: its end, and that its late video is ours after all."""
+    late = job.stored is not None and job.state is not State.COMPLETED
+    return (f"job.{job.state}", *(("job.salvaged",) if late else ()))
+
+
 def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
     """Tell an ended job's story in one record."""
     return JobResult(
         id=job.id,
+        revision=len(ends_of(job)),
         status=job.state.status,
         model=request.model,
         prompt=request.prompt,
@@ -47,6 +72,7 @@ def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
         metadata=request.metadata,
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
+        path=job.stored.path if job.stored else None,
         file=archive / job.stored.path if job.stored else None,
         size_bytes=job.stored.size_bytes if job.stored else None,
         sha256=job.stored.sha256 if job.stored else None,

@@ -48,8 +48,6 @@ def job_from(row: Mapping[str, str]) -> Job:
         hold=Hold(row["hold"]) if "hold" in row else None,
         rescues=int(row.get("rescues", 0)),
         announce_turn=int(row.get("announce_turn", 0)),
-        announce_failures=int(row.get("announce_failures", 0)),
-        announced=tuple(filter(None, row.get("announced", "").split(","))),
         salvage_turn=int(row.get("salvage_turn", 0)),
         kind=row.get("kind"),
         pending_at=_seconds(row, "pending_at"),

@@ -52,7 +52,15 @@ class Rescuer:
             for job in claims.overdue_errands(errand, claim):
                 self._runtime.remind(ERRAND_OF[errand], job.job_id, job.turn)
                 reminded += 1
-        return reminded
+        return reminded + self._open_lanes(choice.batch, choice.lease_s)
+
+    def _open_lanes(self, limit: int, lease_s: float) -> int:
+        """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
+        due = self._runtime.outbox.due(limit=limit, lease_s=lease_s)
+        known = [receiver for receiver in due if self._runtime.directory.find(receiver)]
+        for receiver in known:
+            self._runtime.remind(TaskName.DELIVER, receiver, 0)
+        return len(known)
 
     def _wake(self, state: State, grace_s: float) -> int:
         """One reminder serves all that is overdue in this state: whoever wakes takes it."""

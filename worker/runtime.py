@@ -15,14 +15,18 @@ from config.settings import ConfigurationError, Settings
 from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
+from jobs.outbox import Outbox
 from jobs.pacing import FixedPacing
 from jobs.sketches import Sketches
 from worker.archive import Archive
+from worker.directory import Directory
 from worker.doors import Doors
-from worker.hooks import Hook, load_hooks
+from worker.hooks import HookReceiver, load_hooks
+from worker.lanes import Lanes
 from worker.looking import Looking
 from worker.pace import Pace
 from worker.purchases import Purchases
+from worker.receivers import Receiver
 from worker.spool import Spool
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
@@ -48,7 +52,9 @@ class Runtime:
     looker: Looker
     looking: Looking
     archive: Archive
-    hooks: dict[str, Hook]
+    directory: Directory
+    outbox: Outbox
+    lanes: Lanes
     policy: Policy
     pace: Pace
     doors: Doors
@@ -86,13 +92,13 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         )
     threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
-    client = connect(settings.redis, name="worker")
+    client, subscribers = connect(settings.redis, name="worker"), [log_event]
     ledger = Ledger(
         client,
         lives=lives(settings),
         durability=durability if settings.ledger.durable_intent else None,
         slot_s=settings.look.slot_s,
-        subscribers=[log_event],
+        subscribers=subscribers,
     )
     access = Access.of(settings.upstream)
     looker = Looker(access, settings.upstream, connections=settings.look.connections)
@@ -103,6 +109,8 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         after=settings.queue.breaker_after,
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
+    outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
+    directory = Directory(hook_receivers(settings))
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
@@ -113,13 +121,23 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         looker=looker,
         looking=Looking(ledger.wakes, looker, doors),
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
-        hooks=load_hooks(settings.hooks.call),
+        directory=directory,
+        outbox=outbox,
+        lanes=Lanes(ledger, outbox, directory.find, remind, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
         doors=doors,
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
+
+
+def hook_receivers(settings: Settings) -> dict[str, Receiver]:
+    """The deployment's own hooks, imported."""
+    return {
+        name: HookReceiver(name, hook, settings.hooks, settings.archive_dir)
+        for name, hook in load_hooks(settings.hooks.call).items()
+    }
 
 
 def policy(settings: Settings) -> Policy:

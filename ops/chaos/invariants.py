@@ -19,7 +19,7 @@ from producer.service import Service
 
 BESIDE_THE_STATE = frozenset(
     {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
-    | {"hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+    | {"hook.told", "hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
 )
 """Entries that tell of no edge."""
 

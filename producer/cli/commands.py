@@ -4,6 +4,7 @@ import typer
 
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
+from producer.cli.hooks import hooks
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
 
@@ -27,3 +28,4 @@ app.command()(download)
 app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
+app.add_typer(hooks, name="hooks")

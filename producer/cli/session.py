@@ -10,6 +10,7 @@ from rich.console import Console
 
 from config.settings import Settings, load
 from jobs.job import Job, VideoRequest
+from producer.announcements import Announcements, make_announcements
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
 from producer.views import job_view
@@ -39,6 +40,11 @@ class Session:
     def service(self) -> Service:
         """The service over them."""
         return make_service(self.settings)
+
+    @cached_property
+    def announcements(self) -> Announcements:
+        """What can be done about the telling of ended jobs."""
+        return make_announcements(self.settings)
 
     @cached_property
     def out(self) -> Console:
