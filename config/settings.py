@@ -219,6 +219,19 @@ class HooksSettings(_Group):
         return value
 
 
+class SqlSettings(_Group):
+    """The database of results: one row for each ended job."""
+
+    enabled: bool = Field(True, description="Write each ended job into a database.")
+    url: SecretStr | None = Field(
+        None,
+        description="postgresql://user:password@host/db or sqlite:///file; unset: videos.sqlite in the state folder.",
+    )
+    migrate: bool = Field(
+        True, description="Bring the schema up to date when first needed; false: `rushes db upgrade` does it."
+    )
+
+
 class RescueSettings(_Group):
     """How lost reminders are found."""
 
@@ -295,6 +308,7 @@ class Settings(BaseSettings):
     confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
     salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
+    sql: SqlSettings = Field(default_factory=SqlSettings)
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
@@ -322,6 +336,13 @@ class Settings(BaseSettings):
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
             )
         return self
+
+    @property
+    def sql_url(self) -> str:
+        """Where the database of results is."""
+        if self.sql.url is not None:
+            return self.sql.url.get_secret_value()
+        return f"sqlite:///{(self.state_dir / 'videos.sqlite').absolute()}"
 
     @property
     def submit_lease_s(self) -> float:

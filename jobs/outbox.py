@@ -22,6 +22,9 @@ from jobs.events import Subscriber
 from jobs.keyspace import PREFIX
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 
+DATABASE: Final = "sql"
+"""The name of the built-in receiver that is the database of results."""
+
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
 

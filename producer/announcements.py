@@ -11,7 +11,7 @@ from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.errors import WrongState
 from jobs.ledger import Ledger
-from jobs.outbox import DeliveryLine, Outbox, Standing
+from jobs.outbox import DATABASE, DeliveryLine, Outbox, Standing
 from jobs.rehearsals import REHEARSAL, is_rehearsal, new_rehearsal_id
 from jobs.reminders import TaskName
 from jobs.result import ends_of
@@ -97,6 +97,7 @@ def make_announcements(settings: Settings) -> Announcements:
     """The parts, poured together."""
     client = connect(settings.redis, name="producer")
     kept = lives(settings)
+    names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
     return Announcements(
-        settings.hooks.call, Ledger(client, lives=kept), Outbox(client, lives=kept), reminder_sender(make_app(settings))
+        names, Ledger(client, lives=kept), Outbox(client, lives=kept), reminder_sender(make_app(settings))
     )

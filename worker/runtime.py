@@ -15,7 +15,7 @@ from config.settings import ConfigurationError, Settings
 from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
-from jobs.outbox import Outbox
+from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing
 from jobs.sketches import Sketches
 from worker.archive import Archive
@@ -28,6 +28,8 @@ from worker.pace import Pace
 from worker.purchases import Purchases
 from worker.receivers import Receiver
 from worker.spool import Spool
+from worker.sql.engine import make_engine
+from worker.sql.hook import DatabaseHook
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.looks import Looker
@@ -110,7 +112,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
-    directory = Directory(hook_receivers(settings))
+    directory = Directory(hook_receivers(settings) | database_receiver(settings))
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
@@ -138,6 +140,15 @@ def hook_receivers(settings: Settings) -> dict[str, Receiver]:
         name: HookReceiver(name, hook, settings.hooks, settings.archive_dir)
         for name, hook in load_hooks(settings.hooks.call).items()
     }
+
+
+def database_receiver(settings: Settings) -> dict[str, Receiver]:
+    """The database of results, if it is wanted."""
+    if not settings.sql.enabled:
+        return {}
+    _writable(settings.state_dir)
+    hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
+    return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, settings.archive_dir)}
 
 
 def policy(settings: Settings) -> Policy:

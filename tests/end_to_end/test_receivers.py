@@ -1,5 +1,6 @@
 """Receivers, each on its own: what is slow, broken or killed holds up no video and no other receiver."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +148,46 @@ def test_telling_again_needs_a_job_that_has_ended(stage: Stage) -> None:
     assert stage.rushes("hooks", "redeliver", "a:b", job_id).returncode == 8
     assert stage.rushes("hooks", "redeliver", "a:b", "job_nobody").returncode == 5
     assert stage.rushes("hooks", "redeliver", "a:b").returncode == 2
+
+
+def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) -> None:
+    """Without any setting: a SQLite file in the state folder."""
+    del stage.environment["RUSHES_SQL__ENABLED"]
+    with stage.worker():
+        done = stage.ended(stage.service.submit(a_request("=cmd, a boat\nin two lines", duration=4)).job_id)
+        failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
+        eventually(lambda: sum(line.told for line in announcements(stage).log("sql")) == 2, what="two rows")
+
+    lines = [json.loads(line) for line in stage.rushes("export").stdout.splitlines()]
+    assert {line["id"]: line["status"] for line in lines} == {done.id: "completed", failed.id: "failed"}
+    assert Path(lines[0]["archive_url"].removeprefix("file://")).is_file()
+
+    assert stage.rushes("export", "--format", "csv", "-o", "all.csv", "--status", "completed").returncode == 0
+    with (stage.folder / "all.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["prompt"], json.loads(row["parameters"])) == ("=cmd, a boat\nin two lines", {"duration": 4})
+    assert stage.rushes("db", "check").stdout == "The schema is up to date.\n"
+
+
+def test_a_database_that_is_away_holds_up_nothing_and_misses_nothing(stage: Stage, postgres_url: str) -> None:
+    """The worker starts without it; when it is there, every end is written."""
+    absent = stage.folder / "not-mounted-yet"
+    stage.environment |= {"RUSHES_SQL__ENABLED": "true", "RUSHES_SQL__URL": f"sqlite:///{absent}/videos.sqlite"}
+    with stage.worker():
+        jobs = {stage.ended(stage.service.submit(a_request(f"clip {n}")).job_id).id for n in range(6)}
+        eventually(lambda: announcements(stage).receivers()[0].standing.failures >= 5)
+        absent.mkdir()
+        eventually(lambda: not announcements(stage).waiting(), within_s=60)
+
+    assert {json.loads(line)["id"] for line in stage.rushes("export").stdout.splitlines()} == jobs
+    stage.environment["RUSHES_SQL__URL"] = postgres_url
+    assert "at 0001" in stage.rushes("db", "upgrade").stdout
+
+
+def test_an_export_without_a_database_says_what_to_do(stage: Stage) -> None:
+    """A sentence, not a traceback."""
+    said = stage.rushes("export")
+    assert (said.returncode, "rushes db upgrade" in said.stderr, "Traceback" in said.stderr) == (1, True, False)
+    stage.environment["RUSHES_SQL__URL"] = "postgresql://me:hunter2@127.0.0.1:1/db"
+    said = stage.rushes("db", "upgrade")
+    assert (said.returncode, "hunter2" in said.stderr, "cannot be used" in said.stderr) == (1, False, True)
