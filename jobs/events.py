@@ -32,6 +32,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "hook.told": "A receiver (hook, database, webhook endpoint) has been told of the event that `of` names.",
     "hook.failed": "A receiver could not be told; `wait_s` says when it is tried again.",
     "hook.abandoned": "A receiver could not be told for so long that this event was given up for it.",
+    "webhook.disabled": "An endpoint failed for too long or wants nothing more; it is told nothing (log only).",
     "queue.held": "Submits or looks stop for everybody; `hold` says why (log only).",
     "queue.resumed": "They go on (log only).",
     "receipt.spooled": "A receipt could not be written to the ledger and is kept on this host's disk (log only).",

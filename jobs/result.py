@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from jobs.job import Charged, Job, Reason, VideoRequest
 from jobs.states import State, Status
@@ -52,6 +52,10 @@ class ResultHook(Protocol):
 
     def __call__(self, result: JobResult, /) -> object:
         """Take note of one ended job."""
+
+
+ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged")
+"""Every event that a receiver can be told."""
 
 
 def ends_of(job: Job) -> tuple[str, ...]:

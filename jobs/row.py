@@ -57,7 +57,9 @@ def job_from(row: Mapping[str, str]) -> Job:
 def request_from(text: str) -> VideoRequest:
     """Read what was ordered."""
     raw: dict[str, Any] = json.loads(text)
-    return VideoRequest(raw["model"], raw.get("prompt"), raw.get("parameters", {}), raw.get("metadata", {}))
+    return VideoRequest(
+        raw["model"], raw.get("prompt"), raw.get("parameters", {}), raw.get("metadata", {}), raw.get("webhook_url")
+    )
 
 
 def request_text(request: VideoRequest) -> str:
@@ -67,6 +69,7 @@ def request_text(request: VideoRequest) -> str:
         "prompt": request.prompt,
         "parameters": dict(request.parameters),
         "metadata": dict(request.metadata),
+        **({"webhook_url": request.webhook_url} if request.webhook_url else {}),
     }
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 

@@ -7,7 +7,6 @@ the whole fleet, so that one that is slow cannot take the threads that others, o
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 from config.reminding import Remind
@@ -18,6 +17,7 @@ from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
 from jobs.rehearsals import is_rehearsal, rehearsed
 from jobs.reminders import TaskName
 from worker import faults
+from worker.directory import Directory
 from worker.receivers import NotTold, Outcome, Receiver, Told
 
 LONGEST_STRETCH_S: Final = 5.0
@@ -37,21 +37,21 @@ class Lanes:
         self,
         ledger: Ledger,
         outbox: Outbox,
-        find: Callable[[str], Receiver | None],
+        directory: Directory,
         remind: Remind,
         *,
         threads: int,
     ) -> None:
-        """Use `threads` of the process's threads at most; `find` knows a receiver by its name, if there is one."""
+        """Use `threads` of the process's threads at most."""
         self._ledger = ledger
         self._outbox = outbox
-        self._find = find
+        self._directory = directory
         self._remind = remind
         self._share = threading.BoundedSemaphore(threads)
 
     def run(self, name: str) -> float | None:
         """Use one lane of a receiver; returns in how many seconds to come again, if that should be planned."""
-        receiver = self._find(name)
+        receiver = self._directory.find(name)
         if receiver is None:
             return None  # a newer worker knows it, or it is gone
         if not self._share.acquire(blocking=False):
@@ -84,7 +84,8 @@ class Lanes:
         faults.here("deliver.before_write")
         how = settlement(delivery, outcome, took_s=took_s, next_try_s=receiver.next_try_s(delivery.tries + 1))
         with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: somebody else tells it again
-            self._outbox.settle(delivery, receiver.terms, how)
+            failing_s = self._outbox.settle(delivery, receiver.terms, how)
+            self._directory.failed(delivery.receiver, outcome, failing_s=failing_s)
         return None if how.over else how.next_in_s
 
     def _tell(self, receiver: Receiver, delivery: Delivery) -> Outcome:
@@ -116,6 +117,8 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
         sent=outcome.sent,
         answer=outcome.answer,
     )
-    if isinstance(outcome, Told) or outcome.never or next_try_s is None or is_rehearsal(delivery.job_id):
+    if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
+        return Settlement(line, over=True)
+    if next_try_s is None or is_rehearsal(delivery.job_id):
         return Settlement(line, over=True)
     return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

@@ -19,7 +19,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class NotTold:
-    """The receiver does not have it, as far as we know. `never`: it wants nothing more."""
+    """The receiver does not have it, as far as we know.
+
+    `never`: trying again is of no use. `unwanted`: it says that it wants to hear nothing more.
+    """
 
     message: str
     status: int | None = None
@@ -27,6 +30,7 @@ class NotTold:
     answer: str | None = None
     retry_after_s: float | None = None
     never: bool = False
+    unwanted: bool = False
 
 
 Outcome = Told | NotTold

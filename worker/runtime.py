@@ -17,7 +17,9 @@ from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
 from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing
+from jobs.scripts import Scripts
 from jobs.sketches import Sketches
+from jobs.webhooks import Endpoints
 from worker.archive import Archive
 from worker.directory import Directory
 from worker.doors import Doors
@@ -33,10 +35,18 @@ from worker.sql.hook import DatabaseHook
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.looks import Looker
+from worker.webhooks import WebhookSender
 
 log = logging.getLogger("rushes.events")
 
-LOUD: Final = ("job.unconfirmed", "job.needs_attention", "job.bought_late", "hook.abandoned", "queue.held")
+LOUD: Final = (
+    "job.unconfirmed",
+    "job.needs_attention",
+    "job.bought_late",
+    "hook.abandoned",
+    "queue.held",
+    "webhook.disabled",
+)
 """What should wake somebody, or be found first when somebody has been woken."""
 
 LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), "job.looked": logging.DEBUG}
@@ -112,7 +122,13 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
-    directory = Directory(hook_receivers(settings) | database_receiver(settings))
+    scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
+    directory = Directory(
+        hook_receivers(settings) | database_receiver(settings),
+        Endpoints(scripts),
+        WebhookSender(settings.webhooks, connections=threads),
+        ledger.now,
+    )
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
@@ -125,7 +141,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         directory=directory,
         outbox=outbox,
-        lanes=Lanes(ledger, outbox, directory.find, remind, threads=max(1, threads // 2)),
+        lanes=Lanes(ledger, outbox, directory, remind, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
         doors=doors,

@@ -7,6 +7,7 @@ from producer.cli.doubts import adopt, resolve
 from producer.cli.hooks import hooks
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
+from producer.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="rushes",
@@ -29,3 +30,4 @@ app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
 app.add_typer(hooks, name="hooks")
+app.add_typer(webhooks, name="webhooks")

@@ -14,6 +14,7 @@ from producer.announcements import Announcements, make_announcements
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
 from producer.views import job_view
+from producer.webhooks import Webhooks, make_webhooks
 
 PIPE_WIDTH: Final = 240
 """A pipe has no edge to wrap at; a table needs some width all the same."""
@@ -45,6 +46,11 @@ class Session:
     def announcements(self) -> Announcements:
         """What can be done about the telling of ended jobs."""
         return make_announcements(self.settings)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """What can be done about webhook endpoints."""
+        return make_webhooks(self.settings)
 
     @cached_property
     def out(self) -> Console:

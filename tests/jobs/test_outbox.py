@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from jobs.errors import StaleTurn
-from jobs.ledger import Lives
 from jobs.outbox import Delivery, DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.scripts import Lives
 from tests.stage import Clock
 
 TERMS = LaneTerms(width=2, lease_s=60, breaker_after=3, hold_first_s=10, hold_longest_s=25)

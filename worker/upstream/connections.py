@@ -1,7 +1,8 @@
-"""Connections that know whether a request can have left, and that wait for a reply no longer than they were told."""
+"""Connections that know whether a request can have left, go only where they may, and wait no longer than told."""
 
+import socket as sockets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
@@ -11,7 +12,15 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError
 from urllib3.poolmanager import PoolManager
+
+Permits = Callable[[str], bool]
+"""Whether a connection may be made to this address; a name is resolved before it is asked."""
+
+
+class AddressRefused(HTTPError):
+    """No connection was made: the name leads only to addresses that are not permitted."""
 
 
 class PlainSession(requests.Session):
@@ -31,25 +40,28 @@ class PlainSession(requests.Session):
 
 
 class PunctualAdapter(HTTPAdapter):
-    """Never repeats a request, and gives a reply up after `reply_s`, however its bytes trickle."""
+    """Never repeats a request, and gives a reply up after `reply_s`, however its bytes trickle.
 
-    def __init__(self, *, connections: int, reply_s: float) -> None:
-        self._pools = _pools(reply_s, self._note_connected)
+    With `permits`, it connects to permitted addresses only: the address that was judged is the one that is used, so
+    that a name which resolves anew in between cannot slip through. A proxy resolves names itself, and is the
+    operator's own choice.
+    """
+
+    def __init__(self, *, connections: int, reply_s: float, permits: Permits | None = None) -> None:
+        self._pools = _pools(reply_s, self._note_connected, permits)
+        self._proxied_pools = _pools(reply_s, self._note_connected, None)
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=never_again())
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Watch direct connections."""
         super().init_poolmanager(*args, **kwargs)
-        self._watch(self.poolmanager)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Watch connections through a proxy; they count once the tunnel stands."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        self._watch(manager)
+        manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._proxied_pools
         return manager
-
-    def _watch(self, manager: PoolManager) -> None:
-        manager.pool_classes_by_scheme = self._pools
 
     def _note_connected(self) -> None:
         """Nothing is made of it here."""
@@ -100,7 +112,38 @@ class _BytesUntil(RawIOBase):
         super().close()
 
 
-def _pools(reply_s: float, tell: Callable[[], None]) -> dict[str, type[HTTPConnectionPool]]:
+def _permitted(connection: HTTPConnection, permits: Permits) -> Iterator[str]:
+    """The addresses behind the connection's name that it may use; raises as urllib3 does for a name without any."""
+    name, port = connection._dns_host, connection.port  # noqa: SLF001 (where urllib3 keeps the name that it resolves)
+    try:
+        found = sockets.getaddrinfo(name.strip("[]"), port, type=sockets.SOCK_STREAM)
+    except sockets.gaierror as error:
+        raise NameResolutionError(name, connection, error) from error
+    except UnicodeError:
+        raise LocationParseError(f"{name!r}, label empty or too long") from None
+    addresses = [str(address[0]) for *_, address in found]
+    permitted = [address for address in addresses if permits(address)]
+    if not permitted:
+        raise AddressRefused(f"{name} leads to {addresses[0] if addresses else 'nowhere'}")
+    return iter(permitted)
+
+
+def _connect_permitted(connection: HTTPConnection, permits: Permits, connect: Callable[[], socket]) -> socket:
+    """Connect to the first permitted address that answers; name, certificate and Host header stay those of the URL."""
+    name, refused = connection._dns_host, None  # noqa: SLF001 (as above)
+    for address in _permitted(connection, permits):
+        connection._dns_host = address  # noqa: SLF001 (as above)
+        try:
+            return connect()
+        except ConnectTimeoutError as error:  # of which urllib3 makes a refused one a kind
+            refused = error
+        finally:
+            connection._dns_host = name  # noqa: SLF001 (as above)
+    assert refused is not None
+    raise refused
+
+
+def _pools(reply_s: float, tell: Callable[[], None], permits: Permits | None) -> dict[str, type[HTTPConnectionPool]]:
     class Punctual(HTTPResponse):
         def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
@@ -109,12 +152,20 @@ def _pools(reply_s: float, tell: Callable[[], None]) -> dict[str, type[HTTPConne
     class Plain(HTTPConnection):
         response_class = Punctual
 
+        def _new_conn(self) -> socket:
+            connect = super()._new_conn
+            return connect() if permits is None else _connect_permitted(self, permits, connect)
+
         def connect(self) -> None:
             super().connect()
             tell()
 
     class Secured(HTTPSConnection):
         response_class = Punctual
+
+        def _new_conn(self) -> socket:
+            connect = super()._new_conn
+            return connect() if permits is None else _connect_permitted(self, permits, connect)
 
         def connect(self) -> None:
             super().connect()
