@@ -12,7 +12,7 @@ outbox and lanes of its own, so that one that is slow or broken holds up no othe
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
@@ -24,6 +24,9 @@ from jobs.scripts import Lives, Scripts, asks_redis, spelt
 
 DATABASE: Final = "sql"
 """The name of the built-in receiver that is the database of results."""
+
+LONG_S: Final = 0.25
+"""A receiver that takes longer is given another lane for what comes meanwhile; a quick one's lane comes round to it."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
@@ -124,14 +127,17 @@ class Outbox:
     def put(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, again: bool = False) -> list[str]:
         """Have each receiver told its events once (`again`: also those it was told before); returns whom to wake."""
         events = {receiver: list(names) for receiver, names in wanted.items() if names}
-        return list(self._scripts.run("outbox_put", id=job_id, wanted=events, again=again or None)) if events else []
+        if not events:
+            return []
+        return list(self._scripts.run("outbox_put", id=job_id, wanted=events, again=again or None, long_s=LONG_S))
 
     @asks_redis
-    def take(self, receiver: str, terms: LaneTerms) -> Delivery | None:
+    def take(self, receiver: str, terms: LaneTerms, *, worker: str = "") -> Delivery | None:
         """The delivery that has been due the longest, now on lease; None if there is none, or no lane for it."""
         found = self._scripts.run(
             "outbox_take",
             receiver=receiver,
+            worker=worker,
             lease_s=terms.lease_s,
             width=terms.width,
             slow_s=terms.slow_s,
@@ -170,6 +176,11 @@ class Outbox:
         )
         self._scripts.tell(event, delivery.job_id, delivery.turn, data)
         return float(failing_s)
+
+    @asks_redis
+    def void(self, alive: Collection[str], *, after_s: float) -> int:
+        """Free the lanes of workers that are not among `alive`; returns how many."""
+        return int(self._scripts.run("outbox_void", alive=list(alive), after_s=after_s))
 
     @asks_redis
     def due(self, *, limit: int, lease_s: float) -> list[str]:

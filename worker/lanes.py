@@ -40,6 +40,7 @@ class Lanes:
         directory: Directory,
         remind: Remind,
         *,
+        worker: str,
         threads: int,
     ) -> None:
         """Use `threads` of the process's threads at most."""
@@ -47,6 +48,7 @@ class Lanes:
         self._outbox = outbox
         self._directory = directory
         self._remind = remind
+        self._worker = worker
         self._share = threading.BoundedSemaphore(threads)
 
     def run(self, name: str) -> float | None:
@@ -65,7 +67,7 @@ class Lanes:
         soonest: float | None = None
         until = time.monotonic() + LONGEST_STRETCH_S
         while time.monotonic() < until:
-            delivery = self._outbox.take(name, receiver.terms)
+            delivery = self._outbox.take(name, receiver.terms, worker=self._worker)
             if delivery is None:
                 return soonest
             if delivery.more:

@@ -80,6 +80,7 @@ class Rescuer:
         """Do not wait for a lease to end when whoever took it is known to be gone."""
         ledger = self._runtime.ledger
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
+        self._runtime.outbox.void(alive, after_s=DEAD_AFTER_S)
         limit = self._runtime.settings.rescue.batch
         for state in (State.SUBMITTING, State.STORING):
             for job, _ in ledger.get_many(ledger.page(states=[state], limit=limit, newest_first=False)):

@@ -102,6 +102,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
+    name = f"{hostname}.{token_hex(3)}"
     threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
     client, subscribers = connect(settings.redis, name="worker"), [log_event]
@@ -132,7 +133,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
-        name=f"{hostname}.{token_hex(3)}",
+        name=name,
         settings=settings,
         ledger=ledger,
         upstream=upstream,
@@ -141,7 +142,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
         directory=directory,
         outbox=outbox,
-        lanes=Lanes(ledger, outbox, directory, remind, threads=max(1, threads // 2)),
+        lanes=Lanes(ledger, outbox, directory, remind, worker=name, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
         doors=doors,

@@ -1,11 +1,17 @@
 --[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait behind one another.
      a: id, wanted {receiver: [names of events in their order]}, again? (also what was told already, and at once)
-     Returns the receivers into whose outbox something came. ]]
+     Returns the receivers that a lane must be opened for: a lane that is in use looks again by itself, unless it may be
+     busy for long. ]]
 local life_ms = math.floor(a.retention_s * 1000)
 local woken = {}
 
 local function listed(list, name) return string.find(',' .. list .. ',', ',' .. name .. ',', 1, true) end
 local function with(list, name) return list == '' and name or list .. ',' .. name end
+
+local function must_wake(receiver)
+  if redis.call('ZCOUNT', lanes_key(receiver), stamp(now), '+inf') == 0 then return true end
+  return tonumber(redis.call('HGET', health_key(receiver), 'took_s') or '0') > a.long_s
+end
 
 for receiver, events in pairs(a.wanted) do
   local key, came = delivery_key(receiver, a.id), false
@@ -25,7 +31,7 @@ for receiver, events in pairs(a.wanted) do
     if not redis.call('ZSCORE', lanes_key(receiver), a.id) and (a.again or not waited) then
       redis.call('HSET', key, 'tries', 0)
       redis.call('ZADD', outbox_key(receiver), stamp(now), a.id)
-      woken[#woken + 1] = receiver
+      if must_wake(receiver) then woken[#woken + 1] = receiver end
     end
     note_next(receiver)
   end

@@ -1,7 +1,7 @@
 --[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its lanes may be used.
      The claim moves the delivery's due time by a lease, so that a death in the middle is found like any other.
      A receiver that keeps failing is held: then one lane tries, once in a while. One that is slow has one lane.
-     a: receiver, lease_s, width, slow_s, breaker_after
+     a: receiver, worker, lease_s, width, slow_s, breaker_after
      Returns {id, turn, event, tries, 1 if another lane would find work}, or nothing. ]]
 local lanes, outbox = lanes_key(a.receiver), outbox_key(a.receiver)
 local failures, held_until, took_s = unpack(redis.call('HMGET', health_key(a.receiver), 'failures', 'held_until',
@@ -21,6 +21,7 @@ for _, id in ipairs(redis.call('ZRANGE', outbox, '-inf', stamp(now), 'BYSCORE', 
   local pending, tries = unpack(redis.call('HMGET', key, 'pending', 'tries'))
   if pending and pending ~= '' then
     local turn = redis.call('HINCRBY', key, 'turn', 1)
+    redis.call('HSET', key, 'worker', a.worker, 'taken_at', stamp(now))
     redis.call('ZADD', outbox, stamp(now + a.lease_s), id)
     redis.call('ZADD', lanes, stamp(now + a.lease_s), id)
     redis.call('PEXPIRE', lanes, math.floor(a.lease_s * 2000))

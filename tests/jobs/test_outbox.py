@@ -72,6 +72,22 @@ def test_a_slow_receiver_holds_up_no_other_and_takes_few_lanes(outbox: Outbox) -
     assert taken(outbox, "sql").job_id == "job_0"
 
 
+def test_the_lane_in_use_of_a_quick_receiver_is_no_reason_for_another(outbox: Outbox) -> None:
+    """It comes round by itself: a message for each delivery would cost more than the telling."""
+    assert outbox.put("job_1", COMPLETED) == ["sql"]
+    under_way = taken(outbox)
+    assert outbox.put("job_2", COMPLETED) == []
+
+    tell(outbox, under_way)
+    tell(outbox, taken(outbox))
+    assert outbox.put("job_3", COMPLETED) == ["sql"]
+
+    fail(outbox, taken(outbox), took_s=9)
+    outbox.put("job_4", COMPLETED)
+    taken(outbox)
+    assert outbox.put("job_5", COMPLETED) == ["sql"], "the lane of a slow one may be busy for long"
+
+
 def test_a_lane_whose_worker_died_is_free_when_its_lease_ends(outbox: Outbox, clock: Clock) -> None:
     """At least once: nobody wrote how it went, so it is told again; who comes back too late is refused."""
     outbox.put("job_1", COMPLETED)
@@ -85,6 +101,21 @@ def test_a_lane_whose_worker_died_is_free_when_its_lease_ends(outbox: Outbox, cl
     tell(outbox, taken(outbox))
     with pytest.raises(StaleTurn):
         tell(outbox, lost)
+
+
+def test_the_lanes_of_a_dead_worker_are_freed_before_their_leases_end(outbox: Outbox, clock: Clock) -> None:
+    """A hook may take minutes; who is gone is known in seconds. The living keep theirs."""
+    for n in range(2):
+        outbox.put(f"job_{n}", COMPLETED)
+    for worker in ("dead", "alive"):
+        outbox.take("sql", TERMS, worker=worker)
+    clock.advance(10)
+    assert outbox.void(["alive"], after_s=15) == 0, "it may not have had the time to give a sign"
+
+    clock.advance(10)
+    assert outbox.void(["alive"], after_s=15) == 1
+    assert outbox.due(limit=10, lease_s=15) == ["sql"]
+    assert taken(outbox).job_id == "job_0"
 
 
 def test_what_failed_waits_for_its_own_time_and_holds_up_nothing(outbox: Outbox, clock: Clock) -> None:
