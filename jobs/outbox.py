@@ -39,9 +39,9 @@ LOG_LIFE_S: Final = 7 * 86400
 class LaneTerms:
     """How a receiver may be called.
 
-    `width` deliveries at once for the whole fleet, one if it takes longer than `slow_s` on average, each taken on a
-    lease of `lease_s`. After failures of `breaker_after` different deliveries in a row it is held, first for
-    `hold_first_s`, doubling up to `hold_longest_s`.
+    `width` deliveries at once for the whole fleet, one while it is not known to take less than `slow_s` on average,
+    each taken on a lease of `lease_s`. After failures of `breaker_after` different deliveries in a row it is held,
+    first for `hold_first_s`, doubling up to `hold_longest_s`.
     """
 
     width: int

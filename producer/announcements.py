@@ -15,13 +15,15 @@ from jobs.outbox import DATABASE, DeliveryLine, Outbox, Standing
 from jobs.rehearsals import REHEARSAL, is_rehearsal, new_rehearsal_id
 from jobs.reminders import TaskName
 from jobs.result import ends_of
+from jobs.scripts import Scripts
+from jobs.webhooks import Endpoints, is_origin
 
 ASK_EVERY_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStanding:
-    """A receiver and how it stands. `known`: this deployment's settings name it, as far as this host can tell."""
+    """A receiver and how it stands. `known`: the settings of this host, an endpoint, or an order names it."""
 
     name: str
     known: bool
@@ -34,16 +36,22 @@ class Announcements:
     Every method raises LedgerUnavailable when Redis cannot be asked.
     """
 
-    def __init__(self, names: Sequence[str], ledger: Ledger, outbox: Outbox, remind: Remind) -> None:
+    def __init__(
+        self, names: Sequence[str], endpoints: Endpoints, ledger: Ledger, outbox: Outbox, remind: Remind
+    ) -> None:
         self._names = tuple(names)
+        self._endpoints = endpoints
         self._ledger = ledger
         self._outbox = outbox
         self._remind = remind
 
     def receivers(self) -> list[ReceiverStanding]:
-        """Every receiver that the settings name, or that something still waits for."""
-        names = dict.fromkeys([*self._names, *self._outbox.waiting()])
-        return [ReceiverStanding(name, name in self._names, self._outbox.standing(name)) for name in names]
+        """Every receiver that the settings name, every endpoint, and whoever is still to be told of something."""
+        known = [*self._names, *(endpoint.id for endpoint in self._endpoints.all())]
+        return [
+            ReceiverStanding(name, name in known or is_origin(name), self._outbox.standing(name))
+            for name in dict.fromkeys([*known, *self._outbox.waiting()])
+        ]
 
     def waiting(self) -> dict[str, int]:
         """How many deliveries each receiver still has to expect; those with none are left out."""
@@ -98,6 +106,11 @@ def make_announcements(settings: Settings) -> Announcements:
     client = connect(settings.redis, name="producer")
     kept = lives(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
+    scripts = Scripts(client, lives=kept, clock=None, subscribers=())
     return Announcements(
-        names, Ledger(client, lives=kept), Outbox(client, lives=kept), reminder_sender(make_app(settings))
+        names,
+        Endpoints(scripts),
+        Ledger(client, lives=kept),
+        Outbox(client, lives=kept),
+        reminder_sender(make_app(settings)),
     )

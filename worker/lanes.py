@@ -7,6 +7,7 @@ the whole fleet, so that one that is slow cannot take the threads that others, o
 import contextlib
 import threading
 import time
+from collections import Counter
 from typing import Final
 
 from config.reminding import Remind
@@ -30,6 +31,27 @@ FULL_S: Final = 0.5
 """How long a lane waits that found the worker's share of threads used up."""
 
 
+class Share:
+    """The threads that lanes may use in this process; one receiver never has all of them, if there are two or more."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._used: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def enter(self, receiver: str) -> bool:
+        """Take one for a receiver, if there is one for it."""
+        with self._lock:
+            free = self._used.total() < self._threads and self._used[receiver] < max(1, self._threads - 1)
+            self._used[receiver] += int(free)
+            return free
+
+    def leave(self, receiver: str) -> None:
+        """Give it back."""
+        with self._lock:
+            self._used[receiver] -= 1
+
+
 class Lanes:
     """Tells receivers what their outboxes hold."""
 
@@ -49,19 +71,19 @@ class Lanes:
         self._directory = directory
         self._remind = remind
         self._worker = worker
-        self._share = threading.BoundedSemaphore(threads)
+        self._share = Share(threads)
 
     def run(self, name: str) -> float | None:
         """Use one lane of a receiver; returns in how many seconds to come again, if that should be planned."""
         receiver = self._directory.find(name)
         if receiver is None:
             return None  # a newer worker knows it, or it is gone
-        if not self._share.acquire(blocking=False):
+        if not self._share.enter(name):
             return FULL_S
         try:
             return self._use(name, receiver)
         finally:
-            self._share.release()
+            self._share.leave(name)
 
     def _use(self, name: str, receiver: Receiver) -> float | None:
         soonest: float | None = None

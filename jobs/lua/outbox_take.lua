@@ -1,6 +1,7 @@
 --[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its lanes may be used.
      The claim moves the delivery's due time by a lease, so that a death in the middle is found like any other.
-     A receiver that keeps failing is held: then one lane tries, once in a while. One that is slow has one lane.
+     A receiver that keeps failing is held: then one lane tries, once in a while. One that is slow, or of which nothing is
+     known yet, has one lane.
      a: receiver, worker, lease_s, width, slow_s, breaker_after
      Returns {id, turn, event, tries, 1 if another lane would find work}, or nothing. ]]
 local lanes, outbox = lanes_key(a.receiver), outbox_key(a.receiver)
@@ -11,7 +12,8 @@ if broken and tonumber(held_until or '0') > now then
   note_next(a.receiver, tonumber(held_until))
   return {}
 end
-local width = (broken or tonumber(took_s or '0') > a.slow_s) and 1 or a.width
+local is_quick = took_s and tonumber(took_s) <= a.slow_s
+local width = (is_quick and not broken) and a.width or 1
 redis.call('ZREMRANGEBYSCORE', lanes, '-inf', stamp(now))
 local used = redis.call('ZCARD', lanes)
 if used >= width then return {} end

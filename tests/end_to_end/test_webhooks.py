@@ -159,6 +159,8 @@ def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: W
     assert (lines[0]["status"], f"webhook-id: {job_id}.completed" in lines[0]["sent"]) == (200, True)
     assert added["secret"] not in json.dumps(lines)
     assert "shop" in stage.rushes("webhooks", "list").stdout
+    standing = {entry.name: entry.known for entry in make_announcements(stage.settings).receivers()}
+    assert standing == {added["id"]: True}
     assert stage.rushes("webhooks", "secret", added["id"]).stdout.strip() == added["secret"]
     assert stage.rushes("webhooks", "remove", added["id"]).returncode == 0
     assert stage.rushes("webhooks", "test", added["id"]).returncode == 5

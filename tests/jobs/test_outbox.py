@@ -17,8 +17,11 @@ COMPLETED = {"sql": ["job.completed"]}
 
 @pytest.fixture
 def outbox(client: "redis.Redis", clock: Clock) -> Outbox:
-    """Outboxes that go by the test's clock."""
-    return Outbox(client, clock=clock, lives=Lives(retention_s=86400))
+    """Outboxes that go by the test's clock; the database is known to be quick."""
+    made = Outbox(client, clock=clock, lives=Lives(retention_s=86400))
+    made.put("job_0_before", COMPLETED)
+    tell(made, taken(made))
+    return made
 
 
 def taken(outbox: Outbox, receiver: str = "sql", terms: LaneTerms = TERMS) -> Delivery:
@@ -65,11 +68,12 @@ def test_a_jobs_events_are_told_in_their_order(outbox: Outbox) -> None:
 def test_a_slow_receiver_holds_up_no_other_and_takes_few_lanes(outbox: Outbox) -> None:
     """However many deliveries it has to expect: so many at once, and the other's are taken all the same."""
     for n in range(5):
-        outbox.put(f"job_{n}", {"slow:hook": ["job.completed"], "sql": ["job.completed"]})
+        outbox.put(f"job_{n}", {"stuck:hook": ["job.completed"], "sql": ["job.completed"]})
 
-    assert (taken(outbox, "slow:hook").more, taken(outbox, "slow:hook").more) == (True, False)
-    assert outbox.take("slow:hook", TERMS) is None
-    assert taken(outbox, "sql").job_id == "job_0"
+    taken(outbox, "stuck:hook")
+    assert outbox.take("stuck:hook", TERMS) is None, "nobody knows yet whether it is quick"
+    assert (taken(outbox, "sql").more, taken(outbox, "sql").more) == (True, False)
+    assert outbox.take("sql", TERMS) is None
 
 
 def test_the_lane_in_use_of_a_quick_receiver_is_no_reason_for_another(outbox: Outbox) -> None:
@@ -196,7 +200,7 @@ def test_every_delivery_is_in_the_receivers_log_newest_first(outbox: Outbox, clo
     clock.advance(2)
     tell(outbox, taken(outbox))
 
-    assert [(line.told, line.at) for line in outbox.log("sql")] == [(True, clock.now), (False, clock.now - 2)]
+    assert [(line.told, line.at) for line in outbox.log("sql", limit=2)] == [(True, clock.now), (False, clock.now - 2)]
 
 
 def test_the_log_is_bounded(outbox: Outbox, client: "redis.Redis") -> None:
