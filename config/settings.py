@@ -390,7 +390,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
             )
-        if sum(self.webhooks.retry_s) * LONGEST_VARIATION >= self.ledger.retention_s:
+        tried_for_s = sum(self.webhooks.retry_s) * LONGEST_VARIATION
+        if self.webhooks.keys and tried_for_s >= self.ledger.retention_s:
             raise ValueError(
                 "RUSHES_WEBHOOKS__RETRY_S must end before RUSHES_LEDGER__RETENTION_S, when the job is forgotten"
             )

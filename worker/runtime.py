@@ -123,13 +123,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
-    scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
-    directory = Directory(
-        hook_receivers(settings) | database_receiver(settings),
-        Endpoints(scripts),
-        WebhookSender(settings.webhooks, connections=threads),
-        ledger.now,
-    )
+    directory = _directory(settings, Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers))
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     return Runtime(
@@ -149,6 +143,13 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
+
+
+def _directory(settings: Settings, scripts: Scripts) -> Directory:
+    """Everybody who can be told: by the settings, by an endpoint, by an order."""
+    named = hook_receivers(settings) | database_receiver(settings)
+    sender = WebhookSender(settings.webhooks, connections=settings.worker.threads)
+    return Directory(named, Endpoints(scripts), sender, scripts.now)
 
 
 def hook_receivers(settings: Settings) -> dict[str, Receiver]:

@@ -180,15 +180,22 @@ def test_a_name_that_turns_private_between_question_and_connection_is_not_called
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address that was judged is the one that is used: there is no second question to answer otherwise."""
-    answers = iter(["192.0.2.1", "127.0.0.1", "127.0.0.1"])
+    nobodys = "192.31.196.1"  # public, and kept for what has no owner
+    answers = iter([nobodys, "127.0.0.1", "127.0.0.1"])
     port = int(server.url.rpartition(":")[2])
+    real, asked = socket.getaddrinfo, []
 
-    def resolve(*_: Any, **__: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+    def resolve(host: str, *rest: Any, **named: Any) -> list[Any]:
+        if host != "rebinding.example":
+            return real(host, *rest, **named)
+        asked.append(next(answers))
+        return real(asked[-1], *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    assert isinstance(send(f"https://rebinding.example:{port}/", allow_private=False, connect_timeout_s=0.3), NotTold)
-    assert server.connections == 0
+    outcome = send(f"https://rebinding.example:{port}/", allow_private=False, connect_timeout_s=0.3)
+    assert isinstance(outcome, NotTold)
+    assert (asked, server.connections) == ([nobodys], 0)
+    assert "not a public one" not in outcome.message
 
 
 # -- judged ---------------------------------------------------------------------------------------------------------
