@@ -85,11 +85,15 @@ class DeliveryLine:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a delivery went, and what follows: over, or tried again in `next_in_s`."""
+    """How a delivery went, and what follows: over, or tried again in `next_in_s`.
+
+    `blameless`: it says nothing of the receiver that it was not told.
+    """
 
     line: DeliveryLine
     over: bool
     next_in_s: float = 0.0
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ class Outbox:
             turn=delivery.turn,
             over=how.over,
             told=line.told,
+            blameless=how.blameless,
             next_in=how.next_in_s,
             took_s=line.took_s,
             line=spelt(asdict(line)),

@@ -105,7 +105,10 @@ class Endpoints:
         )
 
     def disable(self, endpoint_id: str, why: str) -> Endpoint:
-        """Tell it nothing more, until a person enables it again."""
+        """Tell it nothing more, until a person enables it again; said once, however many lanes come to that end."""
+        held = self.get(endpoint_id)
+        if held.disabled_at:
+            return held
         now = self._scripts.now()
         changed = self._change(endpoint_id, lambda held: replace(held, disabled_at=now, disabled_why=why))
         self._scripts.tell("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why})

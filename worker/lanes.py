@@ -142,7 +142,7 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
         answer=outcome.answer,
     )
     if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
-        return Settlement(line, over=True)
+        return Settlement(line, over=True, blameless=isinstance(outcome, NotTold) and outcome.never)
     if next_try_s is None or is_rehearsal(delivery.job_id):
         return Settlement(line, over=True)
     return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

@@ -1,4 +1,4 @@
---[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait behind one another.
+--[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait in line.
      a: id, wanted {receiver: [names of events in their order]}, again? (also what was told already, and at once)
      Returns the receivers that a lane must be opened for: a lane that is in use looks again by itself, unless it may be
      busy for long. ]]

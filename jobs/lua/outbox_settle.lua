@@ -1,6 +1,7 @@
 --[[ outbox_settle: write how a claimed delivery went; it is over, or due again later.
-     a: receiver, id, turn, over (told, or given up), told, next_in, took_s, line (for the log, without its time), log_cap, log_life_s,
-        breaker_after, hold_first_s, hold_longest_s, event?, data
+     a: receiver, id, turn, over (told, or given up), told, blameless (the receiver is not why it could not be told),
+        next_in, took_s, line (for the log, without its time), log_cap, log_life_s, breaker_after, hold_first_s,
+        hold_longest_s, event?, data
      Returns {seconds that the receiver has been failing, 1 if it is held now}.     Errors STALE_TURN. ]]
 local key, outbox, health = delivery_key(a.receiver, a.id), outbox_key(a.receiver), health_key(a.receiver)
 local life_ms = math.floor(a.retention_s * 1000)
@@ -25,7 +26,7 @@ local before_s = tonumber(redis.call('HGET', health, 'took_s') or a.took_s)
 redis.call('HSET', health, 'took_s', string.format('%.3f', 0.7 * before_s + 0.3 * a.took_s))
 if a.told then
   redis.call('HDEL', health, 'failures', 'failing_since', 'held_until', 'holds', 'last')
-else
+elseif not a.blameless then
   local last = redis.call('HGET', health, 'last')
   local failures = redis.call('HINCRBY', health, 'failures', (last == a.id) and 0 or 1)
   redis.call('HSETNX', health, 'failing_since', stamp(now))

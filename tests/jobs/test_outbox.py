@@ -159,6 +159,16 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_probed_by_one(outbox: Ou
     assert outbox.take("sql", TERMS)
 
 
+def test_a_job_that_is_forgotten_is_not_the_receivers_fault(outbox: Outbox) -> None:
+    """It is given up, and nobody is held for it."""
+    for n in range(4):
+        outbox.put(f"job_{n}", COMPLETED)
+        line = replace(LINE, told=False, message="the job's row is no longer kept")
+        outbox.settle(taken(outbox), TERMS, Settlement(line, over=True, blameless=True))
+    assert outbox.standing("sql").failures == 0
+    assert outbox.waiting() == {}
+
+
 def test_one_job_that_fails_again_and_again_says_nothing_of_the_receiver(outbox: Outbox, clock: Clock) -> None:
     """Else a single bad record would hold back everybody's in a quiet hour."""
     outbox.put("job_bad", COMPLETED)

@@ -52,3 +52,4 @@ def test_what_is_of_no_use_any_more_is_given_up() -> None:
         settlement(rehearsal, NotTold("no"), took_s=0, next_try_s=8),
     ]
     assert [(how.over, how.line.told) for how in given_up] == [(True, False)] * 4
+    assert [how.blameless for how in given_up] == [False, True, False, False]
