@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
@@ -179,7 +180,33 @@ class SalvageSettings(_Group):
 class ArchiveSettings(_Group):
     """Where our copies of the videos are."""
 
-    dir: Path | None = Field(None, description="The archive's folder; unset: `archive` in the state folder.")
+    dir: Path | None = Field(
+        None,
+        description="The archive's folder; unset: `archive` in the state folder. Downloads are made there either way.",
+    )
+    url: str | None = Field(
+        None,
+        description="An object store in the folder's stead: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
+    )
+    private_addresses: bool | None = Field(
+        None,
+        description="Whether videos may be fetched from private addresses; unset: only if the upstream is at one.",
+    )
+    links: Literal["none", "signed", "api"] = Field(
+        "none",
+        description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
+    )
+    link_life_s: float = Field(3600.0, ge=1, le=604_800, description="How long a signed URL serves whoever has it.")
+    link_base: HttpUrl | None = Field(None, description="Where the HTTP API is reached from outside, for its URLs.")
+    keep_completed_s: float | None = Field(
+        None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
+    )
+    keep_salvaged_s: float | None = Field(
+        None, gt=0, description="The same for late videos of jobs that had expired, failed or been cancelled."
+    )
+    keep_bytes: int | None = Field(
+        None, ge=0, description="How large it leaves the archive in all, the newest kept; unset: as large as it is."
+    )
     max_bytes: int = Field(2_147_483_648, ge=1024, description="A body larger than this is not a video we asked for.")
     connect_timeout_s: float = Field(10.0, gt=0, description="How long a connection to the CDN may take.")
     read_timeout_s: float = Field(30.0, gt=0, description="How long the CDN may stay silent.")
@@ -189,6 +216,41 @@ class ArchiveSettings(_Group):
     patience_s: float = Field(
         86400.0, gt=0, description="How long a finished video's download is tried before the job fails as not_stored."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        found = urlsplit(value)
+        if found.scheme not in {"s3", "gs", "az"} or not found.hostname or found.query or found.fragment:
+            raise ValueError("not an object store; write s3://bucket/prefix, gs://… or az://…; a folder goes into DIR")
+        if "@" in found.netloc:
+            raise ValueError("holds credentials; leave them to AWS_ACCESS_KEY_ID and its kin, which no log shows")
+        return value.rstrip("/")
+
+
+class DescribeSettings(_Group):
+    """What is told of a video, and put beside it."""
+
+    probe: bool = Field(
+        True,
+        description="Look into each video for its duration, size, codecs, loudness; note what differs from the order.",
+    )
+    manifest: bool = Field(True, description="Put a JSON file with the job's story beside the video.")
+    previews: bool = Field(
+        True,
+        description="Put a still and a small moving picture beside the video; up to a second of CPU each.",
+    )
+    probe_timeout_s: float = Field(
+        10.0, ge=1, le=60, description="How long a look into a video may take; the job goes on without it."
+    )
+    preview_timeout_s: float = Field(30.0, ge=1, le=600, description="How long the making of its pictures may take.")
+    memory_bytes: int = Field(
+        536_870_912, ge=268_435_456, description="What the process that reads a stranger's video may use of memory."
+    )
+    retry_first_s: float = Field(5.0, gt=0, description="First wait after the store failed; doubles each time.")
+    attempts: int = Field(10, ge=1, description="How often it is tried while the store fails.")
 
 
 class HooksSettings(_Group):
@@ -359,6 +421,7 @@ class Settings(BaseSettings):
     look: LookSettings = Field(default_factory=LookSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    describe: DescribeSettings = Field(default_factory=DescribeSettings)
     confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
     salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
@@ -372,8 +435,13 @@ class Settings(BaseSettings):
 
     @property
     def archive_dir(self) -> Path:
-        """The archive's folder."""
+        """The archive's folder; beside an object store, where downloads are made."""
         return (self.archive.dir or self.state_dir / "archive").absolute()
+
+    @property
+    def archive_root(self) -> str:
+        """What the paths of stored videos are relative to: a folder or the address of a bucket."""
+        return self.archive.url or str(self.archive_dir)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -386,6 +454,12 @@ class Settings(BaseSettings):
                 "RUSHES_LOOK__LATENESS_S must lie between RUSHES_LOOK__SHORTEST_S and RUSHES_LOOK__LONGEST_S: "
                 "no schedule could hold it"
             )
+        if self.archive.links == "signed" and self.archive.url is None:
+            raise ValueError(
+                "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder signs nothing"
+            )
+        if self.archive.links == "api" and self.archive.link_base is None:
+            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_ARCHIVE__LINK_BASE, where the API is reached")
         if self.confirm.quiet_s <= self.look.deadline_s:
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
@@ -411,8 +485,16 @@ class Settings(BaseSettings):
 
     @property
     def download_lease_s(self) -> float:
-        """How long a worker in mid-download is left alone."""
-        return self.archive.connect_timeout_s + self.archive.total_timeout_s + self.archive.read_timeout_s + 15
+        """How long a worker in mid-download is left alone; an object store takes the bytes once more."""
+        archive, looking = self.archive, 2 * self.describe.probe_timeout_s
+        transfers = 1 if archive.url is None else 2
+        return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + looking + 15
+
+    @property
+    def describe_lease_s(self) -> float:
+        """How long a worker that puts things beside a video is left alone; it copies what lies in an object store."""
+        copying = 0.0 if self.archive.url is None else self.archive.total_timeout_s
+        return 2 * self.describe.preview_timeout_s + copying + 30
 
 
 def load(*, beside_up: bool = True) -> Settings:

@@ -3,14 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from jobs.artifacts import Artifact
 from jobs.job import Charged, Stored, Video
 from jobs.keyspace import PREFIX
+from jobs.media import Media, differences
 from jobs.reminders import Errand
-from jobs.row import plain
+from jobs.row import media_field, plain
 from jobs.scripts import Scripts, asks_redis, spelt
 
 FIRST_ERRAND: Final = 1
 """The turn of an errand that has just been started for the first time."""
+
+
+def with_video(*, describe: bool) -> dict[Errand, float]:
+    """What a job that has its video needs: its hooks told, and with `describe` what stands beside the video."""
+    return {Errand.ANNOUNCE: 0, **({Errand.DESCRIBE: 0} if describe else {})}
 
 
 class Errands:
@@ -69,7 +76,39 @@ class Errands:
         """The job's end is in the outbox of every receiver."""
         return self.settled(Errand.ANNOUNCE, job_id, turn, "job.announced", data={"receivers": list(receivers)})
 
-    def salvaged(self, job_id: str, turn: int, video: Video, stored: Stored) -> int:
+    def described(self, job_id: str, turn: int, made: Sequence[Artifact], trouble: str | None) -> int:
+        """All that will ever stand beside the video does."""
+        return self.settled(
+            Errand.DESCRIBE,
+            job_id,
+            turn,
+            "job.described",
+            set={"artifacts": ",".join(made)},
+            data={"made": list(made), **({"trouble": trouble} if trouble else {})},
+        )
+
+    def describe_again(self, job_id: str, turn: int, message: str, *, next_in_s: float | None) -> int:
+        """The store could not be used: it is tried again in `next_in_s`, or given up."""
+        return self.settled(
+            Errand.DESCRIBE,
+            job_id,
+            turn,
+            "job.describe_ended" if next_in_s is None else "job.describe_waits",
+            next_in_s=next_in_s,
+            bump=["describe_failures"],
+            data={"message": message},
+        )
+
+    def salvaged(
+        self,
+        job_id: str,
+        turn: int,
+        video: Video,
+        stored: Stored,
+        media: Media | None = None,
+        *,
+        describe: bool = False,
+    ) -> int:
         """The late video is ours: the row says so, and the hooks are told once more."""
         return self.settled(
             Errand.SALVAGE,
@@ -80,7 +119,9 @@ class Errands:
                 "video": plain(video),
                 "stored": plain(stored),
                 "charged": Charged.YES,
+                "removed_at": "",  # whatever retention removed before: now there is a video
+                **media_field(media),
             },
-            start={Errand.ANNOUNCE: 0},
-            data={"path": stored.path, "size_bytes": stored.size_bytes},
+            start=with_video(describe=describe),
+            data={"path": stored.path, "size_bytes": stored.size_bytes, **differences(media)},
         )

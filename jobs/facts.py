@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.job import Hold, Stored, Video
+from jobs.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ Sighting = Pending | Finished | Refused | Unreachable
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The bytes are ours."""
+    """The bytes are ours; `media` is what is in them, where that could be seen."""
 
     stored: Stored
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)

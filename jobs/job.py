@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from jobs.artifacts import Artifact
+from jobs.media import Media
 from jobs.states import State
 
 LATE_RECEIPT_S: Final = 10.0
@@ -118,6 +120,9 @@ class Job:
     cancel_requested_at: float | None = None
     video: Video | None = None
     stored: Stored | None = None
+    media: Media | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    removed_at: float | None = None
     cost_usd: float | None = None
     charged: Charged = Charged.NO
     reason: Reason | None = None
@@ -128,6 +133,8 @@ class Job:
     salvage_turn: int = 0
     kind: str | None = None
     pending_at: float | None = None
+    describe_turn: int = 0
+    describe_failures: int = 0
 
     @property
     def is_final(self) -> bool:

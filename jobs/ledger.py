@@ -13,7 +13,7 @@ import redis
 from ulid import ULID
 
 from jobs.claims import Claims
-from jobs.errands import FIRST_ERRAND, Errands
+from jobs.errands import FIRST_ERRAND, Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import Subscriber
 from jobs.gates import Gates
@@ -24,8 +24,10 @@ from jobs.kinds import kind_of
 from jobs.lessons import Lesson
 from jobs.lifecycle import GiveUp
 from jobs.looks import Looks
+from jobs.media import Media, differences
 from jobs.reminders import Errand
-from jobs.row import VERSION, job_from, plain, request_from, request_text
+from jobs.removals import Removals
+from jobs.row import VERSION, job_from, media_field, plain, request_from, request_text
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes
@@ -108,6 +110,7 @@ class Ledger:
         self.claims = Claims(self._scripts)
         self.errands = Errands(self._scripts)
         self.gates = Gates(self._scripts)
+        self.removals = Removals(self._scripts)
         self.wakes = Wakes(self._scripts)
         self.looks = Looks(self._scripts, slot_s=slot_s)
 
@@ -400,16 +403,19 @@ class Ledger:
             data={"message": message, "wait_s": seconds},
         )
 
-    def completed(self, job: Job, stored: Stored) -> int:
-        """The bytes are ours: the job ends with its video. Returns the turn of its first announcement."""
+    def completed(self, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> int:
+        """The bytes are ours: the job ends with its video. Returns the turn of its first announcement.
+
+        With `describe`, manifest and pictures are to be put beside the video, as an errand of the same first turn.
+        """
         self._move(
             job,
             State.COMPLETED,
             "job.completed",
-            set={"stored": plain(stored), "charged": Charged.YES},
+            set={"stored": plain(stored), "charged": Charged.YES, **media_field(media)},
             unset=["message"],
-            errands={Errand.ANNOUNCE: 0},
-            data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256},
+            errands=with_video(describe=describe),
+            data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256, **differences(media)},
         )
         return FIRST_ERRAND
 

@@ -21,6 +21,7 @@ from jobs.facts import (
     Unreachable,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
+from jobs.media import Media
 from jobs.pacing import Pacing
 from jobs.states import State
 
@@ -125,6 +126,7 @@ class Complete:
     """The bytes are ours: the job is done."""
 
     stored: Stored
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,8 @@ def after_download(
 ) -> Complete | FetchAgain | LookAgain | GiveUp:
     """A download that fails is tried again for long: the video is paid for and its URL is known."""
     match outcome:
-        case Fetched(stored):
-            return Complete(stored)
+        case Fetched(stored, media):
+            return Complete(stored, media)
         case Gone(message) | NotFetched(message):
             pass
         case _:

@@ -17,6 +17,7 @@ class TaskName(StrEnum):
     CONFIRM = "rushes.confirm"
     SALVAGE = "rushes.salvage"
     DELIVER = "rushes.deliver"
+    DESCRIBE = "rushes.describe"
 
 
 class Errand(StrEnum):
@@ -24,6 +25,7 @@ class Errand(StrEnum):
 
     ANNOUNCE = "announce"  # its end is put into the outbox of every receiver
     SALVAGE = "salvage"  # its paid generation may still finish
+    DESCRIBE = "describe"  # manifest, poster and preview are put beside its video
 
 
 class QueueName(StrEnum):
@@ -43,6 +45,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.CONFIRM: QueueName.LOOK,
     TaskName.SALVAGE: QueueName.TRANSFER,
     TaskName.DELIVER: QueueName.NOTIFY,
+    TaskName.DESCRIBE: QueueName.TRANSFER,
 }
 
 REMINDER_OF: Final[Mapping[State, TaskName]] = {
@@ -53,5 +56,9 @@ REMINDER_OF: Final[Mapping[State, TaskName]] = {
 }
 """What a job in a waiting state is reminded of. A purchase under way has no reminder: nothing may repeat it."""
 
-ERRAND_OF: Final[Mapping[Errand, TaskName]] = {Errand.ANNOUNCE: TaskName.ANNOUNCE, Errand.SALVAGE: TaskName.SALVAGE}
+ERRAND_OF: Final[Mapping[Errand, TaskName]] = {
+    Errand.ANNOUNCE: TaskName.ANNOUNCE,
+    Errand.SALVAGE: TaskName.SALVAGE,
+    Errand.DESCRIBE: TaskName.DESCRIBE,
+}
 """What an ended job is reminded of."""

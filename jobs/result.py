@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from jobs.job import Charged, Job, Reason, VideoRequest
+from jobs.media import Media
 from jobs.states import State, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """One ended job. Times are seconds since the epoch; `file` is where this host finds our copy of the video.
+    """One ended job. Times are seconds since the epoch.
+
+    `location` is where our copy of the video is, a path or the address of an object; `file` the same as a path, where
+    the archive is a folder.
 
     `revision` grows when there is news of a job that was told before (a late video was salvaged): of two records of
     one job, the one with the higher revision is true.
@@ -27,10 +31,12 @@ class JobResult:
     generation_id: str | None = None
     video_url: str | None = None
     path: str | None = None
+    location: str | None = None
     file: Path | None = None
     size_bytes: int | None = None
     sha256: str | None = None
     content_type: str | None = None
+    media: Media | None = None
     cost_usd: float | None = None
     charged: Charged
     reason: Reason | None = None
@@ -64,8 +70,9 @@ def ends_of(job: Job) -> tuple[str, ...]:
     return (f"job.{job.state}", *(("job.salvaged",) if late else ()))
 
 
-def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
-    """Tell an ended job's story in one record."""
+def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
+    """Tell an ended job's story in one record; `archive` is the root of what is stored, a folder or an address."""
+    location = f"{archive}/{job.stored.path}" if job.stored else None
     return JobResult(
         id=job.id,
         revision=len(ends_of(job)),
@@ -77,10 +84,12 @@ def result_of(job: Job, request: VideoRequest, archive: Path) -> JobResult:
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
         path=job.stored.path if job.stored else None,
-        file=archive / job.stored.path if job.stored else None,
+        location=location,
+        file=Path(location) if location and "://" not in archive else None,
         size_bytes=job.stored.size_bytes if job.stored else None,
         sha256=job.stored.sha256 if job.stored else None,
         content_type=job.stored.content_type if job.stored else None,
+        media=job.media,
         cost_usd=job.cost_usd,
         charged=job.charged,
         reason=job.reason,

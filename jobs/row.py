@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
+from jobs.artifacts import Artifact
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
+from jobs.media import Media, Mismatch
 from jobs.states import State
 
 VERSION: Final = 1
@@ -41,6 +44,9 @@ def job_from(row: Mapping[str, str]) -> Job:
         cancel_requested_at=_seconds(row, "cancel_requested_at"),
         video=Video(**json.loads(row["video"])) if "video" in row else None,
         stored=Stored(**json.loads(row["stored"])) if "stored" in row else None,
+        media=media_from(row["media"]) if "media" in row else None,
+        artifacts=tuple(map(Artifact, filter(None, row.get("artifacts", "").split(",")))),
+        removed_at=_seconds(row, "removed_at"),
         cost_usd=_seconds(row, "cost_usd"),
         charged=Charged(row.get("charged", Charged.NO)),
         reason=Reason(row["reason"]) if "reason" in row else None,
@@ -51,6 +57,8 @@ def job_from(row: Mapping[str, str]) -> Job:
         salvage_turn=int(row.get("salvage_turn", 0)),
         kind=row.get("kind"),
         pending_at=_seconds(row, "pending_at"),
+        describe_turn=int(row.get("describe_turn", 0)),
+        describe_failures=int(row.get("describe_failures", 0)),
     )
 
 
@@ -74,11 +82,22 @@ def request_text(request: VideoRequest) -> str:
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
-def plain(value: Video | Stored) -> str:
+def media_from(text: str) -> Media:
+    """Read what is in a video."""
+    raw: dict[str, Any] = json.loads(text)
+    return Media(**{**raw, "mismatch": tuple(Mismatch(**found) for found in raw.get("mismatch", []))})
+
+
+def media_field(media: Media | None) -> dict[str, str]:
+    """The row's field for what is in the video, where that is known."""
+    return {} if media is None else {"media": plain(media)}
+
+
+def plain(value: Video | Stored | Media) -> str:
     """Spell a small record as JSON, leaving out what it does not have."""
-    fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return json.dumps({name: held for name, held in fields.items() if held is not None}, separators=(",", ":"))
+    held = {name: field for name, field in asdict(value).items() if field is not None and field != ()}
+    return json.dumps(held, separators=(",", ":"), ensure_ascii=False)
 
 
 def _seconds(row: Mapping[str, str], name: str) -> float | None:
-    return float(row[name]) if name in row else None
+    return float(row[name]) if row.get(name) else None

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from config.connection import connect, lives
 from config.settings import Settings, load, unknown_variables
+from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable
 from jobs.ledger import Ledger
@@ -67,7 +68,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _variables()
     yield from _redis(settings)
     yield from _upstream(settings)
-    yield _disk(settings)
+    yield _archive(settings)
 
 
 def _variables() -> Iterator[Finding]:
@@ -185,6 +186,23 @@ def _balance(response: requests.Response) -> str:
         return f"; the balance is {float(response.json()['current_balance']):.2f} USD"
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _archive(settings: Settings) -> Finding:
+    return _disk(settings) if settings.archive.url is None else _bucket(settings)
+
+
+def _bucket(settings: Settings) -> Finding:
+    try:
+        open_store(settings).check()
+    except StoreError as error:
+        return Finding(
+            "archive",
+            Verdict.BAD,
+            f"The archive {settings.archive_root} cannot be read from here: {error}. Its credentials and endpoint come "
+            "from AWS_…, GOOGLE_… or AZURE_… variables (docs/archive.md).",
+        )
+    return Finding("archive", Verdict.GOOD, f"The archive is {settings.archive_root}, and it can be listed from here.")
 
 
 def _disk(settings: Settings) -> Finding:

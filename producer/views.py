@@ -1,15 +1,27 @@
 """A job as the outside sees it: one JSON shape for every face."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from jobs.artifacts import path_of
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Job, VideoRequest
 
 
-def job_view(job: Job, request: VideoRequest, *, archive: Path | None = None, eta: Eta | None = None) -> dict[str, Any]:
-    """The job as plain JSON; times are seconds since the epoch, absent things are null."""
+def job_view(
+    job: Job,
+    request: VideoRequest,
+    *,
+    archive: str | None = None,
+    links: Mapping[str, str] | None = None,
+    eta: Eta | None = None,
+) -> dict[str, Any]:
+    """The job as plain JSON; times are seconds since the epoch, absent things are null.
+
+    `archive` is the root of what is stored, a folder or an address; `links` are the URLs handed out for it.
+    """
     return {
         "id": job.id,
         "object": "video",
@@ -32,6 +44,9 @@ def job_view(job: Job, request: VideoRequest, *, archive: Path | None = None, et
         "charged": job.charged,
         "video": _video(job),
         "file": _file(job, archive),
+        "media": None if job.media is None else asdict(job.media),
+        "artifacts": _artifacts(job, archive),
+        "links": dict(links or {}),
         "error": None if job.reason is None else {"code": job.reason, "message": job.message},
     }
 
@@ -59,12 +74,21 @@ def _video(job: Job) -> dict[str, Any] | None:
     }
 
 
-def _file(job: Job, archive: Path | None) -> dict[str, Any] | None:
+def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
+    """What stands beside the video, by name, each with its path."""
+    if job.stored is None or job.removed_at is not None:
+        return {}
+    start = f"{archive}/" if archive else ""
+    return {artifact.value: start + path_of(artifact, job.stored.path) for artifact in job.artifacts}
+
+
+def _file(job: Job, archive: str | None) -> dict[str, Any] | None:
     if job.stored is None:
         return None
     return {
-        "path": str(archive / job.stored.path) if archive else job.stored.path,
+        "path": f"{archive}/{job.stored.path}" if archive else job.stored.path,
         "size_bytes": job.stored.size_bytes,
         "sha256": job.stored.sha256,
         "content_type": job.stored.content_type,
+        "removed_at": job.removed_at,
     }

@@ -13,6 +13,7 @@ from jobs.job import VideoRequest
 from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
+from tests.buckets import Bucket
 from tests.postgres import postgres
 from tests.stage import Clock, Sandbox, Stage, a_request
 
@@ -65,6 +66,22 @@ def postgres_url() -> Iterator[str]:
     """A PostgreSQL of this test process's own."""
     with postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """An object store in a process of its own."""
+    with Bucket.started(tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket(buckets: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket that this process can reach."""
+    buckets.empty()
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ STEPS: Final = (
     "announce.before_write",
     "deliver.before_tell",
     "deliver.before_write",
+    "describe.before_write",
 )
 """Every step that can be named."""
 

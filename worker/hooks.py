@@ -4,7 +4,6 @@ import importlib
 import logging
 from asyncio import CancelledError
 from collections.abc import Sequence
-from pathlib import Path
 
 from config.settings import ConfigurationError, HooksSettings
 from jobs.job import Job, VideoRequest
@@ -18,7 +17,7 @@ log = logging.getLogger("rushes.hooks")
 class HookReceiver:
     """Calls one hook, a stranger's code, with the record of an ended job."""
 
-    def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: Path) -> None:
+    def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:
         self._name = name
         self._hook = hook
         self._settings = settings

@@ -12,6 +12,7 @@ from config.celery_app import make_app
 from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
+from config.store import open_store
 from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
@@ -21,12 +22,14 @@ from jobs.scripts import Scripts
 from jobs.sketches import Sketches
 from jobs.webhooks import Endpoints
 from worker.archive import Archive
+from worker.describe import Describer
 from worker.directory import Directory
 from worker.doors import Doors
 from worker.hooks import HookReceiver, load_hooks
 from worker.lanes import Lanes
 from worker.looking import Looking
 from worker.pace import Pace
+from worker.permits import download_permits
 from worker.purchases import Purchases
 from worker.receivers import Receiver
 from worker.spool import Spool
@@ -67,6 +70,7 @@ class Runtime:
     directory: Directory
     outbox: Outbox
     lanes: Lanes
+    describer: Describer
     policy: Policy
     pace: Pace
     doors: Doors
@@ -123,9 +127,12 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
-    directory = _directory(settings, Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers))
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
+    store, folder = open_store(settings), _writable(settings.archive_dir)
+    describer = Describer(store, folder, settings.describe)
+    scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
+    directory = _directory(settings, scripts, store.root)
     return Runtime(
         name=name,
         settings=settings,
@@ -133,7 +140,17 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         upstream=upstream,
         looker=looker,
         looking=Looking(ledger.wakes, looker, doors),
-        archive=Archive(_writable(settings.archive_dir), settings.archive, threads=threads),
+        archive=Archive(
+            store,
+            folder,
+            settings.archive,
+            permits=download_permits(
+                private=settings.archive.private_addresses, upstream=settings.upstream.base_url.host or ""
+            ),
+            probe=describer.probe,
+            threads=threads,
+        ),
+        describer=describer,
         directory=directory,
         outbox=outbox,
         lanes=Lanes(ledger, outbox, directory, remind, worker=name, threads=max(1, threads // 2)),
@@ -145,28 +162,28 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     )
 
 
-def _directory(settings: Settings, scripts: Scripts) -> Directory:
+def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
     """Everybody who can be told: by the settings, by an endpoint, by an order."""
-    named = hook_receivers(settings) | database_receiver(settings)
+    named = hook_receivers(settings, archive) | database_receiver(settings, archive)
     sender = WebhookSender(settings.webhooks, connections=settings.worker.threads)
     return Directory(named, Endpoints(scripts), sender, scripts.now)
 
 
-def hook_receivers(settings: Settings) -> dict[str, Receiver]:
+def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
     """The deployment's own hooks, imported."""
     return {
-        name: HookReceiver(name, hook, settings.hooks, settings.archive_dir)
+        name: HookReceiver(name, hook, settings.hooks, archive)
         for name, hook in load_hooks(settings.hooks.call).items()
     }
 
 
-def database_receiver(settings: Settings) -> dict[str, Receiver]:
+def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
     """The database of results, if it is wanted."""
     if not settings.sql.enabled:
         return {}
     _writable(settings.state_dir)
     hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
-    return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, settings.archive_dir)}
+    return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, archive)}
 
 
 def policy(settings: Settings) -> Policy:

@@ -6,6 +6,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import assert_never
 
@@ -31,11 +32,13 @@ from jobs.lifecycle import (
     on_log,
 )
 from jobs.looks import Look
+from jobs.media import Media, mismatches
 from jobs.reminders import Errand, TaskName
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
 from worker.confirm import Reading, allowed_reads, in_doubt, read_log
+from worker.describe import Described
 from worker.doors import spread
 from worker.looking import Group
 from worker.purchases import Next
@@ -178,8 +181,8 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
     faults.here("store.before_fetch")
     outcome = parts.archive.fetch(job.id, job.turn, job.video)
     match after_download(job, outcome, now=now(), policy=parts.policy):
-        case Complete(stored):
-            complete(self, job, stored)
+        case Complete(stored, media):
+            complete(self, job, stored, media)
         case FetchAgain(seconds, message):
             self.ring(TaskName.STORE, parts.ledger.store_again(job, seconds, message).alarm)
         case LookAgain(seconds, message):
@@ -203,8 +206,14 @@ def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     if isinstance(decision, StoreVideo):
         outcome = parts.archive.fetch(job_id, turn, decision.video)
         if isinstance(outcome, Fetched):
-            parts.ledger.errands.salvaged(job_id, turn, decision.video, outcome.stored)
-            parts.remind(TaskName.ANNOUNCE, job_id, parts.ledger.get(job_id).announce_turn)
+            media = compared(self, job_id, outcome.media)
+            parts.ledger.errands.salvaged(
+                job_id, turn, decision.video, outcome.stored, media, describe=parts.describer.has_work
+            )
+            job = parts.ledger.get(job_id)
+            parts.remind(TaskName.ANNOUNCE, job_id, job.announce_turn)
+            if parts.describer.has_work:
+                parts.remind(TaskName.DESCRIBE, job_id, job.describe_turn)
             return
         decision = late_again(job, outcome.message, now=now, policy=parts.policy)
     match decision:
@@ -257,15 +266,43 @@ def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
     self.go_on(job.id, Next(TaskName.ANNOUNCE, self.runtime.ledger.gave_up(job, verdict)))
 
 
-def complete(self: Reminder, job: Job, stored: Stored) -> None:
+@shared_task(name=TaskName.DESCRIBE.value, bind=True, base=Reminder)
+def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
+    """Put manifest, poster and preview beside a job's video; while the store fails, again later."""
+    parts, chosen = self.runtime, self.runtime.settings.describe
+    turn = parts.ledger.errands.begun(Errand.DESCRIBE, job_id, turn, lease_s=parts.settings.describe_lease_s)
+    job = parts.ledger.get(job_id)
+    outcome = parts.describer.describe(job, parts.ledger.request(job_id), parts.ledger.journal.of(job_id))
+    faults.here("describe.before_write")
+    if isinstance(outcome, Described):
+        parts.ledger.errands.described(job_id, turn, outcome.made, outcome.trouble)
+        return
+    last = job.describe_failures + 1 >= chosen.attempts
+    wait = None if last else chosen.retry_first_s * 2.0 ** min(job.describe_failures, 30)
+    turn = parts.ledger.errands.describe_again(job_id, turn, outcome.message, next_in_s=wait)
+    if wait is not None:
+        self.again(job_id, turn, wait)
+
+
+def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
+    """What is in the video, with what differs from the order."""
+    if media is None:
+        return None
+    return replace(media, mismatch=mismatches(self.runtime.ledger.request(job_id).parameters, media))
+
+
+def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> None:
     """End the job with its video; the copy of a job that was called off meanwhile is removed."""
     parts = self.runtime
     faults.here("store.before_write")
     try:
-        turn = parts.ledger.completed(job, stored)
+        media = compared(self, job.id, media)
+        turn = parts.ledger.completed(job, stored, media, describe=parts.describer.has_work)
     except (StaleTurn, WrongState):
         if parts.ledger.get(job.id).state in {State.CANCELLED, State.EXPIRED, State.FAILED}:
             parts.archive.discard(stored)
         raise
     faults.here("store.after_write")
     parts.remind(TaskName.ANNOUNCE, job.id, turn)
+    if parts.describer.has_work:
+        parts.remind(TaskName.DESCRIBE, job.id, turn)

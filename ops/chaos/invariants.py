@@ -22,6 +22,7 @@ from worker.sql.reading import Choice, rows
 BESIDE_THE_STATE = frozenset(
     {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
     | {"hook.told", "hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+    | {"job.described", "job.describe_waits", "job.describe_ended", "job.pruned"}
 )
 """Entries that tell of no edge."""
 
@@ -89,7 +90,7 @@ def _no_video_lost(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
         for job in kept
     )
     partials = len(list((settings.archive_dir / ".partial").glob("*")))
-    files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*"))
+    files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*.mp4"))
     figure = (
         f"{there} whole of {bought} bought ({completed} completed, {len(kept) - completed} salvaged), "
         f"{files} files under final names, {partials} partial left"

@@ -86,6 +86,8 @@ class Theatre:
             "RUSHES_ARCHIVE__RETRY_LONGEST_S": "5",
             "RUSHES_ARCHIVE__READ_TIMEOUT_S": "5",
             "RUSHES_ARCHIVE__TOTAL_TIMEOUT_S": "10",
+            "RUSHES_DESCRIBE__PREVIEWS": "false",  # pictures would cost more than all the rest
+            "RUSHES_DESCRIBE__PREVIEW_TIMEOUT_S": "2",
             "RUSHES_HOOKS__CALL": HOOK,
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.5",
             "RUSHES_HOOKS__LEASE_S": "10",

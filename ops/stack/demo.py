@@ -52,7 +52,7 @@ def demo(
             job = report(session, job_id, timeout_s=None, as_json=False)
             assert job.stored is not None
             console.print(
-                f"\nYour video: {session.settings.archive_dir / job.stored.path}", style="bold green", markup=False
+                f"\nYour video: {session.settings.archive_root}/{job.stored.path}", style="bold green", markup=False
             )
             console.print("`rushes up` runs this stack to stay; README.md shows how to use your own key.", style="dim")
 

@@ -97,7 +97,7 @@ def _greet(plan: Plan) -> None:
         f"redis     {server} {where}".rstrip(),
         f"upstream  {upstream}",
         f"flower    {plan.flower_url}",
-        f"archive   {settings.archive_dir}",
+        f"archive   {settings.archive_root}",
         *_overruled(plan),
         'ready: in another terminal,  rushes submit --wait "a paper boat in the rain"',
         "stop with Ctrl-C",

@@ -2,6 +2,7 @@
 
 import typer
 
+from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
 from producer.cli.hooks import hooks
@@ -31,3 +32,4 @@ app.command()(adopt)
 app.command()(resolve)
 app.add_typer(hooks, name="hooks")
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(archive, name="archive")

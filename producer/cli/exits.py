@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from config.settings import ConfigurationError
+from config.store import StoreError
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -51,6 +52,15 @@ def leave(code: Exit, *lines: str) -> NoReturn:
 def goes_on(job_id: str) -> str:
     """Say that the waiting ended and the job did not, and how to wait on."""
     return f"{job_id} is not lost: it goes on by itself. `rushes wait {job_id}` waits on; nothing is bought again."
+
+
+@contextmanager
+def using_archive() -> Iterator[None]:
+    """Turn trouble with the archive into a sentence and an exit code."""
+    try:
+        yield
+    except StoreError as error:
+        leave(Exit.NOT_HERE, f"The archive cannot be used from here ({error}). `rushes doctor` looks closer.")
 
 
 @contextmanager

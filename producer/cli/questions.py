@@ -31,7 +31,7 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, request))
         else:
-            session.out.print(card(job, request, session.settings.archive_dir, session.service.eta(job)))
+            session.out.print(card(job, request, session.settings.archive_root, session.service.eta(job)))
 
 
 def list_jobs(

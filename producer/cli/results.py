@@ -1,9 +1,11 @@
 """How a command ends once a job has: the report, the copy of the video, the exit code."""
 
+import hashlib
 import os
-import shutil
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
+from config.store import StoreError
 from jobs.errors import LedgerUnavailable
 from jobs.job import Job
 from jobs.states import State
@@ -31,7 +33,7 @@ def report(session: Session, job_id: str, *, timeout_s: float | None, as_json: b
     if as_json:
         emit_json(session.view(job, request))
     else:
-        session.out.print(ending(job, request, session.settings.archive_dir, session.service.events(job_id)))
+        session.out.print(ending(job, request, session.settings.archive_root, session.service.events(job_id)))
     if job.state is not State.COMPLETED:
         leave(Exit.NO_VIDEO, *([why(job)] if as_json else []))
     return job
@@ -41,21 +43,37 @@ def copy_video(session: Session, job: Job, target: Path) -> Path:
     """Copy a completed job's video to a file or into a folder; the name appears only when the copy is whole."""
     if job.stored is None:
         leave(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.")
-    source = session.settings.archive_dir / job.stored.path
-    final = target / source.name if target.is_dir() else target
+    if job.removed_at is not None:
+        leave(Exit.NO_VIDEO, f"{job.id}'s video was removed from the archive by retention (docs/archive.md).")
+    final = target / PurePosixPath(job.stored.path).name if target.is_dir() else target
+    place = f"{session.settings.archive_root}/{job.stored.path}"
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")
-    if not source.is_file():
+    try:
+        sum_ = _written(session.store.slices(job.stored.path), partial)
+        if sum_ != job.stored.sha256:
+            leave(Exit.FAILED, f"What is stored at {place} is not what was fetched: its SHA-256 is {sum_}.")
+        partial.replace(final)
+    except StoreError as error:
+        upstream = job.video.url if job.video else "unknown"
         leave(
             Exit.NOT_HERE,
-            f"The video is in the workers' archive as {job.stored.path}, which this host does not see at {source}.",
-            "Set RUSHES_ARCHIVE__DIR to where the archive is mounted here.",
-            f"The upstream's copy, for as long as it lasts: {job.video.url if job.video else 'unknown'}",
+            f"The video cannot be read from here at {place} ({error}).",
+            "Set RUSHES_ARCHIVE__DIR to where the archive is mounted here, or RUSHES_ARCHIVE__URL as workers have it.",
+            f"The upstream's copy, for as long as it lasts: {upstream}",
         )
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(final)
     except OSError as error:
+        leave(Exit.FAILED, f"The video cannot be written to {final}: {error.strerror}. It is safe at {place}.")
+    finally:
         partial.unlink(missing_ok=True)
-        leave(Exit.FAILED, f"The video cannot be written to {final}: {error.strerror}. It is safe at {source}.")
     errors.print(f"saved {final}", markup=False)
     return final
+
+
+def _written(pieces: Iterator[bytes], target: Path) -> str:
+    """Write the pieces into a file; returns their SHA-256."""
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()

@@ -8,9 +8,12 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from config.links import links_of
 from config.settings import Settings, load
+from config.store import Store, open_store
 from jobs.job import Job, VideoRequest
 from producer.announcements import Announcements, make_announcements
+from producer.cli.exits import using_archive
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
 from producer.views import job_view
@@ -53,6 +56,11 @@ class Session:
         return make_webhooks(self.settings)
 
     @cached_property
+    def store(self) -> Store:
+        """Where the videos are."""
+        return open_store(self.settings)
+
+    @cached_property
     def out(self) -> Console:
         """Standard output for people."""
         return _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -64,7 +72,9 @@ class Session:
 
     def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
         """The job as JSON, with this host's paths."""
-        return job_view(job, request, archive=self.settings.archive_dir, eta=self.service.eta(job))
+        with using_archive():
+            links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
+        return job_view(job, request, archive=self.settings.archive_root, links=links, eta=self.service.eta(job))
 
 
 def emit_json(value: Any) -> None:

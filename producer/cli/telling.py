@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.text import Text
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
+from jobs.media import Media
 from jobs.states import State
 from producer.cli.visible import visible
 
@@ -59,7 +59,7 @@ def size(count: int) -> str:
     return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
 
 
-def card(job: Job, request: VideoRequest, archive: Path, eta: Eta | None = None) -> RenderableType:
+def card(job: Job, request: VideoRequest, archive: str, eta: Eta | None = None) -> RenderableType:
     """One job, field by field."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -99,7 +99,7 @@ def timeline(entries: Sequence[JournalEntry]) -> RenderableType:
     return table
 
 
-def ending(job: Job, request: VideoRequest, archive: Path, entries: Sequence[JournalEntry]) -> RenderableType:
+def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[JournalEntry]) -> RenderableType:
     """How a job ended: its card, then its timeline."""
     return Group(card(job, request, archive), Text(), timeline(entries))
 
@@ -110,7 +110,7 @@ def why(job: Job) -> str:
     return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
 
 
-def _fields(job: Job, request: VideoRequest, archive: Path, eta: Eta | None) -> list[tuple[str, Text | str]]:
+def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> list[tuple[str, Text | str]]:
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),
@@ -127,8 +127,11 @@ def _fields(job: Job, request: VideoRequest, archive: Path, eta: Eta | None) -> 
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),
-        ("file", Text(str(archive / job.stored.path)) if job.stored else None),
+        ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
+        ("removed", f"{clock_time(job.removed_at)}, by retention" if job.removed_at else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
+        ("video", _seen(job.media) if job.media else None),
+        ("mismatch", Text(_differs(job.media), style="bold yellow") if job.media and job.media.mismatch else None),
         ("sha256", job.stored.sha256 if job.stored else None),
         ("upstream url", Text(visible(job.video.url)) if job.video else None),
     ]
@@ -143,6 +146,19 @@ def _listed(pairs: Mapping[str, Any]) -> Text | None:
     return (
         Text(visible(", ".join(f"{name}={value}" for name, value in pairs.items()))[:_LONGEST_LIST]) if pairs else None
     )
+
+
+def _seen(media: Media) -> str:
+    picture = f"{media.width}x{media.height}, {media.video_codec}" if media.width else "no picture"
+    rate = f", {media.frame_rate:g} fps" if media.frame_rate else ""
+    length = f"{media.duration_s:g} s, " if media.duration_s is not None else ""
+    loudness = "" if media.loudness_lufs is None else f" at {media.loudness_lufs:g} LUFS"
+    sound = "silent" if media.audio_codec is None else f"{media.audio_codec}{loudness}"
+    return f"{length}{picture}{rate}; {sound}"
+
+
+def _differs(media: Media) -> str:
+    return visible("; ".join(f"{found.field}: asked {found.asked}, got {found.got}" for found in media.mismatch))
 
 
 def _cost(job: Job) -> str:

@@ -28,6 +28,9 @@ OUTSIDE_JOBS: Final = {
     "typer",
     "rich",
     "pydantic_settings",
+    "obstore",
+    "av",
+    "PIL",
 }
 
 
@@ -66,6 +69,18 @@ def test_jobs_reads_no_clock_of_its_own() -> None:
     """The fleet has one clock, Redis's; a test passes its own."""
     for file in sources("jobs"):
         assert not re.search(r"\btime\.(time|monotonic)\b|datetime\.(now|utcnow)|\bsleep\(", file.read_text()), file
+
+
+def test_strangers_bytes_are_decoded_in_the_bounded_process_alone() -> None:
+    """A hostile video must find nothing but its own small process to hurt."""
+    inside = {"worker/media/probe.py", "worker/media/previews.py"}
+    for package in ("config", "jobs", "worker", "producer"):
+        for file in sources(package):
+            decodes = {name.partition(".")[0] for name in imports(file)} & {"av", "PIL"}
+            assert not decodes or str(file.relative_to(ROOT)) in inside, file
+    for file in sources("worker"):
+        within = str(file.relative_to(ROOT)) in {*inside, "worker/media/__main__.py"}
+        assert within or not imports(file) & {"worker.media.probe", "worker.media.previews"}, file
 
 
 def test_the_sandbox_reads_the_wire_for_itself() -> None:

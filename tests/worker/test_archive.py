@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from config.settings import ArchiveSettings
+from config.store import FolderStore
 from jobs.facts import Download, Fetched, Gone, NotFetched
 from jobs.job import Stored, Video
 from tests.stage import ROOT, Clock, eventually
@@ -31,7 +32,9 @@ NAME: Final = Path("2024/11/21/job_01jd8hwz80qx3c5v7m9k2n4p6r.mp4")
 def archive_at(root: Path, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Archive]:
     """An archive with short time-outs."""
     chosen = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
-    archive = Archive(root, ArchiveSettings.model_validate(chosen), clock=clock)
+    archive = Archive(
+        FolderStore(root), root, ArchiveSettings.model_validate(chosen), permits=lambda _: True, clock=clock
+    )
     try:
         yield archive
     finally:
@@ -407,11 +410,12 @@ FETCH_IN_ANOTHER_PROCESS: Final = """
 import os, resource, sys
 from pathlib import Path
 from config.settings import ArchiveSettings
+from config.store import FolderStore
 from jobs.job import Video
 from worker.archive import Archive
 root, url, job, user, largest = sys.argv[1:]
 os.chdir(root)  # while we may still pass the folders above
-archive = Archive(Path(), ArchiveSettings())
+archive = Archive(FolderStore(Path()), Path(), ArchiveSettings(), permits=lambda _: True)
 if int(user):
     os.setuid(int(user))
 if int(largest):

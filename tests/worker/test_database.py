@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from config.settings import ConfigurationError
 from jobs.job import Charged, Reason
+from jobs.media import Media, Mismatch
 from jobs.rehearsals import new_rehearsal_id
 from jobs.result import JobResult
 from jobs.states import Status
@@ -35,6 +36,7 @@ RESULT: Final = JobResult(
     size_bytes=3_000_000_000,
     sha256="ab" * 32,
     content_type="video/mp4",
+    media=Media(duration_s=4.0, width=1280, height=720, mismatch=(Mismatch("duration", 8, 4.0),)),
     cost_usd=2.52,
     charged=Charged.YES,
     accepted_at=1_800_000_000.25,
@@ -86,6 +88,17 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
         "size_bytes": 3_000_000_000,
         "sha256": "ab" * 32,
         "content_type": "video/mp4",
+        "media": {
+            "duration_s": 4.0,
+            "width": 1280,
+            "height": 720,
+            "frame_rate": None,
+            "video_codec": None,
+            "audio_codec": None,
+            "loudness_lufs": None,
+            "bitrate_bps": None,
+            "mismatch": [{"field": "duration", "asked": 8, "got": 4.0}],
+        },
         "cost_usd": 2.52,
         "charged": "yes",
         "looks": 5,

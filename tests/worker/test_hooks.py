@@ -20,7 +20,7 @@ DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
 
 def receiver(hook: ResultHook, **settings: float) -> HookReceiver:
     """One around this hook."""
-    return HookReceiver("a:b", hook, HooksSettings.model_validate(settings), Path("/archive"))
+    return HookReceiver("a:b", hook, HooksSettings.model_validate(settings), "/archive")
 
 
 def raising(error: BaseException) -> ResultHook:

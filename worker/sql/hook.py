@@ -1,6 +1,7 @@
 """The built-in hook that writes each ended job into the database."""
 
 import threading
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,10 +79,11 @@ def row_of(result: JobResult) -> dict[str, Any]:
         "generation_id": _clean(result.generation_id),
         "video_url": _clean(result.video_url),
         "archive_path": result.path,
-        "archive_url": result.file.as_uri() if result.file else None,
+        "archive_url": result.file.as_uri() if result.file else result.location,
         "size_bytes": result.size_bytes,
         "sha256": result.sha256,
         "content_type": result.content_type,
+        "media": _clean(asdict(result.media)) if result.media else None,
         "cost_usd": result.cost_usd,
         "charged": result.charged.value,
         "looks": result.looks,

@@ -31,6 +31,7 @@ videos: Final = sa.Table(
     sa.Column("size_bytes", sa.BigInteger),
     sa.Column("sha256", sa.Text),
     sa.Column("content_type", sa.Text),
+    sa.Column("media", JSON),
     sa.Column("cost_usd", MONEY),
     sa.Column("charged", sa.Text, nullable=False),
     sa.Column("looks", sa.Integer, nullable=False),

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger),
         sa.Column("sha256", sa.Text),
         sa.Column("content_type", sa.Text),
+        sa.Column("media", JSON),
         sa.Column("cost_usd", sa.Numeric(12, 6, asdecimal=False)),
         sa.Column("charged", sa.Text, nullable=False),
         sa.Column("looks", sa.Integer, nullable=False),

@@ -1,0 +1,40 @@
+"""The links that are handed out for what is in the archive, as the deployment chose."""
+
+from typing import Final, assert_never
+from urllib.parse import quote
+
+from config.settings import Settings
+from config.store import Store
+from jobs.artifacts import Artifact, path_of
+from jobs.job import Job
+
+CONTENT_PATH: Final = "/v1/videos/{job_id}/content"
+
+
+def links_of(job: Job, settings: Settings, store: Store) -> dict[str, str]:
+    """A URL for each thing that the job has in the archive, by name; empty where no links are handed out.
+
+    A signed URL serves whoever has it, so that it belongs into an answer, never into a log or an event.
+
+    Raises:
+        StoreError: the store's credentials cannot be had.
+    """
+    if job.stored is None or job.removed_at is not None:
+        return {}
+    found = {artifact: _link(job, artifact, settings, store) for artifact in (Artifact.VIDEO, *job.artifacts)}
+    return {artifact.value: link for artifact, link in found.items() if link is not None}
+
+
+def _link(job: Job, artifact: Artifact, settings: Settings, store: Store) -> str | None:
+    assert job.stored is not None
+    match settings.archive.links:
+        case "none":
+            return None
+        case "signed":
+            return store.signed_url(path_of(artifact, job.stored.path), life_s=settings.archive.link_life_s)
+        case "api":
+            path = CONTENT_PATH.format(job_id=quote(job.id, safe=""))
+            variant = "" if artifact is Artifact.VIDEO else f"?variant={artifact.value}"
+            return str(settings.archive.link_base).rstrip("/") + path + variant
+        case unexpected:
+            assert_never(unexpected)

@@ -1,0 +1,34 @@
+"""What stands beside a stored video, each under a name derived from the video's own."""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Final
+
+
+class Artifact(StrEnum):
+    """One file of a job's in the archive."""
+
+    VIDEO = "video"
+    MANIFEST = "manifest"  # the job's story as JSON: the archive is of use without Rushes
+    POSTER = "poster"  # a still
+    PREVIEW = "preview"  # a small moving picture
+
+
+CONTENT_TYPES: Final = {
+    Artifact.MANIFEST: "application/json",
+    Artifact.POSTER: "image/webp",
+    Artifact.PREVIEW: "image/webp",
+}
+_SUFFIXES: Final = {Artifact.MANIFEST: ".json", Artifact.POSTER: ".poster.webp", Artifact.PREVIEW: ".preview.webp"}
+
+
+def path_of(artifact: Artifact, video: str) -> str:
+    """Where a job's artifact is, given the path of its video."""
+    if artifact is Artifact.VIDEO:
+        return video
+    return str(PurePosixPath(video).with_suffix(_SUFFIXES[artifact]))
+
+
+def paths_of(video: str) -> list[str]:
+    """Every path that a job with this video may have in the archive, the video's last."""
+    return [path_of(artifact, video) for artifact in (*_SUFFIXES, Artifact.VIDEO)]

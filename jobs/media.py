@@ -1,0 +1,91 @@
+"""What is in a video, and how it differs from what was ordered: pure, from the facts of a probe."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+DURATION_TOLERANCE_S: Final = 0.5
+SIZE_TOLERANCE: Final = 0.02
+"""Encoders round sizes to what their blocks allow."""
+
+SILENT_BELOW_LUFS: Final = -60.0
+_LINES: Final = re.compile(r"(\d{3,4})[pP]")
+_RATIO: Final = re.compile(r"(\d{1,2}):(\d{1,2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One thing that was ordered and did not come; `field` is the order's parameter."""
+
+    field: str
+    asked: str | float | bool
+    got: str | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A video's own facts. Loudness is integrated, by EBU R 128; a video without sound has no `audio_codec`."""
+
+    duration_s: float | None = None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    loudness_lufs: float | None = None
+    bitrate_bps: int | None = None
+    mismatch: tuple[Mismatch, ...] = ()
+
+    @property
+    def is_audible(self) -> bool:
+        """Whether there is something to be heard; a silent track is no sound."""
+        return self.audio_codec is not None and (self.loudness_lufs or 0.0) > SILENT_BELOW_LUFS
+
+
+def mismatches(parameters: Mapping[str, Any], media: Media) -> tuple[Mismatch, ...]:
+    """What was ordered in so many words and did not come; what cannot be compared does not count."""
+    return tuple(
+        found for compare in (_duration, _resolution, _aspect_ratio, _audio) for found in compare(parameters, media)
+    )
+
+
+def differences(media: Media | None) -> dict[str, Any]:
+    """What an event says of a mismatch, if there is one."""
+    return {"mismatch": [asdict(found) for found in media.mismatch]} if media and media.mismatch else {}
+
+
+def _duration(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]:
+    asked = parameters.get("duration")
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or media.duration_s is None:
+        return
+    if abs(media.duration_s - asked) > DURATION_TOLERANCE_S:
+        yield Mismatch("duration", asked, media.duration_s)
+
+
+def _resolution(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]:
+    asked = parameters.get("resolution")
+    lines = _LINES.fullmatch(asked) if isinstance(asked, str) else None
+    if lines is None or media.width is None or media.height is None:
+        return
+    if not _near(min(media.width, media.height), int(lines[1])):
+        yield Mismatch("resolution", lines[0], f"{media.width}x{media.height}")
+
+
+def _aspect_ratio(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]:
+    asked = parameters.get("aspect_ratio")
+    ratio = _RATIO.fullmatch(asked) if isinstance(asked, str) else None
+    if ratio is None or not int(ratio[2]) or not media.width or not media.height:
+        return
+    if not _near(media.width / media.height, int(ratio[1]) / int(ratio[2])):
+        yield Mismatch("aspect_ratio", ratio[0], f"{media.width}x{media.height}")
+
+
+def _audio(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]:
+    asked = parameters.get("generate_audio")
+    if isinstance(asked, bool) and asked is not media.is_audible:
+        yield Mismatch("generate_audio", asked, media.is_audible)
+
+
+def _near(got: float, asked: float) -> bool:
+    return abs(got - asked) <= asked * SIZE_TOLERANCE

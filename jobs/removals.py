@@ -1,0 +1,23 @@
+"""Removals: what retention takes out of the archive is told in the job's row while there is one, and in the feed."""
+
+from jobs.scripts import Scripts, asks_redis, spelt
+from jobs.states import Status
+
+
+class Removals:
+    """Tells that an ended job's files leave the archive."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def told(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
+        """Say it in row, journal and feed; in the feed alone where the row is gone, of a job that `ended` so.
+
+        Raises:
+            WrongState: the job is under way.
+        """
+        data = {"why": why, "size_bytes": size_bytes}
+        turn, is_news = self._scripts.run("removed", id=job_id, ended=ended, data=spelt(data))
+        if is_news:
+            self._scripts.tell("job.pruned", job_id, int(turn), data)

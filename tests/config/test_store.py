@@ -1,0 +1,171 @@
+"""Folder and bucket keep the same promises; what goes wrong with either is one kind of error."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from config.settings import ArchiveSettings, ConfigurationError, Settings
+from config.store import PART_BYTES, SLICE_BYTES, BucketStore, FolderStore, NotThere, Store, StoreError, open_store
+from tests.buckets import Bucket
+from tests.worker.servers import REFUSING
+
+NAME = "2026/11/22/job_a.mp4"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each kind in turn."""
+    if request.param == "folder":
+        return FolderStore(tmp_path / "archive")
+    return BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())
+
+
+def a_file(folder: Path, data: bytes) -> Path:
+    """A local file on the same disk as the store's folder."""
+    path = folder / "made"
+    path.write_bytes(data)
+    return path
+
+
+def kept(store: Store, folder: Path, data: bytes, name: str = NAME) -> None:
+    """Keep some bytes under a name."""
+    store.keep(a_file(folder, data), name, "video/mp4", within_s=60)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 1])
+def test_what_is_kept_is_read_back_in_bounded_pieces(store: Store, tmp_path: Path, size: int) -> None:
+    """Whatever its size: an upload in one request or in parts, and never more than a slice in memory."""
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    kept(store, tmp_path, data)
+
+    pieces = list(store.slices(NAME))
+
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces), default=0) <= SLICE_BYTES
+
+
+def test_the_second_file_of_a_name_replaces_the_first(store: Store, tmp_path: Path) -> None:
+    """A step that is done twice is done once."""
+    kept(store, tmp_path, b"first, and longer")
+    kept(store, tmp_path, b"second")
+    store.put("2026/11/22/job_a.json", b"{}", "application/json")
+    store.put("2026/11/22/job_a.json", b"[]", "application/json")
+
+    assert b"".join(store.slices(NAME)) == b"second"
+    assert b"".join(store.slices("2026/11/22/job_a.json")) == b"[]"
+
+
+def test_it_lists_the_archives_files_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    """Retention goes by this list; a download under way is not in it."""
+    kept(store, tmp_path, b"four")
+    store.put("2026/11/23/job_b.json", b"{}", "application/json")
+    if isinstance(store, FolderStore):
+        (store.folder / ".partial" / "job_c.1").write_bytes(b"half")
+
+    assert {item.path: item.size_bytes for item in store.items()} == {NAME: 4, "2026/11/23/job_b.json": 2}
+    assert all(item.modified_at > 1_700_000_000 for item in store.items())
+
+
+def test_removing_is_harmless_twice(store: Store, tmp_path: Path) -> None:
+    """A worker that died in the middle does it again."""
+    kept(store, tmp_path, b"x")
+    store.remove([NAME, "2026/11/22/none.mp4"])
+    store.remove([NAME])
+    assert list(store.items()) == []
+
+
+def test_a_file_that_is_not_there_is_told_apart_from_trouble(store: Store, tmp_path: Path) -> None:
+    """Who asks can say which it is."""
+    kept(store, tmp_path, b"x")
+    with pytest.raises(NotThere):
+        list(store.slices("2026/11/22/none.mp4"))
+
+
+@pytest.mark.parametrize("path", ["../outside.mp4", "2026/../../outside.mp4"])
+def test_no_path_is_read_outside_the_archive(store: Store, tmp_path: Path, path: str) -> None:
+    """A row that somebody tampered with must not read the machine's files."""
+    kept(store, tmp_path, b"x")
+    (tmp_path / "outside.mp4").write_bytes(b"secret")
+    with pytest.raises(StoreError):
+        list(store.slices(path))
+
+
+def test_a_bucket_serves_its_file_by_a_signed_url_with_its_content_type(bucket: Bucket, tmp_path: Path) -> None:
+    """Whoever has the URL needs no credentials; a folder has no such thing."""
+    store = BucketStore(bucket.url, ArchiveSettings())
+    kept(store, tmp_path, b"the film")
+
+    url = store.signed_url(NAME, life_s=60)
+    assert url is not None
+    reply = requests.get(url, timeout=10)
+
+    assert (reply.content, reply.headers["content-type"]) == (b"the film", "video/mp4")
+    assert FolderStore(tmp_path).signed_url(NAME, life_s=60) is None
+
+
+def test_an_upload_that_takes_too_long_leaves_no_name_and_no_parts(bucket: Bucket, tmp_path: Path) -> None:
+    """Parts of an upload that nobody ends would cost money for ever."""
+    store = BucketStore(bucket.url, ArchiveSettings())
+    with pytest.raises(StoreError, match="too long"):
+        store.keep(a_file(tmp_path, b"x" * 3 * PART_BYTES), NAME, "video/mp4", within_s=-1)
+    assert list(store.items()) == []
+    assert bucket.unfinished_uploads() == 0
+
+
+@pytest.fixture(params=["no such bucket", "nobody listens", "no URL at all"])
+def broken(request: pytest.FixtureRequest, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> BucketStore:
+    """Stores that cannot be used."""
+    endpoints = {"no such bucket": bucket.endpoint, "nobody listens": REFUSING, "no URL at all": "junk"}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoints[request.param])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    return BucketStore("s3://nowhere", ArchiveSettings(total_timeout_s=1))
+
+
+def test_a_store_that_cannot_be_used_says_so_and_tells_no_secret(broken: BucketStore, tmp_path: Path) -> None:
+    """One kind of error for whatever obstore raises, its panics included."""
+    file = a_file(tmp_path, b"x")
+    for attempt in (
+        lambda: broken.keep(file, NAME, "video/mp4", within_s=60),
+        lambda: broken.put(NAME, b"x", "video/mp4"),
+        lambda: list(broken.slices(NAME)),
+        lambda: list(broken.items()),
+        broken.check,
+    ):
+        with pytest.raises(StoreError) as told:
+            attempt()
+        assert str(told.value)
+        assert "hunter2" not in str(told.value)
+
+
+def test_a_folder_that_is_not_there_is_trouble_and_not_a_missing_file(tmp_path: Path) -> None:
+    """A volume that is not mounted here."""
+    with pytest.raises(StoreError) as told:
+        list(FolderStore(tmp_path / "unmounted").slices(NAME))
+    assert not isinstance(told.value, NotThere)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x/y", "s3://", "s3:///x", "/var/archive", "s3://key:secret@bucket/x", "s3://b?c=d"]
+)
+def test_an_address_that_is_no_object_store_stops_the_process(url: str) -> None:
+    """In a sentence, which holds no password."""
+    with pytest.raises(ValueError, match=r"object store|credentials") as told:
+        Settings.model_validate({"archive": {"url": url}})
+    assert "secret" not in str(told.value)
+
+
+def test_an_azure_address_without_an_account_names_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is in the environment; the sentence begins where the person looks."""
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(ConfigurationError, match=r"RUSHES_ARCHIVE__URL cannot be used: .*[Aa]ccount"):
+        open_store(Settings.model_validate({"archive": {"url": "az://container/videos"}}))
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a/b", "gs://bucket", "az://container/a"])
+def test_each_provider_opens_by_its_address(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Nothing is asked of it until it is used."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    settings = Settings.model_validate({"archive": {"url": url}})
+    assert open_store(settings).root == settings.archive_root == url

@@ -1,0 +1,86 @@
+"""Described videos with real parts: facts in the row as the job completes, pictures and manifest a moment later."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from jobs.artifacts import Artifact, path_of
+from jobs.job import Job
+from jobs.media import Mismatch
+from jobs.states import State
+from tests.buckets import Bucket
+from tests.stage import Stage, a_request, eventually
+
+ALL: Final = {
+    "RUSHES_DESCRIBE__PROBE": "true",
+    "RUSHES_DESCRIBE__MANIFEST": "true",
+    "RUSHES_DESCRIBE__PREVIEWS": "true",
+}
+
+
+def events(stage: Stage, job_id: str) -> list[str]:
+    """The names of what happened."""
+    return [entry.event for entry in stage.service.events(job_id)]
+
+
+def described(stage: Stage, job_id: str) -> Job:
+    """The job once everything stands beside its video."""
+    eventually(lambda: "job.described" in events(stage, job_id), what="the description")
+    return stage.ledger.get(job_id)
+
+
+def beside(stage: Stage, job: Job, artifact: Artifact) -> Path:
+    """Where an artifact lies."""
+    assert job.stored is not None
+    return stage.settings.archive_dir / path_of(artifact, job.stored.path)
+
+
+def test_a_video_is_described_and_what_differs_is_told(stage: Stage) -> None:
+    """The sandbox's shared clips are small, whatever resolution was ordered: the job completes, and says so."""
+    stage.environment |= ALL
+    with stage.worker():
+        order = a_request("a paper boat", duration=4, resolution="720P", aspect_ratio="9:16")
+        job_id = stage.service.submit(order).job_id
+        ended = stage.ended(job_id)
+        job = described(stage, job_id)
+
+    assert ended.state is State.COMPLETED
+    assert ended.media is not None
+    assert ended.media.duration_s is not None
+    assert abs(ended.media.duration_s - 4) < 0.2
+    assert [found.field for found in ended.media.mismatch] == ["resolution"]
+    (completed,) = [entry for entry in stage.service.events(job_id) if entry.event == "job.completed"]
+    assert [Mismatch(**found) for found in completed.data["mismatch"]] == list(ended.media.mismatch)
+
+    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW}
+    assert beside(stage, job, Artifact.POSTER).read_bytes()[8:12] == b"WEBP"
+    assert json.loads(beside(stage, job, Artifact.MANIFEST).read_text())["id"] == job_id
+
+    view = json.loads(stage.rushes("get", job_id, "--json").stdout)
+    assert view["media"]["mismatch"][0]["field"] == "resolution"
+    assert view["artifacts"]["poster"] == str(beside(stage, job, Artifact.POSTER))
+    assert "asked 720P, got" in stage.rushes("get", job_id).stdout
+
+
+def test_a_worker_killed_while_it_describes_leaves_a_described_job(stage: Stage) -> None:
+    """The errand is found by its due time, as a job is."""
+    stage.environment |= ALL
+    with stage.worker(name="first", RUSHES_DRILL__KILL_AT="describe.before_write=1") as first:
+        job_id = stage.service.submit(a_request()).job_id
+        stage.ended(job_id)
+        eventually(lambda: first.process.poll() is not None, what="the worker's death")
+    assert "job.described" not in events(stage, job_id)
+
+    with stage.worker(name="second"):
+        stage.client.zadd("rushes:errand:describe", {job_id: 0})  # its lease would end in a few minutes
+        described(stage, job_id)
+
+
+def test_in_a_bucket_everything_stands_beside_the_video_too(stage: Stage, bucket: Bucket) -> None:
+    """The video is copied to the worker's disk for the while."""
+    stage.environment |= ALL | {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}
+    with stage.worker():
+        job_id = stage.service.submit(a_request()).job_id
+        stage.ended(job_id)
+        job = described(stage, job_id)
+    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW}

@@ -1,0 +1,237 @@
+"""Retention: what goes by age, by size, by how the job ended; and what is never touched."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pytest
+import requests
+from ulid import ULID
+
+from config.store import FolderStore
+from jobs.artifacts import Artifact, path_of
+from jobs.errors import WrongState
+from jobs.job import Stored, Video
+from jobs.journal import START
+from jobs.ledger import Ledger
+from jobs.states import Status
+from producer.retention import Kept, Pruner, Rules, doomed, gather
+from tests.buckets import Bucket
+from tests.stage import Clock, Stage, a_request
+
+DAY_S: Final = 86_400.0
+
+
+def kept(name: str, *, age_d: float, size: int = 10, status: Status | None = Status.COMPLETED) -> Kept:
+    """One job's share of the archive, so many days old at day 100."""
+    return Kept(name, (100 - age_d) * DAY_S, status, (f"{name}.mp4",), size)
+
+
+def go(archive: list[Kept], rules: Rules) -> list[tuple[str, str]]:
+    """Who goes, and why, at day 100."""
+    return [(one.kept.job_id, one.why) for one in doomed(archive, rules, now=100 * DAY_S)]
+
+
+# -- the rules -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_old_goes_by_how_its_job_ended() -> None:
+    """A late video that nobody waited for may go sooner than one that was ordered and came."""
+    archive = [
+        kept("young", age_d=5),
+        kept("old", age_d=40),
+        kept("late", age_d=10, status=Status.EXPIRED),
+        kept("later", age_d=3, status=Status.CANCELLED),
+    ]
+    rules = Rules(completed_s=30 * DAY_S, salvaged_s=7 * DAY_S)
+    assert go(archive, rules) == [("old", "age"), ("late", "age")]
+
+
+def test_what_is_over_the_total_goes_oldest_first_and_no_further() -> None:
+    """After what goes by age anyway."""
+    archive = [kept("c", age_d=1), kept("a", age_d=9), kept("b", age_d=5), kept("z", age_d=50)]
+    assert go(archive, Rules(completed_s=30 * DAY_S, most_bytes=15)) == [("z", "age"), ("a", "size"), ("b", "size")]
+    assert go(archive, Rules(most_bytes=40)) == []
+
+
+def test_a_job_under_way_loses_nothing_but_counts() -> None:
+    """Its video may have its name already, and its row not yet know of it."""
+    archive = [kept("under way", age_d=90, status=None), kept("done", age_d=1)]
+    assert go(archive, Rules(completed_s=DAY_S * 30, salvaged_s=1, most_bytes=5)) == [("done", "size")]
+
+
+def test_only_the_chosen_statuses_go() -> None:
+    """`--status expired` leaves the rest, also when the total is over its bound."""
+    archive = [kept("done", age_d=50), kept("late", age_d=40, status=Status.EXPIRED)]
+    rules = Rules(completed_s=DAY_S, salvaged_s=DAY_S, most_bytes=0, statuses=frozenset({Status.EXPIRED}))
+    assert go(archive, rules) == [("late", "age")]
+
+
+def test_without_a_rule_nothing_goes() -> None:
+    """The default keeps for ever."""
+    assert go([kept("a", age_d=99)], Rules()) == []
+    assert not Rules().are_any
+
+
+# -- the archive ---------------------------------------------------------------------------------------------------
+
+
+def job_id_at(seconds: float) -> str:
+    """The id of a job that was ordered then."""
+    return f"job_{str(ULID.from_timestamp(seconds)).lower()}"
+
+
+def put_video(store: FolderStore, job_id: str, *, status: str = "completed", manifest: bool = True) -> str:
+    """A video with its manifest, as a worker leaves them."""
+    video = f"2027/01/15/{job_id}.mp4"
+    store.put(video, b"x" * 100, "video/mp4")
+    if manifest:
+        store.put(path_of(Artifact.MANIFEST, video), json.dumps({"status": status}).encode(), "application/json")
+    return video
+
+
+def ended(ledger: Ledger, job_id: str) -> None:
+    """A completed row for that video."""
+    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
+    ledger.submitted(job, "gen", cost_usd=1, first_look_s=0)
+    job = ledger.get(job_id)
+    ledger.rendered(job, Video("https://cdn.example/x"))
+    ledger.completed(ledger.get(job_id), Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    """An empty archive."""
+    return FolderStore(tmp_path / "archive")
+
+
+def paths(store: FolderStore) -> set[str]:
+    """What is in it."""
+    return {item.path for item in store.items()}
+
+
+def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
+    """Everything that stands beside it goes with it; the row still knows what it was and what it cost."""
+    job_id = job_id_at(clock.now)
+    ended(ledger, job_id)
+    put_video(store, job_id)
+    clock.advance(DAY_S)
+    pruner = Pruner(store, ledger)
+
+    (one,) = pruner.plan(Rules(completed_s=3600))
+    pruner.remove(one)
+
+    assert paths(store) == set()
+    job = ledger.get(job_id)
+    assert job.removed_at == pytest.approx(clock.now, abs=0.01)
+    assert job.cost_usd == 1
+    assert job.stored is not None
+    last = ledger.journal.of(job_id)[-1]
+    assert (last.event, last.data["why"]) == ("job.pruned", "age")
+    pruner.remove(one)  # twice is once
+    assert [entry.event for entry in ledger.journal.of(job_id)].count("job.pruned") == 1
+
+
+def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
+    store: FolderStore, ledger: Ledger, clock: Clock
+) -> None:
+    """The ledger forgets in a week, the archive does not; without a manifest it counts as completed."""
+    done, late, unknown = (job_id_at(clock.now + n) for n in range(3))
+    put_video(store, done)
+    put_video(store, late, status="expired")
+    put_video(store, unknown, manifest=False)
+    clock.advance(30 * DAY_S)
+    pruner = Pruner(store, ledger)
+
+    plan = pruner.plan(Rules(salvaged_s=7 * DAY_S))
+    assert [one.kept.job_id for one in plan] == [late]
+    for one in plan:
+        pruner.remove(one)
+    ((told, entry),) = ledger.journal.after(START, block_s=0.1).entries  # the feed outlives rows and journals
+    assert (told, entry.event, entry.state, entry.data["why"]) == (late, "job.pruned", "expired", "age")
+
+    assert {one.kept.job_id for one in pruner.plan(Rules(completed_s=7 * DAY_S))} == {done, unknown}
+
+
+def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
+    """The rename has happened, the edge has not."""
+    job_id = job_id_at(clock.now)
+    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    put_video(store, job_id)
+    clock.advance(30 * DAY_S)
+    assert Pruner(store, ledger).plan(Rules(completed_s=1, salvaged_s=1, most_bytes=0)) == []
+    with pytest.raises(WrongState):
+        ledger.removals.told(job_id, Status.COMPLETED, why="age", size_bytes=1)
+
+
+def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledger) -> None:
+    """A bucket may hold other things than ours."""
+    put_video(store, job_id_at(0.0))
+    for stranger in ("notes.txt", "2027/01/15/holiday.mp4", "2027/01/15/job_short.mp4", "job_x/2027/01/15.mp4"):
+        store.put(stranger, b"mine", "text/plain")
+
+    assert len(gather(store.items())) == 1
+    for one in Pruner(store, ledger).plan(Rules(most_bytes=0)):
+        Pruner(store, ledger).remove(one)
+
+    assert paths(store) == {"notes.txt", "2027/01/15/holiday.mp4", "2027/01/15/job_short.mp4", "job_x/2027/01/15.mp4"}
+
+
+# -- by the command line -----------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_touches_nothing_and_the_real_one_says_what_went(stage: Stage) -> None:
+    """The same list both times; afterwards the download says why there is nothing."""
+    with stage.worker(RUSHES_DESCRIBE__MANIFEST="true"):
+        job_id = stage.service.submit(a_request()).job_id
+        job = stage.ended(job_id)
+    assert job.stored is not None
+    file = stage.settings.archive_dir / job.stored.path
+
+    dry = stage.rushes("archive", "prune", "--keep-bytes", "0", "--dry-run")
+    assert (dry.returncode, file.exists()) == (0, True)
+    assert f"would go  {job_id}" in dry.stdout
+
+    wet = stage.rushes("archive", "prune", "--keep-bytes", "0", "--json")
+    assert json.loads(wet.stdout)["id"] == job_id
+    assert not file.exists()
+    assert "Nothing is to go" in stage.rushes("archive", "prune", "--keep-bytes", "0").stdout
+
+    told = stage.rushes("download", job_id)
+    assert told.returncode == 3
+    assert "retention" in told.stderr
+    view = json.loads(stage.rushes("get", job_id, "--json").stdout)
+    assert view["file"]["removed_at"] is not None
+
+
+def test_without_a_rule_or_with_a_bad_one_it_says_what_to_give(stage: Stage) -> None:
+    """Nothing is removed by a slip of the keyboard."""
+    assert stage.rushes("archive", "prune").returncode == 2
+    assert "30 parsecs" in stage.rushes("archive", "prune", "--older-than", "30 parsecs").stderr
+
+
+def test_links_are_signed_or_the_apis_own_as_the_setting_says(stage: Stage, bucket: Bucket) -> None:
+    """Whoever is given the answer can fetch the video, without our credentials."""
+    stage.environment |= {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}
+    with stage.worker():
+        job = stage.ended(stage.service.submit(a_request()).job_id)
+    assert job.stored is not None
+    assert json.loads(stage.rushes("get", job.id, "--json").stdout)["links"] == {}
+
+    stage.environment["RUSHES_ARCHIVE__LINKS"] = "signed"
+    links = json.loads(stage.rushes("get", job.id, "--json").stdout)["links"]
+    assert len(requests.get(links["video"], timeout=10).content) == job.stored.size_bytes
+
+    stage.environment |= {"RUSHES_ARCHIVE__LINKS": "api", "RUSHES_ARCHIVE__LINK_BASE": "https://rushes.example"}
+    links = json.loads(stage.rushes("get", job.id, "--json").stdout)["links"]
+    assert links == {"video": f"https://rushes.example/v1/videos/{job.id}/content"}
+
+
+@pytest.mark.parametrize("links", ["signed", "api"])
+def test_links_that_cannot_be_made_stop_the_process_at_its_start(stage: Stage, links: str) -> None:
+    """In a sentence that names the other setting."""
+    stage.environment["RUSHES_ARCHIVE__LINKS"] = links
+    told = stage.rushes("list")
+    assert told.returncode == 9
+    assert {"signed": "RUSHES_ARCHIVE__URL", "api": "RUSHES_ARCHIVE__LINK_BASE"}[links] in told.stderr

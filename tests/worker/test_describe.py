@@ -1,0 +1,159 @@
+"""What is put beside a video, in a folder and in a bucket; a failure leaves the video as it was."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from config.settings import ArchiveSettings, DescribeSettings
+from config.store import BucketStore, FolderStore, Store
+from jobs.artifacts import Artifact, path_of
+from jobs.events import JournalEntry
+from jobs.job import Charged, Job, Stored
+from jobs.media import Media
+from jobs.states import State
+from tests.stage import a_request
+from tests.worker.servers import REFUSING
+from tests.worker.test_media import a_film
+from worker.describe import Described, Describer, NotDescribed
+
+PATH: Final = "2026/11/22/job_a.mp4"
+JOB: Final = Job(
+    id="job_a",
+    version=1,
+    state=State.COMPLETED,
+    turn=7,
+    model="google/veo3",
+    accepted_at=1_800_000_000.0,
+    deadline_at=0,
+    deadline_s=1000,
+    generation_id="gen-1",
+    cost_usd=3.36,
+    charged=Charged.YES,
+    stored=Stored(PATH, 1234, "ab12", "video/mp4"),
+    media=Media(duration_s=2.0),
+)
+ENTRIES: Final = [
+    JournalEntry("1-0", "job.accepted", 1_800_000_000.0, "queued", 1, {"model": "google/veo3"}),
+    JournalEntry("2-0", "job.looked", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
+    JournalEntry("3-0", "job.completed", 1_800_000_100.0, "completed", 7, {}),
+]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each kind in turn, with one film in it."""
+    store: Store = FolderStore(tmp_path / "archive")
+    if request.param == "bucket":
+        store = BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())
+    store.keep(a_film(tmp_path / "film.mp4"), PATH, "video/mp4", within_s=60)
+    return store
+
+
+@pytest.fixture
+def opened(store: Store, tmp_path: Path) -> Iterator[Describer]:
+    """One that makes everything."""
+    describer = Describer(store, tmp_path / "archive", DescribeSettings())
+    yield describer
+    describer.close()
+
+
+def there(store: Store) -> set[str]:
+    """Every path in the store."""
+    return {item.path for item in store.items()}
+
+
+def read(store: Store, artifact: Artifact) -> bytes:
+    """One artifact's bytes."""
+    return b"".join(store.slices(path_of(artifact, PATH)))
+
+
+def test_manifest_poster_and_preview_stand_beside_the_video(opened: Describer, store: Store, tmp_path: Path) -> None:
+    """Twice is once; nothing is left under way."""
+    for _ in range(2):
+        assert opened.describe(JOB, a_request(), ENTRIES) == Described(
+            (Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW)
+        )
+
+    assert there(store) == {PATH, *(path_of(artifact, PATH) for artifact in Artifact)}
+    assert read(store, Artifact.POSTER)[8:12] == read(store, Artifact.PREVIEW)[8:12] == b"WEBP"
+    assert list((tmp_path / "archive" / ".partial").glob("*")) == []
+
+
+def test_the_manifest_tells_the_whole_story_without_us(opened: Describer, store: Store) -> None:
+    """Prompt, parameters, ids, sum, cost, timeline; an image in base64 by its sum, and looks by their number."""
+    order = a_request("ein Boot ⛵", duration=8, image_url="A" * 5000)
+    opened.describe(JOB, order, ENTRIES)
+
+    story: dict[str, Any] = json.loads(read(store, Artifact.MANIFEST))
+
+    assert (story["id"], story["prompt"], story["generation_id"]) == ("job_a", "ein Boot ⛵", "gen-1")
+    assert (story["cost_usd"], story["charged"], story["status"]) == (3.36, "yes", "completed")
+    assert story["file"]["sha256"] == "ab12"
+    assert story["media"]["duration_s"] == 2.0
+    assert story["parameters"]["duration"] == 8
+    assert story["parameters"]["image_url"]["omitted_bytes"] == 5000
+    assert [line["event"] for line in story["timeline"]] == ["job.accepted", "job.completed"]
+
+
+def test_a_film_that_cannot_be_shown_has_its_manifest_all_the_same(opened: Describer, store: Store) -> None:
+    """It is settled, with its trouble told: trying again would change nothing."""
+    store.put(PATH, b"not a film", "video/mp4")
+
+    outcome = opened.describe(JOB, a_request(), ENTRIES)
+
+    assert isinstance(outcome, Described)
+    assert outcome.made == (Artifact.MANIFEST,)
+    assert outcome.trouble
+    assert there(store) == {PATH, path_of(Artifact.MANIFEST, PATH)}
+
+
+def test_a_video_that_was_removed_meanwhile_is_no_trouble_of_the_store(opened: Describer, store: Store) -> None:
+    """Retention may be faster."""
+    store.remove([PATH])
+    outcome = opened.describe(JOB, a_request(), ENTRIES)
+    assert isinstance(outcome, Described)
+    assert outcome.made == (Artifact.MANIFEST,)
+
+
+def test_a_job_without_a_video_has_nothing_beside_it(opened: Describer, store: Store) -> None:
+    """There is no name to put it under."""
+    for job in (replace(JOB, stored=None), replace(JOB, removed_at=1_800_000_200.0)):
+        assert opened.describe(job, a_request(), ENTRIES) == Described((), "there is no video")
+    assert there(store) == {PATH}
+
+
+def test_a_store_out_of_reach_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage has outages; the video was kept before."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", REFUSING)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    store = BucketStore("s3://nowhere", ArchiveSettings(total_timeout_s=1))
+    describer = Describer(store, tmp_path, DescribeSettings())
+    assert isinstance(describer.describe(JOB, a_request(), ENTRIES), NotDescribed)
+    describer.close()
+
+
+def test_what_is_switched_off_costs_nothing(tmp_path: Path) -> None:
+    """No process is started, no file written, no errand planned."""
+    describer = Describer(
+        FolderStore(tmp_path / "archive"), tmp_path, DescribeSettings(probe=False, manifest=False, previews=False)
+    )
+    assert not describer.has_work
+    assert describer.probe(a_film(tmp_path / "film.mp4"), "video/mp4") is None
+    assert describer._looking._process is None
+    assert describer._making._process is None
+
+
+def test_a_probe_adds_the_bit_rate(tmp_path: Path) -> None:
+    """Size and duration make it; the container's own word is often missing."""
+    film = a_film(tmp_path / "film.mp4")
+    describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
+    media = describer.probe(film, "video/mp4")
+    assert media is not None
+    assert media.duration_s is not None
+    assert media.bitrate_bps == round(film.stat().st_size * 8 / media.duration_s)
+    describer.close()

@@ -1,0 +1,335 @@
+"""A download that broke off goes on where it was, if the bytes are provably the same; it leads nowhere private."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from config.addresses import is_link_local, is_public
+from config.settings import ArchiveSettings
+from config.store import FolderStore
+from jobs.facts import Download, Fetched, NotFetched
+from jobs.job import Video
+from tests.stage import ROOT, eventually
+from tests.worker.films import FTYP, MOOV, MP4, box
+from tests.worker.servers import Act, Server, Wire, answer
+from worker.archive import Archive
+from worker.partials import Partials
+from worker.permits import download_permits
+from worker.upstream.connections import Permits
+
+JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
+LONG_MP4: Final = FTYP + MOOV + box(b"mdat", bytes(range(256)) * 4096)
+"""Long enough that its beginning does not wait in a buffer of its writer's."""
+
+HALF: Final = len(MP4) // 2
+SHA256: Final = hashlib.sha256(MP4).hexdigest()
+
+
+def fetch(root: Path, url: str, *, turn: int = 1, permits: Permits = lambda _: True, **settings: Any) -> Download:
+    """One try."""
+    archive = Archive(FolderStore(root), root, ArchiveSettings.model_validate(settings), permits=permits)
+    try:
+        return archive.fetch(JOB, turn, Video(url))
+    finally:
+        archive.close()
+
+
+def breaks_off(**headers: str) -> Act:
+    """Announces all, sends the beginning, resets."""
+
+    def act(wire: Wire) -> None:
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        head = "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(MP4)}", *lines])
+        wire.send(head.encode() + b"\r\n\r\n" + MP4[:HALF])
+
+    return act
+
+
+def rest(begin: int, body: bytes) -> Act:
+    """The rest, as RFC 9110 has it."""
+    return answer(
+        body[begin:],
+        status="206 Partial Content",
+        Content_Range=f"bytes {begin}-{len(body) - 1}/{len(body)}",
+    )
+
+
+def partials(root: Path) -> list[str]:
+    """What is under way, without its marks."""
+    return sorted(path.name for path in (root / ".partial").glob("*") if path.suffix != ".mark")
+
+
+# -- going on --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "validator", [{"ETag": '"abc"'}, {"Last_Modified": "Sun, 22 Nov 2026 10:00:00 GMT"}], ids=["etag", "last modified"]
+)
+def test_a_broken_download_goes_on_where_it_was(server: Server, tmp_path: Path, validator: dict[str, str]) -> None:
+    """Two hundred megabytes over a bad line must not begin anew each time."""
+    server.on(breaks_off(**validator))
+    assert isinstance(fetch(tmp_path, f"{server.url}/x?signature=1", turn=1), NotFetched)
+    server.on(rest(HALF, MP4))
+
+    outcome = fetch(tmp_path, f"{server.url}/x?signature=2", turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert (outcome.stored.size_bytes, outcome.stored.sha256) == (len(MP4), SHA256)
+    asked = server.heard[-1].headers
+    assert (asked["range"], asked["if-range"]) == (f"bytes={HALF}-", next(iter(validator.values())))
+    assert partials(tmp_path) == []
+
+
+def test_a_body_that_changed_meanwhile_comes_whole(server: Server, tmp_path: Path) -> None:
+    """The server answers 200 to an If-Range that does not fit: half of one film and half of another is no film."""
+    server.on(breaks_off(ETag='"old"'))
+    fetch(tmp_path, server.url, turn=1)
+    server.on(answer(MP4, ETag='"new"'))
+
+    outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.sha256 == SHA256
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"ETag": 'W/"weak"'}, {"ETag": '"abc"', "Accept_Ranges": "none"}],
+    ids=["no validator", "a weak one", "no ranges"],
+)
+def test_what_promises_nothing_about_its_bytes_is_not_kept(
+    server: Server, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """Nothing is left behind that no later try could use."""
+    server.on(breaks_off(**headers))
+    fetch(tmp_path, server.url, turn=1)
+    assert partials(tmp_path) == []
+
+
+def test_another_url_begins_anew(server: Server, tmp_path: Path) -> None:
+    """A fresh look may hand out another file; only its signature may differ."""
+    server.on(breaks_off(ETag='"abc"'))
+    fetch(tmp_path, f"{server.url}/one", turn=1)
+    server.on(answer(MP4, ETag='"abc"'))
+
+    assert isinstance(fetch(tmp_path, f"{server.url}/two", turn=2), Fetched)
+    assert "range" not in server.heard[-1].headers
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        (rest(HALF + 1, MP4), 206),
+        (answer(MP4[HALF:], status="206 Partial Content"), 206),
+        (rest(HALF, MP4 + b"more"), 206),
+        (answer(status="416 Range Not Satisfiable"), 416),
+    ],
+    ids=["another range", "no range told", "another length", "refused"],
+)
+def test_a_reply_that_does_not_fit_is_not_appended(server: Server, tmp_path: Path, act: Act, status: int) -> None:
+    """A CDN that answers a range of its own choice."""
+    server.on(breaks_off(ETag='"abc"'))
+    fetch(tmp_path, server.url, turn=1)
+    server.on(act)
+    assert fetch(tmp_path, server.url, turn=2) == NotFetched(f"the video's URL answers {status}")
+    server.on(answer(MP4))
+    assert isinstance(fetch(tmp_path, server.url, turn=3), Fetched)
+
+
+def test_bytes_from_before_a_restart_of_the_machine_are_not_trusted(server: Server, tmp_path: Path) -> None:
+    """A power cut may leave a file's length on the disk without its bytes."""
+    server.on(breaks_off(ETag='"abc"'))
+    fetch(tmp_path, server.url, turn=1)
+    mark = tmp_path / ".partial" / f"{JOB}.1.mark"
+    mark.write_text(mark.read_text().replace('"boot": "', '"boot": "another-'))
+    server.on(answer(MP4))
+
+    assert isinstance(fetch(tmp_path, server.url, turn=2), Fetched)
+    assert "range" not in server.heard[-1].headers
+
+
+FETCH_ELSEWHERE: Final = """
+import sys
+from pathlib import Path
+from config.settings import ArchiveSettings
+from config.store import FolderStore
+from jobs.job import Video
+from worker.archive import Archive
+root, url, job = Path(sys.argv[1]), *sys.argv[2:]
+Archive(FolderStore(root), root, ArchiveSettings(), permits=lambda _: True).fetch(job, 1, Video(url))
+"""
+
+
+@contextmanager
+def fetching_elsewhere(root: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another worker process in the middle of a download."""
+    process = subprocess.Popen([sys.executable, "-c", FETCH_ELSEWHERE, str(root), url, JOB], cwd=ROOT)
+    try:
+        file = root / ".partial" / f"{JOB}.1"
+        eventually(lambda: file.exists() and file.stat().st_size > 100_000, what="the beginning of the download")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def stalls(wire: Wire) -> None:
+    """Sends the beginning of a long film, then nothing."""
+    head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(LONG_MP4)}\r\nETag: "abc"\r\n\r\n'
+    wire.send(head.encode() + LONG_MP4[: len(LONG_MP4) // 2])
+    wire.hang()
+
+
+def goes_on(server: Server) -> Act:
+    """Sends what is asked for: the rest, or all."""
+
+    def act(wire: Wire) -> None:
+        asked = server.heard[-1].headers.get("range", "")
+        begin = int(asked.removeprefix("bytes=").rstrip("-") or 0)
+        (rest(begin, LONG_MP4) if begin else answer(LONG_MP4, ETag='"abc"'))(wire)
+
+    return act
+
+
+def test_a_killed_workers_download_is_taken_over(server: Server, tmp_path: Path) -> None:
+    """Kill -9 takes the worker, not what it had on the disk."""
+    server.on(stalls)
+    with fetching_elsewhere(tmp_path, server.url) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    server.on(goes_on(server))
+
+    outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
+    assert "range" in server.heard[-1].headers
+    assert partials(tmp_path) == []
+
+
+def test_a_download_whose_writer_lives_is_not_taken_over(server: Server, tmp_path: Path) -> None:
+    """Its lease ended, but it still writes: two writers in one file would make a film of neither."""
+    server.on(stalls)
+    with fetching_elsewhere(tmp_path, server.url):
+        server.on(goes_on(server))
+        outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert "range" not in server.heard[-1].headers
+    assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
+
+
+def test_what_nobody_comes_back_for_is_swept(tmp_path: Path) -> None:
+    """The job goes on at another host; this one's disk must not fill."""
+    folder = tmp_path / ".partial"
+    folder.mkdir()
+    for name, age_s in (("job_old.1", 100), ("job_old.1.mark", 100), ("job_young.1", 0)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (1_000_000 - age_s,) * 2)
+
+    Partials(folder).sweep(before=1_000_000 - 50)
+
+    assert [path.name for path in folder.glob("*")] == ["job_young.1"]
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.20.0.3", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("2002:7f00:1::", False),  # 6to4 around 127.0.0.1
+        ("64:ff9b::a00:1", False),  # NAT64 around 10.0.0.1
+        ("64:ff9b::808:808", True),
+        ("nonsense", False),
+    ],
+)
+def test_an_address_is_public_or_not_by_where_the_bytes_go(address: str, public: bool) -> None:
+    """An IPv6 address may be an IPv4 one in disguise."""
+    assert is_public(address) is public
+
+
+def test_a_private_address_is_refused_before_a_byte_is_sent(server: Server, tmp_path: Path) -> None:
+    """The URL is a stranger's word; behind our firewall are things that ask for no password."""
+    server.on(answer(MP4))
+    assert fetch(tmp_path, server.url, permits=is_public) == NotFetched(
+        "the video's URL leads to a private address, which RUSHES_ARCHIVE__PRIVATE_ADDRESSES does not allow"
+    )
+    assert server.connections == 0
+
+
+def test_a_name_is_judged_by_the_address_it_leads_to(server: Server, tmp_path: Path) -> None:
+    """After DNS, at the connection itself: what the name said a moment before does not count."""
+    server.on(answer(MP4))
+    url = server.url.replace("127.0.0.1", "localhost")
+    assert isinstance(fetch(tmp_path, url, permits=is_public), NotFetched)
+    assert server.connections == 0
+    assert isinstance(fetch(tmp_path, url, turn=2), Fetched)
+    assert server.heard[-1].headers["host"].startswith("localhost:")
+
+
+def test_a_redirect_is_judged_as_well(server: Server, other_server: Server, tmp_path: Path) -> None:
+    """The usual trick: a public page that sends one on to the inside."""
+    server.on(answer(status="302 Found", Location=other_server.url.replace("127.0.0.1", "127.0.0.2")))
+    outcome = fetch(tmp_path, server.url, permits=lambda address: address == "127.0.0.1")
+    assert isinstance(outcome, NotFetched)
+    assert "private address" in outcome.message
+
+
+def test_behind_a_proxy_an_address_in_the_url_is_judged_and_a_name_is_the_proxys(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy is the operator's own choice, private address and all; it resolves names itself."""
+    monkeypatch.setenv("http_proxy", server.url)
+    server.on(answer(MP4))
+    assert isinstance(fetch(tmp_path, "http://10.0.0.1/x", permits=is_public), NotFetched)
+    assert server.connections == 0
+    assert isinstance(fetch(tmp_path, "http://cdn.invalid/x", permits=is_public), Fetched)
+
+
+@pytest.mark.parametrize(
+    ("private", "upstream", "permitted"),
+    [
+        (None, "api.aimlapi.invalid", set()),
+        (None, "8.8.8.8", set()),
+        (None, "127.0.0.1", {"127.0.0.1", "10.0.0.1"}),
+        (None, "localhost", {"127.0.0.1", "10.0.0.1"}),
+        (None, "[::1]", {"127.0.0.1", "10.0.0.1"}),
+        (False, "127.0.0.1", set()),
+        (True, "8.8.8.8", {"127.0.0.1", "10.0.0.1", "169.254.169.254"}),
+    ],
+)
+def test_private_addresses_are_allowed_by_setting_or_for_a_private_upstream(
+    private: bool | None, upstream: str, permitted: set[str]
+) -> None:
+    """A sandbox on this machine works without a word; a real upstream never leads inside."""
+    permits = download_permits(private=private, upstream=upstream)
+    inside = {"127.0.0.1", "10.0.0.1", "169.254.169.254"}
+    assert {address for address in inside if permits(address)} == permitted
+    assert permits("8.8.8.8")
+    assert is_link_local("169.254.169.254")

@@ -1,0 +1,244 @@
+"""Looking into videos: true ones are told, hostile ones find a small process to hurt and nothing else."""
+
+import array
+import os
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import psutil
+import pytest
+from PIL import Image
+
+from tests.stage import eventually
+from tests.worker.films import MP4, filmed
+from worker.media.enclosure import Enclosure, Found, Trouble
+
+MEMORY_BYTES: Final = 536_870_912
+SECRET: Final = "hunter2"
+
+
+@pytest.fixture
+def enclosure() -> Iterator[Enclosure]:
+    """A bounded process with the usual limits."""
+    opened = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=60)
+    yield opened
+    opened.close()
+
+
+def a_film(
+    path: Path, *, size: tuple[int, int] = (320, 180), seconds: float = 2, sound: bool = True, codec: str = "libx264"
+) -> Path:
+    """A film whose picture moves, with a tone or without."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=24)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        audio = container.add_stream("aac", rate=48_000, layout="mono") if sound else None
+        for number in range(int(seconds * 24)):
+            frame = av.VideoFrame(*size, "yuv420p")
+            for plane in frame.planes:
+                plane.update(_stripes(number, plane.buffer_size))
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if isinstance(audio, av.AudioStream):
+            _sing(container, audio, seconds)
+    return path
+
+
+def _stripes(number: int, size: int) -> bytes:
+    pattern = bytes((number * 7 + column) % 256 for column in range(256))
+    return (pattern * (size // 256 + 1))[:size]
+
+
+def _sing(container: av.container.OutputContainer, stream: "av.AudioStream", seconds: float) -> None:
+    """A square wave, which needs no arithmetic."""
+    wave = array.array("f", [0.2 if n // 54 % 2 else -0.2 for n in range(1024)]).tobytes()
+    for block in range(int(seconds * 48_000 / 1024)):
+        frame = av.AudioFrame("fltp", "mono", 1024)
+        frame.planes[0].update(wave.ljust(frame.planes[0].buffer_size, b"\0"))
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, block * 1024, Fraction(1, 48_000)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def make(enclosure: Enclosure, film: Path) -> Found | Trouble:
+    """Have poster and preview made beside the film."""
+    targets = [str(film.with_suffix(".poster")), str(film.with_suffix(".preview"))]
+    return enclosure.ask("make", [str(film), "video/mp4", *targets])
+
+
+def test_a_films_facts_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
+    """Duration, size, rate, codecs, loudness: what an order can be compared with."""
+    answer = enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+
+    assert isinstance(answer, Found)
+    facts = answer.facts
+    assert (facts["width"], facts["height"], facts["frame_rate"]) == (320, 180, 24.0)
+    assert (facts["video_codec"], facts["audio_codec"]) == ("h264", "aac")
+    assert facts["duration_s"] == pytest.approx(2, abs=0.1)
+    assert -30 < facts["loudness_lufs"] < -5
+
+
+def test_a_silent_film_and_a_webm_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
+    """No sound is no codec of it; the other container that we keep is read as well."""
+    silent = enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4", sound=False)), "video/mp4"])
+    assert isinstance(silent, Found)
+    assert "audio_codec" not in silent.facts
+
+    filmed(tmp_path / "film.webm", "libvpx")
+    webm = enclosure.ask("probe", [str(tmp_path / "film.webm"), "video/webm"])
+    assert isinstance(webm, Found)
+    assert (webm.facts["video_codec"], webm.facts["width"]) == ("vp8", 64)
+
+
+def test_a_still_and_a_moving_picture_are_made(enclosure: Enclosure, tmp_path: Path) -> None:
+    """Both WebP, small, in the film's own shape and pace."""
+    film = a_film(tmp_path / "film.mp4", size=(1280, 720), seconds=3)
+
+    assert isinstance(make(enclosure, film), Found)
+
+    with Image.open(film.with_suffix(".poster")) as poster:
+        assert (poster.format, poster.size) == ("WEBP", (960, 540))
+    with Image.open(film.with_suffix(".preview")) as preview:
+        assert (preview.format, preview.size) == ("WEBP", (320, 180))
+        assert getattr(preview, "n_frames", 1) == 12
+        assert preview.info["loop"] == 0
+    assert film.with_suffix(".preview").stat().st_size < 1_000_000
+
+
+def test_an_upright_film_stays_upright(enclosure: Enclosure, tmp_path: Path) -> None:
+    """9:16 is half of the orders."""
+    film = a_film(tmp_path / "film.mp4", size=(180, 320), seconds=1)
+    assert isinstance(make(enclosure, film), Found)
+    with Image.open(film.with_suffix(".preview")) as preview:
+        assert preview.size == (180, 320)
+
+
+def garbage(path: Path) -> None:
+    """Not a video at all."""
+    path.write_bytes(b"not a video " * 1000)
+
+
+def boxes_without_a_film(path: Path) -> None:
+    """What passes for a whole mp4 by its boxes."""
+    path.write_bytes(MP4)
+
+
+def cut(path: Path) -> None:
+    """A film without its table."""
+    a_film(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def a_playlist(path: Path) -> None:
+    """FFmpeg would follow it to other files and hosts."""
+    path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n")
+
+
+def noise_within(path: Path) -> None:
+    """A true table of contents over bytes that no encoder wrote."""
+    a_film(path)
+    whole = path.read_bytes()
+    start = whole.index(b"mdat") + 8
+    path.write_bytes(whole[:start] + os.urandom(len(whole[start:-3000])) + whole[-3000:])
+
+
+HOSTILE: Final = [garbage, boxes_without_a_film, cut, a_playlist, noise_within]
+
+
+@pytest.mark.parametrize("spoil", HOSTILE)
+def test_bytes_that_are_no_film_are_trouble_and_nothing_worse(
+    enclosure: Enclosure, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    """The next video is looked into as if nothing had been."""
+    spoil(tmp_path / "bad.mp4")
+    enclosure.ask("probe", [str(tmp_path / "bad.mp4"), "video/mp4"])
+    assert isinstance(make(enclosure, tmp_path / "bad.mp4"), Trouble)
+
+    assert isinstance(enclosure.ask("probe", [str(a_film(tmp_path / "good.mp4")), "video/mp4"]), Found)
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(enclosure: Enclosure, tmp_path: Path) -> None:
+    """A few kilobytes may unfold into gigabytes."""
+    film = a_film(tmp_path / "bomb.mp4", size=(8000, 8000), seconds=1 / 24, sound=False, codec="mpeg4")
+    told = make(enclosure, film)
+    assert isinstance(told, Trouble)
+    assert "too large" in told.message
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Here so low that nothing fits: the process fails, the worker is told."""
+    tight = Enclosure(memory_bytes=100_000_000, timeout_s=60)
+    try:
+        assert isinstance(make(tight, a_film(tmp_path / "film.mp4")), Trouble)
+    finally:
+        tight.close()
+
+
+def test_a_file_that_never_answers_ends_with_the_time(tmp_path: Path) -> None:
+    """Whatever a decoder hangs in, the worker's thread comes back and the process is gone."""
+    os.mkfifo(tmp_path / "endless.mp4")
+    hasty = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=1)
+    try:
+        told = hasty.ask("probe", [str(tmp_path / "endless.mp4"), "video/mp4"])
+        assert told == Trouble("it took longer than 1 s")
+        eventually(lambda: not processes(), what="the end of the process")
+    finally:
+        hasty.close()
+
+
+def processes() -> list[psutil.Process]:
+    """The bounded processes of this test process."""
+    return [child for child in psutil.Process().children() if "worker.media" in child.cmdline()]
+
+
+def test_what_it_may_use_is_bounded_by_the_kernel(enclosure: Enclosure, tmp_path: Path) -> None:
+    """Limits of its own making, set before it opens anything; each request gets processor time anew."""
+    film = a_film(tmp_path / "film.mp4")
+    enclosure.ask("probe", [str(film), "video/mp4"])
+    (process,) = processes()
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+
+    def soft(name: str) -> int:
+        return int(re.findall(rf"{name} +(\d+)", limits)[0])
+
+    assert soft("Max address space") == MEMORY_BYTES
+    assert 60 <= soft("Max cpu time") <= 70
+    assert soft("Max file size") == 16_000_000
+    assert soft("Max open files") == 64
+    assert soft("Max core file size") == 0
+
+
+def test_it_holds_no_secret(enclosure: Enclosure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes it over by a hostile file finds no key in its environment."""
+    monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
+    enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+    (process,) = processes()
+    assert SECRET not in str(process.environ())
+
+
+def test_one_that_died_is_started_again(enclosure: Enclosure, tmp_path: Path) -> None:
+    """By its limits, by the out-of-memory killer, by idleness."""
+    film = [str(a_film(tmp_path / "film.mp4")), "video/mp4"]
+    assert isinstance(enclosure.ask("probe", film), Found)
+    for process in processes():
+        process.kill()
+        process.wait()
+    assert isinstance(enclosure.ask("probe", film), Found)
+
+
+def test_it_ends_with_the_worker(tmp_path: Path) -> None:
+    """A worker that is killed leaves no process behind: nobody asks it any more."""
+    enclosure = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=60)
+    enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+    (process,) = processes()
+    held = enclosure._process
+    assert held is not None
+    assert held.stdin is not None
+    held.stdin.close()  # as the kernel does for the dead
+    process.wait(timeout=30)
+    enclosure.close()

@@ -1,0 +1,120 @@
+"""What is put beside a stored video: its manifest, a poster, a preview. A failure here never touches the job."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from config.settings import DescribeSettings
+from config.store import PARTIALS, NotThere, Store, StoreError
+from jobs.artifacts import CONTENT_TYPES, Artifact, path_of
+from jobs.events import JournalEntry
+from jobs.job import Job, Stored, VideoRequest
+from jobs.manifest import manifest
+from jobs.media import Media
+from worker.media.enclosure import Enclosure, Found, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What now stands beside the video; `trouble` says why something does not, and never will."""
+
+    made: tuple[Artifact, ...]
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotDescribed:
+    """The store could not be used: try again later."""
+
+    message: str
+
+
+class Describer:
+    """Looks into videos, in bounded processes: one for quick looks on a job's way, one that makes pictures."""
+
+    def __init__(self, store: Store, folder: Path, settings: DescribeSettings) -> None:
+        """Describe what is in `store`; copy what lies in a bucket into `folder` first."""
+        self._store = store
+        self._folder = folder / PARTIALS
+        self._settings = settings
+        self._looking = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
+        self._making = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.preview_timeout_s)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is to be put beside a video."""
+        return self._settings.manifest or self._settings.previews
+
+    def probe(self, file: Path, content_type: str) -> Media | None:
+        """What is in a video, or None if that cannot be said in time."""
+        if not self._settings.probe:
+            return None
+        answer = self._looking.ask("probe", [str(file), content_type])
+        if isinstance(answer, Trouble):
+            return None
+        media = Media(**answer.facts)
+        bits = file.stat().st_size * 8
+        return replace(media, bitrate_bps=round(bits / media.duration_s) if media.duration_s else None)
+
+    def describe(self, job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> Described | NotDescribed:
+        """Put everything beside a job's video; doing it twice is harmless."""
+        if job.stored is None or job.removed_at is not None:
+            return Described((), "there is no video")
+        made: list[Artifact] = []
+        try:
+            if self._settings.manifest:
+                story = json.dumps(manifest(job, request, entries), ensure_ascii=False, indent=1)
+                self._put(job.stored, Artifact.MANIFEST, story.encode("utf-8", "replace"))
+                made.append(Artifact.MANIFEST)
+            trouble = self._make_pictures(job.id, job.stored, made) if self._settings.previews else None
+        except NotThere:
+            return Described(tuple(made), "the video is not in the archive any more")
+        except StoreError as error:
+            return NotDescribed(str(error))
+        except OSError as error:
+            return NotDescribed(error.strerror or type(error).__name__)
+        return Described(tuple(made), trouble)
+
+    def close(self) -> None:
+        """End the bounded processes."""
+        self._looking.close()
+        self._making.close()
+
+    def _make_pictures(self, job_id: str, stored: Stored, made: list[Artifact]) -> str | None:
+        targets = {artifact: self._folder / f"{job_id}.{artifact}" for artifact in (Artifact.POSTER, Artifact.PREVIEW)}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._at_hand(job_id, stored) as film:
+                arguments = [str(film), stored.content_type, *map(str, targets.values())]
+                answer = self._making.ask("make", arguments)
+            if not isinstance(answer, Found):
+                return answer.message
+            for artifact, file in targets.items():
+                self._put(stored, artifact, file.read_bytes())
+                made.append(artifact)
+        finally:
+            for file in targets.values():
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
+        return None
+
+    @contextlib.contextmanager
+    def _at_hand(self, job_id: str, stored: Stored) -> Iterator[Path]:
+        """The video as a file of this host: where it lies, or a copy for the while."""
+        local = self._store.local(stored.path)
+        if local is not None:
+            yield local
+            return
+        copy = self._folder / f"{job_id}.copy"
+        try:
+            with copy.open("wb") as file:
+                for piece in self._store.slices(stored.path):
+                    file.write(piece)
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _put(self, stored: Stored, artifact: Artifact, data: bytes) -> None:
+        self._store.put(path_of(artifact, stored.path), data, CONTENT_TYPES[artifact])

@@ -1,0 +1,123 @@
+"""The worker's side of the bounded process: asks it one thing at a time, and ends it when it does not answer."""
+
+import contextlib
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+log = logging.getLogger("rushes.media")
+
+LONGEST_ANSWER: Final = 65_536
+KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "LANG")
+"""What the interpreter needs; keys and passwords stay out of a process that reads a stranger's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer."""
+
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """There is no answer; `message` says why, in words that may hold a stranger's."""
+
+    message: str
+
+
+class Enclosure:
+    """One bounded process, started when first asked, started again after it had to be ended."""
+
+    def __init__(self, *, memory_bytes: int, timeout_s: float) -> None:
+        """Bound it in memory; each request in wall time and in processor time."""
+        self._command = [sys.executable, "-m", "worker.media", str(memory_bytes), str(max(1, round(timeout_s)))]
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, verb: str, arguments: Sequence[str]) -> Found | Trouble:
+        """Have it do one thing; never raises for what the bytes do to it."""
+        if not self._lock.acquire(timeout=self._timeout_s):
+            return Trouble("the process that looks into videos is busy")
+        try:
+            return self._ask(json.dumps({"do": verb, "arguments": list(arguments)}).encode() + b"\n")
+        except OSError as error:
+            return Trouble(f"no process could be started ({error.strerror})")
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, request: bytes) -> Found | Trouble:
+        if self._process is not None:  # it may have ended by itself since it was asked last
+            answer = self._exchange(self._process, request)
+            if answer != b"":
+                return self._read(answer)
+            self._end()
+        self._process = self._started()
+        return self._read(self._exchange(self._process, request))
+
+    def _read(self, answer: bytes | None) -> Found | Trouble:
+        """None: it took too long; nothing: it died of its limits, or of the bytes."""
+        if answer:
+            with contextlib.suppress(ValueError):
+                told = json.loads(answer)
+                return Found(told["found"]) if "found" in told else Trouble(told["trouble"])
+        self._end()
+        if answer is None:
+            return Trouble(f"it took longer than {self._timeout_s:g} s")
+        return Trouble("the process that looked into it broke down, or used up what it may use")
+
+    def _exchange(self, process: "subprocess.Popen[bytes]", request: bytes) -> bytes | None:
+        """Its answer's line; b"" if it has ended, None if the time is up."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        until = time.monotonic() + self._timeout_s
+        try:
+            process.stdin.write(request)
+            process.stdin.flush()
+        except OSError:
+            return b""
+        answer = b""
+        while not answer.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                return None
+            piece = os.read(process.stdout.fileno(), LONGEST_ANSWER)
+            if not piece or len(answer) > LONGEST_ANSWER:
+                return b""
+            answer += piece
+        return answer
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603 (our own command)
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+            start_new_session=True,  # a Ctrl-C at the worker's terminal is the worker's
+        )
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        process.wait()

@@ -1,0 +1,100 @@
+"""A still and a small moving picture of a video. Runs in the bounded process."""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, cast
+
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL.Image import Image
+
+from worker.media.probe import opened
+
+POSTER_WIDTH: Final = 960
+PREVIEW_WIDTH: Final = 320
+FRAMES_PER_S: Final = 4
+MOST_FRAMES: Final = 40
+MOST_PREVIEW_BYTES: Final = 1_000_000
+MOST_PIXELS: Final = 7680 * 4320
+ROUNDING_S: Final = 0.001
+QUALITIES: Final = (60, 30, 10)
+
+
+class Unshowable(Exception):
+    """No picture can be made of it; the message says why."""
+
+
+def make(path: str, content_type: str, poster: str, preview: str) -> dict[str, Any]:
+    """Write a poster and an animated preview, both WebP; returns their sizes.
+
+    Raises:
+        Unshowable: there is no picture, or it is larger than any that was asked for.
+    """
+    with opened(path, content_type) as container:
+        if not container.streams.video:
+            raise Unshowable("it has no picture")
+        stream = container.streams.video[0]
+        if stream.codec_context.width * stream.codec_context.height > MOST_PIXELS:
+            raise Unshowable("its picture is too large")
+        stream.codec_context.thread_count = 1
+        still, moving = _pictures(container, stream)
+    if still is None:
+        raise Unshowable("none of its pictures can be decoded")
+    still.save(poster, "WEBP", quality=80, method=2)
+    Path(preview).write_bytes(_animated(moving))
+    return {"poster_bytes": Path(poster).stat().st_size, "preview_bytes": Path(preview).stat().st_size}
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> tuple[Image | None, list[Image]]:
+    """One large picture, from a second into the video where there is one, and small ones all along it."""
+    still, moving = None, []
+    for number, frame in enumerate(_sampled(container, stream)):
+        if still is None or number == FRAMES_PER_S:
+            still = _image(frame, POSTER_WIDTH)
+        moving.append(_image(frame, PREVIEW_WIDTH))
+    return still, moving
+
+
+def _sampled(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Every so many-th frame, a few a second, for as long as the preview lasts."""
+    step = Fraction(1, FRAMES_PER_S)
+    number = 0
+    for frame in container.decode(stream):
+        if (frame.time or 0.0) + ROUNDING_S < number * step:
+            continue
+        yield frame
+        number += 1
+        if number == MOST_FRAMES:
+            return
+
+
+def _image(frame: VideoFrame, width: int) -> Image:
+    """The frame, no wider than that, its ratio kept."""
+    scaled = min(width, frame.width)
+    height = max(2, round(frame.height * scaled / frame.width / 2) * 2)
+    image: Image = cast("Any", frame.reformat(width=scaled, height=height, format="rgb24")).to_image()
+    return image
+
+
+def _animated(images: list[Image]) -> bytes:
+    """An endless loop at the video's own pace, the best that fits into the bound."""
+    data = b""
+    for quality in QUALITIES:
+        out = io.BytesIO()
+        images[0].save(
+            out,
+            "WEBP",
+            save_all=True,
+            append_images=images[1:],
+            duration=1000 // FRAMES_PER_S,
+            loop=0,
+            quality=quality,
+            method=1,
+        )
+        data = out.getvalue()
+        if len(data) < MOST_PREVIEW_BYTES:
+            return data
+    raise Unshowable("its preview would be too large")

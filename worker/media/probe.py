@@ -1,0 +1,88 @@
+"""What is in a video: read from its container, and for the loudness from its sound. Runs in the bounded process."""
+
+import math
+from typing import Any, Final
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.filter import Graph
+from av.video.stream import VideoStream
+
+FORMATS: Final = {"video/mp4": "mp4", "video/webm": "webm"}
+LONGEST_LISTEN_S: Final = 60.0
+SILENCE_LUFS: Final = -70.0
+"""The gate of EBU R 128: what is below counts as silence."""
+
+_INTEGRATED: Final = "lavfi.r128.I"
+
+
+def opened(path: str, content_type: str) -> InputContainer:
+    """Open a local file as the one format that it is known to be: no playlist is followed, no protocol but files."""
+    return av.open(path, format=FORMATS[content_type], options={"protocol_whitelist": "file"})
+
+
+def probe(path: str, content_type: str) -> dict[str, Any]:
+    """The facts of a video as plain JSON; what it does not have is left out."""
+    with opened(path, content_type) as container:
+        found: dict[str, Any] = {"duration_s": _duration_s(container)}
+        if container.streams.video:
+            found |= _picture(container.streams.video[0])
+        if container.streams.audio:
+            sound = container.streams.audio[0]
+            found |= {
+                "audio_codec": sound.codec_context.codec.canonical_name,
+                "loudness_lufs": _loudness(container, sound),
+            }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _duration_s(container: InputContainer) -> float | None:
+    if container.duration is None:
+        return None
+    return round(container.duration / av.time_base, 3)
+
+
+def _picture(stream: VideoStream) -> dict[str, Any]:
+    context = stream.codec_context
+    rate = stream.average_rate
+    return {
+        "width": context.width,
+        "height": context.height,
+        "frame_rate": round(float(rate), 3) if rate else None,
+        "video_codec": context.codec.canonical_name,
+    }
+
+
+def _loudness(container: InputContainer, stream: AudioStream) -> float | None:
+    """Integrated loudness by EBU R 128, of the first minute."""
+    graph = Graph()
+    source = graph.add_abuffer(template=stream)
+    meter = graph.add("ebur128", "metadata=1:framelog=quiet")
+    sink = graph.add("abuffersink")
+    source.link_to(meter)
+    meter.link_to(sink)
+    graph.configure()
+    loudness = None
+    for frame in container.decode(stream):
+        if frame.time is not None and frame.time > LONGEST_LISTEN_S:
+            break
+        source.push(frame)
+        loudness = _pulled(sink, loudness)
+    source.push(None)
+    loudness = _pulled(sink, loudness)
+    if loudness is None:
+        return None
+    return max(round(loudness, 1), SILENCE_LUFS) if math.isfinite(loudness) else SILENCE_LUFS
+
+
+def _pulled(sink: Any, loudness: float | None) -> float | None:
+    """The latest figure that the meter has written on a frame."""
+    while True:
+        try:
+            frame = sink.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return loudness
+        told = frame.metadata.get(_INTEGRATED)
+        if told is not None:
+            loudness = float(told)

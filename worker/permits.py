@@ -1,0 +1,30 @@
+"""Which addresses a download may connect to: a video's URL is a stranger's word."""
+
+import socket
+
+from config.addresses import is_link_local, is_public
+from worker.upstream.connections import Permits
+
+
+def download_permits(*, private: bool | None, upstream: str) -> Permits:
+    """Public addresses; private ones if `private` says so or, where it is None, if the upstream is at one itself.
+
+    In that last case a link-local address stays shut: there a cloud keeps its machine's credentials, and no upstream.
+    """
+
+    def permits(address: str) -> bool:
+        if is_public(address):
+            return True
+        if private is not None:
+            return private
+        return not is_link_local(address) and _is_private(upstream)
+
+    return permits
+
+
+def _is_private(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return any(not is_public(str(address[0])) for *_, address in found)
