@@ -12,7 +12,7 @@ from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.catalogue import validate
 from jobs.errands import FIRST_ERRAND
-from jobs.errors import InvalidRequest, JobError, LedgerUnavailable, StaleTurn, WrongState
+from jobs.errors import FieldError, InvalidRequest, JobError, LedgerUnavailable, StaleTurn, WrongState
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
@@ -98,7 +98,7 @@ class Service:
 
     def _judged(self, order: Order) -> jobs.ledger.Order | InvalidRequest:
         try:
-            validate(order.request, largest_bytes=self._settings.queue.request_bytes)
+            self.judge(order.request)
         except InvalidRequest as error:
             return error
         return jobs.ledger.Order(
@@ -119,6 +119,17 @@ class Service:
                 if answer.alarm is not None:
                     self._remind(TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
                 yield Submission(answer.job_id, answer.replayed)
+
+    def judge(self, request: VideoRequest) -> None:
+        """See whether an order could be taken as it is.
+
+        Raises:
+            InvalidRequest: naming each field that must change.
+        """
+        validate(request, largest_bytes=self._settings.queue.request_bytes)
+        if request.webhook_url and not self._settings.webhooks.signing_keys:
+            problem = "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
+            raise InvalidRequest((FieldError("webhook_url", problem),))
 
     def get(self, job_id: str) -> tuple[Job, VideoRequest]:
         """The job as it stands, and what was ordered.

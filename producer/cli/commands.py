@@ -5,8 +5,10 @@ import typer
 from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
+from producer.cli.hooks import hooks
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
+from producer.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="rushes",
@@ -28,4 +30,6 @@ app.command()(download)
 app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
+app.add_typer(hooks, name="hooks")
+app.add_typer(webhooks, name="webhooks")
 app.add_typer(archive, name="archive")
