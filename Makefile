@@ -31,6 +31,8 @@ demo: $(READY) ## one prompt becomes a stored video, from nothing, in under a mi
 	@$(BIN)/rushes demo
 
 test: $(READY) ## all tests
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
+	  echo "no PostgreSQL here: its tests are skipped (apt-get install postgresql)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 chaos: $(READY) ## everything dies at random, then each invariant is counted (MINUTES=1.5 SEED=1)

@@ -114,12 +114,25 @@ def configure(settings: Settings) -> None:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """Every secret that the settings hold, and the passwords inside the Redis URL and Flower's."""
-    redis, flower = settings.redis, settings.flower
-    url, sentinel, key, basic = (
+    """Every secret that the settings hold, and the passwords inside addresses and Flower's."""
+    redis_url, sentinel, sql_url, key, basic, signing = (
         secret.get_secret_value() if secret else ""
-        for secret in (redis.url, redis.sentinel_password, settings.upstream.api_key, flower.basic_auth)
+        for secret in (
+            settings.redis.url,
+            settings.redis.sentinel_password,
+            settings.sql.url,
+            settings.upstream.api_key,
+            settings.flower.basic_auth,
+            settings.webhooks.keys,
+        )
     )
+    passwords = [spelling for url in (redis_url, sql_url) for spelling in _passwords(url)]
+    keys = map(str.strip, signing.split(","))
+    return [redis_url, sql_url, *passwords, sentinel, key, basic, basic.partition(":")[2], *keys]
+
+
+def _passwords(url: str) -> tuple[str, str, str]:
+    """The password inside an address: as written there, as it is, and as a library may write it anew."""
     written = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     password = unquote(written)
-    return [url, written, password, quote(password, safe=""), sentinel, key, basic, basic.partition(":")[2]]
+    return written, password, quote(password, safe="")

@@ -19,6 +19,10 @@ from config.address import sentinels_of
 
 PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
+SHORTEST_KEY = 32
+LONGEST_VARIATION = 1.2
+"""By how much a wait may be varied, so that what failed together is not tried again together."""
+
 _DOTENV = Path(".env")
 
 
@@ -250,7 +254,7 @@ class DescribeSettings(_Group):
 
 
 class HooksSettings(_Group):
-    """Who is told when a job has ended."""
+    """Who is told when a job has ended, beside the database and the webhooks."""
 
     call: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -258,8 +262,13 @@ class HooksSettings(_Group):
     )
     retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
     retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
-    attempts: int = Field(12, ge=1, description="How often a raising hook is called before it is given up, loudly.")
-    lease_s: float = Field(300.0, gt=0, description="How long one round of hooks may take before it is repeated.")
+    attempts: int = Field(
+        12, ge=1, description="How often a raising hook is called for one job before it is given up, loudly."
+    )
+    lease_s: float = Field(300.0, gt=0, description="How long one call of a hook may take before it is repeated.")
+    width: int = Field(
+        2, ge=1, le=64, description="How many calls of one hook, or statements to the database, are under way at once."
+    )
 
     @field_validator("call", mode="before")
     @classmethod
@@ -274,6 +283,69 @@ class HooksSettings(_Group):
             if not (module and name):
                 raise ValueError(f"{path!r} is not an import path; write package.module:function")
         return value
+
+
+class SqlSettings(_Group):
+    """The database of results: one row for each ended job."""
+
+    enabled: bool = Field(True, description="Write each ended job into a database.")
+    url: SecretStr | None = Field(
+        None,
+        description="postgresql://user:password@host/db or sqlite:///file; unset: videos.sqlite in the state folder.",
+    )
+    migrate: bool = Field(
+        True, description="Bring the schema up to date when first needed; false: `rushes db upgrade` does it."
+    )
+
+
+class WebhooksSettings(_Group):
+    """Who is told by signed HTTP requests."""
+
+    keys: SecretStr | None = Field(
+        None,
+        description="What all endpoints' secrets derive from, 32 characters or more; new,old while it changes.",
+    )
+    public_url: HttpUrl | None = Field(
+        None, description="Where receivers reach this deployment's API; unset: what they are told holds no links."
+    )
+    allow_private: bool = Field(
+        False, description="Also call private, loopback and link-local addresses, and plain http."
+    )
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="How long a connection to a receiver may take.")
+    timeout_s: float = Field(15.0, gt=0, le=120, description="How long its reply may take in all.")
+    width: int = Field(4, ge=1, le=64, description="How many calls to one receiver are under way at once.")
+    retry_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0),
+        description="The waits after each failed call, comma separated, each varied by a fifth; then it is given up.",
+    )
+    disable_after_s: float = Field(
+        432_000.0, gt=0, description="An endpoint that has failed for so long without one success is disabled."
+    )
+    ca_bundle: Path | None = Field(None, description="A CA file of your own for the receivers' certificates.")
+
+    @field_validator("retry_s", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("retry_s")
+    @classmethod
+    def _waits(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(wait <= 0 for wait in value):
+            raise ValueError("every wait must be longer than nothing")
+        return value
+
+    @field_validator("keys")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and any(len(key) < SHORTEST_KEY for key in _keys(value)):
+            raise ValueError(f"a key must have {SHORTEST_KEY} characters or more; `openssl rand -hex 32` makes one")
+        return value
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The keys, the newest first; none while webhooks are off."""
+        return tuple(key.encode() for key in _keys(self.keys)) if self.keys else ()
 
 
 class RescueSettings(_Group):
@@ -403,6 +475,8 @@ class Settings(BaseSettings):
     confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
     salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
+    sql: SqlSettings = Field(default_factory=SqlSettings)
+    webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
@@ -441,7 +515,19 @@ class Settings(BaseSettings):
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
             )
+        tried_for_s = sum(self.webhooks.retry_s) * LONGEST_VARIATION
+        if self.webhooks.keys and tried_for_s >= self.ledger.retention_s:
+            raise ValueError(
+                "RUSHES_WEBHOOKS__RETRY_S must end before RUSHES_LEDGER__RETENTION_S, when the job is forgotten"
+            )
         return self
+
+    @property
+    def sql_url(self) -> str:
+        """Where the database of results is."""
+        if self.sql.url is not None:
+            return self.sql.url.get_secret_value()
+        return f"sqlite:///{(self.state_dir / 'videos.sqlite').absolute()}"
 
     @property
     def submit_lease_s(self) -> float:
@@ -507,6 +593,10 @@ def _state_dir() -> Path:
     """Where `up.env` may be, before there are settings: the environment says, or `.env`."""
     name = f"{PREFIX}STATE_DIR"
     return Path(os.environ.get(name) or dotenv_values(_DOTENV).get(name) or DEFAULT_STATE_DIR)
+
+
+def _keys(value: SecretStr) -> list[str]:
+    return [key.strip() for key in value.get_secret_value().split(",")]
 
 
 def _groups() -> set[str]:

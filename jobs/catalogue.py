@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
+from jobs.webhooks import address_problem
 
 LONGEST_SHOWN: Final = 60
 LONGEST_LABEL: Final = 64
@@ -182,6 +183,7 @@ def validate(request: VideoRequest, *, largest_bytes: int) -> None:
         *_model_errors(request),
         *_hidden_errors(request.parameters),
         *_label_errors(request.metadata),
+        *_webhook_errors(request.webhook_url),
         *_size_errors(request, largest_bytes),
     ]
     if errors:
@@ -244,6 +246,11 @@ def _label_errors(metadata: Any) -> list[FieldError]:
         for name, value in metadata.items()
         if not (0 < len(name) <= LONGEST_LABEL and _text(value) is None and len(value) <= LONGEST_LABEL_VALUE)
     ]
+
+
+def _webhook_errors(url: Any) -> list[FieldError]:
+    problem = None if url is None else address_problem(url)
+    return [FieldError("webhook_url", problem)] if problem else []
 
 
 def _size_errors(request: VideoRequest, largest_bytes: int) -> list[FieldError]:

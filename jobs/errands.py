@@ -72,24 +72,9 @@ class Errands:
         self._scripts.tell(event, job_id, int(new_turn), told)
         return int(new_turn)
 
-    def announced(self, job_id: str, turn: int, hooks: Sequence[str]) -> int:
-        """Every hook has been told."""
-        return self.settled(Errand.ANNOUNCE, job_id, turn, "job.announced", set={"announced": ",".join(hooks)})
-
-    def announced_in_part(
-        self, job_id: str, turn: int, hooks: Sequence[str], failed: Mapping[str, str], *, next_in_s: float | None
-    ) -> int:
-        """Some hooks raised: they are told again in `next_in_s`, or given up."""
-        return self.settled(
-            Errand.ANNOUNCE,
-            job_id,
-            turn,
-            "hook.abandoned" if next_in_s is None else "hook.failed",
-            next_in_s=next_in_s,
-            set={"announced": ",".join(hooks)},
-            bump=["announce_failures"],
-            data={"failed": dict(failed)},
-        )
+    def announced(self, job_id: str, turn: int, receivers: Sequence[str]) -> int:
+        """The job's end is in the outbox of every receiver."""
+        return self.settled(Errand.ANNOUNCE, job_id, turn, "job.announced", data={"receivers": list(receivers)})
 
     def described(self, job_id: str, turn: int, made: Sequence[Artifact], trouble: str | None) -> int:
         """All that will ever stand beside the video does."""
@@ -134,8 +119,6 @@ class Errands:
                 "video": plain(video),
                 "stored": plain(stored),
                 "charged": Charged.YES,
-                "announced": "",
-                "announce_failures": "0",
                 "removed_at": "",  # whatever retention removed before: now there is a video
                 **media_field(media),
             },

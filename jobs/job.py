@@ -75,12 +75,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """What was ordered: exactly what the upstream is sent, and labels of the producer's own."""
+    """What was ordered: what the upstream is sent, labels of the producer's own, and an address to tell of the end."""
 
     model: str
     prompt: str | None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
 
     def body(self) -> dict[str, Any]:
         """The JSON object that the upstream is sent."""
@@ -129,8 +130,6 @@ class Job:
     hold: Hold | None = None
     rescues: int = 0
     announce_turn: int = 0
-    announce_failures: int = 0
-    announced: tuple[str, ...] = ()
     salvage_turn: int = 0
     tenant: str | None = None
     retry_of: str | None = None

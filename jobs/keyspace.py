@@ -23,7 +23,10 @@
     rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
     rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
     rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
+    rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own
+
+The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`.
 
 Only the ledger's modules write these keys, and only by the scripts in `jobs/lua`.
 """
@@ -38,6 +41,7 @@ PERMANENT_KEYS: Final = (
     "rushes:retired",
     "rushes:index:",
     "rushes:access:",
+    "rushes:webhooks",
     "rushes:celery:",
 )
 """The keys, or beginnings of keys, that may live for ever; each holds a bounded entry per job within its life."""

@@ -114,7 +114,7 @@ class Ledger:
         self.errands = Errands(self._scripts)
         self.gates = Gates(self._scripts)
         self.removals = Removals(self._scripts)
-        self.wakes = Wakes(self._scripts)
+        self.wakes = Wakes(self._scripts, slot_s=slot_s)
         self.looks = Looks(self._scripts, slot_s=slot_s)
 
     # -- taking orders and answering questions ------------------------------------------------------------------

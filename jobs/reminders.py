@@ -16,13 +16,14 @@ class TaskName(StrEnum):
     ANNOUNCE = "rushes.announce"
     CONFIRM = "rushes.confirm"
     SALVAGE = "rushes.salvage"
+    DELIVER = "rushes.deliver"
     DESCRIBE = "rushes.describe"
 
 
 class Errand(StrEnum):
     """What an ended job may still need; each has a turn and a due time of its own."""
 
-    ANNOUNCE = "announce"  # its result hooks are told
+    ANNOUNCE = "announce"  # its end is put into the outbox of every receiver
     SALVAGE = "salvage"  # its paid generation may still finish
     DESCRIBE = "describe"  # manifest, poster and preview are put beside its video
 
@@ -43,6 +44,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.ANNOUNCE: QueueName.NOTIFY,
     TaskName.CONFIRM: QueueName.LOOK,
     TaskName.SALVAGE: QueueName.TRANSFER,
+    TaskName.DELIVER: QueueName.NOTIFY,
     TaskName.DESCRIBE: QueueName.TRANSFER,
 }
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 from jobs.job import Charged, Job, Reason, VideoRequest
 from jobs.media import Media
-from jobs.states import Status
+from jobs.states import State, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +16,13 @@ class JobResult:
 
     `location` is where our copy of the video is, a path or the address of an object; `file` the same as a path, where
     the archive is a folder.
+
+    `revision` grows when there is news of a job that was told before (a late video was salvaged): of two records of
+    one job, the one with the higher revision is true.
     """
 
     id: str
+    revision: int = 1
     status: Status
     model: str
     prompt: str | None
@@ -26,6 +30,7 @@ class JobResult:
     metadata: Mapping[str, str] = field(default_factory=dict)
     generation_id: str | None = None
     video_url: str | None = None
+    path: str | None = None
     location: str | None = None
     file: Path | None = None
     size_bytes: int | None = None
@@ -43,11 +48,34 @@ class JobResult:
     looks: int
 
 
+class ResultHook(Protocol):
+    """Whoever a deployment wants told of each ended job.
+
+    Called at least once for each end, perhaps more often, perhaps from several threads for different jobs: key what
+    you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: told. Raising
+    means: tell me again later.
+    """
+
+    def __call__(self, result: JobResult, /) -> object:
+        """Take note of one ended job."""
+
+
+ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged")
+"""Every event that a receiver can be told."""
+
+
+def ends_of(job: Job) -> tuple[str, ...]:
+    """The events that ended the job, in their order: its end, and that its late video is ours after all."""
+    late = job.stored is not None and job.state is not State.COMPLETED
+    return (f"job.{job.state}", *(("job.salvaged",) if late else ()))
+
+
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
     """Tell an ended job's story in one record; `archive` is the root of what is stored, a folder or an address."""
     location = f"{archive}/{job.stored.path}" if job.stored else None
     return JobResult(
         id=job.id,
+        revision=len(ends_of(job)),
         status=job.state.status,
         model=request.model,
         prompt=request.prompt,
@@ -55,6 +83,7 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
         metadata=request.metadata,
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
+        path=job.stored.path if job.stored else None,
         location=location,
         file=Path(location) if location and "://" not in archive else None,
         size_bytes=job.stored.size_bytes if job.stored else None,

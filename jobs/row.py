@@ -54,8 +54,6 @@ def job_from(row: Mapping[str, str]) -> Job:
         hold=Hold(row["hold"]) if "hold" in row else None,
         rescues=int(row.get("rescues", 0)),
         announce_turn=int(row.get("announce_turn", 0)),
-        announce_failures=int(row.get("announce_failures", 0)),
-        announced=tuple(filter(None, row.get("announced", "").split(","))),
         salvage_turn=int(row.get("salvage_turn", 0)),
         tenant=row.get("tenant"),
         retry_of=row.get("retry_of"),
@@ -71,7 +69,9 @@ def job_from(row: Mapping[str, str]) -> Job:
 def request_from(text: str) -> VideoRequest:
     """Read what was ordered."""
     raw: dict[str, Any] = json.loads(text)
-    return VideoRequest(raw["model"], raw.get("prompt"), raw.get("parameters", {}), raw.get("metadata", {}))
+    return VideoRequest(
+        raw["model"], raw.get("prompt"), raw.get("parameters", {}), raw.get("metadata", {}), raw.get("webhook_url")
+    )
 
 
 def request_text(request: VideoRequest) -> str:
@@ -81,6 +81,7 @@ def request_text(request: VideoRequest) -> str:
         "prompt": request.prompt,
         "parameters": dict(request.parameters),
         "metadata": dict(request.metadata),
+        **({"webhook_url": request.webhook_url} if request.webhook_url else {}),
     }
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 

@@ -47,8 +47,9 @@ class Wakes:
         LedgerUnavailable: Redis could not be asked; what was taken is due again when its lease ends.
     """
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, *, slot_s: float) -> None:
         self._scripts = scripts
+        self._slot_s = slot_s
 
     @asks_redis
     def take(
@@ -71,6 +72,18 @@ class Wakes:
         names = {job.id: until for job in jobs}
         if names:
             self._scripts.redis.zadd(f"{PREFIX}due:{state}", names, xx=True)
+
+    @asks_redis
+    def later(self, job: Job, seconds: float) -> Alarm | None:
+        """A job that was taken is due again in `seconds`, for the reason that it told; returns the alarm to set.
+
+        Raises:
+            StaleTurn, WrongState, UnknownJob: it has moved on.
+        """
+        (rings_in,) = self._scripts.run(
+            "later", state=job.state, id=job.id, turn=job.turn, due_in=seconds, slot_s=self._slot_s
+        )
+        return None if rings_in is None else Alarm(job.id, job.turn, float(rings_in))
 
     @asks_redis
     def overdue(self, state: State, *, grace_s: float) -> Alarm | None:

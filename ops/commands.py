@@ -1,5 +1,6 @@
 """The `rushes` command, put together: the producer's commands, and those that run things."""
 
+from ops.database import db, export
 from ops.doctor import doctor
 from ops.sandbox.command import sandbox
 from ops.stack.demo import demo
@@ -12,3 +13,5 @@ app.command()(demo)
 app.command()(up)
 app.command()(doctor)
 app.command()(sandbox)
+app.command()(export)
+app.add_typer(db, name="db")

@@ -17,6 +17,7 @@ from jobs.catalogue import validate
 from jobs.errands import FIRST_ERRAND
 from jobs.errors import (
     Erased,
+    FieldError,
     InvalidRequest,
     JobError,
     LedgerUnavailable,
@@ -159,7 +160,7 @@ class Service:
 
     def _judged(self, order: Order) -> jobs.ledger.Order | InvalidRequest:
         try:
-            validate(order.request, largest_bytes=self._settings.queue.request_bytes)
+            self.judge(order.request)
         except InvalidRequest as error:
             return error
         return jobs.ledger.Order(
@@ -181,6 +182,17 @@ class Service:
                 if answer.alarm is not None:
                     self._remind(TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
                 yield Submission(answer.job_id, answer.replayed, answer.job)
+
+    def judge(self, request: VideoRequest) -> None:
+        """See whether an order could be taken as it is.
+
+        Raises:
+            InvalidRequest: naming each field that must change.
+        """
+        validate(request, largest_bytes=self._settings.queue.request_bytes)
+        if request.webhook_url and not self._settings.webhooks.signing_keys:
+            problem = "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
+            raise InvalidRequest((FieldError("webhook_url", problem),))
 
     def is_known(self, idempotency_key: str) -> bool:
         """Whether an order with this key was taken before."""

@@ -14,6 +14,7 @@ from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
 from tests.buckets import Bucket
+from tests.postgres import postgres
 from tests.stage import Clock, Sandbox, Stage, a_request
 
 
@@ -58,6 +59,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox upstream in a process of its own: a hundred times faster than life, small shared videos."""
     with Sandbox.started(tmp_path_factory.mktemp("sandbox")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL of this test process's own."""
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -154,6 +154,7 @@ class Stage:
             "RUSHES_DESCRIBE__PREVIEWS": "false",
             "RUSHES_DESCRIBE__RETRY_FIRST_S": "0.2",
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.2",
+            "RUSHES_SQL__ENABLED": "false",
             "RUSHES_RESCUE__EVERY_S": "0.3",
             "RUSHES_RESCUE__GRACE_S": "1",
             "RUSHES_RESCUE__LEASE_S": "2",
@@ -256,9 +257,9 @@ def hearing_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def child(
-    command: list[str], log: Path, environment: dict[str, str] | None = None
+    command: list[str], log: Path, environment: dict[str, str] | None = None, **how: Any
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that does not outlive its test."""
+    """A process that does not outlive its test; `how` is for subprocess: whose it is, where it runs."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -266,7 +267,7 @@ def child(
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            cwd=ROOT,
+            **{"cwd": ROOT, **how},
         )
     try:
         yield process

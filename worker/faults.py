@@ -22,8 +22,10 @@ STEPS: Final = (
     "store.mid_fetch",
     "store.before_write",
     "store.after_write",
-    "announce.before_hooks",
+    "announce.before_put",
     "announce.before_write",
+    "deliver.before_tell",
+    "deliver.before_write",
     "describe.before_write",
 )
 """Every step that can be named."""

@@ -3,27 +3,44 @@
 import importlib
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from config.settings import ConfigurationError
-from jobs.result import JobResult
+from config.settings import ConfigurationError, HooksSettings
+from jobs.job import Job, VideoRequest
+from jobs.outbox import Delivery, LaneTerms
+from jobs.result import ResultHook, result_of
+from worker.receivers import NotTold, Outcome, Told
 
 log = logging.getLogger("rushes.hooks")
 
-Hook = Callable[[JobResult], object]
-"""Told of one ended job. It may be told twice: key what you write by `result.id`. Raising means: tell me again."""
+
+class HookReceiver:
+    """Calls one hook, a stranger's code, with the record of an ended job."""
+
+    def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:
+        self._name = name
+        self._hook = hook
+        self._settings = settings
+        self._archive = archive
+        self.terms = LaneTerms(width=settings.width, lease_s=settings.lease_s)
+
+    def tell(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
+        """Call the hook; whatever it raises is its own."""
+        try:
+            self._hook(result_of(job, request, self._archive))
+        except (Exception, SystemExit, CancelledError) as error:
+            log.warning("hook raised job=%s hook=%s", job.id, self._name, exc_info=error)
+            return NotTold(f"{type(error).__name__}: {error}"[:300])
+        return Told()
+
+    def next_try_s(self, tries: int) -> float | None:
+        """The wait doubles with each failure, until the attempts are used up."""
+        if tries >= self._settings.attempts:
+            return None
+        return min(self._settings.retry_first_s * 2.0 ** min(tries - 1, 30), self._settings.retry_longest_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Who has been told of a job's end by now, and who raised this time."""
-
-    told: tuple[str, ...]
-    failed: Mapping[str, str]
-
-
-def load_hooks(paths: Sequence[str]) -> dict[str, Hook]:
+def load_hooks(paths: Sequence[str]) -> dict[str, ResultHook]:
     """Import each hook.
 
     Raises:
@@ -32,23 +49,7 @@ def load_hooks(paths: Sequence[str]) -> dict[str, Hook]:
     return {path: _load(path) for path in paths}
 
 
-def tell(hooks: Mapping[str, Hook], result: JobResult, already: Sequence[str]) -> Round:
-    """Call each hook that has not been told yet; one that raises hinders no other."""
-    told, failed = list(already), {}
-    for name, hook in hooks.items():
-        if name in already:
-            continue
-        try:
-            hook(result)
-        except (Exception, SystemExit, CancelledError) as error:  # a stranger's code: whatever it raises is its own
-            log.warning("hook raised job=%s hook=%s", result.id, name, exc_info=error)
-            failed[name] = f"{type(error).__name__}: {error}"[:300]
-        else:
-            told.append(name)
-    return Round(tuple(told), failed)
-
-
-def _load(path: str) -> Hook:
+def _load(path: str) -> ResultHook:
     module, _, name = path.partition(":")
     try:
         hook = getattr(importlib.import_module(module), name)

@@ -52,7 +52,15 @@ class Rescuer:
             for job in claims.overdue_errands(errand, claim):
                 self._runtime.remind(ERRAND_OF[errand], job.job_id, job.turn)
                 reminded += 1
-        return reminded
+        return reminded + self._open_lanes(choice.batch, choice.lease_s)
+
+    def _open_lanes(self, limit: int, lease_s: float) -> int:
+        """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
+        due = self._runtime.outbox.due(limit=limit, lease_s=lease_s)
+        known = [receiver for receiver in due if self._runtime.directory.find(receiver)]
+        for receiver in known:
+            self._runtime.remind(TaskName.DELIVER, receiver, 0)
+        return len(known)
 
     def _wake(self, state: State, grace_s: float) -> int:
         """One reminder serves all that is overdue in this state: whoever wakes takes it."""
@@ -72,6 +80,7 @@ class Rescuer:
         """Do not wait for a lease to end when whoever took it is known to be gone."""
         ledger = self._runtime.ledger
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
+        self._runtime.outbox.void(alive, after_s=DEAD_AFTER_S)
         limit = self._runtime.settings.rescue.batch
         for state in (State.SUBMITTING, State.STORING):
             for job, _ in ledger.get_many(ledger.page(states=[state], limit=limit, newest_first=False)):

@@ -16,24 +16,40 @@ from config.store import open_store
 from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
+from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing
+from jobs.scripts import Scripts
 from jobs.sketches import Sketches
+from jobs.webhooks import Endpoints
 from worker.archive import Archive
 from worker.describe import Describer
+from worker.directory import Directory
 from worker.doors import Doors
-from worker.hooks import Hook, load_hooks
+from worker.hooks import HookReceiver, load_hooks
+from worker.lanes import Lanes
 from worker.looking import Looking
 from worker.pace import Pace
 from worker.permits import download_permits
 from worker.purchases import Purchases
+from worker.receivers import Receiver
 from worker.spool import Spool
+from worker.sql.engine import make_engine
+from worker.sql.hook import DatabaseHook
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.looks import Looker
+from worker.webhooks import WebhookSender
 
 log = logging.getLogger("rushes.events")
 
-LOUD: Final = ("job.unconfirmed", "job.needs_attention", "job.bought_late", "hook.abandoned", "queue.held")
+LOUD: Final = (
+    "job.unconfirmed",
+    "job.needs_attention",
+    "job.bought_late",
+    "hook.abandoned",
+    "queue.held",
+    "webhook.disabled",
+)
 """What should wake somebody, or be found first when somebody has been woken."""
 
 LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), "job.looked": logging.DEBUG}
@@ -51,8 +67,10 @@ class Runtime:
     looker: Looker
     looking: Looking
     archive: Archive
+    directory: Directory
+    outbox: Outbox
+    lanes: Lanes
     describer: Describer
-    hooks: dict[str, Hook]
     policy: Policy
     pace: Pace
     doors: Doors
@@ -88,15 +106,16 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
+    name = f"{hostname}.{token_hex(3)}"
     threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
-    client = connect(settings.redis, name="worker")
+    client, subscribers = connect(settings.redis, name="worker"), [log_event]
     ledger = Ledger(
         client,
         lives=lives(settings),
         durability=durability if settings.ledger.durable_intent else None,
         slot_s=settings.look.slot_s,
-        subscribers=[log_event],
+        subscribers=subscribers,
     )
     access = Access.of(settings.upstream)
     looker = Looker(access, settings.upstream, connections=settings.look.connections)
@@ -107,12 +126,15 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         after=settings.queue.breaker_after,
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
+    outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
     store, folder = open_store(settings), _writable(settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
+    scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
+    directory = _directory(settings, scripts, store.root)
     return Runtime(
-        name=f"{hostname}.{token_hex(3)}",
+        name=name,
         settings=settings,
         ledger=ledger,
         upstream=upstream,
@@ -129,13 +151,39 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             threads=threads,
         ),
         describer=describer,
-        hooks=load_hooks(settings.hooks.call),
+        directory=directory,
+        outbox=outbox,
+        lanes=Lanes(ledger, outbox, directory, remind, worker=name, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
         doors=doors,
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
+
+
+def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
+    """Everybody who can be told: by the settings, by an endpoint, by an order."""
+    named = hook_receivers(settings, archive) | database_receiver(settings, archive)
+    sender = WebhookSender(settings.webhooks, connections=settings.worker.threads)
+    return Directory(named, Endpoints(scripts), sender, scripts.now)
+
+
+def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
+    """The deployment's own hooks, imported."""
+    return {
+        name: HookReceiver(name, hook, settings.hooks, archive)
+        for name, hook in load_hooks(settings.hooks.call).items()
+    }
+
+
+def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
+    """The database of results, if it is wanted."""
+    if not settings.sql.enabled:
+        return {}
+    _writable(settings.state_dir)
+    hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
+    return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, archive)}
 
 
 def policy(settings: Settings) -> Policy:

@@ -14,7 +14,9 @@ from celery import shared_task
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
+from jobs.gates import Shut
 from jobs.job import Job, Stored, Video
+from jobs.ledger import Ledger
 from jobs.lifecycle import (
     Adopt,
     AskAgain,
@@ -34,14 +36,12 @@ from jobs.lifecycle import (
 from jobs.looks import Look
 from jobs.media import Media, mismatches
 from jobs.reminders import Errand, TaskName
-from jobs.result import result_of
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
 from worker.confirm import Reading, allowed_reads, in_doubt, read_log
 from worker.describe import Described
 from worker.doors import spread
-from worker.hooks import tell
 from worker.looking import Group
 from worker.purchases import Next
 from worker.reminder import Now, Reminder, clock_from
@@ -65,8 +65,7 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
         return
     shut = parts.doors.before_submit()
     if shut is not None:
-        held = parts.ledger.held_in_queue(job, spread(shut.wait_s), shut.hold, shut.message)
-        self.ring(TaskName.SUBMIT, held.alarm)
+        self.ring(TaskName.SUBMIT, _wait_at_the_door(parts.ledger, job, shut))
         return
     request = parts.ledger.request(job.id)
     faults.here("submit.before_intent")
@@ -80,6 +79,14 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
     faults.here("submit.after_write")
     self.go_on(job.id, follows)
     parts.doors.after_submit(receipt)
+
+
+def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Alarm | None:
+    """Say once why the job waits, however often it comes to the door; returns the alarm to set, if any."""
+    wait = spread(shut.wait_s)
+    if job.hold is shut.hold:
+        return ledger.wakes.later(job, wait)
+    return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarm
 
 
 @shared_task(name=TaskName.CONFIRM.value, bind=True, base=Reminder)
@@ -232,21 +239,24 @@ def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
 
 @shared_task(name=TaskName.ANNOUNCE.value, bind=True, base=Reminder)
 def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Tell the result hooks that the job has ended; whoever raised is told again later."""
-    parts, hooks = self.runtime, self.runtime.settings.hooks
-    turn = parts.ledger.errands.begun(Errand.ANNOUNCE, job_id, turn, lease_s=hooks.lease_s)
-    job, request = parts.ledger.get(job_id), parts.ledger.request(job_id)
-    faults.here("announce.before_hooks")
-    round_ = tell(parts.hooks, result_of(job, request, parts.archive.store.root), job.announced)
+    """Put the job's end into the outbox of everybody who wants to be told of it."""
+    parts = self.runtime
+    turn = parts.ledger.errands.begun(Errand.ANNOUNCE, job_id, turn, lease_s=parts.settings.rescue.lease_s)
+    wanted = parts.directory.wanting(parts.ledger.get(job_id), parts.ledger.request(job_id))
+    faults.here("announce.before_put")
+    woken = parts.outbox.put(job_id, wanted)
     faults.here("announce.before_write")
-    if not round_.failed:
-        parts.ledger.errands.announced(job_id, turn, round_.told)
-        return
-    last = job.announce_failures + 1 >= hooks.attempts
-    wait = None if last else min(hooks.retry_first_s * 2.0 ** min(job.announce_failures, 30), hooks.retry_longest_s)
-    turn = parts.ledger.errands.announced_in_part(job_id, turn, round_.told, round_.failed, next_in_s=wait)
-    if wait is not None:
-        self.again(job_id, turn, wait)
+    parts.ledger.errands.announced(job_id, turn, list(wanted))
+    for receiver in woken:
+        parts.remind(TaskName.DELIVER, receiver, 0)
+
+
+@shared_task(name=TaskName.DELIVER.value, bind=True, base=Reminder)
+def deliver(self: Reminder, receiver: str, turn: int = 0, *_later: object) -> None:
+    """Tell one receiver what is due to it, for a bounded time; then line up again, or end."""
+    seconds = self.runtime.lanes.run(receiver)
+    if seconds is not None:
+        self.again(receiver, turn, seconds)
 
 
 def keep_late(self: Reminder, job_id: str, turn: int, video: Video, stored: Stored, media: Media | None) -> None:

@@ -103,3 +103,22 @@ local function retire(id, state)
     redis.call('ZREM', retired_key, gone)
   end
 end
+
+-- The outboxes: who is to be told of which ended job, and when.
+local outboxes_key = a.prefix .. 'outboxes'
+local function outbox_key(receiver) return a.prefix .. 'outbox:' .. receiver end
+local function lanes_key(receiver) return a.prefix .. 'lanes:' .. receiver end
+local function health_key(receiver) return a.prefix .. 'health:' .. receiver end
+local function delivery_key(receiver, id) return a.prefix .. 'delivery:' .. receiver .. ':' .. id end
+
+-- Write down when somebody must next look into a receiver's outbox; an empty one is forgotten.
+local function note_next(receiver, not_before)
+  local _, at = unpack(redis.call('ZRANGE', outbox_key(receiver), 0, 0, 'WITHSCORES'))
+  if at then
+    redis.call('ZADD', outboxes_key, stamp(math.max(tonumber(at), not_before or 0)), receiver)
+    redis.call('PEXPIRE', outboxes_key, math.floor(a.retention_s * 1000))
+    redis.call('PEXPIRE', outbox_key(receiver), math.floor(a.retention_s * 1000))
+  else
+    redis.call('ZREM', outboxes_key, receiver)
+  end
+end

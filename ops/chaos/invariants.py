@@ -16,10 +16,12 @@ from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
 from jobs.states import EDGES, State
 from producer.service import Service
+from worker.sql.engine import make_engine
+from worker.sql.reading import Choice, rows
 
 BESIDE_THE_STATE = frozenset(
     {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
-    | {"hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+    | {"hook.told", "hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
     | {"job.described", "job.describe_waits", "job.describe_ended", "job.pruned"}
 )
 """Entries that tell of no edge."""
@@ -51,6 +53,7 @@ def examine(
     yield _none_stuck(jobs)
     yield _legal_paths(journals)
     yield _all_told(jobs, told)
+    yield _all_in_database(jobs, settings)
     yield _no_key_for_ever(client)
 
 
@@ -114,6 +117,17 @@ def _illegal_steps(entries: Sequence[JournalEntry]) -> Iterator[str]:
     for before, after in pairwise(edges):
         if State(after.state) not in EDGES[State(before.state)] or after.turn != before.turn + 1:
             yield f"{before.state}@{before.turn} -> {after.state}@{after.turn}"
+
+
+def _all_in_database(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
+    engine = make_engine(settings.sql_url, connections=1)
+    held = {row["id"]: row for row in rows(engine, Choice())}
+    engine.dispose()
+    ended = [job for job in jobs.values() if job.is_final]
+    right = sum(
+        job.id in held and held[job.id]["archive_path"] == (job.stored.path if job.stored else None) for job in ended
+    )
+    return Invariant("every end is a row in the database", right == len(ended), f"{right} of {len(ended)}")
 
 
 def _all_told(jobs: Mapping[str, Job], told: Path) -> Invariant:

@@ -26,7 +26,8 @@ HOOK: Final = "ops.chaos.witness:ended"
 LABELLED_STEPS: Final = (
     "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
     "look.before_write=0.001,look.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
-    "store.before_write=0.004,store.after_write=0.004,announce.before_hooks=0.004,announce.before_write=0.004"
+    "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
+    "deliver.before_tell=0.004,deliver.before_write=0.004"
 )
 START_WITHIN_S: Final = 30.0
 
@@ -96,6 +97,7 @@ class Theatre:
             "RUSHES_CONFIRM__QUIET_S": "41",
             "RUSHES_CONFIRM__IN_DOUBT": "resubmit",
             "RUSHES_SALVAGE__FIRST_S": "1",
+            "RUSHES_SALVAGE__LONGEST_S": "15",
             "RUSHES_RESCUE__EVERY_S": "1",
             "RUSHES_RESCUE__GRACE_S": "3",
             "RUSHES_RESCUE__LEASE_S": "5",

@@ -61,6 +61,8 @@ class Plan:
             found |= self._easy_api()
             found |= {"RUSHES_UPSTREAM__BASE_URL": self.sandbox_url, "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY}
             found |= self._hurried_looks()
+        if self.settings.webhooks.keys is None:
+            found["RUSHES_WEBHOOKS__KEYS"] = _secret(self.settings.state_dir / "webhooks.key")
         return found
 
     def _easy_api(self) -> dict[str, str]:
@@ -129,7 +131,11 @@ def _is_free(port: int) -> bool:
 
 def _password(folder: Path) -> str:
     """The embedded server's password: other people of this machine can reach its port."""
-    file = folder / "valkey.password"
+    return _secret(folder / "valkey.password")
+
+
+def _secret(file: Path) -> str:
+    """A secret of this stack's own, made when first needed."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(24))
     return file.read_text().strip()

@@ -141,4 +141,5 @@ def _request(fields: dict[str, Any], default_model: str) -> VideoRequest:
     """Parameters may stand beside the prompt or under `parameters`."""
     model, prompt = fields.pop("model", default_model), fields.pop("prompt", None)
     metadata, parameters = fields.pop("metadata", None) or {}, fields.pop("parameters", None) or {}
-    return VideoRequest(model, prompt, {**parameters, **fields}, metadata)
+    webhook_url = fields.pop("webhook_url", None)
+    return VideoRequest(model, prompt, {**parameters, **fields}, metadata, webhook_url)

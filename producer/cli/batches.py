@@ -3,14 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jobs.catalogue import validate
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
@@ -75,7 +73,7 @@ def _valid(file: Path, session: Session, model: str, name: str) -> list[BatchRow
             file,
             default_model=model,
             name=name,
-            judge=partial(validate, largest_bytes=session.settings.queue.request_bytes),
+            judge=session.service.judge,
         )
     except (OSError, UnicodeDecodeError) as error:
         leave(Exit.USAGE, f"{file} cannot be read: {error}")

@@ -5,9 +5,11 @@ import typer
 from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
+from producer.cli.hooks import hooks
 from producer.cli.keys import keys
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
+from producer.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="rushes",
@@ -30,4 +32,6 @@ app.command()(batch)
 app.command()(adopt)
 app.command()(resolve)
 app.add_typer(keys)
+app.add_typer(hooks, name="hooks")
+app.add_typer(webhooks, name="webhooks")
 app.add_typer(archive, name="archive")

@@ -35,6 +35,9 @@ def submit(
         list[str] | None, typer.Option("--param", "-p", help="Any other parameter, name=value (value as JSON or text).")
     ] = None,
     metadata: Annotated[list[str] | None, typer.Option("--metadata", help="A label of your own, name=value.")] = None,
+    webhook_url: Annotated[
+        str | None, typer.Option(help="Where to send the job's end, signed; `rushes webhooks secret ordered`.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and request never make a second job.")
     ] = None,
@@ -59,7 +62,7 @@ def submit(
         given = {name: value for name, value in parameters.items() if value is not None} | pairs(
             param, "--param", _value
         )
-        request = VideoRequest(model, _prompt(prompt, file), given, pairs(metadata, "--metadata", str))
+        request = VideoRequest(model, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
         session = Session()
         answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline)
         if not (wait or output or timeout is not None):

@@ -12,10 +12,12 @@ from config.links import links_of
 from config.settings import Settings, load
 from config.store import Store, open_store
 from jobs.job import Job, VideoRequest
+from producer.announcements import Announcements, make_announcements
 from producer.cli.exits import using_archive
 from producer.cli.visible import json_safe
 from producer.service import Service, make_service
 from producer.views import VideoView, job_view
+from producer.webhooks import Webhooks, make_webhooks
 
 PIPE_WIDTH: Final = 240
 """A pipe has no edge to wrap at; a table needs some width all the same."""
@@ -42,6 +44,16 @@ class Session:
     def service(self) -> Service:
         """The service over them."""
         return make_service(self.settings)
+
+    @cached_property
+    def announcements(self) -> Announcements:
+        """What can be done about the telling of ended jobs."""
+        return make_announcements(self.settings)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """What can be done about webhook endpoints."""
+        return make_webhooks(self.settings)
 
     @cached_property
     def store(self) -> Store:

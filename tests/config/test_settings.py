@@ -20,6 +20,8 @@ UNITLESS = {
     "RUSHES_REDIS__MAX_CONNECTIONS",
     "RUSHES_QUEUE__BREAKER_AFTER",
     "RUSHES_HOOKS__ATTEMPTS",
+    "RUSHES_HOOKS__WIDTH",
+    "RUSHES_WEBHOOKS__WIDTH",
     "RUSHES_DESCRIBE__ATTEMPTS",
     "RUSHES_RESCUE__BATCH",
     "RUSHES_LEDGER__DURABLE_REPLICAS",
@@ -228,6 +230,10 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
         ("RUSHES_QUEUE__HOLD_LONGEST_S", "1", "make it at least as long"),
         ("RUSHES_LEDGER__DURABLE_WAIT_S", "5", "must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S"),
         ("RUSHES_CONFIRM__QUIET_S", "1000", "must be longer than RUSHES_LOOK__DEADLINE_S"),
+        ("RUSHES_WEBHOOKS__KEYS", SECRET, "32 characters or more"),
+        ("RUSHES_WEBHOOKS__KEYS", f"{'k' * 32},{SECRET}", "32 characters or more"),
+        ("RUSHES_WEBHOOKS__RETRY_S", "5,-1", "longer than nothing"),
+        ("RUSHES_WEBHOOKS__RETRY_S", "5,soon", "valid number"),
         ("RUSHES_REDIS__URLL", SECRET, "did you mean RUSHES_REDIS__URL?"),
         ("RUSHES_UPSTREAM__API_KEYS", SECRET, "did you mean RUSHES_UPSTREAM__API_KEY?"),
         ("RUSHES_UPSTREAM", f'{{"api_key": "{SECRET}"', "a group takes JSON"),
@@ -250,6 +256,15 @@ def test_a_bad_value_stops_with_a_sentence_that_names_the_variable_and_no_secret
     assert "RUSHES_:" not in told
     assert SECRET not in told
     assert stopped.value.__suppress_context__
+
+
+def test_webhooks_are_not_tried_for_longer_than_their_jobs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There would be nothing left to tell; without a key there are no webhooks, and the retention may be short."""
+    monkeypatch.setenv("RUSHES_LEDGER__RETENTION_S", "86400")
+    load()
+    monkeypatch.setenv("RUSHES_WEBHOOKS__KEYS", "k" * 32)
+    with pytest.raises(ConfigurationError, match="RUSHES_WEBHOOKS__RETRY_S must end before"):
+        load()
 
 
 def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

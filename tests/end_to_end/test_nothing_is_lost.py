@@ -361,7 +361,7 @@ def test_the_journals_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)]
         for job_id in ids:
             stage.ended(job_id)
-    beside = {"job.rescued", "job.cancel_requested", "job.announced", "job.needs_attention"}
+    beside = {"job.rescued", "job.cancel_requested", "job.announced", "hook.told", "job.needs_attention"}
     for job_id in ids:
         path = [State(e.state) for e in stage.service.events(job_id) if e.event not in beside]
         assert all(after in EDGES[before] for before, after in pairwise(path))

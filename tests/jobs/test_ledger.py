@@ -326,20 +326,17 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
     assert ledger.claims.unfinished() == set()
 
 
-def test_an_ended_job_is_announced_round_by_round(ledger: Ledger) -> None:
-    """Taking a round makes a doubled message stale; settling it ends the telling or plans the next round."""
+def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
+    """Taking the round makes a doubled message stale; settling it ends the announcing."""
     job = storing(ledger)
     first = ledger.completed(job, STORED)
 
     taken = ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
     with pytest.raises(StaleTurn):
         ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
-    again = ledger.errands.announced_in_part(job.id, taken, ["a:b"], {"c:d": "ValueError"}, next_in_s=2)
-    assert (ledger.get(job.id).announced, ledger.get(job.id).announce_failures) == (("a:b",), 1)
 
-    taken = ledger.errands.begun(Errand.ANNOUNCE, job.id, again, lease_s=60)
     ledger.errands.announced(job.id, taken, ["a:b", "c:d"])
-    assert ledger.get(job.id).announced == ("a:b", "c:d")
+    assert ledger.journal.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
     with pytest.raises(StaleTurn):
         ledger.errands.begun(Errand.ANNOUNCE, job.id, taken + 1, lease_s=60)
 
@@ -378,7 +375,6 @@ def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger) -> None:
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
-    assert kept.announced == ()
     assert ledger.errands.begun(Errand.ANNOUNCE, job.id, kept.announce_turn, lease_s=60)
 
 

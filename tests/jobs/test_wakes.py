@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 import redis
 
+from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.job import Charged, Job, Reason
 from jobs.journal import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
@@ -77,6 +78,29 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
     ledger.gave_up(job, CALLED_OFF)
     ledger.wakes.hold(State.RENDERING, [job], lease_s=LEASE_S)
     assert ledger.claims.unfinished() == set()
+
+
+def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(ledger: Ledger, clock: Clock) -> None:
+    """A thousand jobs before a shut door would otherwise tell every few seconds what they have told already."""
+    job_id = new_job_id()
+    ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
+    (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
+    before = ledger.journal.of(job_id)
+
+    alarm = ledger.wakes.later(job, 30)
+
+    assert alarm is not None
+    assert 30 <= alarm.seconds <= 30 + SLOT_S
+    assert (ledger.get(job_id).turn, ledger.journal.of(job_id)) == (job.turn, before)
+    assert not ledger.wakes.take(State.QUEUED, limit=1).jobs
+    clock.advance(alarm.seconds)
+    assert ledger.wakes.take(State.QUEUED, limit=1).jobs
+    with pytest.raises(StaleTurn):
+        ledger.wakes.later(replace(job, turn=7), 30)
+    with pytest.raises(WrongState):
+        ledger.wakes.later(replace(job, state=State.RENDERING), 30)
+    with pytest.raises(UnknownJob):
+        ledger.wakes.later(replace(job, id=new_job_id()), 30)
 
 
 def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:

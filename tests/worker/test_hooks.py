@@ -4,49 +4,39 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-from config.settings import ConfigurationError
-from jobs.job import Charged
-from jobs.result import JobResult
-from jobs.states import Status
-from worker.hooks import Hook, Round, load_hooks, tell
+from config.settings import ConfigurationError, HooksSettings
+from jobs.outbox import Delivery
+from jobs.rehearsals import new_rehearsal_id, rehearsed
+from jobs.result import JobResult, ResultHook
+from worker.hooks import HookReceiver, load_hooks
+from worker.receivers import NotTold, Told
 
-RESULT: Final = JobResult(
-    id="job_1", status=Status.COMPLETED, model="google/veo3", prompt="p", charged=Charged.YES, accepted_at=1.0, looks=3
-)
-
-
-class Diary:
-    """Hooks that note who was told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-
-    def hook(self, name: str, error: BaseException | None = None) -> Hook:
-        """One that notes its name, then raises if it is to."""
-
-        def listen(result: JobResult) -> None:
-            self.told.append((name, result.id))
-            if error is not None:
-                raise error
-
-        return listen
+JOB, REQUEST = rehearsed(new_rehearsal_id(), now=1_800_000_000)
+DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
 
 
-def test_every_hook_is_told_in_the_order_of_the_settings() -> None:
-    """Whoever archives before it bills relies on the order."""
-    diary = Diary()
-    hooks = {name: diary.hook(name) for name in ("c", "a", "b")}
-    assert tell(hooks, RESULT, ()) == Round(("c", "a", "b"), {})
-    assert diary.told == [("c", "job_1"), ("a", "job_1"), ("b", "job_1")]
+def receiver(hook: ResultHook, **settings: float) -> HookReceiver:
+    """One around this hook."""
+    return HookReceiver("a:b", hook, HooksSettings.model_validate(settings), "/archive")
 
 
-def test_without_hooks_nobody_is_told() -> None:
-    """The usual deployment."""
-    assert tell({}, RESULT, ()) == Round((), {})
+def raising(error: BaseException) -> ResultHook:
+    """A hook that raises."""
+
+    def hook(_: JobResult) -> None:
+        raise error
+
+    return hook
+
+
+def test_a_hook_is_called_with_the_record_of_the_job() -> None:
+    """One frozen record, whatever the hook."""
+    heard: list[JobResult] = []
+    assert receiver(heard.append).tell(DELIVERY, JOB, REQUEST) == Told()
+    assert [(result.id, result.status, result.revision) for result in heard] == [(JOB.id, "completed", 1)]
 
 
 @pytest.mark.parametrize(
@@ -59,40 +49,30 @@ def test_without_hooks_nobody_is_told() -> None:
         pytest.param(RuntimeError("x" * 999), "RuntimeError: " + "x" * 286, id="long-winded"),
     ],
 )
-def test_a_raising_hook_hinders_no_other(error: BaseException, told: str, caplog: pytest.LogCaptureFixture) -> None:
-    """One team's broken hook must not keep a result from another team."""
-    diary = Diary()
-    hooks = {"first": diary.hook("first"), "broken": diary.hook("broken", error), "last": diary.hook("last")}
-
+def test_whatever_a_hook_raises_means_tell_me_again(
+    error: BaseException, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger's code must not end the worker's thread, and its traceback is for the log only."""
     with caplog.at_level(logging.WARNING, "rushes.hooks"):
-        told_round = tell(hooks, RESULT, ())
+        assert receiver(raising(error)).tell(DELIVERY, JOB, REQUEST) == NotTold(told)
 
-    assert told_round == Round(("first", "last"), {"broken": told})
     [record] = caplog.records
     assert (record.getMessage(), record.exc_info and record.exc_info[1]) == (
-        "hook raised job=job_1 hook=broken",
+        f"hook raised job={JOB.id} hook=a:b",
         error,
     )
 
 
 def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
-    """The operator's wish goes before the round; it is repeated after the restart."""
+    """The operator's wish goes before the delivery; its lease ends and it is repeated after the restart."""
     with pytest.raises(KeyboardInterrupt):
-        tell({"a": Diary().hook("a", KeyboardInterrupt())}, RESULT, ())
+        receiver(raising(KeyboardInterrupt())).tell(DELIVERY, JOB, REQUEST)
 
 
-def test_whoever_was_told_is_not_told_again() -> None:
-    """The next round is for those who raised; what was told is remembered in the order of telling."""
-    diary = Diary()
-    hooks = {name: diary.hook(name) for name in ("a", "b", "c")}
-    assert tell(hooks, RESULT, ("b",)) == Round(("b", "a", "c"), {})
-    assert diary.told == [("a", "job_1"), ("c", "job_1")]
-    assert tell(hooks, RESULT, ("b", "a", "c")) == Round(("b", "a", "c"), {})
-
-
-def test_whoever_was_told_and_is_a_hook_no_more_stays_told() -> None:
-    """A deployment that drops a hook and takes it back does not hear everything twice."""
-    assert tell({}, RESULT, ("gone",)) == Round(("gone",), {})
+def test_the_wait_doubles_until_the_attempts_are_used_up() -> None:
+    """A retry budget of its own: 2 s, 4 s, … up to the longest, then given up."""
+    waits = receiver(raising(ValueError()), retry_first_s=2, retry_longest_s=10, attempts=5)
+    assert [waits.next_try_s(tries) for tries in range(1, 7)] == [2, 4, 8, 10, None, None]
 
 
 @pytest.fixture
@@ -108,7 +88,6 @@ def test_hooks_are_loaded_by_their_import_path(stranger: Path) -> None:
     stranger.write_text("def one(result): ...\nclass Two:\n    def __init__(self, result): ...\n")
     hooks = load_hooks(["stranger:Two", "stranger:one"])
     assert list(hooks) == ["stranger:Two", "stranger:one"]
-    assert tell(hooks, RESULT, ()).told == ("stranger:Two", "stranger:one")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ SCALED_FROM_S: Final = 10.0
 
 
 def environment(course: Course) -> dict[str, str]:
-    """A deployment as the README starts it, but for addresses, the pace of looks, no Flower and no descriptions."""
+    """As the README starts it, but for addresses, the pace of looks, Flower's events, database and descriptions."""
     told = {
         "RUSHES_REDIS__URL": course.redis_url,
         "RUSHES_STATE_DIR": str(course.folder / "state"),
@@ -25,6 +25,7 @@ def environment(course: Course) -> dict[str, str]:
         "RUSHES_LOOK__PACING": "learned" if course.learned else "fixed",
         **_pacing(SCALED_FROM_S / course.interval_s),
         "RUSHES_WORKER__TASK_EVENTS": "false",
+        "RUSHES_SQL__ENABLED": "false",
         "RUSHES_DESCRIBE__PROBE": "false",  # nobody else looks into the videos
         "RUSHES_DESCRIBE__MANIFEST": "false",
         "RUSHES_DESCRIBE__PREVIEWS": "false",

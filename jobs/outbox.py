@@ -1,0 +1,243 @@
+"""The outboxes: which receiver is still to be told of which ended job, each delivery with a turn and a due time.
+
+    rushes:outbox:<receiver>          zset    ended job -> when its delivery is due, or its lease ends   the retention
+    rushes:outboxes                   zset    receiver -> when somebody must next look into its outbox   the retention
+    rushes:delivery:<receiver>:<id>   hash    turn, tries, events to be told and those that were         the retention
+    rushes:lanes:<receiver>           zset    job that it is being told of -> when that lease ends       twice a lease
+    rushes:health:<receiver>          hash    how it fares: failures in a row, since when, held until    the retention
+    rushes:deliveries:<receiver>      stream  how each delivery went, capped                             the log's life
+
+A receiver is whoever is told of ended jobs: a hook by its import path, the database, a webhook endpoint. Each has an
+outbox and lanes of its own, so that one that is slow or broken holds up no other.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, cast
+
+import redis
+
+from jobs.events import Subscriber
+from jobs.keyspace import PREFIX
+from jobs.scripts import Lives, Scripts, asks_redis, spelt
+
+DATABASE: Final = "sql"
+"""The name of the built-in receiver that is the database of results."""
+
+LONG_S: Final = 0.25
+"""A receiver that takes longer is given another lane for what comes meanwhile; a quick one's lane comes round to it."""
+
+LOG_ENTRIES: Final = 200
+"""About how many lines a receiver's log keeps."""
+
+LOG_LIFE_S: Final = 7 * 86400
+"""How long a receiver's log is kept after its last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTerms:
+    """How a receiver may be called.
+
+    `width` deliveries at once for the whole fleet, one while it is not known to take less than `slow_s` on average,
+    each taken on a lease of `lease_s`. After failures of `breaker_after` different deliveries in a row it is held,
+    first for `hold_first_s`, doubling up to `hold_longest_s`.
+    """
+
+    width: int
+    lease_s: float
+    slow_s: float = 2.0
+    breaker_after: int = 5
+    hold_first_s: float = 5.0
+    hold_longest_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event of one ended job on its way to one receiver.
+
+    `tries` counts those that failed; `more`: another lane would find work too.
+    """
+
+    receiver: str
+    job_id: str
+    event: str
+    turn: int
+    tries: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryLine:
+    """A line of a receiver's log. `status` is an HTTP status; `sent` and `answer` are excerpts."""
+
+    job_id: str
+    event: str
+    told: bool
+    tries: int
+    took_s: float
+    message: str
+    status: int | None = None
+    sent: str | None = None
+    answer: str | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a delivery went, and what follows: over, or tried again in `next_in_s`.
+
+    `blameless`: it says nothing of the receiver that it was not told.
+    """
+
+    line: DeliveryLine
+    over: bool
+    next_in_s: float = 0.0
+    blameless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a receiver stands: its backlog, and whether it is held back for failing."""
+
+    waiting: int
+    under_way: int
+    failures: int
+    failing_since: float | None
+    held_until: float | None
+    took_s: float | None
+
+
+class Outbox:
+    """Who is still to be told of what.
+
+    Raises:
+        StaleTurn: the delivery was taken by somebody else meanwhile.
+        LedgerUnavailable: Redis could not be asked.
+    """
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        lives: Lives | None = None,
+        clock: Callable[[], float] | None = None,
+        subscribers: Sequence[Subscriber] = (),
+    ) -> None:
+        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
+        self._scripts = Scripts(client, lives=lives or Lives(), clock=clock, subscribers=subscribers)
+
+    @asks_redis
+    def put(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, again: bool = False) -> list[str]:
+        """Have each receiver told its events once (`again`: also those it was told before); returns whom to wake."""
+        events = {receiver: list(names) for receiver, names in wanted.items() if names}
+        if not events:
+            return []
+        return list(self._scripts.run("outbox_put", id=job_id, wanted=events, again=again or None, long_s=LONG_S))
+
+    @asks_redis
+    def take(self, receiver: str, terms: LaneTerms, *, worker: str = "") -> Delivery | None:
+        """The delivery that has been due the longest, now on lease; None if there is none, or no lane for it."""
+        found = self._scripts.run(
+            "outbox_take",
+            receiver=receiver,
+            worker=worker,
+            lease_s=terms.lease_s,
+            width=terms.width,
+            slow_s=terms.slow_s,
+            breaker_after=terms.breaker_after,
+        )
+        if not found:
+            return None
+        job_id, turn, event, tries, more = found
+        return Delivery(receiver, job_id, event, int(turn), int(tries), bool(more))
+
+    @asks_redis
+    def settle(self, delivery: Delivery, terms: LaneTerms, how: Settlement) -> float:
+        """Write how a delivery went; returns for how many seconds the receiver has been failing."""
+        line = how.line
+        event = "hook.told" if line.told else "hook.abandoned" if how.over else "hook.failed"
+        wait = {} if how.over else {"wait_s": round(how.next_in_s, 3)}
+        trouble = {} if line.told else {"message": line.message, **wait}
+        data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1, **trouble}
+        failing_s, _ = self._scripts.run(
+            "outbox_settle",
+            receiver=delivery.receiver,
+            id=delivery.job_id,
+            turn=delivery.turn,
+            over=how.over,
+            told=line.told,
+            blameless=how.blameless,
+            next_in=how.next_in_s,
+            took_s=line.took_s,
+            line=spelt(asdict(line)),
+            log_cap=LOG_ENTRIES,
+            log_life_s=LOG_LIFE_S,
+            breaker_after=terms.breaker_after,
+            hold_first_s=terms.hold_first_s,
+            hold_longest_s=terms.hold_longest_s,
+            event=event,
+            data=spelt(data),
+        )
+        self._scripts.tell(event, delivery.job_id, delivery.turn, data)
+        return float(failing_s)
+
+    @asks_redis
+    def void(self, alive: Collection[str], *, after_s: float) -> int:
+        """Free the lanes of workers that are not among `alive`; returns how many."""
+        return int(self._scripts.run("outbox_void", alive=list(alive), after_s=after_s))
+
+    @asks_redis
+    def due(self, *, limit: int, lease_s: float) -> list[str]:
+        """Receivers whose outboxes somebody must look into now; the same is not named again within `lease_s`."""
+        return list(self._scripts.run("outboxes", limit=limit, lease_s=lease_s))
+
+    @asks_redis
+    def waiting(self) -> dict[str, int]:
+        """How many deliveries each receiver still has to expect."""
+        client = self._scripts.redis
+        receivers = cast("list[str]", client.zrange(f"{PREFIX}outboxes", 0, -1))
+        pipe = client.pipeline(transaction=False)
+        for receiver in receivers:
+            pipe.zcard(f"{PREFIX}outbox:{receiver}")
+        return dict(zip(receivers, pipe.execute(), strict=True))
+
+    @asks_redis
+    def standing(self, receiver: str) -> Standing:
+        """How a receiver stands."""
+        pipe = self._scripts.redis.pipeline(transaction=False)
+        pipe.zcard(f"{PREFIX}outbox:{receiver}")
+        pipe.zcount(f"{PREFIX}lanes:{receiver}", self._scripts.now(), "+inf")
+        pipe.hgetall(f"{PREFIX}health:{receiver}")
+        waiting, under_way, health = pipe.execute()
+        return Standing(
+            waiting,
+            under_way,
+            int(health.get("failures", 0)),
+            _seconds(health, "failing_since"),
+            _seconds(health, "held_until"),
+            _seconds(health, "took_s"),
+        )
+
+    @asks_redis
+    def log(self, receiver: str, *, limit: int = LOG_ENTRIES) -> list[DeliveryLine]:
+        """How the latest deliveries went, newest first."""
+        key = f"{PREFIX}deliveries:{receiver}"
+        entries = cast("list[tuple[str, dict[str, str]]]", self._scripts.redis.xrevrange(key, count=limit))
+        return [DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"])}) for _, raw in entries]
+
+    @asks_redis
+    def now(self) -> float:
+        """The time by the fleet's one clock."""
+        return self._scripts.now()
+
+    @asks_redis
+    def forget(self, receiver: str) -> None:
+        """Drop what a receiver that is gone was still to be told; its log stays for its life."""
+        kinds = ("outbox", "lanes", "health")
+        self._scripts.redis.delete(*(f"{PREFIX}{kind}:{receiver}" for kind in kinds))
+        self._scripts.redis.zrem(f"{PREFIX}outboxes", receiver)
+
+
+def _seconds(health: Mapping[str, str], name: str) -> float | None:
+    return float(health[name]) if name in health else None

@@ -1,0 +1,42 @@
+"""Rehearsals: a made-up ended job that is told to one receiver, so that its way can be tried without a video."""
+
+from typing import Final
+
+from ulid import ULID
+
+from jobs.job import Charged, Job, VideoRequest
+from jobs.states import State
+
+REHEARSAL: Final = "job.rehearsed"
+"""The event that a rehearsal is told as."""
+
+_PREFIX: Final = "rehearsal_"
+
+
+def new_rehearsal_id() -> str:
+    """Mint an id that no job has."""
+    return f"{_PREFIX}{str(ULID()).lower()}"
+
+
+def is_rehearsal(job_id: str) -> bool:
+    """Whether the id is that of a made-up job."""
+    return job_id.startswith(_PREFIX)
+
+
+def rehearsed(job_id: str, *, now: float) -> tuple[Job, VideoRequest]:
+    """A job that never was: completed this moment, free of charge, without a video."""
+    request = VideoRequest("rehearsal", "A rehearsal: nothing was rendered.", {}, {"rehearsal": "true"})
+    job = Job(
+        id=job_id,
+        version=1,
+        state=State.COMPLETED,
+        turn=1,
+        model=request.model,
+        accepted_at=now,
+        deadline_at=now,
+        deadline_s=1.0,
+        finished_at=now,
+        cost_usd=0.0,
+        charged=Charged.NO,
+    )
+    return job, request

@@ -1,0 +1,185 @@
+"""Webhook endpoints: who wants to be told of which ends by HTTP. Secrets derive from a key that is not in Redis."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from ulid import ULID
+
+from jobs.errors import JobError
+from jobs.keyspace import PREFIX
+from jobs.scripts import Scripts, asks_redis
+
+LONGEST_URL: Final = 2048
+ORDERED: Final = "ordered"
+"""In whose name the secret of all addresses derives that orders bring along."""
+
+_KEY: Final = f"{PREFIX}webhooks"
+_ENDPOINT: Final = "wh_"
+_ORIGIN: Final = "url_"
+
+
+class UnknownEndpoint(JobError):
+    """No such endpoint: the id is wrong, or it was removed. Tell the caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Somebody's address, and what is told there (`events`; none: every end).
+
+    `generation` counts its secrets; the one before is valid until `previous_until`, in seconds since the epoch.
+    """
+
+    id: str
+    url: str
+    created_at: float
+    events: tuple[str, ...] = ()
+    description: str = ""
+    generation: int = 1
+    previous_until: float | None = None
+    disabled_at: float | None = None
+    disabled_why: str | None = None
+
+    def wants(self, events: Sequence[str]) -> tuple[str, ...]:
+        """Which of the events it is told."""
+        return () if self.disabled_at else tuple(event for event in events if not self.events or event in self.events)
+
+    def generations(self, now: float) -> tuple[int, ...]:
+        """The generations of its secret that are valid now, the newest first."""
+        both = self.previous_until is not None and now < self.previous_until
+        return (self.generation, self.generation - 1) if both else (self.generation,)
+
+
+class Endpoints:
+    """The endpoints as this deployment keeps them.
+
+    Raises:
+        UnknownEndpoint: there is none of that id.
+        LedgerUnavailable: Redis could not be asked.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def add(self, url: str, *, events: Sequence[str] = (), description: str = "") -> Endpoint:
+        """Keep a new one."""
+        endpoint = Endpoint(
+            id=f"{_ENDPOINT}{str(ULID()).lower()}",
+            url=url,
+            created_at=self._scripts.now(),
+            events=tuple(events),
+            description=description,
+        )
+        self._scripts.redis.hset(_KEY, endpoint.id, _spelt(endpoint))
+        return endpoint
+
+    @asks_redis
+    def all(self) -> list[Endpoint]:
+        """Every endpoint, in the order in which they were added."""
+        kept = cast("dict[str, str]", self._scripts.redis.hgetall(_KEY))
+        return [_read(kept[name]) for name in sorted(kept)]
+
+    @asks_redis
+    def get(self, endpoint_id: str) -> Endpoint:
+        """The endpoint as it stands."""
+        return _read(self._text(endpoint_id))
+
+    @asks_redis
+    def remove(self, endpoint_id: str) -> None:
+        """Forget it."""
+        if not self._scripts.redis.hdel(_KEY, endpoint_id):
+            raise UnknownEndpoint(endpoint_id)
+
+    def rotate(self, endpoint_id: str, *, keep_old_s: float) -> Endpoint:
+        """Give it a new secret; the one before stays valid for `keep_old_s`."""
+        until = self._scripts.now() + keep_old_s
+        return self._change(
+            endpoint_id, lambda held: replace(held, generation=held.generation + 1, previous_until=until)
+        )
+
+    def disable(self, endpoint_id: str, why: str) -> Endpoint:
+        """Tell it nothing more, until a person enables it again; said once, however many lanes come to that end."""
+        held = self.get(endpoint_id)
+        if held.disabled_at:
+            return held
+        now = self._scripts.now()
+        changed = self._change(endpoint_id, lambda held: replace(held, disabled_at=now, disabled_why=why))
+        self._scripts.tell("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why})
+        return changed
+
+    def enable(self, endpoint_id: str) -> Endpoint:
+        """Tell it again."""
+        return self._change(endpoint_id, lambda held: replace(held, disabled_at=None, disabled_why=None))
+
+    @asks_redis
+    def _change(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
+        """Write a change, unless somebody else's came between: then it is made anew."""
+        while True:
+            text = self._text(endpoint_id)
+            changed = change(_read(text))
+            if self._scripts.run("endpoint", id=endpoint_id, before=text, after=_spelt(changed)):
+                return changed
+
+    def _text(self, endpoint_id: str) -> str:
+        text = cast("str | None", self._scripts.redis.hget(_KEY, endpoint_id))
+        if text is None:
+            raise UnknownEndpoint(endpoint_id)
+        return text
+
+
+def secret_of(key: bytes, name: str, generation: int) -> str:
+    """The secret, as Standard Webhooks spells it, that derives from the deployment's key for this name."""
+    derived = hmac.digest(key, f"rushes.webhook.{name}.{generation}".encode(), hashlib.sha256)
+    return f"whsec_{base64.b64encode(derived).decode()}"
+
+
+def is_endpoint(receiver: str) -> bool:
+    """Whether a receiver's name is that of an endpoint."""
+    return receiver.startswith(_ENDPOINT)
+
+
+def is_origin(receiver: str) -> bool:
+    """Whether a receiver's name stands for the server behind addresses that orders brought along."""
+    return receiver.startswith(_ORIGIN)
+
+
+def origin_of(url: str) -> str:
+    """The receiver that an order's address belongs to: one for each server, so that its trouble is its own."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    server = f"{parts.scheme}://{parts.hostname}:{port}".lower()
+    return f"{_ORIGIN}{hashlib.sha256(server.encode()).hexdigest()[:16]}"
+
+
+def address_problem(url: Any) -> str | None:
+    """What is wrong with a webhook's address, whoever is behind it; None: it may be called."""
+    if not (isinstance(url, str) and len(url) <= LONGEST_URL and re.fullmatch(r"[!-~]+", url)):
+        return f"must be an http or https URL in ASCII of up to {LONGEST_URL} characters"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "is not a URL that can be read"
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+        return "must begin with https:// and name a host"
+    if parts.username is not None or parts.password is not None:
+        return "may hold no user or password: it would be logged where URLs are"
+    return None
+
+
+def _spelt(endpoint: Endpoint) -> str:
+    return json.dumps(asdict(endpoint), separators=(",", ":"))
+
+
+def _read(text: str) -> Endpoint:
+    """Fields that a newer version added are ignored."""
+    raw: dict[str, Any] = json.loads(text)
+    known = {name: raw[name] for name in Endpoint.__dataclass_fields__ if name in raw}
+    return Endpoint(**{**known, "events": tuple(raw.get("events", ()))})

@@ -1,0 +1,166 @@
+"""Finished jobs in volume: one worker, archive, database, a webhook receiver; what it costs, and that all arrived.
+
+    python -m ops.bench.volume --jobs 2000
+
+The same jobs run twice: with nobody to be told, and with the database of results and a webhook endpoint. The difference
+is what the telling costs. Every fiftieth request to the endpoint is answered 500, so that there are duplicates.
+"""
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import psutil
+import typer
+
+from config.settings import Settings, load
+from jobs.job import Job, VideoRequest
+from jobs.states import State
+from ops.bench.endpoint import Endpoint
+from ops.chaos.theatre import Theatre
+from ops.stack.recipe import HOST, free_port
+from producer.announcements import make_announcements
+from producer.service import Order, make_service
+from producer.webhooks import make_webhooks
+from worker.sql.engine import make_engine
+from worker.sql.reading import Choice, rows
+
+SETTLES_WITHIN_S: Final = 600.0
+STEP_S: Final = 0.25
+KEY: Final = "a key of this benchmark and no other"
+
+
+@dataclass
+class Deployment(Theatre):
+    """The drill's deployment, where nothing is struck: one worker of today's version."""
+
+    told: bool = True
+    with_faults: bool = False
+
+    def environment(self) -> dict[str, str]:
+        """Retries come soon, so that the run ends soon; all else as it comes."""
+        return {
+            **super().environment(),
+            "RUSHES_HOOKS__CALL": "",
+            "RUSHES_SQL__ENABLED": str(self.told).lower(),
+            "RUSHES_WEBHOOKS__KEYS": KEY,
+            "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true",
+            "RUSHES_WEBHOOKS__RETRY_S": "1,1,1,1,1,1",
+            "RUSHES_LOOK__PACING": "fixed",  # what is learnt of life would be too slow for a sandbox in a hurry
+            "RUSHES_LOOK__DEADLINE_S": "1000",
+            "RUSHES_CONFIRM__QUIET_S": "3600",
+            "RUSHES_WORKER__THREADS": "16",
+            "RUSHES_LOG__LEVEL": "WARNING",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: how long it took, what CPU the worker used, and what did not hold."""
+
+    jobs: int
+    wall_s: float
+    cpu_s: float
+    broken: tuple[str, ...]
+    note: str = ""
+
+    def __str__(self) -> str:
+        """A line for people."""
+        rate, cpu_ms = self.jobs / self.wall_s, 1000 * self.cpu_s / self.jobs
+        return f"{rate:7.1f} videos/s  {cpu_ms:6.2f} ms worker CPU a video  {self.note}"
+
+
+def volume(jobs: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 2000) -> None:
+    """Run both, print what each costs, exit 1 if anything did not arrive."""
+    bare = _run(jobs, told=False)
+    _say(f"nobody told       {bare}")
+    told = _run(jobs, told=True)
+    _say(f"database, webhook {told}")
+    _say(f"the telling costs {1000 * (told.cpu_s - bare.cpu_s) / jobs:.2f} ms worker CPU a video")
+    for broken in (*bare.broken, *told.broken):
+        _say(f"BROKEN  {broken}")
+    raise typer.Exit(int(bool(bare.broken or told.broken)))
+
+
+def _run(jobs: int, *, told: bool) -> Run:
+    folder = Path(tempfile.mkdtemp(prefix="rushes-volume-"))
+    theatre = Deployment(folder, 1, random.Random(1), log=_say, told=told)  # noqa: S311 (unused: nothing is struck)
+    try:
+        with theatre.open(), _endpoint(folder, told=told) as endpoint:
+            return _measured(theatre, endpoint, jobs)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measured(theatre: Deployment, endpoint: Endpoint | None, jobs: int) -> Run:
+    settings = load(beside_up=False)
+    service, announcements = make_service(settings), make_announcements(settings)
+    worker = psutil.Process(theatre.workers[0].pid)
+    before, began = _cpu_s(worker), time.monotonic()
+    orders = [Order(VideoRequest("google/veo3", f"take {n}", {"duration": 4})) for n in range(jobs)]
+    ids = [answer.job_id for answer in service.submit_many(orders) if not isinstance(answer, Exception)]
+    while time.monotonic() - began < SETTLES_WITHIN_S:
+        ended = service.counts()[State.COMPLETED] == jobs
+        if ended and not service.errands() and not announcements.waiting():
+            break
+        time.sleep(STEP_S)
+    wall_s, cpu_s = time.monotonic() - began, _cpu_s(worker) - before
+    broken = [*_stored(settings, service.get_many(ids)), *(_told(settings, endpoint, ids) if endpoint else ())]
+    return Run(jobs, wall_s, cpu_s, tuple(broken), endpoint.note() if endpoint else "")
+
+
+def _stored(settings: Settings, found: list[tuple[Job, VideoRequest]]) -> Iterator[str]:
+    missing = [job.id for job, _ in found if not (job.stored and (settings.archive_dir / job.stored.path).is_file())]
+    if missing:
+        yield f"{len(missing)} of {len(found)} jobs have no video in the archive"
+
+
+def _told(settings: Settings, endpoint: Endpoint, ids: list[str]) -> Iterator[str]:
+    engine = make_engine(settings.sql_url, connections=1)
+    in_database = {row["id"] for row in rows(engine, Choice())}
+    engine.dispose()
+    if in_database != set(ids):
+        yield f"{len(set(ids) - in_database)} jobs have no row in the database"
+    messages: dict[str, set[str]] = defaultdict(set)
+    for job_id, message_id in endpoint.heard():
+        messages[job_id].add(message_id)
+    if set(messages) != set(ids):
+        yield f"{len(set(ids) - set(messages))} jobs were never told to the endpoint"
+    torn = sum(len(ids_of_job) > 1 for ids_of_job in messages.values())
+    if torn:
+        yield f"{torn} jobs were told under more than one webhook-id"
+    if endpoint.forged():
+        yield f"{endpoint.forged()} requests could not be verified"
+
+
+@contextmanager
+def _endpoint(folder: Path, *, told: bool) -> Iterator[Endpoint | None]:
+    if not told:
+        yield None
+        return
+    webhooks, port = make_webhooks(load(beside_up=False)), free_port()
+    added = webhooks.add(f"http://{HOST}:{port}/hook")
+    with Endpoint.started(folder, port, webhooks.secrets(added.id).current) as endpoint:
+        yield endpoint
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    typer.run(volume)

@@ -1,0 +1,193 @@
+"""Receivers, each on its own: what is slow, broken or killed holds up no video and no other receiver."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.states import State
+from producer.announcements import Announcements, make_announcements
+from tests.stage import Stage, a_request, eventually
+
+HOOKS = """
+import os, pathlib, signal, time
+HERE = pathlib.Path(__file__).parent
+
+def note(name, result):
+    with (HERE / f"{name}.told").open("a") as out:
+        out.write(result.id + chr(10))
+
+def quick(result):
+    note("quick", result)
+
+def stuck(result):
+    note("stuck", result)
+    while not (HERE / "go-on").exists():
+        time.sleep(0.05)
+
+def broken(result):
+    note("broken", result)
+    if not (HERE / "mended").exists():
+        raise RuntimeError("not today")
+
+def kills_once(result):
+    note("kills_once", result)
+    if not (HERE / "killed").exists():
+        (HERE / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A deployment's own hooks."""
+    (tmp_path / "receivers_of_ours.py").write_text(HOOKS)
+    return tmp_path
+
+
+def hooks(folder: Path, *names: str) -> dict[str, str]:
+    """The environment of a worker that calls these."""
+    return {
+        "RUSHES_HOOKS__CALL": ",".join(f"receivers_of_ours:{name}" for name in names),
+        "PYTHONPATH": str(folder),
+    }
+
+
+def told(folder: Path, name: str) -> list[str]:
+    """Of which jobs a hook was told, in order."""
+    file = folder / f"{name}.told"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def let_go(folder: Path) -> Iterator[Path]:
+    """Lets the stuck hook return, at the latest when the test is over."""
+    yield folder / "go-on"
+    (folder / "go-on").touch()
+
+
+def announcements(stage: Stage) -> Announcements:
+    """What a producer can ask."""
+    return make_announcements(stage.settings)
+
+
+def test_a_stuck_hook_holds_up_no_other_and_no_video(stage: Stage, folder: Path, let_go: Path) -> None:
+    """It takes its few lanes and no more; the backlog is seen, and is told when it comes back."""
+    with stage.worker(threads=4, **hooks(folder, "stuck", "quick")):
+        jobs = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(12)]
+        for job_id in jobs:
+            assert stage.ended(job_id).state is State.COMPLETED
+        eventually(lambda: sorted(told(folder, "quick")) == sorted(jobs), what="the quick hook")
+        assert announcements(stage).waiting() == {"receivers_of_ours:stuck": 12}
+        assert len(told(folder, "stuck")) <= 2
+
+        let_go.touch()
+        eventually(lambda: sorted(told(folder, "stuck")) == sorted(jobs), what="the stuck hook")
+        eventually(lambda: not announcements(stage).waiting())
+
+
+def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(stage: Stage, folder: Path) -> None:
+    """Nobody else hears anything twice because of it; while it is held, nothing is lost."""
+    with stage.worker(threads=4, **hooks(folder, "broken", "quick")):
+        jobs = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(8)]
+        for job_id in jobs:
+            stage.ended(job_id)
+        eventually(lambda: sorted(told(folder, "quick")) == sorted(jobs))
+        eventually(lambda: len(told(folder, "broken")) > 4)
+
+        (folder / "mended").touch()
+        eventually(lambda: not announcements(stage).waiting(), within_s=60)
+
+    assert set(told(folder, "broken")) == set(jobs)
+    assert sorted(told(folder, "quick")) == sorted(jobs)
+    log = announcements(stage).log("receivers_of_ours:broken")
+    assert next(line.message for line in log if not line.told) == "RuntimeError: not today"
+
+
+def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folder: Path) -> None:
+    """At least once: the lease ends, the next worker tells it again."""
+    environment = hooks(folder, "kills_once") | {"RUSHES_HOOKS__LEASE_S": "2"}
+    with stage.worker(threads=4, name="first", **environment) as first:
+        job_id = stage.service.submit(a_request()).job_id
+        eventually(lambda: first.process.poll() is not None, what="the worker's death")
+
+    with stage.worker(threads=4, name="second", **environment):
+        eventually(lambda: told(folder, "kills_once") == [job_id, job_id])
+        eventually(lambda: "hook.told" in [entry.event for entry in stage.service.events(job_id)])
+
+
+def test_the_command_line_shows_rehearses_and_tells_again(stage: Stage, folder: Path) -> None:
+    """What whoever runs the deployment needs, without a line of code."""
+    stage.environment |= hooks(folder, "quick", "broken")
+    broken, quick = "receivers_of_ours:broken", "receivers_of_ours:quick"
+    with stage.worker(RUSHES_HOOKS__ATTEMPTS="1"):
+        heard = stage.rushes("hooks", "test", quick)
+        assert (heard.returncode, heard.stderr) == (0, "")
+        assert told(folder, "quick")[0].startswith("rehearsal_")
+        unheard = stage.rushes("hooks", "test", broken)
+        assert (unheard.returncode, unheard.stderr) == (1, f"{broken} could not be told: RuntimeError: not today\n")
+
+        job_id = stage.service.submit(a_request()).job_id
+        eventually(lambda: "hook.abandoned" in [entry.event for entry in stage.service.events(job_id)])
+        (folder / "mended").touch()
+        again = stage.rushes("hooks", "redeliver", broken, "--failed")
+        assert f"{job_id}: {broken} is told job.completed again" in again.stdout
+        eventually(lambda: told(folder, "broken").count(job_id) == 2)
+
+    shown = {entry["name"]: entry for entry in json.loads(stage.rushes("hooks", "list", "--json").stdout)}
+    assert (shown[broken]["waiting"], shown[broken]["known"], shown[quick]["failures"]) == (0, True, 0)
+    assert "well" in stage.rushes("hooks", "list").stdout
+    assert job_id in stage.rushes("hooks", "log", broken).stdout
+
+
+def test_telling_again_needs_a_job_that_has_ended(stage: Stage) -> None:
+    """There is nothing to tell of one that has not."""
+    job_id = stage.service.submit(a_request()).job_id
+    assert stage.rushes("hooks", "redeliver", "a:b", job_id).returncode == 8
+    assert stage.rushes("hooks", "redeliver", "a:b", "job_nobody").returncode == 5
+    assert stage.rushes("hooks", "redeliver", "a:b").returncode == 2
+
+
+def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) -> None:
+    """Without any setting: a SQLite file in the state folder."""
+    del stage.environment["RUSHES_SQL__ENABLED"]
+    with stage.worker():
+        done = stage.ended(stage.service.submit(a_request("=cmd, a boat\nin two lines", duration=4)).job_id)
+        failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
+        eventually(lambda: sum(line.told for line in announcements(stage).log("sql")) == 2, what="two rows")
+
+    lines = [json.loads(line) for line in stage.rushes("export").stdout.splitlines()]
+    assert {line["id"]: line["status"] for line in lines} == {done.id: "completed", failed.id: "failed"}
+    assert Path(lines[0]["archive_url"].removeprefix("file://")).is_file()
+
+    assert stage.rushes("export", "--format", "csv", "-o", "all.csv", "--status", "completed").returncode == 0
+    with (stage.folder / "all.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["prompt"], json.loads(row["parameters"])) == ("=cmd, a boat\nin two lines", {"duration": 4})
+    assert stage.rushes("db", "check").stdout == "The schema is up to date.\n"
+
+
+def test_a_database_that_is_away_holds_up_nothing_and_misses_nothing(stage: Stage, postgres_url: str) -> None:
+    """The worker starts without it; when it is there, every end is written."""
+    absent = stage.folder / "not-mounted-yet"
+    stage.environment |= {"RUSHES_SQL__ENABLED": "true", "RUSHES_SQL__URL": f"sqlite:///{absent}/videos.sqlite"}
+    with stage.worker():
+        jobs = {stage.ended(stage.service.submit(a_request(f"clip {n}")).job_id).id for n in range(6)}
+        eventually(lambda: announcements(stage).receivers()[0].standing.failures >= 5)
+        absent.mkdir()
+        eventually(lambda: not announcements(stage).waiting(), within_s=60)
+
+    assert {json.loads(line)["id"] for line in stage.rushes("export").stdout.splitlines()} == jobs
+    stage.environment["RUSHES_SQL__URL"] = postgres_url
+    assert "at 0001" in stage.rushes("db", "upgrade").stdout
+
+
+def test_an_export_without_a_database_says_what_to_do(stage: Stage) -> None:
+    """A sentence, not a traceback."""
+    said = stage.rushes("export")
+    assert (said.returncode, "rushes db upgrade" in said.stderr, "Traceback" in said.stderr) == (1, True, False)
+    stage.environment["RUSHES_SQL__URL"] = "postgresql://me:hunter2@127.0.0.1:1/db"
+    said = stage.rushes("db", "upgrade")
+    assert (said.returncode, "hunter2" in said.stderr, "cannot be used" in said.stderr) == (1, False, True)

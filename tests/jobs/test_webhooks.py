@@ -1,0 +1,101 @@
+"""Endpoints: who wants to be told of what, kept without a secret."""
+
+import threading
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.scripts import Lives, Scripts
+from jobs.webhooks import Endpoints, UnknownEndpoint, address_problem, origin_of
+from tests.stage import Clock
+
+ENDS = ("job.expired", "job.salvaged")
+
+
+@pytest.fixture
+def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
+    """A deployment without any yet."""
+    return Endpoints(Scripts(client, lives=Lives(), clock=clock, subscribers=()))
+
+
+def test_an_endpoint_is_kept_until_it_is_removed(endpoints: Endpoints, clock: Clock) -> None:
+    """In the order in which they were added."""
+    first = endpoints.add("https://a.example/hook", events=["job.failed"], description="billing")
+    second = endpoints.add("https://b.example/hook")
+    assert endpoints.all() == [first, second]
+    assert (endpoints.get(first.id), first.created_at) == (first, clock.now)
+
+    endpoints.remove(first.id)
+    assert endpoints.all() == [second]
+    for act in (endpoints.get, endpoints.remove, endpoints.enable):
+        with pytest.raises(UnknownEndpoint):
+            act(first.id)
+
+
+def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
+    """A filter by event; none means every end; nothing while it is disabled."""
+    everything, few = endpoints.add("https://a.example"), endpoints.add("https://b.example", events=["job.salvaged"])
+    assert (everything.wants(ENDS), few.wants(ENDS)) == (ENDS, ("job.salvaged",))
+
+    assert endpoints.disable(few.id, "down for five days").wants(ENDS) == ()
+    assert endpoints.get(few.id).disabled_why == "down for five days"
+    assert endpoints.enable(few.id) == few
+
+
+def test_after_a_rotation_two_secrets_are_valid_for_a_while(endpoints: Endpoints, clock: Clock) -> None:
+    """Then the new one alone."""
+    endpoint = endpoints.add("https://a.example")
+    assert endpoint.generations(clock.now) == (1,)
+    rotated = endpoints.rotate(endpoint.id, keep_old_s=3600)
+    assert rotated.generations(clock.now) == (2, 1)
+    assert rotated.generations(clock.now + 3600) == (2,)
+
+
+def test_no_change_is_lost_when_two_come_at_once(endpoints: Endpoints) -> None:
+    """A worker disables it in the moment in which a person rotates its secret."""
+    endpoint = endpoints.add("https://a.example")
+    threads = [
+        threading.Thread(target=endpoints.rotate, args=(endpoint.id,), kwargs={"keep_old_s": 1}) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert endpoints.get(endpoint.id).generation == 9
+
+
+def test_orders_to_one_server_share_its_lanes_and_to_another_do_not() -> None:
+    """Trouble of one server is its own; its paths and queries are not told apart, its ports are."""
+    same = ["https://a.example/x?token=1", "https://A.example:443/y", "https://a.example"]
+    assert len({origin_of(url) for url in same}) == 1
+    assert len({origin_of(url) for url in ["https://a.example", "http://a.example", "https://a.example:8443"]}) == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        None,
+        5,
+        "ftp://a.example",
+        "https://",
+        "//a.example",
+        "https://user:password@a.example",
+        "https://a.example/a b",
+        "https://a.example/\n",
+        "https://bücher.example",
+        "https://a.example:99999",
+        "https://[::1",
+        "https://a.example/" + "x" * 2048,
+    ],
+)
+def test_an_address_that_cannot_be_called_is_refused_when_it_is_given(url: Any) -> None:
+    """Not days later, at the end of a paid job."""
+    assert address_problem(url)
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "http://10.0.0.1:8080/hook?x=y#z", "HTTPS://a.example/%20"])
+def test_any_other_is_taken(url: str) -> None:
+    """Whether it may be called is seen when it is connected to."""
+    assert address_problem(url) is None

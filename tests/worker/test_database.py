@@ -1,0 +1,247 @@
+"""The database of results: one row for each ended job, in SQLite and in a real PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import sqlalchemy as sa
+
+from config.settings import ConfigurationError
+from jobs.job import Charged, Reason
+from jobs.media import Media, Mismatch
+from jobs.rehearsals import new_rehearsal_id
+from jobs.result import JobResult
+from jobs.states import Status
+from worker.sql.engine import make_engine
+from worker.sql.hook import DatabaseHook, DatabaseTrouble
+from worker.sql.reading import COLUMNS, Choice, rows
+from worker.sql.schema import VERSION_TABLE, SchemaBehind, check, upgrade
+from worker.sql.tables import metadata
+
+RESULT: Final = JobResult(
+    id="job_1",
+    status=Status.COMPLETED,
+    model="google/veo3",
+    prompt="a paper boat",
+    parameters={"duration": 8, "generate_audio": True},
+    metadata={"order": "4711"},
+    generation_id="gen-1",
+    video_url="https://cdn.example/1.mp4",
+    path="2026/11/22/job_1.mp4",
+    file=Path("/archive/2026/11/22/job_1.mp4"),
+    size_bytes=3_000_000_000,
+    sha256="ab" * 32,
+    content_type="video/mp4",
+    media=Media(duration_s=4.0, width=1280, height=720, mismatch=(Mismatch("duration", 8, 4.0),)),
+    cost_usd=2.52,
+    charged=Charged.YES,
+    accepted_at=1_800_000_000.25,
+    finished_at=1_800_000_120.5,
+    looks=5,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty database of each kind."""
+    url = f"sqlite:///{tmp_path}/videos.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    made = make_engine(url, connections=4)
+    with made.begin() as connection:
+        for table in ("videos", VERSION_TABLE):
+            connection.execute(sa.text(f"DROP TABLE IF EXISTS {table}"))
+    yield made
+    made.dispose()
+
+
+def written(engine: sa.Engine) -> list[dict[str, Any]]:
+    """Every row."""
+    return list(rows(engine, Choice()))
+
+
+def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> None:
+    """Readable by any tool: names as the record has them, times as times, JSON as JSON."""
+    DatabaseHook(engine, migrate=True)(RESULT)
+
+    (row,) = written(engine)
+    assert row.pop("written_at").endswith("Z")
+    assert row == {
+        "id": "job_1",
+        "revision": 1,
+        "tenant": None,
+        "status": "completed",
+        "reason": None,
+        "message": None,
+        "model": "google/veo3",
+        "prompt": "a paper boat",
+        "parameters": {"duration": 8, "generate_audio": True},
+        "metadata": {"order": "4711"},
+        "generation_id": "gen-1",
+        "video_url": "https://cdn.example/1.mp4",
+        "archive_path": "2026/11/22/job_1.mp4",
+        "archive_url": "file:///archive/2026/11/22/job_1.mp4",
+        "size_bytes": 3_000_000_000,
+        "sha256": "ab" * 32,
+        "content_type": "video/mp4",
+        "media": {
+            "duration_s": 4.0,
+            "width": 1280,
+            "height": 720,
+            "frame_rate": None,
+            "video_codec": None,
+            "audio_codec": None,
+            "loudness_lufs": None,
+            "bitrate_bps": None,
+            "mismatch": [{"field": "duration", "asked": 8, "got": 4.0}],
+        },
+        "cost_usd": 2.52,
+        "charged": "yes",
+        "looks": 5,
+        "accepted_at": "2027-01-15T08:00:00.250Z",
+        "submitted_at": None,
+        "rendered_at": None,
+        "finished_at": "2027-01-15T08:02:00.500Z",
+    }
+
+
+def test_told_twice_it_is_written_once_and_news_replaces_what_was_known(engine: sa.Engine) -> None:
+    """At least once means more than once; and a late record must not undo a newer one."""
+    hook = DatabaseHook(engine, migrate=True)
+    expired = replace(RESULT, status=Status.EXPIRED, reason=Reason.DEADLINE_PASSED, path=None, file=None)
+    salvaged = replace(expired, revision=2, path="x.mp4")
+    for result in (expired, expired, salvaged, salvaged, expired):
+        hook(result)
+
+    assert [(row["revision"], row["archive_path"]) for row in written(engine)] == [(2, "x.mp4")]
+
+
+@pytest.mark.parametrize("prompt", ["NUL \0 inside", "half \ud83d a pair", "'; DROP TABLE videos; --", "🐉" * 50_000])
+def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
+    """What no database can hold is replaced; a row that could never be written would be tried for ever."""
+    DatabaseHook(engine, migrate=True)(replace(RESULT, prompt=prompt, metadata={"label": prompt}))
+
+    (row,) = written(engine)
+    assert len(row["prompt"]) == len(prompt)
+    assert row["metadata"]["label"] == row["prompt"]
+
+
+def test_a_rehearsal_leaves_no_row(engine: sa.Engine) -> None:
+    """It shows that the database can be reached, and spoils no statistics."""
+    DatabaseHook(engine, migrate=True)(replace(RESULT, id=new_rehearsal_id()))
+    assert written(engine) == []
+
+
+def test_many_workers_that_start_at_once_make_the_schema_once(engine: sa.Engine) -> None:
+    """Each would run the migrations: the lock lets one, the others find it done."""
+    hooks = [DatabaseHook(engine, migrate=True) for _ in range(6)]
+    failures: list[BaseException] = []
+
+    def write(n: int) -> None:
+        try:
+            hooks[n](replace(RESULT, id=f"job_{n}"))
+        except DatabaseTrouble as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (failures, len(written(engine))) == ([], 6)
+
+
+def test_the_migrations_make_the_table_that_this_version_writes_to(engine: sa.Engine) -> None:
+    """What the code thinks of the table is what a fresh database gets."""
+    assert upgrade(engine) == (None, "0001")
+    assert upgrade(engine) == ("0001", "0001")
+
+    made = sa.MetaData()
+    made.reflect(engine, only=["videos"])
+    assert _drawn(made.tables["videos"]) == _drawn(metadata.tables["videos"])
+    assert {index.name for index in made.tables["videos"].indexes} == {
+        index.name for index in metadata.tables["videos"].indexes
+    }
+
+
+def test_without_the_right_to_migrate_it_says_what_to_do(engine: sa.Engine) -> None:
+    """A deployment whose worker may not alter tables runs `rushes db upgrade` first."""
+    hook = DatabaseHook(engine, migrate=False)
+    with pytest.raises(DatabaseTrouble, match="the schema is not made yet; run `rushes db upgrade`"):
+        hook(RESULT)
+    with pytest.raises(SchemaBehind):
+        check(engine)
+
+    upgrade(engine)
+    check(engine)
+    hook(RESULT)
+    assert len(written(engine)) == 1
+
+
+def test_an_older_worker_goes_on_writing_beside_a_newer_schema(engine: sa.Engine) -> None:
+    """A deploy rolls through the fleet; migrations only ever add."""
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+    DatabaseHook(engine, migrate=True)(RESULT)
+    assert len(written(engine)) == 1
+
+
+def test_a_database_that_is_away_is_no_more_than_trouble(tmp_path: Path) -> None:
+    """Nothing connects before the first row; what is told names no password and no row."""
+    away = DatabaseHook(make_engine("postgresql://me:hunter2@127.0.0.1:1/db", connections=1), migrate=True)
+    with pytest.raises(DatabaseTrouble) as caught:
+        away(RESULT)
+    assert "hunter2" not in str(caught.value)
+
+    nowhere = DatabaseHook(make_engine(f"sqlite:///{tmp_path}/no/such/folder.sqlite", connections=1), migrate=True)
+    with pytest.raises(DatabaseTrouble, match="OperationalError: unable to open database file"):
+        nowhere(RESULT)
+
+
+def test_what_the_database_complains_of_is_told_without_the_row(engine: sa.Engine) -> None:
+    """A failing row's values must not reach a log: prompts are customers' own."""
+    hook = DatabaseHook(engine, migrate=True)
+    with pytest.raises(DatabaseTrouble) as caught:
+        hook(replace(RESULT, prompt="a secret prompt", model=None))  # type: ignore[arg-type]  # it must fail
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", ["mysql://root:hunter2@x/db", "hunter2", "postgresql://me:hunter2@host:port/db"])
+def test_an_address_of_another_kind_stops_the_worker_with_a_sentence(url: str) -> None:
+    """Without the address, which may hold a password."""
+    with pytest.raises(ConfigurationError) as caught:
+        make_engine(url, connections=1)
+    assert "RUSHES_SQL__URL" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
+    """What a monthly report asks for."""
+    hook = DatabaseHook(engine, migrate=True)
+    for n, status in enumerate([Status.COMPLETED, Status.FAILED, Status.COMPLETED]):
+        hook(replace(RESULT, id=f"job_{n}", status=status, finished_at=1_800_000_000.0 + n))
+    second = datetime.fromtimestamp(1_800_000_001, UTC)
+
+    assert [row["id"] for row in rows(engine, Choice(since=second))] == ["job_1", "job_2"]
+    assert [row["id"] for row in rows(engine, Choice(before=second))] == ["job_0"]
+    assert [row["id"] for row in rows(engine, Choice(statuses=[Status.FAILED]))] == ["job_1"]
+    assert set(COLUMNS) == set(written(engine)[0])
+
+
+def _drawn(table: sa.Table) -> dict[str, tuple[str, bool]]:
+    return {column.name: (_kind(column), bool(column.nullable)) for column in table.c}
+
+
+def _kind(column: sa.Column[Any]) -> str:
+    """Dialects spell types in their own ways; the family is what matters."""
+    kind = column.type
+    families = (sa.JSON, sa.DateTime, sa.Numeric, sa.Integer, sa.String)
+    return next(family.__name__ for family in families if isinstance(kind, family))

@@ -1,0 +1,55 @@
+"""Lanes: the share of a worker's threads that the telling may use, and what a try comes to."""
+
+from jobs.outbox import Delivery
+from jobs.rehearsals import new_rehearsal_id
+from worker.lanes import Share, settlement
+from worker.receivers import NotTold, Told
+
+DELIVERY = Delivery("a:b", "job_1", "job.completed", turn=3, tries=1)
+
+
+def test_one_receiver_never_has_all_the_threads_of_the_telling() -> None:
+    """Whoever is stuck leaves one to the others, also in the smallest worker that has two."""
+    share = Share(2)
+    assert [share.enter("stuck"), share.enter("stuck"), share.enter("quick"), share.enter("third")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    share.leave("quick")
+    assert share.enter("third")
+
+
+def test_a_worker_with_one_thread_for_it_tells_all_the_same() -> None:
+    """One after the other."""
+    share = Share(1)
+    assert (share.enter("a"), share.enter("b")) == (True, False)
+    share.leave("a")
+    assert share.enter("b")
+
+
+def test_what_was_told_is_over() -> None:
+    """Its line in the log counts this try too."""
+    how = settlement(DELIVERY, Told("answered 204", status=204), took_s=0.25, next_try_s=8)
+    assert (how.over, how.line.told, how.line.tries, how.line.status, how.line.took_s) == (True, True, 2, 204, 0.25)
+
+
+def test_what_failed_is_tried_again_when_the_schedule_or_the_receiver_says() -> None:
+    """Whichever is later."""
+    assert settlement(DELIVERY, NotTold("no"), took_s=0, next_try_s=8).next_in_s == 8
+    later = settlement(DELIVERY, NotTold("busy", retry_after_s=60), took_s=0, next_try_s=8)
+    assert (later.over, later.next_in_s) == (False, 60)
+
+
+def test_what_is_of_no_use_any_more_is_given_up() -> None:
+    """The tries are used up, the job is forgotten, or nothing more is wanted; a rehearsal is tried once."""
+    rehearsal = Delivery("a:b", new_rehearsal_id(), "job.rehearsed", turn=1, tries=0)
+    given_up = [
+        settlement(DELIVERY, NotTold("no"), took_s=0, next_try_s=None),
+        settlement(DELIVERY, NotTold("no", never=True), took_s=0, next_try_s=8),
+        settlement(DELIVERY, NotTold("no", unwanted=True), took_s=0, next_try_s=8),
+        settlement(rehearsal, NotTold("no"), took_s=0, next_try_s=8),
+    ]
+    assert [(how.over, how.line.told) for how in given_up] == [(True, False)] * 4
+    assert [how.blameless for how in given_up] == [False, True, False, False]

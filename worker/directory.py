@@ -1,0 +1,72 @@
+"""The directory: every receiver that this worker can tell, by name, and who wants to be told of which job."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from jobs.job import Job, VideoRequest
+from jobs.result import ends_of
+from jobs.webhooks import ORDERED, Endpoint, Endpoints, UnknownEndpoint, is_endpoint, is_origin, origin_of, secret_of
+from worker.receivers import NotTold, Outcome, Receiver
+from worker.webhooks import WebhookReceiver, WebhookSender
+
+_FIRST: Final = (1,)
+
+
+class Directory:
+    """Knows the receivers that the settings name, the webhook endpoints, and the addresses that orders bring along."""
+
+    def __init__(
+        self,
+        receivers: Mapping[str, Receiver],
+        endpoints: Endpoints,
+        sender: WebhookSender,
+        now: Callable[[], float],
+    ) -> None:
+        self._receivers = dict(receivers)
+        self._endpoints = endpoints
+        self._sender = sender
+        self._now = now
+
+    def find(self, name: str) -> Receiver | None:
+        """The receiver of that name; None if this worker knows none, or if it is disabled."""
+        if is_origin(name):
+            return WebhookReceiver(self._sender, None, self._secrets(ORDERED, _FIRST))
+        return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
+
+    def wanting(self, job: Job, request: VideoRequest) -> Mapping[str, Sequence[str]]:
+        """Who wants to be told of an ended job, each with the events that it is told."""
+        events = ends_of(job)
+        asked = {endpoint.id: endpoint.wants(events) for endpoint in self._endpoints.all()}
+        ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
+        everybody = {**dict.fromkeys(self._receivers, events), **asked, **ordered}
+        return {name: wanted for name, wanted in everybody.items() if wanted}
+
+    def failed(self, name: str, outcome: Outcome, *, failing_s: float) -> None:
+        """An endpoint that wants nothing more, or has failed for too long, is disabled, loudly."""
+        if not (is_endpoint(name) and isinstance(outcome, NotTold)):
+            return
+        if outcome.unwanted:
+            self._disable(name, f"it wants to hear nothing more: {outcome.message}")
+        elif failing_s >= self._sender.settings.disable_after_s:
+            self._disable(name, f"it has been failing for {failing_s / 3600:.0f} h, last: {outcome.message}")
+
+    def _disable(self, name: str, why: str) -> None:
+        try:
+            self._endpoints.disable(name, why)
+        except UnknownEndpoint:
+            return  # removed meanwhile
+
+    def _endpoint(self, name: str) -> Receiver | None:
+        try:
+            endpoint = self._endpoints.get(name)
+        except UnknownEndpoint:
+            return None
+        return None if endpoint.disabled_at else self._receiver(endpoint)
+
+    def _receiver(self, endpoint: Endpoint) -> Receiver:
+        secrets = self._secrets(endpoint.id, endpoint.generations(self._now()))
+        return WebhookReceiver(self._sender, endpoint.url, secrets)
+
+    def _secrets(self, name: str, generations: Sequence[int]) -> list[str]:
+        keys = self._sender.settings.signing_keys
+        return [secret_of(key, name, generation) for generation in generations for key in keys]

@@ -1,0 +1,148 @@
+"""Lanes: how receivers are told, each at its own pace, with a bounded share of the worker's threads.
+
+A lane takes what is due to one receiver, one delivery after the other, for a bounded time. A receiver has few lanes in
+the whole fleet, so that one that is slow cannot take the threads that others, or the videos themselves, need.
+"""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from typing import Final
+
+from config.reminding import Remind
+from jobs.errors import StaleTurn, UnknownJob
+from jobs.job import Job, VideoRequest
+from jobs.ledger import Ledger
+from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
+from jobs.rehearsals import is_rehearsal, rehearsed
+from jobs.reminders import TaskName
+from worker import faults
+from worker.directory import Directory
+from worker.receivers import NotTold, Outcome, Receiver, Told
+
+LONGEST_STRETCH_S: Final = 5.0
+"""After so long a lane gives its thread back and lines up again behind other work."""
+
+SOON_S: Final = 60.0
+"""A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""
+
+FULL_S: Final = 0.5
+"""How long a lane waits that found the worker's share of threads used up."""
+
+
+class Share:
+    """The threads that lanes may use in this process; one receiver never has all of them, if there are two or more."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._used: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def enter(self, receiver: str) -> bool:
+        """Take one for a receiver, if there is one for it."""
+        with self._lock:
+            free = self._used.total() < self._threads and self._used[receiver] < max(1, self._threads - 1)
+            self._used[receiver] += int(free)
+            return free
+
+    def leave(self, receiver: str) -> None:
+        """Give it back."""
+        with self._lock:
+            self._used[receiver] -= 1
+
+
+class Lanes:
+    """Tells receivers what their outboxes hold."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        directory: Directory,
+        remind: Remind,
+        *,
+        worker: str,
+        threads: int,
+    ) -> None:
+        """Use `threads` of the process's threads at most."""
+        self._ledger = ledger
+        self._outbox = outbox
+        self._directory = directory
+        self._remind = remind
+        self._worker = worker
+        self._share = Share(threads)
+
+    def run(self, name: str) -> float | None:
+        """Use one lane of a receiver; returns in how many seconds to come again, if that should be planned."""
+        receiver = self._directory.find(name)
+        if receiver is None:
+            return None  # a newer worker knows it, or it is gone
+        if not self._share.enter(name):
+            return FULL_S
+        try:
+            return self._use(name, receiver)
+        finally:
+            self._share.leave(name)
+
+    def _use(self, name: str, receiver: Receiver) -> float | None:
+        soonest: float | None = None
+        until = time.monotonic() + LONGEST_STRETCH_S
+        while time.monotonic() < until:
+            delivery = self._outbox.take(name, receiver.terms, worker=self._worker)
+            if delivery is None:
+                return soonest
+            if delivery.more:
+                self._remind(TaskName.DELIVER, name, 0)
+            wait = self._deliver(receiver, delivery)
+            if wait is not None and wait <= SOON_S:
+                soonest = min(wait, soonest or wait)
+        return 0.0
+
+    def _deliver(self, receiver: Receiver, delivery: Delivery) -> float | None:
+        """Tell the receiver once and write how it went; returns when the next try is due, if there is one."""
+        faults.here("deliver.before_tell")
+        began = time.monotonic()
+        outcome = self._tell(receiver, delivery)
+        took_s = time.monotonic() - began
+        faults.here("deliver.before_write")
+        how = settlement(delivery, outcome, took_s=took_s, next_try_s=receiver.next_try_s(delivery.tries + 1))
+        with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: somebody else tells it again
+            failing_s = self._outbox.settle(delivery, receiver.terms, how)
+            self._directory.failed(delivery.receiver, outcome, failing_s=failing_s)
+        return None if how.over else how.next_in_s
+
+    def _tell(self, receiver: Receiver, delivery: Delivery) -> Outcome:
+        try:
+            job, request = self._subject(delivery.job_id)
+        except UnknownJob:
+            return NotTold("the job's row is no longer kept", never=True)
+        return receiver.tell(delivery, job, request)
+
+    def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
+        if is_rehearsal(job_id):
+            return rehearsed(job_id, now=self._ledger.now())
+        found = self._ledger.get_many([job_id])
+        if not found:
+            raise UnknownJob(job_id)
+        return found[0]
+
+
+def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_s: float | None) -> Settlement:
+    """What a try comes to: told, tried again, or given up. A rehearsal is tried once."""
+    line = DeliveryLine(
+        job_id=delivery.job_id,
+        event=delivery.event,
+        told=isinstance(outcome, Told),
+        tries=delivery.tries + 1,
+        took_s=round(took_s, 4),
+        message=outcome.message,
+        status=outcome.status,
+        sent=outcome.sent,
+        answer=outcome.answer,
+    )
+    if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
+        return Settlement(line, over=True, blameless=isinstance(outcome, NotTold) and outcome.never)
+    if next_try_s is None or is_rehearsal(delivery.job_id):
+        return Settlement(line, over=True)
+    return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

@@ -1,0 +1,50 @@
+"""Receivers: whoever is told of ended jobs. Each has lanes, a schedule for what failed, and a way of being told."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs.job import Job, VideoRequest
+from jobs.outbox import Delivery, LaneTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The receiver has it. `status`, `sent` and `answer` are for its log."""
+
+    message: str = "told"
+    status: int | None = None
+    sent: str | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """The receiver does not have it, as far as we know.
+
+    `never`: trying again is of no use. `unwanted`: it says that it wants to hear nothing more.
+    """
+
+    message: str
+    status: int | None = None
+    sent: str | None = None
+    answer: str | None = None
+    retry_after_s: float | None = None
+    never: bool = False
+    unwanted: bool = False
+
+
+Outcome = Told | NotTold
+
+
+class Receiver(Protocol):
+    """One receiver, as a lane needs it."""
+
+    @property
+    def terms(self) -> LaneTerms:
+        """How it may be called."""
+
+    def tell(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
+        """Tell it of one event; what goes wrong is an outcome, never an exception."""
+
+    def next_try_s(self, tries: int) -> float | None:
+        """When it is told again after so many failed tries; None: it is given up."""

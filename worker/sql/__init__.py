@@ -1,0 +1,1 @@
+"""The database of results: one row for each ended job, in SQLite or PostgreSQL, readable by any tool."""

@@ -1,0 +1,111 @@
+"""The built-in hook that writes each ended job into the database."""
+
+import threading
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.util import CommandError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs.rehearsals import is_rehearsal
+from jobs.result import JobResult
+from worker.sql.schema import SchemaBehind, check, upgrade
+from worker.sql.tables import videos
+
+
+class DatabaseTrouble(Exception):
+    """The database did not take the row: tell it again. The message holds nothing of the row."""
+
+
+class DatabaseHook:
+    """Writes one row for each job, twice with the same outcome; a database that is away holds up no worker's start."""
+
+    def __init__(self, engine: sa.Engine, *, migrate: bool) -> None:
+        self._engine = engine
+        self._prepare = upgrade if migrate else check
+        self._prepared = threading.Event()
+        self._preparing = threading.Lock()
+
+    def __call__(self, result: JobResult, /) -> None:
+        """Write the job's row; a record older than what the row holds is left out."""
+        try:
+            self._ensure_schema()
+            with self._engine.begin() as connection:
+                connection.execute(sa.select(sa.true()) if is_rehearsal(result.id) else upsert(connection, result))
+        except SQLAlchemyError as error:
+            cause = (
+                getattr(error, "orig", None) or error
+            )  # SQLAlchemy adds the statement, the database lines with values
+            raise DatabaseTrouble(f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}") from None
+        except (SchemaBehind, CommandError) as error:
+            raise DatabaseTrouble(str(error)) from None
+
+    def _ensure_schema(self) -> None:
+        if self._prepared.is_set():
+            return
+        with self._preparing:
+            if not self._prepared.is_set():
+                self._prepare(self._engine)
+                self._prepared.set()
+
+
+def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
+    """The statement that writes a job's row, or replaces one that tells less."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(videos).values(row_of(result))
+    news = {column.name: statement.excluded[column.name] for column in videos.c if column.name not in {"id", "tenant"}}
+    return statement.on_conflict_do_update(
+        index_elements=[videos.c.id],
+        set_={**news, "written_at": sa.func.now()},
+        where=videos.c.revision <= statement.excluded.revision,
+    )
+
+
+def row_of(result: JobResult) -> dict[str, Any]:
+    """The row that tells of a job."""
+    return {
+        "id": result.id,
+        "revision": result.revision,
+        "status": result.status.value,
+        "reason": result.reason.value if result.reason else None,
+        "message": _clean(result.message),
+        "model": _clean(result.model),
+        "prompt": _clean(result.prompt),
+        "parameters": _clean(dict(result.parameters)),
+        "metadata": _clean(dict(result.metadata)),
+        "generation_id": _clean(result.generation_id),
+        "video_url": _clean(result.video_url),
+        "archive_path": result.path,
+        "archive_url": result.file.as_uri() if result.file else result.location,
+        "size_bytes": result.size_bytes,
+        "sha256": result.sha256,
+        "content_type": result.content_type,
+        "media": _clean(asdict(result.media)) if result.media else None,
+        "cost_usd": result.cost_usd,
+        "charged": result.charged.value,
+        "looks": result.looks,
+        "accepted_at": _moment(result.accepted_at),
+        "submitted_at": _moment(result.submitted_at),
+        "rendered_at": _moment(result.rendered_at),
+        "finished_at": _moment(result.finished_at),
+    }
+
+
+def _clean(value: Any) -> Any:
+    """Strangers' text as databases take it: PostgreSQL knows no NUL, and nobody knows half a character."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        case dict():
+            return {_clean(name): _clean(held) for name, held in value.items()}
+        case list() | tuple():
+            return [_clean(held) for held in value]
+        case _:
+            return value
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)
