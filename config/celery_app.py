@@ -55,6 +55,10 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         worker_concurrency=settings.worker.threads,
         # One message ahead for each thread; more would lie in a busy worker while an idle one waits.
         worker_prefetch_multiplier=1,
+        # No soft shutdown: it belongs to the cold one. A warm shutdown ends purchases within its grace, and what is
+        # held for later needs no restoring: whoever wakes next takes what is due.
+        worker_soft_shutdown_timeout=0.0,
+        worker_enable_soft_shutdown_on_idle=False,
         # worker_eta_task_limit stays unset: it counts down but never up again, and would starve the worker.
         worker_send_task_events=settings.worker.task_events,
         task_send_sent_event=False,

@@ -1,6 +1,7 @@
 """Whatever dies: no job is lost, no video is paid for twice."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -325,6 +326,31 @@ def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox:
         assert (job.state, job.confirms) == (State.COMPLETED, 0)
         assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
         assert not list((tmp_path / "state" / "spool").glob("*"))
+
+
+def test_a_receipt_that_a_power_cut_of_redis_forgot_is_found_by_its_intent(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The disk holds the intent and not the receipt of the second after it: the upstream's log knows the rest."""
+    sandbox.reset()
+    port = free_port()
+    url, disk, older = f"redis://127.0.0.1:{port}/0", tmp_path / "redis", tmp_path / "a second before"
+    client = connect(RedisSettings.model_validate({"url": url}), name="test")
+    stage = Stage(client, url, sandbox, tmp_path)
+    with stage.open():
+        with own_redis(disk, port), stage.worker(name="before") as worker:
+            job_id = stage.service.submit(a_request("clip [sandbox: submit=slow seconds=4 latency=3000]")).job_id
+            eventually(lambda: stage.service.get(job_id)[0].state is State.SUBMITTING, what="the intent")
+            shutil.copytree(disk, older)
+            eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING, what="the receipt")
+            worker.kill()
+            client.shutdown(nosave=True)
+        shutil.rmtree(disk)
+        older.rename(disk)
+
+        with own_redis(disk, port), stage.worker(name="after"):
+            assert stage.service.get(job_id)[0].generation_id is None
+            assert stage.ended(job_id).state is State.COMPLETED
+            assert "job.adopted" in [entry.event for entry in stage.service.events(job_id)]
+        assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
 
 
 def test_redis_restarted_under_load_loses_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
