@@ -43,6 +43,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "receipt.spooled": "A receipt could not be written to the ledger and is kept on this host's disk (log only).",
     "receipt.replayed": "A spooled receipt reached the ledger (log only).",
     "work.rescued": "Jobs were overdue in a state: one reminder was sent for all of them (log only).",
+    "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
     "reminder.dropped": "A late or doubled message was dropped: the job had moved on (log only).",
 }
 """Every event by name, with what it says. The journal, the logs and docs/events.md know no others."""

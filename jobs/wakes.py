@@ -5,7 +5,7 @@ that falls due in a slot whose alarm is set needs none of its own, so that in a 
 with jobs. What is taken is on lease by its due time: if the taker dies it is due again, for whoever wakes next.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -62,8 +62,17 @@ class Wakes:
         at, rows, *more = self._scripts.run(
             "take", state=state, woke=woke or None, limit=limit, lease_s=lease_s, per_s=per_s, early_s=EARLY_S
         )
-        jobs = [job_from(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
+        jobs = list(self._readable(dict(zip(row[::2], row[1::2], strict=True)) for row in rows))
         return Taken(float(at), jobs, next((Alarm(id_, int(turn), float(wait_s)) for id_, turn, wait_s in more), None))
+
+    def _readable(self, rows: Iterable[Mapping[str, str]]) -> Iterator[Job]:
+        """The jobs of these rows; one that cannot be read is left to a newer version, and holds up no other."""
+        for row in rows:
+            try:
+                yield job_from(row)
+            except (KeyError, ValueError, TypeError) as error:
+                what = {"error": f"{type(error).__name__}: {error}"[:200]}
+                self._scripts.tell("row.unreadable", row.get("id", "-"), int(row.get("turn", 0)), what)
 
     @asks_redis
     def hold(self, state: State, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:

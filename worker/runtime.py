@@ -49,6 +49,7 @@ LOUD: Final = (
     "hook.abandoned",
     "queue.held",
     "webhook.disabled",
+    "row.unreadable",
 )
 """What should wake somebody, or be found first when somebody has been woken."""
 

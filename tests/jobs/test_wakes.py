@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
+from jobs.events import Event
 from jobs.job import Charged, Job, Reason
 from jobs.journal import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
@@ -101,6 +102,20 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
         ledger.wakes.later(replace(job, state=State.RENDERING), 30)
     with pytest.raises(UnknownJob):
         ledger.wakes.later(replace(job, id=new_job_id()), 30)
+
+
+def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
+    """A newer worker wrote a word that is not known here: the rest of the batch goes on, and somebody is told."""
+    heard: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+    strange, plain = bought(ledger, many=2)
+    client.hset(f"rushes:job:{strange.id}", "hold", "moonstruck")
+    clock.advance(30)
+
+    assert taken(ledger) == {plain.id}
+    assert [(event.name, event.job_id) for event in heard if event.name == "row.unreadable"] == [
+        ("row.unreadable", strange.id)
+    ]
 
 
 def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
