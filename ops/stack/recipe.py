@@ -1,6 +1,7 @@
 """What the local stack is made of: which processes, with which addresses, ready when."""
 
 import os
+import random
 import secrets
 import signal
 import socket
@@ -24,6 +25,9 @@ SANDBOX_KEY: Final = "sandbox-key"
 WORKER_GRACE_S: Final = 60.0
 API_MARGIN_S: Final = 5.0
 _SEEN_WITHIN_S: Final = 10.0
+
+UNDEALT: Final = range(20_000, 32_000)
+"""Below the ports that Linux and macOS deal out themselves (32768 and 49152 upwards)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +113,8 @@ def make_specs(plan: Plan) -> list[ChildSpec]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that the system deals to nobody before it is used."""
+    return next(filter(_is_free, random.sample(UNDEALT, len(UNDEALT))))
 
 
 def _usual_or_free(port: int) -> int:

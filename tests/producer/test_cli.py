@@ -266,11 +266,10 @@ def test_a_video_that_is_not_there_is_not_downloaded(stage: Stage) -> None:
 
 def test_without_redis_each_command_says_so_and_what_to_do(stage: Stage) -> None:
     """No traceback, no claim about what was or was not submitted, within seconds."""
-    with ValkeyServer() as gone:
-        stage.environment["RUSHES_REDIS__URL"] = f"redis://127.0.0.1:{gone.port}/0"
+    stage.environment["RUSHES_REDIS__URL"] = "redis://127.0.0.1:1/0"  # tcpmux: nobody listens there
 
     for arguments in (["submit", "a boat"], ["watch"]):
-        ran = stage.rushes(*arguments, timeout_s=10)
+        ran = stage.rushes(*arguments, timeout_s=30)
         assert ran.returncode == Exit.NO_LEDGER
         assert "Redis cannot be asked" in ran.stderr
         assert "rushes up" in ran.stderr

@@ -21,6 +21,7 @@ from jobs.ledger import Ledger
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
 from jobs.looks import Look
 from jobs.states import State, Status
+from ops.stack.recipe import free_port
 from producer.service import Order, Service, Submission, make_service
 from tests.stage import Stage, a_request, eventually
 
@@ -500,7 +501,7 @@ def test_an_order_stands_though_the_broker_refuses_the_message(client: "redis.Re
 
 def test_without_redis_every_method_says_so_within_seconds() -> None:
     """A refused connection is told at once, not after some library's retries."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:  # nobody is dealt its port when it is gone
         url = f"redis://127.0.0.1:{server.port}/0"
         service = make_service(Settings.model_validate({"redis": {"url": url}}))
         job_id = service.submit(a_request()).job_id
