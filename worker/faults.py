@@ -9,6 +9,8 @@ import signal
 from collections.abc import Mapping
 from typing import Final
 
+from jobs.events import Event
+
 VARIABLE: Final = "RUSHES_DRILL__KILL_AT"
 
 STEPS: Final = (
@@ -28,7 +30,7 @@ STEPS: Final = (
     "deliver.before_write",
     "describe.before_write",
 )
-"""Every step that can be named."""
+"""Every step that can be named; and `written.<event>`, right after the ledger wrote the event of that name."""
 
 
 def _plan(text: str) -> Mapping[str, float]:
@@ -37,6 +39,11 @@ def _plan(text: str) -> Mapping[str, float]:
 
 
 _kill_at: Final = _plan(os.environ.get(VARIABLE, ""))
+
+
+def after_write(event: Event) -> None:
+    """Die right after a write, if a drill says so: nothing that follows from it has been done."""
+    here(f"written.{event.name}")
 
 
 def here(step: str) -> None:

@@ -21,6 +21,7 @@ from jobs.pacing import FixedPacing
 from jobs.scripts import Scripts
 from jobs.sketches import Sketches
 from jobs.webhooks import Endpoints
+from worker import faults
 from worker.archive import Archive
 from worker.describe import Describer
 from worker.directory import Directory
@@ -110,7 +111,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     name = f"{hostname}.{token_hex(3)}"
     threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
-    client, subscribers = connect(settings.redis, name="worker"), [log_event]
+    client, subscribers = connect(settings.redis, name="worker"), [log_event, faults.after_write]
     ledger = Ledger(
         client,
         lives=lives(settings),

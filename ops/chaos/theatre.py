@@ -27,7 +27,9 @@ LABELLED_STEPS: Final = (
     "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
     "look.before_write=0.001,look.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
     "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
-    "deliver.before_tell=0.004,deliver.before_write=0.004"
+    "deliver.before_tell=0.004,deliver.before_write=0.004,"
+    "written.job.unconfirmed=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.salvaged=0.05,"
+    "written.job.rendered=0.002,written.job.completed=0.002"
 )
 START_WITHIN_S: Final = 30.0
 
