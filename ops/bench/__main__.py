@@ -22,7 +22,7 @@ SIZES: Final = {"full": FULL, "quick": QUICK, "miniature": MINIATURE}
 
 def main(
     *,
-    size: Annotated[str, typer.Option(help="full, quick (under 3 minutes) or miniature (for tests).")] = "full",
+    size: Annotated[str, typer.Option(help="full, quick (a few minutes) or miniature (for tests).")] = "full",
     rounds: Annotated[int, typer.Option(min=1, help="How often, the contenders taking turns.")] = 3,
     only: Annotated[str, typer.Option(help="Contenders, by file name, with commas; all if empty.")] = "",
     scenarios: Annotated[str, typer.Option(help="Scenarios, with commas; all if empty.")] = "",
