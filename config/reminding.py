@@ -1,7 +1,7 @@
 """How a reminder is sent: by name, to its queue, at most once; the due index forgives every loss."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import redis
@@ -9,7 +9,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from jobs import outage
-from jobs.reminders import TaskName
+from jobs.reminders import REMINDER_OF, TaskName
+from jobs.wakes import Alarm
 
 log = logging.getLogger("rushes.reminding")
 
@@ -45,3 +46,9 @@ def reminder_sender(app: Celery) -> Remind:
         return True
 
     return remind
+
+
+def set_alarms(remind: Remind, alarms: Iterable[Alarm]) -> None:
+    """Send the reminders that the ledger asked for."""
+    for alarm in alarms:
+        remind(REMINDER_OF[alarm.work], alarm.job_id, alarm.turn, alarm.seconds or None)

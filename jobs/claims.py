@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from jobs.keyspace import PREFIX
-from jobs.reminders import Errand
 from jobs.scripts import Scripts, asks_redis
 from jobs.states import State
 
@@ -33,13 +32,22 @@ class Claims:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
+    @asks_redis
     def overdue(self, state: State, claim: Claim) -> list[Overdue]:
         """Unfinished jobs in this state that nothing has happened to for a grace after they were due."""
-        return self._claimed(f"due:{state}", "turn", claim)
-
-    def overdue_errands(self, errand: Errand, claim: Claim) -> list[Overdue]:
-        """Ended jobs whose errand should have been run by now; `turn` is the errand's."""
-        return self._claimed(f"errand:{errand}", f"{errand}_turn", claim)
+        flat = self._scripts.run(
+            "claim",
+            state=state,
+            grace_s=claim.grace_s,
+            limit=claim.limit,
+            lease_s=claim.lease_s,
+            longest_lease_s=claim.longest_lease_s,
+        )
+        rows = [flat[start : start + 3] for start in range(0, len(flat), 3)]
+        found = [Overdue(job_id, State(held), int(turn)) for job_id, held, turn in rows]
+        for job in found:
+            self._scripts.tell("job.rescued", job.job_id, job.turn, {"state": job.state, "index": f"due:{state}"})
+        return found
 
     @asks_redis
     def unfinished(self) -> set[str]:
@@ -48,20 +56,3 @@ class Claims:
         for state in State:
             pipe.zrange(f"{PREFIX}due:{state}", 0, -1)
         return {job_id for ids in pipe.execute() for job_id in ids}
-
-    @asks_redis
-    def _claimed(self, index: str, turn_field: str, claim: Claim) -> list[Overdue]:
-        flat = self._scripts.run(
-            "claim",
-            index=index,
-            turn_field=turn_field,
-            grace_s=claim.grace_s,
-            limit=claim.limit,
-            lease_s=claim.lease_s,
-            longest_lease_s=claim.longest_lease_s,
-        )
-        rows = [flat[start : start + 3] for start in range(0, len(flat), 3)]
-        found = [Overdue(job_id, State(state), int(turn)) for job_id, state, turn in rows]
-        for job in found:
-            self._scripts.tell("job.rescued", job.job_id, job.turn, {"state": job.state, "index": index})
-        return found

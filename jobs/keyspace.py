@@ -6,8 +6,8 @@
     rushes:feed               stream  all journals in one row, capped      permanent
     rushes:due:<state>        zset    unfinished job -> when something should have happened      permanent
     rushes:errand:<errand>    zset    ended job -> when its errand is due                        permanent
-    rushes:alarms:<state>     zset    time slot -> when its reminder rings                       a day
-    rushes:call:<state>       string  a reminder for all that is due is on its way               seconds
+    rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or errand    a day
+    rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
     rushes:rate:<what>        string  when the next request may go         seconds
     rushes:gate:<gate>        hash    a door before the upstream that was shut, and why          while it matters
     rushes:allowance:<what>   string  how often something was done in this window                the window

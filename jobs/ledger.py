@@ -13,7 +13,7 @@ import redis
 from ulid import ULID
 
 from jobs.claims import Claims
-from jobs.errands import FIRST_ERRAND, Errands, with_video
+from jobs.errands import Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import Subscriber
 from jobs.gates import Gates
@@ -30,7 +30,7 @@ from jobs.removals import Removals
 from jobs.row import VERSION, job_from, media_field, plain, request_from, request_text
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 from jobs.states import EDGES, State
-from jobs.wakes import Alarm, Wakes
+from jobs.wakes import Alarm, Wakes, alarms_of
 
 WORKER_MEMORY_S: Final = 86400
 """How long a worker that is gone is remembered."""
@@ -71,11 +71,11 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An edge that was taken: the new turn, whether a cancel had been asked for, and the alarm to set, if any."""
+    """An edge that was taken: the new turn, whether a cancel had been asked for, and the alarms to set."""
 
     turn: int
     cancel_asked: bool
-    alarm: Alarm | None
+    alarms: Sequence[Alarm]
 
 
 def new_job_id() -> str:
@@ -111,7 +111,7 @@ class Ledger:
         self._redis = client
         self.journal = Journal(self._scripts)
         self.claims = Claims(self._scripts)
-        self.errands = Errands(self._scripts)
+        self.errands = Errands(self._scripts, slot_s=slot_s)
         self.gates = Gates(self._scripts)
         self.removals = Removals(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
@@ -167,7 +167,7 @@ class Ledger:
         rings_in, now = rest
         self._scripts.tell("job.accepted", job_id, 1, {"model": order.request.model})
         job = self._as_accepted(order, float(now))
-        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, [rings_in]), job=job)
+        return Acceptance(job_id, replayed=False, alarm=_alarm(State.QUEUED, job_id, [rings_in]), job=job)
 
     def _as_accepted(self, order: Order, now: float) -> Job:
         return Job(
@@ -212,6 +212,14 @@ class Ledger:
             for row, text in zip(replies[::2], replies[1::2], strict=True)
             if row and text
         ]
+
+    @asks_redis
+    def with_requests(self, jobs: Sequence[Job]) -> list[tuple[Job, VideoRequest]]:
+        """These jobs with their orders, in one round trip; those whose orders are gone are left out."""
+        if not jobs:
+            return []
+        texts = cast("list[str | None]", self._redis.mget([f"{PREFIX}request:{job.id}" for job in jobs]))
+        return [(job, request_from(text)) for job, text in zip(jobs, texts, strict=True) if text]
 
     def held(self, job_id: str, turn: int) -> Job:
         """The job, if this message is its latest reminder."""
@@ -308,7 +316,7 @@ class Ledger:
         attempt = job.attempt + 1
         request_id = f"{job.id}.{attempt}"
         with self._redis.client() as connection:  # type: ignore[no-untyped-call]  # the promise is for one connection's writes
-            turn = self._move(
+            moved = self._moved(
                 job,
                 State.SUBMITTING,
                 "job.submitting",
@@ -320,7 +328,9 @@ class Ledger:
                 data={"attempt": attempt, "request_id": request_id},
             )
             durable = self._is_durable(connection)
-        job = replace(job, state=State.SUBMITTING, turn=turn, attempt=attempt, request_id=request_id, worker=worker)
+        job = replace(
+            job, state=State.SUBMITTING, turn=moved.turn, attempt=attempt, request_id=request_id, worker=worker
+        )
         if not durable:
             message = "Redis did not confirm in time that the intent is on disk"
             self.held_in_queue(job, lease_s, Hold.NOT_DURABLE, message)
@@ -345,11 +355,10 @@ class Ledger:
             data={"generation_id": generation_id, **({"cost_usd": cost_usd} if cost_usd is not None else {})},
         )
 
-    def unconfirmed(self, job: Job, message: str, *, ask_in_s: float) -> int:
+    def unconfirmed(self, job: Job, message: str, *, ask_in_s: float) -> Moved:
         """Whether the purchase happened is not known; it is asked about in `ask_in_s`."""
-        return self._move(
+        return self._in_doubt(
             job,
-            State.UNCONFIRMED,
             "job.unconfirmed",
             by_purchase=True,
             due_in=ask_in_s,
@@ -357,21 +366,25 @@ class Ledger:
             data={"message": message},
         )
 
-    def asked_again(self, job: Job, seconds: float, message: str) -> int:
+    def asked_again(self, job: Job, seconds: float, message: str) -> Moved:
         """The upstream's log does not show the purchase yet: it is read again in `seconds`."""
-        return self._move(
+        return self._in_doubt(
             job,
-            State.UNCONFIRMED,
             "job.asked",
             due_in=seconds,
             bump=["confirms"],
             data={"message": message, "wait_s": round(seconds, 3)},
         )
 
-    def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_look_s: float, by: str) -> int:
+    def _in_doubt(self, job: Job, event: str, *, due_in: float, **changes: Any) -> Moved:
+        """Each doubt has an alarm of its own: whoever wakes for one model's does not read another's log."""
+        moved = self._moved(job, State.UNCONFIRMED, event, due_in=due_in, **changes)
+        return replace(moved, alarms=[Alarm(State.UNCONFIRMED, job.id, moved.turn, due_in)])
+
+    def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_look_s: float, by: str) -> Moved:
         """The generation of a purchase in doubt is known: the job goes on with it."""
         cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
-        return self._move(
+        return self._moved(
             job,
             State.RENDERING,
             "job.adopted",
@@ -381,12 +394,13 @@ class Ledger:
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
             stamps=["submitted_at"],
             unset=["message", "attention_at"],
+            slot_s=self._slot_s,
             data={"generation_id": generation_id, "by": by},
         )
 
-    def resubmitted(self, job: Job, *, by: str) -> int:
+    def resubmitted(self, job: Job, *, by: str) -> Moved:
         """It was decided to buy again; whether the first purchase happened stays unknown."""
-        return self._move(
+        return self._moved(
             job,
             State.QUEUED,
             "job.resubmitted",
@@ -394,6 +408,7 @@ class Ledger:
             deadline_in=self._lives.queue_ttl_s,
             set={"charged": Charged.NO},
             unset=["request_id", "message", "attention_at", "worker"],
+            slot_s=self._slot_s,
             data={"by": by, "after_attempt": job.attempt},
         )
 
@@ -417,8 +432,8 @@ class Ledger:
 
     def storing(self, job: Job, *, lease_s: float, worker: str = "") -> Job:
         """Take the download, so that a doubled message does not fetch beside it until `lease_s` is over."""
-        turn = self._move(job, State.STORING, "job.storing", due_in=lease_s, set={"worker": worker})
-        return replace(job, turn=turn)
+        moved = self._moved(job, State.STORING, "job.storing", due_in=lease_s, set={"worker": worker})
+        return replace(job, turn=moved.turn)
 
     def store_again(self, job: Job, seconds: float, message: str) -> Moved:
         """The download failed: the next try is due in `seconds`."""
@@ -441,49 +456,49 @@ class Ledger:
             data={"message": message, "wait_s": seconds},
         )
 
-    def completed(self, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> int:
-        """The bytes are ours: the job ends with its video. Returns the turn of its first announcement.
+    def completed(self, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> Moved:
+        """The bytes are ours: the job ends with its video.
 
-        With `describe`, manifest and pictures are to be put beside the video, as an errand of the same first turn.
+        With `describe`, manifest and pictures are to be put beside the video, as an errand.
         """
-        self._move(
+        return self._moved(
             job,
             State.COMPLETED,
             "job.completed",
             set={"stored": plain(stored), "charged": Charged.YES, **media_field(media)},
             unset=["message"],
             errands=with_video(describe=describe),
+            slot_s=self._slot_s,
             data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256, **differences(media)},
         )
-        return FIRST_ERRAND
 
-    def gave_up(self, job: Job, end: GiveUp) -> int:
-        """The job ends without its video. Returns the turn of its first announcement."""
+    def gave_up(self, job: Job, end: GiveUp) -> Moved:
+        """The job ends without its video; what was bought is looked for later, if that is wanted."""
         salvage = {} if end.salvage_in_s is None or job.generation_id is None else {Errand.SALVAGE: end.salvage_in_s}
-        self._move(
+        return self._moved(
             job,
             end.state,
             f"job.{end.state}",
             origins=_purchase_states(job),
             by_purchase=job.state is State.SUBMITTING,
             errands={Errand.ANNOUNCE: 0, **salvage},
+            slot_s=self._slot_s,
             set={"reason": end.reason, "message": end.message, "charged": end.charged},
             unset=["hold"],
             data={"reason": end.reason, "message": end.message, "charged": end.charged},
         )
-        return FIRST_ERRAND
 
-    def cancel_requested(self, job: Job) -> int:
+    def cancel_requested(self, job: Job) -> None:
         """Note the wish to cancel without taking the turn from the worker that is buying."""
-        return self._noted(
-            job, (State.SUBMITTING, State.UNCONFIRMED), "job.cancel_requested", once="cancel_requested_at"
-        )
+        self._noted(job, (State.SUBMITTING, State.UNCONFIRMED), "job.cancel_requested", once="cancel_requested_at")
 
-    def needs_attention(self, job: Job) -> int:
+    def needs_attention(self, job: Job) -> None:
         """Say, once, that a person must decide."""
-        return self._noted(job, (State.UNCONFIRMED,), "job.needs_attention", once="attention_at")
+        self._noted(job, (State.UNCONFIRMED,), "job.needs_attention", once="attention_at")
 
-    def bought_late(self, job: Job, generation_id: str, *, cost_usd: float | None, salvage_in_s: float | None) -> int:
+    def bought_late(
+        self, job: Job, generation_id: str, *, cost_usd: float | None, salvage_in_s: float | None
+    ) -> Sequence[Alarm]:
         """A receipt came for a job that had ended: keep what was bought, and fetch it if that is wanted."""
         cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
         return self._noted(
@@ -516,12 +531,13 @@ class Ledger:
         row = {"version": str(VERSION), "model": job.model, "deadline_s": str(job.deadline_s), "family": job.family}
         row |= {name: held for name, held in (("tenant", job.tenant), ("kind", job.kind)) if held is not None}
         told = {"model": job.model, "retry_of": job.id, **({"generation_id": job.generation_id} if go_on else {})}
+        state = State.RENDERING if go_on else State.QUEUED
         how, held_id, *rings_in = self._scripts.run(
             "retry",
             id=job_id,
             of=job.id,
             row=row | (inherited if go_on else {}),
-            state=State.RENDERING if go_on else State.QUEUED,
+            state=state,
             due_in=0,
             deadline_in=job.deadline_s if go_on else self._lives.queue_ttl_s,
             slot_s=self._slot_s,
@@ -531,7 +547,7 @@ class Ledger:
         if how == "replayed":
             return Acceptance(held_id, replayed=True, alarm=None)
         self._scripts.tell("job.accepted", job_id, 1, told)
-        return Acceptance(job_id, replayed=False, alarm=_alarm(job_id, 1, rings_in))
+        return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
 
     @asks_redis
     def erased(self, job: Job) -> None:
@@ -562,16 +578,15 @@ class Ledger:
     # -- how a script is asked -----------------------------------------------------------------------------------
 
     @asks_redis
-    def _noted(self, job: Job, states: Sequence[State], event: str, *, once: str, **named: Any) -> int:
+    def _noted(self, job: Job, states: Sequence[State], event: str, *, once: str, **named: Any) -> Sequence[Alarm]:
         data = named.pop("data", {})
-        arguments = {"set": {}, "start": {}, **named, "from": list(states)}
-        turn, written = self._scripts.run("note", id=job.id, once=once, event=event, data=spelt(data), **arguments)
+        arguments = {"set": {}, "start": {}, "slot_s": self._slot_s, **named, "from": list(states)}
+        turn, written, alarms = self._scripts.run(
+            "note", id=job.id, once=once, event=event, data=spelt(data), **arguments
+        )
         if written:
             self._scripts.tell(event, job.id, turn, data)
-        return int(turn)
-
-    def _move(self, job: Job, to: State, event: str, **how: Any) -> int:
-        return self._moved(job, to, event, **how).turn
+        return alarms_of(job.id, alarms)
 
     @asks_redis
     def _moved(
@@ -591,7 +606,7 @@ class Ledger:
             if to not in EDGES[origin]:
                 raise WrongState(f"no edge leads from {origin} to {to}")
         guard = {"request_id": job.request_id} if by_purchase else {"turn": job.turn}
-        turn, cancel_asked, *rings_in = self._scripts.run(
+        turn, cancel_asked, alarms = self._scripts.run(
             "advance",
             via=via,
             id=job.id,
@@ -602,7 +617,7 @@ class Ledger:
             **{"from": starts, "set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}} | guard | changes,
         )
         self._scripts.tell(event, job.id, turn, data or {})
-        return Moved(int(turn), bool(cancel_asked), _alarm(job.id, int(turn), rings_in))
+        return Moved(int(turn), bool(cancel_asked), alarms_of(job.id, alarms))
 
     def _is_durable(self, connection: "redis.Redis") -> bool:
         """Whether this connection's writes are on disk, and on the replicas asked for; a server that cannot say passes.
@@ -631,9 +646,9 @@ def _can_promise(connection: "redis.Redis") -> bool:
     return bool(known and connection.info("persistence")["aof_enabled"])
 
 
-def _alarm(job_id: str, turn: int, rings_in: Sequence[str | None]) -> Alarm | None:
-    """The alarm to set, if the script named its seconds."""
-    return next((Alarm(job_id, turn, float(seconds)) for seconds in rings_in if seconds is not None), None)
+def _alarm(state: State, job_id: str, rings_in: Sequence[str | None]) -> Alarm | None:
+    """The alarm to set for a new job, if the script named its seconds."""
+    return next((Alarm(state, job_id, 1, float(seconds)) for seconds in rings_in if seconds is not None), None)
 
 
 def _purchase_states(job: Job) -> tuple[State, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jobs.job import Job
 from jobs.scripts import Scripts, asks_redis, spelt
+from jobs.states import State
 from jobs.wakes import Alarm
 
 
@@ -49,5 +50,5 @@ class Looks:
             if turn:
                 self._scripts.tell("job.looked", look.job.id, turn, data)
             if rings_in is not None:
-                alarms.append(Alarm(look.job.id, turn, float(rings_in)))
+                alarms.append(Alarm(State.RENDERING, look.job.id, turn, float(rings_in)))
         return alarms

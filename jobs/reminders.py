@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from jobs.states import State
 
@@ -48,17 +48,19 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.DESCRIBE: QueueName.TRANSFER,
 }
 
-REMINDER_OF: Final[Mapping[State, TaskName]] = {
+Work: TypeAlias = State | Errand
+"""What a reminder is of: the state that a job waits in, or an errand of an ended one."""
+
+WORKS: Final[Mapping[str, Work]] = {work.value: work for work in (*State, *Errand)}
+"""Work by its name."""
+
+REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     State.QUEUED: TaskName.SUBMIT,
     State.UNCONFIRMED: TaskName.CONFIRM,
     State.RENDERING: TaskName.LOOK,
     State.STORING: TaskName.STORE,
-}
-"""What a job in a waiting state is reminded of. A purchase under way has no reminder: nothing may repeat it."""
-
-ERRAND_OF: Final[Mapping[Errand, TaskName]] = {
     Errand.ANNOUNCE: TaskName.ANNOUNCE,
     Errand.SALVAGE: TaskName.SALVAGE,
     Errand.DESCRIBE: TaskName.DESCRIBE,
 }
-"""What an ended job is reminded of."""
+"""Which task does which work. A purchase under way has no reminder: nothing may repeat it."""

@@ -11,9 +11,9 @@ from typing import Final, cast
 
 from jobs.job import Job
 from jobs.keyspace import PREFIX
+from jobs.reminders import WORKS, Errand, Work
 from jobs.row import job_from
 from jobs.scripts import Scripts, asks_redis
-from jobs.states import State
 
 LEASE_S: Final = 10.0
 """How long what was taken is left alone by others; whoever takes longer holds it, or writes a lease of its own."""
@@ -24,8 +24,9 @@ EARLY_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A reminder to send: the job that it names, and in how many seconds it must ring."""
+    """A reminder to send: of which work, the job that it names, and in how many seconds it must ring."""
 
+    work: Work
     job_id: str
     turn: int
     seconds: float
@@ -41,7 +42,7 @@ class Taken:
 
 
 class Wakes:
-    """What is due in each state, for the whole fleet.
+    """What is due in each state, and of each errand, for the whole fleet.
 
     Raises:
         LedgerUnavailable: Redis could not be asked; what was taken is due again when its lease ends.
@@ -53,17 +54,26 @@ class Wakes:
 
     @asks_redis
     def take(
-        self, state: State, *, limit: int, woke: bool = True, lease_s: float = LEASE_S, per_s: float | None = None
+        self, work: Work, *, limit: int, woke: bool = True, lease_s: float = LEASE_S, per_s: float | None = None
     ) -> Taken:
         """Take up to `limit` jobs that are due by now, for `lease_s`; the fleet takes at most `per_s` a second.
 
         Whoever `woke` for it answers the alarms that have rung; whoever only goes on does not.
         """
         at, rows, *more = self._scripts.run(
-            "take", state=state, woke=woke or None, limit=limit, lease_s=lease_s, per_s=per_s, early_s=EARLY_S
+            "take",
+            work=work,
+            index=_index(work),
+            turn_field=_turn_field(work),
+            woke=woke or None,
+            limit=limit,
+            lease_s=lease_s,
+            per_s=per_s,
+            early_s=EARLY_S,
         )
         jobs = list(self._readable(dict(zip(row[::2], row[1::2], strict=True)) for row in rows))
-        return Taken(float(at), jobs, next((Alarm(id_, int(turn), float(wait_s)) for id_, turn, wait_s in more), None))
+        others = (Alarm(work, id_, int(turn), float(wait_s)) for id_, turn, wait_s in more)
+        return Taken(float(at), jobs, next(others, None))
 
     def _readable(self, rows: Iterable[Mapping[str, str]]) -> Iterator[Job]:
         """The jobs of these rows; one that cannot be read is left to a newer version, and holds up no other."""
@@ -75,12 +85,12 @@ class Wakes:
                 self._scripts.tell("row.unreadable", row.get("id", "-"), int(row.get("turn", 0)), what)
 
     @asks_redis
-    def hold(self, state: State, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
+    def hold(self, work: Work, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
         """Keep what is still under way from being taken by others for `lease_s` more."""
         until = self._scripts.now() + lease_s
         names = {job.id: until for job in jobs}
         if names:
-            self._scripts.redis.zadd(f"{PREFIX}due:{state}", names, xx=True)
+            self._scripts.redis.zadd(f"{PREFIX}{_index(work)}", names, xx=True)
 
     @asks_redis
     def later(self, job: Job, seconds: float) -> Alarm | None:
@@ -92,15 +102,28 @@ class Wakes:
         (rings_in,) = self._scripts.run(
             "later", state=job.state, id=job.id, turn=job.turn, due_in=seconds, slot_s=self._slot_s
         )
-        return None if rings_in is None else Alarm(job.id, job.turn, float(rings_in))
+        return None if rings_in is None else Alarm(job.state, job.id, job.turn, float(rings_in))
 
     @asks_redis
-    def overdue(self, state: State, *, grace_s: float) -> Alarm | None:
+    def overdue(self, work: Work, *, grace_s: float) -> Alarm | None:
         """A job that nobody has taken for a grace after it was due: its alarm was lost, and perhaps others with it."""
         latest = self._scripts.now() - grace_s
-        found = cast("list[str]", self._scripts.redis.zrangebyscore(f"{PREFIX}due:{state}", "-inf", latest, 0, 1))
+        found = cast("list[str]", self._scripts.redis.zrangebyscore(f"{PREFIX}{_index(work)}", "-inf", latest, 0, 1))
         if not found:
             return None
-        self._scripts.redis.delete(f"{PREFIX}alarms:{state}", f"{PREFIX}call:{state}")
-        turn = cast("str | None", self._scripts.redis.hget(f"{PREFIX}job:{found[0]}", "turn"))
-        return Alarm(found[0], int(turn or 0), 0.0)
+        self._scripts.redis.delete(f"{PREFIX}alarms:{work}", f"{PREFIX}call:{work}")
+        turn = cast("str | None", self._scripts.redis.hget(f"{PREFIX}job:{found[0]}", _turn_field(work)))
+        return Alarm(work, found[0], int(turn or 0), 0.0)
+
+
+def alarms_of(job_id: str, told: Iterable[tuple[str, int, str]]) -> list[Alarm]:
+    """The alarms that a script wants set for a job: of which work, its turn, the seconds until it rings."""
+    return [Alarm(WORKS[name], job_id, int(turn), float(seconds)) for name, turn, seconds in told]
+
+
+def _index(work: Work) -> str:
+    return f"errand:{work}" if isinstance(work, Errand) else f"due:{work}"
+
+
+def _turn_field(work: Work) -> str:
+    return f"{work}_turn" if isinstance(work, Errand) else "turn"

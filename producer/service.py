@@ -8,13 +8,12 @@ from typing import Final
 import jobs.ledger
 from config.celery_app import make_app
 from config.connection import connect, lives
-from config.reminding import Remind, reminder_sender
+from config.reminding import Remind, reminder_sender, set_alarms
 from config.settings import Settings
 from config.store import open_store
 from jobs.access import Access
 from jobs.artifacts import paths_of
 from jobs.catalogue import validate
-from jobs.errands import FIRST_ERRAND
 from jobs.errors import (
     Erased,
     FieldError,
@@ -31,7 +30,6 @@ from jobs.job import Charged, Family, Job, Reason, VideoRequest
 from jobs.journal import START, News, following, order
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
-from jobs.reminders import TaskName
 from jobs.retries import BuyAgain, GoOn, Retry, on_retry
 from jobs.sketches import Sketches
 from jobs.states import State, Status
@@ -180,7 +178,7 @@ class Service:
                     yield answer
                     continue
                 if answer.alarm is not None:
-                    self._remind(TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
+                    set_alarms(self._remind, [answer.alarm])
                 yield Submission(answer.job_id, answer.replayed, answer.job)
 
     def judge(self, request: VideoRequest) -> None:
@@ -266,8 +264,7 @@ class Service:
             try:
                 match outcome:
                     case GiveUp():
-                        self._ledger.gave_up(job, outcome)
-                        self._remind(TaskName.ANNOUNCE, job_id, FIRST_ERRAND)
+                        set_alarms(self._remind, self._ledger.gave_up(job, outcome).alarms)
                     case RequestCancel():
                         self._ledger.cancel_requested(job)
                     case AlreadyOver():
@@ -289,10 +286,9 @@ class Service:
             return Retried(decision, job.retried_as, replayed=True)
         if not isinstance(decision, GoOn | BuyAgain):
             return Retried(decision, None, replayed=False)
-        free = isinstance(decision, GoOn)
-        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=free)
+        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=isinstance(decision, GoOn))
         if answer.alarm is not None:
-            self._remind(TaskName.LOOK if free else TaskName.SUBMIT, answer.job_id, answer.alarm.turn)
+            set_alarms(self._remind, [answer.alarm])
         return Retried(decision, answer.job_id, answer.replayed)
 
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
@@ -319,8 +315,8 @@ class Service:
             WrongState: the job is not in doubt.
         """
         job = self._in_doubt(job_id)
-        turn = self._ledger.adopted(job, generation_id, cost_usd=None, first_look_s=0, by="a person")
-        self._remind(TaskName.LOOK, job_id, turn)
+        moved = self._ledger.adopted(job, generation_id, cost_usd=None, first_look_s=0, by="a person")
+        set_alarms(self._remind, moved.alarms)
         return self._ledger.get(job_id)
 
     def resolve(self, job_id: str, *, resubmit: bool) -> Job:
@@ -331,11 +327,12 @@ class Service:
         """
         job = self._in_doubt(job_id)
         if resubmit:
-            self._remind(TaskName.SUBMIT, job_id, self._ledger.resubmitted(job, by="a person"))
+            moved = self._ledger.resubmitted(job, by="a person")
         else:
             message = "given up by a person; whether it was bought is not known"
             verdict = GiveUp(State.FAILED, Reason.UNCONFIRMED, message, Charged.UNKNOWN)
-            self._remind(TaskName.ANNOUNCE, job_id, self._ledger.gave_up(job, verdict))
+            moved = self._ledger.gave_up(job, verdict)
+        set_alarms(self._remind, moved.alarms)
         return self._ledger.get(job_id)
 
     def events(self, job_id: str) -> Sequence[JournalEntry]:

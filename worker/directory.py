@@ -1,6 +1,6 @@
 """The directory: every receiver that this worker can tell, by name, and who wants to be told of which job."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from jobs.job import Job, VideoRequest
@@ -33,10 +33,15 @@ class Directory:
             return WebhookReceiver(self._sender, None, self._secrets(ORDERED, _FIRST))
         return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
 
-    def wanting(self, job: Job, request: VideoRequest) -> Mapping[str, Sequence[str]]:
-        """Who wants to be told of an ended job, each with the events that it is told."""
+    def wanting(self, ended: Iterable[tuple[Job, VideoRequest]]) -> Iterator[tuple[Job, Mapping[str, Sequence[str]]]]:
+        """Who wants to be told of each of these ended jobs, with the events that each is told."""
+        endpoints = self._endpoints.all()
+        for job, request in ended:
+            yield job, self._wanting(job, request, endpoints)
+
+    def _wanting(self, job: Job, request: VideoRequest, endpoints: Iterable[Endpoint]) -> Mapping[str, Sequence[str]]:
         events = ends_of(job)
-        asked = {endpoint.id: endpoint.wants(events) for endpoint in self._endpoints.all()}
+        asked = {endpoint.id: endpoint.wants(events) for endpoint in endpoints}
         ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
         everybody = {**dict.fromkeys(self._receivers, events), **asked, **ordered}
         return {name: wanted for name, wanted in everybody.items() if wanted}

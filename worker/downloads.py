@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
@@ -57,6 +58,7 @@ class Downloads:
         self._clock = clock
         # A session of its own, which never held the upstream's key: the CDN must not see it.
         self._session = PlainSession()
+        self._has_proxies = bool(getproxies())  # which of them, if any, is asked for each URL: that takes its time
         for scheme in ("http://", "https://"):
             adapter = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, permits=permits)
             self._session.mount(scheme, adapter)
@@ -101,7 +103,7 @@ class Downloads:
         timeouts = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
         for _ in range(MOST_REDIRECTS + 1):
             try:
-                proxies = get_environ_proxies(url)
+                proxies = get_environ_proxies(url) if self._has_proxies else {}
                 if select_proxy(url, proxies):
                     self._check_literal(url)
                 response = self._session.get(url, headers=headers, stream=True, timeout=timeouts, proxies=proxies)

@@ -2,15 +2,16 @@
 
 import logging
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from secrets import token_hex
 from typing import assert_never
 
-from config.reminding import Remind
+from config.reminding import Remind, set_alarms
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job
-from jobs.ledger import Ledger, Moved
+from jobs.ledger import Ledger
 from jobs.lifecycle import (
     AskForConfirmation,
     Await,
@@ -20,25 +21,12 @@ from jobs.lifecycle import (
     late_receipt_salvage,
     on_cancel,
 )
-from jobs.reminders import TaskName
 from jobs.states import State
+from jobs.wakes import Alarm
 from worker.pace import Pace
 from worker.spool import Spool, Spooled
 
 log = logging.getLogger("rushes.purchases")
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """The reminder that a settled purchase needs."""
-
-    task: TaskName
-    turn: int
-    seconds: float | None = None
-
-
-def _reminder(task: TaskName, moved: Moved) -> Next | None:
-    return Next(task, moved.alarm.turn, moved.alarm.seconds) if moved.alarm else None
 
 
 class Purchases:
@@ -66,16 +54,16 @@ class Purchases:
             self._keep(Spooled(job.id, f"{job.id}.{job.attempt + 1}", unsent, intent), error)
             raise
 
-    def settle(self, job: Job, receipt: Receipt) -> Next | None:
-        """Write what a purchase proved; returns the reminder that follows, if any."""
+    def settle(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
+        """Write what a purchase proved; returns the alarms to set."""
         try:
             return self._write(job, receipt)
         except LedgerUnavailable as error:
             assert job.request_id is not None
             self._keep(Spooled(job.id, job.request_id, receipt), error)
         except (StaleTurn, WrongState):
-            self._late(job, receipt)
-        return None
+            return self._late(job, receipt)
+        return ()
 
     def replay(self) -> int:
         """Bring what is spooled to the ledger; returns how many receipts arrived.
@@ -96,36 +84,33 @@ class Purchases:
             self._in_hand.remove(spooled)
         self._spool.forget(spooled)
 
-    def _write(self, job: Job, receipt: Receipt) -> Next | None:
+    def _write(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
         decision = after_submit(job, receipt, policy=self._pace.policy(job))
         match decision:
             case Await(accepted, seconds):
                 moved = self._ledger.submitted(
                     job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds
                 )
-                follows = _reminder(TaskName.LOOK, moved)
                 if not moved.cancel_asked:
-                    return follows
+                    return moved.alarms
             case WaitInQueue(seconds, hold, message):
                 moved = self._ledger.held_in_queue(job, seconds, hold, message)
-                follows = _reminder(TaskName.SUBMIT, moved)
             case AskForConfirmation(message):
                 seconds = self._policy.confirm_first_s
-                turn = self._ledger.unconfirmed(job, message, ask_in_s=seconds)
-                follows = Next(TaskName.CONFIRM, turn, seconds)
+                moved = self._ledger.unconfirmed(job, message, ask_in_s=seconds)
             case GiveUp():
-                return Next(TaskName.ANNOUNCE, self._ledger.gave_up(job, decision))
+                return self._ledger.gave_up(job, decision).alarms
             case _:
                 assert_never(decision)
-        return self.cancel_if_asked(job.id) or follows
+        return [*moved.alarms, *self.cancel_if_asked(job.id)]
 
-    def cancel_if_asked(self, job_id: str) -> Next | None:
+    def cancel_if_asked(self, job_id: str) -> Sequence[Alarm]:
         """Grant a cancel that was asked for while the purchase was under way, now that its outcome is known."""
         job = self._ledger.get(job_id)
         if job.cancel_requested_at is None:
-            return None
+            return ()
         verdict = on_cancel(job, keep=self._policy.keep_cancelled)
-        return Next(TaskName.ANNOUNCE, self._ledger.gave_up(job, verdict)) if isinstance(verdict, GiveUp) else None
+        return self._ledger.gave_up(job, verdict).alarms if isinstance(verdict, GiveUp) else ()
 
     def _keep(self, spooled: Spooled, error: LedgerUnavailable) -> None:
         try:
@@ -167,25 +152,24 @@ class Purchases:
             return  # the intent was never written: another try may have bought by the same request id
         speaker = replace(job, state=State.SUBMITTING, request_id=spooled.request_id)
         try:
-            follows = self._write(speaker, spooled.receipt)
+            alarms = self._write(speaker, spooled.receipt)
         except (StaleTurn, WrongState):
-            self._late(speaker, spooled.receipt)
-            return
-        if follows:
-            self._remind(follows.task, job.id, follows.turn, follows.seconds)
+            alarms = self._late(speaker, spooled.receipt)
+        set_alarms(self._remind, alarms)
 
-    def _late(self, job: Job, receipt: Receipt) -> None:
+    def _late(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
         """The job went on without us. If it had ended, what was bought for it is kept; else somebody adopted it."""
         if not isinstance(receipt, Accepted):
-            return
+            return ()
         try:
             now_there = self._ledger.get(job.id)
             if now_there.is_final:
                 salvage_in_s = late_receipt_salvage(now_there, policy=self._policy)
-                self._ledger.bought_late(
+                return self._ledger.bought_late(
                     job, receipt.generation_id, cost_usd=receipt.cost_usd, salvage_in_s=salvage_in_s
                 )
-            elif now_there.generation_id != receipt.generation_id:
+            if now_there.generation_id != receipt.generation_id:
                 log.critical("bought beside a later purchase job=%s %r", job.id, receipt)
         except (StaleTurn, WrongState, UnknownJob) as error:
             log.critical("receipt has no place in the ledger job=%s %r: %s", job.id, receipt, error)
+        return ()

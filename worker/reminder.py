@@ -11,10 +11,8 @@ from celery.exceptions import Reject
 from config.reminding import why
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.job import Job
-from jobs.reminders import REMINDER_OF, TaskName
-from jobs.states import State
-from jobs.wakes import Alarm
-from worker.purchases import Next
+from jobs.reminders import REMINDER_OF, Work
+from jobs.wakes import LEASE_S, Alarm
 from worker.runtime import Runtime, WorkerApp
 
 Now: TypeAlias = Callable[[], float]
@@ -54,34 +52,29 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
 
-    def due(self, state: State) -> Iterator[tuple[Job, Now]]:
-        """The jobs that are due in this state, one after the other, each with the time by the fleet's clock.
+    def due(self, work: Work, *, lease_s: float = LEASE_S) -> Iterator[tuple[Job, Now]]:
+        """The jobs for which this work is due, one after the other, each with the time by the fleet's clock.
 
         Others are called to help with the rest.
         """
         began = monotonic()
         for done in range(MOST_JOBS):
-            taken = self.runtime.ledger.wakes.take(state, limit=1, woke=not done)
-            self.ring(REMINDER_OF[state], taken.more)
+            taken = self.runtime.ledger.wakes.take(work, limit=1, woke=not done, lease_s=lease_s)
+            self.ring(taken.more)
             now = clock_from(taken.at)
             for job in taken.jobs:
                 yield job, now
             if not taken.jobs or monotonic() - began > LONGEST_S:
                 return
 
-    def ring(self, task: TaskName, alarm: Alarm | None) -> None:
-        """Set an alarm, if there is one to set."""
-        if alarm is not None:
-            self.go_on(alarm.job_id, Next(task, alarm.turn, alarm.seconds))
-
-    def go_on(self, job_id: str, follows: Next | None) -> None:
-        """Send the reminder that follows; one of our own kind for our own job is our own retry."""
-        if follows is None:
-            return
-        if follows.task == self.name and job_id == (self.request.args or ("",))[0]:
-            self.again(job_id, follows.turn, follows.seconds or 0.0)
-        else:
-            self.runtime.remind(follows.task, job_id, follows.turn, follows.seconds)
+    def ring(self, *alarms: Alarm | None) -> None:
+        """Send the reminders that follow; one of our own kind for our own job is our own retry."""
+        for alarm in filter(None, alarms):
+            task = REMINDER_OF[alarm.work]
+            if task == self.name and alarm.job_id == (self.request.args or ("",))[0]:
+                self.again(alarm.job_id, alarm.turn, alarm.seconds)
+            else:
+                self.runtime.remind(task, alarm.job_id, alarm.turn, alarm.seconds or None)
 
     def again(self, job_id: str, turn: int, seconds: float) -> None:
         """Reschedule this task for the job's next turn; no thread waits meanwhile."""

@@ -4,14 +4,16 @@ import contextlib
 import logging
 import random
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 from celery import bootsteps
 
+from config.reminding import set_alarms
 from jobs.claims import Claim, Overdue
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, WrongState
 from jobs.job import Job
-from jobs.reminders import ERRAND_OF, REMINDER_OF, Errand, TaskName
+from jobs.reminders import REMINDER_OF, Errand, TaskName, Work
 from jobs.states import State
 from worker.runtime import Runtime
 
@@ -21,8 +23,8 @@ JITTER: Final = 0.2
 """Workers that started together must not ask together for ever."""
 
 
-SHARED: Final = (State.QUEUED, State.RENDERING, State.STORING)
-"""The states whose work is shared: one reminder serves all that is overdue."""
+SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *Errand)
+"""The work that is shared: one reminder serves all that is overdue."""
 
 CLAIMED: Final = (State.SUBMITTING, State.UNCONFIRMED)
 """The states whose overdue jobs are taken one by one."""
@@ -43,14 +45,10 @@ class Rescuer:
         self._void_leases_of_the_dead()
         choice, claims = self._runtime.settings.rescue, self._runtime.ledger.claims
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
-        reminded = sum(self._wake(state, choice.grace_s) for state in SHARED)
+        reminded = sum(self._wake(work, choice.grace_s) for work in SHARED)
         for state in CLAIMED:
             for job in claims.overdue(state, claim):
                 self._remind(job)
-                reminded += 1
-        for errand in Errand:
-            for job in claims.overdue_errands(errand, claim):
-                self._runtime.remind(ERRAND_OF[errand], job.job_id, job.turn)
                 reminded += 1
         return reminded + self._open_lanes(choice.batch, choice.lease_s)
 
@@ -62,13 +60,13 @@ class Rescuer:
             self._runtime.remind(TaskName.DELIVER, receiver, 0)
         return len(known)
 
-    def _wake(self, state: State, grace_s: float) -> int:
-        """One reminder serves all that is overdue in this state: whoever wakes takes it."""
-        alarm = self._runtime.ledger.wakes.overdue(state, grace_s=grace_s)
+    def _wake(self, work: Work, grace_s: float) -> int:
+        """One reminder serves all of this work that is overdue: whoever wakes takes it."""
+        alarm = self._runtime.ledger.wakes.overdue(work, grace_s=grace_s)
         if alarm is None:
             return 0
-        log.info("work.rescued state=%s job=%s", state, alarm.job_id)
-        return int(self._runtime.remind(REMINDER_OF[state], alarm.job_id, alarm.turn))
+        log.info("work.rescued work=%s job=%s", work, alarm.job_id)
+        return int(self._runtime.remind(REMINDER_OF[work], alarm.job_id, alarm.turn))
 
     def _remind(self, job: Overdue) -> None:
         if job.state is State.SUBMITTING:
@@ -96,8 +94,7 @@ class Rescuer:
         with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
             first_s = self._runtime.policy.confirm_first_s
             message = "the worker that was buying did not report back"
-            turn = self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s)
-            self._runtime.remind(TaskName.CONFIRM, job.id, turn, first_s)
+            set_alarms(self._runtime.remind, self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s).alarms)
 
 
 class RescueStep(bootsteps.StartStopStep):

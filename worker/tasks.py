@@ -5,10 +5,10 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import assert_never
+from typing import Final, assert_never
 
 from celery import shared_task
 
@@ -43,10 +43,12 @@ from worker.confirm import Reading, allowed_reads, in_doubt, read_log
 from worker.describe import Described
 from worker.doors import spread
 from worker.looking import Group
-from worker.purchases import Next
 from worker.reminder import Now, Reminder, clock_from
 
 log = logging.getLogger("rushes.tasks")
+
+MOST_ENDS: Final = 64
+"""So many ended jobs are announced at once."""
 
 
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
@@ -65,7 +67,7 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
         return
     shut = parts.doors.before_submit()
     if shut is not None:
-        self.ring(TaskName.SUBMIT, _wait_at_the_door(parts.ledger, job, shut))
+        self.ring(*_wait_at_the_door(parts.ledger, job, shut))
         return
     request = parts.ledger.request(job.id)
     faults.here("submit.before_intent")
@@ -77,16 +79,16 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
     faults.here("submit.after_post")
     follows = parts.purchases.settle(job, receipt)
     faults.here("submit.after_write")
-    self.go_on(job.id, follows)
+    self.ring(*follows)
     parts.doors.after_submit(receipt)
 
 
-def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Alarm | None:
-    """Say once why the job waits, however often it comes to the door; returns the alarm to set, if any."""
+def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Sequence[Alarm | None]:
+    """Say once why the job waits, however often it comes to the door; returns the alarms to set."""
     wait = spread(shut.wait_s)
     if job.hold is shut.hold:
-        return ledger.wakes.later(job, wait)
-    return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarm
+        return [ledger.wakes.later(job, wait)]
+    return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarms
 
 
 @shared_task(name=TaskName.CONFIRM.value, bind=True, base=Reminder)
@@ -116,18 +118,16 @@ def _resolve(self: Reminder, job: Job, decision: Adopt | AskAgain | Resubmit) ->
     parts = self.runtime
     match decision:
         case Adopt(row, seconds):
-            turn = parts.ledger.adopted(
+            moved = parts.ledger.adopted(
                 job, row.generation_id, cost_usd=row.cost_usd, first_look_s=seconds, by="the upstream's log"
             )
-            self.go_on(job.id, parts.purchases.cancel_if_asked(job.id) or Next(TaskName.LOOK, turn, seconds))
+            self.ring(*moved.alarms, *parts.purchases.cancel_if_asked(job.id))
         case AskAgain(seconds, message, for_a_person):
             if for_a_person:
                 parts.ledger.needs_attention(job)
-            turn = parts.ledger.asked_again(job, seconds, message)
-            self.go_on(job.id, Next(TaskName.CONFIRM, turn, seconds))
+            self.ring(*parts.ledger.asked_again(job, seconds, message).alarms)
         case Resubmit():
-            turn = parts.ledger.resubmitted(job, by="RUSHES_CONFIRM__IN_DOUBT")
-            self.go_on(job.id, Next(TaskName.SUBMIT, turn))
+            self.ring(*parts.ledger.resubmitted(job, by="RUSHES_CONFIRM__IN_DOUBT").alarms)
         case unexpected:
             assert_never(unexpected)
 
@@ -137,8 +137,7 @@ def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
     told = reading.trouble.message if reading.trouble else "the upstream's log is longer than we read"
     wait = max(self.runtime.policy.confirm_first_s, (reading.trouble and reading.trouble.retry_after_s) or 0.0)
     with contextlib.suppress(StaleTurn, WrongState):
-        turn = self.runtime.ledger.asked_again(job, wait, told)
-        self.go_on(job.id, Next(TaskName.CONFIRM, turn, wait))
+        self.ring(*self.runtime.ledger.asked_again(job, wait, told).alarms)
 
 
 @shared_task(name=TaskName.LOOK.value, bind=True, base=Reminder)
@@ -148,13 +147,12 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # no
     choice = parts.settings.look
     taken = parts.ledger.wakes.take(State.RENDERING, limit=choice.batch, per_s=choice.most_per_s)
     now = clock_from(taken.at)
-    self.ring(TaskName.LOOK, taken.more)
+    self.ring(taken.more)
     for group in parts.looking.sightings(taken.jobs):
         faults.here("look.before_write")
         alarms = _go_on_after_looks(self, group, now=now())
         faults.here("look.after_write")
-        for alarm in alarms:
-            self.ring(TaskName.LOOK, alarm)
+        self.ring(*alarms)
 
 
 def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
@@ -167,7 +165,7 @@ def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alar
                     again.append(Look(job, word, seconds, isinstance(seen, Pending)))
                 case StoreVideo(video):
                     lesson = parts.pace.lesson(job, now=now)
-                    self.ring(TaskName.STORE, parts.ledger.rendered(job, video, lesson).alarm)
+                    self.ring(*parts.ledger.rendered(job, video, lesson).alarms)
                 case GiveUp() as verdict:
                     end(self, job, verdict)
                 case unexpected:
@@ -193,9 +191,9 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
         case Complete(stored, media):
             complete(self, job, stored, media)
         case FetchAgain(seconds, message):
-            self.ring(TaskName.STORE, parts.ledger.store_again(job, seconds, message).alarm)
+            self.ring(*parts.ledger.store_again(job, seconds, message).alarms)
         case LookAgain(seconds, message):
-            self.ring(TaskName.LOOK, parts.ledger.url_gone(job, seconds, message).alarm)
+            self.ring(*parts.ledger.url_gone(job, seconds, message).alarms)
         case GiveUp() as verdict:
             end(self, job, verdict)
         case unexpected:
@@ -203,51 +201,47 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
 
 
 @shared_task(name=TaskName.SALVAGE.value, bind=True, base=Reminder)
-def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """See whether an ended job's paid generation has finished after all, and fetch it."""
+def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+    """See whether ended jobs' paid generations have finished after all, and fetch them."""
+    for job, now in self.due(Errand.SALVAGE, lease_s=self.runtime.settings.download_lease_s):
+        with moved_on(self, job):
+            _salvage(self, job, now)
+
+
+def _salvage(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
-    turn = parts.ledger.errands.begun(Errand.SALVAGE, job_id, turn, lease_s=parts.settings.download_lease_s)
-    job = parts.ledger.get(job_id)
     assert job.generation_id is not None
     seen = parts.looker.look(job.generation_id, job.family)
-    now = parts.ledger.now()
-    decision = after_late_look(job, seen, now=now, policy=parts.policy)
+    decision = after_late_look(job, seen, now=now(), policy=parts.policy)
     if isinstance(decision, StoreVideo):
-        outcome = parts.archive.fetch(job_id, turn, decision.video)
+        outcome = parts.archive.fetch(job.id, job.salvage_turn, decision.video)
         if isinstance(outcome, Fetched):
-            media = compared(self, job_id, outcome.media)
-            keep_late(self, job_id, turn, decision.video, outcome.stored, media)
-            job = parts.ledger.get(job_id)
-            parts.remind(TaskName.ANNOUNCE, job_id, job.announce_turn)
-            if parts.describer.has_work:
-                parts.remind(TaskName.DESCRIBE, job_id, job.describe_turn)
+            keep_late(self, job, decision.video, outcome.stored, compared(self, job.id, outcome.media))
             return
-        decision = late_again(job, outcome.message, now=now, policy=parts.policy)
+        decision = late_again(job, outcome.message, now=now(), policy=parts.policy)
     match decision:
         case LookAgain(seconds, told):
-            turn = parts.ledger.errands.settled(
-                Errand.SALVAGE, job_id, turn, "job.salvage_waits", next_in_s=seconds, data={"seen": told}
-            )
-            self.again(job_id, turn, seconds)
+            self.ring(*parts.ledger.errands.salvage_waits(job, seconds, told))
         case GiveUp(message=told, charged=charged):
-            parts.ledger.errands.settled(
-                Errand.SALVAGE, job_id, turn, "job.salvage_ended", set={"charged": charged}, data={"seen": told}
-            )
+            self.ring(*parts.ledger.errands.salvage_ended(job, charged, told))
         case unexpected:
             assert_never(unexpected)
 
 
 @shared_task(name=TaskName.ANNOUNCE.value, bind=True, base=Reminder)
-def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Put the job's end into the outbox of everybody who wants to be told of it."""
+def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+    """Put the ends of jobs into the outboxes of everybody who wants to be told of them."""
     parts = self.runtime
-    turn = parts.ledger.errands.begun(Errand.ANNOUNCE, job_id, turn, lease_s=parts.settings.rescue.lease_s)
-    wanted = parts.directory.wanting(parts.ledger.get(job_id), parts.ledger.request(job_id))
+    taken = parts.ledger.wakes.take(Errand.ANNOUNCE, limit=MOST_ENDS, lease_s=parts.settings.rescue.lease_s)
+    self.ring(taken.more)
     faults.here("announce.before_put")
-    woken = parts.outbox.put(job_id, wanted)
+    told, woken = list[tuple[Job, Sequence[str]]](), set[str]()
+    for job, wanted in parts.directory.wanting(parts.ledger.with_requests(taken.jobs)):
+        woken.update(parts.outbox.put(job.id, wanted))
+        told.append((job, list(wanted)))
     faults.here("announce.before_write")
-    parts.ledger.errands.announced(job_id, turn, list(wanted))
-    for receiver in woken:
+    parts.ledger.errands.announced(told)
+    for receiver in sorted(woken):
         parts.remind(TaskName.DELIVER, receiver, 0)
 
 
@@ -259,13 +253,13 @@ def deliver(self: Reminder, receiver: str, turn: int = 0, *_later: object) -> No
         self.again(receiver, turn, seconds)
 
 
-def keep_late(self: Reminder, job_id: str, turn: int, video: Video, stored: Stored, media: Media | None) -> None:
+def keep_late(self: Reminder, job: Job, video: Video, stored: Stored, media: Media | None) -> None:
     """Write down that a late video is ours; the copy of a job that was erased meanwhile is removed."""
     parts = self.runtime
     try:
-        parts.ledger.errands.salvaged(job_id, turn, video, stored, media, describe=parts.describer.has_work)
+        self.ring(*parts.ledger.errands.salvaged(job, video, stored, media, describe=parts.describer.has_work))
     except StaleTurn:
-        if parts.ledger.get(job_id).erased_at is not None:
+        if parts.ledger.get(job.id).erased_at is not None:
             parts.archive.discard(stored)
         raise
 
@@ -281,25 +275,27 @@ def moved_on(self: Reminder, job: Job) -> Iterator[None]:
 
 def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
     """End the job without its video, and have the hooks told."""
-    self.go_on(job.id, Next(TaskName.ANNOUNCE, self.runtime.ledger.gave_up(job, verdict)))
+    self.ring(*self.runtime.ledger.gave_up(job, verdict).alarms)
 
 
 @shared_task(name=TaskName.DESCRIBE.value, bind=True, base=Reminder)
-def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
-    """Put manifest, poster and preview beside a job's video; while the store fails, again later."""
+def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+    """Put manifest, poster and preview beside the videos for which that is due; while the store fails, again later."""
+    for job, _ in self.due(Errand.DESCRIBE, lease_s=self.runtime.settings.describe_lease_s):
+        with moved_on(self, job):
+            _describe(self, job)
+
+
+def _describe(self: Reminder, job: Job) -> None:
     parts, chosen = self.runtime, self.runtime.settings.describe
-    turn = parts.ledger.errands.begun(Errand.DESCRIBE, job_id, turn, lease_s=parts.settings.describe_lease_s)
-    job = parts.ledger.get(job_id)
-    outcome = parts.describer.describe(job, parts.ledger.request(job_id), parts.ledger.journal.of(job_id))
+    outcome = parts.describer.describe(job, parts.ledger.request(job.id), parts.ledger.journal.of(job.id))
     faults.here("describe.before_write")
     if isinstance(outcome, Described):
-        parts.ledger.errands.described(job_id, turn, outcome.made, outcome.trouble)
+        self.ring(*parts.ledger.errands.described(job, outcome.made, outcome.trouble))
         return
     last = job.describe_failures + 1 >= chosen.attempts
     wait = None if last else chosen.retry_first_s * 2.0 ** min(job.describe_failures, 30)
-    turn = parts.ledger.errands.describe_again(job_id, turn, outcome.message, next_in_s=wait)
-    if wait is not None:
-        self.again(job_id, turn, wait)
+    self.ring(*parts.ledger.errands.describe_again(job, outcome.message, next_in_s=wait))
 
 
 def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
@@ -315,12 +311,10 @@ def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> N
     faults.here("store.before_write")
     try:
         media = compared(self, job.id, media)
-        turn = parts.ledger.completed(job, stored, media, describe=parts.describer.has_work)
+        moved = parts.ledger.completed(job, stored, media, describe=parts.describer.has_work)
     except (StaleTurn, WrongState):
         if parts.ledger.get(job.id).state in {State.CANCELLED, State.EXPIRED, State.FAILED}:
             parts.archive.discard(stored)
         raise
     faults.here("store.after_write")
-    parts.remind(TaskName.ANNOUNCE, job.id, turn)
-    if parts.describer.has_work:
-        parts.remind(TaskName.DESCRIBE, job.id, turn)
+    self.ring(*moved.alarms)

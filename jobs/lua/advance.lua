@@ -1,9 +1,9 @@
 --[[ advance: move one job along one edge, if the caller still holds its turn, or the purchase that it speaks for.
      a: id, turn | request_id, from [states], to, due_in?, final, set {field: value}, unset [fields], bump [fields],
-        deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s?, event, data,
+        deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s? (always with errands), event, data,
         lesson? {kind, shares {bucket: share}, keep, life_s} (what this edge teaches of the kind's latency)
-     Returns {turn, 1 if a cancel was asked for, else 0, alarm}; with slot_s, alarm is the seconds until the job's
-     reminder must ring, or nil if the alarm of its slot is set already.
+     Returns {turn, 1 if a cancel was asked for, else 0, alarms [{work, turn, seconds until it must ring}]}: those of the
+     errands that began; else, with slot_s, the job's own, unless the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]
 local row = row_key(a.id)
 local state, held_turn, request_id, cancel = unpack(redis.call('HMGET', row, 'state', 'turn', 'request_id',
@@ -44,9 +44,9 @@ if a.lesson then learn(a.lesson) end
 if a.final then
   redis.call('HDEL', row, 'due_at', 'rescues')
   redis.call('HSET', row, 'finished_at', stamp(now))
-  start_errands(a.id, a.errands)
   retire(a.id, a.to)
-  return { turn, cancel and 1 or 0 }
+  return { turn, cancel and 1 or 0, start_errands(a.id, a.errands) }
 end
 redis.call('ZADD', due_key(a.to), stamp(now + a.due_in), a.id)
-return { turn, cancel and 1 or 0, a.slot_s and alarm_to_set(a.to, now + a.due_in) or false }
+local rings_in = a.slot_s and alarm_to_set(a.to, now + a.due_in)
+return { turn, cancel and 1 or 0, rings_in and { { a.to, turn, rings_in } } or {} }

@@ -1,20 +1,20 @@
 --[[ claim: take what is overdue, so that its lost reminder can be sent again; the current turn stays valid.
      The claim moves the due time by a lease, so two rescuers never take the same job, and a job whose reminder is
      merely slow is reminded less and less often (the lease doubles until the job moves).
-     a: index (due:<state> or errand:<errand>), turn_field, grace_s, limit, lease_s, longest_lease_s
-     Returns [id, state, turn of the job or of the errand, ...] flat; a job whose row is gone leaves the index. ]]
-local index = a.prefix .. a.index
+     a: state, grace_s, limit, lease_s, longest_lease_s
+     Returns [id, state, turn, ...] flat; a job whose row is gone leaves the index. ]]
+local index = due_key(a.state)
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 'BYSCORE', 'LIMIT', 0, a.limit)) do
   local row = row_key(id)
-  local state, turn = unpack(redis.call('HMGET', row, 'state', a.turn_field))
+  local state, turn = unpack(redis.call('HMGET', row, 'state', 'turn'))
   if not state then
     redis.call('ZREM', index, id)
   else
     local rescues = redis.call('HINCRBY', row, 'rescues', 1)
     local lease = math.min(a.lease_s * 2 ^ math.min(rescues - 1, 20), a.longest_lease_s)
     redis.call('ZADD', index, stamp(now + lease), id)
-    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = a.index }))
+    tell(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = 'due:' .. a.state }))
     for _, value in ipairs({ id, state, turn }) do taken[#taken + 1] = value end
   end
 end

@@ -47,32 +47,42 @@ local function tell(id, event, state, turn, data)
 end
 
 -- What is due now needs one message for all of its kind: true to whoever has to send it, until somebody has taken some.
--- A message that is lost is missed for two seconds.
-local function call_to_ring(state)
-  return redis.call('SET', a.prefix .. 'call:' .. state, '1', 'NX', 'PX', 2000) and true or false
+-- A message that is lost is missed for two seconds. `work` is a state or an errand, here and below.
+local function call_to_ring(work)
+  return redis.call('SET', a.prefix .. 'call:' .. work, '1', 'NX', 'PX', 2000) and true or false
 end
 
 -- What falls due in the same slot of time shares one alarm. Returns the seconds until it rings to whoever has to set it,
 -- false to all others.
-local function alarm_to_set(state, due)
-  if due <= now then return call_to_ring(state) and '0' end
-  local key, rings = a.prefix .. 'alarms:' .. state, math.ceil(due / a.slot_s) * a.slot_s
+local function alarm_to_set(work, due)
+  if due <= now then return call_to_ring(work) and '0' end
+  local key, rings = a.prefix .. 'alarms:' .. work, math.ceil(due / a.slot_s) * a.slot_s
   if redis.call('ZADD', key, 'NX', stamp(rings), stamp(rings)) == 0 then return false end
   redis.call('PEXPIRE', key, math.ceil((rings - now) * 1000) + 86400000)
   return stamp(math.max(rings - now, 0))
 end
 
-local function forget_alarms(state, until_now)
-  redis.call('DEL', a.prefix .. 'call:' .. state)
-  redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. state, '-inf', until_now)
+local function forget_alarms(work, until_now)
+  redis.call('DEL', a.prefix .. 'call:' .. work)
+  redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. work, '-inf', until_now)
+end
+
+-- An errand of an ended job is due in a while. Returns the alarms to set, {{errand, turn, seconds}} or {}.
+local function plan_errand(id, name, turn, due_in)
+  redis.call('ZADD', errand_key(name), stamp(now + due_in), id)
+  local rings_in = alarm_to_set(name, now + due_in)
+  return rings_in and { { name, turn, rings_in } } or {}
 end
 
 -- What an ended job still needs is done beside its state: each errand by name, with the seconds until it is due.
+-- Returns the alarms to set, [{errand, turn, seconds}].
 local function start_errands(id, errands)
+  local alarms = {}
   for name, due_in in pairs(errands) do
-    redis.call('HINCRBY', row_key(id), name .. '_turn', 1)
-    redis.call('ZADD', errand_key(name), stamp(now + due_in), id)
+    local turn = redis.call('HINCRBY', row_key(id), name .. '_turn', 1)
+    for _, alarm in ipairs(plan_errand(id, name, turn, due_in)) do alarms[#alarms + 1] = alarm end
   end
+  return alarms
 end
 
 -- One more finished job's time is added to the sketch of its kind: the older ones fade, what has faded is dropped.

@@ -103,7 +103,7 @@ def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -
     clock.advance(60)
     alarm = ledger.wakes.overdue(State.QUEUED, grace_s=5)
 
-    assert alarm == Alarm(job_id, turn=1, seconds=0)  # remind it again: whoever wakes takes all that is due
+    assert alarm == Alarm(State.QUEUED, job_id, turn=1, seconds=0)  # whoever wakes takes all that is due
 
 
 def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from jobs.lifecycle import GiveUp
 from jobs.reminders import Errand
 from jobs.scripts import Lives
 from jobs.states import EDGES, State
+from jobs.wakes import Alarm
 from tests.stage import Clock, a_request, eventually
 
 VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
@@ -328,55 +329,62 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
 
 
 def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
-    """Taking the round makes a doubled message stale; settling it ends the announcing."""
-    job = storing(ledger)
-    first = ledger.completed(job, STORED)
+    """A doubled message finds the round taken; whoever is late with it leaves no trace."""
+    ledger.completed(storing(ledger), STORED)
 
-    taken = ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
-    with pytest.raises(StaleTurn):
-        ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
+    (job,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
+    assert ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs == []
 
-    ledger.errands.announced(job.id, taken, ["a:b", "c:d"])
+    ledger.errands.announced([(job, ["a:b", "c:d"])])
+    ledger.errands.announced([(job, ["e:f"])])
     assert ledger.journal.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
-    with pytest.raises(StaleTurn):
-        ledger.errands.begun(Errand.ANNOUNCE, job.id, taken + 1, lease_s=60)
+    assert ledger.errands.count() == 0
 
 
 def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
-    """A job's end is told at least once, also if the worker dies in the hook."""
-    job = storing(ledger)
-    first = ledger.completed(job, STORED)
-    ledger.errands.begun(Errand.ANNOUNCE, job.id, first, lease_s=60)
-    assert ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
+    """A job's end is told at least once, also if the worker dies while it tells it."""
+    ledger.completed(storing(ledger), STORED)
+    (job,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9, lease_s=60).jobs
+    assert ledger.wakes.overdue(Errand.ANNOUNCE, grace_s=CLAIM.grace_s) is None
 
     clock.advance(60 + CLAIM.grace_s + 1)
-    (found,) = ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM)
 
-    assert ledger.errands.begun(Errand.ANNOUNCE, job.id, found.turn, lease_s=60)
-    assert ledger.claims.overdue_errands(Errand.ANNOUNCE, CLAIM) == []
+    assert ledger.wakes.overdue(Errand.ANNOUNCE, grace_s=CLAIM.grace_s) == Alarm(Errand.ANNOUNCE, job.id, 1, 0)
+    assert [found.id for found in ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs] == [job.id]
+
+
+def test_one_message_announces_all_that_ended(ledger: Ledger) -> None:
+    """A thousand jobs that end in a second do not need a thousand messages."""
+    ends = [ledger.completed(storing(ledger), STORED, describe=True).alarms for _ in range(3)]
+
+    assert [sorted(alarm.work for alarm in alarms) for alarms in ends] == [[Errand.ANNOUNCE, Errand.DESCRIBE], [], []]
 
 
 def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     """Also not for a stranger."""
+    going_on = rendering(ledger)
     with pytest.raises(StaleTurn):
-        ledger.errands.begun(Errand.ANNOUNCE, rendering(ledger).id, 1, lease_s=60)
+        ledger.errands.described(going_on, [], None)
     with pytest.raises(UnknownJob):
-        ledger.errands.begun(Errand.ANNOUNCE, new_job_id(), 1, lease_s=60)
+        ledger.errands.described(replace(going_on, id=new_job_id()), [], None)
 
 
-def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger) -> None:
+def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
     """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
     job = rendering(ledger)
-    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, salvage_in_s=60))
-    told = ledger.errands.begun(Errand.ANNOUNCE, job.id, 1, lease_s=60)
-    ledger.errands.announced(job.id, told, ["a:b"])
+    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, salvage_in_s=60)
+    alarms = ledger.gave_up(job, verdict).alarms
+    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {Errand.ANNOUNCE: 0, Errand.SALVAGE: 60}
+    (ended,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
+    ledger.errands.announced([(ended, ["a:b"])])
 
-    turn = ledger.errands.begun(Errand.SALVAGE, job.id, 1, lease_s=60)
-    ledger.errands.salvaged(job.id, turn, VIDEO, STORED)
+    clock.advance(61)
+    (late,) = ledger.wakes.take(Errand.SALVAGE, limit=1).jobs
+    assert [alarm.work for alarm in ledger.errands.salvaged(late, VIDEO, STORED)] == [Errand.ANNOUNCE]
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
-    assert ledger.errands.begun(Errand.ANNOUNCE, job.id, kept.announce_turn, lease_s=60)
+    assert [again.id for again in ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs] == [job.id]
 
 
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
@@ -387,13 +395,14 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
 
     with pytest.raises(WrongState):
         ledger.submitted(job, "gen-late", cost_usd=3.36, first_look_s=9)
-    ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
-    ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
+    (alarm,) = ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
+    assert (alarm.work, round(alarm.seconds)) == (Errand.SALVAGE, 60)
+    assert ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60) == []
 
     ended = ledger.get(job.id)
     assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
     assert [e.event for e in ledger.journal.of(job.id)].count("job.bought_late") == 1
-    assert ledger.errands.begun(Errand.SALVAGE, job.id, 1, lease_s=60)
+    assert ledger.errands.count() == 2  # to be announced, and its late video
 
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:

@@ -23,7 +23,6 @@ from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import GiveUp, on_cancel
 from jobs.looks import Look
-from jobs.reminders import Errand
 from jobs.states import EDGES, State
 from tests.stage import Clock, a_request
 
@@ -152,13 +151,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(job=held)
     def announce(self, job: Job) -> None:
         """The hooks are told."""
-
-        def tell() -> None:
-            turn = self.ledger.errands.begun(Errand.ANNOUNCE, job.id, job.announce_turn, lease_s=30)
-            self.ledger.errands.announced(job.id, turn, ["a:b"])
-
         if job.is_final:
-            self.try_to(tell)
+            self.try_to(lambda: self.ledger.errands.announced([(job, ["a:b"])]))
 
     def by_turn(self, job: Job, act: Callable[[], object]) -> None:
         """A step that only the holder of the latest turn may take: anybody else must be refused."""

@@ -9,7 +9,6 @@ from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.job import Charged, Job, Reason, Stored, VideoRequest
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import GiveUp
-from jobs.reminders import Errand
 from jobs.retries import BuyAgain, GoOn, HasItsVideo, NotOver, WouldPay, on_retry
 from jobs.states import State
 
@@ -109,11 +108,11 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
 
 def test_whoever_was_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Ledger, ended: Job) -> None:
     """A late video that is fetched at that moment is not kept."""
-    turn = ledger.errands.begun(Errand.SALVAGE, ended.id, 1, lease_s=60)
+    at_it = ledger.get(ended.id)
     ledger.erased(ended)
 
     with pytest.raises(StaleTurn):
-        ledger.errands.settled(Errand.SALVAGE, ended.id, turn, "job.salvage_ended")
+        ledger.errands.salvage_ended(at_it, Charged.YES, "gone")
 
 
 def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:

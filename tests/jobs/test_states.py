@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.reminders import ERRAND_OF, QUEUE_OF, REMINDER_OF, Errand, TaskName
+from jobs.reminders import QUEUE_OF, REMINDER_OF, WORKS, Errand, TaskName
 from jobs.states import EDGES, State, Status
 
 
@@ -44,6 +44,7 @@ def test_each_state_has_a_public_word(state: State) -> None:
 def test_whoever_waits_for_us_is_reminded() -> None:
     """Only a purchase under way has no reminder: nothing may repeat it."""
     waiting = {state for state in State if not state.is_final}
-    assert waiting - set(REMINDER_OF) == {State.SUBMITTING}
-    assert set(ERRAND_OF) == set(Errand)
+    assert {*waiting, *Errand} - set(REMINDER_OF) == {State.SUBMITTING}
+    assert set(WORKS) == {work.value for work in (*State, *Errand)}
+    assert len(WORKS) == len(State) + len(Errand)  # no name means both
     assert set(QUEUE_OF) == set(TaskName)

@@ -3,6 +3,8 @@
 import socket as sockets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
@@ -48,8 +50,8 @@ class PunctualAdapter(HTTPAdapter):
     """
 
     def __init__(self, *, connections: int, reply_s: float, permits: Permits | None = None) -> None:
-        self._pools = _pools(reply_s, self._note_connected, permits)
-        self._proxied_pools = _pools(reply_s, self._note_connected, None)
+        self._pools = _pools(_Terms(reply_s, self._note_connected, permits))
+        self._proxied_pools = _pools(_Terms(reply_s, self._note_connected, None))
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=never_again())
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +62,7 @@ class PunctualAdapter(HTTPAdapter):
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Watch connections through a proxy; they count once the tunnel stands."""
         manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._proxied_pools
+        manager.pool_classes_by_scheme = self._proxied_pools  # type: ignore[assignment]  # is only called
         return manager
 
     def _note_connected(self) -> None:
@@ -143,38 +145,55 @@ def _connect_permitted(connection: HTTPConnection, permits: Permits, connect: Ca
     raise refused
 
 
-def _pools(reply_s: float, tell: Callable[[], None], permits: Permits | None) -> dict[str, type[HTTPConnectionPool]]:
-    class Punctual(HTTPResponse):
-        def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            self.fp = BufferedReader(_BytesUntil(sock, self.fp.detach(), time.monotonic() + reply_s))
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a pool's connections go by: how long a whole reply may take, who is told of a connection, who may be met."""
 
-    class Plain(HTTPConnection):
-        response_class = Punctual
+    reply_s: float
+    tell: Callable[[], None]
+    permits: Permits | None
 
-        def _new_conn(self) -> socket:
-            connect = super()._new_conn
-            return connect() if permits is None else _connect_permitted(self, permits, connect)
 
-        def connect(self) -> None:
-            super().connect()
-            tell()
+class _PunctualResponse(HTTPResponse):
+    def __init__(self, sock: socket, *args: Any, reply_s: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = BufferedReader(_BytesUntil(sock, self.fp.detach(), time.monotonic() + reply_s))
 
-    class Secured(HTTPSConnection):
-        response_class = Punctual
 
-        def _new_conn(self) -> socket:
-            connect = super()._new_conn
-            return connect() if permits is None else _connect_permitted(self, permits, connect)
+class _OnTerms(HTTPConnection):
+    def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._terms = terms
+        self.response_class = partial(_PunctualResponse, reply_s=terms.reply_s)  # type: ignore[assignment]  # as above
 
-        def connect(self) -> None:
-            super().connect()
-            tell()
+    def _new_conn(self) -> socket:
+        connect, permits = super()._new_conn, self._terms.permits
+        return connect() if permits is None else _connect_permitted(self, permits, connect)
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+    def connect(self) -> None:
+        super().connect()
+        self._terms.tell()
 
-    class SecuredPool(HTTPSConnectionPool):
-        ConnectionCls = Secured
 
-    return {"http": PlainPool, "https": SecuredPool}
+class _SecuredOnTerms(_OnTerms, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _OnTerms
+
+    def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn_kw["terms"] = terms
+
+
+class _SecuredPool(HTTPSConnectionPool):
+    ConnectionCls = _SecuredOnTerms
+
+    def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn_kw["terms"] = terms
+
+
+def _pools(terms: _Terms) -> dict[str, Callable[..., HTTPConnectionPool]]:
+    return {"http": partial(_Pool, terms=terms), "https": partial(_SecuredPool, terms=terms)}
