@@ -294,19 +294,24 @@ class Service:
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
         """Have an ended job's prompt, journal and files forgotten for good; its money row is kept.
 
-        The files go first: if this is cut short, the row still says that there is something to erase.
+        The files go first: if this is cut short, the row still says that there is something to erase. They go once more
+        at the end: until then a worker may have put something beside the video. Whatever comes later it removes itself.
 
         Raises:
             UnknownJob: no such job, or (if a tenant is named) none of that tenant's.
             WrongState: the job has not ended.
-            StoreError: the archive cannot be written from here; nothing was erased.
+            StoreError: the archive cannot be written from here; files may be left.
         """
         job = _only_for(tenant, self._ledger.get(job_id))
         if not job.is_final:
             raise WrongState(f"{job_id} is {job.state}")
+        self._remove_files(job)
+        self._ledger.erased(job)
+        self._remove_files(job)
+
+    def _remove_files(self, job: Job) -> None:
         if job.stored is not None:
             open_store(self._settings).remove(paths_of(job.stored.path))
-        self._ledger.erased(job)
 
     def adopt(self, job_id: str, generation_id: str) -> Job:
         """Tell a job in doubt which generation was bought for it; it goes on with that one.

@@ -13,6 +13,7 @@ from ulid import ULID
 
 from config.settings import ArchiveSettings
 from config.store import PARTIALS, Store, StoreError
+from jobs.artifacts import paths_of
 from jobs.facts import Download, Fetched, NotFetched
 from jobs.job import Stored, Video
 from jobs.media import Media
@@ -62,8 +63,8 @@ class Archive:
             return NotFetched(f"the archive cannot be written: {error.strerror or type(error).__name__}")
 
     def discard(self, stored: Stored) -> None:
-        """Remove a copy that nobody waits for any more."""
-        self.store.remove([stored.path])
+        """Remove a copy that nobody waits for any more, and whatever stands beside it."""
+        self.store.remove(paths_of(stored.path))
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -291,11 +291,22 @@ def _describe(self: Reminder, job: Job) -> None:
     outcome = parts.describer.describe(job, parts.ledger.request(job.id), parts.ledger.journal.of(job.id))
     faults.here("describe.before_write")
     if isinstance(outcome, Described):
-        self.ring(*parts.ledger.errands.described(job, outcome.made, outcome.trouble))
+        keep_described(self, job, outcome)
         return
     last = job.describe_failures + 1 >= chosen.attempts
     wait = None if last else chosen.retry_first_s * 2.0 ** min(job.describe_failures, 30)
     self.ring(*parts.ledger.errands.describe_again(job, outcome.message, next_in_s=wait))
+
+
+def keep_described(self: Reminder, job: Job, outcome: Described) -> None:
+    """Write down what stands beside the video; what was put beside that of a job erased meanwhile is removed."""
+    parts = self.runtime
+    try:
+        self.ring(*parts.ledger.errands.described(job, outcome.made, outcome.trouble))
+    except StaleTurn:
+        if job.stored is not None and parts.ledger.get(job.id).erased_at is not None:
+            parts.archive.discard(job.stored)
+        raise
 
 
 def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:

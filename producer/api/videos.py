@@ -364,7 +364,7 @@ def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
     except StoreError as error:
-        detail = f"The archive cannot be written from here ({error}); nothing was erased."
+        detail = f"The archive cannot be written from here ({error}); files of the job may be left."
         raise Problem(Code.ARCHIVE_UNAVAILABLE, detail) from error
     answer: Deleted = {"id": job_id, "object": "video.deleted", "deleted": True}
     return JSONResponse(answer)

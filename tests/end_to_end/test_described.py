@@ -4,10 +4,19 @@ import json
 from pathlib import Path
 from typing import Final
 
+import psutil
+
+from config.settings import ArchiveSettings
+from config.store import BucketStore
 from jobs.artifacts import Artifact, path_of
+from jobs.events import Event
 from jobs.job import Job
+from jobs.ledger import Ledger
 from jobs.media import Mismatch
+from jobs.sketches import Sketches
 from jobs.states import State
+from producer.eta import Etas
+from producer.service import Service
 from tests.buckets import Bucket
 from tests.stage import Stage, a_request, eventually
 
@@ -74,6 +83,45 @@ def test_a_worker_killed_while_it_describes_leaves_a_described_job(stage: Stage)
     with stage.worker(name="second"):
         stage.client.zadd("rushes:errand:describe", {job_id: 0})  # its lease would end in a few minutes
         described(stage, job_id)
+
+
+def test_what_is_made_while_the_job_is_erased_is_not_left_behind(stage: Stage, bucket: Bucket) -> None:
+    """A picture shows what was to be forgotten: the worker that lost the race takes it away again.
+
+    In a bucket: there the worker has a copy of the video, and can make its pictures after the video is gone.
+    """
+    stage.environment |= ALL | {"RUSHES_DESCRIBE__PROBE": "false"}
+    stage.environment |= {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}
+    with stage.worker() as worker:
+        parent = psutil.Process(worker.process.pid)
+        job_id = stage.service.submit(a_request()).job_id
+        eventually(parent.children, what="the process that makes the pictures")
+        (making,) = parent.children()
+        making.suspend()
+        stage.ended(job_id)
+        stage.service.erase(job_id)
+        making.resume()
+        eventually(lambda: "reminder.dropped task=rushes.describe" in worker.said(), what="the refusal")
+
+    assert list(BucketStore(bucket.url, ArchiveSettings()).items()) == []
+
+
+def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: Stage) -> None:
+    """Between the removal of the files and the row's own erasure a worker may still be at it."""
+    stage.environment |= ALL
+    with stage.worker():
+        job_id = stage.service.submit(a_request()).job_id
+        job = described(stage, job_id)
+    poster = beside(stage, job, Artifact.POSTER)
+
+    def put_again(event: Event) -> None:
+        if event.name == "job.erased":
+            poster.write_bytes(b"late")
+
+    ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(Sketches(stage.client), typical_s=1)
+    Service(stage.settings, ledger, lambda *_: True, etas).erase(job_id)
+
+    assert not poster.exists()
 
 
 def test_in_a_bucket_everything_stands_beside_the_video_too(stage: Stage, bucket: Bucket) -> None:
