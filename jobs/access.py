@@ -135,14 +135,17 @@ class Access:
         return _key(key_id, pipe.execute()[-1])
 
     @asks_redis
-    def admit(self, token: str, *, per_min: int) -> Admitted | None:
+    def admit(self, token: str, *, per_min: int, cost: int = 1) -> Admitted | None:
         """The key of a token, and what is left of its quota; None: it is no good key's. One round trip.
 
-        A request of a wrong secret costs the key's owner no quota.
+        A request of a wrong secret costs the key's owner no quota; one that counts as more than a minute's quota is
+        never let in.
         """
         key_id, secret = _parted(token)
         digest = _digest(secret)
-        reply = cast("list[Any]", self._scripts.run("admit", id=key_id, digest=digest, per_min=per_min))
+        reply = cast(
+            "list[Any]", self._scripts.run("admit", id=key_id, digest=digest, per_min=per_min, cost=min(cost, per_min))
+        )
         if not reply:
             return None
         now, wait_ms, left, whole_in_ms, *flat = reply

@@ -34,8 +34,8 @@ class Ticket:
         self._parts = parts
         self._scope = scope
 
-    def admitted(self) -> Caller:
-        """Whoever sent it, if it may do this. It asks Redis: call it in a thread.
+    def admitted(self, cost: int = 1) -> Caller:
+        """Whoever sent it, if it may do this and so many requests are left to it. It asks Redis: call it in a thread.
 
         Raises:
             Problem: it may not.
@@ -44,7 +44,7 @@ class Ticket:
         if settings.auth == "off":
             _check_is_local(self._request, self._parts)
             return Caller(None)
-        admitted = self._parts.access.admit(_token(self._request), per_min=settings.requests_per_min)
+        admitted = self._parts.access.admit(_token(self._request), per_min=settings.requests_per_min, cost=cost)
         if admitted is None:
             raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
         self._request.state.quota = admitted.quota

@@ -168,6 +168,30 @@ def test_a_key_that_asks_too_often_is_told_when_to_go_on(keyed: Api, access: Acc
     assert calm.get("/v1/videos").ok
 
 
+def test_each_order_of_a_batch_counts_as_a_request(keyed: Api, access: Access) -> None:
+    """A batch is no way around the quota; one that does not fit into what is left is refused whole."""
+    shop = holder(keyed, access, "shop")
+    batch = {"orders": [{"prompt": "a boat"}] * 40}
+
+    taken, refused = (shop.post("/v1/videos/batch", batch) for _ in range(2))
+
+    assert taken.status_code == 207
+    assert taken.headers["ratelimit"].startswith('"key";r=20;t=')
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert len(shop.get("/v1/videos?limit=100").json()["data"]) == 40
+
+
+def test_a_batch_that_is_larger_than_a_minutes_quota_needs_all_of_it(keyed: Api, access: Access) -> None:
+    """Else it could never be sent."""
+    shop = holder(keyed, access, "shop")
+
+    taken = shop.post("/v1/videos/batch", {"orders": [{"prompt": "a boat"}] * 61})
+
+    assert taken.status_code == 207, taken.text
+    assert shop.get("/v1/videos").status_code == 429
+
+
 def test_an_administrator_issues_and_revokes_keys(keyed: Api, access: Access) -> None:
     """The token is in the first answer and in no other; revoked, it ends at once."""
     admin = holder(keyed, access, "office", Scope.ADMIN)
