@@ -1,7 +1,8 @@
 """The bytes of a stored video over HTTP: whole or a range, with its checksum as ETag, never all in memory."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -66,6 +67,18 @@ def piece_of(asked: str | None, size: int) -> Piece | None:
     return Piece(start, length)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What is sent: under which name, for how long it may be kept, and how its parts are read."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    content_type: str
+    cache_control: str
+    read: Callable[[Piece], Iterator[bytes]]
+
+
 def content(
     job: Job, store: Store, asked: Mapping[str, str], artifact: Artifact = Artifact.VIDEO, *, head_only: bool
 ) -> Response:
@@ -73,30 +86,39 @@ def content(
     stored = stored_of(job)
     if job.removed_at is not None:
         raise Problem(Code.NO_VIDEO, "Its files were removed from the archive by retention.")
-    if artifact is not Artifact.VIDEO:
-        return _small(store, artifact, path_of(artifact, stored.path))
-    etag = f'"{stored.sha256}"'
+    if artifact is Artifact.VIDEO:
+        return _sent(_video(store, stored), asked, head_only=head_only)
+    if artifact not in job.artifacts:
+        detail = (
+            f"There is no {artifact} of this job; `artifacts` of the job lists all. They come shortly after the video."
+        )
+        raise Problem(Code.VARIANT_NOT_THERE, detail)
+    return _sent(_small(store, artifact, path_of(artifact, stored.path)), asked, head_only=head_only)
+
+
+def _sent(file: _File, asked: Mapping[str, str], *, head_only: bool) -> Response:
+    """All of a file or the part that is asked for, with its tag; nothing of it where that is known."""
+    etag = f'"{file.sha256}"'
     headers = {
         "etag": etag,
         "accept-ranges": "bytes",
-        "cache-control": "private, max-age=31536000, immutable",
-        "content-disposition": f'attachment; filename="{PurePosixPath(stored.path).name}"',
+        "cache-control": file.cache_control,
+        "content-disposition": f'attachment; filename="{file.name}"',
     }
     if matches(asked.get("if-none-match"), etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     still_the_same = asked.get("if-range") in {None, etag}
-    piece = piece_of(asked.get("range"), stored.size_bytes) if still_the_same else None
+    piece = piece_of(asked.get("range"), file.size_bytes) if still_the_same else None
     status = HTTPStatus.OK
     if piece is not None:
         status = HTTPStatus.PARTIAL_CONTENT
         last = piece.start + piece.length - 1
-        headers["content-range"] = f"bytes {piece.start}-{last}/{stored.size_bytes}"
-    piece = piece or Piece(0, stored.size_bytes)
+        headers["content-range"] = f"bytes {piece.start}-{last}/{file.size_bytes}"
+    piece = piece or Piece(0, file.size_bytes)
     headers["content-length"] = str(piece.length)
     if head_only:
-        return Response(status_code=status, headers=headers, media_type=stored.content_type)
-    body = _begun(_read(store, stored.path, piece))
-    return StreamingResponse(body, status, headers, media_type=stored.content_type)
+        return Response(status_code=status, headers=headers, media_type=file.content_type)
+    return StreamingResponse(_begun(file.read(piece)), status, headers, media_type=file.content_type)
 
 
 def matches(asked: str | None, etag: str) -> bool:
@@ -107,12 +129,30 @@ def matches(asked: str | None, etag: str) -> bool:
     return "*" in named or etag.removeprefix("W/") in named
 
 
-def _small(store: Store, artifact: Artifact, path: str) -> Response:
-    """A picture or the manifest: small, so that it is read at once."""
+def _video(store: Store, stored: Stored) -> _File:
+    """The video never changes: whoever has it need not ask again."""
+    return _File(
+        PurePosixPath(stored.path).name,
+        stored.size_bytes,
+        stored.sha256,
+        stored.content_type,
+        "private, max-age=31536000, immutable",
+        lambda piece: _read(store, stored.path, piece),
+    )
+
+
+def _small(store: Store, artifact: Artifact, path: str) -> _File:
+    """A picture or the manifest: small, so that it is read at once; its checksum is kept nowhere else."""
     with _explained():
         data = b"".join(store.slices(path))
-    headers = {"cache-control": "private, max-age=3600"}
-    return Response(data, headers=headers, media_type=CONTENT_TYPES[artifact])
+    return _File(
+        PurePosixPath(path).name,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        CONTENT_TYPES[artifact],
+        "private, max-age=3600",
+        lambda piece: iter([data[piece.start : piece.start + piece.length]]),
+    )
 
 
 def _read(store: Store, path: str, piece: Piece) -> Iterator[bytes]:

@@ -64,6 +64,17 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
 JobId = Annotated[str, Path(description="The job's id.", examples=["job_01kb0000000000000000000000"], max_length=100)]
 
 
+FILES: Final[dict[str, Any]] = {"video/mp4": {}, "image/webp": {}, "application/json": {}}
+"""What a file of a job's may be."""
+
+ARTIFACT_OF: Final = {
+    **{artifact.value: artifact for artifact in Artifact},
+    "thumbnail": Artifact.POSTER,
+    "spritesheet": Artifact.PREVIEW,
+}
+"""What each word for a variant means; two of them are OpenAI's."""
+
+
 class VideoList(TypedDict):
     """A page of jobs."""
 
@@ -404,8 +415,8 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
     "/{job_id}/content",
     summary="The video itself",
     responses={
-        200: {"content": {"video/mp4": {}}, "description": "All of it."},
-        206: {"content": {"video/mp4": {}}, "description": "The range that was asked for."},
+        200: {"content": FILES, "description": "All of it."},
+        206: {"content": FILES, "description": "The range that was asked for."},
         304: {"description": "It is what the `If-None-Match` tag names."},
         **documented(
             Code.NOT_FOUND,
@@ -428,16 +439,17 @@ def video_content(
     parts: Needs,
     caller: Reads,
     variant: Annotated[
-        Literal["video", "thumbnail", "spritesheet", "poster", "preview", "manifest"],
-        Query(description="Which file; `thumbnail` is OpenAI's word for the poster.", examples=["video"]),
+        Literal["video", "poster", "thumbnail", "preview", "spritesheet", "manifest"],
+        Query(
+            description="Which file; `thumbnail` and `spritesheet` are OpenAI's words for poster and preview.",
+            examples=["video"],
+        ),
     ] = "video",
 ) -> Response:
-    """The stored video, streamed; `Range` and `If-Range` are understood, the ETag is its SHA-256."""
+    """The stored video or what stands beside it; `Range` and `If-Range` are understood, the ETag is the SHA-256."""
     job, _ = known(parts, caller, job_id)
-    artifact = Artifact.POSTER if variant == "thumbnail" else variant
-    if artifact not in {Artifact.VIDEO, *job.artifacts}:
-        raise Problem(Code.VARIANT_NOT_THERE, f"There is no {variant} of this job; `artifacts` of the job lists all.")
-    return content(job, parts.store, request.headers, Artifact(artifact), head_only=request.method == "HEAD")
+    artifact = ARTIFACT_OF[variant]
+    return content(job, parts.store, request.headers, artifact, head_only=request.method == "HEAD")
 
 
 # -- what the routes share -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import pytest
 import requests
 
+from jobs.artifacts import Artifact, path_of
 from jobs.job import Job, Stored, Video
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
@@ -136,12 +137,23 @@ def bought(ledger: Ledger, job_id: str) -> Job:
     return ledger.get(job_id)
 
 
-def completed(ledger: Ledger, job_id: str, archive: Path, *, sha256: str = "ab" * 32) -> Job:
+def completed(ledger: Ledger, job_id: str, archive: Path, *, sha256: str = "ab" * 32, describe: bool = False) -> Job:
     """Take a queued job to its stored video."""
     job = bought(ledger, job_id)
     ledger.rendered(job, Video("https://cdn.example/clip.mp4"))
     path = f"2026/11/24/{job_id}.mp4"
     (archive / path).parent.mkdir(parents=True, exist_ok=True)
     (archive / path).write_bytes(BYTES)
-    ledger.completed(ledger.get(job_id), Stored(path, len(BYTES), sha256, "video/mp4"))
+    ledger.completed(ledger.get(job_id), Stored(path, len(BYTES), sha256, "video/mp4"), describe=describe)
     return ledger.get(job_id)
+
+
+def described(ledger: Ledger, job_id: str, archive: Path) -> dict[str, bytes]:
+    """Take a queued job to its stored video with everything beside it; returns the bytes of that, by variant."""
+    job = completed(ledger, job_id, archive, describe=True)
+    assert job.stored is not None
+    made = {artifact: f"this is the {artifact}".encode() for artifact in Artifact if artifact is not Artifact.VIDEO}
+    for artifact, data in made.items():
+        (archive / path_of(artifact, job.stored.path)).write_bytes(data)
+    ledger.errands.described(job, list(made), None)
+    return {artifact.value: data for artifact, data in made.items()}
