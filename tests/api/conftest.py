@@ -137,14 +137,22 @@ def bought(ledger: Ledger, job_id: str) -> Job:
     return ledger.get(job_id)
 
 
-def completed(ledger: Ledger, job_id: str, archive: Path, *, sha256: str = "ab" * 32, describe: bool = False) -> Job:
+def completed(
+    ledger: Ledger,
+    job_id: str,
+    archive: Path,
+    *,
+    sha256: str = "ab" * 32,
+    size_bytes: int = len(BYTES),
+    describe: bool = False,
+) -> Job:
     """Take a queued job to its stored video."""
     job = bought(ledger, job_id)
     ledger.rendered(job, Video("https://cdn.example/clip.mp4"))
     path = f"2026/11/24/{job_id}.mp4"
     (archive / path).parent.mkdir(parents=True, exist_ok=True)
     (archive / path).write_bytes(BYTES)
-    ledger.completed(ledger.get(job_id), Stored(path, len(BYTES), sha256, "video/mp4"), describe=describe)
+    ledger.completed(ledger.get(job_id), Stored(path, size_bytes, sha256, "video/mp4"), describe=describe)
     return ledger.get(job_id)
 
 

@@ -1,5 +1,6 @@
 """A picture's URL is a stranger's word: where it leads is judged before it is followed, hop by hop."""
 
+import socket
 import ssl
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -121,6 +123,25 @@ def test_a_server_that_trickles_is_given_up(lenient: PictureCheck, gallery: tupl
 def test_a_private_address_is_refused_however_it_is_spelt(host: str) -> None:
     """As a number, as a name, or inside another family."""
     assert "not on the public internet" in refused(PictureCheck(MOST), f"https://{host}/boat.png")
+
+
+def test_a_name_that_is_rebound_leads_nowhere_else(
+    lenient: PictureCheck, gallery: tuple[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked up once: what was judged is what is spoken to, though the next answer would be a private address."""
+    answers, resolve = iter(["127.0.0.1", "169.254.169.254"]), socket.getaddrinfo
+    asked: list[str] = []
+
+    def rebinding(host: str, port: int, *more: Any, **how: Any) -> Any:
+        if host == "localhost":
+            asked.append(host := next(answers))
+        return resolve(host, port, *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+
+    lenient.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
+
+    assert asked == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("url", ["https://user@example.com/a.png", "https://[::1", "https://x:99999/"])

@@ -160,4 +160,6 @@ def test_without_redis_an_order_is_in_doubt_and_the_answer_says_what_to_do(
         "charged": "no",
     }
     assert api.get("/healthz").ok
-    assert api.get("/readyz").json()["ready"] is False
+    readiness = api.get("/readyz")
+    assert (readiness.status_code, readiness.json()["ready"]) == (503, False)
+    assert "Connection refused" in readiness.json()["redis"]  # it says which of the two is missing

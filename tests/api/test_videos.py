@@ -1,11 +1,13 @@
 """What a backend can rely on over HTTP: orders taken once, questions answered, wishes granted or refused."""
 
 import io
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 import requests
@@ -425,6 +427,26 @@ def test_a_part_of_the_video_can_be_asked_for(
 
     assert (answer.status_code, answer.headers.get("content-range")) == (status, said)
     assert came is None or answer.content == came
+
+
+def test_a_large_video_is_never_in_memory(api: Api, real_ledger: Ledger, archive: Path) -> None:
+    """A slow caller costs a piece of it at a time, however long it is."""
+    job_id, size = api.submit()["id"], 300_000_000
+    stored = completed(real_ledger, job_id, archive, size_bytes=size).stored
+    assert stored is not None
+    assert api.process is not None
+    os.truncate(archive / stored.path, size)
+    process = psutil.Process(api.process.pid)
+    before = process.memory_info().rss
+
+    came = most = 0
+    with requests.get(f"{api.url}/v1/videos/{job_id}/content", stream=True, timeout=30) as answer:
+        for chunk in answer.iter_content(1_000_000):
+            came += len(chunk)
+            most = max(most, process.memory_info().rss - before)
+
+    assert came == size
+    assert most < size / 4
 
 
 def test_a_download_goes_on_only_with_the_same_file(api: Api, real_ledger: Ledger, archive: Path) -> None:
