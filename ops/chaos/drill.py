@@ -23,6 +23,9 @@ from producer.service import Service, make_service
 
 MEAN_GAP_S: Final = 4.0
 CALM_STEP_S: Final = 0.5
+SETTLE_S: Final = 120.0
+SETTLE_S_A_MINUTE: Final = 10.0
+"""Lanes die with their workers again and again in a storm: what is still to be told grows with its length."""
 
 
 def drill(
@@ -31,7 +34,9 @@ def drill(
     seed: Annotated[int, typer.Option(help="The same seed deals the same blows.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="How many workers, of two versions by turns.")] = 3,
     per_s: Annotated[float, typer.Option(min=0.1, help="Jobs submitted a second.")] = 5.0,
-    settle_s: Annotated[float, typer.Option(help="How long the rest may take once it is quiet.")] = 120.0,
+    settle_s: Annotated[
+        float | None, typer.Option(help="How long the rest may take once it is quiet; 2 min and 10 s a minute.")
+    ] = None,
     keep: Annotated[bool, typer.Option(help="Keep the folder with logs and data.")] = False,
 ) -> None:
     """Play one drill and print each invariant with its figure; exit 1 if one did not hold."""
@@ -43,7 +48,7 @@ def drill(
         accepted = _storm(theatre, service, seed=seed, until=time.monotonic() + minutes * 60, per_s=per_s)
         _say(f"quiet now; {len(accepted)} jobs were accepted, {theatre.started} workers started")
         theatre.calm()
-        took_s = _settled(theatre, service, accepted, settle_s)
+        took_s = _settled(theatre, service, accepted, settle_s or SETTLE_S + SETTLE_S_A_MINUTE * minutes)
         _say(f"settled after {took_s:.1f} s")
         with theatre.connection() as client:
             purchases = theatre.read("purchases")["by_client_request_id"]
