@@ -29,13 +29,15 @@ def add(
     url: Annotated[str, typer.Argument(help="Where to send the requests.")],
     *,
     event: Annotated[list[str] | None, typer.Option(help="Only this end, job.completed …; repeat for more.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant's jobs.")] = None,
     description: Annotated[str, typer.Option(help="A note for people.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Add an endpoint; it is told of every job that ends from now on."""
     with explained():
         session = Session()
-        _tell(session, session.webhooks.add(url, events=event or (), description=description), as_json=as_json)
+        added = session.webhooks.add(url, events=event or (), tenant=tenant, description=description)
+        _tell(session, added, as_json=as_json)
 
 
 @webhooks.command("list")
@@ -177,7 +179,7 @@ def _view(endpoint: Endpoint) -> dict[str, object]:
 
 def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("endpoint", "url", "told of", "waiting", "since", "standing", "description"):
+    for heading in ("endpoint", "url", "told of", "tenant", "waiting", "since", "standing", "description"):
         table.add_column(heading, overflow="fold")
     for endpoint in endpoints:
         why = endpoint.disabled_why
@@ -185,6 +187,7 @@ def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
             endpoint.id,
             Text(visible(endpoint.url)),
             ", ".join(endpoint.events) or "every end",
+            visible(endpoint.tenant or "all"),
             str(waiting.get(endpoint.id, 0)),
             clock_time(endpoint.created_at),
             Text(f"disabled: {visible(why)}", style="red") if why else Text("enabled", style="green"),
