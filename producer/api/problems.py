@@ -40,6 +40,7 @@ class Code(StrEnum):
     NOT_ENDED = "not_ended"
     HAS_ITS_VIDEO = "has_its_video"
     WOULD_PAY = "would_pay"
+    ENDPOINT_DISABLED = "endpoint_disabled"
     TOO_LARGE = "too_large"
     HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -77,6 +78,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.NOT_ENDED: _Kind(HTTPStatus.CONFLICT, "The job has not ended."),
     Code.HAS_ITS_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job has its video."),
     Code.WOULD_PAY: _Kind(HTTPStatus.CONFLICT, "A retry would buy another generation."),
+    Code.ENDPOINT_DISABLED: _Kind(HTTPStatus.CONFLICT, "The webhook endpoint is disabled."),
     Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
     Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
     Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read."),

@@ -360,7 +360,7 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
 )
 def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     """Prompt, journal and files go for good; what it cost is kept. Asking twice is harmless."""
-    _check_id(job_id)
+    check_id(job_id)
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
     except StoreError as error:
@@ -445,11 +445,11 @@ def video_content(
 
 def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
     """The caller's job, if there is one; another tenant's is answered as if there were none."""
-    _check_id(job_id)
+    check_id(job_id)
     return parts.service.get(job_id, tenant=caller.tenant)
 
 
-def _check_id(job_id: str) -> None:
+def check_id(job_id: str) -> None:
     """What does not look like an id is not looked up."""
     if not JOB_ID.fullmatch(job_id):
         raise Problem(Code.NOT_FOUND, "There is no such job: ids look like job_01kb0000000000000000000000.")

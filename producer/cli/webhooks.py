@@ -11,10 +11,11 @@ from rich.text import Text
 
 from jobs.webhooks import ORDERED, Endpoint, UnknownEndpoint
 from producer.cli.exits import Exit, explained, leave
-from producer.cli.hooks import REHEARSAL_PATIENCE_S, line_table, line_view, rehearse, tell_again
+from producer.cli.hooks import REHEARSAL_PATIENCE_S, line_table, rehearse, tell_again
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time
 from producer.cli.visible import visible
+from producer.deliveries import delivery_view, endpoint_view
 
 HOUR_S: Final = 3600.0
 
@@ -47,7 +48,7 @@ def list_endpoints(*, as_json: AsJson = False) -> None:
         session = Session()
         endpoints, waiting = session.webhooks.all(), session.announcements.waiting()
         if as_json:
-            emit_json([{**_view(endpoint), "waiting": waiting.get(endpoint.id, 0)} for endpoint in endpoints])
+            emit_json([endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in endpoints])
         elif endpoints:
             session.out.print(_table(endpoints, waiting))
         else:
@@ -136,7 +137,7 @@ def deliveries(
         session = Session()
         lines = session.announcements.log(endpoint_id, limit=limit)
         if as_json:
-            emit_json([line_view(line) for line in lines])
+            emit_json([delivery_view(endpoint_id, line) for line in lines])
         else:
             session.out.print(line_table(lines))
 
@@ -167,14 +168,11 @@ def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
     """Show an endpoint with its secret: whoever asks holds the key that it derives from."""
     secrets = session.webhooks.secrets(endpoint.id)
     if as_json:
-        emit_json({**_view(endpoint), "secret": secrets.current})
+        waiting = session.announcements.waiting().get(endpoint.id, 0)
+        emit_json({**endpoint_view(endpoint, waiting=waiting), "secret": secrets.current})
         return
     session.out.print(f"{endpoint.id}  {visible(endpoint.url)}", markup=False)
     session.out.print(f"secret: {secrets.current}", markup=False)
-
-
-def _view(endpoint: Endpoint) -> dict[str, object]:
-    return {**asdict(endpoint), "events": list(endpoint.events)}
 
 
 def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
