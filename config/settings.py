@@ -197,7 +197,6 @@ class ArchiveSettings(_Group):
         description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
     )
     link_life_s: float = Field(3600.0, ge=1, le=604_800, description="How long a signed URL serves whoever has it.")
-    link_base: HttpUrl | None = Field(None, description="Where the HTTP API is reached from outside, for its URLs.")
     keep_completed_s: float | None = Field(
         None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
     )
@@ -305,9 +304,6 @@ class WebhooksSettings(_Group):
         None,
         description="What all endpoints' secrets derive from, 32 characters or more; new,old while it changes.",
     )
-    public_url: HttpUrl | None = Field(
-        None, description="Where receivers reach this deployment's API; unset: what they are told holds no links."
-    )
     allow_private: bool = Field(
         False, description="Also call private, loopback and link-local addresses, and plain http."
     )
@@ -400,7 +396,8 @@ class ApiSettings(_Group):
         (), description="Web pages that may call it, comma separated: https://shop.example. None unless set."
     )
     public_url: HttpUrl | None = Field(
-        None, description="Where callers reach it, for links to videos; unset: as the caller wrote it."
+        None,
+        description="Where it is reached from outside, for links in answers and webhooks; unset: webhooks hold none.",
     )
     default_model: str = Field("google/veo3", min_length=1, description="The model of an order that names none.")
     default_image_model: str = Field(
@@ -509,8 +506,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder signs nothing"
             )
-        if self.archive.links == "api" and self.archive.link_base is None:
-            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_ARCHIVE__LINK_BASE, where the API is reached")
+        if self.archive.links == "api" and self.api.public_url is None:
+            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, where the API is reached")
         if self.confirm.quiet_s <= self.look.deadline_s:
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
