@@ -47,6 +47,11 @@ class Endpoint:
     disabled_at: float | None = None
     disabled_why: str | None = None
 
+    @property
+    def missed_since(self) -> str | None:
+        """The cursor of the feed behind which lies what has ended while it is disabled."""
+        return f"{int(self.disabled_at * 1000)}-0" if self.disabled_at else None
+
     def hears(self, tenant: str | None) -> bool:
         """Whether it is told of a tenant's jobs."""
         return self.tenant is None or self.tenant == tenant

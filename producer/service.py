@@ -33,6 +33,7 @@ from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.retries import BuyAgain, GoOn, Retry, on_retry
 from jobs.sketches import Sketches
 from jobs.states import State, Status
+from producer.ends import Ends
 from producer.eta import Etas
 from producer.views import Beside
 
@@ -96,6 +97,7 @@ class Selection:
     created_from: float | None = None
     created_before: float | None = None
     tenant: str | None = None
+    ended_from: float | None = None
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
         """Whether a job is asked for."""
@@ -106,6 +108,7 @@ class Selection:
             and self.metadata.items() <= request.metadata.items()
             and (self.created_from is None or job.accepted_at >= self.created_from)
             and (self.created_before is None or job.accepted_at < self.created_before)
+            and (self.ended_from is None or (job.finished_at or 0.0) >= self.ended_from)
         )
 
 
@@ -129,6 +132,7 @@ class Service:
         self._remind = remind
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
+        self.ends = Ends(ledger)
 
     def submit(
         self,

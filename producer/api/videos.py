@@ -252,12 +252,15 @@ def list_videos(
     created_before: Annotated[
         float | None, Query(description="Only jobs accepted before then (epoch seconds).", examples=[1795086400])
     ] = None,
+    ended_from: Annotated[
+        float | None, Query(description="Only jobs that ended then or later (epoch seconds).", examples=[1795000000])
+    ] = None,
 ) -> Response:
     """A page of jobs, newest first unless told otherwise."""
     if after is not None and not JOB_ID.fullmatch(after):
         raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[Wrong("query.after", "is no job id")])
     selection = Selection(
-        status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant
+        status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant, ended_from
     )
     page = parts.service.page(selection, limit=limit, after=after, newest_first=order == "desc")
     return JSONResponse(_page_view(parts, page))

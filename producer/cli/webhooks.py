@@ -107,8 +107,11 @@ def enable(endpoint_id: EndpointId) -> None:
     """Tell an endpoint again that was disabled."""
     with explained(), _known():
         session = Session()
+        missed_since = session.webhooks.get(endpoint_id).missed_since
         session.webhooks.enable(endpoint_id)
         session.out.print(f"{endpoint_id} is told again.", markup=False)
+        if missed_since:
+            session.out.print(f"What ended meanwhile: GET /v1/events?after={missed_since}", markup=False)
 
 
 @webhooks.command("test")

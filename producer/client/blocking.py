@@ -1,7 +1,7 @@
 """The blocking client."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,7 +11,7 @@ from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
 from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
 from producer.client.listening import Listener
 from producer.client.orders import order
-from producer.client.records import Event, Video
+from producer.client.records import End, Event, Video
 
 T = TypeVar("T")
 
@@ -89,6 +89,17 @@ class Rushes:
             if after is None:
                 return
 
+    def events(self, after: str | None = None, *, types: Sequence[str] = ()) -> "Ends":
+        """Every end of your jobs after a cursor that you kept, the oldest first; `latest`: nothing yet, but a cursor.
+
+        Keep `cursor` of what is returned: it stands behind the last end that you have taken, and in the end behind all
+        that was read.
+
+        Raises (when it is walked through):
+            Refused: with the code `cursor_too_old`; `detail` says how to catch up.
+        """
+        return Ends(self, after, types)
+
     def _carried_out(self, plan: plans.Plan[T]) -> T:
         """Do what the plan asks for, and tell it what came of it."""
         outcome: plans.Reply | plans.Lost | None = None
@@ -117,6 +128,25 @@ class Rushes:
         except self._no_answer as error:
             return plans.Lost(type(error).__name__)
         return plans.Reply(reply.status_code, reply.headers, reply.content)
+
+
+class Ends:
+    """Ends of jobs, to be walked through once; `cursor` is where to go on another day."""
+
+    def __init__(self, rushes: Rushes, after: str | None, types: Sequence[str]) -> None:
+        self._rushes = rushes
+        self._types = types
+        self.cursor = after
+
+    def __iter__(self) -> Iterator[End]:
+        while True:
+            page = self._rushes._carried_out(plans.ends(self.cursor, self._types))  # noqa: SLF001 (a part of its client)
+            for end in page.ends:
+                yield end
+                self.cursor = end.cursor  # only now: whoever dies with it in hand is told it again
+            self.cursor = page.cursor
+            if not page.has_more:
+                return
 
 
 class Job:

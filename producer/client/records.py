@@ -44,6 +44,25 @@ class Event:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of one job, as a webhook tells it: `id` is its `webhook-id`, `data` its body."""
+
+    id: str
+    type: str
+    job_id: str
+    status: str
+    timestamp: str | None
+    cursor: str
+    data: Mapping[str, Any]
+
+
+def end_from(told: Mapping[str, Any]) -> End:
+    """Read an end's JSON."""
+    data = told["data"]
+    return End(told["id"], told["type"], data["id"], data["status"], told["timestamp"], told["cursor"], data)
+
+
 def video_from(told: Mapping[str, Any]) -> Video:
     """Read a job's JSON; what a newer API adds stays in `raw`."""
     error = told.get("error") or {}

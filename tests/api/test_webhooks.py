@@ -1,5 +1,6 @@
 """Deliveries over HTTP: what an administrator sees of every endpoint, and a tenant of its own receivers."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import redis
 
 from jobs.access import Access, Scope
+from jobs.journal import FEED
 from jobs.ledger import Ledger
 from producer.announcements import make_announcements
 from producer.webhooks import make_webhooks
@@ -145,3 +147,42 @@ def test_what_cannot_be_done_says_why(stage: Stage, keyed_api: Api, client: "red
     webhooks.disable(wh)
     disabled = office.post(f"/v1/webhooks/{wh}/test")
     assert (disabled.status_code, disabled.json()["code"]) == (409, "endpoint_disabled")
+
+
+def test_a_receiver_that_was_down_catches_up_with_the_same_body(
+    stage: Stage, keyed_api: Api, client: "redis.Redis", receiver: WebhookServer
+) -> None:
+    """Under the same `webhook-id`, of its own tenant's jobs only."""
+    shop, gym = holder(keyed_api, client, "shop"), holder(keyed_api, client, "gym")
+    endpoint(stage, receiver, "shop")
+    began = shop.get("/v1/events?after=latest").json()
+    assert (began["data"], began["has_more"]) == ([], False)
+    with stage.worker():
+        job_id = shop.submit(metadata={"order": "4711"})["id"]
+        stage.ended(job_id)
+        eventually(lambda: receiver.messages, what="the webhook")
+
+    caught_up = shop.get(f"/v1/events?after={began['next']}").json()
+    (end,) = caught_up["data"]
+    (message,) = receiver.messages
+    assert (end["id"], end["type"], end["data"]) == (message.id, message.type, message.data)
+    assert shop.get(f"/v1/events?after={caught_up['next']}").json()["data"] == []
+    assert shop.get("/v1/events?type=job.failed").json()["data"] == []
+    assert gym.get("/v1/events").json()["data"] == []
+
+
+def test_a_cursor_that_is_too_old_says_what_to_do(keyed_api: Api, client: "redis.Redis") -> None:
+    """And what it says is true: the list has what the feed has not."""
+    shop = holder(keyed_api, client, "shop")
+    shop.submit("one that ends before")
+    began = shop.get("/v1/events?after=latest").json()
+    job_id = shop.submit()["id"]
+    assert shop.post(f"/v1/videos/{job_id}/cancel").ok
+    client.xtrim(FEED, maxlen=1, approximate=False)
+
+    answer = shop.get(f"/v1/events?after={began['next']}")
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (410, "cursor_too_old", False)
+    listed = re.search(r"GET (/v1/videos\?ended_from=[0-9.]+),", answer.json()["detail"])
+    assert listed
+    assert [job["id"] for job in shop.get(listed[1]).json()["data"]] == [job_id]
