@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from celery import shared_task
 
+from jobs.catalogue import expected_of
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
 from jobs.gates import Shut
@@ -302,7 +303,7 @@ def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
     """What is in the video, with what differs from the order."""
     if media is None:
         return None
-    return replace(media, mismatch=mismatches(self.runtime.ledger.request(job_id).parameters, media))
+    return replace(media, mismatch=mismatches(expected_of(self.runtime.ledger.request(job_id)), media))
 
 
 def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> None:
