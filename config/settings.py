@@ -433,6 +433,14 @@ class ApiSettings(_Group):
         return self
 
 
+class ReuseSettings(_Group):
+    """Whether an order may be answered by the kept video of an identical one."""
+
+    enabled: bool = Field(
+        False, description="Allow orders to ask for it (`dedupe`); workers and producers need the same."
+    )
+
+
 class FlowerSettings(_Group):
     """Flower, which watches the workers."""
 
@@ -477,6 +485,7 @@ class Settings(BaseSettings):
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    reuse: ReuseSettings = Field(default_factory=ReuseSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     flower: FlowerSettings = Field(default_factory=FlowerSettings)
     log: LogSettings = Field(default_factory=LogSettings)

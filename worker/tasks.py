@@ -235,9 +235,12 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
     parts = self.runtime
     taken = parts.ledger.wakes.take(Errand.ANNOUNCE, limit=MOST_ENDS, lease_s=parts.settings.rescue.lease_s)
     self.ring(taken.more)
+    ended = parts.ledger.with_requests(taken.jobs)
+    if parts.settings.reuse.enabled:
+        parts.ledger.reuse.note(ended)
     faults.here("announce.before_put")
     told, woken = list[tuple[Job, Sequence[str]]](), set[str]()
-    for job, wanted in parts.directory.wanting(parts.ledger.with_requests(taken.jobs)):
+    for job, wanted in parts.directory.wanting(ended):
         woken.update(parts.outbox.put(job.id, wanted))
         told.append((job, list(wanted)))
     faults.here("announce.before_write")

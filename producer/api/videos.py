@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -113,6 +114,10 @@ class RetryOrder(BaseModel):
     status_code=HTTPStatus.ACCEPTED,
     summary="Submit an order",
     responses={
+        200: {
+            "model": VideoView,
+            "description": "Only with `dedupe`: the completed job of an identical order, `reused`; nothing was bought.",
+        },
         202: {
             "model": VideoView,
             "description": "The job is in the ledger: it will end exactly once.",
@@ -173,7 +178,9 @@ def _create(headers: Mapping[str, str], parts: Parts, ticket: Ticket, body: byte
 
 
 def _accepted(parts: Parts, answer: Submission, headers: Mapping[str, str]) -> Response:
-    return _told(parts, *parts.service.get(answer.job_id), HTTPStatus.ACCEPTED, {**_address(answer), **headers})
+    status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
+    found = parts.service.get(answer.job_id)
+    return _told(parts, *found, status, {**_address(answer), **headers}, reused=answer.reused)
 
 
 def _address(answer: Submission) -> dict[str, str]:
@@ -195,7 +202,13 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
     request = ordered(parts, order)
     _check_pictures(parts, request, key)
     try:
-        return parts.service.submit(request, idempotency_key=key, deadline_s=order.deadline_s, tenant=caller.tenant)
+        return parts.service.submit(
+            request,
+            idempotency_key=key,
+            deadline_s=order.deadline_s,
+            tenant=caller.tenant,
+            reuse=order.dedupe is not None,
+        )
     except InvalidRequest as error:
         raise in_their_words(error, order) from None
     except LedgerUnavailable as error:
@@ -526,9 +539,10 @@ def _told(
     headers: Mapping[str, str],
     *,
     asked: str | None = None,
+    reused: bool = False,
 ) -> Response:
     """The job as an answer, with its tag, and when to ask again."""
-    beside = parts.beside(job)
+    beside = replace(parts.beside(job), reused=reused)
     body = json.dumps(job_view(job, request, beside), ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job)}

@@ -52,12 +52,14 @@ class Rushes:
         image: str | bytes | Path | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
+        dedupe: str | None = None,
         idempotency_key: str | None = None,
         **parameters: Any,
     ) -> "Job":
         """Order a video; other keywords are the upstream's own parameters.
 
         Without a key of yours one is minted for this call. Name your own (an order number) to be safe across restarts.
+        `dedupe="prompt"` with a `seed` takes the kept video of an identical order, if there is one: `reused` says so.
 
         Raises:
             Refused: `errors` names each field that has to change; nothing was submitted.
@@ -71,9 +73,11 @@ class Rushes:
             image=image,
             metadata=metadata,
             deadline_s=deadline_s,
+            dedupe=dedupe,
             parameters=parameters,
         )
-        return Job(self, self._carried_out(plans.submit(body, idempotency_key)).id)
+        video = self._carried_out(plans.submit(body, idempotency_key))
+        return Job(self, video.id, reused=video.reused)
 
     def job(self, job_id: str) -> "Job":
         """The handle of a job that was submitted before; nothing is asked yet."""
@@ -150,11 +154,12 @@ class Ends:
 
 
 class Job:
-    """A handle on one job; all that it needs to be made again is `id`."""
+    """A handle on one job; all that it needs to be made again is `id`. `reused`: its order was answered at no cost."""
 
-    def __init__(self, rushes: Rushes, job_id: str) -> None:
+    def __init__(self, rushes: Rushes, job_id: str, *, reused: bool = False) -> None:
         self._rushes = rushes
         self.id = job_id
+        self.reused = reused
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"

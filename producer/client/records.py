@@ -21,6 +21,7 @@ class Video:
     eta_s: float | None
     cost_usd: float | None
     charged: str
+    reused: bool
     reason: str | None
     message: str | None
     metadata: Mapping[str, str]
@@ -77,6 +78,7 @@ def video_from(told: Mapping[str, Any]) -> Video:
         (told.get("eta") or {}).get("p50_s"),
         told.get("cost_usd"),
         told["charged"],
+        told.get("reused", False),
         error.get("code"),
         error.get("message"),
         told.get("metadata") or {},
