@@ -17,6 +17,9 @@ FEED: Final = f"{PREFIX}feed"
 START: Final = "0-0"
 """Before the first entry."""
 
+FEED_CLOCK_S: Final = 1.0
+"""How far the time in a feed's id may be from what a script was told: Redis takes the one a moment before the other."""
+
 _MOST_NEWS: Final = 1000
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ulid import ULID
 
 from jobs.errors import JobError
+from jobs.journal import FEED_CLOCK_S
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
 
@@ -49,8 +50,8 @@ class Endpoint:
 
     @property
     def missed_since(self) -> str | None:
-        """The cursor of the feed behind which lies what has ended while it is disabled."""
-        return f"{int(self.disabled_at * 1000)}-0" if self.disabled_at else None
+        """The cursor of the feed behind which lies what has ended while it is disabled, and perhaps a little more."""
+        return f"{int((self.disabled_at - FEED_CLOCK_S) * 1000)}-0" if self.disabled_at else None
 
     def hears(self, tenant: str | None) -> bool:
         """Whether it is told of a tenant's jobs."""

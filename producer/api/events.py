@@ -7,6 +7,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from jobs.journal import FEED_CLOCK_S
 from jobs.payloads import message_id, payload
 from jobs.result import ENDS
 from producer.api.guard import Reads
@@ -18,9 +19,6 @@ from producer.ends import End, Forgotten
 router = APIRouter(tags=["webhooks"])
 
 LATEST: Final = "latest"
-ITS_OWN_CLOCK_S: Final = 1.0
-"""How far a feed id's time may be from the row's: Redis takes the one a moment before the other."""
-
 
 EndName = Literal["job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged"]
 
@@ -101,6 +99,6 @@ def _view(parts: Parts, end: End) -> EndView:
 def _too_old(read: Forgotten) -> Problem:
     detail = (
         "Some of what ended since is forgotten here, not lost: take a new cursor from GET /v1/events?after=latest, "
-        f"then list GET /v1/videos?ended_from={read.at - ITS_OWN_CLOCK_S:.3f}, then go on with the new cursor."
+        f"then list GET /v1/videos?ended_from={read.at - FEED_CLOCK_S:.3f}, then go on with the new cursor."
     )
     return Problem(Code.CURSOR_TOO_OLD, detail)
