@@ -1,14 +1,12 @@
 """The links that are handed out for what is in the archive, as the deployment chose."""
 
-from typing import Final, assert_never
-from urllib.parse import quote
+from typing import assert_never
 
 from config.settings import Settings
 from config.store import Store
 from jobs.artifacts import Artifact, path_of
 from jobs.job import Job
-
-CONTENT_PATH: Final = "/v1/videos/{job_id}/content"
+from jobs.payloads import content_url
 
 
 def links_of(job: Job, settings: Settings, store: Store) -> dict[str, str]:
@@ -33,8 +31,7 @@ def _link(job: Job, artifact: Artifact, settings: Settings, store: Store) -> str
         case "signed":
             return store.signed_url(path_of(artifact, job.stored.path), life_s=settings.archive.link_life_s)
         case "api":
-            path = CONTENT_PATH.format(job_id=quote(job.id, safe=""))
             variant = "" if artifact is Artifact.VIDEO else f"?variant={artifact.value}"
-            return str(settings.archive.link_base).rstrip("/") + path + variant
+            return content_url(settings.api.public_url, job.id) + variant
         case unexpected:
             assert_never(unexpected)

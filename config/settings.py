@@ -197,7 +197,6 @@ class ArchiveSettings(_Group):
         description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
     )
     link_life_s: float = Field(3600.0, ge=1, le=604_800, description="How long a signed URL serves whoever has it.")
-    link_base: HttpUrl | None = Field(None, description="Where the HTTP API is reached from outside, for its URLs.")
     keep_completed_s: float | None = Field(
         None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
     )
@@ -305,9 +304,6 @@ class WebhooksSettings(_Group):
         None,
         description="What all endpoints' secrets derive from, 32 characters or more; new,old while it changes.",
     )
-    public_url: HttpUrl | None = Field(
-        None, description="Where receivers reach this deployment's API; unset: what they are told holds no links."
-    )
     allow_private: bool = Field(
         False, description="Also call private, loopback and link-local addresses, and plain http."
     )
@@ -400,7 +396,8 @@ class ApiSettings(_Group):
         (), description="Web pages that may call it, comma separated: https://shop.example. None unless set."
     )
     public_url: HttpUrl | None = Field(
-        None, description="Where callers reach it, for links to videos; unset: as the caller wrote it."
+        None,
+        description="Where it is reached from outside, for links in answers and webhooks; unset: webhooks hold none.",
     )
     default_model: str = Field("google/veo3", min_length=1, description="The model of an order that names none.")
     default_image_model: str = Field(
@@ -434,6 +431,14 @@ class ApiSettings(_Group):
         if self.auth == "off" and self.host not in {"127.0.0.1", "::1", "localhost"}:
             raise ValueError("auth is off, so host must be 127.0.0.1: anybody who reaches it could buy videos")
         return self
+
+
+class ReuseSettings(_Group):
+    """Whether an order may be answered by the kept video of an identical one."""
+
+    enabled: bool = Field(
+        False, description="Allow orders to ask for it (`dedupe`); workers and producers need the same."
+    )
 
 
 class FlowerSettings(_Group):
@@ -480,6 +485,7 @@ class Settings(BaseSettings):
     rescue: RescueSettings = Field(default_factory=RescueSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    reuse: ReuseSettings = Field(default_factory=ReuseSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     flower: FlowerSettings = Field(default_factory=FlowerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -509,8 +515,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder signs nothing"
             )
-        if self.archive.links == "api" and self.archive.link_base is None:
-            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_ARCHIVE__LINK_BASE, where the API is reached")
+        if self.archive.links == "api" and self.api.public_url is None:
+            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, where the API is reached")
         if self.confirm.quiet_s <= self.look.deadline_s:
             raise ValueError(
                 "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"

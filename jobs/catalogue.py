@@ -173,6 +173,14 @@ def usual_duration(model: str) -> int | None:
     return _EXTENSION_S if "extend" in model else _VEO3_S
 
 
+def expected_of(request: VideoRequest) -> dict[str, Any]:
+    """What an order should come as: its parameters, and what a known model renders where it does not say."""
+    usual = {"duration": usual_duration(request.model), "resolution": "720P", "generate_audio": True}
+    fields = MODELS.get(request.model, {})
+    given = {name: value for name, value in request.parameters.items() if value is not None}
+    return {name: value for name, value in usual.items() if name in fields} | given
+
+
 def validate(request: VideoRequest, *, largest_bytes: int) -> None:
     """Refuse a request that the upstream would refuse.
 

@@ -17,6 +17,9 @@ FEED: Final = f"{PREFIX}feed"
 START: Final = "0-0"
 """Before the first entry."""
 
+FEED_CLOCK_S: Final = 1.0
+"""How far the time in a feed's id may be from what a script was told: Redis takes the one a moment before the other."""
+
 _MOST_NEWS: Final = 1000
 
 
@@ -27,6 +30,14 @@ class News:
     entries: Sequence[tuple[str, JournalEntry]]
     cursor: str
     gap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of the feed behind a cursor: entry ids, jobs and events. `is_whole`: nothing before it was forgotten."""
+
+    entries: Sequence[tuple[str, str, str]]
+    is_whole: bool
 
 
 class Journal:
@@ -64,6 +75,22 @@ class Journal:
         oldest = cast("list[tuple[str, Any]]", self._redis.xrange(FEED, count=1))
         gap = cursor != START and bool(oldest) and order(oldest[0][0]) > order(cursor)
         return News([(fields["job"], _feed_entry(entry_id, fields)) for entry_id, fields in raw], raw[-1][0], gap)
+
+    @asks_redis
+    def stretch(self, cursor: str | None, *, most: int) -> Stretch:
+        """Up to `most` entries after the cursor, without waiting; None: from the oldest that is kept."""
+        pipe = self._redis.pipeline(transaction=True)  # what is trimmed between the two would be missed unseen
+        pipe.xrange(FEED, count=1)
+        pipe.xrange(FEED, min=f"({cursor}" if cursor else "-", count=most)
+        oldest, raw = pipe.execute()
+        reaches = cursor is None or not oldest or order(oldest[0][0]) <= order(cursor)
+        entries = [(entry_id, fields["job"], fields["event"]) for entry_id, fields in raw]
+        return Stretch(entries, reaches or not self._has_forgotten())
+
+    def _has_forgotten(self) -> bool:
+        """Whether the feed ever dropped an entry; a server older than Redis 7 cannot say, and so may have."""
+        feed = self._redis.xinfo_stream(FEED)
+        return bool(feed.get("entries-added") != feed["length"])
 
 
 def order(entry_id: str) -> tuple[int, int]:

@@ -26,7 +26,8 @@
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own
 
-The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`.
+The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`, and so has the index of videos that may
+be handed out again, in `jobs/reuse.py`.
 
 Only the ledger's modules write these keys, and only by the scripts in `jobs/lua`.
 """

@@ -4,7 +4,6 @@
 module of its own.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
@@ -27,7 +26,8 @@ from jobs.looks import Looks
 from jobs.media import Media, differences
 from jobs.reminders import Errand
 from jobs.removals import Removals
-from jobs.row import VERSION, job_from, media_field, plain, request_from, request_text
+from jobs.reuse import Reuse
+from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
 from jobs.scripts import Lives, Scripts, asks_redis, spelt
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes, alarms_of
@@ -114,6 +114,7 @@ class Ledger:
         self.errands = Errands(self._scripts, slot_s=slot_s)
         self.gates = Gates(self._scripts)
         self.removals = Removals(self._scripts)
+        self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
         self.looks = Looks(self._scripts, slot_s=slot_s)
 
@@ -139,7 +140,6 @@ class Ledger:
         ]
 
     def _spelt(self, order: Order) -> dict[str, Any]:
-        text = request_text(order.request)
         return {
             "id": order.job_id,
             "row": {
@@ -150,12 +150,12 @@ class Ledger:
                 "family": order.family,
                 **({} if order.tenant is None else {"tenant": order.tenant}),
             },
-            "request": text,
+            "request": request_text(order.request),
             "due_in": order.due_in_s,
             "queue_ttl_s": self._lives.queue_ttl_s,
             "idempotency_key": order.idempotency_key,
             "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
-            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+            "fingerprint": fingerprint_of(order.request),
             "slot_s": self._slot_s,
             "data": spelt({"model": order.request.model}),
         }

@@ -44,7 +44,7 @@ class Media:
 
 
 def mismatches(parameters: Mapping[str, Any], media: Media) -> tuple[Mismatch, ...]:
-    """What was ordered in so many words and did not come; what cannot be compared does not count."""
+    """What was ordered, or goes without saying, and did not come; what cannot be compared does not count."""
     return tuple(
         found for compare in (_duration, _resolution, _aspect_ratio, _audio) for found in compare(parameters, media)
     )

@@ -69,7 +69,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLine:
-    """A line of a receiver's log. `status` is an HTTP status; `sent` and `answer` are excerpts."""
+    """A line of a receiver's log; `id` orders them. `status` is an HTTP status; `sent` and `answer` are excerpts."""
 
     job_id: str
     event: str
@@ -81,6 +81,7 @@ class DeliveryLine:
     sent: str | None = None
     answer: str | None = None
     at: float = 0.0
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,10 @@ class Outbox:
         """How the latest deliveries went, newest first."""
         key = f"{PREFIX}deliveries:{receiver}"
         entries = cast("list[tuple[str, dict[str, str]]]", self._scripts.redis.xrevrange(key, count=limit))
-        return [DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"])}) for _, raw in entries]
+        return [
+            DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"]), "id": line_id})
+            for line_id, raw in entries
+        ]
 
     @asks_redis
     def now(self) -> float:

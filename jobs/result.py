@@ -23,6 +23,7 @@ class JobResult:
 
     id: str
     revision: int = 1
+    tenant: str | None = None
     status: Status
     model: str
     prompt: str | None
@@ -76,6 +77,7 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
     return JobResult(
         id=job.id,
         revision=len(ends_of(job)),
+        tenant=job.tenant,
         status=job.state.status,
         model=request.model,
         prompt=request.prompt,

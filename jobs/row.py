@@ -1,5 +1,6 @@
 """A job's hash in Redis, field by field: the only place that knows how a Job is spelt there."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -84,6 +85,11 @@ def request_text(request: VideoRequest) -> str:
         **({"webhook_url": request.webhook_url} if request.webhook_url else {}),
     }
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def fingerprint_of(request: VideoRequest) -> str:
+    """Names an order: by it an idempotency key knows the request that it was first used for."""
+    return hashlib.sha256(request_text(request).encode()).hexdigest()
 
 
 def media_from(text: str) -> Media:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ulid import ULID
 
 from jobs.errors import JobError
+from jobs.journal import FEED_CLOCK_S
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
 
@@ -31,7 +32,7 @@ class UnknownEndpoint(JobError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Somebody's address, and what is told there (`events`; none: every end).
+    """Somebody's address, and what is told there (`events`; none: every end), of one `tenant`'s jobs or of all.
 
     `generation` counts its secrets; the one before is valid until `previous_until`, in seconds since the epoch.
     """
@@ -40,15 +41,27 @@ class Endpoint:
     url: str
     created_at: float
     events: tuple[str, ...] = ()
+    tenant: str | None = None
     description: str = ""
     generation: int = 1
     previous_until: float | None = None
     disabled_at: float | None = None
     disabled_why: str | None = None
 
-    def wants(self, events: Sequence[str]) -> tuple[str, ...]:
-        """Which of the events it is told."""
-        return () if self.disabled_at else tuple(event for event in events if not self.events or event in self.events)
+    @property
+    def missed_since(self) -> str | None:
+        """The cursor of the feed behind which lies what has ended while it is disabled, and perhaps a little more."""
+        return f"{int((self.disabled_at - FEED_CLOCK_S) * 1000)}-0" if self.disabled_at else None
+
+    def hears(self, tenant: str | None) -> bool:
+        """Whether it is told of a tenant's jobs."""
+        return self.tenant is None or self.tenant == tenant
+
+    def wants(self, events: Sequence[str], tenant: str | None = None) -> tuple[str, ...]:
+        """Which of the events of a tenant's job it is told."""
+        if self.disabled_at or not self.hears(tenant):
+            return ()
+        return tuple(event for event in events if not self.events or event in self.events)
 
     def generations(self, now: float) -> tuple[int, ...]:
         """The generations of its secret that are valid now, the newest first."""
@@ -68,13 +81,16 @@ class Endpoints:
         self._scripts = scripts
 
     @asks_redis
-    def add(self, url: str, *, events: Sequence[str] = (), description: str = "") -> Endpoint:
+    def add(
+        self, url: str, *, events: Sequence[str] = (), tenant: str | None = None, description: str = ""
+    ) -> Endpoint:
         """Keep a new one."""
         endpoint = Endpoint(
             id=f"{_ENDPOINT}{str(ULID()).lower()}",
             url=url,
             created_at=self._scripts.now(),
             events=tuple(events),
+            tenant=tenant,
             description=description,
         )
         self._scripts.redis.hset(_KEY, endpoint.id, _spelt(endpoint))

@@ -1,8 +1,8 @@
 """What can be asked and done about the telling of ended jobs: backlog, rehearsal, telling again."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from config.celery_app import make_app
@@ -10,15 +10,19 @@ from config.connection import connect, lives
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.errors import WrongState
+from jobs.job import Job, VideoRequest
+from jobs.journal import order
 from jobs.ledger import Ledger
 from jobs.outbox import DATABASE, DeliveryLine, Outbox, Standing
 from jobs.rehearsals import REHEARSAL, is_rehearsal, new_rehearsal_id
 from jobs.reminders import TaskName
 from jobs.result import ends_of
 from jobs.scripts import Scripts
-from jobs.webhooks import Endpoints, is_origin
+from jobs.webhooks import Endpoint, Endpoints, is_origin, origin_of
 
 ASK_EVERY_S: Final = 0.1
+WHOLE_LOG: Final = 1000
+"""More lines than any receiver's log keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,23 @@ class ReceiverStanding:
     name: str
     known: bool
     standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChoice:
+    """Which deliveries are asked for; what is left open fits all. `before`: only those older than that line."""
+
+    job_id: str | None = None
+    told: bool | None = None
+    before: str | None = None
+
+    def fits(self, line: DeliveryLine) -> bool:
+        """Whether a delivery is asked for."""
+        return (
+            self.job_id in {None, line.job_id}
+            and self.told in {None, line.told}
+            and (self.before is None or order(line.id) < order(self.before))
+        )
 
 
 class Announcements:
@@ -61,21 +82,56 @@ class Announcements:
         """The time by the fleet's one clock."""
         return self._outbox.now()
 
-    def log(self, receiver: str, *, limit: int = 20) -> list[DeliveryLine]:
-        """How the latest deliveries to a receiver went, newest first."""
-        return self._outbox.log(receiver, limit=limit)
+    def log(self, receiver: str, *, limit: int = 20, choice: DeliveryChoice = DeliveryChoice()) -> list[DeliveryLine]:
+        """How the latest deliveries to a receiver went, newest first; without excerpts where the job is forgotten."""
+        fitting = [line for line in self._outbox.log(receiver, limit=WHOLE_LOG) if choice.fits(line)][:limit]
+        kept = {job.id for job, _ in self._ledger.get_many([*{line.job_id for line in fitting}])}
+        return [
+            line if line.job_id in kept or is_rehearsal(line.job_id) else replace(line, sent=None, answer=None)
+            for line in fitting
+        ]
+
+    def own_log(self, job: Job, request: VideoRequest, *, tenant: str | None) -> list[tuple[str, DeliveryLine]]:
+        """How the deliveries of a job to its owner's receivers went, newest first, each with its receiver."""
+        choice = DeliveryChoice(job_id=job.id)
+        found = [
+            (receiver, line)
+            for receiver in self.own_receivers(job, request, tenant=tenant)
+            for line in self.log(receiver, limit=WHOLE_LOG, choice=choice)
+        ]
+        return sorted(found, key=lambda delivery: order(delivery[1].id), reverse=True)
+
+    def own_receivers(self, job: Job, request: VideoRequest, *, tenant: str | None) -> Mapping[str, Sequence[str]]:
+        """Whom a job's owner may ask about and have told, each with the events that it wants (of an ended job).
+
+        A tenant's own are its endpoints, and the address that its order brought along; the operator's (no tenant) are
+        all that hear of the job.
+        """
+        events = ends_of(job)
+        mine = [endpoint for endpoint in self._endpoints.all() if _is_own(endpoint, job, tenant)]
+        ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
+        named = {} if tenant is not None else dict.fromkeys(self._names, events)
+        return {**named, **{endpoint.id: endpoint.wants(events, job.tenant) for endpoint in mine}, **ordered}
 
     def rehearse(self, receiver: str, *, timeout_s: float) -> DeliveryLine | None:
         """Tell the receiver of a made-up job, by a worker, and say how it went; None if no worker did it in time."""
-        rehearsal = new_rehearsal_id()
-        self._wake(self._outbox.put(rehearsal, {receiver: [REHEARSAL]}))
+        rehearsal = self.rehearsal(receiver)
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            for line in self._outbox.log(receiver):
-                if line.job_id == rehearsal:
-                    return line
+            if line := self.rehearsed(receiver, rehearsal):
+                return line
             time.sleep(ASK_EVERY_S)
         return None
+
+    def rehearsal(self, receiver: str) -> str:
+        """Have the receiver told of a made-up job; returns that job's id."""
+        rehearsal = new_rehearsal_id()
+        self._wake(self._outbox.put(rehearsal, {receiver: [REHEARSAL]}))
+        return rehearsal
+
+    def rehearsed(self, receiver: str, rehearsal: str) -> DeliveryLine | None:
+        """How a rehearsal went, if a worker did it."""
+        return next((line for line in self._outbox.log(receiver) if line.job_id == rehearsal), None)
 
     def redeliver(self, receiver: str, job_id: str) -> Sequence[str]:
         """Tell the receiver of an ended job now, also if it was told before; returns the events that it is told.
@@ -85,11 +141,14 @@ class Announcements:
             WrongState: the job has not ended.
         """
         job = self._ledger.get(job_id)
-        if not job.is_final:
-            raise WrongState(f"{job_id} is {job.state}: it has not ended")
+        check_has_ended(job)
         events = ends_of(job)
-        self._wake(self._outbox.put(job_id, {receiver: events}, again=True))
+        self.tell_again(job_id, {receiver: events})
         return events
+
+    def tell_again(self, job_id: str, wanted: Mapping[str, Sequence[str]]) -> None:
+        """Tell receivers these events of an ended job now, also those that they were told before."""
+        self._wake(self._outbox.put(job_id, wanted, again=True))
 
     def abandoned(self, receiver: str) -> Iterator[DeliveryLine]:
         """The deliveries that failed last, as far as the receiver's log reaches, the oldest first."""
@@ -99,6 +158,20 @@ class Announcements:
     def _wake(self, receivers: Sequence[str]) -> None:
         for receiver in receivers:
             self._remind(TaskName.DELIVER, receiver, 0)
+
+
+def check_has_ended(job: Job) -> None:
+    """Only what has ended can be told.
+
+    Raises:
+        WrongState: the job has not.
+    """
+    if not job.is_final:
+        raise WrongState(f"{job.id} is {job.state}: it has not ended")
+
+
+def _is_own(endpoint: Endpoint, job: Job, tenant: str | None) -> bool:
+    return endpoint.hears(job.tenant) if tenant is None else endpoint.tenant == tenant
 
 
 def make_announcements(settings: Settings) -> Announcements:

@@ -31,8 +31,10 @@ from jobs.journal import START, News, following, order
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.retries import BuyAgain, GoOn, Retry, on_retry
+from jobs.reuse import reuse_problem
 from jobs.sketches import Sketches
 from jobs.states import State, Status
+from producer.ends import Ends
 from producer.eta import Etas
 from producer.views import Beside
 
@@ -55,11 +57,15 @@ class Order:
     idempotency_life_s: float | None = None
     deadline_s: float | None = None
     tenant: str | None = None
+    reuse: bool = False
+    """Answer it by the kept video of an identical order, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """The answer to an order. `replayed`: the key was known, this is the job of its first use.
+
+    `reused`: nothing was bought, this is the completed job of an identical order.
 
     `job` is the job as it was accepted, where that is known without asking.
     """
@@ -67,6 +73,7 @@ class Submission:
     job_id: str
     replayed: bool
     job: Job | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ class Selection:
     created_from: float | None = None
     created_before: float | None = None
     tenant: str | None = None
+    ended_from: float | None = None
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
         """Whether a job is asked for."""
@@ -106,6 +114,7 @@ class Selection:
             and self.metadata.items() <= request.metadata.items()
             and (self.created_from is None or job.accepted_at >= self.created_from)
             and (self.created_before is None or job.accepted_at < self.created_before)
+            and (self.ended_from is None or (job.finished_at or 0.0) >= self.ended_from)
         )
 
 
@@ -129,6 +138,7 @@ class Service:
         self._remind = remind
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
+        self.ends = Ends(ledger)
 
     def submit(
         self,
@@ -138,6 +148,7 @@ class Service:
         idempotency_life_s: float | None = None,
         deadline_s: float | None = None,
         tenant: str | None = None,
+        reuse: bool = False,
     ) -> Submission:
         """Take an order: from here on the job ends exactly once, whether or not the message gets through.
 
@@ -145,7 +156,7 @@ class Service:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s, tenant)])
+        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s, tenant, reuse)])
         if isinstance(answer, JobError):
             raise answer
         return answer
@@ -153,15 +164,18 @@ class Service:
     def submit_many(self, orders: Sequence[Order]) -> list[Submission | JobError]:
         """Take many orders, hundreds in a round trip; one that cannot be taken has its error in its place."""
         judged = [self._judged(order) for order in orders]
-        accepted = iter(self._accepted([order for order in judged if not isinstance(order, JobError)]))
-        return [judgement if isinstance(judgement, JobError) else next(accepted) for judgement in judged]
+        accepted = iter(self._accepted([order for order in judged if isinstance(order, jobs.ledger.Order)]))
+        return [next(accepted) if isinstance(found, jobs.ledger.Order) else found for found in judged]
 
-    def _judged(self, order: Order) -> jobs.ledger.Order | InvalidRequest:
+    def _judged(self, order: Order) -> jobs.ledger.Order | Submission | InvalidRequest:
+        """What is to be accepted; or the answer, where nothing is."""
         try:
             self.judge(order.request)
+            if order.reuse:
+                self._judge_reuse(order.request)
         except InvalidRequest as error:
             return error
-        return jobs.ledger.Order(
+        return (self._reused(order) if order.reuse else None) or jobs.ledger.Order(
             order.request,
             job_id=new_job_id(),
             deadline_s=order.deadline_s or self._settings.look.deadline_s,
@@ -170,6 +184,21 @@ class Service:
             idempotency_life_s=order.idempotency_life_s,
             tenant=order.tenant,
         )
+
+    def _judge_reuse(self, request: VideoRequest) -> None:
+        off = FieldError("dedupe", "is off in this deployment; RUSHES_REUSE__ENABLED=true allows it")
+        problem = reuse_problem(request) if self._settings.reuse.enabled else off
+        if problem:
+            raise InvalidRequest((problem,))
+
+    def _reused(self, order: Order) -> Submission | None:
+        found = self._ledger.reuse.find(
+            order.request,
+            tenant=order.tenant,
+            idempotency_key=order.idempotency_key,
+            idempotency_life_s=order.idempotency_life_s,
+        )
+        return Submission(found.job_id, found.replayed, reused=True) if found else None
 
     def _accepted(self, orders: Sequence[jobs.ledger.Order]) -> Iterator[Submission | JobError]:
         for start in range(0, len(orders), _AT_ONCE):
@@ -306,6 +335,8 @@ class Service:
         if not job.is_final:
             raise WrongState(f"{job_id} is {job.state}")
         self._remove_files(job)
+        for _, request in self._ledger.get_many([job_id]):
+            self._ledger.reuse.forget(job, request)
         self._ledger.erased(job)
         self._remove_files(job)
 

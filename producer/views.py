@@ -136,6 +136,14 @@ class VideoView(TypedDict):
     ]
     cost_usd: Annotated[float | None, Field(description="What the upstream charged, if it said so.", examples=[3.36])]
     charged: Annotated[Charged, Field(description="Whether the upstream was paid for it.", examples=["yes"])]
+    reused: Annotated[
+        bool,
+        Field(
+            description="In the answer to an order with `dedupe`: this is an earlier order's video, and this one cost "
+            "nothing; `cost_usd` and `charged` tell of the earlier one.",
+            examples=[False],
+        ),
+    ]
     video: Annotated[
         UpstreamVideoView | None,
         Field(description="The upstream's video; null before it is rendered.", examples=[None]),
@@ -201,13 +209,17 @@ class KeyView(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a job's row does not say: where the archive is, the time, what is still to come, how long it is kept."""
+    """What a job's row does not say: where the archive is, the time, what is still to come, how long it is kept.
+
+    `reused`: the view answers another order than the job's own.
+    """
 
     archive: str | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     now: float = 0.0
     eta: Eta | None = None
     retention_s: float | None = None
+    reused: bool = False
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> VideoView:
@@ -236,6 +248,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
         "generation_id": job.generation_id,
         "cost_usd": job.cost_usd,
         "charged": job.charged,
+        "reused": beside.reused,
         "video": _video(job),
         "file": _file(job, beside.archive),
         "media": None if job.media is None else asdict(job.media),

@@ -31,8 +31,10 @@ class Webhooks:
         self._endpoints = endpoints
         self._outbox = outbox
 
-    def add(self, url: str, *, events: Sequence[str] = (), description: str = "") -> Endpoint:
-        """Tell this address of every end, or of `events` only, from the next job that ends.
+    def add(
+        self, url: str, *, events: Sequence[str] = (), tenant: str | None = None, description: str = ""
+    ) -> Endpoint:
+        """Tell this address of every end, or of `events` or a tenant's jobs only, from the next job that ends.
 
         Raises:
             InvalidRequest: the address or an event cannot stand as it is.
@@ -47,7 +49,7 @@ class Webhooks:
             problems.append(FieldError("url", problem))
         if problems:
             raise InvalidRequest(tuple(problems))
-        return self._endpoints.add(url, events=events, description=description)
+        return self._endpoints.add(url, events=events, tenant=tenant, description=description)
 
     def all(self) -> list[Endpoint]:
         """Every endpoint, in the order in which they were added."""

@@ -41,7 +41,7 @@ class Directory:
 
     def _wanting(self, job: Job, request: VideoRequest, endpoints: Iterable[Endpoint]) -> Mapping[str, Sequence[str]]:
         events = ends_of(job)
-        asked = {endpoint.id: endpoint.wants(events) for endpoint in endpoints}
+        asked = {endpoint.id: endpoint.wants(events, job.tenant) for endpoint in endpoints}
         ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
         everybody = {**dict.fromkeys(self._receivers, events), **asked, **ordered}
         return {name: wanted for name, wanted in everybody.items() if wanted}

@@ -167,7 +167,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
 def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
     """Everybody who can be told: by the settings, by an endpoint, by an order."""
     named = hook_receivers(settings, archive) | database_receiver(settings, archive)
-    sender = WebhookSender(settings.webhooks, connections=settings.worker.threads)
+    sender = WebhookSender(settings.webhooks, connections=settings.worker.threads, public_url=settings.api.public_url)
     return Directory(named, Endpoints(scripts), sender, scripts.now)
 
 

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from celery import shared_task
 
+from jobs.catalogue import expected_of
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
 from jobs.gates import Shut
@@ -234,9 +235,12 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
     parts = self.runtime
     taken = parts.ledger.wakes.take(Errand.ANNOUNCE, limit=MOST_ENDS, lease_s=parts.settings.rescue.lease_s)
     self.ring(taken.more)
+    ended = parts.ledger.with_requests(taken.jobs)
+    if parts.settings.reuse.enabled:
+        parts.ledger.reuse.note(ended)
     faults.here("announce.before_put")
     told, woken = list[tuple[Job, Sequence[str]]](), set[str]()
-    for job, wanted in parts.directory.wanting(parts.ledger.with_requests(taken.jobs)):
+    for job, wanted in parts.directory.wanting(ended):
         woken.update(parts.outbox.put(job.id, wanted))
         told.append((job, list(wanted)))
     faults.here("announce.before_write")
@@ -313,7 +317,7 @@ def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
     """What is in the video, with what differs from the order."""
     if media is None:
         return None
-    return replace(media, mismatch=mismatches(self.runtime.ledger.request(job_id).parameters, media))
+    return replace(media, mismatch=mismatches(expected_of(self.runtime.ledger.request(job_id)), media))
 
 
 def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import requests
 from standardwebhooks import Webhook
@@ -17,6 +17,7 @@ from config.addresses import is_public
 from config.settings import LONGEST_VARIATION, WebhooksSettings
 from jobs.job import Job, VideoRequest
 from jobs.outbox import Delivery, LaneTerms
+from jobs.payloads import message_id, payload
 from worker.receivers import NotTold, Outcome, Told
 from worker.upstream.connections import AddressRefused, PlainSession, PunctualAdapter
 
@@ -27,8 +28,9 @@ LONGEST_RETRY_AFTER_S: Final = 86_400.0
 class WebhookSender:
     """Sends one signed request and says how it went; follows no redirect, uses no proxy."""
 
-    def __init__(self, settings: WebhooksSettings, *, connections: int) -> None:
+    def __init__(self, settings: WebhooksSettings, *, connections: int, public_url: object = None) -> None:
         self.settings = settings
+        self.public_url = public_url
         permits = None if settings.allow_private else is_public
         self._session = PlainSession()
         self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
@@ -36,16 +38,16 @@ class WebhookSender:
             adapter = PunctualAdapter(connections=connections, reply_s=settings.timeout_s, permits=permits)
             self._session.mount(scheme, adapter)
 
-    def send(self, url: str, message_id: str, body: str, secrets: Sequence[str], *, now: datetime) -> Outcome:
+    def send(self, url: str, named: str, body: str, secrets: Sequence[str], *, now: datetime) -> Outcome:
         """Post the body, signed with each of the secrets."""
-        sent = f"POST {_shown(url)} webhook-id: {message_id} {body}"[:EXCERPT_BYTES]
+        sent = f"POST {_shown(url)} webhook-id: {named} {body}"[:EXCERPT_BYTES]
         if not url.lower().startswith("https://") and not self.settings.allow_private:
             return NotTold("plain http is not allowed (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         try:
             response = self._session.post(
                 url,
                 data=body.encode(),
-                headers=signed(message_id, body, secrets, now=now),
+                headers=signed(named, body, secrets, now=now),
                 timeout=(self.settings.connect_timeout_s, self.settings.timeout_s),
                 allow_redirects=False,
                 stream=True,
@@ -76,9 +78,10 @@ class WebhookReceiver:
             return NotTold("the order names no address", never=True)
         if not self._secrets:
             return NotTold("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
-        body = payload(delivery.event, job, request, public_url=self._sender.settings.public_url)
-        message_id = f"{delivery.job_id}.{delivery.event.removeprefix('job.')}"
-        return self._sender.send(url, message_id, body, self._secrets, now=datetime.now(UTC))
+        told = payload(delivery.event, job, request, public_url=self._sender.public_url)
+        body = json.dumps(told, separators=(",", ":"))
+        named = message_id(delivery.job_id, delivery.event)
+        return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC))
 
     def next_try_s(self, tries: int) -> float | None:
         """By the schedule, varied so that what failed together is not tried again together."""
@@ -88,49 +91,15 @@ class WebhookReceiver:
         return schedule[tries - 1] * random.uniform(2 - LONGEST_VARIATION, LONGEST_VARIATION)  # noqa: S311 (no secret)
 
 
-def signed(message_id: str, body: str, secrets: Sequence[str], *, now: datetime) -> dict[str, str]:
+def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> dict[str, str]:
     """The headers of a request by Standard Webhooks, with a signature for each secret that is valid."""
-    signatures = [Webhook(secret).sign(message_id, now, body) for secret in secrets]
+    signatures = [Webhook(secret).sign(named, now, body) for secret in secrets]
     return {
         "content-type": "application/json",
         "user-agent": "Rushes-Webhooks",
-        "webhook-id": message_id,
+        "webhook-id": named,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
-    }
-
-
-def payload(event: str, job: Job, request: VideoRequest, *, public_url: Any = None) -> str:
-    """What is told: enough to know the job and how it ended, not what was ordered; the rest is asked for."""
-    told: dict[str, Any] = {
-        "type": event,
-        "timestamp": _iso(job.finished_at),
-        "data": {
-            "id": job.id,
-            "object": "video",
-            "status": job.state.status,
-            "model": request.model,
-            "metadata": dict(request.metadata),
-            "created_at": _iso(job.accepted_at),
-            "completed_at": _iso(job.finished_at),
-            "cost_usd": job.cost_usd,
-            "charged": job.charged,
-            "video": _video(job, public_url),
-            "error": None if job.reason is None else {"code": job.reason, "message": job.message},
-        },
-    }
-    return json.dumps(told, separators=(",", ":"))
-
-
-def _video(job: Job, public_url: Any) -> dict[str, Any] | None:
-    if job.stored is None:
-        return None
-    base = str(public_url).rstrip("/") if public_url else None
-    return {
-        "content_url": f"{base}/v1/videos/{job.id}/content" if base else None,
-        "size_bytes": job.stored.size_bytes,
-        "sha256": job.stored.sha256,
-        "content_type": job.stored.content_type,
     }
 
 
@@ -172,9 +141,3 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 def _shown(url: str) -> str:
     """An address without its query, which may hold a token."""
     return url.partition("?")[0].partition("#")[0]
-
-
-def _iso(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

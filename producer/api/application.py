@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from config.settings import Settings
 from config.store import open_store
-from producer.api import batches, health, keys, metrics_route, upstream_face, videos
+from producer.api import batches, events, health, keys, metrics_route, upstream_face, videos, webhooks
 from producer.api.border import Border
 from producer.api.feed import Feed
 from producer.api.metrics import Metrics
@@ -54,6 +54,8 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.parts = Parts(settings, service, make_access(settings), pictures, open_store(settings), feed, metrics)
     app.include_router(batches.router)
     app.include_router(videos.router)
+    app.include_router(webhooks.router)
+    app.include_router(events.router)
     app.include_router(upstream_face.router)
     app.include_router(keys.router)
     app.include_router(metrics_route.router)

@@ -1,5 +1,6 @@
 """`POST /v1/videos/batch`: many orders at once, one result for each."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -102,5 +103,6 @@ def _submit_one(
         problem = error if isinstance(error, Problem) else problem_of(error)
         told = problem.view(path=request.url.path, request_id=request.state.request_id)
         return {"index": index, "status": told["status"], "replayed": False, "video": None, "error": told}
-    video = job_view(job, order, parts.beside(job))
-    return {"index": index, "status": HTTPStatus.ACCEPTED, "replayed": answer.replayed, "video": video, "error": None}
+    video = job_view(job, order, replace(parts.beside(job), reused=answer.reused))
+    status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
+    return {"index": index, "status": status, "replayed": answer.replayed, "video": video, "error": None}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -93,6 +93,14 @@ class VideoOrder(BaseModel):
         dict[str, str],
         Field(description="Labels of your own, at most 16.", examples=[{"campaign": "spring"}]),
     ] = {}
+    dedupe: Annotated[
+        Literal["prompt"] | None,
+        Field(
+            description="`prompt`: if a video of an identical order with this seed is kept, answer with it at no cost "
+            "(`reused`), where the deployment allows it.",
+            examples=["prompt"],
+        ),
+    ] = None
     deadline_s: Annotated[
         float | None,
         Field(

@@ -12,12 +12,14 @@ from config.settings import Settings
 from config.store import Store, StoreError
 from jobs.access import Access
 from jobs.job import Job
+from producer.announcements import Announcements, make_announcements
 from producer.api.feed import Feed
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.pictures import PictureCheck
 from producer.service import Service
 from producer.views import Beside
+from producer.webhooks import Webhooks, make_webhooks
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Parts:
     store: Store
     feed: Feed
     metrics: Metrics
+
+    @cached_property
+    def announcements(self) -> Announcements:
+        """What can be done about the telling of ended jobs; made when first needed."""
+        return make_announcements(self.settings)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """What can be done about webhook endpoints; made when first needed."""
+        return make_webhooks(self.settings)
 
     @cached_property
     def links(self) -> Links:

@@ -32,6 +32,7 @@ class Code(StrEnum):
     NO_SUCH_ROUTE = "no_such_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     ERASED = "erased"
+    CURSOR_TOO_OLD = "cursor_too_old"
     NOT_READY = "not_ready"
     NO_VIDEO = "no_video"
     VARIANT_NOT_THERE = "variant_not_there"
@@ -40,6 +41,7 @@ class Code(StrEnum):
     NOT_ENDED = "not_ended"
     HAS_ITS_VIDEO = "has_its_video"
     WOULD_PAY = "would_pay"
+    ENDPOINT_DISABLED = "endpoint_disabled"
     TOO_LARGE = "too_large"
     HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -69,6 +71,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not know that method."),
     Code.ERASED: _Kind(HTTPStatus.GONE, "The job was erased."),
+    Code.CURSOR_TOO_OLD: _Kind(HTTPStatus.GONE, "The feed no longer reaches back to that cursor."),
     Code.NOT_READY: _Kind(HTTPStatus.CONFLICT, "The video is not there yet.", retryable=True),
     Code.NO_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job ended without a video."),
     Code.VARIANT_NOT_THERE: _Kind(HTTPStatus.NOT_FOUND, "The video has no such variant."),
@@ -77,6 +80,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.NOT_ENDED: _Kind(HTTPStatus.CONFLICT, "The job has not ended."),
     Code.HAS_ITS_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job has its video."),
     Code.WOULD_PAY: _Kind(HTTPStatus.CONFLICT, "A retry would buy another generation."),
+    Code.ENDPOINT_DISABLED: _Kind(HTTPStatus.CONFLICT, "The webhook endpoint is disabled."),
     Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
     Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
     Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read."),

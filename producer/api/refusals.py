@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, JobError, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged
+from jobs.webhooks import UnknownEndpoint
 from producer.api.envelopes import envelope
 from producer.api.problems import Code, Problem, Wrong
 
@@ -25,6 +26,7 @@ _BY_STATUS: Final[Mapping[int, tuple[Code, str]]] = {
 _BY_ERROR: Final[Mapping[type[JobError], tuple[Code, str]]] = {  # the special before the general
     Erased: (Code.ERASED, "Its prompt and files were erased on request; only what it cost is kept."),
     UnknownJob: (Code.NOT_FOUND, "There is no such job, or it ended so long ago that it is forgotten."),
+    UnknownEndpoint: (Code.NOT_FOUND, "There is no such endpoint; GET /v1/webhooks lists those there are."),
     IdempotencyConflict: (
         Code.IDEMPOTENCY_CONFLICT,
         "{error}. Use a new Idempotency-Key for a new request, or send the same request again.",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -124,6 +125,10 @@ class RetryOrder(BaseModel):
     status_code=HTTPStatus.ACCEPTED,
     summary="Submit an order",
     responses={
+        200: {
+            "model": VideoView,
+            "description": "Only with `dedupe`: the completed job of an identical order, `reused`; nothing was bought.",
+        },
         202: {
             "model": VideoView,
             "description": "The job is in the ledger: it will end exactly once.",
@@ -184,7 +189,9 @@ def _create(headers: Mapping[str, str], parts: Parts, ticket: Ticket, body: byte
 
 
 def _accepted(parts: Parts, answer: Submission, headers: Mapping[str, str]) -> Response:
-    return _told(parts, *parts.service.get(answer.job_id), HTTPStatus.ACCEPTED, {**_address(answer), **headers})
+    status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
+    found = parts.service.get(answer.job_id)
+    return _told(parts, *found, status, {**_address(answer), **headers}, reused=answer.reused)
 
 
 def _address(answer: Submission) -> dict[str, str]:
@@ -206,7 +213,13 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
     request = ordered(parts, order)
     _check_pictures(parts, request, key)
     try:
-        return parts.service.submit(request, idempotency_key=key, deadline_s=order.deadline_s, tenant=caller.tenant)
+        return parts.service.submit(
+            request,
+            idempotency_key=key,
+            deadline_s=order.deadline_s,
+            tenant=caller.tenant,
+            reuse=order.dedupe is not None,
+        )
     except InvalidRequest as error:
         raise in_their_words(error, order) from None
     except LedgerUnavailable as error:
@@ -263,12 +276,15 @@ def list_videos(
     created_before: Annotated[
         float | None, Query(description="Only jobs accepted before then (epoch seconds).", examples=[1795086400])
     ] = None,
+    ended_from: Annotated[
+        float | None, Query(description="Only jobs that ended then or later (epoch seconds).", examples=[1795000000])
+    ] = None,
 ) -> Response:
     """A page of jobs, newest first unless told otherwise."""
     if after is not None and not JOB_ID.fullmatch(after):
         raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[Wrong("query.after", "is no job id")])
     selection = Selection(
-        status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant
+        status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant, ended_from
     )
     page = parts.service.page(selection, limit=limit, after=after, newest_first=order == "desc")
     return JSONResponse(_page_view(parts, page))
@@ -371,7 +387,7 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
 )
 def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     """Prompt, journal and files go for good; what it cost is kept. Asking twice is harmless."""
-    _check_id(job_id)
+    check_id(job_id)
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
     except StoreError as error:
@@ -457,11 +473,11 @@ def video_content(
 
 def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
     """The caller's job, if there is one; another tenant's is answered as if there were none."""
-    _check_id(job_id)
+    check_id(job_id)
     return parts.service.get(job_id, tenant=caller.tenant)
 
 
-def _check_id(job_id: str) -> None:
+def check_id(job_id: str) -> None:
     """What does not look like an id is not looked up."""
     if not JOB_ID.fullmatch(job_id):
         raise Problem(Code.NOT_FOUND, "There is no such job: ids look like job_01kb0000000000000000000000.")
@@ -535,9 +551,10 @@ def _told(
     headers: Mapping[str, str],
     *,
     asked: str | None = None,
+    reused: bool = False,
 ) -> Response:
     """The job as an answer, with its tag, and when to ask again."""
-    beside = parts.beside(job)
+    beside = replace(parts.beside(job), reused=reused)
     body = json.dumps(job_view(job, request, beside), ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job)}

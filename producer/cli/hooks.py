@@ -12,6 +12,7 @@ from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time, duration
 from producer.cli.visible import visible
+from producer.deliveries import delivery_view
 
 REHEARSAL_PATIENCE_S: Final = 30.0
 
@@ -47,7 +48,7 @@ def log(
         session = Session()
         lines = session.announcements.log(receiver, limit=limit)
         if as_json:
-            emit_json([line_view(line) for line in lines])
+            emit_json([delivery_view(receiver, line) for line in lines])
         else:
             session.out.print(line_table(lines))
 
@@ -88,7 +89,7 @@ def rehearse(session: Session, receiver: str, *, timeout_s: float, as_json: bool
             "Is a worker running, with the same settings? `rushes hooks list` shows whether the receiver is held.",
         )
     if as_json:
-        emit_json(line_view(line))
+        emit_json(delivery_view(receiver, line))
     elif line.told:
         session.out.print(visible(f"{receiver} heard it in {line.took_s:.3f} s: {line.message}"), markup=False)
     if not line.told:
@@ -105,11 +106,6 @@ def tell_again(session: Session, receiver: str, job_ids: list[str], *, failed: b
         session.out.print(f"{job_id}: {receiver} is told {', '.join(events)} again", markup=False)
     if not chosen:
         session.out.print(f"The log of {receiver} shows no delivery that failed last.", markup=False)
-
-
-def line_view(line: DeliveryLine) -> dict[str, object]:
-    """A line of a receiver's log as plain JSON."""
-    return {name: getattr(line, name) for name in line.__dataclass_fields__}
 
 
 def line_table(lines: list[DeliveryLine]) -> Table:

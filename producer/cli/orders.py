@@ -12,6 +12,7 @@ from jobs.job import VideoRequest
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
+from producer.service import Submission
 
 DEFAULT_MODEL = "google/veo3"
 
@@ -41,6 +42,10 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and request never make a second job.")
     ] = None,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Take the kept video of an identical order with this seed, if there is one."),
+    ] = False,
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds the generation may take.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end, showing progress.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0, help="Wait, but this many seconds at most.")] = None,
@@ -64,22 +69,26 @@ def submit(
         )
         request = VideoRequest(model, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
         session = Session()
-        answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline)
+        answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
+        if answer.reused:
+            session.progress.print("An identical order's video is kept: nothing was bought.", style="dim")
         if not (wait or output or timeout is not None):
-            _acknowledge(session, answer.job_id, replayed=answer.replayed, as_json=as_json)
+            _acknowledge(session, answer, as_json=as_json)
             return
         job = report(session, answer.job_id, timeout_s=timeout, as_json=as_json)
         if output:
             copy_video(session, job, output)
 
 
-def _acknowledge(session: Session, job_id: str, *, replayed: bool, as_json: bool) -> None:
+def _acknowledge(session: Session, answer: Submission, *, as_json: bool) -> None:
+    job_id = answer.job_id
     if as_json:
-        emit_json({**session.view(*session.service.get(job_id)), "replayed": replayed})
+        view = session.view(*session.service.get(job_id))
+        emit_json({**view, "reused": answer.reused, "replayed": answer.replayed})
         return
     typer.echo(job_id)
-    if session.progress.is_terminal:
-        again = "This key was used before; this is its job." if replayed else "Accepted."
+    if session.progress.is_terminal and not answer.reused:
+        again = "This key was used before; this is its job." if answer.replayed else "Accepted."
         session.progress.print(
             f"{again} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
         )

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from jobs.webhooks import ORDERED, Endpoint, UnknownEndpoint
 from producer.cli.exits import Exit, explained, leave
-from producer.cli.hooks import REHEARSAL_PATIENCE_S, line_table, line_view, rehearse, tell_again
+from producer.cli.hooks import REHEARSAL_PATIENCE_S, line_table, rehearse, tell_again
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time
 from producer.cli.visible import visible
+from producer.deliveries import delivery_view, endpoint_view
 
 HOUR_S: Final = 3600.0
 
@@ -29,13 +30,15 @@ def add(
     url: Annotated[str, typer.Argument(help="Where to send the requests.")],
     *,
     event: Annotated[list[str] | None, typer.Option(help="Only this end, job.completed …; repeat for more.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant's jobs.")] = None,
     description: Annotated[str, typer.Option(help="A note for people.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Add an endpoint; it is told of every job that ends from now on."""
     with explained():
         session = Session()
-        _tell(session, session.webhooks.add(url, events=event or (), description=description), as_json=as_json)
+        added = session.webhooks.add(url, events=event or (), tenant=tenant, description=description)
+        _tell(session, added, as_json=as_json)
 
 
 @webhooks.command("list")
@@ -45,7 +48,7 @@ def list_endpoints(*, as_json: AsJson = False) -> None:
         session = Session()
         endpoints, waiting = session.webhooks.all(), session.announcements.waiting()
         if as_json:
-            emit_json([{**_view(endpoint), "waiting": waiting.get(endpoint.id, 0)} for endpoint in endpoints])
+            emit_json([endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in endpoints])
         elif endpoints:
             session.out.print(_table(endpoints, waiting))
         else:
@@ -104,8 +107,11 @@ def enable(endpoint_id: EndpointId) -> None:
     """Tell an endpoint again that was disabled."""
     with explained(), _known():
         session = Session()
+        missed_since = session.webhooks.get(endpoint_id).missed_since
         session.webhooks.enable(endpoint_id)
         session.out.print(f"{endpoint_id} is told again.", markup=False)
+        if missed_since:
+            session.out.print(f"What ended meanwhile: GET /v1/events?after={missed_since}", markup=False)
 
 
 @webhooks.command("test")
@@ -134,7 +140,7 @@ def deliveries(
         session = Session()
         lines = session.announcements.log(endpoint_id, limit=limit)
         if as_json:
-            emit_json([line_view(line) for line in lines])
+            emit_json([delivery_view(endpoint_id, line) for line in lines])
         else:
             session.out.print(line_table(lines))
 
@@ -165,19 +171,16 @@ def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
     """Show an endpoint with its secret: whoever asks holds the key that it derives from."""
     secrets = session.webhooks.secrets(endpoint.id)
     if as_json:
-        emit_json({**_view(endpoint), "secret": secrets.current})
+        waiting = session.announcements.waiting().get(endpoint.id, 0)
+        emit_json({**endpoint_view(endpoint, waiting=waiting), "secret": secrets.current})
         return
     session.out.print(f"{endpoint.id}  {visible(endpoint.url)}", markup=False)
     session.out.print(f"secret: {secrets.current}", markup=False)
 
 
-def _view(endpoint: Endpoint) -> dict[str, object]:
-    return {**asdict(endpoint), "events": list(endpoint.events)}
-
-
 def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("endpoint", "url", "told of", "waiting", "since", "standing", "description"):
+    for heading in ("endpoint", "url", "told of", "tenant", "waiting", "since", "standing", "description"):
         table.add_column(heading, overflow="fold")
     for endpoint in endpoints:
         why = endpoint.disabled_why
@@ -185,6 +188,7 @@ def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
             endpoint.id,
             Text(visible(endpoint.url)),
             ", ".join(endpoint.events) or "every end",
+            visible(endpoint.tenant or "all"),
             str(waiting.get(endpoint.id, 0)),
             clock_time(endpoint.created_at),
             Text(f"disabled: {visible(why)}", style="red") if why else Text("enabled", style="green"),

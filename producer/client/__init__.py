@@ -8,15 +8,18 @@ video = job.wait(timeout_s=900)
 job.download("boat.mp4")
 """
 
-from producer.client.asynchronous import AsyncJob, AsyncRushes
-from producer.client.blocking import Job, Rushes
+from producer.client.asynchronous import AsyncEnds, AsyncJob, AsyncRushes
+from producer.client.blocking import Ends, Job, Rushes
 from producer.client.errors import Damaged, Refused, RushesError, StillGoing, Unreachable, VideoFailed
-from producer.client.records import Event, Video
+from producer.client.records import End, Event, Video
 
 __all__ = [
+    "AsyncEnds",
     "AsyncJob",
     "AsyncRushes",
     "Damaged",
+    "End",
+    "Ends",
     "Event",
     "Job",
     "Refused",

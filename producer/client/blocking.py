@@ -1,7 +1,7 @@
 """The blocking client."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,7 +11,7 @@ from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
 from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
 from producer.client.listening import Listener
 from producer.client.orders import order
-from producer.client.records import Event, Video
+from producer.client.records import End, Event, Video
 
 T = TypeVar("T")
 
@@ -52,12 +52,14 @@ class Rushes:
         image: str | bytes | Path | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
+        dedupe: str | None = None,
         idempotency_key: str | None = None,
         **parameters: Any,
     ) -> "Job":
         """Order a video; other keywords are the upstream's own parameters.
 
         Without a key of yours one is minted for this call. Name your own (an order number) to be safe across restarts.
+        `dedupe="prompt"` with a `seed` takes the kept video of an identical order, if there is one: `reused` says so.
 
         Raises:
             Refused: `errors` names each field that has to change; nothing was submitted.
@@ -71,9 +73,11 @@ class Rushes:
             image=image,
             metadata=metadata,
             deadline_s=deadline_s,
+            dedupe=dedupe,
             parameters=parameters,
         )
-        return Job(self, self._carried_out(plans.submit(body, idempotency_key)).id)
+        video = self._carried_out(plans.submit(body, idempotency_key))
+        return Job(self, video.id, reused=video.reused)
 
     def job(self, job_id: str) -> "Job":
         """The handle of a job that was submitted before; nothing is asked yet."""
@@ -88,6 +92,17 @@ class Rushes:
             yield from found
             if after is None:
                 return
+
+    def events(self, after: str | None = None, *, types: Sequence[str] = ()) -> "Ends":
+        """Every end of your jobs after a cursor that you kept, the oldest first; `latest`: nothing yet, but a cursor.
+
+        Keep `cursor` of what is returned: it stands behind the last end that you have taken, and in the end behind all
+        that was read.
+
+        Raises (when it is walked through):
+            Refused: with the code `cursor_too_old`; `detail` says how to catch up.
+        """
+        return Ends(self, after, types)
 
     def _carried_out(self, plan: plans.Plan[T]) -> T:
         """Do what the plan asks for, and tell it what came of it."""
@@ -119,12 +134,32 @@ class Rushes:
         return plans.Reply(reply.status_code, reply.headers, reply.content)
 
 
-class Job:
-    """A handle on one job; all that it needs to be made again is `id`."""
+class Ends:
+    """Ends of jobs, to be walked through once; `cursor` is where to go on another day."""
 
-    def __init__(self, rushes: Rushes, job_id: str) -> None:
+    def __init__(self, rushes: Rushes, after: str | None, types: Sequence[str]) -> None:
+        self._rushes = rushes
+        self._types = types
+        self.cursor = after
+
+    def __iter__(self) -> Iterator[End]:
+        while True:
+            page = self._rushes._carried_out(plans.ends(self.cursor, self._types))  # noqa: SLF001 (a part of its client)
+            for end in page.ends:
+                yield end
+                self.cursor = end.cursor  # only now: whoever dies with it in hand is told it again
+            self.cursor = page.cursor
+            if not page.has_more:
+                return
+
+
+class Job:
+    """A handle on one job; all that it needs to be made again is `id`. `reused`: its order was answered at no cost."""
+
+    def __init__(self, rushes: Rushes, job_id: str, *, reused: bool = False) -> None:
         self._rushes = rushes
         self.id = job_id
+        self.reused = reused
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"

@@ -15,6 +15,7 @@ def order(
     image: str | bytes | Path | None,
     metadata: Mapping[str, str] | None,
     deadline_s: float | None,
+    dedupe: str | None,
     parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The order's JSON. `image` is an https URL, or a picture's bytes or file."""
@@ -26,6 +27,7 @@ def order(
         "input_reference": None if image is None else {"image_url": _image_url(image)},
         "metadata": dict(metadata) if metadata else None,
         "deadline_s": deadline_s,
+        "dedupe": dedupe,
         **parameters,
     }
     return {name: value for name, value in given.items() if value is not None}

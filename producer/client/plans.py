@@ -5,18 +5,20 @@ One plan serves the blocking client and the asynchronous one, which only carry i
 
 import json
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from producer.client.errors import FIRST_REFUSAL, StillGoing, Unreachable, VideoFailed, problem_in, refused
-from producer.client.records import Event, Video, event_from, video_from
+from producer.client.records import End, Event, Video, end_from, event_from, video_from
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 WAIT_S: Final = 30.0
 """How long one request waits for a job's end; the next one follows at once."""
+
+ENDS_AT_ONCE: Final = 200
 
 T = TypeVar("T")
 
@@ -153,6 +155,22 @@ def page(query: Mapping[str, Any]) -> Plan[tuple[list[Video], str | None]]:
     """Some jobs, and where to go on."""
     told = _json((yield from ask(Call("GET", "/v1/videos", query=query))))
     return [video_from(video) for video in told["data"]], told["last_id"] if told["has_more"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class EndsPage:
+    """Some ends, the cursor behind them, and whether to ask again at once."""
+
+    ends: Sequence[End]
+    cursor: str
+    has_more: bool
+
+
+def ends(after: str | None, types: Sequence[str]) -> Plan[EndsPage]:
+    """What ended after a cursor."""
+    query = {"limit": ENDS_AT_ONCE, **({"after": after} if after else {}), **({"type": list(types)} if types else {})}
+    told = _json((yield from ask(Call("GET", "/v1/events", query=query))))
+    return EndsPage([end_from(end) for end in told["data"]], told["next"], told["has_more"])
 
 
 def _may_help(reply: Reply) -> bool:

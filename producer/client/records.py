@@ -21,6 +21,7 @@ class Video:
     eta_s: float | None
     cost_usd: float | None
     charged: str
+    reused: bool
     reason: str | None
     message: str | None
     metadata: Mapping[str, str]
@@ -44,6 +45,25 @@ class Event:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of one job, as a webhook tells it: `id` is its `webhook-id`, `data` its body."""
+
+    id: str
+    type: str
+    job_id: str
+    status: str
+    timestamp: str | None
+    cursor: str
+    data: Mapping[str, Any]
+
+
+def end_from(told: Mapping[str, Any]) -> End:
+    """Read an end's JSON."""
+    data = told["data"]
+    return End(told["id"], told["type"], data["id"], data["status"], told["timestamp"], told["cursor"], data)
+
+
 def video_from(told: Mapping[str, Any]) -> Video:
     """Read a job's JSON; what a newer API adds stays in `raw`."""
     error = told.get("error") or {}
@@ -58,6 +78,7 @@ def video_from(told: Mapping[str, Any]) -> Video:
         (told.get("eta") or {}).get("p50_s"),
         told.get("cost_usd"),
         told["charged"],
+        told.get("reused", False),
         error.get("code"),
         error.get("message"),
         told.get("metadata") or {},

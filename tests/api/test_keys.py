@@ -16,8 +16,9 @@ from tests.api.test_openapi import DOCUMENT
 from tests.stage import Stage
 
 JOB = "job_01kb0000000000000000000000"
+ENDPOINT = "wh_01kb0000000000000000000000"
 OPERATIONS = [
-    (method, path.format(job_id=JOB, key_id="0" * 16))
+    (method, path.format(job_id=JOB, key_id="0" * 16, endpoint_id=ENDPOINT))
     for path, operations in DOCUMENT["paths"].items()
     for method in operations
     if path not in OPEN_PATHS

@@ -217,3 +217,34 @@ def test_importing_it_brings_neither_celery_nor_redis_nor_http() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert told.stdout.strip() == "[]"
+
+
+def test_what_ended_meanwhile_is_caught_up_with(rushes: Rushes, real_ledger: Ledger, archive: Path) -> None:
+    """From a cursor that is kept; an end in whose middle the program dies is told again."""
+    began = rushes.events(after="latest")
+    assert list(began) == []
+    ids = [rushes.submit(f"boat {n}").id for n in range(3)]
+    for job_id in ids:
+        stored(real_ledger, job_id, archive)
+
+    broken_off = rushes.events(after=began.cursor)
+    for end in broken_off:
+        if end.job_id == ids[1]:
+            break
+    caught_up = rushes.events(after=broken_off.cursor)
+
+    assert [end.id for end in caught_up] == [f"{job_id}.completed" for job_id in ids[1:]]
+    assert list(rushes.events(after=caught_up.cursor)) == []
+    assert list(rushes.events(types=["job.failed", "job.expired"])) == []
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_backend_catches_up_as_well(api: Api, real_ledger: Ledger, archive: Path) -> None:
+    """The same plan, awaited."""
+    async with AsyncRushes(api.url) as rushes:
+        job = await rushes.submit("a boat")
+        stored(real_ledger, job.id, archive)
+        ends = rushes.events()
+
+        assert [(end.job_id, end.status) async for end in ends] == [(job.id, "completed")]
+        assert ends.cursor

@@ -154,12 +154,16 @@ def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) ->
     """Without any setting: a SQLite file in the state folder."""
     del stage.environment["RUSHES_SQL__ENABLED"]
     with stage.worker():
-        done = stage.ended(stage.service.submit(a_request("=cmd, a boat\nin two lines", duration=4)).job_id)
+        order = a_request("=cmd, a boat\nin two lines", duration=4)
+        done = stage.ended(stage.service.submit(order, tenant="shop").job_id)
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
         eventually(lambda: sum(line.told for line in announcements(stage).log("sql")) == 2, what="two rows")
 
     lines = [json.loads(line) for line in stage.rushes("export").stdout.splitlines()]
-    assert {line["id"]: line["status"] for line in lines} == {done.id: "completed", failed.id: "failed"}
+    assert {line["id"]: (line["status"], line["tenant"]) for line in lines} == {
+        done.id: ("completed", "shop"),
+        failed.id: ("failed", None),
+    }
     assert Path(lines[0]["archive_url"].removeprefix("file://")).is_file()
 
     assert stage.rushes("export", "--format", "csv", "-o", "all.csv", "--status", "completed").returncode == 0

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.states import State
 from producer.announcements import make_announcements
+from producer.ends import EndsRead
 from producer.webhooks import make_webhooks
 from tests.receivers import WebhookServer
 from tests.stage import Stage, a_request, eventually
@@ -124,8 +125,16 @@ def test_an_endpoint_that_is_gone_or_fails_for_too_long_is_disabled_loudly(
         assert receiver.calls == 1
 
         other_receiver.status = 200
-        assert stage.rushes("webhooks", "enable", failing).returncode == 0
+        missed = stage.ended(stage.service.submit(a_request("meanwhile")).job_id).id
+        enabled = stage.rushes("webhooks", "enable", failing)
+        assert enabled.returncode == 0
         eventually(lambda: other_receiver.messages[-1].id == f"{job_id}.completed" and not _waiting(stage))
+
+    assert missed not in other_receiver.jobs()
+    cursor = enabled.stdout.strip().rpartition("after=")[2]
+    caught_up = stage.service.ends.after(cursor, limit=10)
+    assert isinstance(caught_up, EndsRead)
+    assert missed in [end.job.id for end in caught_up.ends]
 
 
 def test_secrets_are_rotated_while_both_are_valid(stage: Stage, receiver: WebhookServer) -> None:

@@ -43,6 +43,15 @@ def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
     assert endpoints.enable(few.id) == few
 
 
+def test_an_endpoint_of_a_tenant_hears_of_no_other(endpoints: Endpoints) -> None:
+    """Nor of jobs that belong to nobody; what an older version kept hears of all."""
+    shops, everybodys = endpoints.add("https://a.example", tenant="shop"), endpoints.add("https://b.example")
+
+    assert [shops.wants(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, (), ()]
+    assert [everybodys.wants(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, ENDS, ENDS]
+    assert endpoints.get(shops.id).tenant == "shop"
+
+
 def test_after_a_rotation_two_secrets_are_valid_for_a_while(endpoints: Endpoints, clock: Clock) -> None:
     """Then the new one alone."""
     endpoint = endpoints.add("https://a.example")

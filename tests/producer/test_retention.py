@@ -223,7 +223,7 @@ def test_links_are_signed_or_the_apis_own_as_the_setting_says(stage: Stage, buck
     links = json.loads(stage.rushes("get", job.id, "--json").stdout)["links"]
     assert len(requests.get(links["video"], timeout=10).content) == job.stored.size_bytes
 
-    stage.environment |= {"RUSHES_ARCHIVE__LINKS": "api", "RUSHES_ARCHIVE__LINK_BASE": "https://rushes.example"}
+    stage.environment |= {"RUSHES_ARCHIVE__LINKS": "api", "RUSHES_API__PUBLIC_URL": "https://rushes.example"}
     links = json.loads(stage.rushes("get", job.id, "--json").stdout)["links"]
     assert links == {"video": f"https://rushes.example/v1/videos/{job.id}/content"}
 
@@ -234,4 +234,4 @@ def test_links_that_cannot_be_made_stop_the_process_at_its_start(stage: Stage, l
     stage.environment["RUSHES_ARCHIVE__LINKS"] = links
     told = stage.rushes("list")
     assert told.returncode == 9
-    assert {"signed": "RUSHES_ARCHIVE__URL", "api": "RUSHES_ARCHIVE__LINK_BASE"}[links] in told.stderr
+    assert {"signed": "RUSHES_ARCHIVE__URL", "api": "RUSHES_API__PUBLIC_URL"}[links] in told.stderr

@@ -24,6 +24,7 @@ from worker.sql.tables import metadata
 
 RESULT: Final = JobResult(
     id="job_1",
+    tenant="shop",
     status=Status.COMPLETED,
     model="google/veo3",
     prompt="a paper boat",
@@ -73,7 +74,7 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
     assert row == {
         "id": "job_1",
         "revision": 1,
-        "tenant": None,
+        "tenant": "shop",
         "status": "completed",
         "reason": None,
         "message": None,

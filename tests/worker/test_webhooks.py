@@ -1,6 +1,5 @@
 """Webhooks over real HTTP: signed as Standard Webhooks says, sent where they may be, judged by their status."""
 
-import json
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +13,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from config.settings import WebhooksSettings
 from jobs.job import Charged, Reason, Stored, VideoRequest
 from jobs.outbox import Delivery
+from jobs.payloads import payload
 from jobs.rehearsals import new_rehearsal_id, rehearsed
 from jobs.states import State
 from jobs.webhooks import secret_of
 from tests.worker.servers import REFUSING, Server, answer, hang, reset
 from worker.receivers import NotTold, Outcome, Told
-from worker.webhooks import WebhookReceiver, WebhookSender, payload, signed
+from worker.webhooks import WebhookReceiver, WebhookSender, signed
 
 KEY: Final = b"k" * 32
 SECRET: Final = secret_of(KEY, "wh_1", 1)
@@ -90,7 +90,7 @@ def test_secrets_derive_from_the_deployments_key() -> None:
 
 def test_the_payload_is_thin() -> None:
     """Enough to know the job and how it ended; what was ordered is the customer's own and stays here."""
-    told = json.loads(payload("job.completed", JOB, ORDER, public_url="https://rushes.example/"))
+    told = payload("job.completed", JOB, ORDER, public_url="https://rushes.example/")
     assert told == {
         "type": "job.completed",
         "timestamp": "2027-01-15T08:00:00.000Z",
@@ -118,7 +118,7 @@ def test_the_payload_is_thin() -> None:
 def test_a_failed_job_says_why_and_whether_it_was_charged() -> None:
     """The receiver's own books depend on it."""
     failed = replace(JOB, state=State.FAILED, stored=None, reason=Reason.REFUSED, message="no", charged=Charged.UNKNOWN)
-    data = json.loads(payload("job.failed", failed, ORDER))["data"]
+    data = payload("job.failed", failed, ORDER)["data"]
     assert (data["error"], data["charged"], data["video"]) == (
         {"code": "refused", "message": "no"},
         "unknown",

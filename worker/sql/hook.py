@@ -56,7 +56,7 @@ def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
     """The statement that writes a job's row, or replaces one that tells less."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(videos).values(row_of(result))
-    news = {column.name: statement.excluded[column.name] for column in videos.c if column.name not in {"id", "tenant"}}
+    news = {column.name: statement.excluded[column.name] for column in videos.c if column.name != "id"}
     return statement.on_conflict_do_update(
         index_elements=[videos.c.id],
         set_={**news, "written_at": sa.func.now()},
@@ -69,6 +69,7 @@ def row_of(result: JobResult) -> dict[str, Any]:
     return {
         "id": result.id,
         "revision": result.revision,
+        "tenant": _clean(result.tenant),
         "status": result.status.value,
         "reason": result.reason.value if result.reason else None,
         "message": _clean(result.message),

@@ -1,0 +1,104 @@
+"""`GET /v1/events`: what ended while a receiver was down, told as webhooks tell it."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
+
+from jobs.journal import FEED_CLOCK_S
+from jobs.payloads import message_id, payload
+from jobs.result import ENDS
+from producer.api.guard import Reads
+from producer.api.parts import Needs, Parts
+from producer.api.problems import Code, Problem, documented
+from producer.api.videos import COMMON
+from producer.ends import End, Forgotten
+
+router = APIRouter(tags=["webhooks"])
+
+LATEST: Final = "latest"
+
+EndName = Literal["job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged"]
+
+
+class EndView(TypedDict):
+    """One end of one job: a webhook's body, with its `webhook-id` and its place in the feed."""
+
+    id: Annotated[
+        str,
+        Field(
+            description="The webhook's `webhook-id`: know by it what you had.",
+            examples=["job_01kb0000000000000000000000.completed"],
+        ),
+    ]
+    object: Annotated[Literal["event"], Field(description="Always `event`.", examples=["event"])]
+    cursor: Annotated[str, Field(description="Its place: reading goes on behind it.", examples=["1795000000123-0"])]
+    type: Annotated[EndName, Field(description="How the job ended.", examples=["job.completed"])]
+    timestamp: Annotated[str | None, Field(description="When the job ended.", examples=["2026-11-24T14:00:00.000Z"])]
+    data: Annotated[
+        dict[str, Any],
+        Field(
+            description="The job as it stands now, as the webhook has it; docs/webhooks.md shows all of it.",
+            examples=[{"id": "job_01kb0000000000000000000000", "status": "completed", "cost_usd": 2.52}],
+        ),
+    ]
+
+
+class EndList(TypedDict):
+    """What ended after a cursor."""
+
+    object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
+    data: Annotated[list[EndView], Field(description="The ends, the oldest first; perhaps none.", examples=[[]])]
+    next: Annotated[str, Field(description="Give it as `after` next time, also another day.", examples=["1795-0"])]
+    has_more: Annotated[bool, Field(description="Whether to ask again at once.", examples=[False])]
+
+
+@router.get(
+    "/v1/events",
+    summary="What ended after a cursor",
+    responses={200: {"model": EndList}, **documented(Code.CURSOR_TOO_OLD, Code.INVALID_REQUEST, *COMMON)},
+)
+def list_ends(
+    parts: Needs,
+    caller: Reads,
+    *,
+    after: Annotated[
+        str | None,
+        Query(
+            description="The `next` of the answer before; `latest`: from now on; left out: all that is still kept.",
+            pattern=r"^(latest|\d{1,18}-\d{1,18})$",
+            examples=["1795000000123-0"],
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.", examples=[100])] = 100,
+    type: Annotated[  # noqa: A002 (the name in the body)
+        list[EndName] | None,
+        Query(description="Only these; give it several times for more.", examples=[["job.completed"]]),
+    ] = None,
+) -> Response:
+    """Everything that a webhook receiver missed, of your own jobs. A page may be short, or empty, and still `has_more`.
+
+    Keep `next`, not the last event's cursor: it moves on while nothing of yours happens. 410: it was kept for too long.
+    """
+    if after == LATEST:
+        return JSONResponse(EndList(object="list", data=[], next=parts.service.ends.latest(), has_more=False))
+    read = parts.service.ends.after(after, limit=limit, events=type or ENDS, tenant=caller.tenant)
+    if isinstance(read, Forgotten):
+        raise _too_old(read)
+    found = [_view(parts, end) for end in read.ends]
+    return JSONResponse(EndList(object="list", data=found, next=read.cursor, has_more=read.has_more))
+
+
+def _view(parts: Parts, end: End) -> EndView:
+    told = payload(end.event, end.job, end.request, public_url=parts.settings.api.public_url)
+    return {"id": message_id(end.job.id, end.event), "object": "event", "cursor": end.cursor, **told}  # type: ignore[typeddict-item]  # payload has the rest
+
+
+def _too_old(read: Forgotten) -> Problem:
+    detail = (
+        "Some of what ended since is forgotten here, not lost: take a new cursor from GET /v1/events?after=latest, "
+        f"then list GET /v1/videos?ended_from={read.at - FEED_CLOCK_S:.3f}, then go on with the new cursor."
+    )
+    return Problem(Code.CURSOR_TOO_OLD, detail)

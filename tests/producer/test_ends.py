@@ -1,0 +1,142 @@
+"""Catching up: what ended after a cursor, of one's own jobs, within bounded work, and honestly when it is too late."""
+
+import pytest
+import redis
+
+from jobs.events import EVENTS
+from jobs.job import Charged, Reason, Stored, Video
+from jobs.journal import FEED, START
+from jobs.ledger import Ledger
+from jobs.lifecycle import GiveUp
+from jobs.result import ENDS
+from jobs.scripts import Lives
+from jobs.states import State
+from producer import ends as module
+from producer.ends import Ends, EndsRead, Forgotten
+from tests.stage import a_request
+
+
+@pytest.fixture
+def reader(ledger: Ledger) -> Ends:
+    """Whoever was away."""
+    return Ends(ledger)
+
+
+def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool = True) -> str:
+    """A job that has ended, with its video or without."""
+    job_id = f"job_{name}"
+    ledger.accept(a_request(name), job_id=job_id, deadline_s=60, tenant=tenant)
+    if not video:
+        ledger.gave_up(ledger.get(job_id), GiveUp(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO))
+        return job_id
+    job = ledger.submitting(ledger.get(job_id), lease_s=60)
+    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_look_s=1)
+    ledger.rendered(ledger.get(job_id), Video("https://cdn.example/1.mp4"))
+    ledger.completed(ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
+    return job_id
+
+
+def read(ends: Ends, cursor: str | None = None, **terms: object) -> EndsRead:
+    """A reading that reaches back far enough."""
+    found = ends.after(cursor, **{"limit": 100, **terms})  # type: ignore[arg-type]  # one test, many terms
+    assert isinstance(found, EndsRead)
+    return found
+
+
+def told(found: EndsRead) -> list[tuple[str, str]]:
+    """What was read, in short."""
+    return [(end.job.id, end.event) for end in found.ends]
+
+
+def test_whoever_was_away_reads_each_end_once_in_order(reader: Ends, ledger: Ledger) -> None:
+    """From a cursor that was kept, page by page, until there is no more."""
+    ended(ledger, "before")
+    cursor = reader.latest()
+    wanted = [
+        (ended(ledger, name, video=name != "b"), f"job.{'cancelled' if name == 'b' else 'completed'}") for name in "abc"
+    ]
+
+    first = read(reader, cursor, limit=2)
+    rest = read(reader, first.cursor)
+
+    assert (told(first), told(rest)) == (wanted[:2], wanted[2:])
+    assert (first.has_more, rest.has_more) == (True, False)
+    assert told(read(reader, rest.cursor)) == []
+    assert [end for end, _ in told(read(reader, events=["job.cancelled"]))] == ["job_b"]
+
+
+def test_a_tenant_reads_its_own_and_its_cursor_moves_on_past_others(reader: Ends, ledger: Ledger) -> None:
+    """While nothing of its own happens, too: else its cursor would grow old for nothing."""
+    mine = ended(ledger, "mine", tenant="shop")
+    for n in range(3):
+        ended(ledger, f"other{n}", tenant="gym")
+
+    found = read(reader, tenant="shop")
+
+    assert told(found) == [(mine, "job.completed")]
+    assert found.cursor == reader.latest()
+
+
+def test_one_reading_does_bounded_work(reader: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page may be empty and still have more behind it; going on finds everything."""
+    monkeypatch.setattr(module, "STRETCH", 2)
+    monkeypatch.setattr(module, "MOST_STRETCHES", 2)
+    jobs = [ended(ledger, f"{n}") for n in range(3)]
+
+    pages = [read(reader)]
+    while pages[-1].has_more:
+        pages.append(read(reader, pages[-1].cursor))
+
+    assert any(not page.ends for page in pages)
+    assert [job_id for page in pages for job_id, _ in told(page)] == jobs
+
+
+def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends) -> None:
+    """Never a silent gap; also where it was taken before anything had happened."""
+    ledger = Ledger(client)
+    before = reader.latest()
+    assert before == START
+    ended(ledger, "first")
+    kept = reader.latest()
+    assert len(read(reader, START).ends) == 1, "nothing was forgotten yet"
+    ended(ledger, "second")
+    client.xtrim(FEED, maxlen=3, approximate=False)
+
+    assert reader.after(before, limit=10) == Forgotten(before)
+    assert reader.after(kept, limit=10) == Forgotten(kept)
+    assert told(read(reader)) == [("job_second", "job.completed")], "what is left can be read without a cursor"
+
+
+def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reader: Ends) -> None:
+    """As it does in life, by whole nodes of the stream."""
+    ledger = Ledger(client, lives=Lives(feed_entries=50))
+    ended(ledger, "first")
+    kept = reader.latest()
+    for n in range(100):
+        ended(ledger, f"{n}", video=False)
+
+    assert reader.after(kept, limit=10) == Forgotten(kept)
+
+
+def test_what_was_erased_is_not_told_though_the_feed_remembers(
+    client: "redis.Redis", reader: Ends, ledger: Ledger
+) -> None:
+    """The feed's own words quote URLs and messages; only the row's are shown, and that has forgotten them."""
+    job_id = ended(ledger, "private", video=False)
+    other = ended(ledger, "kept", video=False)
+    ledger.erased(ledger.get(job_id))
+    assert "called off" in str(client.xrange(FEED)), "the feed itself still holds it"
+
+    assert told(read(reader)) == [(other, "job.cancelled")]
+
+
+def test_a_job_whose_row_has_ended_is_left_out(client: "redis.Redis", reader: Ends, ledger: Ledger) -> None:
+    """As no webhook would be sent of it any more."""
+    client.delete(f"rushes:job:{ended(ledger, 'gone')}")
+
+    assert told(read(reader)) == []
+
+
+def test_every_end_is_an_event_of_the_feed() -> None:
+    """Else nobody would ever read it."""
+    assert set(ENDS) <= set(EVENTS)
