@@ -19,8 +19,18 @@ BUCKETS: Final = 20 * BUCKETS_PER_OCTAVE
 EDGES_S: Final = tuple(FIRST_EDGE_S * math.exp2(number / BUCKETS_PER_OCTAVE) for number in range(BUCKETS + 1))
 """The bucket `n` holds what took from `EDGES_S[n]` to `EDGES_S[n + 1]` seconds; from a sixteenth to eighteen hours."""
 
-KEEP: Final = 0.985
-"""What is left of a sketch's weight when one more job is added: it remembers about sixty-five jobs."""
+MEMORY_JOBS: Final = 65.0
+"""About so many finished jobs a sketch remembers, if few are in flight."""
+
+MEMORY_OF_FLIGHT: Final = 3.0
+"""It remembers so many times what is in flight, if that is more.
+
+Jobs that were ordered together end in the order of how long they took: a sketch that remembered fewer of them would
+take the last and slowest for all, and the next ones would be looked at too late.
+"""
+
+PACE_JOBS: Final = 10.0
+"""Over so many jobs it is averaged how quickly they follow one another."""
 
 PRIOR_JOBS: Final = 4.0
 """So many jobs of our own weigh as much as the prior; with more its share fades by their square."""
@@ -47,17 +57,30 @@ TYPICAL_SPREAD: Final = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """The decayed finishing times of one kind of job: mass by bucket, and how many jobs it has `seen` in all."""
+    """The decayed finishing times of one kind of job: mass by bucket, and how many jobs it has `seen` in all.
+
+    The last came at `at`; they follow one another by `gap_s` on average.
+    """
 
     mass: Mapping[int, float] = field(default_factory=dict)
     seen: int = 0
+    at: float | None = None
+    gap_s: float = 0.0
 
-    def with_lesson(self, shares: Mapping[int, float], *, keep: float = KEEP) -> "Sketch":
-        """The sketch after one more finished job, whose finishing time lies in these buckets by these shares."""
+    def with_lesson(self, shares: Mapping[int, float], *, took_s: float = 0.0, at: float = 0.0) -> "Sketch":
+        """The sketch after one more job, done at `at` after `took_s`; its time lies in these buckets by these shares.
+
+        `jobs/lua/prelude.lua` does the same in the ledger.
+        """
+        gap_s = took_s
+        if self.at is not None:
+            gap_s = self.gap_s + (min(max(at - self.at, 0.0), took_s) - self.gap_s) / PACE_JOBS
+        in_flight = took_s / gap_s if gap_s > 0 else 0.0
+        keep = 1 - 1 / max(MEMORY_JOBS, MEMORY_OF_FLIGHT * in_flight)
         mass = {bucket: held * keep for bucket, held in self.mass.items()}
         for bucket, share in shares.items():
             mass[bucket] = mass.get(bucket, 0.0) + share
-        return Sketch(mass, self.seen + 1)
+        return Sketch(mass, self.seen + 1, at, gap_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,15 @@ class Moved:
     alarms: Sequence[Alarm]
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A generation that was found done: its video, and what it teaches of how long such a job takes."""
+
+    job: Job
+    video: Video
+    lesson: Lesson | None = None
+
+
 def new_job_id() -> str:
     """Mint an id; ids sort by the time they were minted."""
     return f"job_{str(ULID()).lower()}"
@@ -315,19 +324,17 @@ class Ledger:
         """
         attempt = job.attempt + 1
         request_id = f"{job.id}.{attempt}"
-        with self._redis.client() as connection:  # type: ignore[no-untyped-call]  # the promise is for one connection's writes
-            moved = self._moved(
-                job,
-                State.SUBMITTING,
-                "job.submitting",
-                via=connection,
-                due_in=lease_s,
-                set={"attempt": str(attempt), "request_id": request_id, "worker": worker, "intent": intent},
-                stamps=["intent_at"],
-                unset=["hold"],
-                data={"attempt": attempt, "request_id": request_id},
-            )
-            durable = self._is_durable(connection)
+        edge = _edge(
+            job,
+            State.SUBMITTING,
+            "job.submitting",
+            due_in=lease_s,
+            set={"attempt": str(attempt), "request_id": request_id, "worker": worker, "intent": intent},
+            stamps=["intent_at"],
+            unset=["hold"],
+            data={"attempt": attempt, "request_id": request_id},
+        )
+        moved, durable = self._durably_moved(edge)
         job = replace(
             job, state=State.SUBMITTING, turn=moved.turn, attempt=attempt, request_id=request_id, worker=worker
         )
@@ -417,17 +424,33 @@ class Ledger:
 
         With it goes the `lesson` about how long such a job takes, so that each job is learnt from once.
         """
-        return self._moved(
-            job,
+        (moved,) = self.rendered_many([Rendered(job, video, lesson)])
+        if isinstance(moved, JobError):
+            raise moved
+        return moved
+
+    @asks_redis
+    def rendered_many(self, found: Sequence[Rendered]) -> list[Moved | JobError]:
+        """Write many such finds in one round trip; one whose job has moved on has its error in its place."""
+        edges = [self._rendered(one) for one in found]
+        answers = self._scripts.run_many("advance", [edge.named for edge in edges])
+        return [
+            answer if isinstance(answer, JobError) else self._took(edge, answer)
+            for edge, answer in zip(edges, answers, strict=True)
+        ]
+
+    def _rendered(self, found: Rendered) -> "_Edge":
+        return _edge(
+            found.job,
             State.STORING,
             "job.rendered",
             due_in=0,
-            set={"video": plain(video)},
-            stamps=[] if job.rendered_at else ["rendered_at"],
+            set={"video": plain(found.video)},
+            stamps=[] if found.job.rendered_at else ["rendered_at"],
             bump=["looks"],
             slot_s=self._slot_s,
-            data={"url": video.url},
-            lesson=asdict(lesson) if lesson else None,
+            data={"url": found.video.url},
+            lesson=asdict(found.lesson) if found.lesson else None,
         )
 
     def storing(self, job: Job, *, lease_s: float, worker: str = "") -> Job:
@@ -589,52 +612,66 @@ class Ledger:
         return alarms_of(job.id, alarms)
 
     @asks_redis
-    def _moved(
-        self,
-        job: Job,
-        to: State,
-        event: str,
-        *,
-        origins: Sequence[State] = (),
-        by_purchase: bool = False,
-        via: "redis.Redis | None" = None,
-        data: Mapping[str, Any] | None = None,
-        **changes: Any,
-    ) -> Moved:
-        starts = tuple(origins) or (job.state,)
-        for origin in starts:
-            if to not in EDGES[origin]:
-                raise WrongState(f"no edge leads from {origin} to {to}")
-        guard = {"request_id": job.request_id} if by_purchase else {"turn": job.turn}
-        turn, cancel_asked, alarms = self._scripts.run(
-            "advance",
-            via=via,
-            id=job.id,
-            to=to,
-            event=event,
-            data=spelt(data or {}),
-            final=to.is_final or None,
-            **{"from": starts, "set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}} | guard | changes,
-        )
-        self._scripts.tell(event, job.id, turn, data or {})
-        return Moved(int(turn), bool(cancel_asked), alarms_of(job.id, alarms))
+    def _moved(self, job: Job, to: State, event: str, **how: Any) -> Moved:
+        edge = _edge(job, to, event, **how)
+        return self._took(edge, self._scripts.run("advance", **edge.named))
 
-    def _is_durable(self, connection: "redis.Redis") -> bool:
-        """Whether this connection's writes are on disk, and on the replicas asked for; a server that cannot say passes.
+    def _took(self, edge: "_Edge", answer: Sequence[Any]) -> Moved:
+        turn, cancel_asked, alarms = answer
+        self._scripts.tell(edge.event, edge.job_id, turn, edge.data)
+        return Moved(int(turn), bool(cancel_asked), alarms_of(edge.job_id, alarms))
+
+    def _durably_moved(self, edge: "_Edge") -> tuple[Moved, bool]:
+        """Take an edge; and whether that is on disk, and on the replicas asked for. A server that cannot say passes.
 
         Without it, a power cut of Redis could forget the intent of a purchase that happened, and buy it again.
         """
         if self._durability is None:
-            return True
-        try:
-            local, replicas = connection.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no waitaof of its own
-                "WAITAOF", 1, self._durability.replicas, int(self._durability.wait_s * 1000)
-            )
-        except redis.ResponseError:
-            if _can_promise(connection):
-                raise
-            return True  # an older server, or one without an append-only file: `doctor` tells
-        return bool(local >= 1 and replicas >= self._durability.replicas)
+            return self._took(edge, self._scripts.run("advance", **edge.named)), True
+        wait_ms = int(self._durability.wait_s * 1000)
+        answer, promise = self._scripts.run_and("advance", edge.named, "WAITAOF", 1, self._durability.replicas, wait_ms)
+        moved = self._took(edge, answer)
+        if isinstance(promise, redis.RedisError):
+            if not isinstance(promise, redis.ResponseError) or _can_promise(self._redis):
+                raise promise
+            return moved, True  # an older server, or one without an append-only file: `doctor` tells
+        local, replicas = promise
+        return moved, bool(local >= 1 and replicas >= self._durability.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """An edge as the script is told of it, and as the subscribers are."""
+
+    job_id: str
+    event: str
+    data: Mapping[str, Any]
+    named: Mapping[str, Any]
+
+
+def _edge(
+    job: Job,
+    to: State,
+    event: str,
+    *,
+    origins: Sequence[State] = (),
+    by_purchase: bool = False,
+    data: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> _Edge:
+    """The edge of the job's turn, or of the purchase that it speaks for.
+
+    Raises:
+        WrongState: no such edge is drawn.
+    """
+    starts = tuple(origins) or (job.state,)
+    for origin in starts:
+        if to not in EDGES[origin]:
+            raise WrongState(f"no edge leads from {origin} to {to}")
+    guard = {"request_id": job.request_id} if by_purchase else {"turn": job.turn}
+    told = {"id": job.id, "to": to, "event": event, "data": spelt(data or {}), "final": to.is_final or None}
+    unsaid: dict[str, Any] = {"set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}}
+    return _Edge(job.id, event, data or {}, {"from": starts, **told, **unsaid, **guard, **changes})
 
 
 def _can_promise(connection: "redis.Redis") -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.forecast import KEEP, Forecast
+from jobs.forecast import MEMORY_JOBS, MEMORY_OF_FLIGHT, PACE_JOBS, Forecast
 from jobs.job import Job, VideoRequest
 from jobs.kinds import kind_of
 
@@ -24,7 +24,10 @@ class Lesson:
 
     kind: str
     shares: Mapping[int, float]
-    keep: float = KEEP
+    took_s: float
+    memory_jobs: float = MEMORY_JOBS
+    memory_of_flight: float = MEMORY_OF_FLIGHT
+    pace_jobs: float = PACE_JOBS
     life_s: float = LIFE_S
 
 
@@ -35,7 +38,7 @@ def lesson(job: Job, forecast: Forecast, *, now: float) -> Lesson | None:
     the upstream's log, its receipt lay in a spool), and nothing across an outage of ours.
     """
     finished = _between(job, now)
-    return Lesson(kind(job), forecast.lesson(*finished)) if finished else None
+    return Lesson(kind(job), forecast.lesson(*finished), took_s=finished[1]) if finished else None
 
 
 def kind(job: Job) -> str:

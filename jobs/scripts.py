@@ -74,9 +74,23 @@ class Scripts:
         self._subscribers = tuple(subscribers)
         self._loaded: dict[str, Script] = {}
 
-    def run(self, verb: str, /, *, via: "redis.Redis | None" = None, **named: Any) -> Any:
-        """Ask one script; arguments that are None are left out. `via` asks by another connection."""
-        return self._script(verb)(client=via, keys=[], args=[self._spelt(named)])
+    def run(self, verb: str, /, **named: Any) -> Any:
+        """Ask one script; arguments that are None are left out."""
+        return self._script(verb)(keys=[], args=[self._spelt(named)])
+
+    def run_and(self, verb: str, named: Mapping[str, Any], *command: str | int) -> tuple[Any, Any]:
+        """Ask one script, and then a command on the same connection, in one round trip.
+
+        The script's refusal is raised; an error of the command stands in its place.
+        """
+        script, text = self._script(verb), self._spelt(named)
+        answer, then = self._piped(script, [text], command)
+        if isinstance(answer, redis.exceptions.NoScriptError):
+            self.redis.script_load(script.script)
+            answer, then = self._piped(script, [text], command)
+        if isinstance(answer, redis.RedisError):
+            raise answer
+        return answer, then
 
     def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Ask one script many times in one round trip; a call that was refused has its error in its place."""
@@ -87,10 +101,12 @@ class Scripts:
             answers = self._piped(script, texts)
         return [refusal_of(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
-    def _piped(self, script: Script, texts: Sequence[str]) -> list[Any]:
+    def _piped(self, script: Script, texts: Sequence[str], *commands: Sequence[str | int]) -> list[Any]:
         pipe = self.redis.pipeline(transaction=False)
         for text in texts:
             pipe.evalsha(script.sha, 0, text)
+        for command in commands:
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # what redis-py has no method of its own for
         return pipe.execute(raise_on_error=False)
 
     def _spelt(self, named: Mapping[str, Any]) -> str:

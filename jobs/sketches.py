@@ -1,6 +1,6 @@
 """What is known of each kind's latency, as the ledger holds it: our sketch and the upstream's own word.
 
-    rushes:sketch:<kind>      string  {"seen": jobs, "mass": {bucket: weight}}   90 days after the last finished job
+    rushes:sketch:<kind>      string  {seen, mass {bucket: weight}, at, gap_s}   90 days after the last finished job
     rushes:latency:<model>    string  the upstream's quantiles, in seconds       a day after they were read
 
 A sketch is added to by the edge that finishes a job (`advance.lua`), so each job is counted once.
@@ -68,9 +68,12 @@ def _sketch(record: Mapping[str, Any]) -> Sketch:
     try:
         mass = {int(bucket): float(held) for bucket, held in record["mass"].items()}
         seen = int(record["seen"])
+        at, gap_s = record.get("at"), float(record.get("gap_s", 0.0))
+        at = None if at is None else float(at)
     except (KeyError, TypeError, ValueError, AttributeError):
         return Sketch()
-    return Sketch({bucket: held for bucket, held in mass.items() if 0 <= bucket < BUCKETS and held > 0}, seen)
+    sane = {bucket: held for bucket, held in mass.items() if 0 <= bucket < BUCKETS and held > 0}
+    return Sketch(sane, seen, at, gap_s)
 
 
 def _latency(record: Mapping[str, Any]) -> Latency | None:

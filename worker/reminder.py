@@ -1,7 +1,7 @@
 """The base of all our tasks: a reminder reads the ledger, touches the world once, writes the ledger, reminds."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias, cast
 
@@ -20,9 +20,19 @@ Now: TypeAlias = Callable[[], float]
 
 log = logging.getLogger("rushes.reminder")
 
-MOST_JOBS: Final = 16
 LONGEST_S: Final = 1.0
-"""One wake does so many jobs, one after the other, and begins no further one after so long: other queues wait."""
+"""A wake takes nothing further after so long: other queues wait."""
+
+AT_ONCE_S: Final = 0.25
+"""What can be done in so long is taken at once: what is quick is not worth a question each."""
+
+MOST_AT_ONCE: Final = 8
+"""Where others could help, nobody takes more."""
+
+
+def handful(each_s: float) -> int:
+    """How many jobs to take at once, if the last ones took `each_s` each."""
+    return max(1, min(MOST_AT_ONCE, int(AT_ONCE_S / max(each_s, 1e-9))))
 
 
 def clock_from(at: float) -> Now:
@@ -52,20 +62,22 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
 
-    def due(self, work: Work, *, lease_s: float = LEASE_S) -> Iterator[tuple[Job, Now]]:
-        """The jobs for which this work is due, one after the other, each with the time by the fleet's clock.
+    def due(self, work: Work, *, lease_s: float = LEASE_S) -> Iterator[tuple[Sequence[Job], Now]]:
+        """The jobs for which this work is due, a handful at a time, with the time by the fleet's clock.
 
         Others are called to help with the rest.
         """
-        began = monotonic()
-        for done in range(MOST_JOBS):
-            taken = self.runtime.ledger.wakes.take(work, limit=1, woke=not done, lease_s=lease_s)
+        began, woke, many = monotonic(), True, 1
+        while True:
+            taken = self.runtime.ledger.wakes.take(work, limit=many, woke=woke, lease_s=lease_s)
             self.ring(taken.more)
-            now = clock_from(taken.at)
-            for job in taken.jobs:
-                yield job, now
-            if not taken.jobs or monotonic() - began > LONGEST_S:
+            if not taken.jobs:
                 return
+            handed_at = monotonic()
+            yield taken.jobs, clock_from(taken.at)
+            if monotonic() - began > LONGEST_S:
+                return
+            woke, many = False, handful((monotonic() - handed_at) / len(taken.jobs))
 
     def ring(self, *alarms: Alarm | None) -> None:
         """Send the reminders that follow; one of our own kind for our own job is our own retry."""

@@ -13,11 +13,11 @@ from typing import Final, assert_never
 from celery import shared_task
 
 from jobs.catalogue import expected_of
-from jobs.errors import StaleTurn, UnknownJob, WrongState
+from jobs.errors import JobError, StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
 from jobs.gates import Shut
-from jobs.job import Job, Stored, Video
-from jobs.ledger import Ledger
+from jobs.job import Job, Stored, Video, VideoRequest
+from jobs.ledger import Ledger, Rendered
 from jobs.lifecycle import (
     Adopt,
     AskAgain,
@@ -55,12 +55,14 @@ MOST_ENDS: Final = 64
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
 def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (who wakes does what is due)
     """Buy what is due in the queue, each once; then look for it, wait, or find out whether it was bought."""
-    for job, now in self.due(State.QUEUED):
-        with moved_on(self, job):
-            _buy(self, job, now)
+    for jobs, now in self.due(State.QUEUED):
+        orders = {job.id: order for job, order in self.runtime.ledger.with_requests(jobs)}
+        for job in jobs:
+            with moved_on(self, job):
+                _buy(self, job, orders.get(job.id), now)
 
 
-def _buy(self: Reminder, job: Job, now: Now) -> None:
+def _buy(self: Reminder, job: Job, order: VideoRequest | None, now: Now) -> None:
     parts = self.runtime
     verdict = before_submit(job, now=now())
     if isinstance(verdict, GiveUp):
@@ -70,13 +72,14 @@ def _buy(self: Reminder, job: Job, now: Now) -> None:
     if shut is not None:
         self.ring(*_wait_at_the_door(parts.ledger, job, shut))
         return
-    request = parts.ledger.request(job.id)
+    if order is None:
+        raise UnknownJob(job.id)
     faults.here("submit.before_intent")
     began = monotonic()
     job = parts.purchases.intend(job, lease_s=parts.settings.submit_lease_s, worker=parts.name)
     assert job.request_id is not None
     faults.here("submit.before_post")
-    receipt = parts.upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)
+    receipt = parts.upstream.submit(order, job.family, job.request_id, intent_age_s=monotonic() - began)
     faults.here("submit.after_post")
     follows = parts.purchases.settle(job, receipt)
     faults.here("submit.after_write")
@@ -157,29 +160,41 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # no
 
 
 def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
-    """Carry out what is decided for each job; returns the alarms that have to be set for the next looks."""
-    parts, again = self.runtime, []
+    """Carry out what is decided for each job; returns the alarms to set."""
+    parts = self.runtime
+    again, done = list[Look](), list[Rendered]()
     for job, seen in group:
         with moved_on(self, job):
             match after_look(job, seen, now=now, policy=parts.pace.policy(job)):
                 case LookAgain(seconds, word):
                     again.append(Look(job, word, seconds, isinstance(seen, Pending)))
                 case StoreVideo(video):
-                    lesson = parts.pace.lesson(job, now=now)
-                    self.ring(*parts.ledger.rendered(job, video, lesson).alarms)
+                    done.append(Rendered(job, video, parts.pace.lesson(job, now=now)))
                 case GiveUp() as verdict:
                     end(self, job, verdict)
                 case unexpected:
                     assert_never(unexpected)
-    return parts.ledger.looks.again(again) if again else []
+    alarms = _store_later(self, done) if done else []
+    return [*alarms, *(parts.ledger.looks.again(again) if again else [])]
+
+
+def _store_later(self: Reminder, done: Sequence[Rendered]) -> list[Alarm]:
+    alarms: list[Alarm] = []
+    for found, moved in zip(done, self.runtime.ledger.rendered_many(done), strict=True):
+        with moved_on(self, found.job):
+            if isinstance(moved, JobError):
+                raise moved
+            alarms += moved.alarms
+    return alarms
 
 
 @shared_task(name=TaskName.STORE.value, bind=True, base=Reminder)
 def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Fetch what is due; each job is then done, or its download (never the generation) is tried again."""
-    for job, now in self.due(State.STORING):
-        with moved_on(self, job):
-            _fetch(self, job, now)
+    for jobs, now in self.due(State.STORING):
+        for job in jobs:
+            with moved_on(self, job):
+                _fetch(self, job, now)
 
 
 def _fetch(self: Reminder, job: Job, now: Now) -> None:
@@ -204,9 +219,10 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
 @shared_task(name=TaskName.SALVAGE.value, bind=True, base=Reminder)
 def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """See whether ended jobs' paid generations have finished after all, and fetch them."""
-    for job, now in self.due(Errand.SALVAGE, lease_s=self.runtime.settings.download_lease_s):
-        with moved_on(self, job):
-            _salvage(self, job, now)
+    for jobs, now in self.due(Errand.SALVAGE, lease_s=self.runtime.settings.download_lease_s):
+        for job in jobs:
+            with moved_on(self, job):
+                _salvage(self, job, now)
 
 
 def _salvage(self: Reminder, job: Job, now: Now) -> None:
@@ -285,9 +301,10 @@ def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
 @shared_task(name=TaskName.DESCRIBE.value, bind=True, base=Reminder)
 def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Put manifest, poster and preview beside the videos for which that is due; while the store fails, again later."""
-    for job, _ in self.due(Errand.DESCRIBE, lease_s=self.runtime.settings.describe_lease_s):
-        with moved_on(self, job):
-            _describe(self, job)
+    for jobs, _ in self.due(Errand.DESCRIBE, lease_s=self.runtime.settings.describe_lease_s):
+        for job in jobs:
+            with moved_on(self, job):
+                _describe(self, job)
 
 
 def _describe(self: Reminder, job: Job) -> None:

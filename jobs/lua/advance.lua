@@ -1,7 +1,7 @@
 --[[ advance: move one job along one edge, if the caller still holds its turn, or the purchase that it speaks for.
      a: id, turn | request_id, from [states], to, due_in?, final, set {field: value}, unset [fields], bump [fields],
         deadline_in?, stamps [fields set to now], errands {errand: due_in}, slot_s? (always with errands), event, data,
-        lesson? {kind, shares {bucket: share}, keep, life_s} (what this edge teaches of the kind's latency)
+        lesson? {kind, shares {bucket: share}, took_s, memory_jobs, memory_of_flight, pace_jobs, life_s} (what this edge teaches of the kind's latency)
      Returns {turn, 1 if a cancel was asked for, else 0, alarms [{work, turn, seconds until it must ring}]}: those of the
      errands that began; else, with slot_s, the job's own, unless the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]

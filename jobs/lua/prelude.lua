@@ -86,17 +86,26 @@ local function start_errands(id, errands)
 end
 
 -- One more finished job's time is added to the sketch of its kind: the older ones fade, what has faded is dropped.
+-- `Sketch.with_lesson` in jobs/forecast.py says how, and why.
 local function learn(lesson)
   local key = a.prefix .. 'sketch:' .. lesson.kind
   local readable, sketch = pcall(cjson.decode, redis.call('GET', key) or '')
   if not readable or type(sketch) ~= 'table' or type(sketch.mass) ~= 'table' then sketch = { seen = 0, mass = {} } end
+  local last_at, gap = tonumber(sketch.at), tonumber(sketch.gap_s) or 0
+  if last_at then
+    gap = gap + (math.min(math.max(now - last_at, 0), lesson.took_s) - gap) / lesson.pace_jobs
+  else
+    gap = lesson.took_s
+  end
+  local in_flight = gap > 0 and lesson.took_s / gap or 0
+  local keep = 1 - 1 / math.max(lesson.memory_jobs, lesson.memory_of_flight * in_flight)
   local mass = {}
   for bucket, held in pairs(sketch.mass) do
-    local kept = (tonumber(held) or 0) * lesson.keep
+    local kept = (tonumber(held) or 0) * keep
     if kept > 0.001 then mass[bucket] = kept end
   end
   for bucket, share in pairs(lesson.shares) do mass[bucket] = (mass[bucket] or 0) + share end
-  local learnt = cjson.encode({ seen = (tonumber(sketch.seen) or 0) + 1, mass = mass })
+  local learnt = cjson.encode({ seen = (tonumber(sketch.seen) or 0) + 1, mass = mass, at = now, gap_s = gap })
   redis.call('SET', key, learnt, 'PX', math.floor(lesson.life_s * 1000))
 end
 

@@ -117,6 +117,7 @@ def whole_lives(
         watch, give_up_at = Watch(on.pids), time.monotonic() + cap_s
         with on.given(jobs):
             while (tally := on.upstream.tally())["fetches"] < jobs and time.monotonic() < give_up_at:
+                on.check()
                 time.sleep(0.1)
         effort = watch.read()
     requests = tally["submits"] + tally["looks"]
@@ -154,6 +155,7 @@ def in_flight(
         on.upstream.open_books()
         watch = Watch(on.pids)
         time.sleep(window_s)
+        on.check()
         tally, effort = on.upstream.tally(), watch.read()
         held = memory_of(on.course.redis_url)
     due = jobs * effort.took_s / (interval_s + latency_s)

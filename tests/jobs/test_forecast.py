@@ -1,5 +1,6 @@
 """What is learnt of finishing times: from intervals, against a prior, with a memory that fades."""
 
+import math
 import random
 from typing import Final
 
@@ -113,3 +114,28 @@ def test_the_share_of_the_prior_fades_faster_than_jobs_come() -> None:
 
     assert PRIOR_JOBS**2 / (PRIOR_JOBS + jobs) / jobs < 0.01
     assert Forecast(learnt, PRIOR).done_by(200) < 0.02
+
+
+@pytest.mark.parametrize("many", [100, 400, 2000])
+def test_what_was_ordered_together_is_remembered_together(many: int) -> None:
+    """Of a burst the quick ones end first: a memory of the last few dozen would know none but the slow ones."""
+    dice, learnt = random.Random(1), Sketch()
+    took = sorted(120 * math.exp(0.3 * dice.gauss(0, 1)) for _ in range(many))
+    for took_s in took:
+        shares = Forecast(learnt, PRIOR).lesson(took_s - 5, took_s + 5)
+        learnt = learnt.with_lesson(shares, took_s=took_s + 5, at=1000 + took_s)
+
+    learnt_of = Forecast(learnt, PRIOR)
+    assert learnt_of.quantile_s(0.5) == pytest.approx(took[many // 2], rel=0.1)
+    assert learnt_of.quantile_s(0.1) == pytest.approx(took[many // 10], rel=0.2)
+
+
+def test_a_change_is_noticed_while_few_are_in_flight() -> None:
+    """Twice as slow from one job to the next: forty jobs later the forecast has moved over."""
+    learnt, now = Sketch(), 0.0
+    for took_s in [60.0] * 100 + [120.0] * 60:
+        now += 20
+        shares = Forecast(learnt, PRIOR).lesson(took_s - 5, took_s + 5)
+        learnt = learnt.with_lesson(shares, took_s=took_s, at=now)
+
+    assert median_s(learnt) > 100

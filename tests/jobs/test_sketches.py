@@ -9,16 +9,17 @@ import redis
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.errors import LedgerUnavailable, StaleTurn
-from jobs.forecast import KEEP, Latency, Sketch
+from jobs.forecast import MEMORY_JOBS, Latency, Sketch
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.lessons import LIFE_S, Lesson
 from jobs.looks import Look
 from jobs.sketches import Experience, Sketches
 from tests.jobs.test_ledger import VIDEO, rendering
+from tests.stage import Clock
 
 KIND = "google/veo3:8:720p"
-LESSON = Lesson(KIND, {130: 0.25, 131: 0.75})
+LESSON = Lesson(KIND, {130: 0.25, 131: 0.75}, took_s=120.0)
 HEARD = Latency(105, 130, 160, 240)
 
 
@@ -39,7 +40,8 @@ def test_a_finished_job_is_added_to_the_sketch_of_its_kind(ledger: Ledger, sketc
     """Nobody has to remember to do it."""
     found_done(ledger)
 
-    assert sketches.recall(KIND) == Experience(Sketch({130: 0.25, 131: 0.75}, seen=1), None)
+    known = sketches.recall(KIND)
+    assert known == Experience(replace(known.sketch, mass={130: 0.25, 131: 0.75}, seen=1), None)
     assert sketches.recall("veo2:5") == Experience(Sketch(), None)
 
 
@@ -53,23 +55,28 @@ def test_a_job_is_learnt_from_once(ledger: Ledger, sketches: Sketches) -> None:
     assert sketches.recall(KIND).sketch.seen == 1
 
 
-def test_older_jobs_fade_as_the_pure_sketch_says(ledger: Ledger, sketches: Sketches) -> None:
-    """The script and the simulation must forget alike."""
+@pytest.mark.parametrize("apart_s", [0.0, 0.5, 300.0])
+def test_older_jobs_fade_as_the_pure_sketch_says(
+    ledger: Ledger, sketches: Sketches, clock: Clock, apart_s: float
+) -> None:
+    """The script and the simulation must forget alike, whether jobs come together or one by one."""
     expected = Sketch()
-    for bucket in (100, 101, 100):
-        found_done(ledger, replace(LESSON, shares={bucket: 1.0}))
-        expected = expected.with_lesson({bucket: 1.0})
+    for bucket in (100, 101, 100, *[102] * 60):
+        found_done(ledger, replace(LESSON, shares={bucket: 1.0}, took_s=float(bucket)))
+        expected = expected.with_lesson({bucket: 1.0}, took_s=float(bucket), at=clock.now)
+        clock.advance(apart_s)
 
     learnt = sketches.recall(KIND).sketch
-    assert learnt.seen == 3
-    assert learnt.mass == pytest.approx(expected.mass)
+    assert learnt.seen == expected.seen
+    assert learnt.mass == pytest.approx(expected.mass, rel=1e-6)
+    assert learnt.gap_s == pytest.approx(expected.gap_s, abs=1e-3)
 
 
 def test_a_sketch_stays_small(ledger: Ledger, sketches: Sketches) -> None:
     """What has faded is dropped: a few dozen numbers, however many jobs were seen."""
     found_done(ledger, replace(LESSON, shares={10: 1.0}))
     for _ in range(3):
-        found_done(ledger, replace(LESSON, shares={20: 1.0}, keep=0.05))
+        found_done(ledger, replace(LESSON, shares={20: 1.0}, memory_jobs=1.05, memory_of_flight=0.0))
 
     assert sketches.recall(KIND).sketch.mass.keys() == {20}
 
@@ -136,4 +143,4 @@ def test_an_outage_is_told_as_one(ledger: Ledger) -> None:
 
 def test_the_memory_of_a_sketch_is_some_dozens_of_jobs() -> None:
     """Long enough to know a shape, short enough to notice a change."""
-    assert 40 <= 1 / (1 - KEEP) <= 100
+    assert 40 <= MEMORY_JOBS <= 100

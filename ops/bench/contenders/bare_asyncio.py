@@ -27,7 +27,7 @@ def work() -> None:
 
 async def _work() -> None:
     under_way: set[asyncio.Task[None]] = set()
-    async with session() as client, redis.Redis.from_url(COURSE.redis_url) as jobs:
+    async with session() as client, redis.Redis.from_url(COURSE.redis_url, socket_timeout=None) as jobs:
         while True:
             popped: Any = await jobs.blpop([LIST])
             task = asyncio.create_task(_generate(client, popped[1].decode()))

@@ -22,7 +22,7 @@ ABOUT = About(
 
 def work() -> None:
     """Start a thread for each job that comes."""
-    with redis.Redis.from_url(COURSE.redis_url) as client:
+    with redis.Redis.from_url(COURSE.redis_url, socket_timeout=None) as client:  # it waits for jobs as long as it takes
         while True:
             popped: Any = client.blpop([LIST])
             threading.Thread(target=_generate, args=(popped[1].decode(),), daemon=True).start()
