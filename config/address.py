@@ -12,6 +12,11 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import redis
+import redis.asyncio
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
@@ -77,6 +82,38 @@ def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "re
         sentinels.master, db=sentinels.db, username=sentinels.username, password=sentinels.password, **options
     )
     return cast("redis.Redis", master)
+
+
+def async_client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "redis.asyncio.Redis":
+    """The same for an event loop, where more may ask at once than there are threads: they wait for a connection."""
+    sentinels = sentinels_of(url)
+    once = {"retry": AsyncRetry(NoBackoff(), 0)}
+    waiting = {**options, **once, "timeout": options["socket_timeout"]}
+    if sentinels is None:
+        return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(url, **waiting))
+    asked: Any = AsyncSentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
+        sentinels.hosts,
+        sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]) | once,
+    )
+    master = asked.master_for(
+        sentinels.master,
+        connection_pool_class=MastersPool,
+        db=sentinels.db,
+        username=sentinels.username,
+        password=sentinels.password,
+        **waiting,
+    )
+    return cast("redis.asyncio.Redis", master)
+
+
+class MastersPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to whichever server is the master; closing it closes those to the Sentinels, too."""
+
+    async def aclose(self) -> None:
+        """Close everything."""
+        await super().aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def asking(password: str | None, connect_timeout_s: float, socket_timeout_s: float) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """How the ledger is reached: its clients, and how long it remembers, as the settings choose."""
 
+from typing import Any
+
 import redis
+import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config.address import client_of
+from config.address import async_client_of, client_of
 from config.settings import RedisSettings, Settings
 from jobs.scripts import Lives
 
@@ -14,20 +17,27 @@ def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
 
     A repeated script could find its own first run and read it as somebody else's: the ledger decides what to repeat.
     """
+    return client_of(settings.url.get_secret_value(), retry=Retry(NoBackoff(), 0), **_options(settings, name))
+
+
+def connect_async(settings: RedisSettings, *, name: str) -> "redis.asyncio.Redis":
+    """The same for one event loop; whoever closes the loop closes the client first."""
+    return async_client_of(settings.url.get_secret_value(), **_options(settings, name))
+
+
+def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
     password = settings.sentinel_password
-    return client_of(
-        settings.url.get_secret_value(),
-        sentinel_password=password.get_secret_value() if password else None,
-        decode_responses=True,
-        socket_connect_timeout=settings.connect_timeout_s,
-        socket_timeout=settings.socket_timeout_s,
-        socket_keepalive=True,
-        health_check_interval=10,
-        max_connections=settings.max_connections,
-        retry=Retry(NoBackoff(), 0),
-        client_name=f"rushes-{name}",
-        protocol=2,
-    )
+    return {
+        "sentinel_password": password.get_secret_value() if password else None,
+        "decode_responses": True,
+        "socket_connect_timeout": settings.connect_timeout_s,
+        "socket_timeout": settings.socket_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "max_connections": settings.max_connections,
+        "client_name": f"rushes-{name}",
+        "protocol": 2,
+    }
 
 
 def lives(settings: Settings) -> Lives:

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 import redis
+import redis.asyncio
 
 from jobs.keyspace import PREFIX
-from jobs.scripts import Lives, Scripts, asks_redis
+from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis
 
 MEMORY_S: Final = 30 * 86_400
 """How long a key that has ended is still listed."""
@@ -79,10 +80,19 @@ class UnknownKey(Exception):
 class Access:
     """Issues, lists, revokes and checks keys."""
 
-    def __init__(self, client: "redis.Redis", *, clock: Callable[[], float] | None = None) -> None:
-        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        on_loop: "redis.asyncio.Redis | None" = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Use `client` (which decodes replies to text), and to admit the event loop's, `on_loop`.
+
+        `clock` stands in for Redis's own only in tests.
+        """
         self._redis = client
-        self._scripts = Scripts(client, lives=Lives(), clock=clock, subscribers=())
+        self._scripts = Scripts(client, lives=Lives(), clock=clock, subscribers=(), on_loop=on_loop)
 
     @asks_redis
     def issue(self, tenant: str, scopes: Iterable[Scope], *, name: str = "", life_s: float | None = None) -> Issued:
@@ -134,17 +144,17 @@ class Access:
         pipe.hgetall(_row(key_id))
         return _key(key_id, pipe.execute()[-1])
 
-    @asks_redis
-    def admit(self, token: str, *, per_min: int, cost: int = 1) -> Admitted | None:
-        """The key of a token, and what is left of its quota; None: it is no good key's. One round trip.
+    @awaits_redis
+    async def admit(self, token: str, *, per_min: int, cost: int = 1) -> Admitted | None:
+        """The key of a token, and what is left of its quota; None: it is no good key's. One round trip, on the loop.
 
         A request of a wrong secret costs the key's owner no quota; one that counts as more than a minute's quota is
         never let in.
         """
         key_id, secret = _parted(token)
         digest = _digest(secret)
-        reply = cast(
-            "list[Any]", self._scripts.run("admit", id=key_id, digest=digest, per_min=per_min, cost=min(cost, per_min))
+        reply: list[Any] = await self._scripts.run_async(
+            "admit", id=key_id, digest=digest, per_min=per_min, cost=min(cost, per_min)
         )
         if not reply:
             return None

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
 
 import redis
+import redis.asyncio
 from ulid import ULID
 
 from jobs.claims import Claims
@@ -28,7 +29,7 @@ from jobs.reminders import Errand
 from jobs.removals import Removals
 from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
-from jobs.scripts import Lives, Scripts, asks_redis, spelt
+from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, spelt
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes, alarms_of
 
@@ -111,12 +112,16 @@ class Ledger:
         slot_s: float = 0.25,
         clock: Callable[[], float] | None = None,
         subscribers: Sequence[Subscriber] = (),
+        on_loop: "redis.asyncio.Redis | None" = None,
     ) -> None:
-        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
+        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests.
+
+        `on_loop` is the event loop's client, for what is asked by `…_async`.
+        """
         self._slot_s = slot_s
         self._lives = lives or Lives()
         self._durability = durability
-        self._scripts = Scripts(client, lives=self._lives, clock=clock, subscribers=subscribers)
+        self._scripts = Scripts(client, lives=self._lives, clock=clock, subscribers=subscribers, on_loop=on_loop)
         self._redis = client
         self.journal = Journal(self._scripts)
         self.claims = Claims(self._scripts)
@@ -138,6 +143,15 @@ class Ledger:
         """
         order = Order(request, **terms)
         return self._accepted(order, self._scripts.run("accept", **self._spelt(order)))
+
+    @awaits_redis
+    async def accept_async(self, order: Order) -> Acceptance:
+        """Put a job into the ledger, from the event loop.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+        """
+        return self._accepted(order, await self._scripts.run_async("accept", **self._spelt(order)))
 
     @asks_redis
     def accept_many(self, orders: Sequence[Order]) -> list[Acceptance | JobError]:
@@ -209,12 +223,25 @@ class Ledger:
         return job_from(row)
 
     @asks_redis
+    def whole(self, job_id: str) -> tuple[Job, VideoRequest | None]:
+        """The job as it stands, with its order unless that is gone, in one round trip."""
+        pipe = self._redis.pipeline(transaction=False)
+        _ask_whole(pipe, job_id)
+        return _whole(job_id, *pipe.execute())
+
+    @awaits_redis
+    async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None]:
+        """The same, from the event loop."""
+        pipe = self._scripts.on_loop.pipeline(transaction=False)
+        _ask_whole(pipe, job_id)
+        return _whole(job_id, *await pipe.execute())
+
+    @asks_redis
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
         """The jobs as they stand, with their orders, in one round trip; those that are gone are left out."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
-            pipe.hgetall(f"{PREFIX}job:{job_id}")
-            pipe.get(f"{PREFIX}request:{job_id}")
+            _ask_whole(pipe, job_id)
         replies = pipe.execute()
         return [
             (job_from(row), request_from(text))
@@ -672,6 +699,17 @@ def _edge(
     told = {"id": job.id, "to": to, "event": event, "data": spelt(data or {}), "final": to.is_final or None}
     unsaid: dict[str, Any] = {"set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}}
     return _Edge(job.id, event, data or {}, {"from": starts, **told, **unsaid, **guard, **changes})
+
+
+def _ask_whole(pipe: Any, job_id: str) -> None:
+    pipe.hgetall(f"{PREFIX}job:{job_id}")
+    pipe.get(f"{PREFIX}request:{job_id}")
+
+
+def _whole(job_id: str, row: Mapping[str, str], text: str | None) -> tuple[Job, VideoRequest | None]:
+    if not row:
+        raise UnknownJob(job_id)
+    return job_from(row), request_from(text) if text else None
 
 
 def _can_promise(connection: "redis.Redis") -> bool:

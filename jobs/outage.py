@@ -4,11 +4,12 @@ from typing import Final
 
 import redis
 from redis import exceptions
+from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.sentinel import MasterNotFoundError
 
-_BY_CLASS: Final[tuple[tuple[type[redis.RedisError], str], ...]] = (
+_BY_CLASS: Final[tuple[tuple[type[redis.RedisError] | tuple[type[redis.RedisError], ...], str], ...]] = (
     (
-        MasterNotFoundError,
+        (MasterNotFoundError, AsyncMasterNotFoundError),
         (
             "no Sentinel names a living master: wait out a failover; if it lasts, mend the hosts and ?master= in "
             "RUSHES_REDIS__URL, or RUSHES_REDIS__SENTINEL_PASSWORD"

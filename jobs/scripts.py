@@ -2,13 +2,14 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, ParamSpec, TypeVar
 
 import redis
-from redis.commands.core import Script
+import redis.asyncio
+from redis.commands.core import AsyncScript, Script
 
 from jobs import outage
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
@@ -50,6 +51,19 @@ def asks_redis(method: Callable[P, R]) -> Callable[P, R]:
     return asked
 
 
+def awaits_redis(method: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Map the errors of a method that asks from the event loop, as `asks_redis` does."""
+
+    @functools.wraps(method)
+    async def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(*args, **kwargs)
+        except redis.RedisError as error:
+            raise refusal_of(error) from error
+
+    return asked
+
+
 def refusal_of(error: redis.RedisError) -> JobError:
     """What an error of Redis's means to a caller of the ledger."""
     word, _, rest = str(error).partition(" ")
@@ -58,7 +72,10 @@ def refusal_of(error: redis.RedisError) -> JobError:
 
 
 class Scripts:
-    """Redis as the ledger's parts reach it: one client, one clock, one list of those who are told what happened."""
+    """Redis as the ledger's parts reach it: one client, one clock, one list of those who are told what happened.
+
+    Where there is an event loop, it has a client of its own, `on_loop`.
+    """
 
     def __init__(
         self,
@@ -67,12 +84,21 @@ class Scripts:
         lives: Lives,
         clock: Callable[[], float] | None,
         subscribers: Sequence[Subscriber],
+        on_loop: "redis.asyncio.Redis | None" = None,
     ) -> None:
         self.redis = client
+        self._on_loop = on_loop
         self.lives = lives
         self._clock = clock
         self._subscribers = tuple(subscribers)
         self._loaded: dict[str, Script] = {}
+        self._loaded_on_loop: dict[str, AsyncScript] = {}
+
+    @property
+    def on_loop(self) -> "redis.asyncio.Redis":
+        """The event loop's client."""
+        assert self._on_loop is not None, "made without a client for the event loop"
+        return self._on_loop
 
     def run(self, verb: str, /, **named: Any) -> Any:
         """Ask one script; arguments that are None are left out."""
@@ -91,6 +117,10 @@ class Scripts:
         if isinstance(answer, redis.RedisError):
             raise answer
         return answer, then
+
+    async def run_async(self, verb: str, /, **named: Any) -> Any:
+        """Ask one script from the event loop."""
+        return await self._script_on_loop(verb)(keys=[], args=[self._spelt(named)])
 
     def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Ask one script many times in one round trip; a call that was refused has its error in its place."""
@@ -136,10 +166,18 @@ class Scripts:
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
-            folder = resources.files("jobs") / "lua"
-            text = (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
-            self._loaded[verb] = self.redis.register_script(text)
+            self._loaded[verb] = self.redis.register_script(_text(verb))
         return self._loaded[verb]
+
+    def _script_on_loop(self, verb: str) -> AsyncScript:
+        if verb not in self._loaded_on_loop:
+            self._loaded_on_loop[verb] = self.on_loop.register_script(_text(verb))
+        return self._loaded_on_loop[verb]
+
+
+def _text(verb: str) -> str:
+    folder = resources.files("jobs") / "lua"
+    return (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
 
 
 def spelt(data: Mapping[str, Any]) -> str:

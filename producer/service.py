@@ -1,9 +1,12 @@
 """What a producer can do: submit, get, list, cancel, follow, wait. Every face (CLI, HTTP) stands on this."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
+
+import redis.asyncio
 
 import jobs.ledger
 from config.celery_app import make_app
@@ -161,6 +164,23 @@ class Service:
             raise answer
         return answer
 
+    async def submit_async(self, order: Order) -> Submission:
+        """Take an order as `submit` does, asking from the event loop.
+
+        Raises:
+            InvalidRequest: naming each field that must change; nothing was queued.
+            IdempotencyConflict: the key was used for another request.
+        """
+        judged = await asyncio.to_thread(self._judged, order) if order.reuse else self._judged(order)
+        if isinstance(judged, JobError):
+            raise judged
+        if isinstance(judged, Submission):
+            return judged
+        answer = await self._ledger.accept_async(judged)
+        if answer.alarm is not None:
+            await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
+        return Submission(answer.job_id, answer.replayed, answer.job)
+
     def submit_many(self, orders: Sequence[Order]) -> list[Submission | JobError]:
         """Take many orders, hundreds in a round trip; one that cannot be taken has its error in its place."""
         judged = [self._judged(order) for order in orders]
@@ -232,12 +252,11 @@ class Service:
             UnknownJob: no such job, or it ended so long ago that it is forgotten, or it is not this tenant's.
             Erased: somebody had it erased.
         """
-        found = self._ledger.get_many([job_id])
-        if found:
-            return _only_for(tenant, found[0][0]), found[0][1]
-        if _only_for(tenant, self._ledger.get(job_id)).erased_at is not None:
-            raise Erased(job_id)
-        raise UnknownJob(job_id)
+        return _kept(tenant, *self._ledger.whole(job_id))
+
+    async def get_async(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
+        """The same, asked from the event loop."""
+        return _kept(tenant, *await self._ledger.whole_async(job_id))
 
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
         """Those of the jobs that are known."""
@@ -488,17 +507,26 @@ def _only_for(tenant: str | None, job: Job) -> Job:
     return job
 
 
+def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> tuple[Job, VideoRequest]:
+    """The tenant's job, unless its order is gone."""
+    _only_for(tenant, job)
+    if request is not None:
+        return job, request
+    raise Erased(job.id) if job.erased_at is not None else UnknownJob(job.id)
+
+
 def _states(selection: Selection) -> list[State]:
     return [state for status in selection.statuses for state in STATES_OF[status]]
 
 
-def make_service(settings: Settings) -> Service:
-    """A producer's parts, poured together."""
+def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Service:
+    """A producer's parts, poured together; `on_loop` is the event loop's client, for what is asked by `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.look.typical_s)
-    return Service(settings, Ledger(client, lives=lives(settings)), reminder_sender(make_app(settings)), etas)
+    ledger = Ledger(client, lives=lives(settings), on_loop=on_loop)
+    return Service(settings, ledger, reminder_sender(make_app(settings)), etas)
 
 
-def make_access(settings: Settings) -> Access:
-    """Who may use the API, as the ledger's Redis holds it."""
-    return Access(connect(settings.redis, name="access"))
+def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Access:
+    """Who may use the API, as the ledger's Redis holds it; without `on_loop` it can admit nobody."""
+    return Access(connect(settings.redis, name="access"), on_loop=on_loop)

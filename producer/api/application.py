@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
+from config.connection import connect_async
 from config.settings import Settings
 from config.store import open_store
 from producer.api import batches, events, health, keys, metrics_route, upstream_face, videos, webhooks
@@ -48,10 +49,12 @@ def make_app(settings: Settings) -> FastAPI:
         lifespan=_life,
     )
     pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
-    service = make_service(settings)
+    on_loop = connect_async(settings.redis, name="api")
+    service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
     feed = Feed(service)
     metrics = Metrics(service, feed)
-    app.state.parts = Parts(settings, service, make_access(settings), pictures, open_store(settings), feed, metrics)
+    app.state.redis = on_loop
+    app.state.parts = Parts(settings, service, access, pictures, open_store(settings), feed, metrics)
     app.include_router(batches.router)
     app.include_router(videos.router)
     app.include_router(webhooks.router)
@@ -74,6 +77,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     with _first_on(parts.feed.close):
         yield
+    await app.state.redis.aclose()
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from jobs.access import Scope
 from jobs.errors import JobError
-from producer.api.guard import Caller, Submits, SubmitTicket, Ticket
+from producer.api.guard import Caller, Submits, admit
 from producer.api.orders import order_from
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
@@ -68,23 +69,19 @@ class BatchResults(TypedDict):
         **documented(Code.INVALID_REQUEST, Code.TOO_LARGE, Code.MALFORMED_BODY, *COMMON),
     },
 )
-async def submit_many(
-    batch: BatchOrder, request: Request, parts: Needs, caller: Submits, ticket: SubmitTicket
-) -> Response:
+async def submit_many(batch: BatchOrder, request: Request, parts: Needs, caller: Submits) -> Response:
     """Up to a hundred orders, each accepted or refused by itself. Each counts as a request of the key's quota.
 
     With an `Idempotency-Key` each order has a key made of it and its place, so that the whole may be sent again.
     """
     key = idempotency_key(request.headers, caller)
-    return await run_in_threadpool(_submit_many, request, parts, caller, ticket, batch, key)
-
-
-def _submit_many(
-    request: Request, parts: Parts, caller: Caller, ticket: Ticket, batch: BatchOrder, key: str | None
-) -> Response:
     counts_as = min(len(batch.orders), parts.settings.api.requests_per_min)
-    if counts_as > 1:
-        ticket.admitted(counts_as - 1)  # it came in as one request, before its orders were read
+    if counts_as > 1:  # it came in as one request, before its orders were read
+        await admit(request, parts, Scope.SUBMIT, cost=counts_as - 1)
+    return await run_in_threadpool(_submit_many, request, parts, caller, batch, key)
+
+
+def _submit_many(request: Request, parts: Parts, caller: Caller, batch: BatchOrder, key: str | None) -> Response:
     results = [
         _submit_one(request, parts, caller, index, raw, f"{key}.{index}" if key else None)
         for index, raw in enumerate(batch.orders)

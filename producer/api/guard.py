@@ -7,7 +7,6 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from jobs.access import Key, Quota, Scope
 from producer.api.parts import Needs, Parts
@@ -23,50 +22,30 @@ class Caller:
     tenant: str | None
 
 
-class Ticket:
-    """A request whose key is looked up together with what it asks for: one trip to a thread instead of two.
+async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) -> Caller:
+    """Whoever sent a request, if it may do this and so many requests are left to it.
 
-    There is no caller, and so nobody whose jobs could be told, before `admitted` has let it in.
+    Raises:
+        Problem: it may not.
     """
-
-    def __init__(self, request: Request, parts: Parts, scope: Scope) -> None:
-        self._request = request
-        self._parts = parts
-        self._scope = scope
-
-    def admitted(self, cost: int = 1) -> Caller:
-        """Whoever sent it, if it may do this and so many requests are left to it. It asks Redis: call it in a thread.
-
-        Raises:
-            Problem: it may not.
-        """
-        settings = self._parts.settings.api
-        if settings.auth == "off":
-            _check_is_local(self._request, self._parts)
-            return Caller(None)
-        admitted = self._parts.access.admit(_token(self._request), per_min=settings.requests_per_min, cost=cost)
-        if admitted is None:
-            raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
-        self._request.state.quota = admitted.quota
-        _check_scope(admitted.key, self._scope)
-        _check_quota(admitted.quota)
-        return Caller(admitted.key.tenant)
-
-
-def ticket(scope: Scope) -> Callable[[Request, Parts], Awaitable[Ticket]]:
-    """A dependency for routes that are asked most: they let the caller in themselves, in their own thread."""
-
-    async def taken(request: Request, parts: Needs) -> Ticket:
-        return Ticket(request, parts, scope)
-
-    return taken
+    settings = parts.settings.api
+    if settings.auth == "off":
+        _check_is_local(request, parts)
+        return Caller(None)
+    admitted = await parts.access.admit(_token(request), per_min=settings.requests_per_min, cost=cost)
+    if admitted is None:
+        raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
+    request.state.quota = admitted.quota
+    _check_scope(admitted.key, scope)
+    _check_quota(admitted.quota)
+    return Caller(admitted.key.tenant)
 
 
 def needs(scope: Scope) -> Callable[[Request, Parts], Awaitable[Caller]]:
     """A dependency that lets in whoever may do this."""
 
     async def caller(request: Request, parts: Needs) -> Caller:
-        return await run_in_threadpool(Ticket(request, parts, scope).admitted)
+        return await admit(request, parts, scope)
 
     return caller
 
@@ -74,8 +53,6 @@ def needs(scope: Scope) -> Callable[[Request, Parts], Awaitable[Caller]]:
 Submits = Annotated[Caller, Depends(needs(Scope.SUBMIT))]
 Reads = Annotated[Caller, Depends(needs(Scope.READ))]
 Admins = Annotated[Caller, Depends(needs(Scope.ADMIN))]
-SubmitTicket = Annotated[Ticket, Depends(ticket(Scope.SUBMIT))]
-ReadTicket = Annotated[Ticket, Depends(ticket(Scope.READ))]
 Scrapes = Annotated[Caller, Depends(needs(Scope.METRICS))]
 
 _CHALLENGE: Final = {"www-authenticate": "Bearer"}

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
@@ -18,12 +17,11 @@ from jobs.errors import UnknownJob
 from jobs.job import Job
 from jobs.states import State
 from producer.api.content import content
-from producer.api.guard import Caller, Reads, Submits
+from producer.api.guard import Reads, Submits
 from producer.api.links import Link
-from producer.api.orders import VideoOrder, order_from_json
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
-from producer.api.videos import JOB_ID, idempotency_key, known, submit
+from producer.api.videos import JOB_ID, idempotency_key, json_order, known, submit_async
 
 router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
 
@@ -104,12 +102,8 @@ _BODY: Final = {
 )
 async def generate(request: Request, parts: Needs, caller: Submits) -> Response:
     """Take an order in the upstream's words. An `Idempotency-Key` works here too."""
-    order = order_from_json(await request.body())
-    return await run_in_threadpool(_accept, request, parts, caller, order)
-
-
-def _accept(request: Request, parts: Parts, caller: Caller, order: VideoOrder) -> Response:
-    answer = submit(parts, caller, order, idempotency_key(request.headers, caller))
+    order = await json_order(request)
+    answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
     headers = {"x-inference-id": answer.job_id, "idempotency-replayed": str(answer.replayed).lower()}
     name = request.headers.get("x-client-request-id", "")
     if _CLIENT_REQUEST_ID.fullmatch(name):

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -25,19 +26,22 @@ from jobs.lifecycle import RequestCancel
 from jobs.retries import HasItsVideo, NotOver, WouldPay
 from jobs.states import State, Status
 from producer.api.content import content, matches
-from producer.api.guard import Caller, Reads, ReadTicket, Submits, SubmitTicket, Ticket
+from producer.api.guard import Caller, Reads, Submits
 from producer.api.orders import VideoOrder, in_their_words, order_from_form, order_from_json, request_of
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import as_data_url, pictures_in
 from producer.api.problems import Code, Problem, Wrong, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
-from producer.service import Page, Selection, Submission
+from producer.service import Order, Page, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 MOST_FORM_FIELDS: Final = 64
+QUICK_BYTES: Final = 65_536
+"""What is read within a millisecond; a larger body would hold up the event loop."""
+
 LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
 JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
@@ -165,37 +169,20 @@ class RetryOrder(BaseModel):
         ],
     },
 )
-async def create(request: Request, parts: Needs, ticket: SubmitTicket) -> Response:
+async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     """Take an order as JSON or as a form. It is validated first; from then on the job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
-    if wait_s is None and kind_of_body(request) == "application/json":  # what is asked most takes one thread once
-        return await run_in_threadpool(_create, request.headers, parts, ticket, await request.body())
-    caller = await run_in_threadpool(ticket.admitted)
     order = await read_order(request)
-    answer = await run_in_threadpool(submit, parts, caller, order, idempotency_key(request.headers, caller))
-    if wait_s is None:
-        return await run_in_threadpool(_accepted, parts, answer, {})
-    await ended(parts, answer.job_id, within_s=wait_s)
-    return await run_in_threadpool(_accepted, parts, answer, {"preference-applied": f"wait={wait_s:g}"})
-
-
-def _create(headers: Mapping[str, str], parts: Parts, ticket: Ticket, body: bytes) -> Response:
-    caller = ticket.admitted()
-    order = order_from_json(body)
-    answer = submit(parts, caller, order, idempotency_key(headers, caller))
-    if answer.job is None:
-        return _accepted(parts, answer, {})
-    return _told(parts, answer.job, ordered(parts, order), HTTPStatus.ACCEPTED, _address(answer))
-
-
-def _accepted(parts: Parts, answer: Submission, headers: Mapping[str, str]) -> Response:
+    answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
+    headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
+    if wait_s is None and answer.job is not None:
+        return await _told_async(parts, answer.job, ordered(parts, order), HTTPStatus.ACCEPTED, headers)
+    if wait_s is not None:
+        await ended(parts, answer.job_id, within_s=wait_s)
+        headers["preference-applied"] = f"wait={wait_s:g}"
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
-    found = parts.service.get(answer.job_id)
-    return _told(parts, *found, status, {**_address(answer), **headers}, reused=answer.reused)
-
-
-def _address(answer: Submission) -> dict[str, str]:
-    return {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
+    found = await parts.service.get_async(answer.job_id)
+    return await _told_async(parts, *found, status, headers, reused=answer.reused)
 
 
 def ordered(parts: Parts, order: VideoOrder) -> VideoRequest:
@@ -212,7 +199,7 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
     """
     request = ordered(parts, order)
     _check_pictures(parts, request, key)
-    try:
+    with _refusals_told(order, key):
         return parts.service.submit(
             request,
             idempotency_key=key,
@@ -220,6 +207,29 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
             tenant=caller.tenant,
             reuse=order.dedupe is not None,
         )
+
+
+async def submit_async(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
+    """The same from the event loop; an order with pictures, which are large or elsewhere, goes by a thread."""
+    request = ordered(parts, order)
+    if any(pictures_in(request.parameters)):
+        return await run_in_threadpool(submit, parts, caller, order, key)
+    with _refusals_told(order, key):
+        return await parts.service.submit_async(
+            Order(
+                request,
+                idempotency_key=key,
+                deadline_s=order.deadline_s,
+                tenant=caller.tenant,
+                reuse=order.dedupe is not None,
+            )
+        )
+
+
+@contextmanager
+def _refusals_told(order: VideoOrder, key: str | None) -> Iterator[None]:
+    try:
+        yield
     except InvalidRequest as error:
         raise in_their_words(error, order) from None
     except LedgerUnavailable as error:
@@ -300,21 +310,14 @@ def list_videos(
         **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
     },
 )
-async def retrieve(job_id: JobId, request: Request, parts: Needs, ticket: ReadTicket) -> Response:
+async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
     """The job as it stands. `Retry-After` says when there can be news, `ETag` spares an answer that says the same."""
     asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
-    if wait_s is None:
-        return await run_in_threadpool(_retrieve, parts, ticket, job_id, asked)
-    caller = await run_in_threadpool(ticket.admitted)
-    await run_in_threadpool(known, parts, caller, job_id)
-    await ended(parts, job_id, within_s=wait_s)
-    job, order = await run_in_threadpool(known, parts, caller, job_id)
-    headers = {"preference-applied": f"wait={wait_s:g}"}
-    return await run_in_threadpool(_told, parts, job, order, HTTPStatus.OK, headers, asked=asked)
-
-
-def _retrieve(parts: Parts, ticket: Ticket, job_id: str, asked: str | None) -> Response:
-    return _told(parts, *known(parts, ticket.admitted(), job_id), HTTPStatus.OK, {}, asked=asked)
+    found, headers = await known_async(parts, caller, job_id), {}
+    if wait_s is not None:
+        await ended(parts, job_id, within_s=wait_s)
+        found, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
+    return await _told_async(parts, *found, HTTPStatus.OK, headers, asked=asked)
 
 
 @router.post(
@@ -416,7 +419,7 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
 
     A stream goes on after `Last-Event-ID`, says every now and then that it is alive, and ends with the job.
     """
-    job, _ = await run_in_threadpool(known, parts, caller, job_id)
+    job, _ = await known_async(parts, caller, job_id)
     if "text/event-stream" not in request.headers.get("accept", ""):
         entries = await run_in_threadpool(parts.service.events, job_id)
         answer: EventList = {"object": "list", "data": [entry_view(entry) for entry in entries]}
@@ -477,6 +480,12 @@ def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]
     return parts.service.get(job_id, tenant=caller.tenant)
 
 
+async def known_async(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
+    """The same from the event loop."""
+    check_id(job_id)
+    return await parts.service.get_async(job_id, tenant=caller.tenant)
+
+
 def check_id(job_id: str) -> None:
     """What does not look like an id is not looked up."""
     if not JOB_ID.fullmatch(job_id):
@@ -503,12 +512,18 @@ async def read_order(request: Request) -> VideoOrder:
     """The order in a request's body, JSON or form."""
     match kind_of_body(request):
         case "application/json":
-            return order_from_json(await request.body())
+            return await json_order(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded":
             return await _read_form(request)
         case _:
             detail = "Send application/json or multipart/form-data."
             raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
+
+
+async def json_order(request: Request) -> VideoOrder:
+    """The order in a JSON body."""
+    body = await request.body()
+    return order_from_json(body) if len(body) < QUICK_BYTES else await run_in_threadpool(order_from_json, body)
 
 
 async def _read_form(request: Request) -> VideoOrder:
@@ -557,18 +572,40 @@ def _told(
     beside = replace(parts.beside(job), reused=reused)
     body = json.dumps(job_view(job, request, beside), ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job)}
+    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job, beside.now)}
     if status is HTTPStatus.OK and matches(asked, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=told)
     return Response(body, status, told, media_type="application/json")
 
 
-def _next_news(parts: Parts, job: Job) -> dict[str, str]:
+async def _told_async(
+    parts: Parts,
+    job: Job,
+    request: VideoRequest,
+    status: HTTPStatus,
+    headers: Mapping[str, str],
+    *,
+    asked: str | None = None,
+    reused: bool = False,
+) -> Response:
+    """The same from the event loop."""
+    if _is_told_at_once(parts, job, request):
+        return _told(parts, job, request, status, headers, asked=asked, reused=reused)
+    return await run_in_threadpool(_told, parts, job, request, status, headers, asked=asked, reused=reused)
+
+
+def _is_told_at_once(parts: Parts, job: Job, request: VideoRequest) -> bool:
+    """Whether it is short, and neither the clock and the forecast nor whoever signs links must be asked."""
+    is_signed = job.stored is not None and parts.settings.archive.links == "signed"
+    return job.state is not State.RENDERING and not is_signed and not any(pictures_in(request.parameters))
+
+
+def _next_news(parts: Parts, job: Job, now: float) -> dict[str, str]:
     """When asking again can tell something new: after the next look, and the last one of all is the end."""
     if job.is_final:
         return {}
     interval = parts.settings.look.interval_s
-    left = (job.due_at or 0.0) - parts.service.now() if job.state is State.RENDERING else 1.0
+    left = (job.due_at or 0.0) - now if job.state is State.RENDERING else 1.0
     seconds = min(max(round(left + 0.5), 1), LONGEST_RETRY_AFTER_S)
     return {"retry-after": str(int(seconds)), "openai-poll-after-ms": str(int(min(interval, 5.0) * 1000))}
 

@@ -87,12 +87,6 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """What uvicorn runs on."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive that the shared API reads."""
     return tmp_path_factory.mktemp("archive")

@@ -2,17 +2,20 @@
 
 import pytest
 import redis
+import redis.asyncio
 
 from jobs.access import Access, Issued, Scope, UnknownKey
 from tests.stage import Clock
 
 MANY = 1000
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.fixture
-def access(client: "redis.Redis", clock: Clock) -> Access:
+def access(client: "redis.Redis", on_loop: "redis.asyncio.Redis", clock: Clock) -> Access:
     """Access by the test's clock."""
-    return Access(client, clock=clock)
+    return Access(client, on_loop=on_loop, clock=clock)
 
 
 @pytest.fixture
@@ -21,9 +24,9 @@ def issued(access: Access) -> Issued:
     return access.issue("shop", [Scope.SUBMIT, Scope.READ], name="backend")
 
 
-def test_a_token_is_its_keys(access: Access, issued: Issued) -> None:
+async def test_a_token_is_its_keys(access: Access, issued: Issued) -> None:
     """It says whose it is, and what it may do."""
-    admitted = access.admit(issued.token, per_min=MANY)
+    admitted = await access.admit(issued.token, per_min=MANY)
 
     assert admitted is not None
     assert admitted.key == issued.key
@@ -44,10 +47,10 @@ def test_a_token_is_its_keys(access: Access, issued: Issued) -> None:
         lambda _token: "\x00\ud800\n",
     ],
 )
-def test_what_is_not_the_token_opens_nothing(access: Access, issued: Issued, spoil: "object") -> None:
+async def test_what_is_not_the_token_opens_nothing(access: Access, issued: Issued, spoil: "object") -> None:
     """Not even with the right id."""
     assert callable(spoil)
-    assert access.admit(spoil(issued.token), per_min=MANY) is None
+    assert await access.admit(spoil(issued.token), per_min=MANY) is None
 
 
 def test_the_secret_is_nowhere_in_redis(client: "redis.Redis", issued: Issued) -> None:
@@ -59,13 +62,13 @@ def test_the_secret_is_nowhere_in_redis(client: "redis.Redis", issued: Issued) -
     assert not [row for row in held if secret in row]
 
 
-def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Access, issued: Issued, clock: Clock) -> None:
+async def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Access, issued: Issued, clock: Clock) -> None:
     """For a month, so that its operator can see when it ended."""
     clock.advance(5)
     revoked = access.revoke(issued.key.id)
     clock.advance(5)
 
-    assert access.admit(issued.token, per_min=MANY) is None
+    assert await access.admit(issued.token, per_min=MANY) is None
     assert revoked.revoked_at == pytest.approx(issued.key.created_at + 5)
     assert access.revoke(issued.key.id).revoked_at == revoked.revoked_at
     assert access.listed() == [revoked]
@@ -73,14 +76,14 @@ def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Access, issued:
         access.revoke("0" * 16)
 
 
-def test_an_expired_key_opens_nothing(access: Access, clock: Clock) -> None:
+async def test_an_expired_key_opens_nothing(access: Access, clock: Clock) -> None:
     """By Redis's clock, whatever the caller's says."""
     issued = access.issue("shop", [Scope.READ], life_s=60)
-    assert access.admit(issued.token, per_min=MANY)
+    assert await access.admit(issued.token, per_min=MANY)
 
     clock.advance(60)
 
-    assert access.admit(issued.token, per_min=MANY) is None
+    assert await access.admit(issued.token, per_min=MANY) is None
 
 
 def test_a_key_that_is_forgotten_leaves_the_list(access: Access, issued: Issued, client: "redis.Redis") -> None:
@@ -91,41 +94,49 @@ def test_a_key_that_is_forgotten_leaves_the_list(access: Access, issued: Issued,
     assert not client.exists("rushes:access:keys")
 
 
-def test_a_minutes_quota_may_be_spent_at_once_and_comes_back_steadily(
+async def test_a_minutes_quota_may_be_spent_at_once_and_comes_back_steadily(
     access: Access, issued: Issued, clock: Clock
 ) -> None:
     """Six a minute: six now, then one every ten seconds."""
 
-    def ask() -> tuple[bool, int]:
-        admitted = access.admit(issued.token, per_min=6)
+    async def ask() -> tuple[bool, int]:
+        admitted = await access.admit(issued.token, per_min=6)
         assert admitted is not None
         return admitted.quota.wait_s == 0, admitted.quota.left
 
-    assert [ask() for _ in range(7)] == [(True, 5), (True, 4), (True, 3), (True, 2), (True, 1), (True, 0), (False, 0)]
+    assert [await ask() for _ in range(7)] == [
+        (True, 5),
+        (True, 4),
+        (True, 3),
+        (True, 2),
+        (True, 1),
+        (True, 0),
+        (False, 0),
+    ]
     clock.advance(9.5)
-    assert ask() == (False, 0)
+    assert await ask() == (False, 0)
     clock.advance(0.6)
-    assert ask() == (True, 0)
+    assert await ask() == (True, 0)
     clock.advance(600)
-    assert ask() == (True, 5)
+    assert await ask() == (True, 5)
 
 
-def test_a_refusal_says_how_long_to_wait(access: Access, issued: Issued) -> None:
+async def test_a_refusal_says_how_long_to_wait(access: Access, issued: Issued) -> None:
     """Until one request's worth has come back."""
-    access.admit(issued.token, per_min=1)
-    admitted = access.admit(issued.token, per_min=1)
+    await access.admit(issued.token, per_min=1)
+    admitted = await access.admit(issued.token, per_min=1)
 
     assert admitted is not None
     assert admitted.quota.wait_s == pytest.approx(60, abs=0.01)
     assert admitted.quota.whole_in_s == pytest.approx(60, abs=0.01)
 
 
-def test_a_stranger_cannot_spend_a_keys_quota(access: Access, issued: Issued) -> None:
+async def test_a_stranger_cannot_spend_a_keys_quota(access: Access, issued: Issued) -> None:
     """The id is no secret; requests with a wrong one behind it are not counted."""
     for _ in range(10):
-        access.admit(f"rushes_{issued.key.id}_guess", per_min=2)
+        await access.admit(f"rushes_{issued.key.id}_guess", per_min=2)
 
-    admitted = access.admit(issued.token, per_min=2)
+    admitted = await access.admit(issued.token, per_min=2)
     assert admitted is not None
     assert admitted.quota.left == 1
 

@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+import redis.asyncio.sentinel
 from redis import exceptions
 from redis.sentinel import MasterNotFoundError
 
@@ -19,6 +20,7 @@ from jobs.outage import told
         (exceptions.MaxConnectionsError("Too many connections"), "RUSHES_REDIS__MAX_CONNECTIONS"),
         (exceptions.MasterDownError("Link with MASTER is down"), "wait for a failover"),
         (MasterNotFoundError("No master found for 'm' : a whole list of clients"), "RUSHES_REDIS__SENTINEL_PASSWORD"),
+        (redis.asyncio.sentinel.MasterNotFoundError("No master found"), "RUSHES_REDIS__SENTINEL_PASSWORD"),
         (redis.TimeoutError("Timeout reading from socket"), "in time"),
         (redis.ResponseError("MISCONF Errors writing to the AOF file"), "make room"),
         (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "bring one back"),
