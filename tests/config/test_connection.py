@@ -1,0 +1,45 @@
+"""The event loop's client finds Redis by the same addresses as the others do."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+
+from config.connection import connect_async
+from config.settings import RedisSettings
+from tests.redis_servers import Group
+from tests.stage import eventually
+
+
+@pytest.mark.anyio
+async def test_the_loops_client_follows_the_master_that_sentinels_name(tmp_path: Path) -> None:
+    """More may ask than there are connections; when the master dies, its replica is found without a hand."""
+    with Group.started(tmp_path, password="p@ss;word", sentinel_password="theirs", sentinels=1) as group:
+        choice = {"url": group.url, "sentinel_password": "theirs", "max_connections": 8}
+        client = connect_async(RedisSettings.model_validate(choice), name="api")
+        assert sorted(await asyncio.gather(*(client.incr("asked") for _ in range(40)))) == list(range(1, 41))
+        assert group.master.client.wait(1, 5000) == 1
+
+        group.master.kill()
+        with pytest.raises(redis.ConnectionError):
+            await client.get("asked")
+        await asyncio.to_thread(eventually, group.replica.is_master, what="the promotion")
+
+        assert await told(client, "asked") == "40"
+        names = {found["name"] for found in group.replica.client.client_list()}
+        await client.aclose()
+
+    assert "rushes-api" in names
+
+
+async def told(client: "redis.asyncio.Redis", key: str) -> str | None:
+    """What a key holds, once the Sentinels know the new master."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found: str | None = await client.get(key)
+            except redis.ConnectionError:
+                continue
+            return found

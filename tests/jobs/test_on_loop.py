@@ -1,0 +1,151 @@
+"""What is asked from an event loop: the same questions and readings, and a pool that trouble does not poison."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import pytest
+import redis
+import redis.asyncio
+
+from config.connection import connect_async
+from config.settings import RedisSettings
+from jobs.errors import IdempotencyConflict, LedgerUnavailable, UnknownJob
+from jobs.job import VideoRequest
+from jobs.ledger import Ledger, Order, new_job_id
+from tests.redis_servers import Cable
+from tests.stage import a_request, eventually
+
+pytestmark = pytest.mark.anyio
+
+FEW: Final = 8
+
+
+@pytest.fixture
+def cable(redis_url: str) -> Iterator[Cable]:
+    """What the loop's client reaches Redis by."""
+    with Cable.laid(int(redis_url.rpartition(":")[2].partition("/")[0])) as laid:
+        yield laid
+
+
+@pytest.fixture
+async def few(cable: Cable, anyio_backend: str) -> "AsyncIterator[redis.asyncio.Redis]":
+    """A client that may hold few connections, and waits a second for an answer."""
+    del anyio_backend
+    choice = {"url": cable.url, "max_connections": FEW, "socket_timeout_s": 1.1}
+    connection = connect_async(RedisSettings.model_validate(choice), name="few")
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", few: "redis.asyncio.Redis") -> Ledger:
+    """A ledger that can be asked both ways."""
+    return Ledger(client, on_loop=few)
+
+
+def an_order(request: VideoRequest | None = None, *, key: str | None = None) -> Order:
+    """An order of a new job."""
+    return Order(request or a_request(), new_job_id(), deadline_s=1000, idempotency_key=key)
+
+
+async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Ledger) -> None:
+    """Row, order and reminder are those of any other job."""
+    order = an_order()
+
+    answer = await ledger.accept_async(order)
+
+    assert answer.job == ledger.get(order.job_id)
+    assert answer.alarm is not None
+    assert await ledger.whole_async(order.job_id) == ledger.whole(order.job_id) == (answer.job, order.request)
+
+
+async def test_refusals_are_the_same_from_the_loop(ledger: Ledger) -> None:
+    """A key makes one job; what is not there is unknown."""
+    first = await ledger.accept_async(an_order(key="order-1"))
+    again = await ledger.accept_async(an_order(key="order-1"))
+    assert (again.job_id, again.replayed) == (first.job_id, True)
+
+    with pytest.raises(IdempotencyConflict):
+        await ledger.accept_async(an_order(a_request("another"), key="order-1"))
+    with pytest.raises(UnknownJob):
+        await ledger.whole_async(new_job_id())
+
+
+async def test_a_redis_that_has_forgotten_the_scripts_is_taught_again(ledger: Ledger, client: "redis.Redis") -> None:
+    """It does at every restart, and in a failover."""
+    await ledger.accept_async(an_order())
+    client.script_flush()
+
+    order = an_order()
+    await ledger.accept_async(order)
+
+    assert ledger.get(order.job_id).id == order.job_id
+
+
+async def test_more_may_ask_than_there_are_connections(ledger: Ledger, client: "redis.Redis") -> None:
+    """They wait for one another: a burst of requests is no outage."""
+    orders = [an_order() for _ in range(FEW * 10)]
+
+    await asyncio.gather(*(ledger.accept_async(order) for order in orders))
+
+    assert len(ledger.page(limit=FEW * 20)) == len(orders)
+    assert len(named(client, "rushes-few")) <= FEW
+
+
+async def test_who_gives_up_leaves_nothing_behind_for_the_next(ledger: Ledger, client: "redis.Redis") -> None:
+    """An answer that nobody waits for any more must not be read as another question's."""
+    known = an_order()
+    await ledger.accept_async(known)
+    client.client_pause(30_000, all=False)  # writes wait
+    leaving = [asyncio.create_task(ledger.accept_async(an_order())) for _ in range(FEW)]
+    await asyncio.to_thread(eventually, lambda: len(waiting(client)) == FEW, what="questions on their way")
+
+    for task in leaving:
+        task.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*leaving, return_exceptions=True)
+    )
+    client.client_unpause()
+
+    answers = await asyncio.gather(*(ledger.whole_async(known.job_id) for _ in range(FEW * 2)))
+    assert answers == [ledger.whole(known.job_id)] * FEW * 2
+
+
+async def test_an_outage_is_told_and_is_over_when_it_is_over(ledger: Ledger, cable: Cable) -> None:
+    """Connections that were cut are made anew, without a hand."""
+    order = an_order()
+    await ledger.accept_async(order)
+
+    cable.cut()
+    for _ in range(FEW * 2):
+        with pytest.raises(LedgerUnavailable):
+            await ledger.whole_async(order.job_id)
+    cable.mend()
+
+    assert (await ledger.whole_async(order.job_id))[0].id == order.job_id
+
+
+@pytest.mark.timeout(60)
+async def test_an_answer_that_is_lost_is_given_up_in_time(ledger: Ledger, cable: Cable) -> None:
+    """The order may be there: the same one with its key is asked again, and is the same job."""
+    await ledger.accept_async(an_order())
+    cable.deaf = True
+    order = an_order(key="order-1")
+    with pytest.raises(LedgerUnavailable, match="in time"):
+        await ledger.accept_async(order)
+    cable.deaf = False
+
+    again = await ledger.accept_async(an_order(key="order-1"))
+
+    assert (again.job_id, again.replayed) == (order.job_id, True)
+
+
+def named(client: "redis.Redis", name: str) -> list[dict[str, str]]:
+    """The connections of this name."""
+    return [found for found in client.client_list() if found["name"] == name]
+
+
+def waiting(client: "redis.Redis") -> list[dict[str, str]]:
+    """The connections of ours whose question waits in the server."""
+    return [found for found in named(client, "rushes-few") if "b" in found["flags"]]
