@@ -313,10 +313,11 @@ def list_videos(
 async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
     """The job as it stands. `Retry-After` says when there can be news, `ETag` spares an answer that says the same."""
     asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
-    found, headers = await known_async(parts, caller, job_id), {}
-    if wait_s is not None:
-        await ended(parts, job_id, within_s=wait_s)
-        found, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
+    found = await known_async(parts, caller, job_id)
+    if wait_s is None:
+        return await _told_async(parts, *found, HTTPStatus.OK, {}, asked=asked)
+    await ended(parts, job_id, within_s=wait_s)
+    found, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
     return await _told_async(parts, *found, HTTPStatus.OK, headers, asked=asked)
 
 
