@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
@@ -51,6 +52,8 @@ class Border:
             await self._app(scope, _Bounded(receive, self._body_bytes), answer)
         except Problem as problem:
             await self._refuse(problem, scope, receive, answer)
+        except ClientDisconnect:
+            log.info("the caller left before it was heard request=%s", request_id)
         except Exception:
             log.exception("unexpected error request=%s method=%s path=%s", request_id, scope["method"], scope["path"])
             ours = Problem(Code.INTERNAL, f"This is our fault. Tell the operator the request id, {request_id}.")

