@@ -34,12 +34,11 @@ async def test_the_loops_client_follows_the_master_that_sentinels_name(tmp_path:
     assert "rushes-api" in names
 
 
-async def told(client: "redis.asyncio.Redis", key: str) -> str | None:
+async def told(client: "redis.asyncio.Redis", key: str) -> object:
     """What a key holds, once the Sentinels know the new master."""
     async with asyncio.timeout(30):
         while True:
             try:
-                found: str | None = await client.get(key)
+                return await client.get(key)
             except redis.ConnectionError:
                 continue
-            return found
