@@ -29,7 +29,7 @@ Jobs that were ordered together end in the order of how long they took: a sketch
 take the last and slowest for all, and the next ones would be looked at too late.
 """
 
-PACE_JOBS: Final = 10.0
+PACE_JOBS: Final = 5.0
 """Over so many jobs it is averaged how quickly they follow one another."""
 
 PRIOR_JOBS: Final = 4.0

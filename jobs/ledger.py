@@ -178,7 +178,7 @@ class Ledger:
             "queue_ttl_s": self._lives.queue_ttl_s,
             "idempotency_key": order.idempotency_key,
             "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
-            "fingerprint": fingerprint_of(order.request),
+            "fingerprint": fingerprint_of(order.request) if order.idempotency_key else None,
             "slot_s": self._slot_s,
             "data": spelt({"model": order.request.model}),
         }

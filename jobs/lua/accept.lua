@@ -1,5 +1,6 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
-     a: id, row {field: value}, request, due_in, queue_ttl_s, idempotency_key?, idempotency_life_s, fingerprint, slot_s
+     a: id, row {field: value}, request, due_in, queue_ttl_s, idempotency_key?, idempotency_life_s, fingerprint? (with the key),
+        slot_s
      Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until its reminder must be
      sent, or nil if one for all that is due is on its way.
      Errors IDEMPOTENCY_CONFLICT (the key stands for another request), ID_TAKEN. ]]
