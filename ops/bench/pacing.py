@@ -31,6 +31,8 @@ LONGEST_S: Final = 60.0
 DIALS_S: Final = (2.5, 4.5, 5.0, 10.0)
 FIXED_S: Final = (1.0, 5.0, 10.0, 15.0, 30.0)
 IN_FLIGHT: Final = 20
+EVERY_S: Final = 6.0
+"""About so long after one another jobs of two minutes are ordered, if twenty are in flight."""
 PLAN_EVERY: Final = 10
 NEVER: Final = math.inf
 SAMPLES: Final = 20_000
@@ -70,7 +72,10 @@ SHAPES: Final[Mapping[str, Draw]] = {
     "twice as slow from half-time": changing(lognormal(120, 0.3), 2.0),
     "twice as fast from half-time": changing(lognormal(120, 0.3), 0.5),
     "one in twenty never ends": sticking(lognormal(120, 0.3), 0.05),
+    "lognormal 120 s, sigma 0.3, 400 at once": lognormal(120, 0.3),
 }
+AT_ONCE: Final[Mapping[str, int]] = {"lognormal 120 s, sigma 0.3, 400 at once": 400}
+"""How many jobs are ordered in the same moment, where it is not one after the other."""
 STEADY: Final = frozenset(name for name in SHAPES if not name.endswith(("half-time", "never ends")))
 """The shapes of which a best schedule can be planned beforehand."""
 
@@ -97,8 +102,8 @@ class Schedule(Protocol):
     def pacing(self) -> Waiting:
         """The pacing of the next job."""
 
-    def seen(self, pending_s: float, done_s: float) -> None:
-        """A job was pending at one look, done at the next."""
+    def seen(self, pending_s: float, done_s: float, at: float) -> None:
+        """A job was pending at one look, done at the next, which was at `at` by the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Constant:
         """The same as ever."""
         return self.choice
 
-    def seen(self, pending_s: float, done_s: float) -> None:
+    def seen(self, pending_s: float, done_s: float, at: float) -> None:
         """Nothing is learnt."""
 
 
@@ -122,7 +127,7 @@ class Learning:
     lateness_s: float
     sketch: Sketch = field(default_factory=Sketch)
     forecast: Forecast = field(init=False)
-    _in_flight: deque[tuple[float, float]] = field(default_factory=deque)
+    _in_flight: deque[tuple[float, float, float]] = field(default_factory=deque)
     _choice: Waiting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,11 +137,13 @@ class Learning:
         """As planned last."""
         return self._choice
 
-    def seen(self, pending_s: float, done_s: float) -> None:
+    def seen(self, pending_s: float, done_s: float, at: float) -> None:
         """Learn of the job that finished a while ago."""
-        self._in_flight.append((pending_s, done_s))
+        self._in_flight.append((pending_s, done_s, at))
         if len(self._in_flight) > IN_FLIGHT:
-            self.sketch = self.sketch.with_lesson(self.forecast.lesson(*self._in_flight.popleft()))
+            before_s, took_s, ended_at = self._in_flight.popleft()
+            shares = self.forecast.lesson(before_s, took_s)
+            self.sketch = self.sketch.with_lesson(shares, took_s=took_s, at=ended_at)
             if self.sketch.seen % PLAN_EVERY == 0:
                 self._plan()
 
@@ -213,14 +220,18 @@ def play(pacing: Waiting, took_s: float) -> Played:
     return Played(took_s, looked_s)
 
 
-def simulate(draw: Draw, schedule: Schedule, *, jobs: int = JOBS, seed: int = SEED) -> Iterator[Played]:
-    """Play jobs one after another; the schedule learns of those that were found."""
-    dice = random.Random(seed)  # noqa: S311 (repeatable on purpose)
-    for number in range(jobs):
-        job = play(schedule.pacing(), draw(dice, number / jobs))
-        if job.found:
-            schedule.seen(job.pending_s, job.ended_s)
-        yield job
+def simulate(
+    draw: Draw, schedule: Schedule, *, jobs: int = JOBS, seed: int = SEED, at_once: int = 1
+) -> Iterator[Played]:
+    """Play jobs one after another, or so many at once; the schedule learns of those that were found, as they end."""
+    dice, apart_s = random.Random(seed), EVERY_S if at_once == 1 else DEADLINE_S  # noqa: S311 (repeatable on purpose)
+    for begin in range(0, jobs, at_once):
+        numbers, now = range(begin, min(begin + at_once, jobs)), begin // at_once * apart_s
+        burst = [play(schedule.pacing(), draw(dice, number / jobs)) for number in numbers]
+        yield from burst
+        for job in sorted(burst, key=lambda played: played.ended_s):
+            if job.found:
+                schedule.seen(job.pending_s, job.ended_s, now + job.ended_s)
 
 
 def schedules(shape: str) -> Iterator[tuple[str, Schedule]]:
@@ -240,7 +251,7 @@ def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed
     """Play a schedule and sum up."""
     played: list[Played] = []
     kept: list[bool] = []
-    for job in simulate(SHAPES[shape], schedule, jobs=jobs, seed=seed):
+    for job in simulate(SHAPES[shape], schedule, jobs=jobs, seed=seed, at_once=AT_ONCE.get(shape, 1)):
         played.append(job)
         if isinstance(schedule, Learning) and job.found:
             kept += promises(job, schedule.forecast)
