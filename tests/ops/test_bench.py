@@ -164,3 +164,14 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
     results.write(tmp_path / "results.json")
     assert Results.read(tmp_path / "results.json") == results
     assert json.loads((tmp_path / "results.json").read_text())["machine"] == {"cores": "2"}
+
+
+@pytest.mark.timeout(120)
+def test_the_parts_of_a_life_are_measured_alone() -> None:
+    """What a process adds to its parts can only be told if the parts are known."""
+    command = [sys.executable, "-m", "ops.bench.parts", "--jobs", "100"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100).stdout
+
+    costs = [float(line.split("|")[2].replace(",", "")) for line in told.splitlines()[2:]]
+    assert len(costs) == 7
+    assert all(cost > 0 for cost in costs)

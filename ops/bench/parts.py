@@ -1,0 +1,109 @@
+"""`python -m ops.bench.parts`: what each part of a video's life costs alone, in CPU of one thread.
+
+The same calls that a worker makes, one after the other against the bench's upstream and server, without Celery, threads
+or an event loop around them. What `make bench` measures above their sum is what a busy process adds.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from config.connection import connect
+from config.settings import Settings, load
+from config.store import open_store
+from jobs.facts import Accepted, Fetched
+from jobs.job import Family, Job, Stored, Video, VideoRequest
+from jobs.ledger import Durability, Ledger, Rendered, new_job_id
+from jobs.looks import Look
+from jobs.states import State
+from ops.bench.processes import Upstream, server
+from worker.archive import Archive
+from worker.permits import download_permits
+from worker.upstream.access import Access
+from worker.upstream.client import Upstream as Buyer
+
+OTHER_CORE: Final = 1
+BATCH: Final = 100
+ORDER: Final = VideoRequest("google/veo3", "a paper boat in the rain", {"duration": 8})
+STORED: Final = Stored("2026/01/01/x.mp4", 1, "0" * 64, "video/mp4")
+
+
+def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="How many of each.")] = 500) -> None:
+    """Measure and print a table."""
+    with tempfile.TemporaryDirectory(prefix="rushes-parts-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        folder = Path(name)
+        os.environ["RUSHES_REDIS__URL"] = stack.enter_context(server(folder, OTHER_CORE))
+        upstream = stack.enter_context(Upstream.started(folder, OTHER_CORE))
+        os.environ["RUSHES_UPSTREAM__BASE_URL"] = upstream.url
+        os.environ["RUSHES_UPSTREAM__API_KEY"] = "bench-key"
+        os.environ["RUSHES_STATE_DIR"] = str(folder / "state")
+        upstream.set(looks=0, render_s=1e9, interval_s=1.0)
+        typer.echo("| part | µs CPU |\n|---|---:|")
+        for part, cost_us in _parts(load(beside_up=False), jobs):
+            typer.echo(f"| {part} | {cost_us:,.0f} |")
+
+
+def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
+    ledger = Ledger(connect(settings.redis, name="parts"), durability=Durability(1.0, 0))
+    for _ in range(many):
+        ledger.accept(ORDER, job_id=new_job_id(), deadline_s=1000)
+    queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
+    held: list[Job] = []
+    yield "intent, on disk", _cpu_us(lambda: held.append(ledger.submitting(next(queued), lease_s=60)), many)
+    buyer = Buyer(Access.of(settings.upstream), settings.upstream)
+    ids: list[str] = []
+    yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
+    buying = iter(held)
+    receipt = lambda: ledger.submitted(next(buying), "gen-1", cost_usd=3.0, first_look_s=0)  # noqa: E731 (it is timed)
+    yield "receipt", _cpu_us(receipt, many)
+
+    batches = many // BATCH
+    yield "a look's share of taking and writing down", _cpu_us(lambda: _look_again(ledger), batches) / BATCH
+    done = [Rendered(job, Video("http://127.0.0.1/x.mp4")) for job in _taken(ledger, State.RENDERING, many)]
+    yield "a find's share of writing down", _cpu_us(lambda: ledger.rendered_many(done), 1) / len(done)
+
+    storing = iter([ledger.storing(job, lease_s=60) for job in _taken(ledger, State.STORING, many)])
+    archive = _archive(settings)
+    yield "download of 64 KB (requests, kept alive), fsync", _cpu_us(lambda: _fetch(archive, ids[0], settings), many)
+    yield "the end", _cpu_us(lambda: ledger.completed(next(storing), STORED), many)
+
+
+def _bought(buyer: Buyer) -> str:
+    receipt = buyer.submit(ORDER, Family.UNIVERSAL, "job_1.1")
+    assert isinstance(receipt, Accepted), receipt
+    return receipt.generation_id
+
+
+def _taken(ledger: Ledger, state: State, many: int) -> list[Job]:
+    return list(ledger.wakes.take(state, limit=many).jobs)
+
+
+def _look_again(ledger: Ledger) -> None:
+    ledger.looks.again([Look(job, "generating", 0.0, pending=True) for job in _taken(ledger, State.RENDERING, BATCH)])
+
+
+def _archive(settings: Settings) -> Archive:
+    permits = download_permits(private=True, upstream=settings.upstream.base_url.host or "")
+    return Archive(open_store(settings), settings.archive_dir, settings.archive, permits=permits)
+
+
+def _fetch(archive: Archive, generation_id: str, settings: Settings) -> None:
+    found = archive.fetch(new_job_id(), 1, Video(f"{settings.upstream.base_url}films/{generation_id}.mp4"))
+    assert isinstance(found, Fetched), found
+
+
+def _cpu_us(act: Callable[[], object], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        act()
+    return (time.process_time() - began) / times * 1e6
+
+
+if __name__ == "__main__":
+    typer.run(main)
