@@ -4,7 +4,7 @@ They are taken as jobs are (`jobs/wakes.py`), and settled here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.artifacts import Artifact
@@ -63,6 +63,15 @@ class Errands:
     def count(self) -> int:
         """How many errands ended jobs still need."""
         return sum(self._scripts.redis.zcard(f"{PREFIX}errand:{errand}") for errand in Errand)
+
+    @asks_redis
+    def begun(self, errand: Errand, job: Job, *, lease_s: float) -> Job:
+        """Begin what takes long; the job as returned speaks for this round until `lease_s` is over."""
+        turn, _ = self._scripts.run(
+            "errand", id=job.id, errand=errand, errand_turn=turn_of(job, errand), lease_s=lease_s
+        )
+        begun: dict[str, Any] = {f"{errand}_turn": int(turn)}
+        return replace(job, **begun)
 
     @asks_redis
     def announced(self, jobs: Sequence[tuple[Job, Sequence[str]]]) -> None:

@@ -4,7 +4,7 @@
 module of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
 
@@ -251,11 +251,20 @@ class Ledger:
 
     @asks_redis
     def with_requests(self, jobs: Sequence[Job]) -> list[tuple[Job, VideoRequest]]:
-        """These jobs with their orders, in one round trip; those whose orders are gone are left out."""
+        """These jobs with their orders, in one round trip; those whose orders are gone are left out.
+
+        So is an order that cannot be read: it is left to a newer version, and holds up no other.
+        """
         if not jobs:
             return []
         texts = cast("list[str | None]", self._redis.mget([f"{PREFIX}request:{job.id}" for job in jobs]))
-        return [(job, request_from(text)) for job, text in zip(jobs, texts, strict=True) if text]
+        return [pair for job, text in zip(jobs, texts, strict=True) if text for pair in self._readable(job, text)]
+
+    def _readable(self, job: Job, text: str) -> Iterator[tuple[Job, VideoRequest]]:
+        try:
+            yield job, request_from(text)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            self._scripts.unreadable(job.id, job.turn, error)
 
     def held(self, job_id: str, turn: int) -> Job:
         """The job, if this message is its latest reminder."""

@@ -164,6 +164,10 @@ class Scripts:
         for subscriber in self._subscribers:
             subscriber(event)
 
+    def unreadable(self, job_id: str, turn: int, error: Exception) -> None:
+        """Tell of a row or an order that this version cannot read."""
+        self.tell("row.unreadable", job_id, turn, {"error": f"{type(error).__name__}: {error}"[:200]})
+
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
             self._loaded[verb] = self.redis.register_script(_text(verb))

@@ -81,8 +81,7 @@ class Wakes:
             try:
                 yield job_from(row)
             except (KeyError, ValueError, TypeError) as error:
-                what = {"error": f"{type(error).__name__}: {error}"[:200]}
-                self._scripts.tell("row.unreadable", row.get("id", "-"), int(row.get("turn", 0)), what)
+                self._scripts.unreadable(row.get("id", "-"), int(row.get("turn", 0)), error)
 
     @asks_redis
     def hold(self, work: Work, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:

@@ -12,7 +12,7 @@ from config.reminding import why
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.job import Job
 from jobs.reminders import REMINDER_OF, Work
-from jobs.wakes import LEASE_S, Alarm
+from jobs.wakes import Alarm
 from worker.runtime import Runtime, WorkerApp
 
 Now: TypeAlias = Callable[[], float]
@@ -62,14 +62,14 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
             # The due index brings the job back; what was done to the world is guarded by state and lease.
             log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
 
-    def due(self, work: Work, *, lease_s: float = LEASE_S) -> Iterator[tuple[Sequence[Job], Now]]:
+    def due(self, work: Work) -> Iterator[tuple[Sequence[Job], Now]]:
         """The jobs for which this work is due, a handful at a time, with the time by the fleet's clock.
 
         Others are called to help with the rest.
         """
         began, woke, many = monotonic(), True, 1
         while True:
-            taken = self.runtime.ledger.wakes.take(work, limit=many, woke=woke, lease_s=lease_s)
+            taken = self.runtime.ledger.wakes.take(work, limit=many, woke=woke)
             self.ring(taken.more)
             if not taken.jobs:
                 return

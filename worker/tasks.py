@@ -219,7 +219,7 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
 @shared_task(name=TaskName.SALVAGE.value, bind=True, base=Reminder)
 def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """See whether ended jobs' paid generations have finished after all, and fetch them."""
-    for jobs, now in self.due(Errand.SALVAGE, lease_s=self.runtime.settings.download_lease_s):
+    for jobs, now in self.due(Errand.SALVAGE):
         for job in jobs:
             with moved_on(self, job):
                 _salvage(self, job, now)
@@ -227,6 +227,7 @@ def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  #
 
 def _salvage(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
+    job = parts.ledger.errands.begun(Errand.SALVAGE, job, lease_s=parts.settings.download_lease_s)
     assert job.generation_id is not None
     seen = parts.looker.look(job.generation_id, job.family)
     decision = after_late_look(job, seen, now=now(), policy=parts.policy)
@@ -301,7 +302,7 @@ def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
 @shared_task(name=TaskName.DESCRIBE.value, bind=True, base=Reminder)
 def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Put manifest, poster and preview beside the videos for which that is due; while the store fails, again later."""
-    for jobs, _ in self.due(Errand.DESCRIBE, lease_s=self.runtime.settings.describe_lease_s):
+    for jobs, _ in self.due(Errand.DESCRIBE):
         for job in jobs:
             with moved_on(self, job):
                 _describe(self, job)
@@ -309,6 +310,7 @@ def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
 
 def _describe(self: Reminder, job: Job) -> None:
     parts, chosen = self.runtime, self.runtime.settings.describe
+    job = parts.ledger.errands.begun(Errand.DESCRIBE, job, lease_s=parts.settings.describe_lease_s)
     outcome = parts.describer.describe(job, parts.ledger.request(job.id), parts.ledger.journal.of(job.id))
     faults.here("describe.before_write")
     if isinstance(outcome, Described):

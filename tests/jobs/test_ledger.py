@@ -360,6 +360,34 @@ def test_one_message_announces_all_that_ended(ledger: Ledger) -> None:
     assert [sorted(alarm.work for alarm in alarms) for alarms in ends] == [[Errand.ANNOUNCE, Errand.DESCRIBE], [], []]
 
 
+def test_what_takes_long_is_begun_by_one(ledger: Ledger, clock: Clock) -> None:
+    """Two who took the same late video, one of them after a lease, must not write into the same file."""
+    ledger.completed(storing(ledger), STORED, describe=True)
+    (job,) = ledger.wakes.take(Errand.DESCRIBE, limit=1, lease_s=10).jobs
+    clock.advance(11)
+    (also,) = ledger.wakes.take(Errand.DESCRIBE, limit=1, lease_s=10).jobs
+
+    at_it = ledger.errands.begun(Errand.DESCRIBE, also, lease_s=90)
+    with pytest.raises(StaleTurn):
+        ledger.errands.begun(Errand.DESCRIBE, job, lease_s=90)
+
+    clock.advance(60)
+    assert ledger.wakes.take(Errand.DESCRIBE, limit=1).jobs == []
+    ledger.errands.described(at_it, [], None)
+    assert ledger.errands.count() == 1  # to be announced
+
+
+def test_an_order_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
+    """Ends are announced, and orders bought, many at a time: one that is strange must not stop the rest."""
+    heard: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+    strange, plain = accepted(ledger), accepted(ledger)
+    client.set(f"rushes:request:{strange.id}", '{"prompt": "of a later time"}')
+
+    assert [job.id for job, _ in ledger.with_requests([strange, plain])] == [plain.id]
+    assert [event.job_id for event in heard if event.name == "row.unreadable"] == [strange.id]
+
+
 def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     """Also not for a stranger."""
     going_on = rendering(ledger)
