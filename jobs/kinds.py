@@ -1,6 +1,7 @@
 """What kind of generation an order is: whatever its duration depends on. Each kind's latency is learnt by itself."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from jobs.catalogue import MODELS
@@ -41,4 +42,9 @@ def _plain(value: Any, longest: int) -> str:
     """Fit to be a part of a key, whatever a stranger's model takes as its parameter."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    return re.sub(r"[^a-z0-9./-]+", "_", str(value).lower())[:longest]
+    return _fit(str(value), longest)
+
+
+@lru_cache(maxsize=1024)  # what is ordered repeats itself
+def _fit(text: str, longest: int) -> str:
+    return re.sub(r"[^a-z0-9./-]+", "_", text.lower())[:longest]

@@ -230,11 +230,13 @@ class Ledger:
         return _whole(job_id, *pipe.execute())
 
     @awaits_redis
-    async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None]:
-        """The same, from the event loop."""
+    async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None, float]:
+        """The same, from the event loop, with the time by the fleet's one clock."""
         pipe = self._scripts.on_loop.pipeline(transaction=False)
         _ask_whole(pipe, job_id)
-        return _whole(job_id, *await pipe.execute())
+        pipe.time()
+        row, text, time = await pipe.execute()
+        return *_whole(job_id, row, text), self._scripts.told_time(time)
 
     @asks_redis
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:

@@ -153,10 +153,11 @@ class Scripts:
 
     def now(self) -> float:
         """The time by the fleet's one clock, in seconds since the epoch."""
-        if self._clock:
-            return self._clock()
-        seconds, micros = self.redis.time()
-        return seconds + micros / 1e6
+        return self._clock() if self._clock else _seconds(self.redis.time())
+
+    def told_time(self, answer: tuple[int, int]) -> float:
+        """The same as it was told by a TIME that went with other questions."""
+        return self._clock() if self._clock else _seconds(answer)
 
     def tell(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
         """Tell the subscribers what the journal was told."""
@@ -177,6 +178,11 @@ class Scripts:
         if verb not in self._loaded_on_loop:
             self._loaded_on_loop[verb] = self.on_loop.register_script(_text(verb))
         return self._loaded_on_loop[verb]
+
+
+def _seconds(time: tuple[int, int]) -> float:
+    seconds, micros = time
+    return seconds + micros / 1e6
 
 
 def _text(verb: str) -> str:

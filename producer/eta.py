@@ -22,7 +22,7 @@ class Etas:
 
     def eta(self, job: Job, *, now: float) -> Eta | None:
         """What remains until the job's video is known to be done, or None where nothing can be said."""
-        if job.state is not State.RENDERING or job.began_at is None or job.rendered_at is not None:
+        if not _has_eta(job) or job.began_at is None:
             return None
         pending_at = job.began_at if job.pending_at is None else job.pending_at
         return self._forecast(kind(job), now).eta(
@@ -31,10 +31,22 @@ class Etas:
             next_look_s=max((job.due_at or now) - now, 0.0),
         )
 
+    def is_at_hand(self, job: Job, *, now: float) -> bool:
+        """Whether it is told from what is kept: nothing is read."""
+        return not _has_eta(job) or self._fresh(kind(job), now) is not None
+
     def _forecast(self, name: str, now: float) -> Forecast:
-        read_at, forecast = self._kept.get(name, (0.0, None))
-        if forecast is None or not 0 <= now - read_at < FRESH_S:
+        forecast = self._fresh(name, now)
+        if forecast is None:
             found = self._sketches.recall(name)
             forecast = Forecast(found.sketch, found.latency or self._typical)
             self._kept[name] = (now, forecast)
         return forecast
+
+    def _fresh(self, name: str, now: float) -> Forecast | None:
+        read_at, forecast = self._kept.get(name, (0.0, None))
+        return forecast if 0 <= now - read_at < FRESH_S else None
+
+
+def _has_eta(job: Job) -> bool:
+    return job.state is State.RENDERING and job.began_at is not None and job.rendered_at is None

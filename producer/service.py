@@ -122,6 +122,15 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A job as it stood at a time, by the fleet's clock, and what was ordered."""
+
+    job: Job
+    request: VideoRequest
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of the jobs asked for; with `after`, there may be more behind that id."""
 
@@ -254,9 +263,10 @@ class Service:
         """
         return _kept(tenant, *self._ledger.whole(job_id))
 
-    async def get_async(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
-        """The same, asked from the event loop."""
-        return _kept(tenant, *await self._ledger.whole_async(job_id))
+    async def seen_async(self, job_id: str, *, tenant: str | None = None) -> Seen:
+        """The same, asked from the event loop, and when that was so."""
+        job, request, at = await self._ledger.whole_async(job_id)
+        return Seen(*_kept(tenant, job, request), at)
 
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
         """Those of the jobs that are known."""
@@ -463,10 +473,21 @@ class Service:
         found = {job.id: self._etas.eta(job, now=now) for job in jobs}
         return {job_id: eta for job_id, eta in found.items() if eta is not None}
 
-    def beside(self, job: Job, *, archive: str | None = None, links: Mapping[str, str] | None = None) -> Beside:
-        """What a view of the job needs beside its row."""
-        now = self._ledger.now() if job.state is State.RENDERING else 0.0
+    def beside(
+        self,
+        job: Job,
+        *,
+        archive: str | None = None,
+        links: Mapping[str, str] | None = None,
+        at: float | None = None,
+    ) -> Beside:
+        """What a view of the job needs beside its row; without `at`, the time, the clock is asked where it matters."""
+        now = at if at is not None else self._ledger.now() if job.state is State.RENDERING else 0.0
         return Beside(archive, links or {}, now, self._etas.eta(job, now=now), self._settings.ledger.retention_s)
+
+    def has_eta_at_hand(self, job: Job, *, at: float) -> bool:
+        """Whether the job's ETA can be told without asking Redis."""
+        return self._etas.is_at_hand(job, now=at)
 
     def _in_doubt(self, job_id: str) -> Job:
         """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""

@@ -55,8 +55,8 @@ def make_app(settings: Settings) -> FastAPI:
     metrics = Metrics(service, feed)
     app.state.redis = on_loop
     app.state.parts = Parts(settings, service, access, pictures, open_store(settings), feed, metrics)
+    app.include_router(videos.router)  # routes are tried in this order: the busiest first
     app.include_router(batches.router)
-    app.include_router(videos.router)
     app.include_router(webhooks.router)
     app.include_router(events.router)
     app.include_router(upstream_face.router)

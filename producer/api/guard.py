@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from jobs.access import Key, Quota, Scope
-from producer.api.parts import Needs, Parts
+from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 
 _NAMES_OF_THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain"})
@@ -41,11 +41,11 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     return Caller(admitted.key.tenant)
 
 
-def needs(scope: Scope) -> Callable[[Request, Parts], Awaitable[Caller]]:
+def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that lets in whoever may do this."""
 
-    async def caller(request: Request, parts: Needs) -> Caller:
-        return await admit(request, parts, scope)
+    async def caller(request: Request) -> Caller:  # one that stood on `Needs` would have FastAPI solve that twice
+        return await admit(request, parts_of(request), scope)
 
     return caller
 

@@ -49,18 +49,26 @@ class Parts:
         """Makes links by the deployment's own secret, which is read when the first is made."""
         return Links(self.access.link_secret())
 
-    def beside(self, job: Job) -> Beside:
-        """What a view of the job needs beside its row; links that cannot be signed now are left out."""
+    def beside(self, job: Job, *, at: float | None = None) -> Beside:
+        """What a view of the job needs beside its row; links that cannot be signed now are left out.
+
+        Without `at`, the time, the fleet's clock is asked where it matters.
+        """
         links: dict[str, str] = {}
         if self.settings.archive.links != "none":
             with suppress(StoreError):
                 links = links_of(job, self.settings, self.store)
-        return self.service.beside(job, links=links)
+        return self.service.beside(job, links=links, at=at)
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the app that a request came to."""
+    parts: Parts = request.app.state.parts
+    return parts
 
 
 async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
+    return parts_of(request)
 
 
 Needs = Annotated[Parts, Depends(_parts)]

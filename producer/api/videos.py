@@ -33,7 +33,7 @@ from producer.api.pictures import as_data_url, pictures_in
 from producer.api.problems import Code, Problem, Wrong, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
-from producer.service import Order, Page, Selection, Submission
+from producer.service import Order, Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -176,13 +176,14 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
     if wait_s is None and answer.job is not None:
-        return await _told_async(parts, answer.job, ordered(parts, order), HTTPStatus.ACCEPTED, headers)
+        seen = Seen(answer.job, ordered(parts, order), answer.job.accepted_at)
+        return await _told_async(parts, seen, HTTPStatus.ACCEPTED, headers)
     if wait_s is not None:
         await ended(parts, answer.job_id, within_s=wait_s)
         headers["preference-applied"] = f"wait={wait_s:g}"
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
-    found = await parts.service.get_async(answer.job_id)
-    return await _told_async(parts, *found, status, headers, reused=answer.reused)
+    seen = await parts.service.seen_async(answer.job_id)
+    return await _told_async(parts, seen, status, headers, reused=answer.reused)
 
 
 def ordered(parts: Parts, order: VideoOrder) -> VideoRequest:
@@ -313,12 +314,12 @@ def list_videos(
 async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
     """The job as it stands. `Retry-After` says when there can be news, `ETag` spares an answer that says the same."""
     asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
-    found = await known_async(parts, caller, job_id)
+    seen = await known_async(parts, caller, job_id)
     if wait_s is None:
-        return await _told_async(parts, *found, HTTPStatus.OK, {}, asked=asked)
+        return await _told_async(parts, seen, HTTPStatus.OK, {}, asked=asked)
     await ended(parts, job_id, within_s=wait_s)
-    found, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
-    return await _told_async(parts, *found, HTTPStatus.OK, headers, asked=asked)
+    seen, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
+    return await _told_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
 
 
 @router.post(
@@ -338,7 +339,7 @@ def cancel(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     known(parts, caller, job_id)
     answer = parts.service.cancel(job_id)
     status = HTTPStatus.ACCEPTED if isinstance(answer.outcome, RequestCancel) else HTTPStatus.OK
-    return _told(parts, *parts.service.get(job_id), status, {})
+    return _told(parts, _seen(parts, job_id), status, {})
 
 
 @router.post(
@@ -378,7 +379,7 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
                 raise Problem(Code.WOULD_PAY, detail)
     assert answer.job_id is not None
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    return _told(parts, *parts.service.get(answer.job_id), HTTPStatus.ACCEPTED, headers)
+    return _told(parts, _seen(parts, answer.job_id), HTTPStatus.ACCEPTED, headers)
 
 
 @router.delete(
@@ -420,7 +421,7 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
 
     A stream goes on after `Last-Event-ID`, says every now and then that it is alive, and ends with the job.
     """
-    job, _ = await known_async(parts, caller, job_id)
+    job = (await known_async(parts, caller, job_id)).job
     if "text/event-stream" not in request.headers.get("accept", ""):
         entries = await run_in_threadpool(parts.service.events, job_id)
         answer: EventList = {"object": "list", "data": [entry_view(entry) for entry in entries]}
@@ -481,10 +482,10 @@ def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]
     return parts.service.get(job_id, tenant=caller.tenant)
 
 
-async def known_async(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
-    """The same from the event loop."""
+async def known_async(parts: Parts, caller: Caller, job_id: str) -> Seen:
+    """The same from the event loop, and when that was so."""
     check_id(job_id)
-    return await parts.service.get_async(job_id, tenant=caller.tenant)
+    return await parts.service.seen_async(job_id, tenant=caller.tenant)
 
 
 def check_id(job_id: str) -> None:
@@ -559,10 +560,13 @@ def _labels(query: Any) -> dict[str, str]:
     return {label[1]: value for label, value in found if label}
 
 
+def _seen(parts: Parts, job_id: str) -> Seen:
+    return Seen(*parts.service.get(job_id), parts.service.now())
+
+
 def _told(
     parts: Parts,
-    job: Job,
-    request: VideoRequest,
+    seen: Seen,
     status: HTTPStatus,
     headers: Mapping[str, str],
     *,
@@ -570,10 +574,11 @@ def _told(
     reused: bool = False,
 ) -> Response:
     """The job as an answer, with its tag, and when to ask again."""
-    beside = replace(parts.beside(job), reused=reused)
-    body = json.dumps(job_view(job, request, beside), ensure_ascii=False, separators=(",", ":")).encode()
+    beside = parts.beside(seen.job, at=seen.at)
+    view = job_view(seen.job, seen.request, replace(beside, reused=True) if reused else beside)
+    body = json.dumps(view, ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, job, beside.now)}
+    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, seen)}
     if status is HTTPStatus.OK and matches(asked, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=told)
     return Response(body, status, told, media_type="application/json")
@@ -581,8 +586,7 @@ def _told(
 
 async def _told_async(
     parts: Parts,
-    job: Job,
-    request: VideoRequest,
+    seen: Seen,
     status: HTTPStatus,
     headers: Mapping[str, str],
     *,
@@ -590,23 +594,25 @@ async def _told_async(
     reused: bool = False,
 ) -> Response:
     """The same from the event loop."""
-    if _is_told_at_once(parts, job, request):
-        return _told(parts, job, request, status, headers, asked=asked, reused=reused)
-    return await run_in_threadpool(_told, parts, job, request, status, headers, asked=asked, reused=reused)
+    if _is_told_at_once(parts, seen):
+        return _told(parts, seen, status, headers, asked=asked, reused=reused)
+    return await run_in_threadpool(_told, parts, seen, status, headers, asked=asked, reused=reused)
 
 
-def _is_told_at_once(parts: Parts, job: Job, request: VideoRequest) -> bool:
-    """Whether it is short, and neither the clock and the forecast nor whoever signs links must be asked."""
-    is_signed = job.stored is not None and parts.settings.archive.links == "signed"
-    return job.state is not State.RENDERING and not is_signed and not any(pictures_in(request.parameters))
+def _is_told_at_once(parts: Parts, seen: Seen) -> bool:
+    """Whether it is short, and neither what was learnt of its kind nor whoever signs links must be asked."""
+    is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
+    is_long = any(pictures_in(seen.request.parameters))
+    return not is_signed and not is_long and parts.service.has_eta_at_hand(seen.job, at=seen.at)
 
 
-def _next_news(parts: Parts, job: Job, now: float) -> dict[str, str]:
+def _next_news(parts: Parts, seen: Seen) -> dict[str, str]:
     """When asking again can tell something new: after the next look, and the last one of all is the end."""
+    job = seen.job
     if job.is_final:
         return {}
     interval = parts.settings.look.interval_s
-    left = (job.due_at or 0.0) - now if job.state is State.RENDERING else 1.0
+    left = (job.due_at or 0.0) - seen.at if job.state is State.RENDERING else 1.0
     seconds = min(max(round(left + 0.5), 1), LONGEST_RETRY_AFTER_S)
     return {"retry-after": str(int(seconds)), "openai-poll-after-ms": str(int(min(interval, 5.0) * 1000))}
 
@@ -614,9 +620,10 @@ def _next_news(parts: Parts, job: Job, now: float) -> dict[str, str]:
 def _page_view(parts: Parts, page: Page) -> VideoList:
     jobs: Sequence[tuple[Job, VideoRequest]] = page.jobs
     ids = [job.id for job, _ in jobs]
+    at = parts.service.now()
     return {
         "object": "list",
-        "data": [job_view(job, request, parts.beside(job)) for job, request in jobs],
+        "data": [job_view(job, request, parts.beside(job, at=at)) for job, request in jobs],
         "has_more": page.after is not None,
         "first_id": ids[0] if ids else None,
         "last_id": page.after or (ids[-1] if ids else None),

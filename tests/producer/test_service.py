@@ -23,6 +23,7 @@ from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
 from jobs.looks import Look
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
+from producer.eta import FRESH_S
 from producer.service import Order, Service, Submission, make_service
 from tests.stage import Stage, a_request, eventually
 
@@ -474,6 +475,20 @@ def test_the_eta_is_told_while_rendering_only(service: Service, real_ledger: Led
     assert service.eta(service.cancel(job_id).job) is None
 
 
+def test_an_eta_asks_for_what_was_learnt_of_a_kind_once_in_a_while(service: Service, real_ledger: Ledger) -> None:
+    """Only who finds it stale has to wait for it: all others are told on the event loop."""
+    rendering = in_state(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
+    at = real_ledger.now()
+    assert not service.has_eta_at_hand(rendering, at=at)
+
+    told = service.beside(rendering, at=at).eta
+
+    assert told is not None
+    assert service.has_eta_at_hand(rendering, at=at + FRESH_S / 2)
+    assert not service.has_eta_at_hand(rendering, at=at + FRESH_S)
+    assert service.has_eta_at_hand(service.cancel(rendering.id).job, at=at + FRESH_S)  # nothing is to be told
+
+
 # -- what is lost, and what is not ----------------------------------------------------------------------------------
 
 
@@ -597,9 +612,10 @@ async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, cl
 
     assert (again.job_id, again.replayed) == (taken.job_id, True)
     assert messages(client) == 1
-    assert await on_both.get_async(taken.job_id, tenant="shop") == on_both.get(taken.job_id) == (taken.job, a_request())
+    seen = await on_both.seen_async(taken.job_id, tenant="shop")
+    assert (seen.job, seen.request) == on_both.get(taken.job_id) == (taken.job, a_request())
     with pytest.raises(UnknownJob):
-        await on_both.get_async(taken.job_id, tenant="another")
+        await on_both.seen_async(taken.job_id, tenant="another")
 
 
 @pytest.mark.anyio
@@ -619,5 +635,5 @@ async def test_an_erased_job_is_told_as_such_from_the_loop(on_both: Service, rea
     on_both.erase(job_id)
 
     with pytest.raises(Erased):
-        await on_both.get_async(job_id)
+        await on_both.seen_async(job_id)
     assert real_ledger.whole(job_id)[1] is None
