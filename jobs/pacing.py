@@ -79,6 +79,36 @@ class FixedPacing:
 
 
 @dataclass(frozen=True, slots=True)
+class InSlots:
+    """Another pacing, where a look comes at the end of the slot of time that it is due in.
+
+    Each wait is half a slot shorter, but not shorter than `shortest_s` for that reason: looks come when they should on
+    average. Without this each would be late, and a crowd that is looked at together, with an interval of whole slots,
+    would be late by a whole slot each time.
+    """
+
+    pacing: Pacing
+    slot_s: float
+    shortest_s: float
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds to the next look after one that learnt nothing."""
+        return self.pacing.interval_s
+
+    def first(self) -> float:
+        """Seconds from the receipt to the first look."""
+        return self._sooner(self.pacing.first())
+
+    def wait(self, waited_s: float) -> float:
+        """Seconds to the next look at a generation that was submitted `waited_s` ago and is not done."""
+        return self._sooner(self.pacing.wait(waited_s))
+
+    def _sooner(self, seconds: float) -> float:
+        return max(seconds - self.slot_s / 2, min(seconds, self.shortest_s))
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """What a deployment chose: how late a video is found on average, and no wait shorter or longer than these."""
 
@@ -127,13 +157,18 @@ def plan(forecast: Distribution, dial: Dial) -> LearnedPacing:
     grid = _Grid(forecast, dial)
     # Looks a gap g apart under the hazard h cost least if one is worth g²h/2; the mean lateness is g/2.
     estimate = 2 * dial.lateness_s**2 / (forecast.quantile_s(0.75) - forecast.quantile_s(0.25))
-    price, nexts = estimate, grid.cheapest(estimate)
-    for _ in range(MOST_TRIALS):
-        ratio = dial.lateness_s / max(grid.lateness_s(nexts), 1e-9)
+    price, nexts, miss = estimate, grid.cheapest(estimate), math.inf
+    trial = nexts
+    for _ in range(
+        MOST_TRIALS
+    ):  # no price may bring just this lateness, so that the trials go to and fro: the best counts
+        ratio = dial.lateness_s / max(grid.lateness_s(trial), 1e-9)
+        if abs(math.log(ratio)) < miss:
+            nexts, miss = trial, abs(math.log(ratio))
         better = min(max(price * ratio * ratio, estimate / PRICE_RANGE), estimate * PRICE_RANGE)
-        if abs(ratio - 1) < CLOSE_ENOUGH or better == price:
+        if miss < CLOSE_ENOUGH or better == price:
             break
-        price, nexts = better, grid.cheapest(better)
+        price, trial = better, grid.cheapest(better)
     points = tuple(grid.points)
     return LearnedPacing(points, tuple(points[place] for place in nexts), grid.silent_until_s, dial)
 

@@ -12,7 +12,7 @@ from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.lessons import Lesson, kind, lesson
 from jobs.lifecycle import Policy
-from jobs.pacing import Dial, plan
+from jobs.pacing import Dial, InSlots, plan
 from jobs.sketches import Experience, Sketches
 
 REFRESH_S: Final = 10.0
@@ -105,8 +105,10 @@ class Pace:
     def _made(self, model: str, experience: Experience) -> _Known:
         prior = experience.latency or Latency.typical(self._choice.typical_s)
         forecast, now = Forecast(experience.sketch, prior), monotonic()
-        learned = self._choice.pacing == "learned"
-        policy = replace(self.base, pacing=plan(forecast, self._dial)) if learned else self.base
+        policy = self.base
+        if self._choice.pacing == "learned":
+            pacing = InSlots(plan(forecast, self._dial), self._choice.slot_s, self._choice.shortest_s)
+            policy = replace(self.base, pacing=pacing)
         return _Known(model, experience, forecast, policy, read_at=now, used_at=now)
 
     def _hear(self, name: str, model: str) -> None:

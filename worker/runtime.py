@@ -17,7 +17,7 @@ from jobs.events import Event
 from jobs.ledger import Durability, Ledger
 from jobs.lifecycle import Policy
 from jobs.outbox import DATABASE, Outbox
-from jobs.pacing import FixedPacing
+from jobs.pacing import FixedPacing, InSlots
 from jobs.scripts import Scripts
 from jobs.sketches import Sketches
 from jobs.webhooks import Endpoints
@@ -190,8 +190,9 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
 
 def policy(settings: Settings) -> Policy:
     """What this deployment chose about waiting."""
+    look = settings.look
     return Policy(
-        pacing=FixedPacing(settings.look.first_s, settings.look.interval_s),
+        pacing=InSlots(FixedPacing(look.first_s, look.interval_s), look.slot_s, look.shortest_s),
         hold_first_s=settings.queue.hold_first_s,
         hold_longest_s=settings.queue.hold_longest_s,
         download_first_s=settings.archive.retry_first_s,

@@ -57,7 +57,7 @@ def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_looks() -> None:
 
 def test_half_that_lateness_costs_hardly_more_than_if_the_distribution_were_known() -> None:
     """Nobody can do it with fewer looks than a plan made from the truth; ours starts cold and must learn it."""
-    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.6)
+    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.5)
     best = plan(Known.of(SHAPES[SPANNING_A_MINUTE_TO_FOUR]), Dial(ours.lateness_s, 1, 1000))
     known = figures(SPANNING_A_MINUTE_TO_FOUR, "known", Constant(best), jobs=JOBS)
 

@@ -12,7 +12,7 @@ from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.lessons import Lesson
-from jobs.pacing import FixedPacing, LearnedPacing
+from jobs.pacing import FixedPacing, InSlots, LearnedPacing
 from jobs.sketches import Sketches
 from tests.jobs.test_ledger import VIDEO, rendering
 from tests.jobs.test_lessons import KNOWN
@@ -135,7 +135,9 @@ def test_the_first_job_of_a_kind_is_paced_although_redis_is_away(ledger: Ledger,
     away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
     pace = Pace(POLICY, LookSettings.model_validate({}), away, upstream.latency, ledger.alone)
 
-    assert isinstance(pace.policy(KNOWN).pacing, LearnedPacing)
+    in_slots = pace.policy(KNOWN).pacing
+    assert isinstance(in_slots, InSlots)
+    assert isinstance(in_slots.pacing, LearnedPacing)
     pace.refresh()
     assert upstream.asked == []  # what was made up in need is not kept
 

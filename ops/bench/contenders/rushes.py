@@ -7,6 +7,7 @@ from typing import Final
 from config.settings import load, variables
 from jobs.job import VideoRequest
 from ops.bench.contender import About, Course
+from ops.stack.recipe import ALLOCATOR
 from producer.service import Order, make_service
 
 SCALED_FROM_S: Final = 10.0
@@ -31,7 +32,7 @@ def environment(course: Course) -> dict[str, str]:
         "RUSHES_DESCRIBE__PREVIEWS": "false",
         "RUSHES_LEDGER__RETENTION_S": "60",
     }
-    return {name: value for name, value in told.items() if name in variables()}
+    return {**ALLOCATOR, **{name: value for name, value in told.items() if name in variables()}}
 
 
 def _pacing(scale: float) -> dict[str, str]:
