@@ -27,8 +27,18 @@ class ReadableMessage(virtual.Message):
             super().__init__(_empty(), channel=channel, **kwargs)
 
 
-class _Reading:
+class _Channel:
     """What both kinds of channel do differently from kombu's."""
+
+    _sender: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """One client for all that a channel sends over its pool: kombu makes one anew for each message."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # stands before a channel, which has it
+        if self._sender is None or self._sender.connection_pool is not self.pool:  # type: ignore[attr-defined]  # as above
+            self._sender = super()._create_client()  # type: ignore[misc]  # as above
+        return self._sender
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -38,13 +48,13 @@ class _Reading:
             return True
 
 
-class Channel(_Reading, redis.Channel):
+class Channel(_Channel, redis.Channel):
     """A channel of one server."""
 
     Message = ReadableMessage
 
 
-class SentinelChannel(_Reading, redis.SentinelChannel):
+class SentinelChannel(_Channel, redis.SentinelChannel):
     """A channel of whichever server the Sentinels name."""
 
     Message = ReadableMessage

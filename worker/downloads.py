@@ -19,7 +19,7 @@ from config.settings import ArchiveSettings
 from jobs.facts import Gone, NotFetched
 from worker import faults
 from worker.partials import Mark, Partial
-from worker.upstream.connections import AddressRefused, Permits, PlainSession, PunctualAdapter
+from worker.upstream.connections import AddressRefused, Permits, PunctualAdapter
 
 CHUNK_BYTES: Final = 262_144
 MOST_REDIRECTS: Final = 3
@@ -56,12 +56,8 @@ class Downloads:
         self._settings = settings
         self._permits = permits
         self._clock = clock
-        # A session of its own, which never held the upstream's key: the CDN must not see it.
-        self._session = PlainSession()
+        self._adapter = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, permits=permits)
         self._has_proxies = bool(getproxies())  # which of them, if any, is asked for each URL: that takes its time
-        for scheme in ("http://", "https://"):
-            adapter = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, permits=permits)
-            self._session.mount(scheme, adapter)
 
     def fetch(self, url: str, partial: Partial) -> Body | Gone | NotFetched:
         """Bring the body of `url` into `partial`, or what is still missing of it.
@@ -80,7 +76,7 @@ class Downloads:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._adapter.close()
 
     def _fetch(self, url: str, partial: Partial) -> Body | Gone | NotFetched:
         until = self._clock() + self._settings.total_timeout_s
@@ -106,7 +102,7 @@ class Downloads:
                 proxies = get_environ_proxies(url) if self._has_proxies else {}
                 if select_proxy(url, proxies):
                     self._check_literal(url)
-                response = self._session.get(url, headers=headers, stream=True, timeout=timeouts, proxies=proxies)
+                response = self._adapter.ask("GET", url, headers=headers, timeout=timeouts, proxies=proxies)
                 if not response.is_redirect:
                     return response
                 response.close()

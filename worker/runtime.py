@@ -54,8 +54,11 @@ LOUD: Final = (
 )
 """What should wake somebody, or be found first when somebody has been woken."""
 
-LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), "job.looked": logging.DEBUG}
-"""How loudly an event is logged, if not as information: a thousand looks a second would drown the rest."""
+QUIET: Final = ("job.looked", "job.submitting", "job.storing")
+"""A thousand looks a second would drown the rest; what is only begun is told again by its end, and by the journal."""
+
+LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), **dict.fromkeys(QUIET, logging.DEBUG)}
+"""How loudly an event is logged, if not as information."""
 
 
 @dataclass(frozen=True, slots=True)

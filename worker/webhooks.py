@@ -19,7 +19,7 @@ from jobs.job import Job, VideoRequest
 from jobs.outbox import Delivery, LaneTerms
 from jobs.payloads import message_id, payload
 from worker.receivers import NotTold, Outcome, Told
-from worker.upstream.connections import AddressRefused, PlainSession, PunctualAdapter
+from worker.upstream.connections import AddressRefused, PunctualAdapter
 
 EXCERPT_BYTES: Final = 500
 LONGEST_RETRY_AFTER_S: Final = 86_400.0
@@ -32,11 +32,8 @@ class WebhookSender:
         self.settings = settings
         self.public_url = public_url
         permits = None if settings.allow_private else is_public
-        self._session = PlainSession()
-        self._session.verify = str(settings.ca_bundle) if settings.ca_bundle else True
-        for scheme in ("https://", "http://"):
-            adapter = PunctualAdapter(connections=connections, reply_s=settings.timeout_s, permits=permits)
-            self._session.mount(scheme, adapter)
+        self._verify = str(settings.ca_bundle) if settings.ca_bundle else True
+        self._adapter = PunctualAdapter(connections=connections, reply_s=settings.timeout_s, permits=permits)
 
     def send(self, url: str, named: str, body: str, secrets: Sequence[str], *, now: datetime) -> Outcome:
         """Post the body, signed with each of the secrets."""
@@ -44,13 +41,13 @@ class WebhookSender:
         if not url.lower().startswith("https://") and not self.settings.allow_private:
             return NotTold("plain http is not allowed (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         try:
-            response = self._session.post(
+            response = self._adapter.ask(
+                "POST",
                 url,
                 data=body.encode(),
                 headers=signed(named, body, secrets, now=now),
                 timeout=(self.settings.connect_timeout_s, self.settings.timeout_s),
-                allow_redirects=False,
-                stream=True,
+                verify=self._verify,
             )
         except AddressRefused:
             return NotTold("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from config.settings import UpstreamSettings
@@ -17,7 +16,7 @@ from jobs.facts import NotBought, Receipt, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.access import Access
-from worker.upstream.connections import ConnectionWitness, PlainSession, PunctualAdapter
+from worker.upstream.connections import ConnectionWitness, PunctualAdapter
 from worker.upstream.wire import (
     LOG_PAGE_LENGTH,
     LOG_PATH,
@@ -64,7 +63,7 @@ class Upstream:
         self._access = access
         self._settings = settings
         self._clock = clock
-        self._reading = self._session(PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s))
+        self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s)
 
     def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
         """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
@@ -74,9 +73,9 @@ class Upstream:
         if intent_age_s > OLDEST_INTENT_S:
             return NotBought(Hold.UNREACHABLE, f"this worker was held up for {intent_age_s:.0f} s before it could buy")
         witness = ConnectionWitness(reply_s=self._settings.total_timeout_s)
-        with self._session(witness) as session:
+        with closing(witness):
             try:
-                reply = self._exchange(session, "POST", PATHS[family], json=request.body(), request_id=request_id)
+                reply = self._exchange(witness, "POST", PATHS[family], json=request.body(), request_id=request_id)
             except requests.RequestException as error:
                 told = type(error).__name__
                 if witness.connected:
@@ -95,11 +94,10 @@ class Upstream:
 
     def latency(self, model: str) -> Latency | None:
         """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""
-        with self._session_with({}, PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S)) as session:
+        asked: dict[str, Any] = {"params": {METRICS_MODEL: model}, "has_key": False, "patience_s": METRICS_TIMEOUT_S}
+        with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S)) as adapter:
             try:
-                reply = self._exchange(
-                    session, "GET", METRICS_PATH, params={METRICS_MODEL: model}, patience_s=METRICS_TIMEOUT_S
-                )
+                reply = self._exchange(adapter, "GET", METRICS_PATH, **asked)
             except requests.RequestException:
                 return None
         return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
@@ -108,39 +106,29 @@ class Upstream:
         """Close the pooled connections."""
         self._reading.close()
 
-    def _session(self, adapter: HTTPAdapter) -> requests.Session:
-        return self._session_with(self._access.headers, adapter)
-
-    def _session_with(self, headers: Mapping[str, str], adapter: HTTPAdapter) -> requests.Session:
-        session = PlainSession()
-        session.proxies.update(self._access.proxies)
-        session.verify = self._access.ca_file
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        session.headers.update(headers)
-        return session
-
     def _exchange(
         self,
-        session: requests.Session,
+        adapter: PunctualAdapter,
         method: str,
         path: str,
         *,
         json: object = None,
         params: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        has_key: bool = True,
         patience_s: float = math.inf,
     ) -> Reply:
-        started, choice = self._clock(), self._settings
-        response = session.request(
+        started, choice, access = self._clock(), self._settings, self._access
+        named = {REQUEST_ID_HEADER: request_id} if request_id else {}
+        response = adapter.ask(
             method,
-            self._access.base_url + path,
+            access.base_url + path,
             json=json,
             params=params,
-            headers={REQUEST_ID_HEADER: request_id} if request_id else None,
+            headers=(access.headers if has_key else {}) | named,
             timeout=(min(choice.connect_timeout_s, patience_s), min(choice.read_timeout_s, patience_s)),
-            allow_redirects=False,
-            stream=True,
+            verify=access.ca_file,
+            proxies=access.proxies,
         )
         with closing(response):
             body = self._body(response, until=started + min(choice.total_timeout_s, patience_s))

@@ -2,16 +2,18 @@
 
 import socket as sockets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
-from typing import Any
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import default_headers
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError
@@ -21,28 +23,20 @@ Permits = Callable[[str], bool]
 """Whether a connection may be made to this address; a name is resolved before it is asked."""
 
 
+_USUAL_HEADERS: Final = dict(default_headers())
+"""requests' own name, and the encodings that it reads."""
+
+
 class AddressRefused(HTTPError):
     """No connection was made: the name leads only to addresses that are not permitted."""
 
 
-class PlainSession(requests.Session):
-    """A session that takes nothing from the environment and leaves a redirect to its caller.
-
-    With `allow_redirects=False`, requests still reads a redirect's whole body, whatever its length, and raises for a
-    target that it cannot parse: after a purchase that would be an error without a meaning.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False  # no key from a .netrc, no proxy that changes under way
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 (requests' own signature)
-        """Know of none."""
-        return None
-
-
 class PunctualAdapter(HTTPAdapter):
-    """Never repeats a request, and gives a reply up after `reply_s`, however its bytes trickle.
+    """Sends one request as it is told, never repeats it, and gives its reply up after `reply_s`, however it trickles.
+
+    It is used without a session, which would read a redirect's whole body, raise for a target that it cannot parse
+    (after a purchase an error without a meaning), keep cookies, ask the environment, and merge settings that we do not
+    have for a third of a request's cost.
 
     With `permits`, it connects to permitted addresses only: the address that was judged is the one that is used, so
     that a name which resolves anew in between cannot slip through. A proxy resolves names itself, and is the
@@ -53,6 +47,33 @@ class PunctualAdapter(HTTPAdapter):
         self._pools = _pools(_Terms(reply_s, self._note_connected, permits))
         self._proxied_pools = _pools(_Terms(reply_s, self._note_connected, None))
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=never_again())
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: tuple[float, float],
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        data: bytes | None = None,
+        verify: bool | str = True,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """The reply to one request, its body unread; `timeout` is for the connection and for each silence, in seconds.
+
+        Raises:
+            requests.RequestException, ValueError: there is none.
+            AddressRefused: it may not be asked for.
+        """
+        if not url.lower().startswith(("http://", "https://")):
+            raise requests.exceptions.InvalidSchema("neither http nor https")
+        merged = CaseInsensitiveDict(_USUAL_HEADERS)
+        merged.update(headers)
+        request = requests.PreparedRequest()
+        request.prepare(method, url, headers=merged, params=params, json=json, data=data)
+        return self.send(request, stream=True, timeout=timeout, verify=verify, proxies=dict(proxies or {}))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Watch direct connections."""
