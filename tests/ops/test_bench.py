@@ -116,6 +116,19 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {bar.met for bar in bars(nothing)} == {None}
 
 
+@pytest.mark.parametrize(("cores", "met"), [("2", True), ("8", False)])
+def test_a_second_worker_without_a_core_of_its_own_is_told_by_what_it_costs(cores: str, met: bool) -> None:
+    """Its rate there is the machine's, which serves Redis and the upstream on the same core."""
+    rows = [{"workers": n, "requests_per_s": 1000 * (1 + n / 10), "cpu_us_per_request": 390.0 + 10 * n} for n in (1, 2)]
+    results = Results({"cores": cores}, quick=True)
+    results.rows += [{"scenario": "pair", "contender": "rushes", **row} for row in rows]
+
+    (pair,) = [bar for bar in bars(results) if bar.promise.startswith("two workers")]
+
+    assert pair.met is met
+    assert ("by CPU" in pair.figure) is (cores == "2")
+
+
 def test_the_page_is_renewed_between_its_markers_only(tmp_path: Path) -> None:
     """What people wrote around the tables stays."""
     page = tmp_path / "page.md"

@@ -1,18 +1,21 @@
-"""How many generations are looked at together: one event loop in a thread of its own, over kept-alive connections."""
+"""How many generations are looked at together: libcurl carries them, over kept-alive connections.
 
-import asyncio
-import ssl
+Whoever looks drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
+sockets to wait for. In Python the exchange itself would be most of what a look costs.
+"""
+
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from time import monotonic
 from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
-import aiohttp
-import uvloop
-from yarl import URL
+import pycurl
 
 from config.settings import UpstreamSettings
 from jobs.facts import Sighting, Unreachable
@@ -23,7 +26,7 @@ from worker.upstream.wire import PATHS, read_sighting
 LINGER_S: Final = 0.05
 """Looks that end within this much of each other are told together, so that they are written together."""
 
-CHUNK_BYTES: Final = 65_536
+_FINAL_STATUS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,15 @@ Seen: TypeAlias = tuple[int, Sighting]
 
 
 class Looker:
-    """Looks at generations, many at once, and never raises for the network. Looking is free."""
+    """Looks at generations, many at once, and never raises for the network. Looking is free.
+
+    At most `connections` looks of the whole process are under way at any moment.
+    """
 
     def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int) -> None:
-        self._access = access
-        self._settings = settings
-        self._connections = connections
-        self._proxy = access.proxies.get(urlsplit(access.base_url).scheme)
-        self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._room = asyncio.Semaphore(connections)
+        self._terms = _Terms(access, settings, connections)
+        self._room = threading.Semaphore(connections)
+        self._idle: list[_Exchanges] = []  # the last used is the next: its connections are the warmest
 
     def look(self, generation_id: str, family: Family) -> Sighting:
         """Look at one generation."""
@@ -58,94 +59,199 @@ class Looker:
 
     def look_at(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
         """What is seen of each, in groups as they come in; an empty group after each `pause_s` without news."""
-        news: SimpleQueue[Sequence[Seen]] = SimpleQueue()
-        looking = asyncio.run_coroutine_threadsafe(self._look_at(subjects, news.put), self._started())
-        unseen = len(subjects)
-        while unseen:
-            try:
-                group = news.get(timeout=pause_s)
-            except Empty:
-                group = ()
-            if not group and looking.done():
-                looking.result()  # raises what must not happen
-            unseen -= len(group)
-            yield group
+        exchanges = self._taken()
+        try:
+            yield from exchanges.look_at(subjects, pause_s=pause_s)
+        finally:
+            exchanges.drop()  # whoever did not wait for the rest does not want it
+            self._idle.append(exchanges)
 
     def close(self) -> None:
-        """Close the connections and end the loop's thread."""
-        with self._starting:
-            loop, session, self._loop, self._session = self._loop, self._session, None, None
-        if loop is None or session is None:
-            return
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(session.close(), loop).result(timeout=1)
-        loop.call_soon_threadsafe(loop.stop)
+        """Close the connections that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
-        """The loop, running; started when first needed, so that a process that never looks has no thread for it."""
-        with self._starting:
-            if self._loop is None:
-                self._loop = uvloop.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="looker", daemon=True).start()
-            return self._loop
-
-    async def _look_at(self, subjects: Sequence[Subject], tell: Callable[[Sequence[Seen]], object]) -> None:
-        waiting = {asyncio.ensure_future(self._look(index, subject)) for index, subject in enumerate(subjects)}
+    def _taken(self) -> "_Exchanges":
+        """One that no other thread uses."""
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, timeout=LINGER_S)
-                if done:
-                    tell([task.result() for task in done])
-        finally:
-            tell(())
+            return self._idle.pop()
+        except IndexError:
+            return _Exchanges(self._terms, self._room)
 
-    async def _look(self, index: int, subject: Subject) -> Seen:
-        async with self._room:  # the time-outs begin when there is room
-            try:
-                seen = await self._exchange(self._address(subject))
-            except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-                seen = Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
-        return index, self._access.bounded(seen)
 
-    async def _exchange(self, address: URL) -> Sighting:
-        async with self._connected().get(address, allow_redirects=False, proxy=self._proxy) as response:
-            body = await self._body(response)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return read_sighting(response.status, headers, self._access.blotted(body))
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How every look is made."""
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body, or b"": half a reply proves no more than its status and headers do."""
-        read = bytearray()
-        try:
-            while chunk := await response.content.read(CHUNK_BYTES):
-                read += chunk
-                if len(read) > self._settings.reply_bytes:
-                    response.close()
-                    return b""
-        except (aiohttp.ClientError, OSError):
-            return b""
-        return bytes(read)
+    access: Access
+    settings: UpstreamSettings
+    connections: int
 
-    def _address(self, subject: Subject) -> URL:
+    def handle(self) -> pycurl.Curl:
+        """A handle that needs nothing more than an address."""
+        access, settings, curl = self.access, self.settings, pycurl.Curl()
+        headers = {**access.headers, "Accept-Encoding": "identity"}
+        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
+        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # a server that packs its reply all the same is understood
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.CAINFO, access.ca_file)
+        # Said even where there is none: libcurl would ask the environment.
+        curl.setopt(pycurl.PROXY, access.proxies.get(urlsplit(access.base_url).scheme, ""))
+        curl.setopt(pycurl.NOPROXY, "")
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(settings.connect_timeout_s))
+        curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(settings.total_timeout_s))
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)  # less than a byte a second
+        curl.setopt(pycurl.LOW_SPEED_TIME, max(1, math.ceil(settings.read_timeout_s)))
+        return curl
+
+    def address(self, subject: Subject) -> str:
         """The look's URL; ids hold colons, slashes and what not, so they are escaped whole."""
         escaped = quote(subject.generation_id, safe="", errors="replace")
-        return URL(f"{self._access.base_url}{PATHS[subject.family]}?generation_id={escaped}", encoded=True)
+        return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
 
-    def _connected(self) -> aiohttp.ClientSession:
-        """The session, made in the loop that uses it."""
-        if self._session is None:
-            choice = self._settings
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections, ssl=ssl.create_default_context(cafile=self._access.ca_file)
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=choice.total_timeout_s,
-                    sock_connect=choice.connect_timeout_s,
-                    sock_read=choice.read_timeout_s,
-                ),
-                headers={**self._access.headers, "Accept-Encoding": "identity"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        return self._session
+
+@dataclass(slots=True)
+class _Exchange:
+    """One look under way: what has come of its reply."""
+
+    index: int
+    most_bytes: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+    headers_are_whole: bool = False
+
+    def hear_header(self, line: bytes) -> None:
+        """Keep a header; a status line begins anew, as a reply may follow an interim one or a proxy's."""
+        name, colon, value = line.decode("latin-1").partition(":")
+        if line.startswith(b"HTTP/"):
+            self.headers, self.headers_are_whole = {}, False
+        elif not line.strip():
+            self.headers_are_whole = True
+        elif colon and not self.headers_are_whole:
+            self.headers[name.strip().lower()] = value.strip()
+
+    def hear_body(self, part: bytes) -> int:
+        """Keep a part of the body, or refuse it: a stranger's reply must not fill our memory."""
+        if len(self.body) + len(part) > self.most_bytes:
+            return 0
+        self.body += part
+        return len(part)
+
+    def sighting(self, access: Access, status: int, error: int | None) -> Sighting:
+        """What was seen; half a reply proves no more than its status and headers do."""
+        if error is not None and not (self.headers_are_whole and status >= _FINAL_STATUS):
+            why = pycurl.easy_strerror(error)
+            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
+        body = bytes(self.body) if error is None else b""
+        return read_sighting(status, self.headers, access.blotted(body))
+
+
+class _Exchanges:
+    """Many exchanges at once, over connections of their own; used by one thread at a time.
+
+    libcurl says which sockets and which moment to wait for, and we wait: its own `select` cannot be used in a process
+    that holds more than a thousand files.
+    """
+
+    def __init__(self, terms: _Terms, room: threading.Semaphore) -> None:
+        self._terms = terms
+        self._room = room
+        self._selector = DefaultSelector()
+        self._act_at = math.inf
+        self._free: list[pycurl.Curl] = []
+        self._under_way: dict[pycurl.Curl, _Exchange] = {}
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, terms.connections)
+
+    def look_at(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+        """As the Looker does."""
+        waiting, seen = deque(enumerate(subjects)), list[Seen]()
+        told_at = monotonic()
+        while waiting or self._under_way:
+            self._begin(waiting)
+            seen += self._go_on()
+            quiet_s = monotonic() - told_at
+            if seen and (quiet_s >= LINGER_S or not (waiting or self._under_way)):
+                yield seen
+                seen, told_at = [], monotonic()
+            elif not seen and pause_s is not None and quiet_s >= pause_s:
+                yield ()
+                told_at = monotonic()
+
+    def drop(self) -> None:
+        """End what is under way."""
+        for curl in list(self._under_way):
+            self._end(curl)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._multi.close()
+        self._selector.close()
+        for curl in self._free:
+            curl.close()
+
+    def _begin(self, waiting: deque[tuple[int, Subject]]) -> None:
+        """Begin as many as there is room for; the time-outs begin with them."""
+        while waiting and self._room.acquire(timeout=0 if self._under_way else LINGER_S):
+            index, subject = waiting.popleft()
+            curl = self._free.pop() if self._free else self._terms.handle()
+            exchange = _Exchange(index, self._terms.settings.reply_bytes)
+            curl.setopt(pycurl.URL, self._terms.address(subject))
+            curl.setopt(pycurl.HEADERFUNCTION, exchange.hear_header)
+            curl.setopt(pycurl.WRITEFUNCTION, exchange.hear_body)
+            self._under_way[curl] = exchange
+            self._multi.add_handle(curl)
+
+    def _go_on(self) -> list[Seen]:
+        """Wait a moment for something to happen; what has ended by then."""
+        wait_s = min(max(self._act_at - monotonic(), 0), LINGER_S) if self._under_way else 0
+        for key, events in self._selector.select(wait_s):
+            ready = pycurl.CSELECT_IN if events & EVENT_READ else 0
+            ready |= pycurl.CSELECT_OUT if events & EVENT_WRITE else 0
+            self._multi.socket_action(key.fd, ready)
+        if monotonic() >= self._act_at:
+            self._act_at = math.inf
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        return list(self._ended())
+
+    def _ended(self) -> Iterator[Seen]:
+        left = 1
+        while left:
+            left, whole, broken = self._multi.info_read()
+            for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
+                status = curl.getinfo(pycurl.RESPONSE_CODE)
+                exchange, access = self._end(curl), self._terms.access
+                yield exchange.index, access.bounded(exchange.sighting(access, status, error))
+
+    def _end(self, curl: pycurl.Curl) -> _Exchange:
+        exchange = self._under_way.pop(curl)
+        self._multi.remove_handle(curl)
+        self._room.release()
+        self._free.append(curl)
+        return exchange
+
+    def _watch(self, what: int, sock: int, _multi: object, _data: object) -> None:
+        """What libcurl wants to hear of a socket."""
+        if what == pycurl.POLL_REMOVE:
+            with suppress(KeyError):
+                self._selector.unregister(sock)
+            return
+        events = EVENT_READ if what & pycurl.POLL_IN else 0
+        events |= EVENT_WRITE if what & pycurl.POLL_OUT else 0
+        try:
+            self._selector.modify(sock, events)
+        except KeyError:
+            self._selector.register(sock, events)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        """When libcurl wants to act at the latest, whatever is heard."""
+        self._act_at = monotonic() + milliseconds / 1000 if milliseconds >= 0 else math.inf
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, math.ceil(seconds * 1000))

@@ -44,7 +44,7 @@ def _pacing(scale: float) -> dict[str, str]:
 
 ABOUT = About(
     title="Rushes",
-    packages=("celery", "kombu", "redis", "aiohttp"),
+    packages=("celery", "kombu", "redis", "pycurl"),
     how="the ledger's due index, Celery countdowns as its alarm clock; leases, journal, durable intent on",
     limit="one core of Python",
     worker=lambda _course: (
