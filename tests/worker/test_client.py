@@ -441,6 +441,28 @@ def test_a_proxy_that_makes_no_tunnel_buys_nothing(other_server: Server, monkeyp
     assert [heard.method for heard in other_server.heard] == ["CONNECT"]
 
 
+def test_looks_go_through_the_proxy_of_the_environment(
+    server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its word alone nothing is seen: what it says of a tunnel is not what the upstream says of a generation."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", other_server.url)
+    monkeypatch.setenv("https_proxy", other_server.url)
+    other_server.on(answer(b'{"status":"queued"}'))
+    with looker_at(server.url) as looker:
+        assert looker.look("g", Family.UNIVERSAL) == Pending("queued")
+    assert other_server.heard[0].target == f"{server.url}/v2/video/generations?generation_id=g"
+
+    for word in ("403 Forbidden", "200 Connection established"):
+        other_server.on(answer(b"", status=word))
+        with looker_at("https://api.invalid") as looker:
+            seen = looker.look("g", Family.UNIVERSAL)
+        assert isinstance(seen, Unreachable)
+        assert "no answer from the upstream" in seen.message
+    assert server.connections == 0
+
+
 KEY_PLAYS: Final = {
     "accepted": answer(ACCEPTED),
     "reset": reset,

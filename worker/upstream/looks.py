@@ -245,7 +245,7 @@ class _Exchanges:
         events |= EVENT_WRITE if what & pycurl.POLL_OUT else 0
         try:
             self._selector.modify(sock, events)
-        except KeyError:
+        except (KeyError, OSError):  # the latter: it has the number of one that was closed
             self._selector.register(sock, events)
 
     def _set_timer(self, milliseconds: int) -> None:
