@@ -111,6 +111,8 @@ def configure(settings: Settings) -> None:
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
+    # No line names them, and they would be asked for each one (logging's own advice, "Optimization").
+    logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
 
 
 def secrets_of(settings: Settings) -> list[str]:

@@ -95,7 +95,7 @@ class LookSettings(_Group):
         description="learned: where finished jobs of its kind say that a look finds most. fixed: at even intervals.",
     )
     lateness_s: float = Field(
-        4.5,
+        4.0,
         gt=0,
         description="Learned: how long a finished video waits for its look, on average. Half costs twice the looks.",
     )

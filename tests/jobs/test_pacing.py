@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobs.forecast import Forecast, Latency, Sketch
 from jobs.pacing import BOUND_OF_ELAPSED, Dial, FixedPacing, InSlots, LearnedPacing, plan
 
-DIAL: Final = Dial(lateness_s=4.5, shortest_s=1, longest_s=60)
+DIAL: Final = Dial(lateness_s=4.0, shortest_s=1, longest_s=60)
 CERTAIN_S: Final = 120
 
 

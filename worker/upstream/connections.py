@@ -71,8 +71,13 @@ class PunctualAdapter(HTTPAdapter):
             raise requests.exceptions.InvalidSchema("neither http nor https")
         merged = CaseInsensitiveDict(_USUAL_HEADERS)
         merged.update(headers)
-        request = requests.PreparedRequest()
-        request.prepare(method, url, headers=merged, params=params, json=json, data=data)
+        request = requests.PreparedRequest()  # by its steps, of which cookies are none
+        request.prepare_method(method)
+        request.prepare_url(url, params)
+        request.prepare_headers(merged)
+        request.prepare_body(data, None, json)
+        if "@" in url:
+            request.prepare_auth(None, url)
         return self.send(request, stream=True, timeout=timeout, verify=verify, proxies=dict(proxies or {}))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic
 from typing import Final, TypeAlias
@@ -113,40 +113,47 @@ class _Terms:
         return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
 
 
-@dataclass(slots=True)
 class _Exchange:
     """One look under way: what has come of its reply."""
 
-    index: int
-    most_bytes: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
-    headers_are_whole: bool = False
+    __slots__ = ("_most_bytes", "body", "index", "lines")
 
-    def hear_header(self, line: bytes) -> None:
-        """Keep a header; a status line begins anew, as a reply may follow an interim one or a proxy's."""
-        name, colon, value = line.decode("latin-1").partition(":")
-        if line.startswith(b"HTTP/"):
-            self.headers, self.headers_are_whole = {}, False
-        elif not line.strip():
-            self.headers_are_whole = True
-        elif colon and not self.headers_are_whole:
-            self.headers[name.strip().lower()] = value.strip()
+    def __init__(self, index: int, most_bytes: int) -> None:
+        self.index = index
+        self.lines: list[bytes] = []
+        self.body = bytearray()
+        self._most_bytes = most_bytes
 
     def hear_body(self, part: bytes) -> int:
         """Keep a part of the body, or refuse it: a stranger's reply must not fill our memory."""
-        if len(self.body) + len(part) > self.most_bytes:
+        if len(self.body) + len(part) > self._most_bytes:
             return 0
         self.body += part
         return len(part)
 
     def sighting(self, access: Access, status: int, error: int | None) -> Sighting:
         """What was seen; half a reply proves no more than its status and headers do."""
-        if error is not None and not (self.headers_are_whole and status >= _FINAL_STATUS):
+        headers = _headers(self.lines)
+        if error is not None and (headers is None or status < _FINAL_STATUS):
             why = pycurl.easy_strerror(error)
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
         body = bytes(self.body) if error is None else b""
-        return read_sighting(status, self.headers, access.blotted(body))
+        return read_sighting(status, headers or {}, access.blotted(body))
+
+
+def _headers(lines: Sequence[bytes]) -> dict[str, str] | None:
+    """The headers, or None if they broke off; of several replies (interim ones, a proxy's) the last one's."""
+    found: dict[str, str] | None = None
+    under_way: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if line.startswith(b"HTTP/"):
+            found, under_way = None, {}
+        elif not line.strip():
+            found = under_way
+        elif colon and found is None:
+            under_way[name.strip().lower()] = value.strip()
+    return found
 
 
 class _Exchanges:
@@ -202,7 +209,7 @@ class _Exchanges:
             curl = self._free.pop() if self._free else self._terms.handle()
             exchange = _Exchange(index, self._terms.settings.reply_bytes)
             curl.setopt(pycurl.URL, self._terms.address(subject))
-            curl.setopt(pycurl.HEADERFUNCTION, exchange.hear_header)
+            curl.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
             curl.setopt(pycurl.WRITEFUNCTION, exchange.hear_body)
             self._under_way[curl] = exchange
             self._multi.add_handle(curl)
