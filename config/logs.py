@@ -112,7 +112,7 @@ def configure(settings: Settings) -> None:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     # No line names them, and they would be asked for each one (logging's own advice, "Optimization").
-    logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logProcesses = logging.logMultiprocessing = False
 
 
 def secrets_of(settings: Settings) -> list[str]:
