@@ -126,7 +126,7 @@ class Bench:
                 jobs=jobs,
                 looks=size.looks,
                 interval_s=size.lives_interval_s,
-                cap_s=size.lives_cap_s,
+                cap_s=size.lives_cap_s * (3 if scenario is Scenario.PAIR else 1),  # both must do the same work
                 workers=workers,
             ),
             workers=workers,
