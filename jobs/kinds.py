@@ -42,9 +42,9 @@ def _plain(value: Any, longest: int) -> str:
     """Fit to be a part of a key, whatever a stranger's model takes as its parameter."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    return _fit(str(value), longest)
+    return _fit(str(value)[:longest])[:longest]  # a few letters are two when small
 
 
-@lru_cache(maxsize=1024)  # what is ordered repeats itself
-def _fit(text: str, longest: int) -> str:
-    return re.sub(r"[^a-z0-9./-]+", "_", text.lower())[:longest]
+@lru_cache(maxsize=1024)  # what is ordered repeats itself; what is kept is short, however long a stranger's words are
+def _fit(text: str) -> str:
+    return re.sub(r"[^a-z0-9./-]+", "_", text.lower())

@@ -159,9 +159,8 @@ def plan(forecast: Distribution, dial: Dial) -> LearnedPacing:
     estimate = 2 * dial.lateness_s**2 / (forecast.quantile_s(0.75) - forecast.quantile_s(0.25))
     price, nexts, miss = estimate, grid.cheapest(estimate), math.inf
     trial = nexts
-    for _ in range(
-        MOST_TRIALS
-    ):  # no price may bring just this lateness, so that the trials go to and fro: the best counts
+    # No price may bring just this lateness, so that the trials go to and fro: the best counts.
+    for _ in range(MOST_TRIALS):
         ratio = dial.lateness_s / max(grid.lateness_s(trial), 1e-9)
         if abs(math.log(ratio)) < miss:
             nexts, miss = trial, abs(math.log(ratio))

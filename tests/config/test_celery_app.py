@@ -94,6 +94,18 @@ def test_the_options_reach_the_connections(app: Celery) -> None:
     assert pool.max_connections == 128
 
 
+def test_a_channel_sends_by_one_client_for_as_long_as_its_pool_lives(app: Celery) -> None:
+    """Kombu would make one anew for each message; one whose pool was replaced after an outage must not be kept."""
+    with app.connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second
+        channel._pool = None
+        with channel.conn_or_acquire() as third:
+            assert third is not first
+            assert third.ping()
+
+
 def test_the_ledger_gives_up_in_time_and_repeats_nothing(redis_url: str) -> None:
     """A script that is sent twice could take its own first run for somebody else's."""
     settings = Settings.model_validate({"redis": {"url": redis_url}}).redis

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.job import VideoRequest
-from jobs.kinds import kind_of
+from jobs.kinds import LONGEST_MODEL, kind_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ from jobs.kinds import kind_of
 def test_a_kind_is_what_a_duration_depends_on(model: str, parameters: dict[str, Any], kind: str) -> None:
     """What is left out is the model's default, so that both spellings learn together."""
     assert kind_of(VideoRequest(model, "a prompt", parameters)) == kind
+
+
+def test_what_is_kept_of_a_strangers_words_is_short() -> None:
+    """Kinds are remembered for speed: a thousand model names of a megabyte each must not fill a process's memory."""
+    assert kind_of(VideoRequest("x" * 1_000_000, "a prompt")) == "x" * LONGEST_MODEL
+    assert kind_of(VideoRequest("\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}" * 200, "a prompt")) == "i_" * (
+        LONGEST_MODEL // 2
+    )
 
 
 @given(model=st.text(min_size=1), duration=st.one_of(st.text(), st.floats(), st.booleans(), st.none()))
