@@ -188,6 +188,18 @@ def test_a_ca_bundle_of_ones_own_is_trusted(secured_server: Server, certificate:
     assert buy(secured_server.url, ca_bundle=certificate) == Accepted("gen-1", 0.52)
 
 
+def test_a_look_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, certificate: Path, tmp_path: Path) -> None:
+    """A home may be called anything."""
+    bundle = tmp_path / "josé" / "ca.pem"
+    bundle.parent.mkdir()
+    bundle.write_bytes(certificate.read_bytes())
+    secured_server.on(answer(b'{"status":"queued"}'))
+    with looker_at(secured_server.url, ca_bundle=bundle) as looker:
+        assert looker.look("g", Family.UNIVERSAL) == Pending("queued")
+    with looker_at(secured_server.url) as stranger:
+        assert isinstance(stranger.look("g", Family.UNIVERSAL), Unreachable)
+
+
 def test_an_order_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
     """A handshake that succeeded makes the difference: now the order has left."""
     secured_server.on(reset)

@@ -5,6 +5,7 @@ sockets to wait for. In Python the exchange itself would be most of what a look 
 """
 
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -97,9 +98,9 @@ class _Terms:
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.CAINFO, access.ca_file)
+        curl.setopt(pycurl.CAINFO, os.fsencode(access.ca_file))  # text would have to be ASCII, here and below
         # Said even where there is none: libcurl would ask the environment.
-        curl.setopt(pycurl.PROXY, access.proxies.get(urlsplit(access.base_url).scheme, ""))
+        curl.setopt(pycurl.PROXY, access.proxies.get(urlsplit(access.base_url).scheme, "").encode())
         curl.setopt(pycurl.NOPROXY, "")
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(settings.connect_timeout_s))
         curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(settings.total_timeout_s))
