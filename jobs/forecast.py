@@ -1,8 +1,12 @@
-"""How long a generation will take: a distribution learnt from finished ones, mixed with a prior. Pure.
+"""How long a generation will take: a distribution learnt from finished and pending ones, mixed with a prior. Pure.
 
 The unit of learning is an interval: a generation was pending at one look and done at the next, so it finished in
 between. A sketch keeps the finishing times as masses of log-spaced buckets, six per cent wide each, so that a second
 at one second and a minute at one hour are told apart alike. Sketches add up bucket by bucket and forget by a factor.
+
+Those that are pending tell as well: of jobs that were ordered together the quick ones end first, and whoever heard
+of no others would take all for quick. What share finishes in a bucket is counted among all that are known to have come
+so far (the estimator of Kaplan and Meier, 1958, by bucket).
 """
 
 import math
@@ -11,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Final
+from typing import Final, TypeAlias
 
 BUCKETS_PER_OCTAVE: Final = 12
 FIRST_EDGE_S: Final = 1 / 16
@@ -51,8 +55,15 @@ before it, and a service that became twice as fast would never be noticed.
 SMOOTHING: Final = (0.25, 0.5, 0.25)
 """How far one observation speaks for the buckets beside it."""
 
+STUCK: Final = 3.0
+"""Who takes so many times as long as half of the jobs do is stuck, and tells nothing of the others."""
+
 TYPICAL_SPREAD: Final = 0.45
 """The standard deviation of the logarithm, where only a typical time is known."""
+
+
+Pending: TypeAlias = Mapping[int, int]
+"""How many unfinished jobs of a kind were last seen pending in each bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +122,10 @@ class Forecast:
 
     __slots__ = ("_cumulated", "seen")
 
-    def __init__(self, sketch: Sketch, prior: Latency) -> None:
+    def __init__(self, sketch: Sketch, prior: Latency, pending: Pending | None = None) -> None:
         """Mix what was seen with the prior, and both with a heavy tail."""
         self.seen = sketch.seen
-        self._cumulated = tuple(accumulate(_mixed(sketch, prior), initial=0.0))
+        self._cumulated = tuple(accumulate(_mixed(sketch, prior, pending or {}), initial=0.0))
 
     def done_by(self, elapsed_s: float) -> float:
         """The share of jobs that are done so long after their submission."""
@@ -165,14 +176,43 @@ def _blended(even: Mapping[int, float], expected: Mapping[int, float]) -> dict[i
     }
 
 
-def _mixed(sketch: Sketch, prior: Latency) -> Sequence[float]:
+def _mixed(sketch: Sketch, prior: Latency, pending: Pending) -> Sequence[float]:
     """Mass by bucket, summing to one: our own jobs, the prior for as long as they are few, and the tail."""
     jobs = sum(sketch.mass.values())
     prior_jobs = PRIOR_JOBS**2 / (PRIOR_JOBS + jobs)
     own, expected = _smoothed(sketch.mass), _expected(prior)
-    known = [(held + prior_jobs * share) / (jobs + prior_jobs) for held, share in zip(own, expected, strict=True)]
+    finished = [held + prior_jobs * share for held, share in zip(own, expected, strict=True)]
+    known = _among(_smoothed(_come_so_far(pending, _stuck_from(finished, prior))), finished)
     tail = _tail(known)
     return [(1 - TAIL_SHARE) * share + rest for share, rest in zip(known, tail, strict=True)]
+
+
+def _stuck_from(finished: Sequence[float], prior: Latency) -> int:
+    """The first bucket of those that are stuck."""
+    half = bisect_right(list(accumulate(finished)), sum(finished) / 2)
+    return bucket_of(STUCK * max(EDGES_S[half], prior.p50_s))
+
+
+def _come_so_far(pending: Pending, stuck_from: int) -> Mapping[int, int]:
+    """For each bucket how many were last seen pending in it or in a later one."""
+    counts = [pending.get(bucket, 0) for bucket in range(stuck_from)]
+    return dict(enumerate(reversed(list(accumulate(reversed(counts))))))
+
+
+def _among(pending: Sequence[float], finished: Sequence[float]) -> Sequence[float]:
+    """Mass by bucket, summing to one: of those that came to a bucket, finished or still pending, so many end in it."""
+    come = reversed(list(accumulate(reversed(finished))))
+    left, ended = 1.0, []
+    for waiting, ending, finishing in zip(pending, finished, come, strict=True):
+        ended.append(left * ending / (finishing + waiting) if ending else 0.0)
+        left -= ended[-1]
+    whole = sum(ended)
+    return [share / whole for share in ended]
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket that holds this time; the first or the last one if none does."""
+    return min(max(bisect_right(EDGES_S, seconds) - 1, 0), BUCKETS - 1)
 
 
 def _smoothed(mass: Mapping[int, float]) -> Sequence[float]:

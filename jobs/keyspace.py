@@ -21,6 +21,7 @@
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
     rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
+    rushes:pending:<kind>     hash    how far its unfinished ones have come              90 days (jobs/sketches.py)
     rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
     rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent

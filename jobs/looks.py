@@ -1,12 +1,23 @@
 """Looks that found nothing new: written down many at a time, each of them due again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.job import Job
+from jobs.lessons import LIFE_S
 from jobs.scripts import Scripts, asks_redis, spelt
 from jobs.states import State
 from jobs.wakes import Alarm
+
+_BUCKETS: Final[Mapping[str, float]] = {
+    "first_edge_s": FIRST_EDGE_S,
+    "buckets_per_octave": BUCKETS_PER_OCTAVE,
+    "buckets": BUCKETS,
+    "pending_life_ms": int(LIFE_S * 1000),
+}
+"""How the script counts those that are pending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Looks:
             [look.job.id, look.job.turn, look.seconds, spelt(data), look.pending]
             for look, data in zip(looks, told, strict=True)
         ]
-        flat = self._scripts.run("looked", slot_s=self._slot_s, looks=spelling)
+        flat = self._scripts.run("looked", slot_s=self._slot_s, looks=spelling, **_BUCKETS)
         alarms = []
         for look, data, turn, rings_in in zip(looks, told, flat[::2], flat[1::2], strict=True):
             if turn:

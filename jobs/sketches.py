@@ -1,19 +1,21 @@
 """What is known of each kind's latency, as the ledger holds it: our sketch and the upstream's own word.
 
     rushes:sketch:<kind>      string  {seen, mass {bucket: weight}, at, gap_s}   90 days after the last finished job
+    rushes:pending:<kind>     hash    {bucket: how many were last seen pending in it}   90 days after the last look
     rushes:latency:<model>    string  the upstream's quantiles, in seconds       a day after they were read
 
-A sketch is added to by the edge that finishes a job (`advance.lua`), so each job is counted once.
+A sketch is added to by the edge that finishes a job (`advance.lua`), so each job is counted once. Looks count the
+pending ones (`looked.lua`); the edge that a job leaves by takes it out of the count.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final, cast
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 import redis
 
-from jobs.forecast import BUCKETS, Latency, Sketch
+from jobs.forecast import BUCKETS, Latency, Pending, Sketch
 from jobs.keyspace import PREFIX
 from jobs.scripts import asks_redis
 
@@ -23,10 +25,11 @@ LONGEST_LATENCY_S: Final = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """What is known of a kind: our own finished jobs, and the upstream's word where it has been heard."""
+    """What is known of a kind: our own jobs, and the upstream's word where it has been heard."""
 
     sketch: Sketch
     latency: Latency | None
+    pending: Pending = field(default_factory=dict)
 
 
 class Sketches:
@@ -42,9 +45,11 @@ class Sketches:
     @asks_redis
     def recall(self, kind: str) -> Experience:
         """What is known of this kind; what cannot be read counts as not known."""
-        found = self._redis.mget(f"{PREFIX}sketch:{kind}", _latency_key(kind))
-        sketch, latency = map(_object, cast("list[str | None]", found))
-        return Experience(_sketch(sketch), _latency(latency))
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.mget(f"{PREFIX}sketch:{kind}", _latency_key(kind))
+        pipe.hgetall(f"{PREFIX}pending:{kind}")
+        (sketch, latency), pending = pipe.execute()
+        return Experience(_sketch(_object(sketch)), _latency(_object(latency)), _pending(pending))
 
     @asks_redis
     def heard(self, kind: str, latency: Latency) -> None:
@@ -74,6 +79,13 @@ def _sketch(record: Mapping[str, Any]) -> Sketch:
         return Sketch()
     sane = {bucket: held for bucket, held in mass.items() if 0 <= bucket < BUCKETS and held > 0}
     return Sketch(sane, seen, at, gap_s)
+
+
+def _pending(counts: Mapping[str, str]) -> Pending:
+    try:
+        return {int(bucket): int(count) for bucket, count in counts.items()}
+    except ValueError:
+        return {}
 
 
 def _latency(record: Mapping[str, Any]) -> Latency | None:

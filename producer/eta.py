@@ -39,7 +39,7 @@ class Etas:
         forecast = self._fresh(name, now)
         if forecast is None:
             found = self._sketches.recall(name)
-            forecast = Forecast(found.sketch, found.latency or self._typical)
+            forecast = Forecast(found.sketch, found.latency or self._typical, found.pending)
             self._kept[name] = (now, forecast)
         return forecast
 

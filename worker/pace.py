@@ -104,7 +104,7 @@ class Pace:
 
     def _made(self, model: str, experience: Experience) -> _Known:
         prior = experience.latency or Latency.typical(self._choice.typical_s)
-        forecast, now = Forecast(experience.sketch, prior), monotonic()
+        forecast, now = Forecast(experience.sketch, prior, experience.pending), monotonic()
         policy = self.base
         if self._choice.pacing == "learned":
             pacing = InSlots(plan(forecast, self._dial), self._choice.slot_s, self._choice.shortest_s)

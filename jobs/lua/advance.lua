@@ -6,8 +6,8 @@
      errands that began; else, with slot_s, the job's own, unless the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]
 local row = row_key(a.id)
-local state, held_turn, request_id, cancel = unpack(redis.call('HMGET', row, 'state', 'turn', 'request_id',
-  'cancel_requested_at'))
+local state, held_turn, request_id, cancel, kind, reached = unpack(redis.call('HMGET', row, 'state', 'turn',
+  'request_id', 'cancel_requested_at', 'kind', 'reached'))
 if not state then return redis.error_reply('UNKNOWN_JOB ' .. a.id) end
 if a.request_id then
   if request_id ~= a.request_id then
@@ -38,6 +38,7 @@ redis.call('ZREM', due_key(state), a.id)
 if a.to ~= state then
   redis.call('ZREM', index_key(state), a.id)
   redis.call('ZADD', index_key(a.to), 0, a.id)
+  if reached then count_pending(row, kind, reached, nil) end
 end
 tell(a.id, a.event, a.to, turn, a.data)
 if a.lesson then learn(a.lesson) end

@@ -1,19 +1,29 @@
 --[[ looked: write down many looks that found nothing new; each is due again, and keeps its turn's guard.
-     a: slot_s, looks [[id, turn, due_in, data, pending (it was seen to be still under way)], ...]
+     a: slot_s, looks [[id, turn, due_in, data, pending (it was seen to be still under way)], ...],
+        first_edge_s, buckets_per_octave, buckets (how times are told apart), pending_life_ms
      Returns [new turn, alarm, ...] flat, two for each look: the turn is 0 if the job has moved on meanwhile; the alarm
      is the seconds until its reminder must ring, or nil if the alarm of its slot is set already. ]]
+local function bucket_of(seconds)
+  local octaves = math.log(math.max(seconds, a.first_edge_s) / a.first_edge_s) / math.log(2)
+  return tostring(math.min(math.floor(octaves * a.buckets_per_octave), a.buckets - 1))
+end
+
 local answers = {}
 for _, seen in ipairs(a.looks) do
   local id, held_turn, due_in, data, pending = unpack(seen)
   local row = row_key(id)
-  local state, turn = unpack(redis.call('HMGET', row, 'state', 'turn'))
+  local state, turn, kind, begun, reached = unpack(redis.call('HMGET', row, 'state', 'turn', 'kind', 'submitted_at',
+    'reached'))
   local new_turn, alarm = 0, false
   if state == 'rendering' and tonumber(turn) == held_turn then
     new_turn = held_turn + 1
     local due = now + due_in
     redis.call('HSET', row, 'turn', new_turn, 'due_at', stamp(due))
     redis.call('HINCRBY', row, 'looks', 1)
-    if pending then redis.call('HSET', row, 'pending_at', stamp(now)) end
+    if pending then
+      redis.call('HSET', row, 'pending_at', stamp(now))
+      if kind and begun then count_pending(row, kind, reached, bucket_of(now - tonumber(begun))) end
+    end
     redis.call('ZADD', due_key('rendering'), stamp(due), id)
     tell(id, 'job.looked', 'rendering', new_turn, data)
     alarm = alarm_to_set('rendering', due)

@@ -85,6 +85,18 @@ local function start_errands(id, errands)
   return alarms
 end
 
+-- A job that the upstream is still at is counted in the bucket that its time had reached at its last look, and its row
+-- says in which; `to` is nil when that is over. With the count, who learns of the jobs that ended knows of the others.
+local function count_pending(row, kind, from, to)
+  if from == to then return end
+  local key = a.prefix .. 'pending:' .. kind
+  if from and redis.call('HINCRBY', key, from, -1) <= 0 then redis.call('HDEL', key, from) end
+  if not to then return redis.call('HDEL', row, 'reached') end
+  redis.call('HINCRBY', key, to, 1)
+  redis.call('PEXPIRE', key, a.pending_life_ms)
+  redis.call('HSET', row, 'reached', to)
+end
+
 -- One more finished job's time is added to the sketch of its kind: the older ones fade, what has faded is dropped.
 -- `Sketch.with_lesson` in jobs/forecast.py says how, and why.
 local function learn(lesson)

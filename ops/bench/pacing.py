@@ -1,8 +1,8 @@
 """Looks against lateness, by simulation: `python -m ops.bench.pacing`.
 
-Each run plays jobs one after another through a pacing: how often is a generation looked at, and how long does a
-finished one wait for its look? The learned pacing starts cold, from a prior that is a little off (110 s), learns only
-from what its own looks saw, twenty jobs late (those are in flight), and plans anew every ten jobs.
+Each run plays jobs through a pacing as the clock goes, twenty in flight or hundreds at once: how often is a generation
+looked at, and how long does a finished one wait for its look? The learned pacing starts cold, from a prior that is a
+little off (110 s), learns only from what its own looks saw, and plans anew as often as a worker does.
 `known` is the best that any schedule could do: planned from the true distribution, which nobody has.
 """
 
@@ -11,15 +11,16 @@ import json
 import math
 import random
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from heapq import heapify, heappop, heappush
 from itertools import groupby, repeat
 from pathlib import Path
 from typing import Final, Protocol
 
-from jobs.forecast import Forecast, Latency, Sketch
+from jobs.forecast import Forecast, Latency, Sketch, bucket_of
 from jobs.pacing import Dial, FixedPacing, plan
 
 JOBS: Final = 1000
@@ -30,10 +31,9 @@ SHORTEST_S: Final = 1.0
 LONGEST_S: Final = 60.0
 DIALS_S: Final = (2.5, 4.0, 5.0, 10.0)
 FIXED_S: Final = (1.0, 5.0, 10.0, 15.0, 30.0)
-IN_FLIGHT: Final = 20
 EVERY_S: Final = 6.0
 """About so long after one another jobs of two minutes are ordered, if twenty are in flight."""
-PLAN_EVERY: Final = 10
+PLAN_EVERY_S: Final = 10.0
 NEVER: Final = math.inf
 SAMPLES: Final = 20_000
 
@@ -73,9 +73,13 @@ SHAPES: Final[Mapping[str, Draw]] = {
     "twice as fast from half-time": changing(lognormal(120, 0.3), 0.5),
     "one in twenty never ends": sticking(lognormal(120, 0.3), 0.05),
     "lognormal 120 s, sigma 0.3, 400 at once": lognormal(120, 0.3),
+    "lognormal 120 s, sigma 0.3, ten a second": lognormal(120, 0.3),
 }
-AT_ONCE: Final[Mapping[str, int]] = {"lognormal 120 s, sigma 0.3, 400 at once": 400}
-"""How many jobs are ordered in the same moment, where it is not one after the other."""
+ORDERED: Final[Mapping[str, Callable[[int], float]]] = {
+    "lognormal 120 s, sigma 0.3, 400 at once": lambda number: number // 400 * DEADLINE_S,
+    "lognormal 120 s, sigma 0.3, ten a second": lambda number: number / 10,
+}
+"""When each job is ordered, where it is not one every six seconds."""
 STEADY: Final = frozenset(name for name in SHAPES if not name.endswith(("half-time", "never ends")))
 """The shapes of which a best schedule can be planned beforehand."""
 
@@ -97,13 +101,19 @@ class Doubling:
 
 
 class Schedule(Protocol):
-    """Chooses a pacing for each job, and is told what the looks saw."""
+    """Chooses a pacing for each look, and is told what the looks saw."""
 
-    def pacing(self) -> Waiting:
-        """The pacing of the next job."""
+    def at(self, now: float, /) -> Waiting:
+        """The pacing at this time of the clock."""
 
-    def seen(self, pending_s: float, done_s: float, at: float) -> None:
-        """A job was pending at one look, done at the next, which was at `at` by the clock."""
+    def pending(self, before_s: float, pending_s: float) -> None:
+        """A job that was pending at one look still is at the next."""
+
+    def done(self, pending_s: float, done_s: float, now: float) -> None:
+        """A job was pending at one look, done at the next, which is now."""
+
+    def ended(self, pending_s: float) -> None:
+        """A job that was pending at this look is not waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +122,17 @@ class Constant:
 
     choice: Waiting
 
-    def pacing(self) -> Waiting:
+    def at(self, _now: float, /) -> Waiting:
         """The same as ever."""
         return self.choice
 
-    def seen(self, pending_s: float, done_s: float, at: float) -> None:
+    def pending(self, before_s: float, pending_s: float) -> None:
+        """Nothing is learnt."""
+
+    def done(self, pending_s: float, done_s: float, now: float) -> None:
+        """Nothing is learnt."""
+
+    def ended(self, pending_s: float) -> None:
         """Nothing is learnt."""
 
 
@@ -127,29 +143,32 @@ class Learning:
     lateness_s: float
     sketch: Sketch = field(default_factory=Sketch)
     forecast: Forecast = field(init=False)
-    _in_flight: deque[tuple[float, float, float]] = field(default_factory=deque)
+    _reached: Counter[int] = field(default_factory=Counter)
     _choice: Waiting = field(init=False)
+    _planned_at: float = -math.inf
 
-    def __post_init__(self) -> None:
-        self._plan()
-
-    def pacing(self) -> Waiting:
-        """As planned last."""
+    def at(self, now: float, /) -> Waiting:
+        """As planned last, a few seconds ago at most."""
+        if now - self._planned_at >= PLAN_EVERY_S:
+            self.forecast = Forecast(self.sketch, Latency.typical(TYPICAL_S), self._reached)
+            self._choice = plan(self.forecast, Dial(self.lateness_s, SHORTEST_S, LONGEST_S))
+            self._planned_at = now
         return self._choice
 
-    def seen(self, pending_s: float, done_s: float, at: float) -> None:
-        """Learn of the job that finished a while ago."""
-        self._in_flight.append((pending_s, done_s, at))
-        if len(self._in_flight) > IN_FLIGHT:
-            before_s, took_s, ended_at = self._in_flight.popleft()
-            shares = self.forecast.lesson(before_s, took_s)
-            self.sketch = self.sketch.with_lesson(shares, took_s=took_s, at=ended_at)
-            if self.sketch.seen % PLAN_EVERY == 0:
-                self._plan()
+    def pending(self, before_s: float, pending_s: float) -> None:
+        """Count it where it has come to."""
+        self.ended(before_s)
+        self._reached[bucket_of(pending_s)] += 1
 
-    def _plan(self) -> None:
-        self.forecast = Forecast(self.sketch, Latency.typical(TYPICAL_S))
-        self._choice = plan(self.forecast, Dial(self.lateness_s, SHORTEST_S, LONGEST_S))
+    def done(self, pending_s: float, done_s: float, now: float) -> None:
+        """Learn of it."""
+        self.ended(pending_s)
+        self.sketch = self.sketch.with_lesson(self.forecast.lesson(pending_s, done_s), took_s=done_s, at=now)
+
+    def ended(self, pending_s: float) -> None:
+        """Count it no longer."""
+        if pending_s:
+            self._reached[bucket_of(pending_s)] -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,27 +192,32 @@ class Known:
         return self.ordered[min(int(share * len(self.ordered)), len(self.ordered) - 1)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Played:
-    """One job: how long it took, and when it was looked at; all but the last look saw it pending."""
+    """One job: when it was ordered, how long it took, and when it was looked at; all but the last look saw it pending.
 
+    `kept`: for each p90 that it was told, at the order and after each look, whether it was found by then.
+    """
+
+    ordered_at: float
     took_s: float
-    looked_s: Sequence[float]
+    looked_s: list[float] = field(default_factory=list)
+    promised_s: list[float] = field(default_factory=list)
 
     @property
     def ended_s(self) -> float:
         """The last look."""
-        return self.looked_s[-1]
-
-    @property
-    def pending_s(self) -> float:
-        """When it was last known to be pending."""
-        return self.looked_s[-2] if len(self.looked_s) > 1 else 0.0
+        return self.looked_s[-1] if self.looked_s else 0.0
 
     @property
     def found(self) -> bool:
         """Whether its video was found before the deadline."""
         return self.took_s <= self.ended_s
+
+    @property
+    def kept(self) -> list[bool]:
+        """Whether each of the promises was kept."""
+        return [self.ended_s <= promised for promised in self.promised_s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,27 +235,40 @@ class Figures:
     eta_held: float | None
 
 
-def play(pacing: Waiting, took_s: float) -> Played:
-    """Look until it is done or the deadline has passed."""
-    looked_s, now_s = [], 0.0
-    while now_s < min(took_s, DEADLINE_S):
-        now_s = min(now_s + pacing.wait(now_s), DEADLINE_S)
-        looked_s.append(now_s)
-    return Played(took_s, looked_s)
+def simulate(draw: Draw, schedule: Schedule, ordered_at: Sequence[float], *, seed: int = SEED) -> list[Played]:
+    """Play jobs as the clock goes; what each look sees is told to the schedule then."""
+    dice, jobs = random.Random(seed), len(ordered_at)  # noqa: S311 (repeatable on purpose)
+    played = [Played(at, draw(dice, number / jobs)) for number, at in enumerate(ordered_at)]
+    moments = [(job.ordered_at, number) for number, job in enumerate(played)]
+    heapify(moments)
+    while moments:
+        now, number = heappop(moments)
+        again_at = _live(played[number], schedule, now)
+        if again_at is not None:
+            heappush(moments, (again_at, number))
+    return played
 
 
-def simulate(
-    draw: Draw, schedule: Schedule, *, jobs: int = JOBS, seed: int = SEED, at_once: int = 1
-) -> Iterator[Played]:
-    """Play jobs one after another, or so many at once; the schedule learns of those that were found, as they end."""
-    dice, apart_s = random.Random(seed), EVERY_S if at_once == 1 else DEADLINE_S  # noqa: S311 (repeatable on purpose)
-    for begin in range(0, jobs, at_once):
-        numbers, now = range(begin, min(begin + at_once, jobs)), begin // at_once * apart_s
-        burst = [play(schedule.pacing(), draw(dice, number / jobs)) for number in numbers]
-        yield from burst
-        for job in sorted(burst, key=lambda played: played.ended_s):
-            if job.found:
-                schedule.seen(job.pending_s, job.ended_s, now + job.ended_s)
+def _live(job: Played, schedule: Schedule, now: float) -> float | None:
+    """What happens to a job that is ordered, or looked at, now; when it is looked at next."""
+    pacing, elapsed_s, before_s = schedule.at(now), now - job.ordered_at, job.ended_s
+    if elapsed_s:
+        job.looked_s.append(elapsed_s)
+        if job.found:
+            schedule.done(before_s, elapsed_s, now)
+            return None
+        if elapsed_s >= DEADLINE_S:
+            schedule.ended(before_s)
+            return None
+        schedule.pending(before_s, elapsed_s)
+    if isinstance(schedule, Learning):
+        job.promised_s.append(elapsed_s + schedule.forecast.eta(elapsed_s, pending_at_s=elapsed_s).p90_s)
+    return min(now + pacing.wait(elapsed_s), job.ordered_at + DEADLINE_S)
+
+
+def ordered(shape: str, jobs: int) -> Iterable[float]:
+    """When the jobs of a shape are ordered."""
+    return map(ORDERED.get(shape, lambda number: number * EVERY_S), range(jobs))
 
 
 def schedules(shape: str) -> Iterator[tuple[str, Schedule]]:
@@ -249,12 +286,8 @@ def schedules(shape: str) -> Iterator[tuple[str, Schedule]]:
 
 def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed: int = SEED) -> Figures:
     """Play a schedule and sum up."""
-    played: list[Played] = []
-    kept: list[bool] = []
-    for job in simulate(SHAPES[shape], schedule, jobs=jobs, seed=seed, at_once=AT_ONCE.get(shape, 1)):
-        played.append(job)
-        if isinstance(schedule, Learning) and job.found:
-            kept += promises(job, schedule.forecast)
+    played = simulate(SHAPES[shape], schedule, list(ordered(shape, jobs)), seed=seed)
+    kept = [one for job in played if job.found for one in job.kept]
     late = sorted(job.ended_s - job.took_s for job in played if job.found)
     return Figures(
         shape,
@@ -264,12 +297,6 @@ def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed
         lateness_p95_s=late[int(0.95 * len(late))],
         eta_held=sum(kept) / len(kept) if kept else None,
     )
-
-
-def promises(job: Played, forecast: Forecast) -> list[bool]:
-    """Whether the job was found within each p90 that it was told."""
-    told = [0.0, *job.looked_s[:-1]]
-    return [job.ended_s <= at_s + forecast.eta(at_s, pending_at_s=at_s).p90_s for at_s in told]
 
 
 def compare(shape: str, jobs: int, seed: int) -> list[Figures]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.forecast import BUCKETS, EDGES_S, PRIOR_JOBS, Eta, Forecast, Latency, Sketch
+from jobs.forecast import BUCKETS, EDGES_S, PRIOR_JOBS, Eta, Forecast, Latency, Sketch, bucket_of
 
 PRIOR: Final = Latency.typical(110)
 ANY_SECONDS: Final = st.floats(min_value=0, max_value=1e6)
@@ -73,10 +73,14 @@ def test_a_lesson_is_one_job_wherever_it_lies(pending_s: float, done_s: float) -
     assert all(0 <= bucket < BUCKETS and share >= 0 for bucket, share in shares.items())
 
 
-@given(taken_s=st.lists(st.floats(min_value=0.1, max_value=5e4), max_size=30), at_s=ANY_SECONDS)
-def test_a_forecast_is_a_distribution(taken_s: list[float], at_s: float) -> None:
-    """It begins at nothing, ends at all, never falls, and rules no time out."""
-    forecast = Forecast(taught(*[(0.9 * seconds, seconds) for seconds in taken_s]), PRIOR)
+@given(
+    taken_s=st.lists(st.floats(min_value=0.1, max_value=5e4), max_size=30),
+    pending=st.dictionaries(st.integers(-3, BUCKETS + 3), st.integers(-5, 10_000)),
+    at_s=ANY_SECONDS,
+)
+def test_a_forecast_is_a_distribution(taken_s: list[float], pending: dict[int, int], at_s: float) -> None:
+    """It begins at nothing, ends at all, never falls, and rules no time out; whatever the counts say."""
+    forecast = Forecast(taught(*[(0.9 * seconds, seconds) for seconds in taken_s]), PRIOR, pending)
 
     assert forecast.done_by(0) == pytest.approx(0, abs=0.01)
     assert forecast.done_by(EDGES_S[-1]) == pytest.approx(1)
@@ -128,6 +132,39 @@ def test_what_was_ordered_together_is_remembered_together(many: int) -> None:
     learnt_of = Forecast(learnt, PRIOR)
     assert learnt_of.quantile_s(0.5) == pytest.approx(took[many // 2], rel=0.1)
     assert learnt_of.quantile_s(0.1) == pytest.approx(took[many // 10], rel=0.2)
+
+
+@pytest.mark.parametrize("done", [0.02, 0.1, 0.5, 0.9])
+def test_the_quick_ones_of_a_burst_are_not_taken_for_all(done: float) -> None:
+    """The others were pending when they were looked at last, so they take longer than that."""
+    dice, learnt = random.Random(1), Sketch()
+    took = sorted(120 * math.exp(0.3 * dice.gauss(0, 1)) for _ in range(400))
+    ended = round(done * len(took))
+    for took_s in took[:ended]:
+        shares = Forecast(learnt, PRIOR).lesson(took_s - 5, took_s + 5)
+        learnt = learnt.with_lesson(shares, took_s=took_s + 5, at=1000 + took_s)
+    pending = {bucket_of(took[ended]): len(took) - ended}
+
+    forecast = Forecast(learnt, PRIOR, pending)
+    assert forecast.done_by(took[ended]) == pytest.approx(done, abs=0.07)
+    assert 0.85 * took[360] <= forecast.quantile_s(0.9) <= 1.6 * took[360]
+    assert done > 0.5 or Forecast(learnt, PRIOR).quantile_s(0.5) < forecast.quantile_s(0.5) - 5
+
+
+def test_that_none_is_done_yet_is_heard_as_well() -> None:
+    """A service that became slower is noticed before its first video is there."""
+    learnt = taught(*[(110, 130)] * 60)
+
+    assert Forecast(learnt, PRIOR).quantile_s(0.9) < 140
+    assert Forecast(learnt, PRIOR, {bucket_of(180): 30}).quantile_s(0.9) > 180
+
+
+def test_those_that_are_stuck_say_nothing_of_the_others() -> None:
+    """They never end: with them in mind each look would seem to find less, and the next one too soon."""
+    learnt = taught(*[(110, 130)] * 60)
+
+    stuck = Forecast(learnt, PRIOR, {bucket_of(800): 30})
+    assert stuck.quantile_s(0.9) == pytest.approx(Forecast(learnt, PRIOR).quantile_s(0.9))
 
 
 def test_a_change_is_noticed_while_few_are_in_flight() -> None:

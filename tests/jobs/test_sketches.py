@@ -9,12 +9,14 @@ import redis
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.errors import LedgerUnavailable, StaleTurn
-from jobs.forecast import MEMORY_JOBS, Latency, Sketch
-from jobs.job import Job
+from jobs.forecast import MEMORY_JOBS, Latency, Sketch, bucket_of
+from jobs.job import Charged, Job, Reason
 from jobs.ledger import Ledger
 from jobs.lessons import LIFE_S, Lesson
+from jobs.lifecycle import GiveUp
 from jobs.looks import Look
 from jobs.sketches import Experience, Sketches
+from jobs.states import State
 from tests.jobs.test_ledger import VIDEO, rendering
 from tests.stage import Clock
 
@@ -129,6 +131,52 @@ def test_a_look_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
     assert unseen.pending_at is None
     assert ledger.get(job.id).pending_at is not None
     assert ledger.get(job.id).kind == KIND
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1, 12, 77.7, 300, 86_000])
+def test_those_that_are_pending_are_counted_where_they_have_come_to(
+    ledger: Ledger, sketches: Sketches, clock: Clock, seconds: float
+) -> None:
+    """Once each, whatever they are looked at; the script tells the buckets apart as the forecast does."""
+    jobs = [rendering(ledger) for _ in range(2)]
+    for passed_s in (5.0, seconds):
+        clock.advance(passed_s)
+        ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
+
+    assert sketches.recall(KIND).pending == {bucket_of(5 + seconds): 2}
+
+
+def test_a_look_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sketches) -> None:
+    """The job has moved on, or somebody else has looked."""
+    job = rendering(ledger)
+    ledger.looks.again([Look(job, "generating", 10, pending=True)] * 2)
+    assert sum(sketches.recall(KIND).pending.values()) == 1
+
+    ledger.rendered(ledger.get(job.id), VIDEO)
+    ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True)])
+    assert sketches.recall(KIND).pending == {}
+
+
+def test_whoever_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
+    """However often it was looked at; nothing of the count outlives the last job."""
+    done, failed, never_looked_at = (rendering(ledger) for _ in range(3))
+    for _ in range(3):
+        clock.advance(20)
+        ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
+    assert LIFE_S - 60 < client.ttl(f"rushes:pending:{KIND}") <= LIFE_S
+
+    ledger.rendered(ledger.get(done.id), VIDEO)
+    ledger.gave_up(ledger.get(failed.id), GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO))
+    ledger.rendered(ledger.get(never_looked_at.id), VIDEO)
+
+    assert not client.exists(f"rushes:pending:{KIND}")
+
+
+def test_counts_that_cannot_be_read_are_none(sketches: Sketches, client: "redis.Redis") -> None:
+    """Pacing is a convenience here, too."""
+    client.hset(f"rushes:pending:{KIND}", mapping={"x": "1"})
+    client.expire(f"rushes:pending:{KIND}", 60)
+    assert sketches.recall(KIND).pending == {}
 
 
 def test_an_outage_is_told_as_one(ledger: Ledger) -> None:

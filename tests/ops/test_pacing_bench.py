@@ -7,7 +7,9 @@ import pytest
 from config.settings import LookSettings
 from jobs.pacing import Dial, FixedPacing, plan
 from ops.bench.pacing import (
+    EVERY_S,
     LONGEST_S,
+    ORDERED,
     SHAPES,
     STEADY,
     Constant,
@@ -44,7 +46,7 @@ def test_no_shape_is_found_later_than_a_quarter_above_fixed_10_s(shape: str) -> 
     assert ours.lateness_s <= 1.25 * fixed.lateness_s
     assert ours.looks <= 0.9 * fixed.looks
     assert ours.eta_held is not None
-    assert (0.85 if shape in STEADY else 0.8) <= ours.eta_held <= 0.97
+    assert (0.85 if shape in STEADY else 0.8) <= ours.eta_held <= (0.99 if shape in ORDERED else 0.97)
 
 
 def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_looks() -> None:
@@ -57,13 +59,14 @@ def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_looks() -> None:
 
 def test_half_that_lateness_costs_hardly_more_than_if_the_distribution_were_known() -> None:
     """Nobody can do it with fewer looks than a plan made from the truth; ours starts cold and must learn it."""
-    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.5)
+    ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.3)
     best = plan(Known.of(SHAPES[SPANNING_A_MINUTE_TO_FOUR]), Dial(ours.lateness_s, 1, 1000))
     known = figures(SPANNING_A_MINUTE_TO_FOUR, "known", Constant(best), jobs=JOBS)
 
     assert ours.lateness_s <= 2.6
-    assert ours.looks <= 1.25 * known.looks
-    assert ours.looks <= 0.45 * FIXED_5_LOOKS
+    # Half the lateness costs about twice the looks, so that the product tells, where neither is quite the same.
+    assert ours.looks * ours.lateness_s <= 1.2 * known.looks * known.lateness_s
+    assert ours.looks <= 0.42 * FIXED_5_LOOKS
 
 
 @pytest.mark.parametrize("shape", sorted(STEADY))
@@ -76,7 +79,7 @@ def test_the_dial_is_kept(shape: str) -> None:
 def test_a_sudden_change_is_learnt_within_a_few_dozen_jobs(factor: float) -> None:
     """Meanwhile no look is further away than the bound."""
     draw = changing(lognormal(120, 0.3), factor)
-    played = list(simulate(draw, Learning(DEFAULT_S), jobs=600))
+    played = simulate(draw, Learning(DEFAULT_S), [number * EVERY_S for number in range(600)])
     late = [job.ended_s - job.took_s for job in played]
 
     assert max(late[300:]) <= max(LONGEST_S, 120 * factor)

@@ -27,6 +27,9 @@ from worker.upstream.wire import PATHS, read_sighting
 LINGER_S: Final = 0.05
 """Looks that end within this much of each other are told together, so that they are written together."""
 
+UNUSED_S: Final = 30.0
+"""Connections that nobody looked over for so long are closed: more than usual were looking at once."""
+
 _FINAL_STATUS: Final = 200
 
 
@@ -50,8 +53,8 @@ class Looker:
 
     def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int) -> None:
         self._terms = _Terms(access, settings, connections)
-        self._room = threading.Semaphore(connections)
-        self._idle: list[_Exchanges] = []  # the last used is the next: its connections are the warmest
+        self._handles = _Handles(self._terms)
+        self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
     def look(self, generation_id: str, family: Family) -> Sighting:
         """Look at one generation."""
@@ -65,19 +68,29 @@ class Looker:
             yield from exchanges.look_at(subjects, pause_s=pause_s)
         finally:
             exchanges.drop()  # whoever did not wait for the rest does not want it
+            exchanges.used_at = monotonic()
             self._idle.append(exchanges)
+            self._close_unused()
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
         while self._idle:
             self._idle.pop().close()
+        self._handles.close()
+
+    def _close_unused(self) -> None:
+        """Close those connections whose turn does not come any more."""
+        with suppress(IndexError):  # others take from the end meanwhile
+            while (oldest := self._idle.popleft()).used_at < monotonic() - UNUSED_S:
+                oldest.close()
+            self._idle.appendleft(oldest)
 
     def _taken(self) -> "_Exchanges":
         """One that no other thread uses."""
         try:
             return self._idle.pop()
         except IndexError:
-            return _Exchanges(self._terms, self._room)
+            return _Exchanges(self._terms, self._handles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,37 @@ class _Terms:
         """The look's URL; ids hold colons, slashes and what not, so they are escaped whole."""
         escaped = quote(subject.generation_id, safe="", errors="replace")
         return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
+
+
+class _Handles:
+    """The handles of the whole process, one for each look that may be under way.
+
+    Those who look share them: with as many of their own, each would keep them for ever.
+    """
+
+    def __init__(self, terms: _Terms) -> None:
+        self._terms = terms
+        self._room = threading.Semaphore(terms.connections)
+        self._free: list[pycurl.Curl] = []  # the last used is the next: no more are made than are needed at once
+
+    def taken(self, *, within_s: float) -> pycurl.Curl | None:
+        """One that nobody uses, or None if there is none in time."""
+        if not self._room.acquire(timeout=within_s):
+            return None
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._terms.handle()
+
+    def back(self, curl: pycurl.Curl) -> None:
+        """This one is not used any more."""
+        self._free.append(curl)
+        self._room.release()
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._free:
+            self._free.pop().close()
 
 
 class _Exchange:
@@ -164,12 +208,12 @@ class _Exchanges:
     that holds more than a thousand files.
     """
 
-    def __init__(self, terms: _Terms, room: threading.Semaphore) -> None:
+    def __init__(self, terms: _Terms, handles: _Handles) -> None:
         self._terms = terms
-        self._room = room
+        self._handles = handles
+        self.used_at = monotonic()
         self._selector = DefaultSelector()
         self._act_at = math.inf
-        self._free: list[pycurl.Curl] = []
         self._under_way: dict[pycurl.Curl, _Exchange] = {}
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -200,14 +244,11 @@ class _Exchanges:
         """Close the connections."""
         self._multi.close()
         self._selector.close()
-        for curl in self._free:
-            curl.close()
 
     def _begin(self, waiting: deque[tuple[int, Subject]]) -> None:
         """Begin as many as there is room for; the time-outs begin with them."""
-        while waiting and self._room.acquire(timeout=0 if self._under_way else LINGER_S):
+        while waiting and (curl := self._handles.taken(within_s=0 if self._under_way else LINGER_S)):
             index, subject = waiting.popleft()
-            curl = self._free.pop() if self._free else self._terms.handle()
             exchange = _Exchange(index, self._terms.settings.reply_bytes)
             curl.setopt(pycurl.URL, self._terms.address(subject))
             curl.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
@@ -239,8 +280,7 @@ class _Exchanges:
     def _end(self, curl: pycurl.Curl) -> _Exchange:
         exchange = self._under_way.pop(curl)
         self._multi.remove_handle(curl)
-        self._room.release()
-        self._free.append(curl)
+        self._handles.back(curl)
         return exchange
 
     def _watch(self, what: int, sock: int, _multi: object, _data: object) -> None:

@@ -36,8 +36,8 @@ def environment(course: Course) -> dict[str, str]:
 
 
 def _pacing(scale: float) -> dict[str, str]:
-    """The defaults of learned looks, as much faster than life as the interval is."""
-    names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S")
+    """The defaults of looks, as much faster than life as the interval is."""
+    names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S", "SLOT_S")
     defaults = {name: variables().get(f"RUSHES_LOOK__{name}", (0.0, ""))[0] for name in names}
     return {f"RUSHES_LOOK__{name}": f"{default / scale:g}" for name, default in defaults.items()}
 
