@@ -1,5 +1,6 @@
 """The client against a server that misbehaves: what was never sent was not bought, everything else is unknown."""
 
+import gc
 import gzip
 import json
 import logging
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
@@ -22,6 +24,7 @@ from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
+from worker.upstream import looks
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.looks import Looker, Subject
@@ -574,6 +577,41 @@ def test_all_are_looked_at_with_no_more_connections_than_chosen(server: Server) 
     assert [sorted(index for index, _ in seen) for seen in both] == [list(range(40))] * 2
     assert {seen for found in both for _, seen in found} == {Pending("queued")}
     assert most == CONNECTIONS
+
+
+def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handles are those of the process, not of each who looks; connections that nobody uses any more are closed."""
+    monkeypatch.setattr(looks, "UNUSED_S", 0.5)
+    both = threading.Barrier(2, timeout=20)
+
+    def at_once(wire: Wire) -> None:
+        both.wait()
+        answer(b'{"status":"queued"}')(wire)
+
+    def both_at_once() -> tuple[int, int]:
+        list(pool.map(lambda _: looker.look("g", Family.UNIVERSAL), range(2)))
+        return more()
+
+    def one_alone() -> tuple[int, int]:
+        looker.look("g", Family.UNIVERSAL)
+        return more()
+
+    def more() -> tuple[int, int]:
+        return _alive(pycurl.Curl) - before[0], _alive(pycurl.CurlMulti) - before[1]
+
+    before = _alive(pycurl.Curl), _alive(pycurl.CurlMulti)
+    server.on(at_once)
+    with looker_at(server.url) as looker, ThreadPoolExecutor(2) as pool:
+        assert [both_at_once() for _ in range(3)][-1] == (2, 2)
+        server.on(answer(b'{"status":"queued"}'))
+        eventually(lambda: one_alone() == (2, 1), what="one that is used")
+    assert more() == (0, 0)
+
+
+def _alive(kind: type) -> int:
+    """How many of them there are in this process."""
+    gc.collect()
+    return sum(isinstance(one, kind) for one in gc.get_objects())
 
 
 def test_whoever_stops_looking_leaves_room_for_others(server: Server) -> None:
