@@ -34,8 +34,6 @@ from worker.permits import download_permits
 from worker.purchases import Purchases
 from worker.receivers import Receiver
 from worker.spool import Spool
-from worker.sql.engine import make_engine
-from worker.sql.hook import DatabaseHook
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.looks import Looker
@@ -186,6 +184,9 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
     """The database of results, if it is wanted."""
     if not settings.sql.enabled:
         return {}
+    from worker.sql.engine import make_engine  # noqa: PLC0415 (who wants no database need not wait for SQLAlchemy)
+    from worker.sql.hook import DatabaseHook  # noqa: PLC0415 (as above)
+
     _writable(settings.state_dir)
     hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
     return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, archive)}

@@ -237,6 +237,6 @@ def first_look(contender: Contender) -> Row:
         with giving(contender, on.course, 1, OTHER_CORE) as child:
             child.wait()
         began = time.monotonic()
-        with worker(contender, on.course, WORKER_CORE):
+        with worker(contender, on.course, WORKER_CORE) as child:
             until(lambda: on.upstream.tally()["looks"], "the first look", step_s=0.005)
-            return {"start_s": time.monotonic() - began}
+            return {"start_s": time.monotonic() - began, "start_cpu_s": meter.read(child.pid).cpu_s}

@@ -58,6 +58,7 @@ def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> No
     assert results.median("rss_bytes", Scenario.FLIGHT, "rushes", jobs=20)
     assert results.median("one_by_one_per_s", Scenario.ACCEPT, "rushes")
     assert results.median("start_s", Scenario.START, "rushes")
+    assert results.median("start_cpu_s", Scenario.START, "rushes")
     assert "**Rushes**" in page.read_text()
 
 

@@ -1,5 +1,7 @@
 """The database of results: one row for each ended job, in SQLite and in a real PostgreSQL."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +23,8 @@ from worker.sql.hook import DatabaseHook, DatabaseTrouble
 from worker.sql.reading import COLUMNS, Choice, rows
 from worker.sql.schema import VERSION_TABLE, SchemaBehind, check, upgrade
 from worker.sql.tables import metadata
+
+ROOT: Final = Path(__file__).parents[2]
 
 RESULT: Final = JobResult(
     id="job_1",
@@ -235,6 +239,13 @@ def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
     assert [row["id"] for row in rows(engine, Choice(before=second))] == ["job_0"]
     assert [row["id"] for row in rows(engine, Choice(statuses=[Status.FAILED]))] == ["job_1"]
     assert set(COLUMNS) == set(written(engine)[0])
+
+
+def test_a_worker_waits_for_no_part_of_a_database_that_it_does_not_want() -> None:
+    """SQLAlchemy and alembic are a fifth of all that a start imports; the worker's own modules need neither."""
+    code = "import sys, worker.app; print(sorted({'sqlalchemy', 'alembic', 'psycopg'} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout.strip() == "[]"
 
 
 def _drawn(table: sa.Table) -> dict[str, tuple[str, bool]]:

@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.rehearsals import is_rehearsal
 from jobs.result import JobResult
-from worker.sql.schema import SchemaBehind, check, upgrade
 from worker.sql.tables import videos
 
 
@@ -25,7 +23,7 @@ class DatabaseHook:
 
     def __init__(self, engine: sa.Engine, *, migrate: bool) -> None:
         self._engine = engine
-        self._prepare = upgrade if migrate else check
+        self._migrate = migrate
         self._prepared = threading.Event()
         self._preparing = threading.Lock()
 
@@ -40,16 +38,25 @@ class DatabaseHook:
                 getattr(error, "orig", None) or error
             )  # SQLAlchemy adds the statement, the database lines with values
             raise DatabaseTrouble(f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}") from None
-        except (SchemaBehind, CommandError) as error:
-            raise DatabaseTrouble(str(error)) from None
 
     def _ensure_schema(self) -> None:
         if self._prepared.is_set():
             return
         with self._preparing:
             if not self._prepared.is_set():
-                self._prepare(self._engine)
+                _prepare(self._engine, migrate=self._migrate)
                 self._prepared.set()
+
+
+def _prepare(engine: sa.Engine, *, migrate: bool) -> None:
+    from alembic.util import CommandError  # noqa: PLC0415 (needed once, and it would slow every worker's start)
+
+    from worker.sql.schema import SchemaBehind, check, upgrade  # noqa: PLC0415 (as above)
+
+    try:
+        (upgrade if migrate else check)(engine)
+    except (SchemaBehind, CommandError) as error:
+        raise DatabaseTrouble(str(error)) from None
 
 
 def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
