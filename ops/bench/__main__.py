@@ -12,7 +12,6 @@ import typer
 from ops.bench.bars import bars
 from ops.bench.contender import names
 from ops.bench.harness import FULL, MINIATURE, QUICK, Bench, say
-from ops.bench.meter import yardstick_ms
 from ops.bench.processes import ROOT, Contender
 from ops.bench.report import write_into
 from ops.bench.results import Results, Scenario
@@ -78,7 +77,6 @@ def _machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "on": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),
-        "a million additions": f"{yardstick_ms():.0f} ms CPU",
     }
 
 

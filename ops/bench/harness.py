@@ -40,7 +40,7 @@ class Size:
 
 FAR_S: Final = 0.1
 PACED_CAP_S: Final = 300.0
-PATIENCE_S: Final = 0.006
+PATIENCE_S: Final = 0.015
 """For each job that must be bought before a trial of jobs in flight begins."""
 FULL: Final = Size()
 QUICK: Final = Size(

@@ -1,15 +1,8 @@
 """What a worker's process tree has used: CPU and memory, from /proc."""
 
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import psutil
-
-STEPS: Final = 1_000_000
-"""Of the yardstick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +33,6 @@ def busy_s(core: int) -> float:
         return 0.0
     told = cores[core]
     return float(sum(told)) - told.idle - getattr(told, "iowait", 0.0)
-
-
-def yardstick_ms() -> float:
-    """CPU for a million additions in plain Python, the middle of five: seconds of a run are read beside it."""
-    return statistics.median(_cpu_s(lambda: sum(number + 1 for number in range(STEPS))) for _ in range(5)) * 1000
-
-
-def _cpu_s(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 def lives(pid: int) -> bool:

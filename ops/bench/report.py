@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ops.bench.bars import bars
+from ops.bench.bars import REFERENCE_US, bars, slowness
 from ops.bench.results import Results, Scenario
 
 BEGIN: Final = "<!-- bench:begin (written by make bench) -->"
@@ -62,7 +62,7 @@ def _flight(results: Results) -> Iterator[str]:
         (Scenario.FAR, "The same, 100 ms away"),
     ):
         rows = [
-            [_title(results, name), f"{jobs:,}", *_in_flight(results, scenario, name, jobs)]
+            [_title(results, name), _wanted(results, scenario, name, jobs), *_in_flight(results, scenario, name, jobs)]
             for name in _measured(results, scenario)
             for jobs in results.loads(name, scenario)
         ]
@@ -80,6 +80,11 @@ def _flight(results: Results) -> Iterator[str]:
                 "Redis MB",
             ]
             yield _table(heads, rows)
+
+
+def _wanted(results: Results, scenario: Scenario, name: str, jobs: int) -> str:
+    bought = results.median("bought", scenario, name, jobs=jobs)
+    return f"{jobs:,}" if bought in {None, jobs} else f"{jobs:,}; {bought:,.0f} were bought in time"
 
 
 def _in_flight(results: Results, scenario: Scenario, name: str, jobs: int) -> list[str]:
@@ -116,6 +121,13 @@ def _paced(results: Results) -> Iterator[str]:
 
 def _bars(results: Results) -> Iterator[str]:
     yield "### The bars\n"
+    slow = slowness(results)
+    if slow:
+        yield (
+            f"Bars in seconds, rates and shares of a core were set where a request of the bare loop costs "
+            f"{REFERENCE_US} µs; on this machine it costs {slow * REFERENCE_US:,.0f}, {slow:.2f} times as much. "
+            f"The verdict goes by what was measured.\n"
+        )
     yield _table(["bar", "figure", ""], ([bar.promise, bar.figure, _MARK[bar.met]] for bar in bars(results)))
 
 
