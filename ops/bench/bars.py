@@ -92,13 +92,11 @@ def _memory(results: Results) -> Iterator[Bar]:
 
 def _each(results: Results, figure: str) -> float | None:
     """How much more a job in flight takes: the slope between the least and the most that were held."""
-    loads = results.loads(RUSHES)
-    if not loads or loads[-1] - loads[0] < FEW:  # over fewer, the slope is the interpreter's own warming up
+    found = [(jobs, held) for jobs in results.loads(RUSHES) if (held := _held(results, figure, jobs)) is not None]
+    if not found or found[-1][0] - found[0][0] < FEW:  # over fewer, the slope is the interpreter's own warming up
         return None
-    low, high = (_held(results, figure, jobs) for jobs in (loads[0], loads[-1]))
-    if low is None or high is None:
-        return None
-    return (high - low) / (loads[-1] - loads[0])
+    (few, low), *_, (many, high) = found
+    return (high - low) / (many - few)
 
 
 def _growth(samples: list[float]) -> float | None:
