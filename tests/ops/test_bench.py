@@ -126,6 +126,23 @@ def test_seconds_and_rates_are_told_at_the_pace_of_the_bars_machine_too() -> Non
     )
 
 
+def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_looks() -> None:
+    """Its CPU is that of buying, too: no bar is judged by it, and the page says how many there were."""
+    results = made_up()
+    facts = {"scenario": "flight", "contender": "rushes", "latency_s": 0.0, "due_done": 0.4, "cpu_us_per_look": 300.0}
+    results.rows += [
+        {**facts, "jobs": 1_000, "bought": 1_000, "rss_bytes": 1e8},
+        {**facts, "jobs": 10_000, "bought": 10_000, "rss_bytes": 1.045e8},
+        {**facts, "jobs": 50_000, "bought": 46_108, "rss_bytes": 9e8},
+    ]
+    judged = {bar.promise: bar for bar in bars(results)}
+
+    assert judged["50,000 jobs in flight: it keeps up (98 % of due looks)"].met is None
+    assert judged["the cost of a look does not grow from 1,000 to 50,000"].met is None
+    assert judged["worker memory per job in flight at most 1,024 B"].figure == "500 B"
+    assert "50,000; 46,108 were bought in time" in markdown(results)
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     """An empty cell must not read as a success."""
     nothing = Results({"cores": "2"}, quick=True)

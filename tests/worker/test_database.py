@@ -242,7 +242,7 @@ def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
 
 
 def test_a_worker_waits_for_no_part_of_a_database_that_it_does_not_want() -> None:
-    """SQLAlchemy and alembic are a fifth of all that a start imports; the worker's own modules need neither."""
+    """SQLAlchemy and alembic are a quarter of all that a start imports; the worker's own modules need neither."""
     code = "import sys, worker.app; print(sorted({'sqlalchemy', 'alembic', 'psycopg'} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout.strip() == "[]"
