@@ -34,10 +34,11 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What whoever woke has to do. `more` is due as well: another reminder lets others help."""
+    """What whoever woke has to do. Something is due as well if `left`; `more` is a reminder that lets others help."""
 
     at: float
     jobs: Sequence[Job]
+    left: bool
     more: Alarm | None
 
 
@@ -60,7 +61,7 @@ class Wakes:
 
         Whoever `woke` for it answers the alarms that have rung; whoever only goes on does not.
         """
-        at, rows, *more = self._scripts.run(
+        at, rows, left, *more = self._scripts.run(
             "take",
             work=work,
             index=_index(work),
@@ -73,7 +74,7 @@ class Wakes:
         )
         jobs = list(self._readable(dict(zip(row[::2], row[1::2], strict=True)) for row in rows))
         others = (Alarm(work, id_, int(turn), float(wait_s)) for id_, turn, wait_s in more)
-        return Taken(float(at), jobs, next(others, None))
+        return Taken(float(at), jobs, bool(left), next(others, None))
 
     def _readable(self, rows: Iterable[Mapping[str, str]]) -> Iterator[Job]:
         """The jobs of these rows; one that cannot be read is left to a newer version, and holds up no other."""

@@ -187,11 +187,11 @@ class Stage:
 
     @contextmanager
     def worker(
-        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
+        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", queues: str = "", **environment: str
     ) -> Iterator[Worker]:
-        """A real worker process, at work before the test goes on."""
+        """A real worker process, of all queues or of some, at work before the test goes on."""
         before = self._seen(name)
-        with self.starting_worker(threads=threads, name=name, app=app, **environment) as worker:
+        with self.starting_worker(threads=threads, name=name, app=app, queues=queues, **environment) as worker:
             eventually(
                 lambda: self._seen(name) - before or worker.process.poll() is not None,
                 what=f"the start of worker {name}",
@@ -201,7 +201,7 @@ class Stage:
 
     @contextmanager
     def starting_worker(
-        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", **environment: str
+        self, *, threads: int = 4, name: str = "one", app: str = "worker.app", queues: str = "", **environment: str
     ) -> Iterator[Worker]:
         """A worker process that the test does not wait for: something keeps it from its work."""
         command = [
@@ -217,6 +217,7 @@ class Stage:
             f"{name}@test",
         ]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        command += ["-Q", queues] if queues else []
         log = self.folder / f"{name}.log"
         with child(command, log, {**self.environment, **environment}) as process:
             yield Worker(name, process, log)

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 from config.reminding import why
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.job import Job
-from jobs.reminders import REMINDER_OF, Work
+from jobs.reminders import QUEUE_OF, REMINDER_OF, Work
 from jobs.wakes import Alarm
 from worker.runtime import Runtime, WorkerApp
 
@@ -22,17 +22,6 @@ log = logging.getLogger("rushes.reminder")
 
 LONGEST_S: Final = 1.0
 """A wake takes nothing further after so long: other queues wait."""
-
-AT_ONCE_S: Final = 0.25
-"""What can be done in so long is taken at once: what is quick is not worth a question each."""
-
-MOST_AT_ONCE: Final = 8
-"""Where others could help, nobody takes more."""
-
-
-def handful(each_s: float) -> int:
-    """How many jobs to take at once, if the last ones took `each_s` each."""
-    return max(1, min(MOST_AT_ONCE, int(AT_ONCE_S / max(each_s, 1e-9))))
 
 
 def clock_from(at: float) -> Now:
@@ -67,17 +56,22 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
         Others are called to help with the rest.
         """
-        began, woke, many = monotonic(), True, 1
+        handfuls, began, woke = self.runtime.handfuls, monotonic(), True
         while True:
-            taken = self.runtime.ledger.wakes.take(work, limit=many, woke=woke)
+            taken = self.runtime.ledger.wakes.take(work, limit=handfuls.of(work), woke=woke)
             self.ring(taken.more)
-            if not taken.jobs:
+            if taken.jobs:
+                handed_at = monotonic()
+                yield taken.jobs, clock_from(taken.at)
+                handfuls.took(work, (monotonic() - handed_at) / len(taken.jobs))
+            if not taken.left or monotonic() - began > LONGEST_S:
                 return
-            handed_at = monotonic()
-            yield taken.jobs, clock_from(taken.at)
-            if monotonic() - began > LONGEST_S:
-                return
-            woke, many = False, handful((monotonic() - handed_at) / len(taken.jobs))
+            woke = False
+
+    def goes_on_with(self, work: Work) -> bool:
+        """Whether such work is quick, and this process takes its messages: some queues have workers of their own."""
+        queue = QUEUE_OF[REMINDER_OF[work]].value
+        return self.runtime.handfuls.is_quick(work) and queue in self.app.amqp.queues.consume_from
 
     def ring(self, *alarms: Alarm | None) -> None:
         """Send the reminders that follow; one of our own kind for our own job is our own retry."""

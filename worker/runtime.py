@@ -26,6 +26,7 @@ from worker.archive import Archive
 from worker.describe import Describer
 from worker.directory import Directory
 from worker.doors import Doors
+from worker.handfuls import Handfuls
 from worker.hooks import HookReceiver, load_hooks
 from worker.lanes import Lanes
 from worker.looking import Looking
@@ -76,6 +77,7 @@ class Runtime:
     describer: Describer
     policy: Policy
     pace: Pace
+    handfuls: Handfuls
     doors: Doors
     purchases: Purchases
     remind: Remind
@@ -159,6 +161,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         lanes=Lanes(ledger, outbox, directory, remind, worker=name, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
+        handfuls=Handfuls(),
         doors=doors,
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,

@@ -5,7 +5,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Final, assert_never
@@ -36,7 +36,7 @@ from jobs.lifecycle import (
 )
 from jobs.looks import Look
 from jobs.media import Media, mismatches
-from jobs.reminders import Errand, TaskName
+from jobs.reminders import Errand, TaskName, Work
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
@@ -150,16 +150,20 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # no
     parts = self.runtime
     choice = parts.settings.look
     taken = parts.ledger.wakes.take(State.RENDERING, limit=choice.batch, per_s=choice.most_per_s)
-    now = clock_from(taken.at)
+    now, unseen = clock_from(taken.at), len(taken.jobs)
     self.ring(taken.more)
     for group in parts.looking.sightings(taken.jobs):
         faults.here("look.before_write")
-        alarms = _go_on_after_looks(self, group, now=now())
+        alarms = _decided(self, group, now=now())
         faults.here("look.after_write")
-        self.ring(*alarms)
+        unseen -= len(group)
+        if unseen:
+            self.ring(*alarms)  # a slow look must not keep the videos that are there already
+        else:
+            _go_on(self, alarms)
 
 
-def _go_on_after_looks(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
+def _decided(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
     """Carry out what is decided for each job; returns the alarms to set."""
     parts = self.runtime
     again, done = list[Look](), list[Rendered]()
@@ -191,13 +195,20 @@ def _store_later(self: Reminder, done: Sequence[Rendered]) -> list[Alarm]:
 @shared_task(name=TaskName.STORE.value, bind=True, base=Reminder)
 def store(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Fetch what is due; each job is then done, or its download (never the generation) is tried again."""
+    _store(self)
+
+
+def _store(self: Reminder) -> None:
     for jobs, now in self.due(State.STORING):
+        alarms: list[Alarm] = []
         for job in jobs:
             with moved_on(self, job):
-                _fetch(self, job, now)
+                alarms += _fetch(self, job, now)
+        _go_on(self, alarms)
 
 
-def _fetch(self: Reminder, job: Job, now: Now) -> None:
+def _fetch(self: Reminder, job: Job, now: Now) -> Sequence[Alarm]:
+    """Fetch one video, and write down how that went; returns the alarms to set."""
     parts = self.runtime
     job = parts.ledger.storing(job, lease_s=parts.settings.download_lease_s, worker=parts.name)
     assert job.video is not None
@@ -205,13 +216,13 @@ def _fetch(self: Reminder, job: Job, now: Now) -> None:
     outcome = parts.archive.fetch(job.id, job.turn, job.video)
     match after_download(job, outcome, now=now(), policy=parts.policy):
         case Complete(stored, media):
-            complete(self, job, stored, media)
+            return complete(self, job, stored, media)
         case FetchAgain(seconds, message):
-            self.ring(*parts.ledger.store_again(job, seconds, message).alarms)
+            return parts.ledger.store_again(job, seconds, message).alarms
         case LookAgain(seconds, message):
-            self.ring(*parts.ledger.url_gone(job, seconds, message).alarms)
+            return parts.ledger.url_gone(job, seconds, message).alarms
         case GiveUp() as verdict:
-            end(self, job, verdict)
+            return parts.ledger.gave_up(job, verdict).alarms
         case unexpected:
             assert_never(unexpected)
 
@@ -249,7 +260,11 @@ def _salvage(self: Reminder, job: Job, now: Now) -> None:
 @shared_task(name=TaskName.ANNOUNCE.value, bind=True, base=Reminder)
 def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """Put the ends of jobs into the outboxes of everybody who wants to be told of them."""
-    parts = self.runtime
+    _announce(self)
+
+
+def _announce(self: Reminder) -> None:
+    parts, began = self.runtime, monotonic()
     taken = parts.ledger.wakes.take(Errand.ANNOUNCE, limit=MOST_ENDS, lease_s=parts.settings.rescue.lease_s)
     self.ring(taken.more)
     ended = parts.ledger.with_requests(taken.jobs)
@@ -264,6 +279,7 @@ def announce(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
     parts.ledger.errands.announced(told)
     for receiver in sorted(woken):
         parts.remind(TaskName.DELIVER, receiver, 0)
+    parts.handfuls.took(Errand.ANNOUNCE, monotonic() - began)
 
 
 @shared_task(name=TaskName.DELIVER.value, bind=True, base=Reminder)
@@ -339,8 +355,8 @@ def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
     return replace(media, mismatch=mismatches(expected_of(self.runtime.ledger.request(job_id)), media))
 
 
-def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> None:
-    """End the job with its video; the copy of a job that was called off meanwhile is removed."""
+def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> Sequence[Alarm]:
+    """End the job with its video; returns the alarms to set. The copy of a job called off meanwhile is removed."""
     parts = self.runtime
     faults.here("store.before_write")
     try:
@@ -351,4 +367,17 @@ def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> N
             parts.archive.discard(stored)
         raise
     faults.here("store.after_write")
-    self.ring(*moved.alarms)
+    return moved.alarms
+
+
+GONE_ON_WITH: Final[Mapping[Work, Callable[[Reminder], None]]] = {State.STORING: _store, Errand.ANNOUNCE: _announce}
+"""What can be done by whoever made it due."""
+
+
+def _go_on(self: Reminder, alarms: Sequence[Alarm]) -> None:
+    """Do what is due at once and quick, for which a message would be most of the cost; send the other reminders."""
+    here = [alarm.work for alarm in alarms if not alarm.seconds and alarm.work in GONE_ON_WITH]
+    here = [work for work in here if self.goes_on_with(work)]
+    self.ring(*(alarm for alarm in alarms if alarm.seconds or alarm.work not in here))
+    for work in here:
+        GONE_ON_WITH[work](self)

@@ -3,8 +3,8 @@
      taker writes. Who has just woken forgets the alarms that have rung; who only goes on leaves them.
      a: work (a state or an errand), index (due:<state> or errand:<errand>), turn_field, woke?, limit, lease_s,
         early_s, per_s? (the fleet takes no more; at most a second's worth is saved up)
-     Returns {now, rows [HGETALL of each], more}; more: {id, turn, wait_s} of a job that is due and was not taken, if
-     nobody has been called to it yet. ]]
+     Returns {now, rows [HGETALL of each], 1 if something due was not taken, else 0, more}; more: {id, turn, wait_s} of
+     such a job, if nobody has been called to it yet. ]]
 local due, rate_key = a.prefix .. a.index, a.prefix .. 'rate:' .. a.work
 local until_now = stamp(now + a.early_s)
 if a.woke then forget_alarms(a.work, until_now) end
@@ -27,6 +27,6 @@ for index = 1, math.min(#found, room) do
 end
 if a.per_s and #rows > 0 then redis.call('SET', rate_key, stamp(free_at + #rows / a.per_s), 'PX', 5000) end
 local left = found[room + 1]
-if not left or not call_to_ring(a.work) then return { stamp(now), rows } end
+if not left or not call_to_ring(a.work) then return { stamp(now), rows, left and 1 or 0 } end
 local wait_s = room < a.limit and 1 / a.per_s or 0
-return { stamp(now), rows, { left, redis.call('HGET', row_key(left), a.turn_field) or '0', tostring(wait_s) } }
+return { stamp(now), rows, 1, { left, redis.call('HGET', row_key(left), a.turn_field) or '0', tostring(wait_s) } }

@@ -7,7 +7,9 @@ from pathlib import Path
 import av
 import pytest
 
+from config.celery_app import make_app
 from jobs.job import Charged, Reason
+from jobs.reminders import TaskName
 from jobs.states import State
 from producer.announcements import make_announcements
 from tests.stage import SANDBOX_KEY, Stage, a_request, eventually
@@ -205,3 +207,26 @@ def test_the_command_line_waits_and_copies(stage: Stage) -> None:
     assert done.returncode == 0, done.stderr
     assert (stage.folder / "clip.mp4").stat().st_size > 0
     assert sys.version_info >= (3, 11)
+
+
+@pytest.mark.timeout(180)
+def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: Stage) -> None:
+    """Who finds a video fetches it and tells of its end; but not if its queue is left to other workers."""
+    control = make_app(stage.settings).control
+
+    def received(task: TaskName) -> int:
+        (told,) = control.inspect(["one@test"], timeout=5).stats().values()
+        return int(told["total"].get(task, 0))
+
+    with stage.worker():
+        for _ in range(12):
+            stage.ended(stage.service.submit(a_request()).job_id)
+        eventually(lambda: not stage.ledger.errands.count(), what="the announcements")
+        assert received(TaskName.STORE) < 8
+        assert received(TaskName.ANNOUNCE) < 8
+
+        control.cancel_consumer("transfer", destination=["one@test"], reply=True)
+        with stage.worker(name="two", queues="transfer"):
+            fetchers = {stage.ended(stage.service.submit(a_request()).job_id).worker for _ in range(3)}
+
+    assert {str(name).partition(".")[0] for name in fetchers} == {"two@test"}

@@ -125,11 +125,11 @@ def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
 
     first = ledger.wakes.take(State.RENDERING, limit=2, lease_s=LEASE_S)
 
-    assert len(first.jobs) == 2
+    assert (len(first.jobs), first.left) == (2, True)
     (left,) = {job.id for job in jobs} - {job.id for job in first.jobs}
     assert first.more == Alarm(State.RENDERING, left, jobs[0].turn, 0)
     second = ledger.wakes.take(State.RENDERING, limit=2, lease_s=LEASE_S)
-    assert ([job.id for job in second.jobs], second.more) == ([left], None)
+    assert ([job.id for job in second.jobs], second.left, second.more) == ([left], False, None)
 
 
 def test_looks_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
@@ -235,7 +235,8 @@ def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
 
     woken = ledger.wakes.take(State.QUEUED, limit=1)
     assert woken.more == Alarm(State.QUEUED, orders[1].job_id, 1, 0)  # others are called to help
-    assert ledger.wakes.take(State.QUEUED, limit=0, woke=False).more is None  # who goes on does not call again
+    going_on = ledger.wakes.take(State.QUEUED, limit=0, woke=False)
+    assert (going_on.left, going_on.more) == (True, None)  # who goes on does not call again
 
     assert ledger.wakes.take(State.QUEUED, limit=5).more is None
     answers = ledger.accept_many(orders[2:])
