@@ -56,7 +56,7 @@ def _cpu(results: Results) -> Iterator[Bar]:
 def _paced(results: Results) -> Iterator[Bar]:
     ours = results.median("cpu_ms_per_video", Scenario.PACED, RUSHES, learned=True)
     theirs = results.median("cpu_ms_per_video", Scenario.PACED, ARQ)
-    yield _ratio("CPU per finished video at most 0.25 x arq's with fixed 10 s", ours, theirs, 0.25, "ms")
+    yield _ratio("CPU per finished video at most 0.25 x arq's with fixed 10 s", ours, theirs, 0.25, "ms", digits=1)
     late = results.median("late_mean_s", Scenario.PACED, RUSHES, learned=True)
     own = results.median("late_mean_s", Scenario.PACED, RUSHES, learned=False)
     fixed = results.median("late_mean_s", Scenario.PACED, ARQ)
