@@ -32,7 +32,9 @@ SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
 FORGETS_NOTHING: Final = (3, 12, 0)
+"""From this Python on, interned strings were never freed …"""
 FORGETS_AGAIN: Final = (3, 12, 7)
+"""… until this one."""
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 

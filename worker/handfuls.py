@@ -10,8 +10,8 @@ AT_ONCE_S: Final = 0.25
 MOST_AT_ONCE: Final = 8
 """Where others could help, nobody takes more."""
 
-FORGOTTEN: Final = 0.5
-"""With each job of a kind, so much is left of how long such jobs took before: a quick failure proves little."""
+REMEMBERED: Final = 0.5
+"""With each handful, so much is left of how long such jobs took before: a quick failure proves little."""
 
 
 class Handfuls:
@@ -30,4 +30,4 @@ class Handfuls:
 
     def took(self, work: Work, each_s: float) -> None:
         """The last ones took so long each."""
-        self._each_s[work] = max(each_s, self._each_s.get(work, 0.0) * FORGOTTEN)
+        self._each_s[work] = max(each_s, self._each_s.get(work, 0.0) * REMEMBERED)
