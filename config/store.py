@@ -3,6 +3,7 @@
 <root>/2026/11/22/job_….mp4     a name is there whole or not at all
 <root>/.partial/                a folder's own workshop; no file of the archive
 
+Names are plain strings: pathlib interns every part of each path, and a process names a few new files for each video.
 A bucket's endpoint and credentials come from the usual variables (AWS_…, GOOGLE_…, AZURE_…), never from a setting.
 """
 
@@ -58,7 +59,7 @@ class Store(Protocol):
 
     root: str
 
-    def keep(self, file: Path, path: str, content_type: str, *, within_s: float) -> None:
+    def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
         """Give a whole local file its name in the store, replacing what had it. The file may be gone afterwards."""
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
@@ -73,7 +74,7 @@ class Store(Protocol):
     def items(self) -> Iterator[Item]:
         """Every file of the archive."""
 
-    def local(self, path: str) -> Path | None:
+    def local(self, path: str) -> str | None:
         """Where this machine's programs find the file, if it lies on a disk of theirs."""
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:
@@ -125,45 +126,46 @@ class FolderStore(_Objects):
     """A folder, this machine's or a mounted one; what is written is on disk before its name is."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.root = str(folder)
 
     @cached_property
     def objects(self) -> LocalStore:  # type: ignore[override]  # made when first asked: a producer may not see the folder
         """The folder through obstore."""
-        return LocalStore(self.folder)
+        return LocalStore(self.root)
 
-    def keep(self, file: Path, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
+    def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
         """Rename the file, which must lie on the same disk."""
         with _asking():
-            final = self.folder / path
-            final.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(final)
-            _flush_folder(final.parent)
+            final = self.local(path)
+            folder = os.path.dirname(final)
+            os.makedirs(folder, exist_ok=True)
+            os.replace(file, final)
+            _flush_folder(folder)
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Write it beside, flush it, rename it."""
-        partial = self.folder / PARTIALS / uuid4().hex
+        partials = self.local(PARTIALS)
+        partial = f"{partials}/{uuid4().hex}"
         with _asking():
-            partial.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(partials, exist_ok=True)
             try:
-                with partial.open("wb") as file:
+                with open(partial, "wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
                 self.keep(partial, path, content_type, within_s=0)
             finally:
-                partial.unlink(missing_ok=True)
+                _unlink(partial)
 
     def remove(self, paths: Sequence[str]) -> None:
         """Unlink them."""
         with _asking():
             for path in paths:
-                (self.folder / path).unlink(missing_ok=True)
+                _unlink(self.local(path))
 
-    def local(self, path: str) -> Path | None:
+    def local(self, path: str) -> str:
         """In the folder."""
-        return self.folder / path
+        return f"{self.root}/{path}"
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:  # noqa: ARG002 (a folder serves nothing)
         """None: a folder serves nothing."""
@@ -187,7 +189,7 @@ class BucketStore(_Objects):
         except StoreError as error:
             raise ConfigurationError(f"RUSHES_ARCHIVE__URL cannot be used: {error}") from None
 
-    def keep(self, file: Path, path: str, content_type: str, *, within_s: float) -> None:
+    def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
         """Upload it, in parts if it is large; the name appears with the last of them."""
         with _asking():
             obstore.put(
@@ -210,7 +212,7 @@ class BucketStore(_Objects):
             with _asking(), suppress(FileNotFoundError):
                 obstore.delete(self.objects, path)
 
-    def local(self, path: str) -> Path | None:  # noqa: ARG002 (a bucket is nowhere on this machine)
+    def local(self, path: str) -> str | None:  # noqa: ARG002 (a bucket is nowhere on this machine)
         """None: a bucket is on no disk of ours."""
         return None
 
@@ -226,16 +228,21 @@ def _opened(url: str, client: Mapping[str, Any], retries: Mapping[str, Any]) -> 
     return found
 
 
-def _pieces(file: Path, *, until: float) -> Iterator[bytes]:
+def _pieces(file: str, *, until: float) -> Iterator[bytes]:
     """A file's bytes for an upload; running out of time breaks the upload off, and its parts are removed."""
-    with file.open("rb") as opened:
+    with open(file, "rb") as opened:
         while piece := opened.read(PART_BYTES):
             if time.monotonic() > until:
                 raise TimeoutError("the upload took too long")
             yield piece
 
 
-def _flush_folder(folder: Path) -> None:
+def _unlink(file: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(file)
+
+
+def _flush_folder(folder: str) -> None:
     """Make the names in it outlive a power cut."""
     opened = os.open(folder, os.O_RDONLY)
     try:

@@ -1,7 +1,7 @@
 """What stands beside a stored video, each under a name derived from the video's own."""
 
 from enum import StrEnum
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Final
 
 
@@ -26,7 +26,7 @@ def path_of(artifact: Artifact, video: str) -> str:
     """Where a job's artifact is, given the path of its video."""
     if artifact is Artifact.VIDEO:
         return video
-    return str(PurePosixPath(video).with_suffix(_SUFFIXES[artifact]))
+    return splitext(video)[0] + _SUFFIXES[artifact]
 
 
 def paths_of(video: str) -> list[str]:

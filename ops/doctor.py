@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,10 +30,6 @@ SEEN_WITHIN_AT_LEAST_S: Final = 15.0
 SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
-FORGETS_NOTHING: Final = (3, 12, 0)
-"""From this Python on, interned strings were never freed …"""
-FORGETS_AGAIN: Final = (3, 12, 7)
-"""… until this one."""
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 
@@ -71,7 +66,6 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything; a finding each."""
     yield from _variables()
-    yield from of_python(sys.version_info[:3])
     yield from _redis(settings)
     yield from _upstream(settings)
     yield _archive(settings)
@@ -83,14 +77,6 @@ def _variables() -> Iterator[Finding]:
         meant = f" Did you mean {nearest}?" if nearest else ""
         yield Finding("settings", Verdict.WARN, f"{name} is set, but no setting has this name.{meant}")
     yield Finding("settings", Verdict.GOOD, "The settings can be read.")
-
-
-def of_python(version: tuple[int, int, int]) -> Iterator[Finding]:
-    """The first 3.12s keep every name of a file that pathlib ever saw (https://github.com/python/cpython/issues/121780)."""
-    if FORGETS_NOTHING <= version < FORGETS_AGAIN:
-        told, better = (".".join(map(str, numbers)) for numbers in (version, FORGETS_AGAIN))
-        trouble = f"Python {told} never frees the names of files, so that a worker grows with each video."
-        yield Finding("python", Verdict.WARN, f"{trouble} Take {better} or newer, or 3.11.")
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ class Archive:
         settings: ArchiveSettings,
         *,
         permits: Permits,
-        probe: Callable[[Path, str], Media | None] = lambda _file, _type: None,
+        probe: Callable[[str, str], Media | None] = lambda _file, _type: None,
         threads: int = 16,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

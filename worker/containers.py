@@ -1,7 +1,7 @@
 """Whether a file is a whole video: read from its container's own table, without decoding it."""
 
+import os
 import struct
-from pathlib import Path
 from typing import BinaryIO, Final
 
 _HEADER: Final = struct.Struct(">I4s")
@@ -10,18 +10,18 @@ _EBML: Final = b"\x1a\x45\xdf\xa3"
 _MOST_BOXES: Final = 100_000
 
 
-def content_type_of(path: Path) -> str | None:
+def content_type_of(path: str) -> str | None:
     """video/mp4 or video/webm if the file is one and an mp4 is whole; None for anything else.
 
     An mp4 is a row of boxes that each say their length (ISO/IEC 14496-12 §4.2): a truncated one ends inside a box.
     """
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         start = file.read(12)
         if start.startswith(_EBML):
             return "video/webm"
         if start[4:8] != b"ftyp":
             return None
-        return "video/mp4" if _boxes_fill(file, path.stat().st_size) else None
+        return "video/mp4" if _boxes_fill(file, os.fstat(file.fileno()).st_size) else None
 
 
 def _boxes_fill(file: BinaryIO, size: int) -> bool:

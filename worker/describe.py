@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,15 +48,15 @@ class Describer:
         """Whether anything is to be put beside a video."""
         return self._settings.manifest or self._settings.previews
 
-    def probe(self, file: Path, content_type: str) -> Media | None:
+    def probe(self, file: str, content_type: str) -> Media | None:
         """What is in a video, or None if that cannot be said in time."""
         if not self._settings.probe:
             return None
-        answer = self._looking.ask("probe", [str(file), content_type])
+        answer = self._looking.ask("probe", [file, content_type])
         if isinstance(answer, Trouble):
             return None
         media = Media(**answer.facts)
-        bits = file.stat().st_size * 8
+        bits = os.stat(file).st_size * 8
         return replace(media, bitrate_bps=round(bits / media.duration_s) if media.duration_s else None)
 
     def describe(self, job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> Described | NotDescribed:
@@ -83,38 +84,39 @@ class Describer:
         self._making.close()
 
     def _make_pictures(self, job_id: str, stored: Stored, made: list[Artifact]) -> str | None:
-        targets = {artifact: self._folder / f"{job_id}.{artifact}" for artifact in (Artifact.POSTER, Artifact.PREVIEW)}
-        self._folder.mkdir(parents=True, exist_ok=True)
+        targets = {artifact: f"{self._folder}/{job_id}.{artifact}" for artifact in (Artifact.POSTER, Artifact.PREVIEW)}
+        os.makedirs(self._folder, exist_ok=True)
         try:
             with self._at_hand(job_id, stored) as film:
-                arguments = [str(film), stored.content_type, *map(str, targets.values())]
+                arguments = [film, stored.content_type, *targets.values()]
                 answer = self._making.ask("make", arguments)
             if not isinstance(answer, Found):
                 return answer.message
             for artifact, file in targets.items():
-                self._put(stored, artifact, file.read_bytes())
+                with open(file, "rb") as picture:
+                    self._put(stored, artifact, picture.read())
                 made.append(artifact)
         finally:
             for file in targets.values():
                 with contextlib.suppress(OSError):
-                    file.unlink(missing_ok=True)
+                    os.unlink(file)
         return None
 
     @contextlib.contextmanager
-    def _at_hand(self, job_id: str, stored: Stored) -> Iterator[Path]:
+    def _at_hand(self, job_id: str, stored: Stored) -> Iterator[str]:
         """The video as a file of this host: where it lies, or a copy for the while."""
         local = self._store.local(stored.path)
         if local is not None:
             yield local
             return
-        copy = self._folder / f"{job_id}.copy"
+        copy = f"{self._folder}/{job_id}.copy"
         try:
-            with copy.open("wb") as file:
-                for piece in self._store.slices(stored.path):
-                    file.write(piece)
+            with open(copy, "wb") as file:
+                file.writelines(self._store.slices(stored.path))
             yield copy
         finally:
-            copy.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy)
 
     def _put(self, stored: Stored, artifact: Artifact, data: bytes) -> None:
         self._store.put(path_of(artifact, stored.path), data, CONTENT_TYPES[artifact])

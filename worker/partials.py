@@ -2,6 +2,8 @@
 
 <folder>/job_….<turn>          the bytes so far
 <folder>/job_….<turn>.mark     what they are the beginning of; without it they are of no use to a later try
+
+Names are plain strings: pathlib interns every part of each path, and a worker names a few new files for each video.
 """
 
 import contextlib
@@ -44,7 +46,7 @@ class Mark:
 class Partial:
     """One download's file. It goes when its download is over, unless `keep` says that a later try can use it."""
 
-    def __init__(self, path: Path, file: BufferedRandom, mark: Mark | None) -> None:
+    def __init__(self, path: str, file: BufferedRandom, mark: Mark | None) -> None:
         self.path = path
         self.file = file
         self.mark = mark
@@ -60,9 +62,10 @@ class Partial:
         self.file.seek(0)
         self.file.truncate()
         self.mark = mark
-        _mark_of(self.path).unlink(missing_ok=True)
+        _unlink(_mark_of(self.path))
         if mark is not None:
-            _mark_of(self.path).write_text(json.dumps(asdict(mark)), encoding="utf-8")
+            with open(_mark_of(self.path), "w", encoding="utf-8") as file:
+                json.dump(asdict(mark), file)
 
     def digest(self) -> Any:
         """SHA-256 of the bytes so far, to be updated with those that follow."""
@@ -74,7 +77,7 @@ class Partials:
     """The folder of downloads under way."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = str(folder)
 
     @contextlib.contextmanager
     def taken(self, job_id: str, turn: int) -> Iterator[Partial]:
@@ -83,8 +86,8 @@ class Partials:
         Raises:
             OSError: the folder cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{job_id}.{turn}"
+        os.makedirs(self._folder, exist_ok=True)
+        path = f"{self._folder}/{job_id}.{turn}"
         partial = self._adopted(job_id, path) or _begun(path)
         try:
             yield partial
@@ -97,19 +100,19 @@ class Partials:
 
     def sweep(self, *, before: float) -> None:
         """Remove what nobody has written to since `before`, seconds since the epoch: its job goes on elsewhere."""
-        for path in self._folder.glob("*"):
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < before:
-                    path.unlink()
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.stat().st_mtime < before:
+                        os.unlink(entry.path)
 
-    def _adopted(self, job_id: str, path: Path) -> Partial | None:
+    def _adopted(self, job_id: str, path: str) -> Partial | None:
         """The most that an earlier try got, if nobody writes to it any more; the rest of what was left is removed."""
-        # Listed, not globbed: pathlib would compile a pattern anew for each download, at ten times the cost.
-        there = os.listdir(self._folder)  # noqa: PTH208 (its paths are made for those that count)
-        left = [self._folder / name for name in there if name.startswith(f"{job_id}.") and not name.endswith(_MARK)]
+        there = [name for name in os.listdir(self._folder) if name.startswith(f"{job_id}.")]
+        left = [f"{self._folder}/{name}" for name in there if not name.endswith(_MARK)]
         for found in sorted(left, key=_size, reverse=True):
             partial = _locked(found)
-            if partial is not None and partial.mark is not None and not path.exists():
+            if partial is not None and partial.mark is not None and not os.path.exists(path):
                 _rename(found, path)
                 partial.path = path
                 return partial
@@ -119,16 +122,16 @@ class Partials:
         return None
 
 
-def _begun(path: Path) -> Partial:
-    file = path.open("w+b")
+def _begun(path: str) -> Partial:
+    file = open(path, "w+b")  # noqa: SIM115 (whoever takes it closes it)
     _lock(file)
     return Partial(path, file, None)
 
 
-def _locked(path: Path) -> Partial | None:
+def _locked(path: str) -> Partial | None:
     """The file, if its writer is gone; a writer that lives holds its lock."""
     try:
-        file = path.open("r+b")
+        file = open(path, "r+b")  # noqa: SIM115 (as above)
     except OSError:
         return None
     if not _lock(file):
@@ -145,30 +148,36 @@ def _lock(file: BufferedRandom) -> bool:
     return True
 
 
-def _read_mark(path: Path) -> Mark | None:
+def _read_mark(path: str) -> Mark | None:
     try:
-        mark = Mark(**json.loads(_mark_of(path).read_text(encoding="utf-8")))
+        with open(_mark_of(path), encoding="utf-8") as file:
+            mark = Mark(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None
     return mark if mark.boot == _BOOT else None
 
 
-def _rename(old: Path, new: Path) -> None:
-    old.replace(new)
-    _mark_of(old).replace(_mark_of(new))
+def _rename(old: str, new: str) -> None:
+    os.replace(old, new)
+    os.replace(_mark_of(old), _mark_of(new))
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _mark_of(path).unlink(missing_ok=True)
+def _remove(path: str) -> None:
+    _unlink(path)
+    _unlink(_mark_of(path))
 
 
-def _mark_of(path: Path) -> Path:
-    return path.with_name(path.name + _MARK)
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
-def _size(path: Path) -> int:
+def _mark_of(path: str) -> str:
+    return path + _MARK
+
+
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return 0

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import Final
 
 from starlette.responses import Response, StreamingResponse
@@ -132,7 +131,7 @@ def matches(asked: str | None, etag: str) -> bool:
 def _video(store: Store, stored: Stored) -> _File:
     """The video never changes: whoever has it need not ask again."""
     return _File(
-        PurePosixPath(stored.path).name,
+        stored.path.rpartition("/")[2],
         stored.size_bytes,
         stored.sha256,
         stored.content_type,
@@ -146,7 +145,7 @@ def _small(store: Store, artifact: Artifact, path: str) -> _File:
     with _explained():
         data = b"".join(store.slices(path))
     return _File(
-        PurePosixPath(path).name,
+        path.rpartition("/")[2],
         len(data),
         hashlib.sha256(data).hexdigest(),
         CONTENT_TYPES[artifact],
@@ -161,7 +160,7 @@ def _read(store: Store, path: str, piece: Piece) -> Iterator[bytes]:
     if local is None:
         yield from _cut(store.slices(path), piece)
         return
-    with local.open("rb") as file:
+    with open(local, "rb") as file:
         file.seek(piece.start)
         left = piece.length
         while left and (chunk := file.read(min(left, CHUNK_BYTES))):

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Final
 
 from jobs.job import Stored
@@ -33,7 +33,7 @@ class Links:
 
     def made(self, job_id: str, stored: Stored, *, now: float) -> Link:
         """A fresh link to a job's video."""
-        name = f"{job_id}{PurePosixPath(stored.path).suffix}"
+        name = f"{job_id}{splitext(stored.path)[1]}"
         until = int(now) + LIFE_S
         return Link(name, until, self._signature(name, until))
 

@@ -21,11 +21,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())
 
 
-def a_file(folder: Path, data: bytes) -> Path:
+def a_file(folder: Path, data: bytes) -> str:
     """A local file on the same disk as the store's folder."""
     path = folder / "made"
     path.write_bytes(data)
-    return path
+    return str(path)
 
 
 def kept(store: Store, folder: Path, data: bytes, name: str = NAME) -> None:
@@ -61,7 +61,7 @@ def test_it_lists_the_archives_files_and_nothing_else(store: Store, tmp_path: Pa
     kept(store, tmp_path, b"four")
     store.put("2026/11/23/job_b.json", b"{}", "application/json")
     if isinstance(store, FolderStore):
-        (store.folder / ".partial" / "job_c.1").write_bytes(b"half")
+        Path(store.root, ".partial", "job_c.1").write_bytes(b"half")
 
     assert {item.path: item.size_bytes for item in store.items()} == {NAME: 4, "2026/11/23/job_b.json": 2}
     assert all(item.modified_at > 1_700_000_000 for item in store.items())

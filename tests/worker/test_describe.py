@@ -49,7 +49,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     store: Store = FolderStore(tmp_path / "archive")
     if request.param == "bucket":
         store = BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())
-    store.keep(a_film(tmp_path / "film.mp4"), PATH, "video/mp4", within_s=60)
+    store.keep(str(a_film(tmp_path / "film.mp4")), PATH, "video/mp4", within_s=60)
     return store
 
 
@@ -143,7 +143,7 @@ def test_what_is_switched_off_costs_nothing(tmp_path: Path) -> None:
         FolderStore(tmp_path / "archive"), tmp_path, DescribeSettings(probe=False, manifest=False, previews=False)
     )
     assert not describer.has_work
-    assert describer.probe(a_film(tmp_path / "film.mp4"), "video/mp4") is None
+    assert describer.probe(str(a_film(tmp_path / "film.mp4")), "video/mp4") is None
     assert describer._looking._process is None
     assert describer._making._process is None
 
@@ -152,7 +152,7 @@ def test_a_probe_adds_the_bit_rate(tmp_path: Path) -> None:
     """Size and duration make it; the container's own word is often missing."""
     film = a_film(tmp_path / "film.mp4")
     describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
-    media = describer.probe(film, "video/mp4")
+    media = describer.probe(str(film), "video/mp4")
     assert media is not None
     assert media.duration_s is not None
     assert media.bitrate_bps == round(film.stat().st_size * 8 / media.duration_s)
