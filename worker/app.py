@@ -1,13 +1,17 @@
 """The worker's entry: `celery -A worker.app worker`. Flower and Celery's tools load the same app."""
 
+import logging
 from typing import Any
 
 from celery import signals
 
 from config.logs import configure
+from config.open_files import allow
 from config.settings import ConfigurationError, load
 from worker.rescue import RescueStep
-from worker.runtime import WorkerApp, build_runtime, make_worker_app
+from worker.runtime import WorkerApp, build_runtime, files_needed, make_worker_app
+
+log = logging.getLogger("rushes.worker")
 
 
 def _make() -> WorkerApp:
@@ -34,6 +38,14 @@ def _set_up_logging(**_ignored: Any) -> None:
 @signals.worker_init.connect(weak=False)
 def _prepare(sender: Any, **_ignored: Any) -> None:
     """Build the worker's parts before it takes a message, or stop it with a sentence."""
+    needed = files_needed(app.settings)
+    if (allowed := allow(needed)) < needed:
+        log.warning(
+            "this process may hold %d files open and can need %d: raise its hard limit (ulimit -Hn), "
+            "or lower RUSHES_WORKER__THREADS or RUSHES_LOOK__BATCH",
+            allowed,
+            needed,
+        )
     try:
         app.runtime = build_runtime(app, str(sender.hostname))
     except ConfigurationError as error:

@@ -37,7 +37,7 @@ class Archive:
         *,
         permits: Permits,
         probe: Callable[[str, str], Media | None] = lambda _file, _type: None,
-        threads: int = 16,
+        threads: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep videos in `store`; make them in `folder`, from addresses that `permits`, looked into by `probe`."""

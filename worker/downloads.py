@@ -50,7 +50,7 @@ class Downloads:
         settings: ArchiveSettings,
         *,
         permits: Permits,
-        threads: int = 16,
+        threads: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings

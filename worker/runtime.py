@@ -168,6 +168,14 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     )
 
 
+def files_needed(settings: Settings) -> int:
+    """How many files, sockets among them, a worker with these settings can hold open at once."""
+    threads, look, redis = settings.worker.threads, settings.look, settings.redis
+    looking = min(look.batch, look.connections) + 5  # kept connections; libcurl's and the selector's own
+    working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
+    return threads * (looking + working) + 2 * redis.max_connections + 4 * settings.hooks.width + 256
+
+
 def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
     """Everybody who can be told: by the settings, by an endpoint, by an order."""
     named = hook_receivers(settings, archive) | database_receiver(settings, archive)

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from config.open_files import allow
 from ops.bench.bars import bars
 from ops.bench.contender import names
 from ops.bench.harness import FULL, MINIATURE, QUICK, Bench, say
@@ -17,6 +18,8 @@ from ops.bench.report import write_into
 from ops.bench.results import Results, Scenario
 
 PLOTS: Final = ROOT / "docs" / "performance"
+FILES: Final = 65_536
+"""What each process of a trial may hold open: no contender is to be measured by the limits of somebody's shell."""
 SIZES: Final = {"full": FULL, "quick": QUICK, "miniature": MINIATURE}
 
 
@@ -34,6 +37,7 @@ def main(
     page: Annotated[Path | None, typer.Option(help="The page whose tables are renewed; none unless named.")] = None,
 ) -> None:
     """Measure, write the JSON as it goes, and at the end the tables, the plots and the bars."""
+    allow(FILES)
     out.mkdir(parents=True, exist_ok=True)
     results = Results(_machine(), quick=size != "full")
     pythons = [sys.executable, *(str(Path(python).absolute()) for python in beside or [])]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ops.bench import trials
-from ops.bench.bars import ARQ, RUSHES
+from ops.bench.bars import ARQ, BARE, RUSHES
 from ops.bench.contender import Course
 from ops.bench.processes import ROOT, Contender, process, server, until
 from ops.bench.results import Results, Scenario
@@ -108,6 +108,8 @@ class Bench:
         for number in range(self.rounds):
             for name in self.contenders:
                 self._lives(Scenario.LIVES, name, self.size.lives, round=number)
+            for name in (RUSHES, ARQ, BARE):
+                self._lives(Scenario.FAR_LIVES, name, self.size.pair, latency_s=FAR_S, round=number)
             for name, learned in ((RUSHES, True), (RUSHES, False), (ARQ, False)):
                 self._paced(name, learned=learned, round_=number)
             for workers in (1, 2):
@@ -116,8 +118,11 @@ class Bench:
         self._flights()
         self._soak(minutes)
 
-    def _lives(self, scenario: Scenario, name: str, jobs: int, *, workers: int = 1, **facts: int) -> None:
+    def _lives(
+        self, scenario: Scenario, name: str, jobs: int, *, workers: int = 1, latency_s: float = 0.0, **facts: int
+    ) -> None:
         size = self.size
+        times = 1 if scenario is Scenario.LIVES else 3  # the others are to be done with the same work
         self.measure(
             scenario,
             name,
@@ -126,10 +131,12 @@ class Bench:
                 jobs=jobs,
                 looks=size.looks,
                 interval_s=size.lives_interval_s,
-                cap_s=size.lives_cap_s * (3 if scenario is Scenario.PAIR else 1),  # both must do the same work
+                cap_s=size.lives_cap_s * times,
                 workers=workers,
+                latency_s=latency_s,
             ),
             workers=workers,
+            latency_s=latency_s,
             **facts,
         )
 
@@ -166,7 +173,7 @@ class Bench:
             if size.all_flights or name == RUSHES:
                 for jobs in (*size.loads, *([size.most] if name == RUSHES else [])):
                     self._flight(Scenario.FLIGHT, name, jobs)
-        for jobs in size.loads[-2:]:
+        for jobs in (*size.loads[-2:], size.most):
             self._flight(Scenario.FAR, RUSHES, jobs, latency_s=FAR_S)
 
     def _flight(self, scenario: Scenario, name: str, jobs: int, *, latency_s: float = 0.0) -> None:

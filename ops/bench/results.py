@@ -15,6 +15,7 @@ class Scenario(StrEnum):
     LIVES = "lives"  # whole lives, as fast as a core does them
     FLIGHT = "flight"  # many jobs in flight at a fixed interval
     FAR = "far"  # the same with an upstream 100 ms away
+    FAR_LIVES = "far_lives"  # whole lives with an upstream 100 ms away
     PACED = "paced"  # lognormal videos, found sooner or later
     PAIR = "pair"  # two workers against one
     ACCEPT = "accept"  # a producer alone

@@ -103,7 +103,14 @@ def stage(contender: Contender, course: Course, *, workers: int = 1) -> Iterator
 
 
 def whole_lives(
-    contender: Contender, *, jobs: int, looks: int, interval_s: float, cap_s: float, workers: int = 1
+    contender: Contender,
+    *,
+    jobs: int,
+    looks: int,
+    interval_s: float,
+    cap_s: float,
+    workers: int = 1,
+    latency_s: float = 0.0,
 ) -> Row:
     """Buy, look so many times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
 
@@ -113,7 +120,7 @@ def whole_lives(
     course = Course(first_s=interval_s, interval_s=interval_s)
     with stage(contender, course, workers=workers) as on:
         on.warm_up()
-        on.upstream.set(looks=looks, interval_s=interval_s)
+        on.upstream.set(looks=looks, interval_s=interval_s, latency_s=latency_s)
         watch, give_up_at = Watch(on.pids), time.monotonic() + cap_s
         with on.given(jobs):
             while (tally := on.upstream.tally())["fetches"] < jobs and time.monotonic() < give_up_at:

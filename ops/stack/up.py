@@ -11,12 +11,15 @@ from typing import Annotated, Final
 
 import typer
 
+from config.open_files import allow
 from config.settings import ConfigurationError, Settings, load
 from ops.stack.recipe import Plan, make_plan, make_specs, write_private
 from ops.stack.supervisor import StartFailed, Supervisor
 from producer.cli.exits import Exit, explained, leave
 
 UP_FILE: Final = "up.env"
+FILES: Final = 16_384
+"""What each child may hold open, where the system lets us: the sandbox has a connection for each look under way."""
 _COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33, "api": 34}
 
 
@@ -46,6 +49,7 @@ def _run(plan: Plan) -> None:
     file = up_file(plan.settings)
     supervisor = Supervisor(on_line=_print_line, on_note=lambda note: _print_line("rushes", note))
 
+    allow(FILES)
     file.unlink(missing_ok=True)  # a stack that was killed leaves its addresses behind
 
     def ready() -> None:

@@ -1,12 +1,17 @@
 """`python -m producer.api`: the API on uvicorn, with the settings of this deployment."""
 
 import sys
+from typing import Final
 
 import uvicorn
 
 from config.logs import configure
+from config.open_files import allow
 from config.settings import ConfigurationError, load
 from producer.api.application import make_app
+
+CONNECTIONS: Final = 65_536
+"""How many clients may be connected, most of them waiting for an event."""
 
 
 def main() -> int:
@@ -17,6 +22,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     configure(settings)
+    allow(CONNECTIONS)
     uvicorn.run(
         make_app(settings),
         host=settings.api.host,

@@ -4,6 +4,7 @@ import array
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -81,6 +82,15 @@ def test_a_films_facts_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
     assert (facts["video_codec"], facts["audio_codec"]) == ("h264", "aac")
     assert facts["duration_s"] == pytest.approx(2, abs=0.1)
     assert -30 < facts["loudness_lufs"] < -5
+
+
+def test_a_worker_with_a_thousand_files_open_asks_as_well(enclosure: Enclosure, tmp_path: Path) -> None:
+    """select(2) knows no file beyond the thousandth."""
+    film = a_film(tmp_path / "film.mp4")
+    with ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(film.open("rb"))
+        assert isinstance(enclosure.ask("probe", [str(film), "video/mp4"]), Found)
 
 
 def test_a_silent_film_and_a_webm_are_told(enclosure: Enclosure, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import os
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -91,14 +91,15 @@ class Enclosure:
         except OSError:
             return b""
         answer = b""
-        while not answer.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return None
-            piece = os.read(process.stdout.fileno(), LONGEST_ANSWER)
-            if not piece or len(answer) > LONGEST_ANSWER:
-                return b""
-            answer += piece
+        with selectors.DefaultSelector() as selector:  # select(2) knows no file beyond the thousandth
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not answer.endswith(b"\n"):
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    return None
+                piece = os.read(process.stdout.fileno(), LONGEST_ANSWER)
+                if not piece or len(answer) > LONGEST_ANSWER:
+                    return b""
+                answer += piece
         return answer
 
     def _started(self) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,58 @@
+"""A process may hold as many files open as it can need, whatever somebody's shell began with."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from tests.stage import ROOT, Stage
+from worker.runtime import files_needed
+
+ASK = """
+import resource
+from config.open_files import allow
+print(allow({0}), *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def asked(count: int, *, soft: int, hard: int) -> list[int]:
+    """What a process that began with these limits is told, and its limits afterwards."""
+    begun = f"ulimit -Sn {soft} && ulimit -Hn {hard} && exec {sys.executable} -c '{ASK.format(count)}'"
+    return list(map(int, subprocess.check_output(["sh", "-c", begun], cwd=ROOT, text=True).split()))
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed"), [(2000, 2000), (9000, 4000), (100, 256)], ids=["raised", "as far as may be", "never lowered"]
+)
+def test_the_limit_is_raised_to_what_is_needed(count: int, allowed: int) -> None:
+    """Up to the hard limit, which is left alone."""
+    assert asked(count, soft=256, hard=4000) == [allowed, allowed, 4000]
+
+
+@contextmanager
+def begun_with(soft: int) -> Iterator[None]:
+    """Children begin with this limit."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_worker_may_open_what_its_settings_can_need(stage: Stage) -> None:
+    """Also in a shell that allows very little."""
+    with begun_with(256), stage.worker() as worker:
+        allowed, _ = psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+        assert allowed == files_needed(stage.settings)
+
+
+def test_a_worker_that_may_not_says_so(stage: Stage) -> None:
+    """Running out of files would look like an upstream that cannot be reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with stage.worker(RUSHES_REDIS__MAX_CONNECTIONS=str(hard)) as worker:
+        assert f"this process may hold {hard} files open and can need" in worker.said()
