@@ -194,9 +194,13 @@ def _stuck_from(finished: Sequence[float], prior: Latency) -> int:
 
 
 def _come_so_far(pending: Pending, stuck_from: int) -> Mapping[int, int]:
-    """For each bucket how many were last seen pending in it or in a later one."""
+    """For each bucket how many were last seen pending in it or in a later one, never fewer than none.
+
+    Counts may have drifted below nothing: a worker of another version may have counted out what it never counted in.
+    """
     counts = [pending.get(bucket, 0) for bucket in range(stuck_from)]
-    return dict(enumerate(reversed(list(accumulate(reversed(counts))))))
+    come = reversed(list(accumulate(reversed(counts))))
+    return {bucket: max(count, 0) for bucket, count in enumerate(come)}
 
 
 def _among(pending: Sequence[float], finished: Sequence[float]) -> Sequence[float]:

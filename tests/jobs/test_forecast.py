@@ -5,7 +5,7 @@ import random
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.forecast import BUCKETS, EDGES_S, PRIOR_JOBS, Eta, Forecast, Latency, Sketch, bucket_of
@@ -73,6 +73,7 @@ def test_a_lesson_is_one_job_wherever_it_lies(pending_s: float, done_s: float) -
     assert all(0 <= bucket < BUCKETS and share >= 0 for bucket, share in shares.items())
 
 
+@example(taken_s=[1.0, 1.0], pending={48: -3}, at_s=1.0)
 @given(
     taken_s=st.lists(st.floats(min_value=0.1, max_value=5e4), max_size=30),
     pending=st.dictionaries(st.integers(-3, BUCKETS + 3), st.integers(-5, 10_000)),
