@@ -126,6 +126,17 @@ def test_seconds_and_rates_are_told_at_the_pace_of_the_bars_machine_too() -> Non
     )
 
 
+@pytest.mark.parametrize(("share", "met"), [(0.93, True), (0.5, False)])
+def test_who_waits_for_room_far_away_leaves_the_core_idle(share: float, *, met: bool) -> None:
+    """Costs differ far away; what tells of a bottleneck is a core that is not used up."""
+    results = made_up()
+    results.rows += [
+        {"scenario": "pair", "contender": "rushes", "workers": 1, "cpu_share": 0.95, "requests_per_s": 2000.0},
+        {"scenario": "far_lives", "contender": "rushes", "cpu_share": share, "cpu_us_per_request": 500.0},
+    ]
+    assert [bar.met for bar in bars(results) if "use up the core" in bar.promise] == [met]
+
+
 def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_looks() -> None:
     """Its CPU is that of buying, too: no bar is judged by it, and the page says how many there were."""
     results = made_up()
