@@ -72,18 +72,18 @@ class Doors:
             case _:
                 self._passed(Gate.SUBMIT)
 
-    def after_looks(self, sightings: Sequence[Sighting]) -> None:
-        """Tell the fleet what looks that were made together say about the upstream's health."""
-        troubles = [seen for seen in sightings if isinstance(seen, Unreachable)]
-        for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
-        if for_all:
-            last = for_all[-1]
-            self._refused(Gate.LOOK, last.hold, last.message, self._at_once, wait_s=last.retry_after_s)
-        elif len(troubles) == len(sightings):
-            last, times = troubles[-1], len(troubles)
-            self._refused(Gate.LOOK, last.hold, last.message, self._in_a_row, wait_s=last.retry_after_s, times=times)
-        else:
-            self._passed(Gate.LOOK)
+    def looks_refused(self, trouble: Unreachable) -> None:
+        """A look met what concerns everybody."""
+        self._refused(Gate.LOOK, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
+
+    def looks_failed(self, trouble: Unreachable, *, times: int) -> None:
+        """So many looks that were made together had no answer, the last one for this reason."""
+        terms, wait_s = self._in_a_row, trouble.retry_after_s
+        self._refused(Gate.LOOK, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
+
+    def looks_passed(self) -> None:
+        """A look was answered."""
+        self._passed(Gate.LOOK)
 
     def _refused(
         self, gate: Gate, hold: Hold, message: str, terms: GateTerms, *, wait_s: float | None = None, times: int = 1
@@ -99,6 +99,36 @@ class Doors:
 
     def _ask(self, gate: Gate) -> Shut | None:
         return self._gates.ask(gate, probe_s=self._probe_s, again_s=self._at_once.first_s)
+
+
+class Hearing:
+    """What looks that were made together say about the upstream's health, told to the doors as soon as it is plain.
+
+    If one is answered, the upstream lives, however many others are not: one of its machines may be stuck or gone.
+    """
+
+    def __init__(self, doors: Doors, looks: int) -> None:
+        self._doors = doors
+        self._looks = looks
+        self._silent = 0
+        self._plain = False
+        self._refused = False
+
+    def hear(self, sightings: Sequence[Sighting]) -> None:
+        """Some of the looks have ended."""
+        troubles = [seen for seen in sightings if isinstance(seen, Unreachable)]
+        for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
+        self._silent += len(troubles)
+        if for_all:
+            self._doors.looks_refused(for_all[-1])
+            self._refused = self._plain = True
+        elif len(troubles) < len(sightings):
+            self._plain = True
+            if not self._refused:
+                self._doors.looks_passed()
+        elif not self._plain and 2 * self._silent >= self._looks:
+            self._doors.looks_failed(troubles[-1], times=self._silent)
+            self._plain = True
 
 
 def spread(seconds: float) -> float:

@@ -9,7 +9,7 @@ from jobs.facts import Sighting
 from jobs.job import Job
 from jobs.states import State
 from jobs.wakes import LEASE_S, Wakes
-from worker.doors import Doors, spread
+from worker.doors import Doors, Hearing, spread
 from worker.upstream.looks import Looker, Subject
 
 Group: TypeAlias = Sequence[tuple[Job, Sighting]]
@@ -32,20 +32,21 @@ class Looking:
         if held is not None:
             yield [(job, replace(held, retry_after_s=spread(held.retry_after_s or 0.0))) for job in jobs]
         elif self._doors.wary:
-            yield from self._looked_at(jobs[:1])
+            yield from self._looked_at(jobs[:1], then=jobs[1:])
             yield from self.sightings(jobs[1:])
         else:
-            yield from self._looked_at(jobs)
+            yield from self._looked_at(jobs, then=())
 
-    def _looked_at(self, jobs: Sequence[Job]) -> Iterator[Group]:
-        unseen = dict(enumerate(jobs))
+    def _looked_at(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
+        """Look at some, and keep the lease of those whose turn is `then`."""
+        unseen, hearing = dict(enumerate(jobs)), Hearing(self._doors, len(jobs))
         subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
         held_at = monotonic()
         for group in self._looker.look_at(subjects, pause_s=LEASE_S / 3):
             if monotonic() - held_at > LEASE_S / 3:
-                self._wakes.hold(State.RENDERING, unseen.values())
+                self._wakes.hold(State.RENDERING, [*unseen.values(), *then])
                 held_at = monotonic()
             seen = [(unseen.pop(index), sighting) for index, sighting in group]
             if seen:
-                self._doors.after_looks([sighting for _, sighting in seen])
+                hearing.hear([sighting for _, sighting in seen])
                 yield seen

@@ -123,7 +123,9 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         subscribers=subscribers,
     )
     access = Access.of(settings.upstream)
-    looker = Looker(access, settings.upstream, connections=settings.look.connections)
+    connections = settings.look.connections
+    patient = max(1, min(threads, connections) // 4)
+    looker = Looker(access, settings.upstream, connections=connections, patient=patient)
     doors = Doors(
         ledger.gates,
         first_s=settings.queue.hold_first_s,

@@ -40,7 +40,7 @@ class Course:
     interval_s: float = 1.0
     """From one look's answer to the next look."""
     slots: int = 128
-    """How many jobs may be worked on at once, where the contender has such a number: 1,000 looks/s, 100 ms away."""
+    """How many jobs may be worked on at once, where the contender has such a number."""
     folder: Path = Path()
     """Where the videos go."""
     learned: int = 0

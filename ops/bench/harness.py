@@ -39,6 +39,8 @@ class Size:
 
 
 FAR_S: Final = 0.1
+HANGS: Final = 100
+"""Each so-manieth look is never answered, where looks hang."""
 PACED_CAP_S: Final = 300.0
 PATIENCE_S: Final = 0.015
 """For each job that must be bought before a trial of jobs in flight begins."""
@@ -175,8 +177,9 @@ class Bench:
                     self._flight(Scenario.FLIGHT, name, jobs)
         for jobs in (*size.loads[-2:], size.most):
             self._flight(Scenario.FAR, RUSHES, jobs, latency_s=FAR_S)
+        self._flight(Scenario.HANGING, RUSHES, size.loads[-1], hangs=HANGS)
 
-    def _flight(self, scenario: Scenario, name: str, jobs: int, *, latency_s: float = 0.0) -> None:
+    def _flight(self, scenario: Scenario, name: str, jobs: int, *, latency_s: float = 0.0, hangs: int = 0) -> None:
         size = self.size
         self.measure(
             scenario,
@@ -188,6 +191,7 @@ class Bench:
                 window_s=size.window_s,
                 fill_s=size.fill_s + jobs * PATIENCE_S,
                 latency_s=latency_s,
+                hangs=hangs,
             ),
         )
 

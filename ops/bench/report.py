@@ -45,7 +45,7 @@ def _machine(results: Results) -> str:
 def _lives(results: Results) -> Iterator[str]:
     for scenario, told in (
         (Scenario.LIVES, "### CPU per request\n\nWhole lives (buy, 12 looks, store), as many as one core can do.\n"),
-        (Scenario.FAR_LIVES, "The same, 100 ms away, twice as many jobs.\n"),
+        (Scenario.FAR_LIVES, "The same, 100 ms away.\n"),
     ):
         rows = []
         for name in _measured(results, scenario):
@@ -64,6 +64,7 @@ def _flight(results: Results) -> Iterator[str]:
     for scenario, title in (
         (Scenario.FLIGHT, "Jobs in flight, looked at every 10 s"),
         (Scenario.FAR, "The same, 100 ms away"),
+        (Scenario.HANGING, "The same next door, one look in a hundred never answered"),
     ):
         rows = [
             [_title(results, name), _wanted(results, scenario, name, jobs), *_in_flight(results, scenario, name, jobs)]

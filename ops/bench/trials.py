@@ -14,6 +14,9 @@ from ops.bench.processes import Contender, Upstream, giving, memory_of, server, 
 
 WORKER_CORE: Final = 0
 OTHER_CORE: Final = 1
+FAR_SLOTS: Final = 1024
+"""Where each request waits for the way, all who have such a number get as many as Rushes has by default."""
+
 WARM_JOBS: Final = 30
 Row = dict[str, Any]
 
@@ -118,6 +121,8 @@ def whole_lives(
     done when the time is up is charged for what it did.
     """
     course = Course(first_s=interval_s, interval_s=interval_s)
+    if latency_s:
+        course = replace(course, slots=FAR_SLOTS)
     with stage(contender, course, workers=workers) as on:
         on.warm_up()
         on.upstream.set(looks=looks, interval_s=interval_s, latency_s=latency_s)
@@ -148,11 +153,12 @@ def in_flight(
     window_s: float,
     fill_s: float,
     latency_s: float = 0.0,
+    hangs: int = 0,
 ) -> Row:
     """So many jobs that never finish, looked at at a fixed interval: share of the core, lateness, memory."""
     course = Course(first_s=interval_s, interval_s=interval_s)
     with stage(contender, course) as on:
-        on.upstream.set(looks=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s)
+        on.upstream.set(looks=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
         with on.given(jobs):
             give_up_at = time.monotonic() + fill_s
             while (bought := on.upstream.tally()["submits"]) < jobs and time.monotonic() < give_up_at:

@@ -41,6 +41,8 @@ class Terms:
     """Sigma of the lognormal that times are drawn from."""
     interval_s: float = 1.0
     """Between one look's answer and the next look, as the contender was told: lateness of looks is counted from it."""
+    hangs: int = 0
+    """Each so-manieth look is never answered; 0: none. How late the look after it comes is not counted."""
     seed: int = 1
 
 
@@ -107,7 +109,7 @@ class Desk:
         self._dice = random.Random(self.terms.seed)  # noqa: S311 (a bench must be repeatable)
 
     def answer(self, method: bytes, target: bytes, body: bytes, host: bytes) -> bytes:
-        """The whole reply to one request."""
+        """The whole reply to one request; empty if it is never answered."""
         path, _, query = target.partition(b"?")
         match method, path:
             case b"GET", _ if query.startswith(ASKED):
@@ -159,6 +161,9 @@ class Desk:
         tally.looks += 1
         if generation.looks:
             tally.look_lateness.append(now - generation.seen_at - self.terms.interval_s)
+        if self.terms.hangs and not tally.looks % self.terms.hangs:
+            generation.looks = 0  # the next is due when the contender gives this one up
+            return b""
         generation.looks += 1
         generation.seen_at = now + self.terms.latency_s
         done = generation.looks >= self.terms.looks if self.terms.looks else now >= generation.ready_at
@@ -219,6 +224,8 @@ class Line(asyncio.Protocol):
 
     def _say(self, reply: bytes) -> None:
         assert self._transport is not None
+        if not reply:
+            return
         if self._desk.terms.latency_s:
             self._loop.call_later(self._desk.terms.latency_s, self._transport.write, reply)
         else:

@@ -274,6 +274,30 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
 
 
+def test_looks_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
+    """One stuck machine behind the upstream's balancer: jobs enough to hold every thread until the time-out."""
+    with stage.worker(
+        threads=4,
+        RUSHES_WORKER__THREADS="4",
+        RUSHES_LOOK__PACING="fixed",
+        RUSHES_LOOK__FIRST_S="1",
+        RUSHES_LOOK__INTERVAL_S="1",
+        RUSHES_LOOK__BATCH="8",
+        RUSHES_UPSTREAM__READ_TIMEOUT_S="60",
+    ):
+        names = [f"{'well' if n % 8 else 'stuck'} {n} [sandbox: latency=50000]" for n in range(64)]
+        ids = {name: stage.service.submit(a_request(name)).job_id for name in names}
+        eventually(lambda: stage.service.counts()[State.RENDERING] == len(names))
+        stage.sandbox.trouble(poll="hang", seconds=15, match={"prompt": "stuck"})
+        before = stage.sandbox.requests()["polls"]
+        late = stage.service.submit(a_request("a late one")).job_id
+        eventually(lambda: stage.sandbox.requests()["polls"] - before > 300, what="looks at the others", within_s=12)
+
+        assert stage.ended(late).state is State.COMPLETED
+        assert not stage.ledger.gates.shut()
+        assert _seen(stage, [ids[name] for name in names if name.startswith("stuck")], Hold.UNREACHABLE)
+
+
 def _seen(stage: Stage, ids: list[str], hold: Hold) -> int:
     """How many of the jobs were told at a look that they have to wait for this."""
     return sum(

@@ -86,6 +86,24 @@ def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
         assert tally["look_lateness_s"]["max"] >= 0
 
 
+def test_some_looks_are_never_answered_if_that_is_wanted(tmp_path: Path) -> None:
+    """Whoever waits for them finds out what a stuck machine costs."""
+    with Upstream.started(tmp_path, core=None) as upstream:
+        upstream.set(hangs=2)
+        bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
+
+        def look(timeout_s: float = 5.0) -> str:
+            asked = {"generation_id": bought["id"]}
+            reply = requests.get(f"{upstream.url}/v2/video/generations", params=asked, timeout=timeout_s)
+            return str(reply.json()["status"])
+
+        assert look() == "generating"
+        with pytest.raises(requests.Timeout):
+            look(timeout_s=0.5)
+        assert look() == "generating"
+        assert upstream.tally()["looks"] == 3
+
+
 def test_a_slow_trickle_of_bytes_is_one_request(tmp_path: Path) -> None:
     """Clients send head and body apart; the upstream waits until a request is whole."""
     import socket  # noqa: PLC0415

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -19,7 +19,7 @@ import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
-from jobs.facts import Accepted, Finished, NotBought, Pending, Receipt, Rejected, Unknown, Unreachable
+from jobs.facts import Accepted, Finished, NotBought, Pending, Receipt, Rejected, Sighting, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
@@ -27,7 +27,7 @@ from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, rese
 from worker.upstream import looks
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
-from worker.upstream.looks import Looker, Subject
+from worker.upstream.looks import Looker, Seen, Subject
 
 KEY: Final = "sk-0123456789abcdef"
 CONNECTIONS: Final = 8
@@ -50,7 +50,7 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 def looker_at(url: str, **settings: Any) -> Iterator[Looker]:
     """Whoever looks, with short time-outs."""
     choice = chosen(url, **settings)
-    looker = Looker(Access.of(choice), choice, connections=CONNECTIONS)
+    looker = Looker(Access.of(choice), choice, connections=CONNECTIONS, patient=1)
     try:
         yield looker
     finally:
@@ -612,6 +612,81 @@ def _alive(kind: type) -> int:
     """How many of them there are in this process."""
     gc.collect()
     return sum(isinstance(one, kind) for one in gc.get_objects())
+
+
+SLOW: Final = "/v2/generate/video/google/generation"
+SLOW_AMONG_OTHERS: Final = [Subject("slow", Family.GOOGLE), *[Subject("g", Family.UNIVERSAL)] * 2]
+OTHERS: Final = {1: Pending("queued"), 2: Pending("queued")}
+
+
+def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, Sighting]:
+    """What was seen of each, in whichever groups it came."""
+    return dict(chain.from_iterable(groups))
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds are long for a test."""
+    monkeypatch.setattr(looks, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(looks, "FAR_LONGER", 1.0)
+
+
+@contextmanager
+def a_patient_one(looker: Looker, server: Server) -> Iterator[Iterator[Sequence[Seen]]]:
+    """Somebody waits to the end for a look that hangs, and there is no room for another such."""
+    server.on(hang, SLOW)
+    groups = looker.look_at(SLOW_AMONG_OTHERS, pause_s=0.05)
+    assert all_seen(next(groups) for _ in range(20)) == OTHERS
+    try:
+        yield groups
+    finally:
+        groups.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
+
+
+def a_little_late(wire: Wire) -> None:
+    """Answer after longer than the others."""
+    time.sleep(0.4)
+    answer(b'{"status":"generating"}')(wire)
+
+
+def is_left_behind(seen: Sighting) -> bool:
+    """Whether it was not waited for."""
+    return isinstance(seen, Unreachable) and "while others were answered" in seen.message
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_looks_that_hang_are_waited_for_by_few_of_those_who_look(server: Server) -> None:
+    """An upstream of which one machine is stuck must not hold everybody who looks for the whole time-out."""
+    server.on(answer(b'{"status":"queued"}'))
+    with looker_at(server.url, total_timeout_s=2) as looker:
+        with a_patient_one(looker, server) as patient:
+            others = all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))
+            late = all_seen(patient)
+        next_patient = all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))
+
+    assert is_left_behind(others.pop(0))
+    assert others == OTHERS
+    assert late == {0: Unreachable(Hold.UNREACHABLE, "no answer from the upstream (Timeout was reached)")}
+    assert next_patient == OTHERS | late
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_answers_that_are_only_late_are_waited_for_by_all_until_they_come_no_more(server: Server) -> None:
+    """An upstream that is slow to tell of what has finished would else never be heard by most."""
+    server.on(answer(b'{"status":"queued"}'))
+    server.on(a_little_late, SLOW)
+    with looker_at(server.url, total_timeout_s=1.2) as looker:
+        assert all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
+        with a_patient_one(looker, server):
+            server.on(a_little_late, SLOW)
+            assert all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
+
+        server.on(hang, SLOW)
+        for _ in range(3):
+            assert not is_left_behind(looker.look("g", Family.GOOGLE))
+        with a_patient_one(looker, server):
+            server.on(a_little_late, SLOW)
+            assert is_left_behind(all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0])
 
 
 def test_whoever_stops_looking_leaves_room_for_others(server: Server) -> None:

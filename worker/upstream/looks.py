@@ -27,6 +27,15 @@ from worker.upstream.wire import PATHS, read_sighting
 LINGER_S: Final = 0.05
 """Looks that end within this much of each other are told together, so that they are written together."""
 
+PATIENCE_S: Final = 2.0
+"""Each look is waited for so long at least, by whoever has been answered others meanwhile, …"""
+
+FAR_LONGER: Final = 10.0
+"""… and so many times as long as the others took that were made with it; then it is left behind."""
+
+WORTH_WAITING: Final = 2.0
+"""Of an answer that was late after all, all are patient for so many times as long as it took."""
+
 UNUSED_S: Final = 30.0
 """Connections that nobody looked over for so long are closed: more than usual were looking at once."""
 
@@ -48,11 +57,12 @@ Seen: TypeAlias = tuple[int, Sighting]
 class Looker:
     """Looks at generations, many at once, and never raises for the network. Looking is free.
 
-    At most `connections` looks of the whole process are under way at any moment.
+    At most `connections` looks of the whole process are under way at any moment. A few looks that hang must not hold
+    all who look: where some looks have been answered, `patient` of those who look at most wait to the end for the rest.
     """
 
-    def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int) -> None:
-        self._terms = _Terms(access, settings, connections)
+    def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
+        self._terms = _Terms(access, settings, connections, _Patience(patient))
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
@@ -100,6 +110,7 @@ class _Terms:
     access: Access
     settings: UpstreamSettings
     connections: int
+    patience: "_Patience"
 
     def handle(self) -> pycurl.Curl:
         """A handle that needs nothing more than an address."""
@@ -125,6 +136,31 @@ class _Terms:
         """The look's URL; ids hold colons, slashes and what not, so they are escaped whole."""
         escaped = quote(subject.generation_id, safe="", errors="replace")
         return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
+
+
+class _Patience:
+    """How long those who look wait for what takes far longer than the rest: all of them a while, a few to the end.
+
+    Whoever waits finds out for all whether it pays: what is only late must be seen, what hangs must not hold everybody.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._few = threading.Semaphore(most)
+        self.seconds = PATIENCE_S
+
+    def join(self) -> bool:
+        """Become one of the few, if there is room."""
+        return self._few.acquire(blocking=False)
+
+    def leave(self) -> None:
+        """Be one of them no longer."""
+        self._few.release()
+
+    def learn(self, waited_s: float, *, answered: bool) -> None:
+        """Somebody waited so long for a look; what hangs takes back what late answers have earned."""
+        if waited_s > PATIENCE_S:
+            earned_s = WORTH_WAITING * waited_s if answered else PATIENCE_S
+            self.seconds = max(earned_s, self.seconds if answered else self.seconds / 2)
 
 
 class _Handles:
@@ -161,10 +197,11 @@ class _Handles:
 class _Exchange:
     """One look under way: what has come of its reply."""
 
-    __slots__ = ("_most_bytes", "body", "index", "lines")
+    __slots__ = ("_most_bytes", "begun_at", "body", "index", "lines")
 
     def __init__(self, index: int, most_bytes: int) -> None:
         self.index = index
+        self.begun_at = monotonic()
         self.lines: list[bytes] = []
         self.body = bytearray()
         self._most_bytes = most_bytes
@@ -214,7 +251,9 @@ class _Exchanges:
         self.used_at = monotonic()
         self._selector = DefaultSelector()
         self._act_at = math.inf
-        self._under_way: dict[pycurl.Curl, _Exchange] = {}
+        self._under_way: dict[pycurl.Curl, _Exchange] = {}  # the first has been under way for longest
+        self._answered, self._took_s = 0, 0.0
+        self._patient = False
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -224,9 +263,10 @@ class _Exchanges:
         """As the Looker does."""
         waiting, seen = deque(enumerate(subjects)), list[Seen]()
         told_at = monotonic()
+        self._answered, self._took_s = 0, 0.0
         while waiting or self._under_way:
             self._begin(waiting)
-            seen += self._go_on()
+            seen += self._go_on() or self._left_behind()  # what came while nobody listened is heard first
             quiet_s = monotonic() - told_at
             if seen and (quiet_s >= LINGER_S or not (waiting or self._under_way)):
                 yield seen
@@ -239,6 +279,9 @@ class _Exchanges:
         """End what is under way."""
         for curl in list(self._under_way):
             self._end(curl)
+        if self._patient:
+            self._terms.patience.leave()
+            self._patient = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -275,7 +318,28 @@ class _Exchanges:
             for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
                 exchange, access = self._end(curl), self._terms.access
+                self._learn(monotonic() - exchange.begun_at, answered=error is None)
                 yield exchange.index, access.bounded(exchange.sighting(access, status, error))
+
+    def _learn(self, took_s: float, *, answered: bool) -> None:
+        """How long a look took, or was waited for in vain."""
+        if answered:
+            self._answered += 1
+            self._took_s += took_s
+        self._terms.patience.learn(took_s, answered=answered)
+
+    def _left_behind(self) -> Iterator[Seen]:
+        """End the looks that take far longer than others did, unless we are among the few who wait for them."""
+        while self._answered and self._under_way and not self._patient:
+            curl, exchange = next(iter(self._under_way.items()))
+            waited_s = monotonic() - exchange.begun_at
+            if waited_s < max(self._terms.patience.seconds, FAR_LONGER * self._took_s / self._answered):
+                return
+            self._patient = self._terms.patience.join()
+            if not self._patient:
+                self._end(curl)
+                why = f"no answer from the upstream in {waited_s:.1f} s, while others were answered"
+                yield exchange.index, Unreachable(Hold.UNREACHABLE, why)
 
     def _end(self, curl: pycurl.Curl) -> _Exchange:
         exchange = self._under_way.pop(curl)
