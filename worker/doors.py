@@ -77,7 +77,7 @@ class Doors:
         self._refused(Gate.LOOK, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
 
     def looks_failed(self, trouble: Unreachable, *, times: int) -> None:
-        """So many looks that were made together had no answer, the last one for this reason."""
+        """So many looks that were made together brought no news, the last one for this reason."""
         terms, wait_s = self._in_a_row, trouble.retry_after_s
         self._refused(Gate.LOOK, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
 
@@ -110,25 +110,25 @@ class Hearing:
     def __init__(self, doors: Doors, looks: int) -> None:
         self._doors = doors
         self._looks = looks
-        self._silent = 0
-        self._plain = False
-        self._refused = False
+        self._in_vain = 0
+        self._told = False
+        self._concerns_all = False
 
     def hear(self, sightings: Sequence[Sighting]) -> None:
         """Some of the looks have ended."""
         troubles = [seen for seen in sightings if isinstance(seen, Unreachable)]
         for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
-        self._silent += len(troubles)
+        self._in_vain += len(troubles)
         if for_all:
             self._doors.looks_refused(for_all[-1])
-            self._refused = self._plain = True
+            self._concerns_all = self._told = True
         elif len(troubles) < len(sightings):
-            self._plain = True
-            if not self._refused:
+            self._told = True
+            if not self._concerns_all:
                 self._doors.looks_passed()
-        elif not self._plain and 2 * self._silent >= self._looks:
-            self._doors.looks_failed(troubles[-1], times=self._silent)
-            self._plain = True
+        elif not self._told and 2 * self._in_vain >= self._looks:
+            self._doors.looks_failed(troubles[-1], times=self._in_vain)
+            self._told = True
 
 
 def spread(seconds: float) -> float:

@@ -15,7 +15,7 @@ from ops.bench.processes import Contender, Upstream, giving, memory_of, server, 
 WORKER_CORE: Final = 0
 OTHER_CORE: Final = 1
 FAR_SLOTS: Final = 1024
-"""Where each request waits for the way, all who have such a number get as many as Rushes has by default."""
+"""Where each request waits for the way, those that are tried there get as many as Rushes has by default."""
 
 WARM_JOBS: Final = 30
 Row = dict[str, Any]

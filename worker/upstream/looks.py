@@ -58,11 +58,12 @@ class Looker:
     """Looks at generations, many at once, and never raises for the network. Looking is free.
 
     At most `connections` looks of the whole process are under way at any moment. A few looks that hang must not hold
-    all who look: where some looks have been answered, `patient` of those who look at most wait to the end for the rest.
+    all who look: where some looks have been answered, `patient` of those who look at most wait to the end for the rest,
+    with half of the connections at most.
     """
 
     def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
-        self._terms = _Terms(access, settings, connections, _Patience(patient))
+        self._terms = _Terms(access, settings, connections, _Patience(patient, connections))
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
@@ -144,8 +145,10 @@ class _Patience:
     Whoever waits finds out for all whether it pays: what is only late must be seen, what hangs must not hold everybody.
     """
 
-    def __init__(self, most: int) -> None:
-        self._few = threading.Semaphore(most)
+    def __init__(self, few: int, connections: int) -> None:
+        self._few = threading.Semaphore(few)
+        self.looks = max(1, connections // (2 * few))
+        """So many looks each of the few waits for to the end."""
         self.seconds = PATIENCE_S
 
     def join(self) -> bool:
@@ -318,11 +321,12 @@ class _Exchanges:
             for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
                 exchange, access = self._end(curl), self._terms.access
-                self._learn(monotonic() - exchange.begun_at, answered=error is None)
-                yield exchange.index, access.bounded(exchange.sighting(access, status, error))
+                seen = exchange.sighting(access, status, error)
+                self._learn(monotonic() - exchange.begun_at, answered=not isinstance(seen, Unreachable))
+                yield exchange.index, access.bounded(seen)
 
     def _learn(self, took_s: float, *, answered: bool) -> None:
-        """How long a look took, or was waited for in vain."""
+        """How long a look took, or was waited for in vain; that the upstream is busy or broken is no answer."""
         if answered:
             self._answered += 1
             self._took_s += took_s
@@ -330,13 +334,15 @@ class _Exchanges:
 
     def _left_behind(self) -> Iterator[Seen]:
         """End the looks that take far longer than others did, unless we are among the few who wait for them."""
-        while self._answered and self._under_way and not self._patient:
+        spared = 0
+        while self._answered and len(self._under_way) > spared:
             curl, exchange = next(iter(self._under_way.items()))
             waited_s = monotonic() - exchange.begun_at
             if waited_s < max(self._terms.patience.seconds, FAR_LONGER * self._took_s / self._answered):
                 return
-            self._patient = self._terms.patience.join()
-            if not self._patient:
+            self._patient = self._patient or self._terms.patience.join()
+            spared = self._terms.patience.looks if self._patient else 0
+            if len(self._under_way) > spared:
                 self._end(curl)
                 why = f"no answer from the upstream in {waited_s:.1f} s, while others were answered"
                 yield exchange.index, Unreachable(Hold.UNREACHABLE, why)
