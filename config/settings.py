@@ -76,7 +76,12 @@ class UpstreamSettings(_Group):
         description="Endpoints for Google's models: /v2/video/generations, or the older google ones.",
     )
     connect_timeout_s: float = Field(10.0, gt=0, le=120, description="How long a connection may take to be made.")
-    read_timeout_s: float = Field(30.0, gt=0, le=300, description="How long the upstream may stay silent.")
+    read_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=300,
+        description="How long the upstream may stay silent; less for a look, if others were answered.",
+    )
     total_timeout_s: float = Field(
         60.0, gt=0, le=600, description="How long one reply may take in all, however it trickles."
     )

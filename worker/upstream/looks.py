@@ -28,10 +28,10 @@ LINGER_S: Final = 0.05
 """Looks that end within this much of each other are told together, so that they are written together."""
 
 PATIENCE_S: Final = 2.0
-"""Each look is waited for so long at least, by whoever has been answered others meanwhile, …"""
+"""Each look is waited for so long at least, even if others that were made with it have been answered, …"""
 
 FAR_LONGER: Final = 10.0
-"""… and so many times as long as the others took that were made with it; then it is left behind."""
+"""… and so many times as long as those took; then it is left behind."""
 
 WORTH_WAITING: Final = 2.0
 """Of an answer that was late after all, all are patient for so many times as long as it took."""
