@@ -161,6 +161,7 @@ MODELS: Final[Mapping[str, Mapping[str, Field]]] = {
     "google/veo-3.1-reference-to-video": _VEO31_REFERENCE,
     "google/veo3-1-extend-video": _VEO31_EXTEND,
     "google/veo3-1-extend-video-fast": _VEO31_EXTEND,
+    "google/veo3-1-fast-extend-video": _VEO31_EXTEND,
 }
 
 
@@ -173,9 +174,23 @@ def usual_duration(model: str) -> int | None:
     return _EXTENSION_S if "extend" in model else _VEO3_S
 
 
+def usual_resolution(model: str) -> str | None:
+    """The resolution that a known model renders if the order does not say; None: it is not known, or has none.
+
+    1080P for Veo 3.1, by the upstream's pages of August 2026; an extension is as large as what it extends, 720P.
+    """
+    if "resolution" not in MODELS.get(model, {}):
+        return None
+    return "1080P" if "veo-3.1" in model else "720P"
+
+
 def expected_of(request: VideoRequest) -> dict[str, Any]:
     """What an order should come as: its parameters, and what a known model renders where it does not say."""
-    usual = {"duration": usual_duration(request.model), "resolution": "720P", "generate_audio": True}
+    usual = {
+        "duration": usual_duration(request.model),
+        "resolution": usual_resolution(request.model),
+        "generate_audio": True,
+    }
     fields = MODELS.get(request.model, {})
     given = {name: value for name, value in request.parameters.items() if value is not None}
     return {name: value for name, value in usual.items() if name in fields} | given

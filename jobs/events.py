@@ -15,7 +15,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.adopted": "The generation of a purchase in doubt was found, or named by a person; the job goes on with it.",
     "job.resubmitted": "It was decided to buy again although the first purchase is in doubt.",
     "job.looked": "A worker looked at the generation; `seen` says what it saw, `wait_s` when it looks again.",
-    "job.rendered": "The upstream finished; the video's URL and metadata are in the ledger.",
+    "job.rendered": "The upstream finished; `url` is where the video is. A `note` says what was odd about its reply.",
     "job.storing": "A worker began to fetch the bytes.",
     "job.store_failed": "The bytes could not be fetched this time; `wait_s` says when the next try comes.",
     "job.completed": "Our copy is under its final name: the job ended with its video; `mismatch` says what differs.",

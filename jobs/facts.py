@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jobs.job import Hold, Stored, Video
+from jobs.job import Charged, Hold, Stored, Video
 from jobs.media import Media
 
 
@@ -25,9 +25,13 @@ class NotBought:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Provably nothing was bought, and the same request will never go through."""
+    """Provably nothing was bought, and the same request will never go through.
+
+    `by_filter`: the upstream's safety filter refused the content.
+    """
 
     message: str
+    by_filter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,22 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Done: the video can be fetched."""
+    """Done: the video can be fetched; `note` says what is odd about the reply, if anything is."""
 
     video: Video
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The upstream could not render it; failed generations are not charged."""
+    """The upstream ended it without a video. Failed generations are not charged, unless the reply says so.
+
+    `by_filter`: the upstream's safety filter refused the content.
+    """
 
     message: str
+    charged: Charged = Charged.NO
+    by_filter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,17 @@ class Unreachable:
     retry_after_s: float | None = None
 
 
-Sighting = Pending | Finished | Refused | Unreachable
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """A reply that alone proves nothing; given `polls` times in a row, with the same `evidence`, it means `outcome`."""
+
+    word: str
+    evidence: str
+    outcome: Finished | Refused
+    polls: int
+
+
+Sighting = Pending | Finished | Refused | Unreachable | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +119,16 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class NotFetched:
-    """The bytes could not be fetched or kept this time."""
+    """The bytes could not be fetched from the URL this time, or were not a video."""
 
     message: str
 
 
-Download = Fetched | Gone | NotFetched
+@dataclass(frozen=True, slots=True)
+class ArchiveUnavailable:
+    """The archive could not keep the bytes this time; the URL is not to blame."""
+
+    message: str
+
+
+Download = Fetched | Gone | NotFetched | ArchiveUnavailable

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     """Why a job ended without its video: the closed list."""
 
     REFUSED = "refused"  # the upstream refused the request as it stands: nothing was bought
+    CONTENT_REFUSED = "content_refused"  # the upstream's safety filter refused the prompt, the picture or the result
     GENERATION_FAILED = "generation_failed"  # the upstream took it and could not render it
     NOT_STORED = "not_stored"  # the video exists, but its bytes could not be fetched in time
     QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
@@ -137,6 +138,8 @@ class Job:
     erased_at: float | None = None
     kind: str | None = None
     pending_at: float | None = None
+    evidence: str | None = None
+    evidence_polls: int = 0
     describe_turn: int = 0
     describe_failures: int = 0
 

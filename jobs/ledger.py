@@ -81,11 +81,12 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A generation that was found done: its video, and what it teaches of how long such a job takes."""
+    """A generation that was found done: its video, what it teaches of how long such a job takes, what was odd."""
 
     job: Job
     video: Video
     lesson: Lesson | None = None
+    note: str | None = None
 
 
 def new_job_id() -> str:
@@ -347,7 +348,7 @@ class Ledger:
             origins=_purchase_states(job),
             by_purchase=job.state is State.SUBMITTING,
             due_in=seconds,
-            set={"hold": hold, "message": message},
+            set={"hold": hold, "message": message, "charged": Charged.NO},
             unset=["request_id", "worker"],
             bump=["holds"],
             slot_s=self._slot_s,
@@ -367,14 +368,26 @@ class Ledger:
             State.SUBMITTING,
             "job.submitting",
             due_in=lease_s,
-            set={"attempt": str(attempt), "request_id": request_id, "worker": worker, "intent": intent},
+            set={
+                "attempt": str(attempt),
+                "request_id": request_id,
+                "worker": worker,
+                "intent": intent,
+                "charged": Charged.UNKNOWN,
+            },
             stamps=["intent_at"],
             unset=["hold"],
             data={"attempt": attempt, "request_id": request_id},
         )
         moved, durable = self._durably_moved(edge)
         job = replace(
-            job, state=State.SUBMITTING, turn=moved.turn, attempt=attempt, request_id=request_id, worker=worker
+            job,
+            state=State.SUBMITTING,
+            turn=moved.turn,
+            attempt=attempt,
+            request_id=request_id,
+            worker=worker,
+            charged=Charged.UNKNOWN,
         )
         if not durable:
             message = "Redis did not confirm in time that the intent is on disk"
@@ -485,9 +498,10 @@ class Ledger:
             due_in=0,
             set={"video": plain(found.video)},
             stamps=[] if found.job.rendered_at else ["rendered_at"],
+            unset=["evidence", "evidence_polls"],
             bump=["looks"],
             slot_s=self._slot_s,
-            data={"url": found.video.url},
+            data={"url": found.video.url, **({"note": found.note} if found.note else {})},
             lesson=asdict(found.lesson) if found.lesson else None,
         )
 

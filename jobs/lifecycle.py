@@ -1,14 +1,16 @@
 """What happens next to a job: pure decisions from a job, a fact and the time. No clock, no dice, no network."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from jobs.facts import (
     Accepted,
+    ArchiveUnavailable,
     Download,
     Fetched,
     Finished,
     Gone,
+    Inconclusive,
     LogRow,
     NotBought,
     NotFetched,
@@ -104,13 +106,16 @@ class LookAgain:
 
     seconds: float
     seen: str
+    evidence: str | None = None
+    evidence_polls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StoreVideo:
-    """Done: write down where it is, then fetch it."""
+    """Done: write down where it is, then fetch it; `note` says what is odd about the reply."""
 
     video: Video
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +174,8 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitI
         case NotBought(hold, message, retry_after_s):
             wait = retry_after_s or _backoff(policy, job.holds)  # "at once" is not obeyed: it would be a hot loop
             return WaitInQueue(wait, hold, message)
-        case Rejected(message):
-            return GiveUp(State.FAILED, Reason.REFUSED, message, Charged.NO)
+        case Rejected(message, by_filter):
+            return GiveUp(State.FAILED, Reason.CONTENT_REFUSED if by_filter else Reason.REFUSED, message, Charged.NO)
         case Unknown(message):
             return AskForConfirmation(message)
     assert_never(receipt)
@@ -178,11 +183,18 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitI
 
 def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookAgain | StoreVideo | GiveUp:
     """Waiting is not failing: only the deadline or the upstream's refusal ends a job."""
+    evidence: str | None = None
+    polls = 0
     match seen:
-        case Finished(video):
-            return StoreVideo(video)
-        case Refused(message):
-            return GiveUp(State.FAILED, Reason.GENERATION_FAILED, message, Charged.NO)
+        case Finished(video, note):
+            return StoreVideo(video, note)
+        case Refused():
+            return _refused(job, seen)
+        case Inconclusive(told, evidence, outcome):
+            polls = job.evidence_polls + 1 if job.evidence == evidence else 1
+            if polls >= seen.polls or (isinstance(outcome, Finished) and now >= job.deadline_at):
+                return after_look(job, outcome, now=now, policy=policy)
+            wait = policy.pacing.interval_s
         case Pending(word):
             wait, told = policy.pacing.wait(now - (job.began_at or now)), word
         case Unreachable(hold, message, retry_after_s):
@@ -190,11 +202,42 @@ def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookA
             told = f"{hold}: {message}"
         case _:
             assert_never(seen)
-    if now >= job.deadline_at:
-        message = f"not finished {job.deadline_s:g} s after the purchase; last seen: {told}"
-        return GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, policy.salvage_first_s)
+    end = _end_of_polling(job, told, policy=policy)
+    if now >= end.at:
+        return end.verdict
     # The last look comes at the deadline, not an interval after it.
-    return LookAgain(min(wait, max(job.deadline_at - now, 0.0)), told)
+    return LookAgain(min(wait, max(end.at - now, 0.0)), told, evidence, polls)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """When polling ends, and as what."""
+
+    at: float
+    verdict: GiveUp
+
+
+def _end_of_polling(job: Job, told: str, *, policy: Policy) -> _End:
+    """The deadline bounds the generation. A video that was seen once is polled for a fresh URL as long as fetched."""
+    if job.rendered_at is not None:
+        message = f"no URL served the video for {policy.download_patience_s:g} s; last seen: {told}"
+        verdict = GiveUp(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
+        return _End(job.rendered_at + policy.download_patience_s, verdict)
+    message = f"not finished {job.deadline_s:g} s after the purchase; last seen: {told}"
+    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, policy.salvage_first_s)
+    return _End(job.deadline_at, verdict)
+
+
+def _refused(job: Job, refused: Refused) -> GiveUp:
+    """A generation that had been seen finished was paid for, whatever the upstream says of it later."""
+    if job.rendered_at is not None:
+        return GiveUp(State.FAILED, Reason.NOT_STORED, refused.message, Charged.YES)
+    reason = Reason.CONTENT_REFUSED if refused.by_filter else Reason.GENERATION_FAILED
+    return GiveUp(State.FAILED, reason, refused.message, refused.charged)
+
+
+FAILURES_PER_URL: Final = 3
+"""A URL that failed this many times is asked for anew: its host may be gone."""
 
 
 def after_download(
@@ -204,14 +247,15 @@ def after_download(
     match outcome:
         case Fetched(stored, media):
             return Complete(stored, media)
-        case Gone(message) | NotFetched(message):
+        case Gone(message) | NotFetched(message) | ArchiveUnavailable(message):
             pass
         case _:
             assert_never(outcome)
     if now - (job.rendered_at or now) >= policy.download_patience_s:
         return GiveUp(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
     wait = min(policy.download_first_s * 2.0 ** min(job.downloads, 30), policy.download_longest_s)
-    if isinstance(outcome, Gone):
+    lasting = isinstance(outcome, NotFetched) and (job.downloads + 1) % FAILURES_PER_URL == 0
+    if isinstance(outcome, Gone) or lasting:
         return LookAgain(wait, message)
     return FetchAgain(wait, message)
 
@@ -236,11 +280,11 @@ def on_log(job: Job, row: LogRow | None, *, now: float, policy: Policy) -> Adopt
 def after_late_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookAgain | StoreVideo | GiveUp:
     """An ended job's paid generation may still finish; it is looked at ever less often, for a bounded time."""
     match seen:
-        case Finished(video):
-            return StoreVideo(video)
-        case Refused(message):
-            return GiveUp(job.state, job.reason or Reason.GENERATION_FAILED, message, Charged.NO)
-        case Pending(told) | Unreachable(message=told):
+        case Finished(video, note) | Inconclusive(outcome=Finished(video, note)):
+            return StoreVideo(video, note)
+        case Refused(message, charged):
+            return GiveUp(job.state, job.reason or Reason.GENERATION_FAILED, message, charged)
+        case Pending(told) | Unreachable(message=told) | Inconclusive(told):
             return late_again(job, told, now=now, policy=policy)
     assert_never(seen)
 

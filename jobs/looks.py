@@ -24,13 +24,16 @@ _BUCKETS: Final[Mapping[str, float]] = {
 class Look:
     """One look that found nothing new: what it saw, and in how many seconds the next one is due.
 
-    `pending`: the upstream said that it is still at it.
+    `pending`: the upstream said that it is still at it. `evidence`: what an inconclusive reply showed, `evidence_polls`
+    times in a row.
     """
 
     job: Job
     seen: str
     seconds: float
     pending: bool = False
+    evidence: str | None = None
+    evidence_polls: int = 0
 
 
 class Looks:
@@ -52,7 +55,15 @@ class Looks:
         """
         told = [{"seen": look.seen, "wait_s": round(look.seconds, 3)} for look in looks]
         spelling = [
-            [look.job.id, look.job.turn, look.seconds, spelt(data), look.pending]
+            [
+                look.job.id,
+                look.job.turn,
+                look.seconds,
+                spelt(data),
+                look.pending,
+                look.evidence or "",
+                look.evidence_polls,
+            ]
             for look, data in zip(looks, told, strict=True)
         ]
         flat = self._scripts.run("looked", slot_s=self._slot_s, looks=spelling, **_BUCKETS)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 DURATION_TOLERANCE_S: Final = 0.5
+_LONGEST_DURATION_S: Final = 1e9
+
 SIZE_TOLERANCE: Final = 0.02
 """Encoders round sizes to what their blocks allow."""
 
@@ -59,6 +61,8 @@ def _duration(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]
     asked = parameters.get("duration")
     if not isinstance(asked, int | float) or isinstance(asked, bool) or media.duration_s is None:
         return
+    if not 0 <= asked <= _LONGEST_DURATION_S:
+        return  # nobody meant it: a stranger's model takes what it likes
     if abs(media.duration_s - asked) > DURATION_TOLERANCE_S:
         yield Mismatch("duration", asked, media.duration_s)
 

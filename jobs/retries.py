@@ -1,7 +1,7 @@
 """What a retry of an ended job means: a pure decision about money."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from jobs.job import Job, Reason
 from jobs.states import State
@@ -32,6 +32,8 @@ class HasItsVideo:
     """There is nothing to repeat."""
 
 
+_NO_VIDEO_TO_COME: Final = frozenset({Reason.GENERATION_FAILED, Reason.CONTENT_REFUSED})
+
 Retry = GoOn | BuyAgain | WouldPay | NotOver | HasItsVideo
 
 
@@ -41,7 +43,7 @@ def on_retry(job: Job, *, pay_again: bool) -> Retry:
         return HasItsVideo()
     match job.state:
         case State.FAILED | State.CANCELLED | State.EXPIRED:
-            if job.generation_id is not None and job.reason is not Reason.GENERATION_FAILED:
+            if job.generation_id is not None and job.reason not in _NO_VIDEO_TO_COME:
                 return GoOn()
             return BuyAgain() if pay_again else WouldPay()
         case State.COMPLETED:

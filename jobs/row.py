@@ -62,6 +62,8 @@ def job_from(row: Mapping[str, str]) -> Job:
         erased_at=_seconds(row, "erased_at"),
         kind=row.get("kind"),
         pending_at=_seconds(row, "pending_at"),
+        evidence=row.get("evidence"),
+        evidence_polls=int(row.get("evidence_polls", 0)),
         describe_turn=int(row.get("describe_turn", 0)),
         describe_failures=int(row.get("describe_failures", 0)),
     )

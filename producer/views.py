@@ -14,6 +14,7 @@ from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Hold, Job, Reason, VideoRequest
 from jobs.states import State, Status
+from producer.waiting import waiting
 
 SIZES: Final[Mapping[str, tuple[str, str]]] = {
     "1280x720": ("16:9", "720P"),
@@ -131,6 +132,13 @@ class VideoView(TypedDict):
     ]
     looks: Annotated[int, Field(description="How often we have looked at it upstream.", examples=[3])]
     hold: Annotated[Hold | None, Field(description="Why a queued job waits, if it is held.", examples=["throttled"])]
+    waiting: Annotated[
+        str | None,
+        Field(
+            description="Why it waits and what happens next, in a sentence; null where nothing holds it up.",
+            examples=["Held (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
+        ),
+    ]
     generation_id: Annotated[
         str | None, Field(description="The upstream's id of it.", examples=["XXLhM-WwM1UXTVnR5w9EV"])
     ]
@@ -245,6 +253,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
         "eta": _eta(beside.eta),
         "looks": job.looks,
         "hold": job.hold,
+        "waiting": waiting(job, now=beside.now or None),
         "generation_id": job.generation_id,
         "cost_usd": job.cost_usd,
         "charged": job.charged,

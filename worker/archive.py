@@ -14,7 +14,7 @@ from ulid import ULID
 from config.settings import ArchiveSettings
 from config.store import PARTIALS, Store, StoreError
 from jobs.artifacts import paths_of
-from jobs.facts import Download, Fetched, NotFetched
+from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
 from jobs.media import Media
 from worker.containers import content_type_of
@@ -58,9 +58,9 @@ class Archive:
         except NotKept as error:
             return NotFetched(str(error))
         except StoreError as error:
-            return NotFetched(f"the archive cannot be written: {error}")
+            return ArchiveUnavailable(f"the archive cannot be written: {error}")
         except OSError as error:
-            return NotFetched(f"the archive cannot be written: {error.strerror or type(error).__name__}")
+            return ArchiveUnavailable(f"the archive cannot be written: {error.strerror or type(error).__name__}")
 
     def discard(self, stored: Stored) -> None:
         """Remove a copy that nobody waits for any more, and whatever stands beside it."""

@@ -170,10 +170,10 @@ def _decided(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
     for job, seen in group:
         with moved_on(self, job):
             match after_look(job, seen, now=now, policy=parts.pace.policy(job)):
-                case LookAgain(seconds, word):
-                    again.append(Look(job, word, seconds, isinstance(seen, Pending)))
-                case StoreVideo(video):
-                    done.append(Rendered(job, video, parts.pace.lesson(job, now=now)))
+                case LookAgain(seconds, word, evidence, polls):
+                    again.append(Look(job, word, seconds, isinstance(seen, Pending), evidence, polls))
+                case StoreVideo(video, note):
+                    done.append(Rendered(job, video, parts.pace.lesson(job, now=now), note))
                 case GiveUp() as verdict:
                     end(self, job, verdict)
                 case unexpected:

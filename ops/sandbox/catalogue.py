@@ -97,6 +97,7 @@ MODELS = (
     Model("google/veo-3.1-reference-to-video", "Veo 3.1 Reference-to-Video", VEO31_REFERENCES, *FULL),
     Model("google/veo3-1-extend-video", "Veo 3.1 Extend", VEO31_EXTENSION, *FULL),
     Model("google/veo3-1-extend-video-fast", "Veo 3.1 Extend Fast", VEO31_EXTENSION, *FAST),
+    Model("google/veo3-1-fast-extend-video", "Veo 3.1 Extend Fast", VEO31_EXTENSION, *FAST),
 )
 
 BY_NAME = {name: model for model in MODELS for name in (model.id, *model.aliases)}

@@ -61,6 +61,8 @@ def refusal(scope: Scope, trouble: Trouble) -> Response | None:
     if trouble.kind == "card":
         data = {"kind": "err_unverified_card"}
         return dressed(scope, trouble, 403, "Please verify your card to use this model.", data)
+    if trouble.kind == "moderation":
+        return dressed(scope, trouble, 403, "Content policy violation: the prompt was refused.", None)
     if trouble.kind == "524":
         return with_retry_after(html_error(524, "A timeout occurred"), trouble)
     if trouble.kind in ("400", *HTTP_STATUSES):

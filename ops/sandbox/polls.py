@@ -36,6 +36,8 @@ ERRORS: dict[str, object] = {
     "null": None,
     "unknown": {"name": "Error", "message": "invalid params, task_id cannot by empty"},
 }
+FILTERED = {"name": "Error", "message": "The video was blocked by the safety filter"}
+CANCELLED = {"name": "Error", "message": "The generation was cancelled by its vendor"}
 DUMMY_ERROR = {"name": "string", "message": "string"}
 
 
@@ -135,17 +137,22 @@ def disguised(body: dict[str, object], phase: Phase, trouble: Trouble) -> dict[s
 
 def rearranged(body: dict[str, object], kind: str) -> dict[str, object]:
     """A completed generation, told otherwise."""
-    match kind:
-        case "array":
-            return {**body, "video": [url_only(body)]}
-        case "no_size":
-            return {**body, "video": url_only(body)}
-        case "no_video":
-            return {key: value for key, value in body.items() if key != "video"}
-        case "dummy_error":
-            return {**body, "error": DUMMY_ERROR}
-        case _:
-            return body
+    if kind == "no_video":
+        return {key: value for key, value in body.items() if key != "video"}
+    if kind == "cancelled":
+        return {"id": body["id"], "status": "cancelled", "error": CANCELLED}
+    url = url_only(body)
+    changes: dict[str, dict[str, object]] = {
+        "array": {"video": [url]},
+        "no_size": {"video": url},
+        "url_list": {"video": [url.get("url")]},
+        "url_text": {"video": url.get("url")},
+        "dummy_error": {"error": DUMMY_ERROR},
+        "succeeded": {"status": "succeeded"},
+        "odd_success": {"status": "published"},
+        "filtered": {"video": None, "error": FILTERED},
+    }
+    return body | changes.get(kind, {})
 
 
 def url_only(body: dict[str, object]) -> dict[str, object]:

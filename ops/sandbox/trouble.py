@@ -16,12 +16,23 @@ HTTP_STATUSES = ("401", "403", "404", "429", "500", "502", "503", "504", "524")
 HTTP_KINDS = (*HTTP_STATUSES, "drop", "hang", "slow", "malformed", "empty")
 RECEIPT_KINDS = ("no_id", "generation_id", "no_meta", "tokens_used", "no_usd")
 PENDING_KINDS = ("word", "old_words")
-FINISHED_KINDS = ("array", "no_size", "no_video", "dummy_error")
+FINISHED_KINDS = (
+    "array",
+    "no_size",
+    "no_video",
+    "dummy_error",
+    "succeeded",
+    "url_list",
+    "url_text",
+    "odd_success",
+    "filtered",
+    "cancelled",
+)
 CDN_KINDS = ("truncated", "expired", "html", "garbage", "huge", "reset")
 MAYBE_BOUGHT = ("500", "502", "503", "504", "524", "drop", "hang")
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "submit": ("400", *HTTP_KINDS, "card", *RECEIPT_KINDS),
+    "submit": ("400", *HTTP_KINDS, "card", "moderation", *RECEIPT_KINDS),
     "poll": (*HTTP_KINDS, *PENDING_KINDS, *FINISHED_KINDS),
     "cdn": (*HTTP_KINDS, *CDN_KINDS),
     "logs": HTTP_KINDS,
@@ -154,7 +165,7 @@ def takes(trouble: Trouble, option: str) -> bool:
         case "bytes":
             return trouble.kind == "huge"
         case "retry_after" | "envelope":
-            return trouble.kind in ("400", "card", *HTTP_STATUSES)
+            return trouble.kind in ("400", "card", "moderation", *HTTP_STATUSES)
         case "seconds":
             return trouble.kind in ("hang", "slow")
         case _:

@@ -31,7 +31,8 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, request))
         else:
-            session.out.print(card(job, request, session.settings.archive_root, session.service.eta(job)))
+            eta, now = session.service.eta(job), session.service.now()
+            session.out.print(card(job, request, session.settings.archive_root, eta, now=now))
 
 
 def list_jobs(

@@ -14,6 +14,7 @@ from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
 from jobs.states import State
 from producer.cli.visible import visible
+from producer.waiting import waiting
 
 COLOUR: Final = {
     State.QUEUED: "cyan",
@@ -59,12 +60,14 @@ def size(count: int) -> str:
     return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
 
 
-def card(job: Job, request: VideoRequest, archive: str, eta: Eta | None = None) -> RenderableType:
+def card(
+    job: Job, request: VideoRequest, archive: str, eta: Eta | None = None, *, now: float | None = None
+) -> RenderableType:
     """One job, field by field."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _fields(job, request, archive, eta):
+    for name, value in _fields(job, request, archive, eta, now):
         table.add_row(name, value)
     return table
 
@@ -110,7 +113,10 @@ def why(job: Job) -> str:
     return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
 
 
-def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> list[tuple[str, Text | str]]:
+def _fields(
+    job: Job, request: VideoRequest, archive: str, eta: Eta | None, now: float | None
+) -> list[tuple[str, Text | str]]:
+    held_up = waiting(job, now=now)
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),
@@ -123,7 +129,7 @@ def _fields(job: Job, request: VideoRequest, archive: str, eta: Eta | None) -> l
         ("took", duration(job.finished_at - job.accepted_at) if job.finished_at else None),
         ("done", eta_text(eta) if eta else None),
         ("looks", str(job.looks)),
-        ("waits for", Text(visible(f"{job.hold}: {job.message}")) if job.hold else None),
+        ("waiting", Text(visible(held_up)) if held_up else None),
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),

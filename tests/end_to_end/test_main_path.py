@@ -64,6 +64,48 @@ def test_trouble_while_looking_delays_and_never_fails(stage: Stage, trouble: str
     assert job.state is State.COMPLETED
 
 
+@pytest.mark.parametrize("shape", ["succeeded", "url_list", "url_text", "odd_success", "no_video times=2"])
+def test_a_finished_video_is_stored_in_whatever_words_and_shape_it_comes(stage: Stage, shape: str) -> None:
+    """Other models of the same endpoint say succeeded, and give a URL as text or in a list."""
+    with stage.worker():
+        job = stage.ended(stage.service.submit(a_request(f"clip [sandbox: poll={shape}]")).job_id)
+
+    assert (job.state, job.charged, job.evidence) == (State.COMPLETED, Charged.YES, None)
+    if shape == "odd_success":
+        rendered = [entry for entry in stage.service.events(job.id) if entry.event == "job.rendered"]
+        assert "3 polls in a row said 'published' with the same video" in rendered[0].data["note"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "message", "charged"),
+    [
+        ("submit=moderation", Reason.CONTENT_REFUSED, "Content policy violation", Charged.NO),
+        ("poll=filtered", Reason.CONTENT_REFUSED, "blocked by the safety filter", Charged.UNKNOWN),
+        ("poll=cancelled", Reason.GENERATION_FAILED, "cancelled by its vendor", Charged.NO),
+        ("poll=no_video", Reason.GENERATION_FAILED, "neither a video nor a reason", Charged.UNKNOWN),
+    ],
+)
+def test_an_end_without_a_video_ends_the_job_at_once_with_the_upstreams_reason(
+    stage: Stage, trouble: str, reason: Reason, message: str, charged: Charged
+) -> None:
+    """Waiting for a video that never comes would cost a quarter of an hour, and the reason."""
+    with stage.worker():
+        job = stage.ended(stage.service.submit(a_request(f"clip [sandbox: {trouble}]")).job_id, within_s=20)
+
+    assert (job.state, job.reason, job.charged) == (State.FAILED, reason, charged)
+    assert message in (job.message or "")
+
+
+def test_a_url_whose_host_is_gone_is_asked_for_anew(stage: Stage) -> None:
+    """A stack that was started again has its files behind another port; the upstream knows which."""
+    with stage.worker():
+        job_id = stage.service.submit(a_request("clip [sandbox: cdn=drop times=3]")).job_id
+        job = stage.ended(job_id)
+
+    events = [entry.event for entry in stage.service.events(job_id)]
+    assert (job.state, events.count("job.store_failed"), events.count("job.rendered")) == (State.COMPLETED, 3, 2)
+
+
 @pytest.mark.parametrize(
     "trouble", ["truncated times=2", "html times=1", "reset times=1", "503 times=1", "expired times=1"]
 )

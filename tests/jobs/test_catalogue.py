@@ -60,6 +60,7 @@ PAGES: Final[Mapping[str, tuple[Mapping[str, Any], Accepted]]] = {
     "google/veo-3.1-reference-to-video": ({"image_urls": [IMAGE]}, VEO31_REFERENCE),
     "google/veo3-1-extend-video": ({"video_url": VIDEO}, VEO31_EXTEND),
     "google/veo3-1-extend-video-fast": ({"video_url": VIDEO}, VEO31_EXTEND),
+    "google/veo3-1-fast-extend-video": ({"video_url": VIDEO}, VEO31_EXTEND),
 }
 """Each model's page: what it requires beside the prompt, and which values each other field takes."""
 

@@ -7,10 +7,12 @@ import pytest
 
 from jobs.facts import (
     Accepted,
+    ArchiveUnavailable,
     Download,
     Fetched,
     Finished,
     Gone,
+    Inconclusive,
     NotBought,
     NotFetched,
     Pending,
@@ -35,6 +37,7 @@ from jobs.lifecycle import (
     StoreVideo,
     WaitInQueue,
     after_download,
+    after_late_look,
     after_look,
     after_submit,
     before_submit,
@@ -68,7 +71,7 @@ def a_job(state: State = State.RENDERING, **fields: object) -> Job:
         deadline_at=NOW + 900,
         deadline_s=1000,
         submitted_at=NOW - 50,
-        rendered_at=NOW - 5,
+        rendered_at=NOW - 5 if state is State.STORING else None,
     )
     return replace(job, **fields)  # type: ignore[arg-type]  # a test names the fields it is about
 
@@ -157,6 +160,61 @@ def test_a_generation_that_failed_is_not_charged() -> None:
     assert verdict == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
 
 
+def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
+    """Before the purchase and after it: the prompt has to change."""
+    polled = after_look(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
+    assert polled == GiveUp(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
+
+    submitted = after_submit(a_job(State.SUBMITTING), Rejected("no", by_filter=True), policy=POLICY)
+    assert submitted == GiveUp(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.NO)
+
+
+ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "taken for done"), polls=3)
+EMPTY: Final = Inconclusive("completed, but empty", "no video", Refused("nothing came", Charged.UNKNOWN), polls=4)
+
+
+def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() -> None:
+    """Each poll writes down what it saw; another kind of evidence begins anew."""
+    first = after_look(a_job(), ODD, now=NOW, policy=POLICY)
+    second = after_look(a_job(evidence="video 1", evidence_polls=1), ODD, now=NOW, policy=POLICY)
+    third = after_look(a_job(evidence="video 1", evidence_polls=2), ODD, now=NOW, policy=POLICY)
+    other = after_look(a_job(evidence="video 2", evidence_polls=2), ODD, now=NOW, policy=POLICY)
+
+    assert first == other == LookAgain(10, "published, with a video", "video 1", 1)
+    assert second == LookAgain(10, "published, with a video", "video 1", 2)
+    assert third == StoreVideo(VIDEO, "taken for done")
+
+
+def test_success_without_a_video_fails_after_three_more_polls() -> None:
+    """The reason is told, and the charge as far as it is known."""
+    more = after_look(a_job(evidence="no video", evidence_polls=2), EMPTY, now=NOW, policy=POLICY)
+    last = after_look(a_job(evidence="no video", evidence_polls=3), EMPTY, now=NOW, policy=POLICY)
+
+    assert isinstance(more, LookAgain)
+    assert last == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "nothing came", Charged.UNKNOWN)
+
+
+def test_at_the_deadline_a_video_is_better_than_none() -> None:
+    """What an odd reply shows is fetched; a reply without a video is what the late polls are for."""
+    late = a_job(deadline_at=NOW)
+    assert after_look(late, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
+
+    verdict = after_look(late, EMPTY, now=NOW, policy=POLICY)
+    assert isinstance(verdict, GiveUp)
+    assert verdict.reason is Reason.DEADLINE_PASSED
+    assert verdict.salvage_in_s is not None
+
+
+def test_a_late_poll_reads_every_shape_too() -> None:
+    """Late fetching is the last chance of a paid video."""
+    ended = a_job(State.EXPIRED, finished_at=NOW - 60, reason=Reason.DEADLINE_PASSED)
+    assert after_late_look(ended, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
+    assert isinstance(after_late_look(ended, EMPTY, now=NOW, policy=POLICY), LookAgain)
+    assert after_late_look(ended, Refused("no"), now=NOW, policy=POLICY) == GiveUp(
+        State.EXPIRED, Reason.DEADLINE_PASSED, "no", Charged.NO
+    )
+
+
 def test_a_throttled_look_waits_as_long_as_it_is_told() -> None:
     """And at least the usual interval."""
     told = after_look(a_job(), Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
@@ -171,25 +229,57 @@ def test_fetched_bytes_complete_the_job() -> None:
     assert after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY) == Complete(STORED)
 
 
-@pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (5000, 300)])
+@pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (4999, 300)])
 def test_a_failed_download_is_tried_again(downloads: int, wait: float) -> None:
     """The download, never the generation."""
-    verdict = after_download(a_job(State.STORING, downloads=downloads), NotFetched("disk full"), now=NOW, policy=POLICY)
-    assert verdict == FetchAgain(wait, "disk full")
+    verdict = after_download(a_job(State.STORING, downloads=downloads), NotFetched("reset"), now=NOW, policy=POLICY)
+    assert verdict == FetchAgain(wait, "reset")
 
 
 def test_a_url_that_has_gone_is_asked_for_anew() -> None:
-    """The next look may hand out a fresh one."""
+    """The next poll may hand out a fresh one."""
     assert after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY) == LookAgain(2, "403")
 
 
-@pytest.mark.parametrize("outcome", [Gone("404"), NotFetched("disk full")])
+@pytest.mark.parametrize(("downloads", "wait"), [(2, 8), (5, 64), (299, 300)])
+def test_a_url_that_failed_three_times_is_asked_for_anew(downloads: int, wait: float) -> None:
+    """Its host may be gone for good, and the upstream know another."""
+    storing = a_job(State.STORING, downloads=downloads)
+    assert after_download(storing, NotFetched("reset"), now=NOW, policy=POLICY) == LookAgain(wait, "reset")
+
+
+@pytest.mark.parametrize("downloads", range(9))
+def test_an_archive_that_takes_nothing_is_no_reason_to_ask_for_another_url(downloads: int) -> None:
+    """The same bytes will fit when there is room."""
+    storing = a_job(State.STORING, downloads=downloads)
+    assert isinstance(after_download(storing, ArchiveUnavailable("full"), now=NOW, policy=POLICY), FetchAgain)
+
+
+@pytest.mark.parametrize("outcome", [Gone("404"), NotFetched("reset"), ArchiveUnavailable("full")])
 def test_a_video_that_can_never_be_fetched_ends_as_charged(outcome: Download) -> None:
     """Patience is long, but it ends; the money is gone and the job says so."""
     verdict = after_download(a_job(State.STORING, rendered_at=NOW - 86400), outcome, now=NOW, policy=POLICY)
 
     assert isinstance(verdict, GiveUp)
     assert (verdict.state, verdict.reason, verdict.charged) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
+
+
+@pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524"), EMPTY])
+def test_a_video_that_was_seen_once_outlives_the_deadline(seen: Sighting) -> None:
+    """The deadline bounds the generation; a fresh URL is asked for as long as the download is tried."""
+    rendered = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)
+    assert isinstance(after_look(rendered, seen, now=NOW, policy=POLICY), LookAgain)
+
+    for_a_day = a_job(deadline_at=NOW - 50, rendered_at=NOW - 86400)
+    verdict = after_look(for_a_day, seen, now=NOW, policy=POLICY)
+    assert isinstance(verdict, GiveUp)
+    assert (verdict.reason, verdict.charged) == (Reason.NOT_STORED, Charged.YES)
+
+
+def test_an_upstream_that_disowns_a_rendered_video_was_paid_all_the_same() -> None:
+    """It said that the video was done; that it has expired since does not give the money back."""
+    verdict = after_look(a_job(rendered_at=NOW - 100), Refused("expired"), now=NOW, policy=POLICY)
+    assert verdict == GiveUp(State.FAILED, Reason.NOT_STORED, "expired", Charged.YES)
 
 
 @pytest.mark.parametrize("state", State)

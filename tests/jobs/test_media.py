@@ -39,6 +39,11 @@ def test_half_as_long_and_silent_is_told() -> None:
         ({"resolution": "720p"}, Media(width=720, height=1280), ()),
         ({"resolution": "720P"}, Media(width=1280, height=704), (Mismatch("resolution", "720P", "1280x704"),)),
         ({"resolution": "4K"}, FILM, ()),
+        ({"duration": 10**400}, FILM, ()),
+        ({"duration": -1}, FILM, ()),
+        ({"duration": float("inf")}, FILM, ()),
+        ({"duration": float("nan")}, FILM, ()),
+        ({"resolution": "٤٤٤p"}, FILM, (Mismatch("resolution", "٤٤٤p", "1280x720"),)),
         ({"aspect_ratio": "9:16"}, FILM, (Mismatch("aspect_ratio", "9:16", "1280x720"),)),
         ({"aspect_ratio": "16:9"}, Media(width=854, height=480), ()),
         ({"aspect_ratio": "16:0"}, FILM, ()),
@@ -71,6 +76,9 @@ def test_each_parameter_is_compared_with_a_little_tolerance(
         ("google/veo3", {"duration": 4, "generate_audio": False}, []),
         ("veo2", {}, ["duration"]),
         ("somebody/else", {}, []),
+        ("google/veo-3.1-t2v", {}, ["duration", "resolution", "generate_audio"]),
+        ("google/veo-3.1-i2v-fast", {"resolution": "720p"}, ["duration", "generate_audio"]),
+        ("google/veo3-1-extend-video", {}, ["duration", "generate_audio"]),
     ],
 )
 def test_what_goes_without_saying_is_compared_as_well(

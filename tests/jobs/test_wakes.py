@@ -148,6 +148,17 @@ def test_looks_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledg
         assert (last.event, last.turn, last.data) == ("job.looked", moved.turn, {"seen": "generating", "wait_s": 10})
 
 
+def test_what_an_inconclusive_poll_showed_is_kept_until_another_kind_of_reply(ledger: Ledger) -> None:
+    """Whether it is the same the next time decides about the job; a plain reply in between begins anew."""
+    (job,) = bought(ledger)
+    ledger.looks.again([Look(job, "published, with a video", 10, evidence="video 1", evidence_polls=2)])
+    held = ledger.get(job.id)
+    assert (held.evidence, held.evidence_polls) == ("video 1", 2)
+
+    ledger.looks.again([Look(held, "generating", 10, pending=True)])
+    assert (ledger.get(job.id).evidence, ledger.get(job.id).evidence_polls) == (None, 0)
+
+
 @pytest.mark.parametrize("how", ["stale", "doubled", "unknown", "over"])
 def test_a_look_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock, how: str) -> None:
     """Somebody else moved the job, or it is gone: the others of the batch are written all the same."""

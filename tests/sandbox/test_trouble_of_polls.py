@@ -105,6 +105,12 @@ def test_completed_comes_in_every_form(sandbox: Sandbox) -> None:
     assert [list(video) for video in told("array")["video"]] == [["url"]]
     assert list(told("no_size")["video"]) == ["url"]
     assert "video" not in told("no_video")
+    assert told("succeeded")["status"] == "succeeded"
+    assert [url[:4] for url in told("url_list")["video"]] == ["http"]
+    assert told("url_text")["video"].startswith("http")
+    assert told("odd_success")["status"] == "published"
+    assert told("filtered")["video"] is None
+    assert told("cancelled")["status"] == "cancelled"
     dummy = told("dummy_error")
     assert dummy["error"] == {"name": "string", "message": "string"}
     assert sandbox.download(dummy["video"]["url"]).status_code == 200

@@ -7,25 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.facts import (
-    Accepted,
-    Finished,
-    NotBought,
-    Pending,
-    Receipt,
-    Refused,
-    Rejected,
-    Sighting,
-    Unknown,
-    Unreachable,
-)
+from jobs.facts import Accepted, Finished, NotBought, Receipt, Rejected, Unknown, Unreachable
 from jobs.forecast import Latency
-from jobs.job import Hold, Video
-from worker.upstream.wire import read_latency, read_receipt, read_sighting, retry_after_s
+from jobs.job import Hold
+from worker.upstream.polls import read_sighting
+from worker.upstream.replies import retry_after_s
+from worker.upstream.wire import read_latency, read_log_page, read_receipt
 
-URL: Final = "https://cdn.aimlapi.com/eagle/files/tiger/R6Ld_output.mp4"
-VIDEO: Final = {"url": URL, "content_type": "video/mp4", "file_name": "output.mp4", "file_size": 3716781}
-DUMMY_ERROR: Final = {"name": "Error", "message": "a documentation sample"}
 BAD_RESOLUTION: Final = (
     b'{"title":"Bad Request","status":400,"message":"Invalid payload provided","instance":"/v2/video/generations?",'
     b'"timestamp":"2026-01-22T07:20:46.273Z","error":{"name":"BadRequestException","message":"Invalid payload provided"'
@@ -46,11 +34,6 @@ CLOUDFLARE: Final = b"<!DOCTYPE html>\n<html><head><title>524: A timeout occurre
 def receipt(reply: Any, status: int = 200, **headers: str) -> Receipt:
     """Read a JSON reply to a purchase."""
     return read_receipt(status, _named(headers), json.dumps(reply).encode())
-
-
-def sighting(reply: Any, status: int = 200, **headers: str) -> Sighting:
-    """Read a JSON reply to a look."""
-    return read_sighting(status, _named(headers), json.dumps(reply).encode())
 
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
@@ -97,7 +80,7 @@ def test_id_goes_before_generation_id_and_the_header_comes_last() -> None:
     assert receipt({}, x_inference_id="third") == Accepted("third", None)
 
 
-@pytest.mark.parametrize("useless", [None, "", "  ", True, False, 1.5, [], {}, {"id": "x"}], ids=repr)
+@pytest.mark.parametrize("useless", [None, "", "  ", True, False, 1.5, [], {}, {"id": "x"}, "x" * 5000], ids=repr)
 def test_a_useless_id_is_passed_over(useless: Any) -> None:
     """An id that is no id must not hide the one in the header."""
     assert receipt({"id": useless, "generation_id": useless}, x_inference_id="header") == Accepted("header", None)
@@ -132,6 +115,10 @@ def test_an_acceptance_without_a_readable_id_is_unknown(body: bytes) -> None:
         pytest.param(usage(usd_spent=10**400), {}, None, id="huge integer"),
         pytest.param(usage(usd_spent=float("nan")), {}, None, id="NaN"),
         pytest.param(usage(usd_spent=float("inf")), {}, None, id="Infinity"),
+        pytest.param(usage(usd_spent=1e300), {}, None, id="more than all money"),
+        pytest.param(usage(usd_spent=1e300, credits_used=1040000), {}, 0.52, id="an absurd price beside credits"),
+        pytest.param(usage(credits_used=1e300), {}, None, id="more than all credits"),
+        pytest.param({"id": "g"}, {"x-aimlapi-usd-spent": "1e300"}, None, id="an absurd header"),
         pytest.param(usage(usd_spent="a lot"), {}, None, id="words"),
         pytest.param(usage(usd_spent={"usd": 1}), {"x-aimlapi-usd-spent": "dear"}, None, id="object"),
     ],
@@ -159,7 +146,7 @@ def test_a_bad_field_is_told_with_its_name_and_its_allowed_values() -> None:
         pytest.param(400, b"{}", "400", id="empty object"),
         pytest.param(400, b'{"error":"no prompt"}', "400 no prompt", id="error a string"),
         pytest.param(400, b'{"error":{"name":"BadRequestException"}}', "400 BadRequestException", id="only a name"),
-        pytest.param(400, b'{"message":"m","error":{"data":["x",5,null,{"path":3}]}}', "400 m", id="odd data"),
+        pytest.param(400, b'{"message":"m","error":{"data":["x",5,null,{"path":3}]}}', "400 m: x", id="odd data"),
         pytest.param(
             400,
             b'{"error":{"message":"m","data":[{"path":["image_urls",0],"message":"Bad"},{"message":"And"}]}}',
@@ -235,125 +222,49 @@ def test_an_html_page_is_told_in_one_short_line() -> None:
     assert len(told.message) < 200
 
 
-# The sighting
-
-
 @pytest.mark.parametrize(
-    "word", ["queued", "generating", "waiting", "active", "unknown", "paused", "COOKING", "", "complete", "Errored"]
-)
-def test_a_word_that_does_not_end_a_generation_means_still_running(word: str) -> None:
-    """A word that nobody knows is neither done nor failed: the deadline ends it, not a guess."""
-    assert sighting({"id": "g", "status": word}) == Pending(word.lower() or "no status")
-
-
-@pytest.mark.parametrize("status", [None, 5, True, [], {}, ["completed"], {"completed": 1}], ids=repr)
-def test_a_status_that_is_no_word_means_still_running(status: Any) -> None:
-    """Not understood is not done."""
-    assert sighting({"status": status, "video": VIDEO}) == Pending("no status")
-    assert sighting({}) == Pending("no status")
-
-
-def test_an_unknown_id_is_no_failure() -> None:
-    """Seen live: a 200 with an error and the word unknown; only the word decides."""
-    reply = {"id": "", "status": "unknown", "error": {"name": "Error", "message": "task_id cannot by empty"}}
-    assert sighting(reply) == Pending("unknown")
-
-
-@pytest.mark.parametrize("word", ["completed", "Completed", "COMPLETED", " completed "])
-@pytest.mark.parametrize("error", [None, DUMMY_ERROR, "none", [], {}], ids=repr)
-def test_status_decides_and_not_the_presence_of_an_error(word: str, error: Any) -> None:
-    """A documentation sample shows `completed` together with a dummy error."""
-    seen = sighting({"id": "g", "status": word, "video": VIDEO, "error": error})
-    assert seen == Finished(Video(URL, "video/mp4", "output.mp4", 3716781))
-
-
-@pytest.mark.parametrize(
-    "video",
+    ("status", "body"),
     [
-        pytest.param({"url": URL}, id="object"),
-        pytest.param([{"url": URL}], id="array"),
-        pytest.param([{"url": None}, "x", {}, {"url": URL}, {"url": "https://other/"}], id="first usable of an array"),
-        pytest.param({"url": URL, "content_type": 5, "file_name": [], "file_size": "big"}, id="odd details"),
-        pytest.param({"url": URL, "file_size": -1}, id="negative size"),
-        pytest.param({"url": URL, "file_size": True}, id="boolean size"),
-        pytest.param({"url": URL, "file_size": 1.5}, id="fractional size"),
+        pytest.param(403, b'{"error":{"message":"Content policy violation"}}', id="403 in words"),
+        pytest.param(403, b'{"error":{"name":"ForbiddenException","code":"moderation_blocked"}}', id="403 by its code"),
+        pytest.param(403, b'{"statusCode":403,"message":"Prompt was rejected by our safety filter"}', id="403 of 2025"),
+        pytest.param(400, b'{"error":{"type":"content_policy_violation","message":"no"}}', id="400 by its type"),
+        pytest.param(422, b'{"detail":[{"loc":["body"],"msg":"no","type":"content_filter"}]}', id="422 by a detail"),
+        pytest.param(400, b'{"error":{"code":"InputTextSensitiveContentDetected"}}', id="Seedance's code"),
+        pytest.param(400, b'{"error":{"data":[{"path":["prompt"],"message":"Prohibited content"}]}}', id="of a field"),
     ],
 )
-def test_a_video_is_its_url(video: Any) -> None:
-    """Everything else about it is a courtesy."""
-    assert sighting({"status": "completed", "video": video}) == Finished(Video(URL))
+def test_an_order_that_the_safety_filter_refuses_is_refused_and_holds_nothing(status: int, body: bytes) -> None:
+    """One prompt's content is not the account's trouble: a hold would stop it for a day, and hide the reason."""
+    told = read_receipt(status, {}, body)
+    assert isinstance(told, Rejected)
+    assert told.by_filter
 
 
 @pytest.mark.parametrize(
-    "video",
+    "body",
     [
-        pytest.param(None, id="null"),
-        pytest.param({}, id="no url"),
-        pytest.param([], id="empty array"),
-        pytest.param([[{"url": URL}]], id="array in array"),
-        pytest.param(URL, id="bare string"),
-        pytest.param({"url": ""}, id="empty"),
-        pytest.param({"url": 5}, id="number"),
-        pytest.param({"url": "output.mp4"}, id="relative"),
-        pytest.param({"url": "file:///etc/passwd"}, id="file"),
-        pytest.param({"url": "ftp://cdn/x.mp4"}, id="ftp"),
-        pytest.param({"url": "javascript:alert(1)"}, id="script"),
-        pytest.param({"url": "data:video/mp4;base64,AAAA"}, id="data"),
-        pytest.param({"url": "https://"}, id="no host"),
-        pytest.param({"url": "https:///x.mp4"}, id="no host but a path"),
-        pytest.param({"url": "http://[bad"}, id="half an IPv6 address"),
-        pytest.param({"url": "http://[bad]/"}, id="no IPv6 address"),
+        NO_CREDITS,
+        b'{"statusCode":403,"message":"model not available"}',
+        b'{"error":{"data":{"kind":"err_unverified_card"},"message":"content policy"}}',
+        b'{"message":"Your account was suspended for violating the content policy"}',
+        b'{"message":"This API key may not use models without moderation"}',
+        b'{"error":{"code":"plan_required","message":"NSFW content needs another plan"}}',
+        b"<html>content policy</html>",
     ],
+    ids=lambda body: body.decode()[:40],
 )
-def test_completed_without_a_web_address_is_looked_at_again(video: Any) -> None:
-    """A paid video is not given up because one reply forgot its URL."""
-    assert isinstance(sighting({"status": "completed", "video": video}), Unreachable)
+def test_a_refusal_of_our_account_is_no_refusal_of_the_content(body: bytes) -> None:
+    """It concerns every job: the queue waits for the operator, and no job fails for it."""
+    assert isinstance(read_receipt(403, {}, body), NotBought)
 
 
-@pytest.mark.parametrize("word", ["error", "failed", "ERROR"])
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        pytest.param({"name": "Error", "message": "Unsafe prompt"}, "Unsafe prompt", id="name and message"),
-        pytest.param(
-            {"detail": [{"loc": ["body", "image_url"], "msg": "Could not detect face", "type": "face"}]},
-            "body.image_url Could not detect face",
-            id="detail list",
-        ),
-        pytest.param({"detail": "Unsafe prompt"}, "Unsafe prompt", id="detail a string"),
-        pytest.param("Unsafe prompt", "Unsafe prompt", id="string"),
-        pytest.param({"name": "Error"}, "Error", id="only a name"),
-        pytest.param({"message": "", "name": "Error"}, "Error", id="empty message"),
-        pytest.param(None, "the upstream gave no reason", id="null"),
-        pytest.param({}, "the upstream gave no reason", id="empty object"),
-        pytest.param([], "the upstream gave no reason", id="array"),
-        pytest.param(5, "the upstream gave no reason", id="number"),
-    ],
-)
-def test_a_failed_generation_tells_why(word: str, error: Any, message: str) -> None:
-    """The error comes in every shape that its many vendors have."""
-    assert sighting({"id": "g", "status": word, "error": error}) == Refused(message)
-
-
-def test_a_failure_may_tell_its_reason_beside_the_status() -> None:
-    """Some vendors put the message at the top."""
-    assert sighting({"status": "error", "message": "Unsafe prompt"}) == Refused("Unsafe prompt")
-
-
-@pytest.mark.parametrize("body", [b"", b"OK", CLOUDFLARE, b"[]", b'"completed"', b"null", b"\xff", b'{"status":"comp'])
-def test_a_200_that_is_no_object_is_no_news(body: bytes) -> None:
-    """Gateways answer 200 with pages of their own."""
-    seen = read_sighting(200, {}, body)
-    assert isinstance(seen, Unreachable)
-    assert seen.hold is Hold.UNAVAILABLE
-
-
-@pytest.mark.parametrize("status", [201, 204, 302, 400, 404, 408, 418, 500, 502, 503, 504, 524])
-def test_any_other_status_of_a_look_is_no_news(status: int) -> None:
-    """Not even a 404 ends a paid job: "Inference not found" is undocumented, and its log lags."""
-    seen = sighting({"status": "error", "error": "x", "video": VIDEO}, status, retry_after="7")
-    assert isinstance(seen, Unreachable)
-    assert (seen.hold, seen.retry_after_s) == (Hold.UNAVAILABLE, 7.0)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_malformed_order_is_no_refusal_of_the_content(status: int) -> None:
+    """The reason tells the producer what to mend."""
+    told = read_receipt(status, {}, BAD_RESOLUTION)
+    assert isinstance(told, Rejected)
+    assert not told.by_filter
 
 
 # Retry-After
@@ -412,6 +323,13 @@ NEAR_MISSES = st.fixed_dictionaries(
         "meta": st.fixed_dictionaries({"usage": st.fixed_dictionaries({}, optional={"usd_spent": JSON})}) | JSON,
     },
 )
+LOG_LINES = st.fixed_dictionaries(
+    {"client_request_id": st.just("r"), "inference_id": st.just("g")},
+    optional={
+        "created": JSON | st.sampled_from(["0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-07-02"]),
+        "cost": JSON | st.fixed_dictionaries({"usd": JSON | st.floats()}),
+    },
+)
 STATUSES = st.integers(0, 1000) | st.sampled_from([200, 201, 400, 401, 403, 404, 429, 500, 524])
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "date", "x-inference-id", "x-aimlapi-usd-spent", "x-aimlapi-credits-used"]),
@@ -437,16 +355,30 @@ def test_no_reply_breaks_the_reading_of_a_receipt(status: int, headers: dict[str
         assert len(told.message) < 600
 
 
-@settings(deadline=None)  # the machine may be busy with other tests
-@given(status=STATUSES, headers=HEADERS, body=BODIES)
-def test_no_reply_breaks_the_reading_of_a_sighting(status: int, headers: dict[str, str], body: bytes) -> None:
-    """One odd reply must not take a job out of its rounds, let alone end it."""
-    seen = read_sighting(status, headers, body)
+class Broken(dict[str, str]):
+    """Headers in which every question fails."""
 
-    if status != 200:
-        assert isinstance(seen, Unreachable)
-    if isinstance(seen, Finished):
-        assert seen.video.url.startswith(("http://", "https://"))
+    def get(self, *_: Any) -> Any:
+        """Fail."""
+        raise OverflowError("a stranger's idea")
+
+
+def test_what_nobody_foresaw_is_an_outcome_too(caplog: pytest.LogCaptureFixture) -> None:
+    """The purchase is in doubt and the job is polled again, with the traceback in the log; nothing is stranded."""
+    assert isinstance(read_receipt(200, Broken(), b"{}"), Unknown)
+    assert isinstance(read_receipt(429, Broken(), b"{}"), Unknown)
+    assert isinstance(read_sighting(429, Broken(), b"{}"), Unreachable)
+    assert isinstance(read_log_page(500, Broken(), b"{}"), Unreachable)
+    assert caplog.text.count("Traceback") == 4
+
+
+@settings(deadline=None)  # the machine may be busy with other tests
+@given(status=STATUSES, headers=HEADERS, lines=JSON | st.lists(LOG_LINES))
+def test_no_reply_breaks_the_reading_of_the_log(status: int, headers: dict[str, str], lines: Any) -> None:
+    """An exception here would leave every purchase in doubt."""
+    page = read_log_page(status, headers, json.dumps({"data": lines}).encode())
+    if not isinstance(page, Unreachable):
+        assert all(row.cost_usd is None or 0 <= row.cost_usd <= 1_000_000 for row in page.rows)
 
 
 @pytest.mark.parametrize("depth", [10, 100, 900, 960, 990, 1000, 100_000])

@@ -22,7 +22,8 @@ from config.settings import UpstreamSettings
 from jobs.facts import Sighting, Unreachable
 from jobs.job import Family, Hold
 from worker.upstream.access import Access
-from worker.upstream.wire import PATHS, read_sighting
+from worker.upstream.polls import read_sighting
+from worker.upstream.wire import PATHS
 
 LINGER_S: Final = 0.05
 """Looks that end within this much of each other are told together, so that they are written together."""
