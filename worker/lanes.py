@@ -5,6 +5,7 @@ the whole fleet, so that one that is slow cannot take the threads that others, o
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,8 @@ from jobs.reminders import TaskName
 from worker import faults
 from worker.directory import Directory
 from worker.receivers import NotTold, Outcome, Receiver, Told
+
+log = logging.getLogger("rushes.deliveries")
 
 LONGEST_STRETCH_S: Final = 5.0
 """After so long a lane gives its thread back and lines up again behind other work."""
@@ -117,7 +120,11 @@ class Lanes:
             job, request = self._subject(delivery.job_id)
         except UnknownJob:
             return NotTold("the job's row is no longer kept", never=True)
-        return receiver.tell(delivery, job, request)
+        try:
+            return receiver.tell(delivery, job, request)
+        except Exception as error:  # one poisoned delivery must not hold the receiver's others
+            log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
+            return NotTold(f"unforeseen: {type(error).__name__}")
 
     def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
         if is_rehearsal(job_id):

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from celery import shared_task
 
 from jobs.catalogue import expected_of
-from jobs.errors import JobError, StaleTurn, UnknownJob, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.facts import Fetched, Pending
 from jobs.gates import Shut
 from jobs.job import Job, Stored, Video, VideoRequest
@@ -41,7 +41,7 @@ from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
 from worker.confirm import Reading, allowed_reads, in_doubt, read_log
-from worker.describe import Described
+from worker.describe import Described, NotDescribed
 from worker.doors import spread
 from worker.looking import Group
 from worker.reminder import Now, Reminder, clock_from
@@ -114,7 +114,7 @@ def confirm(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
         if row is None and not reading.whole:
             _ask_again(self, other, reading)
             continue
-        with contextlib.suppress(StaleTurn, WrongState):  # it moved while we read
+        with moved_on(self, other):
             _resolve(self, other, on_log(other, row, now=now, policy=parts.policy))
 
 
@@ -303,11 +303,15 @@ def keep_late(self: Reminder, job: Job, video: Video, stored: Stored, media: Med
 
 @contextlib.contextmanager
 def moved_on(self: Reminder, job: Job) -> Iterator[None]:
-    """What only says that one job has moved on without us does not end the work on the others."""
+    """One job's trouble does not end the work on the others: it is due again when its lease ends."""
     try:
         yield
     except (StaleTurn, WrongState, UnknownJob) as error:
         log.info("reminder.dropped task=%s job=%s why=%s: %s", self.name, job.id, type(error).__name__, error)
+    except LedgerUnavailable:
+        raise
+    except Exception:
+        log.exception("task=%s job=%s failed unforeseen; it is tried again when its lease ends", self.name, job.id)
 
 
 def end(self: Reminder, job: Job, verdict: GiveUp) -> None:
@@ -327,7 +331,13 @@ def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
 def _describe(self: Reminder, job: Job) -> None:
     parts, chosen = self.runtime, self.runtime.settings.describe
     job = parts.ledger.errands.begun(Errand.DESCRIBE, job, lease_s=parts.settings.describe_lease_s)
-    outcome = parts.describer.describe(job, parts.ledger.request(job.id), parts.ledger.journal.of(job.id))
+    request, story = parts.ledger.request(job.id), parts.ledger.journal.of(job.id)
+    outcome: Described | NotDescribed
+    try:
+        outcome = parts.describer.describe(job, request, story)
+    except Exception as error:  # a stranger's video must not keep its description going round for ever
+        log.exception("describing job=%s failed unforeseen", job.id)
+        outcome = NotDescribed(f"unforeseen: {type(error).__name__}")
     faults.here("describe.before_write")
     if isinstance(outcome, Described):
         keep_described(self, job, outcome)
@@ -352,7 +362,12 @@ def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
     """What is in the video, with what differs from the order."""
     if media is None:
         return None
-    return replace(media, mismatch=mismatches(expected_of(self.runtime.ledger.request(job_id)), media))
+    expected = expected_of(self.runtime.ledger.request(job_id))
+    try:
+        return replace(media, mismatch=mismatches(expected, media))
+    except Exception:  # a stranger's parameters must not keep a paid video from being stored
+        log.exception("comparing the video of job=%s with its request failed unforeseen", job_id)
+        return media
 
 
 def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> Sequence[Alarm]:

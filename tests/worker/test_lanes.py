@@ -1,8 +1,17 @@
 """Lanes: the share of a worker's threads that the telling may use, and what a try comes to."""
 
-from jobs.outbox import Delivery
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import redis
+
+from jobs.ledger import Ledger, new_job_id
+from jobs.outbox import Delivery, LaneTerms, Outbox
 from jobs.rehearsals import new_rehearsal_id
-from worker.lanes import Share, settlement
+from tests.stage import a_request
+from worker.directory import Directory
+from worker.lanes import Lanes, Share, settlement
 from worker.receivers import NotTold, Told
 
 DELIVERY = Delivery("a:b", "job_1", "job.completed", turn=3, tries=1)
@@ -53,3 +62,43 @@ def test_what_is_of_no_use_any_more_is_given_up() -> None:
     ]
     assert [(how.over, how.line.told) for how in given_up] == [(True, False)] * 4
     assert [how.blameless for how in given_up] == [False, True, False, False]
+
+
+class Poisoned:
+    """A receiver that cannot format one job's event."""
+
+    terms = LaneTerms(width=1, lease_s=60)
+
+    def __init__(self, poison: str) -> None:
+        self.poison = poison
+        self.reached: list[str] = []
+
+    def tell(self, delivery: Delivery, *_: object) -> Told:
+        """Deliver, or fail as nobody foresaw."""
+        if delivery.job_id == self.poison:
+            raise OverflowError("int too large to convert to float")
+        self.reached.append(delivery.job_id)
+        return Told()
+
+    def next_try_s(self, tries: int) -> float:
+        """In an hour."""
+        return 3600.0 * tries
+
+
+def test_a_delivery_that_raises_is_its_own_failure_and_holds_no_other(
+    client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    """An odd row is tried again later, with the traceback in the log; the receiver's other deliveries go on."""
+    poison, other = new_job_id(), new_job_id()
+    ledger, outbox = Ledger(client), Outbox(client)
+    for job_id in (poison, other):
+        ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
+        outbox.put(job_id, {"hook:x": ["job.completed"]})
+    receiver = Poisoned(poison)
+    directory: Any = SimpleNamespace(find=lambda _: receiver, failed=lambda *_, **__: None)
+    lanes = Lanes(ledger, outbox, cast("Directory", directory), lambda *_: True, worker="w", threads=2)
+
+    lanes.run("hook:x")
+
+    assert receiver.reached == [other]
+    assert "OverflowError" in caplog.text
