@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies
 
 import requests
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError
 
 from config.settings import ArchiveSettings
@@ -54,10 +52,8 @@ class Downloads:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._permits = permits
         self._clock = clock
         self._adapter = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, permits=permits)
-        self._has_proxies = bool(getproxies())  # which of them, if any, is asked for each URL: that takes its time
 
     def fetch(self, url: str, partial: Partial) -> Body | Gone | NotFetched:
         """Bring the body of `url` into `partial`, or what is still missing of it.
@@ -99,10 +95,7 @@ class Downloads:
         timeouts = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
         for _ in range(MOST_REDIRECTS + 1):
             try:
-                proxies = get_environ_proxies(url) if self._has_proxies else {}
-                if select_proxy(url, proxies):
-                    self._check_literal(url)
-                response = self._adapter.ask("GET", url, headers=headers, timeout=timeouts, proxies=proxies)
+                response = self._adapter.ask("GET", url, headers=headers, timeout=timeouts)
                 if not response.is_redirect:
                     return response
                 response.close()
@@ -111,13 +104,6 @@ class Downloads:
                 raise NotKept(f"the video's URL leads nowhere ({type(error).__name__})") from error
             self._check_time(until)
         raise NotKept(f"the video's URL redirects more than {MOST_REDIRECTS} times")
-
-    def _check_literal(self, url: str) -> None:
-        """A proxy resolves names for itself; an address that stands in the URL can be judged here all the same."""
-        host = urlsplit(url).hostname or ""
-        is_literal = ":" in host or host.replace(".", "").isdecimal()
-        if is_literal and not self._permits(host):
-            raise AddressRefused(host)
 
     def _check_time(self, until: float) -> None:
         if self._clock() > until:

@@ -122,7 +122,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         slot_s=settings.look.slot_s,
         subscribers=subscribers,
     )
-    access = Access.of(settings.upstream)
+    access = _access(settings)
     connections = settings.look.connections
     patient = max(1, min(threads, connections) // 4)
     looker = Looker(access, settings.upstream, connections=connections, patient=patient)
@@ -168,6 +168,13 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
+
+
+def _access(settings: Settings) -> Access:
+    try:
+        return Access.of(settings.upstream)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def files_needed(settings: Settings) -> int:

@@ -12,6 +12,7 @@ from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
 from producer.client.listening import Listener
 from producer.client.orders import order
 from producer.client.records import End, Event, Video
+from producer.client.transports import transport_to
 
 T = TypeVar("T")
 
@@ -26,7 +27,8 @@ class Rushes:
         import httpx2  # noqa: PLC0415 (importing this package costs nothing until it is used)
 
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=30.0)
+        transport = transport_to(base_url, httpx2.HTTPTransport)
+        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=30.0, transport=transport)
         self._no_answer = httpx2.TransportError
         self._pause = pause
 

@@ -18,6 +18,9 @@ MAY_IMPORT: Final = {
     "producer": {"producer", "config", "jobs"},
     "ops": {"ops", "worker", "producer", "config", "jobs"},
 }
+SHARED_LEAF: Final = "producer.client.proxies"
+"""The rule of which way a request takes: the client library's, as that must stand alone, and everybody's."""
+
 OUTSIDE_JOBS: Final = {
     "celery",
     "kombu",
@@ -55,8 +58,15 @@ def imports(file: Path) -> set[str]:
 def test_arrows_point_one_way(package: str) -> None:
     """Worker and producer meet in Redis, never in an import; nothing imports ops but ops."""
     for file in sources(package):
-        ours = {name.partition(".")[0] for name in imports(file)} & {*PACKAGES, "tests"}
+        ours = {name.partition(".")[0] for name in imports(file) - {SHARED_LEAF}} & {*PACKAGES, "tests"}
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours - MAY_IMPORT[package]}"
+
+
+def test_what_all_may_import_imports_nothing_of_ours() -> None:
+    """Else it would carry its own imports past the arrows."""
+    file = ROOT / f"{SHARED_LEAF.replace('.', '/')}.py"
+    assert not {name.partition(".")[0] for name in imports(file)} & {*PACKAGES, "tests"}
+    assert not [file for package in ("jobs", "config") for file in sources(package) if SHARED_LEAF in imports(file)]
 
 
 def test_jobs_knows_no_celery_and_no_http() -> None:
@@ -118,6 +128,19 @@ def test_the_client_library_stands_alone() -> None:
     for file in sources("producer/client"):
         ours = {name for name in imports(file) if name.partition(".")[0] in PACKAGES}
         assert all(name.startswith("producer.client") for name in ours), f"{file} imports {ours}"
+
+
+def test_one_function_decides_which_way_a_request_takes() -> None:
+    """Two readings of the same variables let purchases out and polls not."""
+    asks = {
+        str(file.relative_to(ROOT))
+        for package in ("config", "jobs", "worker", "producer")
+        for file in sources(package)
+        if re.search(
+            r"getproxies|get_environ_proxies|[\"'](https?|all|no)_proxy|_PROXY\b", file.read_text(), re.IGNORECASE
+        )
+    }
+    assert asks <= {"producer/client/proxies.py", "producer/client/transports.py"}
 
 
 def test_only_the_wire_knows_the_upstreams_field_names() -> None:

@@ -332,22 +332,6 @@ def test_the_cdn_is_sent_no_key(
     assert not names & {"authorization", "proxy-authorization", "cookie", "x-client-request-id"}
 
 
-def test_a_host_that_needs_no_proxy_is_asked_directly(
-    server: Server, other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Behind a company's proxy, the sandbox on this machine is still on this machine."""
-    monkeypatch.setenv("http_proxy", other_server.url)
-    server.on(answer(MP4))
-    other_server.on(answer(MP4))
-
-    assert isinstance(fetch(tmp_path, server.url), Fetched)
-    assert (len(server.heard), len(other_server.heard)) == (0, 1)
-
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert isinstance(fetch(tmp_path, server.url), Fetched)
-    assert (len(server.heard), len(other_server.heard)) == (1, 1)
-
-
 # Disks
 
 

@@ -301,17 +301,6 @@ def test_a_redirect_is_judged_as_well(server: Server, other_server: Server, tmp_
     assert "private address" in outcome.message
 
 
-def test_behind_a_proxy_an_address_in_the_url_is_judged_and_a_name_is_the_proxys(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The proxy is the operator's own choice, private address and all; it resolves names itself."""
-    monkeypatch.setenv("http_proxy", server.url)
-    server.on(answer(MP4))
-    assert isinstance(fetch(tmp_path, "http://10.0.0.1/x", permits=is_public), NotFetched)
-    assert server.connections == 0
-    assert isinstance(fetch(tmp_path, "http://cdn.invalid/x", permits=is_public), Fetched)
-
-
 @pytest.mark.parametrize(
     ("private", "upstream", "permitted"),
     [

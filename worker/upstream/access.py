@@ -1,14 +1,13 @@
 """How the upstream is reached: where it is, by which key and which way, and what its replies may not carry further."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self, TypeVar
 
 import certifi
-from requests.utils import get_environ_proxies
 
 from config.settings import UpstreamSettings
 from jobs.facts import NotBought, Receipt, Sighting, Unreachable
+from producer.client.proxies import Proxies
 
 SHORTEST_KEY: Final = 8
 """Blotting out a shorter one would blot out ordinary words; no real key is that short."""
@@ -22,7 +21,7 @@ class Access:
 
     base_url: str
     key: str
-    proxies: Mapping[str, str]
+    proxies: Proxies
     ca_file: str
     retry_after_ceiling_s: float
 
@@ -31,7 +30,7 @@ class Access:
         """What the settings and the environment say.
 
         Raises:
-            ValueError: there is no key, or it is not one.
+            ValueError: there is no key, or it is not one; or the environment names a proxy that is none.
         """
         if settings.api_key is None:
             raise ValueError("RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it")
@@ -42,7 +41,7 @@ class Access:
         return cls(
             base_url=base_url,
             key=key,
-            proxies=get_environ_proxies(base_url),
+            proxies=Proxies.of_environment(),
             ca_file=str(settings.ca_bundle) if settings.ca_bundle else certifi.where(),
             retry_after_ceiling_s=settings.retry_after_ceiling_s,
         )

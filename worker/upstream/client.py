@@ -63,7 +63,7 @@ class Upstream:
         self._access = access
         self._settings = settings
         self._clock = clock
-        self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s)
+        self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, proxies=access.proxies)
 
     def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
         """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
@@ -72,7 +72,7 @@ class Upstream:
         """
         if intent_age_s > OLDEST_INTENT_S:
             return NotBought(Hold.UNREACHABLE, f"this worker was held up for {intent_age_s:.0f} s before it could buy")
-        witness = ConnectionWitness(reply_s=self._settings.total_timeout_s)
+        witness = ConnectionWitness(reply_s=self._settings.total_timeout_s, proxies=self._access.proxies)
         with closing(witness):
             try:
                 reply = self._exchange(witness, "POST", PATHS[family], json=request.body(), request_id=request_id)
@@ -95,7 +95,8 @@ class Upstream:
     def latency(self, model: str) -> Latency | None:
         """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""
         asked: dict[str, Any] = {"params": {METRICS_MODEL: model}, "has_key": False, "patience_s": METRICS_TIMEOUT_S}
-        with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S)) as adapter:
+        proxies = self._access.proxies
+        with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S, proxies=proxies)) as adapter:
             try:
                 reply = self._exchange(adapter, "GET", METRICS_PATH, **asked)
             except requests.RequestException:
@@ -128,7 +129,6 @@ class Upstream:
             headers=(access.headers if has_key else {}) | named,
             timeout=(min(choice.connect_timeout_s, patience_s), min(choice.read_timeout_s, patience_s)),
             verify=access.ca_file,
-            proxies=access.proxies,
         )
         with closing(response):
             body = self._body(response, until=started + min(choice.total_timeout_s, patience_s))

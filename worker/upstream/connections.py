@@ -9,6 +9,7 @@ from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -16,8 +17,11 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError
 from urllib3.poolmanager import PoolManager
+
+from producer.client.proxies import Proxies
 
 Permits = Callable[[str], bool]
 """Whether a connection may be made to this address; a name is resolved before it is asked."""
@@ -39,13 +43,19 @@ class PunctualAdapter(HTTPAdapter):
     have for a third of a request's cost.
 
     With `permits`, it connects to permitted addresses only: the address that was judged is the one that is used, so
-    that a name which resolves anew in between cannot slip through. A proxy resolves names itself, and is the
-    operator's own choice.
+    that a name which resolves anew in between cannot slip through. A proxy (of the environment, unless `proxies` are
+    given) resolves names itself and is the operator's own choice; an address in the URL is judged before it too.
     """
 
-    def __init__(self, *, connections: int, reply_s: float, permits: Permits | None = None) -> None:
-        self._pools = _pools(_Terms(reply_s, self._note_connected, permits))
-        self._proxied_pools = _pools(_Terms(reply_s, self._note_connected, None))
+    def __init__(
+        self, *, connections: int, reply_s: float, permits: Permits | None = None, proxies: Proxies | None = None
+    ) -> None:
+        self._permits = permits
+        self._proxies = Proxies.of_environment() if proxies is None else proxies
+        self._pools = _pools(_Terms(reply_s, self._note_connected, permits), _Connection, _SecuredConnection)
+        proxied = _Terms(reply_s, self._note_connected, None)
+        self._proxied_pools = _pools(proxied, _Connection, _SecuredConnection)
+        self._socks_pools = _pools(proxied, _SocksConnection, _SecuredSocksConnection)
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=never_again())
 
     def ask(
@@ -59,7 +69,6 @@ class PunctualAdapter(HTTPAdapter):
         json: object = None,
         data: bytes | None = None,
         verify: bool | str = True,
-        proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """The reply to one request, its body unread; `timeout` is for the connection and for each silence, in seconds.
 
@@ -69,6 +78,9 @@ class PunctualAdapter(HTTPAdapter):
         """
         if not url.lower().startswith(("http://", "https://")):
             raise requests.exceptions.InvalidSchema("neither http nor https")
+        proxy = self._proxies.for_url(url)
+        if proxy and self._permits:
+            _check_literal(url, self._permits)
         merged = CaseInsensitiveDict(_USUAL_HEADERS)
         merged.update(headers)
         request = requests.PreparedRequest()  # by its steps, of which cookies are none
@@ -78,17 +90,18 @@ class PunctualAdapter(HTTPAdapter):
         request.prepare_body(data, None, json)
         if "@" in url:
             request.prepare_auth(None, url)
-        return self.send(request, stream=True, timeout=timeout, verify=verify, proxies=dict(proxies or {}))
+        return self.send(request, stream=True, timeout=timeout, verify=verify, proxies={"all": proxy} if proxy else {})
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Watch direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Watch connections through a proxy; they count once the tunnel stands."""
-        manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._proxied_pools  # type: ignore[assignment]  # is only called
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        pools = self._socks_pools if proxy.startswith("socks") else self._proxied_pools
+        manager.pool_classes_by_scheme = pools  # type: ignore[assignment]  # is only called
         return manager
 
     def _note_connected(self) -> None:
@@ -102,9 +115,9 @@ class ConnectionWitness(PunctualAdapter):
     either connects or provably sent nothing.
     """
 
-    def __init__(self, *, reply_s: float) -> None:
+    def __init__(self, *, reply_s: float, proxies: Proxies) -> None:
         self.connected = False
-        super().__init__(connections=1, reply_s=reply_s)
+        super().__init__(connections=1, reply_s=reply_s, proxies=proxies)
 
     def _note_connected(self) -> None:
         self.connected = True
@@ -138,6 +151,18 @@ class _BytesUntil(RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _check_literal(url: str, permits: Permits) -> None:
+    """Judge an address that stands in the URL itself, in any notation; names are the proxy's to resolve."""
+    host = urlsplit(url).hostname or ""
+    if ":" not in host:
+        try:
+            host = sockets.inet_ntoa(sockets.inet_aton(host))
+        except OSError:
+            return
+    if not permits(host):
+        raise AddressRefused(host)
 
 
 def _permitted(connection: HTTPConnection, permits: Permits) -> Iterator[str]:
@@ -186,7 +211,7 @@ class _PunctualResponse(HTTPResponse):
         self.fp = BufferedReader(_BytesUntil(sock, self.fp.detach(), time.monotonic() + reply_s))
 
 
-class _OnTerms(HTTPConnection):
+class _Connection(HTTPConnection):
     def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._terms = terms
@@ -201,25 +226,33 @@ class _OnTerms(HTTPConnection):
         self._terms.tell()
 
 
-class _SecuredOnTerms(_OnTerms, HTTPSConnection):
+class _SecuredConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _SocksConnection(_Connection, SOCKSConnection):
+    pass
+
+
+class _SecuredSocksConnection(_Connection, SOCKSHTTPSConnection):
     pass
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _OnTerms
-
-    def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, terms: _Terms, connection: type[_Connection], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn_kw["terms"] = terms
+        self.ConnectionCls = connection  # type: ignore[misc]  # declared per class, but read from the pool
 
 
-class _SecuredPool(HTTPSConnectionPool):
-    ConnectionCls = _SecuredOnTerms
-
-    def __init__(self, *args: Any, terms: _Terms, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.conn_kw["terms"] = terms
+class _SecuredPool(_Pool, HTTPSConnectionPool):
+    pass
 
 
-def _pools(terms: _Terms) -> dict[str, Callable[..., HTTPConnectionPool]]:
-    return {"http": partial(_Pool, terms=terms), "https": partial(_SecuredPool, terms=terms)}
+def _pools(
+    terms: _Terms, plain: type[_Connection], secured: type[_Connection]
+) -> dict[str, Callable[..., HTTPConnectionPool]]:
+    return {
+        "http": partial(_Pool, terms=terms, connection=plain),
+        "https": partial(_SecuredPool, terms=terms, connection=secured),
+    }

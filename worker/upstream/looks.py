@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic
 from typing import Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pycurl
 
@@ -126,7 +126,8 @@ class _Terms:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.CAINFO, os.fsencode(access.ca_file))  # text would have to be ASCII, here and below
         # Said even where there is none: libcurl would ask the environment.
-        curl.setopt(pycurl.PROXY, access.proxies.get(urlsplit(access.base_url).scheme, "").encode())
+        curl.setopt(pycurl.PROXY, (access.proxies.for_url(access.base_url) or "").encode())
+        curl.setopt(pycurl.PROXY_CAINFO, os.fsencode(access.ca_file))
         curl.setopt(pycurl.NOPROXY, "")
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(settings.connect_timeout_s))
         curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(settings.total_timeout_s))
