@@ -33,9 +33,9 @@ HOST: Final = "http://api.invalid"  # RFC 6761: it never resolves, so that nobod
 
 
 @contextmanager
-def upstream_at(url: str) -> Iterator[tuple[Upstream, Looker]]:
+def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Looker]]:
     """The client that buys and the one that polls."""
-    settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef"})
+    settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef", **chosen})
     access = Access.of(settings)
     looker = Looker(access, settings, connections=2, patient=1)
     with closing(Upstream(access, settings)) as upstream, closing(looker):
@@ -79,7 +79,7 @@ def webhook(url: str, _: Path) -> None:
     sender.send(url, "job_1.completed", "{}", [secret_of(b"k" * 32, "wh_1", 1)], now=datetime.now(UTC))
 
 
-def client(url: str, _: Path) -> None:
+def client(url: str, _folder: Path) -> None:
     """Ask the API with the client library."""
     with Rushes(url, pause=lambda _: None) as rushes, suppress(RushesError, KeyError):
         _ = rushes.job("job_1").status

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
 from typing import Any, Final
@@ -21,6 +20,7 @@ from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError
 from urllib3.poolmanager import PoolManager
 
+from config.replies import FinalResponse
 from producer.client.proxies import Proxies
 
 Permits = Callable[[str], bool]
@@ -205,7 +205,7 @@ class _Terms:
     permits: Permits | None
 
 
-class _PunctualResponse(HTTPResponse):
+class _PunctualResponse(FinalResponse):
     def __init__(self, sock: socket, *args: Any, reply_s: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = BufferedReader(_BytesUntil(sock, self.fp.detach(), time.monotonic() + reply_s))
@@ -230,11 +230,11 @@ class _SecuredConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _SocksConnection(_Connection, SOCKSConnection):
+class _SocksConnection(_Connection, SOCKSConnection):  # type: ignore[misc]  # a SOCKS socket is a socket
     pass
 
 
-class _SecuredSocksConnection(_Connection, SOCKSHTTPSConnection):
+class _SecuredSocksConnection(_Connection, SOCKSHTTPSConnection):  # type: ignore[misc]  # as above
     pass
 
 
@@ -242,7 +242,7 @@ class _Pool(HTTPConnectionPool):
     def __init__(self, *args: Any, terms: _Terms, connection: type[_Connection], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn_kw["terms"] = terms
-        self.ConnectionCls = connection  # type: ignore[misc]  # declared per class, but read from the pool
+        self.ConnectionCls = connection
 
 
 class _SecuredPool(_Pool, HTTPSConnectionPool):
