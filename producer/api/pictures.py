@@ -9,19 +9,25 @@ import binascii
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from requests import PreparedRequest
+
 from config.addresses import is_public
+from config.replies import FinalResponse
 from producer.api.problems import Code, Problem, Wrong
 
 KINDS: Final = "PNG, JPEG, GIF or WebP"
 MOST_REDIRECTS: Final = 3
+MOST_ADDRESSES: Final = 4
+"""So many addresses of a name are tried; each gets its part of the time that is left."""
 _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _SNIFFED_BYTES: Final = 16
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
@@ -87,27 +93,28 @@ class PictureCheck:
         """The first bytes at the end of the redirects; each hop is judged like the first."""
         for _ in range(MOST_REDIRECTS + 1):
             place = _place(url)
-            connection = _Pinned(place, self._address(place), self.tls, within_s=self.within_s)
+            connection = _Pinned(place, self._addresses(place), self.tls, within_s=self.within_s)
             try:
                 response = connection.ask()
                 if response.status not in _REDIRECTS:
                     return self._beginning(response)
-                url = urljoin(url, response.headers.get("location", ""))
+                url = urljoin(url, _location(response))
             except (OSError, HTTPException, ValueError) as error:
                 raise _Unfit(f"cannot be fetched ({type(error).__name__})") from error
             finally:
                 connection.end()
         raise _Unfit(f"redirects more than {MOST_REDIRECTS} times")
 
-    def _address(self, place: SplitResult) -> str:
+    def _addresses(self, place: SplitResult) -> list[str]:
+        """Where the name leads, each address once; one that is not allowed spoils the name."""
         try:
             found = socket.getaddrinfo(place.hostname, place.port or 443, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise _Unfit("its host is not known") from error
-        addresses = [str(address[4][0]) for address in found]
+        addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
         if not addresses or not all(map(self.allows, addresses)):
             raise _Unfit("is not on the public internet")
-        return addresses[0]
+        return addresses[:MOST_ADDRESSES]
 
     def _beginning(self, response: HTTPResponse) -> bytes:
         if response.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
@@ -118,14 +125,17 @@ class PictureCheck:
 
 
 class _Pinned(HTTPSConnection):
-    """A connection to one address, whatever the host's name stands for, that ends in bounded time."""
+    """A connection to one of some addresses, whatever the host's name stands for, that ends in bounded time."""
 
-    def __init__(self, place: SplitResult, address: str, tls: ssl.SSLContext, *, within_s: float) -> None:
+    response_class = FinalResponse
+
+    def __init__(self, place: SplitResult, addresses: Sequence[str], tls: ssl.SSLContext, *, within_s: float) -> None:
         assert place.hostname is not None
         super().__init__(place.hostname, place.port or 443, timeout=within_s, context=tls)
         self._path = (place.path or "/") + (f"?{place.query}" if place.query else "")
-        self._address = address
+        self._addresses = addresses
         self._tls = tls
+        self._until = monotonic() + within_s
         self._response: HTTPResponse | None = None
         self._end = threading.Timer(within_s, self._cut)
 
@@ -137,10 +147,21 @@ class _Pinned(HTTPSConnection):
         return self._response
 
     def connect(self) -> None:
-        """To the address that was judged, as the host that was named."""
-        raw = socket.create_connection((self._address, self.port), timeout=self.timeout)
+        """To the first judged address that answers, as the host that was named."""
+        raw = self._connected()
+        raw.settimeout(self.timeout)
         self.sock = raw  # so that it can be cut in the middle of the handshake
         self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+
+    def _connected(self) -> socket.socket:
+        for left in range(len(self._addresses), 0, -1):
+            wait_s = max(self._until - monotonic(), 0.001) / left
+            try:
+                return socket.create_connection((self._addresses[-left], self.port), timeout=wait_s)
+            except OSError:
+                if left == 1:
+                    raise
+        raise AssertionError("a name without addresses was refused before")
 
     def end(self) -> None:
         """Close it."""
@@ -156,14 +177,22 @@ class _Pinned(HTTPSConnection):
 
 
 def _place(url: str) -> SplitResult:
+    """Where a URL leads, in ASCII: names by IDNA, other letters percent-encoded, as a browser would ask."""
+    request = PreparedRequest()
     try:
-        place = urlsplit(url)
+        request.prepare_url(url, None)
+        place = urlsplit(request.url or "")
         _ = place.port  # judged when it is read
-    except ValueError as error:
+    except ValueError as error:  # requests' InvalidURL is one
         raise _Unfit("is no URL") from error
     if place.scheme.lower() != "https" or not place.hostname or place.username:
         raise _Unfit("must be, and stay, an https URL without a user")
     return place
+
+
+def _location(redirect: HTTPResponse) -> str:
+    """Where it leads: header bytes arrive as Latin-1, whatever they were."""
+    return redirect.headers.get("location", "").encode("latin-1").decode(errors="replace")
 
 
 def _decoded(picture: str) -> bytes:

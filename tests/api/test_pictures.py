@@ -36,12 +36,24 @@ class Gallery(BaseHTTPRequestHandler):
             self.send_header("location", self.path.removeprefix("/to/").replace("PORT", str(port)))
             self.end_headers()
             return
+        if self.path == "/interim":
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+            self.path = "/boat.png"
+        if self.path == "/to-raw":
+            self.wfile.write("HTTP/1.1 302 Found\r\nLocation: /schönes boot.png\r\n\r\n".encode())
+            return
         if self.path == "/trickle":
             for _ in range(200):
                 self.wfile.write(b"H")
                 time.sleep(0.05)
             return
-        body = {"/boat.png": PNG, "/page": b"<html>", "/large": PNG + bytes(2 * MOST)}.get(self.path, b"")
+        body = {
+            "/boat.png": PNG,
+            "/sch%C3%B6nes%20boot.png?%C3%BC=1&a=%26": PNG,
+            "/sch%C3%B6nes%20boot.png": PNG,
+            "/page": b"<html>",
+            "/large": PNG + bytes(2 * MOST),
+        }.get(self.path, b"")
         self.send_response(200 if body else 404)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -57,7 +69,14 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ssl
     folder = tmp_path_factory.mktemp("tls")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
-    made += ["-days", "2", "-subj", "/CN=gallery", "-addext", "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost"]
+    made += [
+        "-days",
+        "2",
+        "-subj",
+        "/CN=gallery",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost,DNS:xn--bcher-kva.example",
+    ]
     subprocess.run(made, check=True, capture_output=True)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate, key)
@@ -144,7 +163,78 @@ def test_a_name_that_is_rebound_leads_nowhere_else(
     assert asked == ["127.0.0.1"]
 
 
-@pytest.mark.parametrize("url", ["https://user@example.com/a.png", "https://[::1", "https://x:99999/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/schönes boot.png",
+        "/sch%C3%B6nes%20boot.png",
+        "/schönes boot.png?ü=1&a=%26",
+        "/schönes%20boot.png#bild",
+        "/to-raw",
+        "/interim",
+    ],
+)
+@pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+def test_a_url_may_be_written_in_any_letters(
+    lenient: PictureCheck, gallery: tuple[str, object], monkeypatch: pytest.MonkeyPatch, host: str, path: str
+) -> None:
+    """Shops name their pictures in their own language; a browser asks for them all the same."""
+    leads_to(monkeypatch, "xn--bcher-kva.example", ["127.0.0.1"])
+    lenient.check({"image_url": gallery[0].replace("127.0.0.1", host) + path})
+
+
+@pytest.mark.parametrize("dead", ["refuses", "is silent"])
+def test_a_dead_address_of_a_name_is_passed_over(
+    gallery: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, dead: str
+) -> None:
+    """IPv6 without a route, or a machine of several that is down."""
+    port = int(gallery[0].rpartition(":")[2])
+    leads_to(monkeypatch, "localhost", ["127.0.0.9", "127.0.0.9", "127.0.0.8", "127.0.0.1"])
+    check = PictureCheck(MOST, within_s=3, allows=lambda address: address.startswith("127."), tls=gallery[1])
+    with socket.socket() as listener, socket.socket() as queued, socket.socket() as waiting:
+        if dead == "is silent":
+            listener.bind(("127.0.0.9", port))
+            listener.listen(0)
+            queued.connect(("127.0.0.9", port))
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.9", port))
+        check.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
+
+
+def test_a_name_of_dead_addresses_is_told_in_time(
+    gallery: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are; and one that is not allowed spoils them all."""
+    leads_to(monkeypatch, "localhost", [f"127.0.0.{n}" for n in range(2, 60)])
+    check = PictureCheck(MOST, within_s=3, allows=lambda address: address != "127.0.0.59", tls=gallery[1])
+    url = f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"
+    assert "not on the public internet" in refused(check, url)
+
+    leads_to(monkeypatch, "localhost", [f"127.0.0.{n}" for n in range(2, 59)])
+    assert "cannot be fetched (ConnectionRefusedError)" in refused(check, url)
+
+
+def leads_to(monkeypatch: pytest.MonkeyPatch, name: str, addresses: list[str]) -> None:
+    """Let a name stand for these addresses."""
+    resolve = socket.getaddrinfo
+
+    def resolving(host: str, port: int, *more: Any, **how: Any) -> Any:
+        hosts = addresses if host == name else [host]
+        return [found for address in hosts for found in resolve(address, port, *more, **how)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolving)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user@example.com/a.png",
+        "https://[::1",
+        "https://x:99999/",
+        "https://bü cher.example/",
+        "https://ü\udcff/",
+    ],
+)
 def test_what_is_no_plain_url_is_refused(url: str) -> None:
     """A user in it would hide the host."""
     assert refused(PictureCheck(MOST), url)
