@@ -6,6 +6,7 @@ out, so that a second terminal finds the running stack.
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +23,9 @@ DEFAULT_STATE_DIR = Path(".rushes")
 SHORTEST_KEY = 32
 LONGEST_VARIATION = 1.2
 """By how much a wait may be varied, so that what failed together is not tried again together."""
+
+_ENDPOINT = re.compile(r"(/+v[12])+(/(video/generations|generate/video/google/generation))?/*$", re.IGNORECASE)
+"""What people copy along with the upstream's address."""
 
 _DOTENV = Path(".env")
 
@@ -90,6 +94,14 @@ class UpstreamSettings(_Group):
     retry_after_ceiling_s: float = Field(
         600.0, gt=0, description="The longest Retry-After that is obeyed in one piece; past it we ask again."
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_version(cls, value: HttpUrl) -> HttpUrl:
+        """The vendor's pages give addresses with a version or a whole endpoint, which we append ourselves."""
+        if re.search("[?#]", str(value)):
+            raise ValueError("holds a ? or #; write the address alone, such as https://api.aimlapi.com")
+        return HttpUrl(_ENDPOINT.sub("", str(value)))
 
 
 class LookSettings(_Group):

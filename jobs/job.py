@@ -42,6 +42,7 @@ class Hold(StrEnum):
     OUT_OF_CREDITS = "out_of_credits"  # the account is empty
     UNVERIFIED = "unverified"  # the account has no verified card
     FORBIDDEN = "forbidden"  # the key may not do this
+    MISCONFIGURED = "misconfigured"  # the address is not the API's: it redirects elsewhere
     UNREACHABLE = "unreachable"  # no connection was made
     UNAVAILABLE = "unavailable"  # it answered, but with an error of its own
     NOT_DURABLE = "not_durable"  # Redis did not promise to remember the intent, so nothing was bought

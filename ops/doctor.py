@@ -1,14 +1,16 @@
 """`rushes doctor`: looks at everything a job needs, and says in sentences what is wrong and what to do."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Annotated, Final
 
 import redis
-import requests
 import typer
 from dotenv import dotenv_values
 from rich.console import Console
@@ -19,10 +21,14 @@ from config.settings import Settings, load, unknown_variables
 from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable
+from jobs.facts import Unreachable
 from jobs.ledger import Ledger
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import emit_json
+from worker.upstream.access import Access
+from worker.upstream.client import Reply, Upstream
+from worker.upstream.wire import moved_to
 
 SEEN_WITHIN_ROUNDS: Final = 5
 """A worker shows itself with each round of its rescuer; after so many missed ones it is gone."""
@@ -158,33 +164,34 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         yield Finding("upstream", Verdict.BAD, "RUSHES_UPSTREAM__API_KEY is not set: workers do not start without it.")
         return
     try:
-        response = requests.get(
-            f"{str(upstream.base_url).rstrip('/')}/v2/billing",
-            headers={"Authorization": f"Bearer {upstream.api_key.get_secret_value()}"},
-            timeout=(upstream.connect_timeout_s, upstream.read_timeout_s),
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
-        yield Finding("upstream", Verdict.BAD, f"{upstream.base_url} cannot be reached ({type(error).__name__}).")
+        access = Access.of(upstream)
+    except ValueError as error:
+        yield Finding("upstream", Verdict.BAD, f"Workers do not start: {error}.")
         return
-    if response.status_code == requests.codes.unauthorized:
-        yield Finding(
+    with closing(Upstream(access, upstream, threads=1)) as client:
+        yield _account(access.base_url.rpartition("@")[2], client.billing())
+
+
+def _account(place: str, reply: Reply | Unreachable) -> Finding:
+    """What a look at the balance says of the address and the key."""
+    if isinstance(reply, Unreachable):
+        return Finding("upstream", Verdict.BAD, f"{place} cannot be reached ({reply.message}).")
+    if moved := moved_to(reply.status, reply.headers):
+        told = f"{place} is not the API's address: it answers {reply.status} and names {moved}."
+        return Finding("upstream", Verdict.BAD, f"{told} Set RUSHES_UPSTREAM__BASE_URL; until then jobs wait.")
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        return Finding(
             "upstream", Verdict.BAD, "The upstream does not know this key (401): set RUSHES_UPSTREAM__API_KEY."
         )
-    elif response.ok:
-        yield Finding(
-            "upstream", Verdict.GOOD, f"The upstream at {upstream.base_url} takes the key{_balance(response)}."
-        )
-    else:
-        yield Finding(
-            "upstream", Verdict.WARN, f"The upstream answers {response.status_code} to a look at the balance."
-        )
+    if reply.status < HTTPStatus.BAD_REQUEST:
+        return Finding("upstream", Verdict.GOOD, f"The upstream at {place} takes the key{_balance(reply.body)}.")
+    return Finding("upstream", Verdict.WARN, f"The upstream answers {reply.status} to a look at the balance.")
 
 
-def _balance(response: requests.Response) -> str:
+def _balance(body: bytes) -> str:
     try:
-        return f"; the balance is {float(response.json()['current_balance']):.2f} USD"
-    except (ValueError, KeyError, TypeError):
+        return f"; the balance is {float(json.loads(body)['current_balance']):.2f} USD"
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return ""
 
 

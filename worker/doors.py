@@ -15,7 +15,9 @@ SPREAD: Final = 0.5
 TRUST_S: Final = 1.0
 """An open door is believed to stay open for so long: other processes' trouble is learnt that late."""
 
-_CONCERNS_ALL: Final = frozenset({Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.THROTTLED})
+_CONCERNS_ALL: Final = frozenset(
+    {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
+)
 
 
 class Doors:

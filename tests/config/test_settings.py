@@ -312,3 +312,38 @@ def test_a_name_that_no_setting_reads_is_found_with_its_nearest() -> None:
         "RUSHES_STATEDIR": "RUSHES_STATE_DIR",
         "RUSHES_QQQ": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("https://api.aimlapi.com", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/v1", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/v1/", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/v2", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/V2//", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com//v2", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/v2/video/generations", "https://api.aimlapi.com/"),
+        ("https://api.aimlapi.com/v2/generate/video/google/generation/", "https://api.aimlapi.com/"),
+        ("https://gateway.example/aiml/v2/", "https://gateway.example/aiml"),
+        ("https://gateway.example/v1/aiml", "https://gateway.example/v1/aiml"),
+        ("https://gateway.example/rev2", "https://gateway.example/rev2"),
+        ("https://gateway.example/v3", "https://gateway.example/v3"),
+        ("http://v2:8080", "http://v2:8080/"),
+    ],
+)
+def test_a_base_url_is_put_right(monkeypatch: pytest.MonkeyPatch, given: str, meant: str) -> None:
+    """The vendor's pages show it with a version, or with the endpoint behind it."""
+    monkeypatch.setenv("RUSHES_UPSTREAM__BASE_URL", given)
+    assert str(load().upstream.base_url) == meant
+
+
+@pytest.mark.parametrize(
+    "given", ["https://x.example/?key=hunter2", "https://x.example/v2?key=hunter2", "https://x/#a"]
+)
+def test_a_base_url_is_an_address_alone(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """A path behind a query would be part of the query."""
+    monkeypatch.setenv("RUSHES_UPSTREAM__BASE_URL", given)
+    with pytest.raises(ConfigurationError, match="RUSHES_UPSTREAM__BASE_URL: holds a") as told:
+        load()
+    assert "hunter2" not in str(told.value)

@@ -16,6 +16,8 @@ from ops.doctor import Finding, Verdict, examine
 from producer.cli.exits import Exit
 from producer.service import make_service
 from tests.stage import Stage
+from tests.worker.servers import Server, answer
+from tests.worker.test_interim import INTERIM, behind
 
 
 @contextmanager
@@ -123,6 +125,39 @@ def test_an_upstream_that_would_not_sell_is_bad(
     """Found by a look at the balance, which costs nothing."""
     with examined(stage, monkeypatch, **variables) as found:
         assert one(found["upstream"], words).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "named"),
+    [
+        ("308 Moved", "https://api.new.example/v2/billing", "https://api.new.example."),
+        ("302 Found", "https://user:hunter2@login.example/sso?back=hunter2", "https://login.example/sso."),
+    ],
+)
+def test_an_upstream_that_has_moved_is_bad_and_its_new_address_named(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: str, location: str, named: str
+) -> None:
+    """The jobs wait for one variable."""
+    with Server.started() as server:
+        server.on(answer(status=status, Location=location))
+        url = server.url.replace("http://", "http://user:hunter2@")
+        with examined(stage, monkeypatch, RUSHES_UPSTREAM__BASE_URL=url) as found:
+            finding = one(found["upstream"], f"names {named}")
+    assert finding.verdict is Verdict.BAD
+    assert "RUSHES_UPSTREAM__BASE_URL" in finding.sentence
+    assert "hunter2" not in finding.sentence
+
+
+def test_doctor_goes_the_way_that_purchases_go(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds good must be what buys; a proxy that is none stops the workers."""
+    with Server.started() as proxy:
+        proxy.on(behind(INTERIM["103"], answer(b'{"current_balance": 10.07}')))
+        elsewhere = {"RUSHES_UPSTREAM__BASE_URL": "http://api.invalid/v2", "no_proxy": ""}
+        with examined(stage, monkeypatch, all_proxy=proxy.url, **elsewhere) as found:
+            assert one(found["upstream"], "the balance is 10.07 USD").verdict is Verdict.GOOD
+        with examined(stage, monkeypatch, all_proxy="gopher://user:hunter2@x", **elsewhere) as found:
+            assert "hunter2" not in one(found["upstream"], "ALL_PROXY is no proxy's address").sentence
+    assert proxy.heard[0].target == "http://api.invalid/v2/billing"
 
 
 def test_a_misspelt_name_is_found_wherever_it_is_set(

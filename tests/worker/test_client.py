@@ -379,27 +379,39 @@ def test_an_acceptance_whose_body_broke_is_still_an_acceptance(server: Server, a
 # Redirects, and who sees the key
 
 
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_not_followed(server: Server, other_server: Server, status: str) -> None:
     """A redirected POST is a second POST, and the key would go wherever the reply points."""
     other_server.on(answer(ACCEPTED))
-    server.on(answer(b"", status=status, Location=f"{other_server.url}/elsewhere"))
+    server.on(answer(b"", status=status, Location=f"{other_server.url}/v2/video/generations"))
 
     with upstream_at(server.url) as upstream, looker_at(server.url) as looker:
-        assert isinstance(upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID), Unknown)
+        receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
         assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
 
+    assert isinstance(receipt, NotBought)
+    assert receipt.hold is Hold.MISCONFIGURED
+    assert f"redirects to {other_server.url};" in receipt.message
     assert len(server.heard) == 2
     assert other_server.connections == 0
 
 
-@pytest.mark.parametrize("location", ["http://[", "\udcff\udcfe", "//", "", "ftp://x", "http://a:b"])
+def test_a_303_is_not_followed_and_leaves_the_purchase_unknown(server: Server, other_server: Server) -> None:
+    """It shows what came of a request that was carried out."""
+    server.on(answer(b"", status="303 See Other", Location=f"{other_server.url}/elsewhere"))
+    assert isinstance(buy(server.url), Unknown)
+    assert other_server.connections == 0
+
+
+@pytest.mark.parametrize("location", ["http://[", "\udcff\udcfe", "//", "ftp://x", "http://a:b"])
 def test_a_redirect_to_nowhere_is_only_a_status(server: Server, location: str) -> None:
     """`requests` parses a redirect's target even when it is not to be followed, and raises for these."""
     server.on(answer(b"", status="302 Found", Location=location))
     with upstream_at(server.url) as upstream, looker_at(server.url) as looker:
-        assert isinstance(upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID), Unknown)
+        receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
         assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+    assert isinstance(receipt, NotBought)
+    assert receipt.hold is Hold.MISCONFIGURED
 
 
 def test_the_body_of_a_redirect_is_bounded_too(server: Server) -> None:
@@ -410,7 +422,9 @@ def test_the_body_of_a_redirect_is_bounded_too(server: Server) -> None:
         wire.trickle(b"x" * 65_536, every_s=0.001)
 
     server.on(endless)
-    assert buy(server.url, reply_bytes=100_000) == Unknown("the upstream answered 302")
+    assert buy(server.url, reply_bytes=100_000) == NotBought(
+        Hold.MISCONFIGURED, "302: the address redirects to /x; set RUSHES_UPSTREAM__BASE_URL to the API's own"
+    )
 
 
 def test_what_the_environment_says_later_changes_nothing(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from jobs.facts import Pending, Sighting, Unreachable
+from jobs.facts import NotBought, Pending, Sighting, Unreachable
 from jobs.gates import Gate
 from jobs.job import Hold
 from jobs.ledger import Ledger
@@ -73,3 +73,12 @@ def test_what_concerns_everybody_shuts_the_door_whatever_else_was_answered(ledge
 
     assert ledger.gates.shut()[Gate.LOOK].hold is Hold.THROTTLED
     assert doors.wary
+
+
+@pytest.mark.parametrize(
+    "hold", [Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED]
+)
+def test_what_concerns_every_order_shuts_the_door_at_once(ledger: Ledger, doors: Doors, hold: Hold) -> None:
+    """Each further order would only be told the same."""
+    doors.after_submit(NotBought(hold, "no"))
+    assert ledger.gates.shut()[Gate.SUBMIT].hold is hold

@@ -214,6 +214,53 @@ def test_a_status_that_proves_nothing_is_unknown(status: int, body: bytes) -> No
     assert isinstance(read_receipt(status, {"retry-after": "1"}, body), Unknown)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("https://api.new.example/v2/video/generations", "https://api.new.example"),
+        ("https://new.example/prefix/v2/generate/video/google/generation/", "https://new.example/prefix"),
+        ("https://new.example/v2/video/generations?token=hunter2#x", "https://new.example"),
+        ("https://user:hunter2@new.example/v2/billing", "https://new.example"),
+        ("//new.example/v2/video/generations", "//new.example"),
+        ("https://login.example/sso?back=%2Fv2", "https://login.example/sso"),
+        ("/login", "/login"),
+        ("/v2/video/generations/", "another path of the same host"),
+        ("http://[", "http://["),
+        ("https://b\xc3\xbccher.example/\x1b[2J", "https://bücher.example/[2J"),
+        ("https://x.example/" + "y" * 5000, "https://x.example/" + "y" * 182),
+    ],
+)
+def test_a_redirect_of_an_order_proves_that_nothing_was_bought(status: int, location: str, named: str) -> None:
+    """Whoever says "ask there instead" has done nothing; the address is the operator's to mend, once for all jobs."""
+    receipt = read_receipt(status, {"location": location}, CLOUDFLARE)
+    said = f"{status}: the address redirects to {named}; set RUSHES_UPSTREAM__BASE_URL to the API's own"
+    assert receipt == NotBought(Hold.MISCONFIGURED, said)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        pytest.param(303, {"location": "https://new.example/v2/video/generations"}, b"", id="303: it was done"),
+        pytest.param(300, {"location": "https://new.example/"}, b"", id="300: a choice"),
+        pytest.param(304, {"location": "https://new.example/"}, b"", id="304: no answer to a POST"),
+        pytest.param(305, {"location": "https://new.example/"}, b"", id="305: use a proxy"),
+        pytest.param(306, {"location": "https://new.example/"}, b"", id="306: unused"),
+        pytest.param(399, {"location": "https://new.example/"}, b"", id="399: unknown"),
+        pytest.param(308, {}, b"", id="without an address"),
+        pytest.param(308, {"location": "  "}, b"", id="with an empty address"),
+        pytest.param(302, {"location": "/v2/video/generations?generation_id=g"}, b"", id="to what was made"),
+        pytest.param(302, {"location": "/x", "x-inference-id": "g"}, b"", id="with what was made"),
+        pytest.param(307, {"location": "/x"}, b'{"id":"g"}', id="with what was made in its body"),
+    ],
+)
+def test_a_3xx_that_does_not_say_ask_there_instead_is_unknown(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Behind a web form, a redirect shows what was done: bought again, it would be paid twice."""
+    assert isinstance(read_receipt(status, headers, body), Unknown)
+
+
 def test_an_html_page_is_told_in_one_short_line() -> None:
     """A message is for a table's cell."""
     told = read_receipt(524, {}, CLOUDFLARE * 50)

@@ -1,5 +1,6 @@
 """The upstream's client: one function buys, one reads the log; both answer with facts, never raise for the network."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.access import Access
 from worker.upstream.connections import ConnectionWitness, PunctualAdapter
 from worker.upstream.wire import (
+    BILLING_PATH,
     LOG_PAGE_LENGTH,
     LOG_PATH,
     LOG_PERIOD,
@@ -30,6 +32,8 @@ from worker.upstream.wire import (
     read_log_page,
     read_receipt,
 )
+
+log = logging.getLogger("rushes.upstream")
 
 OLDEST_INTENT_S: Final = 10.0
 """Shorter than the time after which a silent worker is taken for dead."""
@@ -76,21 +80,28 @@ class Upstream:
         with closing(witness):
             try:
                 reply = self._exchange(witness, "POST", PATHS[family], json=request.body(), request_id=request_id)
-            except requests.RequestException as error:
-                told = type(error).__name__
+                return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
+            except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises, the order may be out)
+                why = _why(error)
                 if witness.connected:
-                    return Unknown(f"the reply was lost after the order was sent ({told})")
-                return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({told})")
-        return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
+                    return Unknown(f"the reply was lost after the order was sent ({why})")
+                return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({why})")
 
     def log_page(self, model: str, offset: int) -> LogPage | Unreachable:
         """One page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
         try:
             reply = self._exchange(self._reading, "GET", LOG_PATH, params=query)
-        except requests.RequestException as error:
-            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({type(error).__name__})")
-        return read_log_page(reply.status, reply.headers, reply.body)
+            return read_log_page(reply.status, reply.headers, reply.body)
+        except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises is no news)
+            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({_why(error)})")
+
+    def billing(self) -> Reply | Unreachable:
+        """The reply to a request for the balance, which goes as purchases go and costs nothing."""
+        try:
+            return self._exchange(self._reading, "GET", BILLING_PATH)
+        except Exception as error:  # noqa: BLE001 (as above)
+            return Unreachable(Hold.UNREACHABLE, _why(error))
 
     def latency(self, model: str) -> Latency | None:
         """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""
@@ -99,9 +110,10 @@ class Upstream:
         with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S, proxies=proxies)) as adapter:
             try:
                 reply = self._exchange(adapter, "GET", METRICS_PATH, **asked)
-            except requests.RequestException:
+                return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
+            except Exception as error:  # noqa: BLE001 (as above)
+                _why(error)
                 return None
-        return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -143,6 +155,14 @@ class Upstream:
                 read += chunk
                 if len(read) > self._settings.reply_bytes or self._clock() > until:
                     return b""
-        except (HTTPError, OSError):
+        except Exception as error:  # noqa: BLE001 (a decoder may raise anything; status and headers still count)
+            _why(error)
             return b""
         return bytes(read)
+
+
+def _why(error: Exception) -> str:
+    """An error's name; its traceback goes to the log if it is none that a network or its libraries are known for."""
+    if not isinstance(error, requests.RequestException | HTTPError | OSError):
+        log.error("a reply of the upstream could not be read", exc_info=error)
+    return type(error).__name__

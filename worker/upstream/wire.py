@@ -4,6 +4,7 @@ Source: the AI/ML API documentation of August 2026 (video generations, errors) a
 Where they disagree, both are read.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,14 +33,25 @@ PATHS: Final[Mapping[Family, str]] = {
     Family.UNIVERSAL: "/v2/video/generations",
     Family.GOOGLE: "/v2/generate/video/google/generation",
 }
+BILLING_PATH: Final = "/v2/billing"
 METRICS_PATH: Final = "/models/metrics"
 METRICS_MODEL: Final = "aliases"
 REQUEST_ID_HEADER: Final = "X-Client-Request-Id"
 
+_LONGEST_ADDRESS: Final = 200
 _QUANTILES: Final = ("p50", "p75", "p90", "p99")
 _LONGEST_ID: Final = 1024
 # A proxy's or server's word that it stopped listening: the request may still have been taken.
 _PROVES_NOTHING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, 499})
+# "Ask there instead". 303 is not among them: it shows the result of what was done; 300, 304 and 305 answer no POST.
+_ELSEWHERE: Final = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
 
 
 @outcome_of_anything(Unknown)
@@ -47,12 +59,35 @@ def read_receipt(status: int, headers: Mapping[str, str], body: bytes) -> Receip
     """What the reply to a purchase proves. `headers` has lower-case names; an unreadable body is b""."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _acceptance(headers, object_in(body))
+    if (moved := moved_to(status, headers)) and not _names_generation(headers, body):
+        said = f"{status}: the address redirects to {moved}; set RUSHES_UPSTREAM__BASE_URL to the API's own"
+        return NotBought(Hold.MISCONFIGURED, said, retry_after_s(headers))
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PROVES_NOTHING:
         said, hold = error_message(status, body), hold_of(status, body)
         if hold in {None, Hold.FORBIDDEN} and is_content_refusal(object_in(body)):
             return Rejected(said, by_filter=True)
         return Rejected(said) if hold is None else NotBought(hold, said, retry_after_s(headers))
     return Unknown(f"the upstream answered {error_message(status, body)}")
+
+
+def _names_generation(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a redirect speaks of something that was made, as those behind a web form do."""
+    is_named = isinstance(_acceptance(headers, object_in(body)), Accepted)
+    return is_named or "generation_id" in headers.get("location", "")
+
+
+def moved_to(status: int, headers: Mapping[str, str]) -> str | None:
+    """The base URL that a redirect names, or the whole address where it ends in none of our paths; None: no redirect.
+
+    A redirect that names no address is none. User, query and fragment are left out: they may hold a secret.
+    """
+    location = headers.get("location", "").encode("latin-1", "replace").decode(errors="replace")
+    if status not in _ELSEWHERE or not location.strip():
+        return None
+    bare = re.sub(r"(?<=//)[^/@?#]*@|[?#].*", "", location.strip())
+    path = next((path for path in (*PATHS.values(), BILLING_PATH) if bare.rstrip("/").endswith(path)), "")
+    shown = "".join(filter(str.isprintable, bare.rstrip("/").removesuffix(path)))
+    return shown[:_LONGEST_ADDRESS] or "another path of the same host"
 
 
 @outcome_of_anything(lambda _: None)
