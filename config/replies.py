@@ -5,7 +5,7 @@ from http.client import HTTPException, HTTPResponse, parse_headers
 from typing import Final
 
 MOST_INTERIM: Final = 32
-"""A server that says more than this before it answers is not waited for."""
+"""Interim replies read before one answer; a server that sends more is given up."""
 
 
 class FinalResponse(HTTPResponse):

@@ -177,8 +177,8 @@ def _account(place: str, reply: Reply | Unreachable) -> Finding:
     if isinstance(reply, Unreachable):
         return Finding("upstream", Verdict.BAD, f"{place} cannot be reached ({reply.message}).")
     if moved := moved_to(reply.status, reply.headers):
-        told = f"{place} is not the API's address: it answers {reply.status} and names {moved}."
-        return Finding("upstream", Verdict.BAD, f"{told} Set RUSHES_UPSTREAM__BASE_URL; until then jobs wait.")
+        what = f"{place} is not the API's address: it answers {reply.status} and names {moved}."
+        return Finding("upstream", Verdict.BAD, f"{what} Set RUSHES_UPSTREAM__BASE_URL; until then jobs wait.")
     if reply.status == HTTPStatus.UNAUTHORIZED:
         return Finding(
             "upstream", Verdict.BAD, "The upstream does not know this key (401): set RUSHES_UPSTREAM__API_KEY."

@@ -1,6 +1,7 @@
 """Webhooks by Standard Webhooks: signed requests to whoever wants to be told, to public addresses only."""
 
 import json
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -21,12 +22,14 @@ from jobs.payloads import message_id, payload
 from worker.receivers import NotTold, Outcome, Told
 from worker.upstream.connections import AddressRefused, PunctualAdapter
 
+log = logging.getLogger("rushes.webhooks")
+
 EXCERPT_BYTES: Final = 500
 LONGEST_RETRY_AFTER_S: Final = 86_400.0
 
 
 class WebhookSender:
-    """Sends one signed request and says how it went; follows no redirect, uses no proxy."""
+    """Sends one signed request and says how it went; follows no redirect."""
 
     def __init__(self, settings: WebhooksSettings, *, connections: int, public_url: object = None) -> None:
         self.settings = settings
@@ -49,12 +52,15 @@ class WebhookSender:
                 timeout=(self.settings.connect_timeout_s, self.settings.timeout_s),
                 verify=self._verify,
             )
+            with closing(response):
+                return _judged(response, sent)
         except AddressRefused:
             return NotTold("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         except (requests.RequestException, HTTPError, ValueError) as error:  # the last: malformed addresses
             return NotTold(f"no answer ({type(error).__name__})", sent=sent)
-        with closing(response):
-            return _judged(response, sent)
+        except Exception as error:
+            log.exception("the answer of %s could not be read", _shown(url))
+            return NotTold(f"its answer could not be read ({type(error).__name__})", sent=sent)
 
 
 class WebhookReceiver:
@@ -120,7 +126,7 @@ def _excerpt(response: requests.Response) -> str | None:
     """The beginning of the answer; one that breaks off or trickles changes nothing about its status."""
     try:
         return (response.raw.read1(EXCERPT_BYTES, decode_content=True) or b"").decode(errors="replace")
-    except (HTTPError, OSError):
+    except Exception:  # noqa: BLE001 (a decoder may raise anything)
         return None
 
 
@@ -130,7 +136,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
         wait = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wait, 0.0), LONGEST_RETRY_AFTER_S)
 

@@ -27,7 +27,7 @@ from producer.api.problems import Code, Problem, Wrong
 KINDS: Final = "PNG, JPEG, GIF or WebP"
 MOST_REDIRECTS: Final = 3
 MOST_ADDRESSES: Final = 4
-"""So many addresses of a name are tried; each gets its part of the time that is left."""
+"""Addresses of one name that are tried; each gets an equal share of the time left."""
 _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _SNIFFED_BYTES: Final = 16
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
@@ -106,7 +106,7 @@ class PictureCheck:
         raise _Unfit(f"redirects more than {MOST_REDIRECTS} times")
 
     def _addresses(self, place: SplitResult) -> list[str]:
-        """Where the name leads, each address once; one that is not allowed spoils the name."""
+        """The name's addresses, each once; one that is not allowed refuses the name."""
         try:
             found = socket.getaddrinfo(place.hostname, place.port or 443, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:

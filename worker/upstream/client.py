@@ -80,21 +80,21 @@ class Upstream:
         with closing(witness):
             try:
                 reply = self._exchange(witness, "POST", PATHS[family], json=request.body(), request_id=request_id)
-                return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
             except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises, the order may be out)
                 why = _why(error)
                 if witness.connected:
                     return Unknown(f"the reply was lost after the order was sent ({why})")
                 return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({why})")
+        return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
 
     def log_page(self, model: str, offset: int) -> LogPage | Unreachable:
         """One page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
         try:
             reply = self._exchange(self._reading, "GET", LOG_PATH, params=query)
-            return read_log_page(reply.status, reply.headers, reply.body)
         except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises is no news)
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({_why(error)})")
+        return read_log_page(reply.status, reply.headers, reply.body)
 
     def billing(self) -> Reply | Unreachable:
         """The reply to a request for the balance, which goes as purchases go and costs nothing."""
@@ -110,10 +110,10 @@ class Upstream:
         with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S, proxies=proxies)) as adapter:
             try:
                 reply = self._exchange(adapter, "GET", METRICS_PATH, **asked)
-                return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
             except Exception as error:  # noqa: BLE001 (as above)
                 _why(error)
                 return None
+        return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -202,14 +202,22 @@ class _Handles:
 class _Exchange:
     """One look under way: what has come of its reply."""
 
-    __slots__ = ("_most_bytes", "begun_at", "body", "index", "lines")
+    __slots__ = ("_headers_left", "_most_bytes", "begun_at", "body", "index", "lines")
 
     def __init__(self, index: int, most_bytes: int) -> None:
         self.index = index
         self.begun_at = monotonic()
         self.lines: list[bytes] = []
         self.body = bytearray()
-        self._most_bytes = most_bytes
+        self._most_bytes = self._headers_left = most_bytes
+
+    def hear_header(self, line: bytes) -> int:
+        """Keep a line before the body, interim replies among them, or refuse it as below."""
+        self._headers_left -= len(line)
+        if self._headers_left < 0:
+            return 0
+        self.lines.append(line)
+        return len(line)
 
     def hear_body(self, part: bytes) -> int:
         """Keep a part of the body, or refuse it: a stranger's reply must not fill our memory."""
@@ -299,7 +307,7 @@ class _Exchanges:
             index, subject = waiting.popleft()
             exchange = _Exchange(index, self._terms.settings.reply_bytes)
             curl.setopt(pycurl.URL, self._terms.address(subject))
-            curl.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
+            curl.setopt(pycurl.HEADERFUNCTION, exchange.hear_header)
             curl.setopt(pycurl.WRITEFUNCTION, exchange.hear_body)
             self._under_way[curl] = exchange
             self._multi.add_handle(curl)
