@@ -18,7 +18,7 @@ _RATIO: Final = re.compile(r"(\d{1,2}):(\d{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One thing that was ordered and did not come; `field` is the order's parameter."""
+    """One difference; `field` is a parameter of the order, or what was odd about the file or the way it came."""
 
     field: str
     asked: str | float | bool
@@ -38,6 +38,11 @@ class Media:
     loudness_lufs: float | None = None
     bitrate_bps: int | None = None
     mismatch: tuple[Mismatch, ...] = ()
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the file could be looked into at all."""
+        return any(fact is not None for fact in (self.duration_s, self.width, self.video_codec, self.audio_codec))
 
     @property
     def is_audible(self) -> bool:
@@ -87,7 +92,7 @@ def _aspect_ratio(parameters: Mapping[str, Any], media: Media) -> Iterator[Misma
 
 def _audio(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]:
     asked = parameters.get("generate_audio")
-    if isinstance(asked, bool) and asked is not media.is_audible:
+    if isinstance(asked, bool) and media.was_read and asked is not media.is_audible:
         yield Mismatch("generate_audio", asked, media.is_audible)
 
 

@@ -4,8 +4,10 @@
 <folder>/.partial/               downloads under way, always on this host's disk: what is checked must be a file
 """
 
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,14 +18,25 @@ from config.store import PARTIALS, Store, StoreError
 from jobs.artifacts import paths_of
 from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
-from jobs.media import Media
-from worker.containers import content_type_of
+from jobs.media import Media, Mismatch
+from worker.containers import Container, container_of
 from worker.downloads import Body, Downloads, NotKept
 from worker.partials import Partial, Partials
 from worker.upstream.connections import Permits
 
+log = logging.getLogger("rushes.archive")
+
 SWEEP_EVERY_S: Final = 3600.0
-_EXTENSION: Final = {"video/mp4": ".mp4", "video/webm": ".webm"}
+_EXTENSION: Final = {
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+    "video/ogg": ".ogv",
+    "video/mp2t": ".ts",
+    "video/mpeg": ".mpg",
+    "video/x-flv": ".flv",
+    "video/x-msvideo": ".avi",
+}
+_ANY_BYTES: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 class Archive:
@@ -50,7 +63,7 @@ class Archive:
         self._swept_at = -SWEEP_EVERY_S
 
     def fetch(self, job_id: str, turn: int, video: Video) -> Download:
-        """Copy the video's bytes into the archive; never raises for the network, the disk or the store."""
+        """Copy the video's bytes into the archive; never raises, whatever network, disk or store come up with."""
         try:
             self._sweep()
             with self._partials.taken(job_id, turn) as partial:
@@ -61,6 +74,9 @@ class Archive:
             return ArchiveUnavailable(f"the archive cannot be written: {error}")
         except OSError as error:
             return ArchiveUnavailable(f"the archive cannot be written: {error.strerror or type(error).__name__}")
+        except Exception as error:
+            log.exception("download failed unexpectedly job=%s", job_id)
+            return NotFetched(f"the download failed unexpectedly ({type(error).__name__}); the log has the traceback")
 
     def discard(self, stored: Stored) -> None:
         """Remove a copy that nobody waits for any more, and whatever stands beside it."""
@@ -74,13 +90,29 @@ class Archive:
         came = self._downloads.fetch(video.url, partial)
         if not isinstance(came, Body):
             return came
-        content_type = _checked(came, video, partial)
-        media = self._probe(partial.path, content_type)
+        container = container_of(partial.path)
+        if came.broke_off and not (container and container.shows_its_end and not container.tail_bytes):
+            partial.keep = partial.mark is not None
+            return NotFetched(came.broke_off)
+        container = _playable(came, video, container)
+        media = _noted(self._facts(partial.path, container.content_type), _oddities(came, video, container))
+        return self._kept(job_id, container.content_type, came, partial, media)
+
+    def _kept(self, job_id: str, content_type: str, came: Body, partial: Partial, media: Media | None) -> Fetched:
+        """Give the file its name in the store."""
         path = _name(job_id, content_type)
         partial.keep = partial.mark is not None and self.store.local(path) is None
         self.store.keep(partial.path, path, content_type, within_s=self._settings.total_timeout_s)
         partial.keep = False
         return Fetched(Stored(path, came.size_bytes, came.sha256, content_type), media)
+
+    def _facts(self, file: str, content_type: str) -> Media | None:
+        """What is in the video; whatever goes wrong with that, the video is kept."""
+        try:
+            return self._probe(file, content_type)
+        except Exception:
+            log.exception("probe failed unexpectedly file=%s", file)
+            return None
 
     def _sweep(self) -> None:
         """Now and then, remove what was left by jobs that will not come back to this host."""
@@ -90,14 +122,43 @@ class Archive:
             self._partials.sweep(before=time.time() - self._settings.patience_s)
 
 
-def _checked(came: Body, video: Video, partial: Partial) -> str:
-    """The content type of a whole video."""
-    if not came.announced and video.file_size not in {None, came.size_bytes}:
+def _playable(came: Body, video: Video, container: Container | None) -> Container:
+    """The container of what can be played to its end.
+
+    Raises:
+        NotKept: it is no video, or may be the beginning of one: nothing says that these are all bytes.
+    """
+    if container is None:
+        told = came.content_type[:60] or "no content type"
+        raise NotKept(f"{came.size_bytes} bytes of {told} came, which are not a whole video")
+    is_short = came.size_bytes < (video.file_size or 0) or container.tail_bytes
+    if is_short and not came.is_delimited and not container.shows_its_end:
         raise NotKept(f"{came.size_bytes} bytes came of the {video.file_size} announced")
-    content_type = content_type_of(partial.path)
-    if content_type is None:
-        raise NotKept(f"{came.size_bytes} bytes of {came.content_type[:60]} came, which are not a whole video")
-    return content_type
+    return container
+
+
+def _oddities(came: Body, video: Video, container: Container) -> tuple[Mismatch, ...]:
+    """What differs from what was announced, where the video plays all the same."""
+    announced = came.content_type.partition(";")[0].strip().lower()[:60]
+    expected = announced if announced not in _ANY_BYTES else "video/mp4"
+    found = list(came.oddities)
+    if came.broke_off:
+        found.append(Mismatch("transfer", "complete", came.broke_off))
+    if video.file_size not in {None, came.size_bytes}:
+        found.append(Mismatch("file_size", video.file_size or 0, came.size_bytes))
+    if container.content_type != expected:
+        found.append(Mismatch("content_type", expected, container.content_type))
+    if container.tail_bytes:
+        found.append(Mismatch("tail_bytes", 0, container.tail_bytes))
+    return tuple(found)
+
+
+def _noted(media: Media | None, oddities: tuple[Mismatch, ...]) -> Media | None:
+    """The video's facts with its oddities, also where there are no facts."""
+    if not oddities:
+        return media
+    media = media or Media()
+    return replace(media, mismatch=(*media.mismatch, *oddities))
 
 
 def _name(job_id: str, content_type: str) -> str:

@@ -2,43 +2,81 @@
 
 import os
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 _HEADER: Final = struct.Struct(">I4s")
 _LARGE: Final = struct.Struct(">Q")
-_EBML: Final = b"\x1a\x45\xdf\xa3"
 _MOST_BOXES: Final = 100_000
+_NEEDED: Final = frozenset({b"moov", b"mdat"})
+_MEDIA: Final = _NEEDED | {b"moof"}
+_COPYRIGHT: Final = 0xA9
+"""Old QuickTime kinds begin with it."""
+
+_TS_PACKET: Final = 188
+_STARTS: Final[Mapping[bytes, str]] = {
+    b"\x1a\x45\xdf\xa3": "video/webm",
+    b"OggS": "video/ogg",
+    b"FLV\x01": "video/x-flv",
+    b"\0\0\1\xba": "video/mpeg",
+}
 
 
-def content_type_of(path: str) -> str | None:
-    """video/mp4 or video/webm if the file is one and an mp4 is whole; None for anything else.
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a playable file is. `shows_its_end`: the same file cut short would not have passed for a whole one."""
 
-    An mp4 is a row of boxes that each say their length (ISO/IEC 14496-12 §4.2): a truncated one ends inside a box.
-    """
+    content_type: str
+    shows_its_end: bool = False
+    tail_bytes: int = 0
+
+
+def container_of(path: str) -> Container | None:
+    """The container of a file that can be played; None for anything else, truncated MP4 included."""
     with open(path, "rb") as file:
-        start = file.read(12)
-        if start.startswith(_EBML):
-            return "video/webm"
-        if start[4:8] != b"ftyp":
-            return None
-        return "video/mp4" if _boxes_fill(file, os.fstat(file.fileno()).st_size) else None
+        start = file.read(2 * _TS_PACKET + 1)
+        other = _other_type(start)
+        if other is not None:
+            return Container(other)
+        return _mp4(file, os.fstat(file.fileno()).st_size)
 
 
-def _boxes_fill(file: BinaryIO, size: int) -> bool:
+def _other_type(start: bytes) -> str | None:
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return "video/x-msvideo"
+    if start[::_TS_PACKET] == b"GGG":
+        return "video/mp2t"
+    return _STARTS.get(start[:4])
+
+
+def _mp4(file: BinaryIO, size: int) -> Container | None:
+    """An MP4 or QuickTime file is a row of boxes that each state their length (ISO/IEC 14496-12 §4.2).
+
+    A box of media that ends behind the file's end is a truncation; anything else behind a whole film is its tail.
+    """
     position = 0
     kinds: set[bytes] = set()
     for _ in range(_MOST_BOXES):
         if position == size:
-            return {b"moov", b"mdat"} <= kinds
+            break
         file.seek(position)
         length, kind, header = _box(file)
         if length == 0:  # runs to the end of the file
             length = size - position
-        if length < header or position + length > size:
-            return False
+        if length < header or position + length > size or not _is_kind(kind):
+            if kind in _MEDIA:
+                return None
+            break
         position += length
         kinds.add(kind)
-    return False
+    if not kinds >= _NEEDED:
+        return None
+    return Container("video/mp4", shows_its_end=b"moof" not in kinds, tail_bytes=size - position)
+
+
+def _is_kind(kind: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F or byte == _COPYRIGHT for byte in kind)  # noqa: PLR2004 (printable ASCII)
 
 
 def _box(file: BinaryIO) -> tuple[int, bytes, int]:

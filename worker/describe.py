@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from config.settings import DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
@@ -13,8 +14,12 @@ from jobs.artifacts import CONTENT_TYPES, Artifact, path_of
 from jobs.events import JournalEntry
 from jobs.job import Job, Stored, VideoRequest
 from jobs.manifest import manifest
-from jobs.media import Media
+from jobs.media import Media, Mismatch
 from worker.media.enclosure import Enclosure, Found, Trouble
+
+_LONGEST_WORD: Final = 60
+_LARGEST: Final = 1e9
+_SHORTEST_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,7 @@ class Describer:
         answer = self._looking.ask("probe", [file, content_type])
         if isinstance(answer, Trouble):
             return None
-        media = Media(**answer.facts)
-        bits = os.stat(file).st_size * 8
-        return replace(media, bitrate_bps=round(bits / media.duration_s) if media.duration_s else None)
+        return _media(answer.facts, size_bytes=os.stat(file).st_size)
 
     def describe(self, job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> Described | NotDescribed:
         """Put everything beside a job's video; doing it twice is harmless."""
@@ -120,3 +123,31 @@ class Describer:
 
     def _put(self, stored: Stored, artifact: Artifact, data: bytes) -> None:
         self._store.put(path_of(artifact, stored.path), data, CONTENT_TYPES[artifact])
+
+
+def _media(facts: Mapping[str, Any], *, size_bytes: int) -> Media:
+    """A probe's facts, each left out unless it can be true; what has no picture is noted as such."""
+    duration_s, video_codec = _number(facts.get("duration_s")), _word(facts.get("video_codec"))
+    width, height = _number(facts.get("width")), _number(facts.get("height"))
+    return Media(
+        duration_s=duration_s,
+        width=None if width is None else int(width),
+        height=None if height is None else int(height),
+        frame_rate=_number(facts.get("frame_rate")),
+        video_codec=video_codec,
+        audio_codec=_word(facts.get("audio_codec")),
+        loudness_lufs=_number(facts.get("loudness_lufs")),
+        bitrate_bps=round(size_bytes * 8 / duration_s) if duration_s and duration_s >= _SHORTEST_S else None,
+        mismatch=() if video_codec else (Mismatch("picture", asked=True, got=False),),
+    )
+
+
+def _number(value: object) -> float | None:
+    """A number that is no flag, not infinite, not larger than anything of a video can be."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) <= _LARGEST else None
+
+
+def _word(value: object) -> str | None:
+    return value[:_LONGEST_WORD] if isinstance(value, str) else None

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from config.settings import ArchiveSettings
 from jobs.facts import Gone, NotFetched
+from jobs.media import Mismatch
 from worker import faults
 from worker.partials import Mark, Partial
 from worker.upstream.connections import AddressRefused, Permits, PunctualAdapter
@@ -22,7 +23,8 @@ from worker.upstream.connections import AddressRefused, Permits, PunctualAdapter
 CHUNK_BYTES: Final = 262_144
 MOST_REDIRECTS: Final = 3
 _GONE: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_LENGTH: Final = re.compile(r"0*([0-9]{1,18})")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _PRIVATE: Final = "the video's URL leads to a private address, which RUSHES_ARCHIVE__PRIVATE_ADDRESSES does not allow"
 
 
@@ -32,12 +34,17 @@ class NotKept(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """All bytes came: how many, their SHA-256, and whether the server had said how many to expect."""
+    """What came: how many bytes, their SHA-256, what the server calls them, and what was odd about its reply.
+
+    `is_delimited`: a length or a last chunk says that these are all bytes. `broke_off`: why there are fewer than that.
+    """
 
     size_bytes: int
     sha256: str
-    announced: bool
     content_type: str
+    is_delimited: bool
+    broke_off: str | None = None
+    oddities: tuple[Mismatch, ...] = ()
 
 
 class Downloads:
@@ -59,7 +66,7 @@ class Downloads:
         """Bring the body of `url` into `partial`, or what is still missing of it.
 
         Raises:
-            NotKept: what came is not what was announced.
+            NotKept: what came cannot be a video of ours.
             OSError: the disk does not take it.
         """
         try:
@@ -68,7 +75,7 @@ class Downloads:
             return NotFetched(_PRIVATE)
         except (requests.RequestException, HTTPError) as error:
             partial.keep = partial.mark is not None
-            return NotFetched(f"the download broke off ({type(error).__name__})")
+            return NotFetched(_broke_off(error))
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -78,17 +85,25 @@ class Downloads:
         until = self._clock() + self._settings.total_timeout_s
         resumed = _resumed(url, partial)
         if resumed is not None and resumed.is_whole:
-            return _body(partial, content_type="")
+            return _kept(partial)
         with closing(self._open(url, _headers(resumed), until=until)) as response:
-            status = response.status_code
-            if status in _GONE:
-                return Gone(f"the video's URL answers {status}")
-            goes_on = resumed is not None and _continues(response, resumed)
-            if status != HTTPStatus.OK and not goes_on:
-                return NotFetched(f"the video's URL answers {status}")
-            if not goes_on:
-                partial.restart(_mark(url, response.headers))
-            return self._write(response, partial, until=until)
+            if resumed is None or not _is_other(response, resumed):
+                return self._taken(url, response, partial, resumed, until=until)
+        with closing(self._open(url, {}, until=until)) as response:
+            return self._taken(url, response, partial, None, until=until)
+
+    def _taken(
+        self, url: str, response: requests.Response, partial: Partial, resumed: "_Resumed | None", *, until: float
+    ) -> Body | Gone | NotFetched:
+        """Append the rest to what is there, or begin anew with a reply that begins at the first byte."""
+        piece = _piece(response)
+        if piece is None or (piece.begin and resumed is None):
+            partial.keep = partial.mark is not None
+            gone = Gone if response.status_code in _GONE else NotFetched
+            return gone(f"the video's URL answers {response.status_code}")
+        if not piece.begin:
+            partial.restart(_mark(url, response.headers, piece))
+        return self._write(response, partial, piece, until=until)
 
     def _open(self, url: str, headers: Mapping[str, str], *, until: float) -> requests.Response:
         """The reply at the end of the redirects; what they themselves hold is not read."""
@@ -109,26 +124,73 @@ class Downloads:
         if self._clock() > until:
             raise NotKept(f"the download took longer than {self._settings.total_timeout_s:g} s")
 
-    def _write(self, response: requests.Response, partial: Partial, *, until: float) -> Body:
+    def _write(self, response: requests.Response, partial: Partial, piece: "_Piece", *, until: float) -> Body:
         """Append the reply to the file, through to the platter."""
-        begun_at = partial.size
-        digest, size = partial.digest(), begun_at
-        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-            faults.here("store.mid_fetch")
-            size += len(chunk)
-            if size > self._settings.max_bytes:
-                raise NotKept(f"the body is larger than {self._settings.max_bytes} bytes")
-            self._check_time(until)
-            digest.update(chunk)
-            partial.file.write(chunk)
+        digest, size = partial.digest(), partial.size
+        broke_off = None
+        try:
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+                faults.here("store.mid_fetch")
+                size += len(chunk)
+                if size > self._settings.max_bytes:
+                    raise NotKept(f"the body is larger than {self._settings.max_bytes} bytes")
+                self._check_time(until)
+                digest.update(chunk)
+                partial.file.write(chunk)
+        except HTTPError as error:
+            broke_off = _broke_off(error)
         partial.file.flush()
         os.fsync(partial.file.fileno())
-        announced = response.headers.get("content-length", "")
-        is_exact = announced.isdecimal() and "content-encoding" not in response.headers
-        if is_exact and int(announced) != size - begun_at:
-            raise NotKept(f"{size} bytes came of the {begun_at + int(announced)} announced")
-        content_type = response.headers.get("content-type", "no content type")
-        return Body(size, digest.hexdigest(), bool(announced), content_type)
+        if piece.total is not None and size < piece.total and broke_off is None:
+            broke_off = f"{size} bytes came of {piece.total}"
+        content_type = response.headers.get("content-type", "")
+        return Body(size, digest.hexdigest(), content_type, piece.is_delimited, broke_off, _oddities(response, piece))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Which part of the body a reply holds: from its byte `begin`, of `total` bytes if that is stated."""
+
+    begin: int
+    total: int | None
+    is_delimited: bool
+
+
+def _piece(response: requests.Response) -> _Piece | None:
+    """The part that a reply to any request holds; None: none that begins where it says, or none at all.
+
+    A 206 without a range that can be read is taken for the whole, which its container must then show.
+    """
+    headers = response.headers
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        if found is None:
+            return _Piece(0, None, is_delimited=False)
+        begin, last, total = int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
+        return _Piece(begin, total, is_delimited=total == last + 1)
+    if response.status_code != HTTPStatus.OK:
+        return None
+    length, is_chunked = _length(headers), "chunked" in headers.get("transfer-encoding", "").lower()
+    is_plain = not is_chunked and "content-encoding" not in headers
+    return _Piece(0, length if is_plain else None, is_delimited=is_chunked or length is not None)
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    """The announced length; what no length can be was never announced (RFC 9110 §8.6 lets it stand there twice)."""
+    stated = {part.strip() for part in headers.get("content-length", "").split(",")}
+    found = _LENGTH.fullmatch(stated.pop()) if len(stated) == 1 else None
+    return int(found[1]) if found else None
+
+
+def _oddities(response: requests.Response, piece: _Piece) -> tuple[Mismatch, ...]:
+    """What differs from a usual reply; a 206 is one only where nothing but the beginning was asked for."""
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT and piece.begin == 0:
+        return (Mismatch("http_status", HTTPStatus.OK.value, response.status_code),)
+    return ()
+
+
+def _broke_off(error: Exception) -> str:
+    return f"the download broke off ({type(error).__name__})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,26 +223,39 @@ def _headers(resumed: _Resumed | None) -> Mapping[str, str]:
     }
 
 
-def _continues(response: requests.Response, resumed: _Resumed) -> bool:
+def _is_other(response: requests.Response, resumed: _Resumed) -> bool:
+    """Whether a reply to a request for the rest proves to be of another version, or of another part.
+
+    A 206 repeats the ETag (RFC 9110 §15.3.7); it may leave out the date, and the total length.
+    """
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return True
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+        return False  # a 200 begins anew by itself, anything else has no bytes
     found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    if response.status_code != HTTPStatus.PARTIAL_CONTENT or found is None:
-        return False
-    whole = resumed.mark.length
-    return int(found[1]) == resumed.size_bytes and (whole is None or found[2] in {"*", str(whole)})
+    if found is None or int(found[1]) != resumed.size_bytes or "content-encoding" in response.headers:
+        return True
+    mark, headers = resumed.mark, response.headers
+    date = headers.get("last-modified", "")
+    total = None if found[3] == "*" else int(found[3])
+    return (
+        headers.get("etag", "") != mark.etag
+        or (bool(date) and date != mark.last_modified)
+        or (total is not None and mark.length is not None and total != mark.length)
+    )
 
 
-def _mark(url: str, headers: Mapping[str, str]) -> Mark | None:
+def _mark(url: str, headers: Mapping[str, str], piece: _Piece) -> Mark | None:
     """What a later try can ask the rest of; a weak ETag or none promises nothing about the bytes."""
-    etag = headers.get("etag", "")
-    validator = etag if etag.startswith('"') else headers.get("last-modified", "")
+    etag, date = headers.get("etag", ""), headers.get("last-modified", "")
+    validator = etag if etag.startswith('"') else date
     if not validator or "content-encoding" in headers or headers.get("accept-ranges", "") == "none":
         return None
-    length = headers.get("content-length", "")
-    return Mark(_bare(url), validator, int(length) if length.isdecimal() else None)
+    return Mark(_bare(url), validator, piece.total, etag, date)
 
 
-def _body(partial: Partial, *, content_type: str) -> Body:
-    return Body(partial.size, partial.digest().hexdigest(), announced=True, content_type=content_type)
+def _kept(partial: Partial) -> Body:
+    return Body(partial.size, partial.digest().hexdigest(), content_type="", is_delimited=True)
 
 
 def _bare(url: str) -> str:

@@ -34,12 +34,15 @@ _BOOT: Final = _boot_id()
 class Mark:
     """What a partial file is the beginning of: the URL without its query, the server's word for the very bytes.
 
+    `validator` is what If-Range names: the ETag if it is a strong one, else the date.
     `boot` names this run of the machine: what was written before a power cut may not be what is on the disk after it.
     """
 
     url: str
     validator: str
     length: int | None
+    etag: str = ""
+    last_modified: str = ""
     boot: str = field(default_factory=lambda: _BOOT)
 
 

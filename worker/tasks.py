@@ -364,7 +364,7 @@ def compared(self: Reminder, job_id: str, media: Media | None) -> Media | None:
         return None
     expected = expected_of(self.runtime.ledger.request(job_id))
     try:
-        return replace(media, mismatch=mismatches(expected, media))
+        return replace(media, mismatch=(*media.mismatch, *mismatches(expected, media)))
     except Exception:  # a stranger's parameters must not keep a paid video from being stored
         log.exception("comparing the video of job=%s with its request failed unforeseen", job_id)
         return media

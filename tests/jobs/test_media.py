@@ -58,6 +58,7 @@ def test_half_as_long_and_silent_is_told() -> None:
         ),
         ({"generate_audio": True}, Media(audio_codec="aac"), ()),
         ({"generate_audio": "yes"}, SILENT, ()),
+        ({"generate_audio": True}, Media(mismatch=(Mismatch("file_size", 0, 9),)), ()),
         ({}, SILENT, ()),
     ],
 )

@@ -20,10 +20,10 @@ MDAT: Final = box(b"mdat", bytes(range(256)) * 8)
 MP4: Final = FTYP + MOOV + MDAT
 
 
-def filmed(path: Path, codec: str, *, options: dict[str, str] | None = None) -> bytes:
+def filmed(path: Path, codec: str, *, options: dict[str, str] | None = None, rate: int = 5) -> bytes:
     """A real video of five grey frames; the path's suffix says in which container."""
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=5)
+        stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         for _ in range(5):

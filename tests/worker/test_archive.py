@@ -14,13 +14,16 @@ from typing import Any, Final
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from config.settings import ArchiveSettings
 from config.store import FolderStore
 from jobs.facts import Download, Fetched, Gone, NotFetched
 from jobs.job import Stored, Video
+from jobs.media import Media, Mismatch
 from tests.stage import ROOT, Clock, eventually
-from tests.worker.films import MP4, filmed
+from tests.worker.films import FTYP, MDAT, MOOV, MP4, box, filmed
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
 from worker.archive import Archive
 
@@ -142,18 +145,17 @@ UNFETCHED: Final = {
     "cut, length announced": answer(MP4[:-100], length=len(MP4)),
     "cut, no length": cut_without_length,
     "length too short": answer(MP4, length=len(MP4) - 100),
-    "length too long": answer(MP4, length=len(MP4) + 100),
     "lengths that disagree": answer(MP4, length=-1, Content_Length="5, 7"),
-    "chunk cut": answer(b"ffff\r\n" + MP4, length=-1, Transfer_Encoding="chunked"),
-    "chunks without an end": answer(
-        f"{len(MP4):x}\r\n".encode() + MP4 + b"\r\n", length=-1, Transfer_Encoding="chunked"
-    ),
+    "chunk cut": answer(b"ffff\r\n" + MP4[:-100], length=-1, Transfer_Encoding="chunked"),
+    "206 of a part": answer(MP4[:-100], status="206 Partial Content"),
+    "206 of another part": answer(MP4, status="206 Partial Content", Content_Range=f"bytes 8-{len(MP4) + 7}/*"),
+    "a fragmented film, its end unannounced": answer(MP4 + box(b"moof") + b"\0", length=-1),
+    "a film that broke off behind its frames": answer(MP4 + box(b"uuid", b"x" * 9)[:-1], length=len(MP4) + 17),
     "bad gzip": answer(MP4, Content_Encoding="gzip"),
     "gzip cut": answer(gzip.compress(MP4)[:-20], Content_Encoding="gzip"),
     "page with 200": answer(b"<html>We will be right back</html>", Content_Type="text/html"),
     "empty with 200": answer(b""),
     "204": answer(status="204 No Content"),
-    "206": answer(MP4, status="206 Partial Content"),
     "400": answer(status="400 Bad Request"),
     "429": answer(status="429 Too Many Requests"),
     "500": answer(status="500 Internal Server Error"),
@@ -237,13 +239,148 @@ def test_a_body_just_as_large_as_allowed_is_kept(server: Server, tmp_path: Path)
     assert isinstance(fetch(tmp_path, server.url, max_bytes=len(MP4)), Fetched)
 
 
-def test_a_size_that_the_upstream_announced_is_checked_where_the_cdn_announces_none(
-    server: Server, tmp_path: Path
+@pytest.mark.parametrize(
+    "film", [FTYP + MOOV + box(b"moof") + MDAT, b"\x1a\x45\xdf\xa3 a film"], ids=["fragmented", "webm"]
+)
+def test_a_size_that_the_upstream_announced_is_checked_where_nothing_else_shows_the_end(
+    server: Server, tmp_path: Path, film: bytes
 ) -> None:
-    """Without a length, a cut between two boxes would look like the end."""
-    server.on(answer(MP4, length=-1))
-    outcome = fetch(tmp_path, Video(server.url, file_size=len(MP4) + 1))
-    assert outcome == NotFetched(f"{len(MP4)} bytes came of the {len(MP4) + 1} announced")
+    """Without a length, a cut between two fragments would look like the end."""
+    server.on(answer(film, length=-1))
+    outcome = fetch(tmp_path, Video(server.url, file_size=len(film) + 1))
+    assert outcome == NotFetched(f"{len(film)} bytes came of the {len(film) + 1} announced")
+    assert isinstance(fetch(tmp_path, Video(server.url, file_size=len(film))), Fetched)
+
+
+RANGE: Final = f"bytes 0-{len(MP4) - 1}/"
+BROKE_OFF: Final = Mismatch("transfer", "complete", "the download broke off (ProtocolError)")
+HTTP_206: Final = Mismatch("http_status", 200, 206)
+ODD: Final[dict[str, tuple[Act, tuple[Mismatch, ...]]]] = {
+    "zeros behind it": (answer(MP4 + b"\0" * 512), (Mismatch("tail_bytes", 0, 512),)),
+    "a line break behind it, no length": (answer(MP4 + b"\r\n", length=-1), (Mismatch("tail_bytes", 0, 2),)),
+    "206 of all": (answer(MP4, status="206 Partial Content", Content_Range=f"{RANGE}{len(MP4)}"), (HTTP_206,)),
+    "206 of how many?": (answer(MP4, status="206 Partial Content", Content_Range=f"{RANGE}*"), (HTTP_206,)),
+    "206 of what?": (answer(MP4, status="206 Partial Content"), (HTTP_206,)),
+    "206 of nonsense": (answer(MP4, status="206 Partial Content", Content_Range="bytes all"), (HTTP_206,)),
+    "a page's type": (
+        answer(MP4, Content_Type="text/html; charset=utf-8"),
+        (Mismatch("content_type", "text/html", "video/mp4"),),
+    ),
+    "a picture's type": (answer(MP4, Content_Type="IMAGE/PNG"), (Mismatch("content_type", "image/png", "video/mp4"),)),
+    "anybody's type": (answer(MP4, Content_Type="binary/octet-stream"), ()),
+    "a type of bytes": (answer(MP4, Content_Type="\udcff\udcfe"), (Mismatch("content_type", "ÿþ", "video/mp4"),)),
+    "length with zeros": (answer(MP4, length=-1, Content_Length=f"{len(MP4):030}"), ()),
+    "length twice": (answer(MP4, length=-1, Content_Length=f"{len(MP4)}, {len(MP4)}"), ()),
+    "length of 5,000 digits": (answer(MP4, length=-1, Content_Length="9" * 5000), ()),
+    "length of 4,000 digits": (answer(MP4, length=-1, Content_Length="9" * 4000), (BROKE_OFF,)),
+    "length of no digits": (answer(MP4, length=-1, Content_Length="long"), ()),
+    "negative length": (answer(MP4, length=-1, Content_Length="-5"), ()),
+    "length too long": (answer(MP4, length=len(MP4) + 100), (BROKE_OFF,)),
+    "chunk cut": (answer(b"ffff\r\n" + MP4, length=-1, Transfer_Encoding="chunked"), (BROKE_OFF,)),
+    "chunks without an end": (
+        answer(f"{len(MP4):x}\r\n".encode() + MP4 + b"\r\n", length=-1, Transfer_Encoding="chunked"),
+        (BROKE_OFF,),
+    ),
+    "an encoding nobody knows": (answer(MP4, Content_Encoding="aws-chunked"), ()),
+    "an odd brand": (answer(box(b"ftyp", b"qt  \0\0\0\0") + MOOV + MDAT), ()),
+    "webm": (answer(b"\x1a\x45\xdf\xa3 a film"), (Mismatch("content_type", "video/mp4", "video/webm"),)),
+}
+
+
+@pytest.mark.parametrize(("act", "oddities"), ODD.values(), ids=ODD)
+def test_a_video_that_plays_is_kept_and_what_is_odd_about_it_is_noted(
+    server: Server, tmp_path: Path, act: Act, oddities: tuple[Mismatch, ...]
+) -> None:
+    """It is paid for: only what cannot be played at all is refused."""
+    server.on(act)
+    outcome = fetch(tmp_path, server.url)
+    assert isinstance(outcome, Fetched)
+    assert outcome.media == (Media(mismatch=oddities) if oddities else None)
+    assert (tmp_path / outcome.stored.path).stat().st_size == outcome.stored.size_bytes
+
+
+@pytest.mark.parametrize("announced", [0, 1, len(MP4) - 1, len(MP4) + 1, 10**30, -1])
+@pytest.mark.parametrize("length", [None, -1], ids=["length", "no length"])
+def test_a_size_that_the_upstream_got_wrong_is_noted(
+    server: Server, tmp_path: Path, announced: int, length: int | None
+) -> None:
+    """The film shows its own end."""
+    server.on(answer(MP4, length=length))
+    outcome = fetch(tmp_path, Video(server.url, file_size=announced))
+    assert isinstance(outcome, Fetched)
+    assert outcome.media == Media(mismatch=(Mismatch("file_size", announced, len(MP4)),))
+
+
+NAMES: Final = st.sampled_from(
+    [
+        "content-length",
+        "content-range",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "location",
+        "etag",
+        "last-modified",
+        "accept-ranges",
+        "connection",
+        "set-cookie",
+    ]
+)
+VALUES: Final = st.sampled_from(
+    [
+        "chunked",
+        "gzip, br",
+        "bytes 0-9/10",
+        "bytes 5-1/*",
+        "bytes */0",
+        "9" * 5000,
+        "-1",
+        "0x10",
+        "http://[",
+        "//",
+        "\0",
+    ]
+)
+STATUSES: Final = st.sampled_from(["200 OK", "206", "302 Found", "307 x", "100", "103 Early", "000", "416", "999", ""])
+HEADERS: Final = st.lists(st.tuples(NAMES | st.text(max_size=8), VALUES | st.text(max_size=40)), max_size=6)
+BODIES: Final = st.sampled_from([MP4, gzip.compress(MP4), b"", b"5\r\nhello\r\n0\r\n\r\n"]) | st.binary(max_size=99)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(status=STATUSES, headers=HEADERS, body=BODIES, raw=st.none() | st.binary(max_size=99))
+def test_no_reply_of_a_cdn_breaks_a_download(
+    server: Server, tmp_path: Path, status: str, headers: list[tuple[str, str]], body: bytes, raw: bytes | None
+) -> None:
+    """Every reply, bytes that are no HTTP included, is an outcome of this one try; two tries may splice nothing."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    reply = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\r\n" + body
+    server.on(lambda wire: wire.send(reply if raw is None else raw))
+    for turn in (1, 2):
+        outcome = fetch(tmp_path, server.url, turn=turn, read_timeout_s=0.5, total_timeout_s=2)
+        assert isinstance(outcome, Fetched | Gone | NotFetched)
+        if isinstance(outcome, Fetched):
+            assert hashlib.sha256((tmp_path / outcome.stored.path).read_bytes()).hexdigest() == outcome.stored.sha256
+
+
+def test_what_nobody_foresaw_is_the_outcome_of_one_try(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Raised past it, the job would stay in its state for ever; the log has the traceback."""
+    outcome = fetch(tmp_path, Video(5))  # type: ignore[arg-type]  # no reader of a row checks it
+    assert isinstance(outcome, NotFetched)
+    assert outcome.message == "the download failed unexpectedly (AttributeError); the log has the traceback"
+    assert "Traceback" in caplog.text
+
+
+def test_a_probe_that_breaks_loses_no_video(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is in a film is a nicety, the film is paid for."""
+    server.on(answer(MP4))
+
+    def probe(_file: str, _type: str) -> Media:
+        raise OverflowError("a duration of 10**400 seconds")
+
+    archive = Archive(FolderStore(tmp_path), tmp_path, ArchiveSettings(), permits=lambda _: True, probe=probe)
+    assert isinstance(archive.fetch(JOB, 1, Video(server.url)), Fetched)
+    archive.close()
+    assert "OverflowError" in caplog.text
 
 
 # Addresses

@@ -1,11 +1,13 @@
 """What is put beside a video, in a folder and in a bucket; a failure leaves the video as it was."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import pytest
 
 from config.settings import ArchiveSettings, DescribeSettings
@@ -13,11 +15,12 @@ from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
 from jobs.events import JournalEntry
 from jobs.job import Charged, Job, Stored
-from jobs.media import Media
+from jobs.media import Media, Mismatch
+from jobs.row import media_from, plain
 from jobs.states import State
 from tests.stage import a_request
 from tests.worker.servers import REFUSING
-from tests.worker.test_media import a_film
+from tests.worker.test_media import _sing, a_film
 from worker.describe import Described, Describer, NotDescribed
 
 PATH: Final = "2026/11/22/job_a.mp4"
@@ -157,3 +160,56 @@ def test_a_probe_adds_the_bit_rate(tmp_path: Path) -> None:
     assert media.duration_s is not None
     assert media.bitrate_bps == round(film.stat().st_size * 8 / media.duration_s)
     describer.close()
+
+
+NO_PICTURE: Final = (Mismatch("picture", asked=True, got=False),)
+ANSWERS: Final[dict[str, Media | None]] = {
+    "5": None,
+    "null": None,
+    "[]": None,
+    "{}": None,
+    '{"found": 5}': None,
+    '{"trouble": 5}': None,
+    '{"trouble": "no film"}': None,
+    "[" * 60_000: None,
+    '{"found": {"duration_s": 8, "video_codec": "h264"}}': Media(duration_s=8, video_codec="h264", bitrate_bps=4),
+    '{"found": {}}': Media(mismatch=NO_PICTURE),
+    '{"found": {"audio_codec": "aac", "loudness_lufs": -20}}': Media(
+        audio_codec="aac", loudness_lufs=-20, mismatch=NO_PICTURE
+    ),
+    '{"found": {"video_codec": "h264", "duration_s": NaN, "width": 1e400, "height": -1e400}}': Media(
+        video_codec="h264"
+    ),
+    f'{{"found": {{"video_codec": "h264", "duration_s": 1{"0" * 400}, "width": "wide", "height": true}}}}': Media(
+        video_codec="h264"
+    ),
+    '{"found": {"video_codec": "h264", "duration_s": 1e-320, "strange": 1, "mismatch": 5, "frame_rate": []}}': Media(
+        video_codec="h264", duration_s=1e-320
+    ),
+    '{"found": {"video_codec": {}, "width": 64.0}}': Media(width=64, mismatch=NO_PICTURE),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=[answer[:60] for answer in ANSWERS])
+def test_whatever_a_probe_answers_is_facts_that_can_be_kept_or_none(tmp_path: Path, answer: str) -> None:
+    """The process decodes a stranger's bytes; what cannot be true is left out, and the row can be read again."""
+    (tmp_path / "film").write_bytes(b"film")
+    describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
+    describer._looking._command = [sys.executable, "-c", f"input(); print({answer!r})"]
+
+    media = describer.probe(str(tmp_path / "film"), "video/mp4")
+
+    describer.close()
+    assert media == ANSWERS[answer]
+    assert media is None or media_from(plain(media)) == media
+
+
+def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
+    """It can be played, and is not what anybody ordered."""
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        _sing(container, container.add_stream("aac", rate=48_000, layout="mono"), 1)
+    describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
+    media = describer.probe(str(tmp_path / "sound.mp4"), "video/mp4")
+    describer.close()
+    assert media is not None
+    assert (media.audio_codec, media.mismatch) == ("aac", NO_PICTURE)

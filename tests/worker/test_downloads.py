@@ -19,7 +19,7 @@ from jobs.facts import Download, Fetched, NotFetched
 from jobs.job import Video
 from tests.stage import ROOT, eventually
 from tests.worker.films import FTYP, MOOV, MP4, box
-from tests.worker.servers import Act, Server, Wire, answer
+from tests.worker.servers import Act, Server, Wire, answer, hang
 from worker.archive import Archive
 from worker.partials import Partials
 from worker.permits import download_permits
@@ -53,13 +53,24 @@ def breaks_off(**headers: str) -> Act:
     return act
 
 
-def rest(begin: int, body: bytes) -> Act:
-    """The rest, as RFC 9110 has it."""
+def rest(begin: int, body: bytes, total: object = None, **headers: str) -> Act:
+    """The rest, as RFC 9110 has it; `total` states another length than its own."""
     return answer(
         body[begin:],
         status="206 Partial Content",
-        Content_Range=f"bytes {begin}-{len(body) - 1}/{len(body)}",
+        length=None,
+        Content_Range=f"bytes {begin}-{len(body) - 1}/{len(body) if total is None else total}",
+        **headers,
     )
+
+
+def by_range(part: Act, whole: Act, server: Server) -> Act:
+    """Answers a request for a range with the one, any other with the other."""
+
+    def act(wire: Wire) -> None:
+        (part if "range" in server.heard[-1].headers else whole)(wire)
+
+    return act
 
 
 def partials(root: Path) -> list[str]:
@@ -77,7 +88,7 @@ def test_a_broken_download_goes_on_where_it_was(server: Server, tmp_path: Path, 
     """Two hundred megabytes over a bad line must not begin anew each time."""
     server.on(breaks_off(**validator))
     assert isinstance(fetch(tmp_path, f"{server.url}/x?signature=1", turn=1), NotFetched)
-    server.on(rest(HALF, MP4))
+    server.on(rest(HALF, MP4, **validator))
 
     outcome = fetch(tmp_path, f"{server.url}/x?signature=2", turn=2)
 
@@ -124,23 +135,78 @@ def test_another_url_begins_anew(server: Server, tmp_path: Path) -> None:
     assert "range" not in server.heard[-1].headers
 
 
+DATED: Final = {"ETag": '"abc"', "Last_Modified": "Sun, 22 Nov 2026 10:00:00 GMT"}
+OTHER_MP4: Final = FTYP + MOOV + box(b"mdat", bytes(range(255, -1, -1)) * 8)
+"""Another film of the same length: spliced, the two would pass for one."""
+
+OTHER_VERSIONS: Final = {
+    "another ETag": rest(HALF, OTHER_MP4, ETag='"new"'),
+    "a weak ETag": rest(HALF, OTHER_MP4, ETag='W/"abc"'),
+    "no ETag": rest(HALF, OTHER_MP4),
+    "another date": rest(HALF, OTHER_MP4, ETag='"abc"', Last_Modified="Mon, 23 Nov 2026 10:00:00 GMT"),
+    "another length": rest(HALF, OTHER_MP4, len(MP4) + 4, ETag='"abc"'),
+    "another range": rest(HALF + 1, OTHER_MP4, ETag='"abc"'),
+    "the whole": rest(0, OTHER_MP4, ETag='"abc"'),
+    "no range": answer(OTHER_MP4[HALF:], status="206 Partial Content", ETag='"abc"'),
+    "a range without meaning": answer(
+        OTHER_MP4[HALF:], status="206 Partial Content", ETag='"abc"', Content_Range="bytes " + "9" * 5000 + "-9/*"
+    ),
+    "a coding of its own": rest(HALF, OTHER_MP4, ETag='"abc"', Content_Encoding="br"),
+    "refused": answer(status="416 Range Not Satisfiable", Content_Range=f"bytes */{HALF - 1}"),
+}
+
+
+@pytest.mark.parametrize("part", OTHER_VERSIONS.values(), ids=OTHER_VERSIONS)
+def test_the_rest_of_another_version_is_not_spliced_to_what_is_there(server: Server, tmp_path: Path, part: Act) -> None:
+    """Half of one film and half of another is no film; the whole is asked for in the same try."""
+    server.on(breaks_off(**DATED))
+    assert isinstance(fetch(tmp_path, server.url, turn=1), NotFetched)
+    server.on(by_range(part, answer(OTHER_MP4, ETag='"new"'), server))
+
+    outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.sha256 == hashlib.sha256(OTHER_MP4).hexdigest()
+    assert ["range" in heard.headers for heard in server.heard] == [False, True, False]
+
+
 @pytest.mark.parametrize(
-    ("act", "status"),
-    [
-        (rest(HALF + 1, MP4), 206),
-        (answer(MP4[HALF:], status="206 Partial Content"), 206),
-        (rest(HALF, MP4 + b"more"), 206),
-        (answer(status="416 Range Not Satisfiable"), 416),
-    ],
-    ids=["another range", "no range told", "another length", "refused"],
+    "part",
+    [rest(HALF, MP4, **DATED), rest(HALF, MP4, ETag='"abc"'), rest(HALF, MP4, "*", **DATED)],
+    ids=["all is told", "no date", "no length"],
 )
-def test_a_reply_that_does_not_fit_is_not_appended(server: Server, tmp_path: Path, act: Act, status: int) -> None:
-    """A CDN that answers a range of its own choice."""
-    server.on(breaks_off(ETag='"abc"'))
+def test_what_the_rest_need_not_tell_is_no_difference(server: Server, tmp_path: Path, part: Act) -> None:
+    """RFC 9110 asks of a 206 that it repeat the ETag, and little else."""
+    server.on(breaks_off(**DATED))
     fetch(tmp_path, server.url, turn=1)
-    server.on(act)
-    assert fetch(tmp_path, server.url, turn=2) == NotFetched(f"the video's URL answers {status}")
-    server.on(answer(MP4))
+    server.on(part)
+
+    assert isinstance(fetch(tmp_path, server.url, turn=2), Fetched)
+    assert len(server.heard) == 2
+
+
+def test_a_server_that_sends_pieces_is_asked_for_the_next_one(server: Server, tmp_path: Path) -> None:
+    """Some answer any request with so many bytes at most."""
+    first, second = (rest(begin, MP4[: begin + HALF], len(MP4), ETag='"abc"') for begin in (0, HALF))
+    server.on(first)
+    assert isinstance(fetch(tmp_path, server.url, turn=1), NotFetched)
+    server.on(second)
+
+    outcome = fetch(tmp_path, server.url, turn=2)
+
+    assert isinstance(outcome, Fetched)
+    assert outcome.stored.sha256 == SHA256
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "403 Forbidden"])
+def test_a_server_in_trouble_costs_none_of_what_is_there(server: Server, tmp_path: Path, status: str) -> None:
+    """The next try, perhaps with a fresh signature, goes on where the first one ended."""
+    server.on(breaks_off(**DATED))
+    fetch(tmp_path, server.url, turn=1)
+    server.on(answer(status=status))
+    fetch(tmp_path, server.url, turn=2)
+    server.on(by_range(rest(HALF, MP4, **DATED), hang, server))
+
     assert isinstance(fetch(tmp_path, server.url, turn=3), Fetched)
 
 
@@ -194,7 +260,7 @@ def goes_on(server: Server) -> Act:
     def act(wire: Wire) -> None:
         asked = server.heard[-1].headers.get("range", "")
         begin = int(asked.removeprefix("bytes=").rstrip("-") or 0)
-        (rest(begin, LONG_MP4) if begin else answer(LONG_MP4, ETag='"abc"'))(wire)
+        (rest(begin, LONG_MP4, ETag='"abc"') if begin else answer(LONG_MP4, ETag='"abc"'))(wire)
 
     return act
 

@@ -71,10 +71,9 @@ class Enclosure:
 
     def _read(self, answer: bytes | None) -> Found | Trouble:
         """None: it took too long; nothing: it died of its limits, or of the bytes."""
-        if answer:
-            with contextlib.suppress(ValueError):
-                told = json.loads(answer)
-                return Found(told["found"]) if "found" in told else Trouble(told["trouble"])
+        parsed = _parsed(answer) if answer else None
+        if parsed is not None:
+            return parsed
         self._end()
         if answer is None:
             return Trouble(f"it took longer than {self._timeout_s:g} s")
@@ -122,3 +121,18 @@ class Enclosure:
                 if pipe is not None:
                     pipe.close()
         process.wait()
+
+
+def _parsed(answer: bytes) -> Found | Trouble | None:
+    """The answer; None for a line that is none: the process runs a stranger's bytes, and may say anything."""
+    try:
+        told = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    match told:
+        case {"found": dict(facts)}:
+            return Found(facts)
+        case {"trouble": str(message)}:
+            return Trouble(message)
+        case _:
+            return None

@@ -9,7 +9,15 @@ from av.container import InputContainer
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-FORMATS: Final = {"video/mp4": "mp4", "video/webm": "webm"}
+FORMATS: Final = {
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "video/ogg": "ogg",
+    "video/mp2t": "mpegts",
+    "video/mpeg": "mpeg",
+    "video/x-flv": "flv",
+    "video/x-msvideo": "avi",
+}
 LONGEST_LISTEN_S: Final = 60.0
 SILENCE_LUFS: Final = -70.0
 """The gate of EBU R 128: what is below counts as silence."""
