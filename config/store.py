@@ -23,6 +23,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from config.settings import ArchiveSettings, ConfigurationError, Settings
+from jobs.artifacts import is_within
 
 SLICE_BYTES: Final = 2_097_152
 """What is read at a time: a time-out then bounds a slice, not the whole of a large video on a slow line."""
@@ -55,7 +56,10 @@ class Item:
 
 
 class Store(Protocol):
-    """A folder or a bucket. Everything raises StoreError for the disk and the network."""
+    """A folder or a bucket. Everything raises StoreError for the disk, the network, and a path that leads out of it.
+
+    Paths come from Redis: whoever writes there must not read or remove any other file of this machine.
+    """
 
     root: str
 
@@ -104,6 +108,7 @@ class _Objects:
     def slices(self, path: str) -> Iterator[bytes]:
         """Read it slice by slice."""
         with _asking():
+            path = _within(path)
             size = obstore.head(self.objects, path)["size"]
             for start in range(0, size, SLICE_BYTES):
                 yield bytes(obstore.get_range(self.objects, path, start=start, end=min(start + SLICE_BYTES, size)))
@@ -144,7 +149,7 @@ class FolderStore(_Objects):
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Write it beside, flush it, rename it."""
-        partials = self.local(PARTIALS)
+        partials = f"{self.root}/{PARTIALS}"
         partial = f"{partials}/{uuid4().hex}"
         with _asking():
             os.makedirs(partials, exist_ok=True)
@@ -160,12 +165,12 @@ class FolderStore(_Objects):
     def remove(self, paths: Sequence[str]) -> None:
         """Unlink them."""
         with _asking():
-            for path in paths:
-                _unlink(self.local(path))
+            for file in list(map(self.local, paths)):
+                _unlink(file)
 
     def local(self, path: str) -> str:
         """In the folder."""
-        return f"{self.root}/{path}"
+        return f"{self.root}/{_within(path)}"
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:  # noqa: ARG002 (a folder serves nothing)
         """None: a folder serves nothing."""
@@ -194,7 +199,7 @@ class BucketStore(_Objects):
         with _asking():
             obstore.put(
                 self.objects,
-                path,
+                _within(path),
                 _pieces(file, until=time.monotonic() + within_s),
                 attributes={"Content-Type": content_type},
                 chunk_size=PART_BYTES,
@@ -204,13 +209,15 @@ class BucketStore(_Objects):
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Upload it in one request."""
         with _asking():
-            obstore.put(self.objects, path, data, attributes={"Content-Type": content_type}, use_multipart=False)
+            obstore.put(
+                self.objects, _within(path), data, attributes={"Content-Type": content_type}, use_multipart=False
+            )
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete them one by one: not every service that speaks S3 knows the bulk request."""
         for path in paths:
             with _asking(), suppress(FileNotFoundError):
-                obstore.delete(self.objects, path)
+                obstore.delete(self.objects, _within(path))
 
     def local(self, path: str) -> str | None:  # noqa: ARG002 (a bucket is nowhere on this machine)
         """None: a bucket is on no disk of ours."""
@@ -219,13 +226,19 @@ class BucketStore(_Objects):
     def signed_url(self, path: str, *, life_s: float) -> str | None:
         """Sign it with the store's credentials."""
         with _asking():
-            return obstore.sign(self._bucket, "GET", path, timedelta(seconds=life_s))
+            return obstore.sign(self._bucket, "GET", _within(path), timedelta(seconds=life_s))
 
 
 def _opened(url: str, client: Mapping[str, Any], retries: Mapping[str, Any]) -> Bucket:
     """The store of the provider that the URL names."""
     found: Bucket = cast("Any", from_url)(url, client_options=client, retry_config=retries)
     return found
+
+
+def _within(path: str) -> str:
+    if not is_within(path):
+        raise StoreError("the path in the job's row leads out of the archive: somebody else wrote that row")
+    return path
 
 
 def _pieces(file: str, *, until: float) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """What stands beside a stored video, each under a name derived from the video's own."""
 
+import re
 from enum import StrEnum
 from posixpath import splitext
 from typing import Final
@@ -20,6 +21,19 @@ CONTENT_TYPES: Final = {
     Artifact.PREVIEW: "image/webp",
 }
 _SUFFIXES: Final = {Artifact.MANIFEST: ".json", Artifact.POSTER: ".poster.webp", Artifact.PREVIEW: ".preview.webp"}
+
+_LONGEST_PATH: Final = 1000
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text that was read from Redis may become a file's name: it leads nowhere else, and hides nothing."""
+    return len(text) <= _LONGEST_PATH and _NAME.fullmatch(text) is not None
+
+
+def is_within(path: str) -> bool:
+    """Whether a path that was read from Redis stays within the archive, whose own names are all of this kind."""
+    return len(path) <= _LONGEST_PATH and all(map(is_name, path.split("/")))
 
 
 def path_of(artifact: Artifact, video: str) -> str:

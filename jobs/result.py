@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from jobs.artifacts import is_within
 from jobs.job import Charged, Job, Reason, VideoRequest
 from jobs.media import Media
 from jobs.states import State, Status
@@ -73,7 +74,8 @@ def ends_of(job: Job) -> tuple[str, ...]:
 
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
     """Tell an ended job's story in one record; `archive` is the root of what is stored, a folder or an address."""
-    location = f"{archive}/{job.stored.path}" if job.stored else None
+    stored = job.stored if job.stored and is_within(job.stored.path) else None  # a hook opens it
+    location = f"{archive}/{stored.path}" if stored else None
     return JobResult(
         id=job.id,
         revision=len(ends_of(job)),
@@ -85,12 +87,12 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
         metadata=request.metadata,
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
-        path=job.stored.path if job.stored else None,
+        path=stored.path if stored else None,
         location=location,
         file=Path(location) if location and "://" not in archive else None,
-        size_bytes=job.stored.size_bytes if job.stored else None,
-        sha256=job.stored.sha256 if job.stored else None,
-        content_type=job.stored.content_type if job.stored else None,
+        size_bytes=stored.size_bytes if stored else None,
+        sha256=stored.sha256 if stored else None,
+        content_type=stored.content_type if stored else None,
         media=job.media,
         cost_usd=job.cost_usd,
         charged=job.charged,

@@ -15,7 +15,7 @@ from ulid import ULID
 
 from config.settings import ArchiveSettings
 from config.store import PARTIALS, Store, StoreError
-from jobs.artifacts import paths_of
+from jobs.artifacts import is_name, paths_of
 from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
 from jobs.media import Media, Mismatch
@@ -64,6 +64,8 @@ class Archive:
 
     def fetch(self, job_id: str, turn: int, video: Video) -> Download:
         """Copy the video's bytes into the archive; never raises, whatever network, disk or store come up with."""
+        if not is_name(job_id):
+            return NotFetched("the job's id is no file name: somebody else wrote its row")
         try:
             self._sweep()
             with self._partials.taken(job_id, turn) as partial:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from config.settings import DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
-from jobs.artifacts import CONTENT_TYPES, Artifact, path_of
+from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
 from jobs.events import JournalEntry
 from jobs.job import Job, Stored, VideoRequest
 from jobs.manifest import manifest
@@ -66,6 +66,8 @@ class Describer:
         """Put everything beside a job's video; doing it twice is harmless."""
         if job.stored is None or job.removed_at is not None:
             return Described((), "there is no video")
+        if not (is_name(job.id) and is_within(job.stored.path)):
+            return Described((), "its row names no file of the archive: somebody else wrote it")
         made: list[Artifact] = []
         try:
             if self._settings.manifest:

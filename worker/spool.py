@@ -6,6 +6,7 @@
 Any worker process of this host replays them, also after a crash of the one that wrote them.
 """
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from jobs.artifacts import is_name
 from jobs.facts import Accepted, NotBought, Receipt, Rejected, Unknown
 from jobs.job import Hold
 
@@ -46,8 +48,11 @@ class Spool:
         """Put a receipt on disk, through to the platter, before anybody relies on it.
 
         Raises:
-            OSError: the disk does not take it; the receipt is then only in the log.
+            OSError: the disk does not take it, or the id is no file name; the receipt is then only in the log.
         """
+        name = ".".join(filter(None, (spooled.request_id, spooled.intent)))
+        if not is_name(name):
+            raise OSError(errno.EINVAL, "the request id is no file name")
         record = {
             "job_id": spooled.job_id,
             "request_id": spooled.request_id,
@@ -55,7 +60,7 @@ class Spool:
             "receipt": asdict(spooled.receipt),
             "intent": spooled.intent,
         }
-        final = self._folder / f"{'.'.join(filter(None, (spooled.request_id, spooled.intent)))}.json"
+        final = self._folder / f"{name}.json"
         partial = final.with_suffix(f".{os.getpid()}.part")
         with partial.open("w", encoding="utf-8") as file:
             json.dump(record, file)

@@ -12,7 +12,7 @@ from typing import Final
 from starlette.responses import Response, StreamingResponse
 
 from config.store import NotThere, Store, StoreError
-from jobs.artifacts import CONTENT_TYPES, Artifact, path_of
+from jobs.artifacts import CONTENT_TYPES, Artifact, is_within, path_of
 from jobs.job import Job, Stored
 from producer.api.problems import Code, Problem
 
@@ -83,6 +83,8 @@ def content(
 ) -> Response:
     """The answer to a request for a job's video, or for what stands beside it."""
     stored = stored_of(job)
+    if not is_within(stored.path):
+        raise Problem(Code.FILE_NOT_HERE, "The path in the job's row leads out of the archive.")
     if job.removed_at is not None:
         raise Problem(Code.NO_VIDEO, "Its files were removed from the archive by retention.")
     if artifact is Artifact.VIDEO:

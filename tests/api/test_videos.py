@@ -1,6 +1,7 @@
 """What a backend can rely on over HTTP: orders taken once, questions answered, wishes granted or refused."""
 
 import io
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
 from jobs.states import State
-from tests.api.conftest import BYTES, Api, bought, completed
+from tests.api.conftest import BYTES, Api, bought, completed, described
 from tests.stage import eventually
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -475,6 +476,27 @@ def test_a_video_that_is_not_there_says_what_is_missing(api: Api, real_ledger: L
     assert code(f"/v1/videos/{failed}/content") == (409, "no_video")
     assert code(f"/v1/videos/{done}/content?variant=poster") == (404, "variant_not_there")
     assert code(f"/v1/videos/{lost}/content") == (500, "file_not_here")
+
+
+@pytest.mark.parametrize("path", ["../secret.mp4", "/etc/hostname", "2026/11/24/../../../../secret.mp4"])
+def test_a_row_that_somebody_tampered_with_gives_and_takes_no_file(
+    api: Api, real_ledger: Ledger, archive: Path, client: "redis.Redis", path: str
+) -> None:
+    """Whoever writes Redis must not reach this machine's files by it."""
+    job_id = api.submit()["id"]
+    described(real_ledger, job_id, archive)
+    secrets = [archive.parent / f"secret{suffix}" for suffix in (".mp4", ".json", ".poster.webp")]
+    for secret in secrets:
+        secret.write_bytes(b"secret")
+    stored = {"path": path, "size_bytes": 6, "sha256": "ab" * 32, "content_type": "video/mp4"}
+    client.hset(f"rushes:job:{job_id}", "stored", json.dumps(stored))
+
+    answers = [api.get(f"/v1/videos/{job_id}/content{query}") for query in ("", "?variant=poster", "?variant=manifest")]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(500, "file_not_here")] * 3
+    assert api.delete(f"/v1/videos/{job_id}").json()["code"] == "archive_unavailable"
+    assert [secret.read_bytes() for secret in secrets] == [b"secret"] * 3
+    assert api.get(f"/v1/videos/{job_id}").status_code == 200
 
 
 # -- health ---------------------------------------------------------------------------------------------------------

@@ -82,13 +82,46 @@ def test_a_file_that_is_not_there_is_told_apart_from_trouble(store: Store, tmp_p
         list(store.slices("2026/11/22/none.mp4"))
 
 
-@pytest.mark.parametrize("path", ["../outside.mp4", "2026/../../outside.mp4"])
-def test_no_path_is_read_outside_the_archive(store: Store, tmp_path: Path, path: str) -> None:
-    """A row that somebody tampered with must not read the machine's files."""
+OUTSIDE = [
+    "../outside.mp4",
+    "2026/../../outside.mp4",
+    "..",
+    ".",
+    "",
+    "/etc/passwd",
+    "//etc/passwd",
+    "2026//outside.mp4",
+    "./outside.mp4",
+    "2026/.hidden.mp4",
+    ".partial/job_a.1",
+    "..\\outside.mp4",
+    "%2e%2e/outside.mp4",
+    "outside\0.mp4",
+    "outside.mp4\n",
+    "~/outside.mp4",
+    "a b.mp4",
+    "ö.mp4",
+    "a/" * 600 + "a.mp4",
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=[ascii(path)[:40] for path in OUTSIDE])
+def test_no_path_leads_out_of_the_archive(store: Store, tmp_path: Path, path: str) -> None:
+    """Paths stand in Redis: whoever writes there must neither read nor remove nor write this machine's files."""
     kept(store, tmp_path, b"x")
     (tmp_path / "outside.mp4").write_bytes(b"secret")
-    with pytest.raises(StoreError):
-        list(store.slices(path))
+    file = a_file(tmp_path, b"y")
+    for attempt in (
+        lambda: list(store.slices(path)),
+        lambda: store.remove([NAME, path] if isinstance(store, FolderStore) else [path, NAME]),
+        lambda: store.put(path, b"y", "video/mp4"),
+        lambda: store.keep(file, path, "video/mp4", within_s=9),
+        lambda: store.signed_url(path, life_s=9) if isinstance(store, BucketStore) else store.local(path),
+    ):
+        with pytest.raises(StoreError):
+            attempt()
+    assert (tmp_path / "outside.mp4").read_bytes() == b"secret"
+    assert [item.path for item in store.items()] == [NAME]
 
 
 def test_a_bucket_serves_its_file_by_a_signed_url_with_its_content_type(bucket: Bucket, tmp_path: Path) -> None:

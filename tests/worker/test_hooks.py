@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from config.settings import ConfigurationError, HooksSettings
+from jobs.job import Stored
 from jobs.outbox import Delivery
 from jobs.rehearsals import new_rehearsal_id, rehearsed
 from jobs.result import JobResult, ResultHook
@@ -110,3 +112,12 @@ def test_a_hook_that_cannot_be_called_stops_the_worker_at_start(stranger: Path, 
     with pytest.raises(ConfigurationError) as caught:
         load_hooks(["json:dumps", path])
     assert str(caught.value).startswith(f"RUSHES_HOOKS__CALL names {path}, which cannot be ")
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "2026/../x.mp4"])
+def test_a_hook_is_led_to_no_file_outside_the_archive(path: str) -> None:
+    """A hook opens what the record names, and the record stands in Redis, where somebody else may write."""
+    heard: list[JobResult] = []
+    job = replace(JOB, stored=Stored(path, 1, "ab", "video/mp4"))
+    receiver(heard.append).tell(DELIVERY, job, REQUEST)
+    assert [(result.path, result.file, result.location) for result in heard] == [(None, None, None)]

@@ -20,7 +20,7 @@ from tests.stage import a_request
 from worker.pace import Pace
 from worker.purchases import Purchases
 from worker.runtime import policy
-from worker.spool import Spool
+from worker.spool import Spool, Spooled
 
 
 @pytest.fixture
@@ -109,3 +109,12 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_told_with_what_to_ty
     assert purchases.replay() == 1
     assert Ledger(client).get(job.id).generation_id == "-a:b/c d"
     assert purchases.replay() == 0
+
+
+@pytest.mark.parametrize("request_id", ["../job_a.1", "/tmp/job_a.1", ".job_a.1", "job_a\0.1", ""])
+def test_a_request_id_that_is_no_name_makes_no_file(tmp_path: Path, request_id: str) -> None:
+    """It stands in Redis; its receipt is then kept in memory and by the log, as where the disk is full."""
+    spool = Spool(tmp_path / "spool")
+    with pytest.raises(OSError, match="no file name"):
+        spool.keep(Spooled("job_a", request_id, Accepted("gen", None)))
+    assert [path.name for path in tmp_path.rglob("*")] == ["spool"]
