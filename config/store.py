@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any, Final, Protocol, cast
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
+from config.private import FILE_MODE, make_folder
 from config.settings import ArchiveSettings, ConfigurationError, Settings
 from jobs.artifacts import is_within
 
@@ -139,11 +141,15 @@ class FolderStore(_Objects):
         return LocalStore(self.root)
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
-        """Rename the file, which must lie on the same disk."""
+        """Rename the file, which must lie on the same disk; who may read the archive's folder may read the file."""
         with _asking():
             final = self.local(path)
             folder = os.path.dirname(final)
-            os.makedirs(folder, exist_ok=True)
+            make_folder(self.root)
+            allowed = S_IMODE(os.stat(self.root).st_mode)
+            make_folder(folder, allowed & 0o777)
+            with suppress(PermissionError):  # some network file systems have modes of their own
+                os.chmod(file, FILE_MODE | allowed & 0o044)
             os.replace(file, final)
             _flush_folder(folder)
 
@@ -152,7 +158,7 @@ class FolderStore(_Objects):
         partials = f"{self.root}/{PARTIALS}"
         partial = f"{partials}/{uuid4().hex}"
         with _asking():
-            os.makedirs(partials, exist_ok=True)
+            make_folder(partials)
             try:
                 with open(partial, "wb") as file:
                     file.write(data)

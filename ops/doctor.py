@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from config.connection import connect, lives
-from config.settings import Settings, load, unknown_variables
+from config.private import is_open_to_others
+from config.settings import ConfigurationError, Settings, load, unknown_variables
 from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable
@@ -36,6 +39,8 @@ SEEN_WITHIN_AT_LEAST_S: Final = 15.0
 SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
+_USERINFO: Final = re.compile(r"(?<=//)\S*@")
+"""Up to the last @: a password may hold a slash."""
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 
@@ -50,11 +55,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at."""
+    """One thing looked at; its sentence never holds the user or the password of a URL, whoever put it there."""
 
     about: str
     verdict: Verdict
     sentence: str
+
+    def __post_init__(self) -> None:
+        """Take the userinfo out of every URL."""
+        object.__setattr__(self, "sentence", _USERINFO.sub("…@", self.sentence))
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -75,6 +84,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _redis(settings)
     yield from _upstream(settings)
     yield _archive(settings)
+    yield from _privacy(settings)
 
 
 def _variables() -> Iterator[Finding]:
@@ -202,7 +212,7 @@ def _archive(settings: Settings) -> Finding:
 def _bucket(settings: Settings) -> Finding:
     try:
         open_store(settings).check()
-    except StoreError as error:
+    except (StoreError, ConfigurationError) as error:
         return Finding(
             "archive",
             Verdict.BAD,
@@ -222,6 +232,22 @@ def _disk(settings: Settings) -> Finding:
     if free < FREE_BYTES:
         return Finding("archive", Verdict.WARN, f"{told}: a day of videos may not fit.")
     return Finding("archive", Verdict.GOOD, f"{told}.")
+
+
+def _privacy(settings: Settings) -> Iterator[Finding]:
+    """Say what every user of this machine can read: the state folder holds prompts, videos and secrets."""
+    places = [("settings", settings.state_dir), ("archive", settings.archive_dir)]
+    if settings.sql.enabled:
+        from worker.sql.engine import sqlite_file  # noqa: PLC0415 (SQLAlchemy is half of what a command imports)
+
+        try:
+            places += [("database", file) for file in [sqlite_file(settings.sql_url)] if file]
+        except ConfigurationError as error:
+            yield Finding("database", Verdict.BAD, str(error))
+    for about, path in places:
+        if is_open_to_others(path):
+            advice = f"`chmod o-rwx {shlex.quote(str(path))}`, unless that is meant"
+            yield Finding(about, Verdict.WARN, f"Every user of this machine can read {path}: {advice}.")
 
 
 def _print(findings: list[Finding]) -> None:

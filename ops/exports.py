@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from config.private import prepare_state
 from config.settings import load
 from producer.cli.exits import Exit, leave
 from producer.cli.visible import json_safe
@@ -35,7 +36,7 @@ def write_rows(form: str, output: Path | None, choice: Choice) -> int:
 def opened_database() -> Iterator[sa.Engine]:
     """The database that the settings name; what goes wrong with it ends the command with a sentence."""
     settings = load()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)  # SQLite makes its file, not the folder
+    prepare_state(settings)  # SQLite makes its file, not the folder
     engine = make_engine(settings.sql_url, connections=1)
     try:
         yield engine

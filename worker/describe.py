@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from config.private import make_folder
 from config.settings import DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
@@ -90,7 +91,7 @@ class Describer:
 
     def _make_pictures(self, job_id: str, stored: Stored, made: list[Artifact]) -> str | None:
         targets = {artifact: f"{self._folder}/{job_id}.{artifact}" for artifact in (Artifact.POSTER, Artifact.PREVIEW)}
-        os.makedirs(self._folder, exist_ok=True)
+        make_folder(self._folder)
         try:
             with self._at_hand(job_id, stored) as film:
                 arguments = [film, stored.content_type, *targets.values()]

@@ -17,6 +17,8 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Final
 
+from config.private import close_to_others, make_folder
+
 _MARK: Final = ".mark"
 
 
@@ -81,6 +83,7 @@ class Partials:
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
+        close_to_others(folder)
 
     @contextlib.contextmanager
     def taken(self, job_id: str, turn: int) -> Iterator[Partial]:
@@ -89,7 +92,7 @@ class Partials:
         Raises:
             OSError: the folder cannot be written.
         """
-        os.makedirs(self._folder, exist_ok=True)
+        make_folder(self._folder)
         path = f"{self._folder}/{job_id}.{turn}"
         partial = self._adopted(job_id, path) or _begun(path)
         try:

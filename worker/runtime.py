@@ -10,6 +10,7 @@ from celery import Celery
 
 from config.celery_app import make_app
 from config.connection import connect, lives
+from config.private import make_folder, prepare_state
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
 from config.store import open_store
@@ -136,7 +137,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
-    store, folder = open_store(settings), _writable(settings.archive_dir)
+    store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
     scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
     directory = _directory(settings, scripts, store.root)
@@ -165,7 +166,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         pace=pace,
         handfuls=Handfuls(),
         doors=doors,
-        purchases=Purchases(ledger, Spool(_writable(settings.state_dir / "spool")), pace, remind),
+        purchases=Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )
 
@@ -207,7 +208,6 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
     from worker.sql.engine import make_engine  # noqa: PLC0415 (who wants no database need not wait for SQLAlchemy)
     from worker.sql.hook import DatabaseHook  # noqa: PLC0415 (as above)
 
-    _writable(settings.state_dir)
     hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
     return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, archive)}
 
@@ -243,9 +243,11 @@ def log_event(event: Event) -> None:
     log.log(level, "%s %s", event.name, told, extra={"event": fields})
 
 
-def _writable(folder: Path) -> Path:
+def _made(settings: Settings, folder: Path) -> Path:
+    """A folder for this user only, as the state folder is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        prepare_state(settings)
+        make_folder(folder)
     except OSError as error:
         raise ConfigurationError(f"The folder {folder} cannot be made ({error.strerror}).") from error
     return folder

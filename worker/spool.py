@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from config.private import make_folder
 from jobs.artifacts import is_name
 from jobs.facts import Accepted, NotBought, Receipt, Rejected, Unknown
 from jobs.job import Hold
@@ -42,7 +43,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def keep(self, spooled: Spooled) -> None:
         """Put a receipt on disk, through to the platter, before anybody relies on it.

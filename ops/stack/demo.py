@@ -13,6 +13,7 @@ import typer
 from dotenv import dotenv_values
 from rich.console import Console
 
+from config.private import make_folder
 from config.settings import load
 from jobs.job import VideoRequest
 from jobs.states import Status
@@ -44,7 +45,7 @@ def demo(
     with explained():
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         folder = load(beside_up=False).state_dir / "demo"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with _stack(folder, time_scale, console):
             session = Session()
             console.print(f"Flower   http://127.0.0.1:{session.settings.flower.port} while this runs", style="dim")

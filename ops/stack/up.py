@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from config.open_files import allow
+from config.private import prepare_state
 from config.settings import ConfigurationError, Settings, load
 from ops.stack.recipe import Plan, make_plan, make_specs, write_private
 from ops.stack.supervisor import StartFailed, Supervisor
@@ -34,7 +35,7 @@ def up(
         settings = load(beside_up=False)
         plan_embedded = embedded or "url" not in settings.redis.model_fields_set
         plan_sandbox = sandbox or settings.upstream.api_key is None
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        prepare_state(settings)
         with _alone(settings.state_dir):
             plan = make_plan(settings, embedded=plan_embedded, sandbox=plan_sandbox, time_scale=time_scale)
             _run(plan)

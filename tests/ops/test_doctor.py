@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 import redis
@@ -193,3 +194,63 @@ def test_a_key_without_rights_to_ask_is_told_and_not_a_crash(
             assert found["redis"][0].verdict is Verdict.BAD
     finally:
         client.acl_deluser("poor")
+
+
+SECRET: Final = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RUSHES_UPSTREAM__BASE_URL": f"http://me:{SECRET}@127.0.0.1:1"},
+        {"RUSHES_REDIS__URL": f"redis://me:{SECRET}@127.0.0.1:1/0"},
+        {"RUSHES_REDIS__URL": f"redis://:{SECRET}@nowhere.invalid/0"},
+        {"RUSHES_REDIS__URL": f"sentinel://:{SECRET}@127.0.0.1:1/0?master=m"},
+        {"RUSHES_SQL__URL": f"mysql://me:{SECRET}@db.example/rushes"},
+        {"RUSHES_SQL__URL": f"postgresql://me:{SECRET}@db.example:port/rushes"},
+        {"RUSHES_SQL__URL": f"sqlite:///me:{SECRET}@x?y"},
+        {"RUSHES_ARCHIVE__URL": f"s3://KEY:sec/{SECRET}@bucket/videos", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+        {"RUSHES_ARCHIVE__URL": "s3://bucket", "AWS_ENDPOINT_URL": f"http://me:{SECRET}@127.0.0.1:1"},
+    ],
+    ids=lambda variables: " ".join(variables.values())[:60],
+)
+def test_no_sentence_holds_the_user_or_the_password_of_an_address(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """What doctor prints is pasted into tickets."""
+    with examined(stage, monkeypatch, RUSHES_SQL__ENABLED="true", **variables) as found:
+        sentences = [finding.sentence for findings in found.values() for finding in findings]
+    assert len(sentences) > 3
+    assert not [sentence for sentence in sentences if SECRET in sentence or "me:" in sentence]
+
+
+@pytest.mark.parametrize(
+    "url", [f"ftp://me:{SECRET}@host/", f"https://me@host, http://{SECRET}@x:1/y", f"//{SECRET}:a/b@c@d"]
+)
+def test_a_finding_holds_no_userinfo_whoever_made_it(url: str) -> None:
+    """Sentences are put together from what libraries and settings say."""
+    finding = Finding("upstream", Verdict.BAD, f"It says {url} (why?).")
+    assert SECRET not in finding.sentence
+    assert "me" not in finding.sentence
+    assert "why?" in finding.sentence
+
+
+def test_what_every_user_of_the_machine_can_read_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of somebody's own choice keeps its mode, so that somebody must hear of it."""
+    places = [stage.folder / "open state", stage.folder / "open archive"]
+    for folder in places:
+        folder.mkdir()
+        folder.chmod(0o755)
+    file = places[0] / "videos.sqlite"
+    file.touch()
+    file.chmod(0o644)
+    variables = {"RUSHES_STATE_DIR": str(places[0]), "RUSHES_ARCHIVE__DIR": str(places[1])}
+    variables |= {"RUSHES_SQL__ENABLED": "true"}
+
+    with examined(stage, monkeypatch, **variables) as found:
+        for about, path in (("settings", places[0]), ("archive", places[1]), ("database", file)):
+            told = one(found[about], "Every user of this machine can read")
+            assert (told.verdict, f"`chmod o-rwx '{path}'`" in told.sentence) == (Verdict.WARN, True)
+            path.chmod(0o750)
+    with examined(stage, monkeypatch, **variables) as found:
+        assert not [f for findings in found.values() for f in findings if "Every user" in f.sentence]

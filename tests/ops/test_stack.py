@@ -213,6 +213,9 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without
         with av.open(str(machine.folder / "clip.mp4")) as clip:
             assert next(clip.decode(video=0)).width > 0
         assert machine.rushes("doctor").returncode == Exit.DONE
+        state = machine.folder / ".rushes"
+        kept = [state, *(state / name for name in ("valkey", "archive", "spool", "sandbox", "videos.sqlite"))]
+        assert [str(path) for path in kept if path.stat().st_mode & 0o077] == []
         api = f"http://127.0.0.1:{addresses(stack)['RUSHES_API__PORT']}"
         assert requests.get(f"{api}/readyz", timeout=10).json()["ready"]
         assert [job["status"] for job in requests.get(f"{api}/v1/videos", timeout=10).json()["data"]] == ["completed"]
