@@ -33,6 +33,8 @@ demo: $(READY) ## one prompt becomes a stored video, from nothing, in under a mi
 test: $(READY) ## all tests
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
 	  echo "no PostgreSQL here: its tests are skipped (apt-get install postgresql)"
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
+	  echo "no PgBouncer here: its tests are skipped (apt-get install pgbouncer)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 chaos: $(READY) ## everything dies at random, then each invariant is counted (MINUTES=1.5 SEED=1)

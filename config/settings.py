@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
@@ -312,7 +312,8 @@ class SqlSettings(_Group):
     enabled: bool = Field(True, description="Write each ended job into a database.")
     url: SecretStr | None = Field(
         None,
-        description="postgresql://user:password@host/db or sqlite:///file; unset: videos.sqlite in the state folder.",
+        description="postgresql://user:password@host/db or sqlite:///file (a ? is written %3F); unset: videos.sqlite "
+        "in the state folder.",
     )
     migrate: bool = Field(
         True, description="Bring the schema up to date when first needed; false: `rushes db upgrade` does it."
@@ -555,7 +556,13 @@ class Settings(BaseSettings):
         """Where the database of results is."""
         if self.sql.url is not None:
             return self.sql.url.get_secret_value()
-        return f"sqlite:///{(self.state_dir / 'videos.sqlite').absolute()}"
+        file = str((self.state_dir / "videos.sqlite").absolute())
+        try:
+            return f"sqlite:///{quote(file)}"  # a ? or a % of the folder's name is no part of the address
+        except UnicodeEncodeError:
+            raise ConfigurationError(
+                "RUSHES_STATE_DIR is no text that an address can hold: choose another, or set RUSHES_SQL__URL."
+            ) from None
 
     @property
     def submit_lease_s(self) -> float:

@@ -15,7 +15,7 @@ from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
 from tests.buckets import Bucket
-from tests.postgres import postgres
+from tests.postgres import pgbouncer, postgres
 from tests.stage import Clock, Sandbox, Stage, a_request
 
 
@@ -81,6 +81,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL of this test process's own."""
     with postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_url: str) -> Iterator[str]:
+    """The same through a pooler in transaction mode."""
+    with pgbouncer(postgres_url) as url:
         yield url
 
 

@@ -1,7 +1,8 @@
-"""A real PostgreSQL for the tests: Debian's own, in a folder of its own, on a port of its own."""
+"""A real PostgreSQL for the tests, and PgBouncer before it: Debian's own, in folders and on ports of their own."""
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from ops.stack.recipe import free_port
 from tests.stage import child, eventually
 
 USER: Final = "rushes"
+POOLER_WANTED: Final = "there is no PgBouncer here: apt-get install pgbouncer (.ci/run does it)"
 WANTED: Final = "there is no PostgreSQL here: apt-get install postgresql (.ci/run does it)"
 
 
@@ -31,11 +34,7 @@ def postgres() -> Iterator[str]:
     folder_of_programs = programs()
     if folder_of_programs is None:
         pytest.skip(WANTED)
-    # Not pytest's own folder, which nobody but root may enter.
-    folder, port = Path(tempfile.mkdtemp(prefix="rushes-postgres-")), free_port()
-    owner: Mapping[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    if owner:
-        shutil.chown(folder, "postgres", "postgres")
+    (folder, owner), port = _own_folder(), free_port()
     data = folder / "data"
     initdb = [str(folder_of_programs / "initdb"), "-D", str(data), "-U", USER, "--auth=trust", "--no-sync"]
     subprocess.run([*initdb, "--encoding=UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder, **owner)
@@ -49,3 +48,49 @@ def postgres() -> Iterator[str]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".log").unlink(missing_ok=True)
+
+
+@contextmanager
+def pgbouncer(postgres_url: str) -> Iterator[str]:
+    """Start one before that PostgreSQL: it deals two connections anew for each transaction; yields its address."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        pytest.skip(POOLER_WANTED)
+    (folder, owner), port = _own_folder(), free_port()
+    (folder / "users").write_text(f'"{USER}" ""\n')
+    lines = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "trust",
+        "auth_file": folder / "users",
+        "pool_mode": "transaction",
+        "default_pool_size": 2,
+        "server_round_robin": 1,
+    }
+    ini = folder / "pgbouncer.ini"
+    databases = f"[databases]\n* = host=127.0.0.1 port={make_url(postgres_url).port}\n[pgbouncer]\n"
+    ini.write_text(databases + "".join(f"{name} = {value}\n" for name, value in lines.items()))
+    log = folder.with_suffix(".log")
+    try:
+        with child([program, str(ini)], log, cwd=folder, **owner) as process:
+            eventually(lambda: process.poll() is not None or _listens(port), what="PgBouncer")
+            assert process.poll() is None, log.read_text()
+            yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        log.unlink(missing_ok=True)
+
+
+def _own_folder() -> tuple[Path, Mapping[str, Any]]:
+    """A folder, and who the program runs as: neither runs as root, and pytest's folders are root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="rushes-postgres-"))
+    if os.geteuid() != 0:
+        return folder, {}
+    shutil.chown(folder, "postgres", "postgres")
+    return folder, {"user": "postgres", "group": "postgres"}
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

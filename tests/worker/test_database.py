@@ -1,24 +1,27 @@
 """The database of results: one row for each ended job, in SQLite and in a real PostgreSQL."""
 
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from config.settings import ConfigurationError
+from config.settings import ConfigurationError, Settings
 from jobs.job import Charged, Reason
 from jobs.media import Media, Mismatch
 from jobs.rehearsals import new_rehearsal_id
 from jobs.result import JobResult
 from jobs.states import Status
-from worker.sql.engine import make_engine
+from worker.sql.engine import make_engine, sqlite_file
 from worker.sql.hook import DatabaseHook, DatabaseTrouble
 from worker.sql.reading import COLUMNS, Choice, rows
 from worker.sql.schema import VERSION_TABLE, SchemaBehind, check, upgrade
@@ -50,12 +53,14 @@ RESULT: Final = JobResult(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "pgbouncer"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    """An empty database of each kind."""
+    """An empty database of each kind, PostgreSQL also through a pooler in transaction mode."""
     url = f"sqlite:///{tmp_path}/videos.sqlite"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")
+    if request.param == "pgbouncer":
+        url = request.getfixturevalue("pgbouncer_url")
     made = make_engine(url, connections=4)
     with made.begin() as connection:
         for table in ("videos", VERSION_TABLE):
@@ -158,6 +163,103 @@ def test_many_workers_that_start_at_once_make_the_schema_once(engine: sa.Engine)
     for thread in threads:
         thread.join()
     assert (failures, len(written(engine))) == ([], 6)
+
+
+def test_many_rows_by_many_threads_are_all_written(engine: sa.Engine) -> None:
+    """A pooler deals each transaction to another server, which knows nothing that was prepared at the last one."""
+    hook = DatabaseHook(engine, migrate=True)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(hook, [replace(RESULT, id=f"job_{n}") for n in range(120)]))
+    assert len(written(engine)) == 120
+
+
+@pytest.fixture(params=["postgres_url", "pgbouncer_url"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """A PostgreSQL's address, direct and through a pooler in transaction mode."""
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ("", ("30s", "30s", '"$user", public')),
+        ("?options=-csearch_path%3Dshop", ("30s", "30s", "shop")),
+        ("?options=-c%20search_path%3Dshop%2Cpublic%20--statement-timeout%3D5000", ("5s", "30s", "shop,public")),
+        ("?options=-c%20search_path%3Dshop%2C%5C%20public", ("30s", "30s", "shop, public")),
+    ],
+)
+def test_each_transaction_is_bounded_and_nothing_else(server_url: str, options: str, found: tuple[str, ...]) -> None:
+    """Behind a pooler what stayed set would be another application's."""
+    made = make_engine(f"{server_url}{options}", connections=1)
+    names = ("statement_timeout", "lock_timeout", "search_path")
+    with made.begin() as connection:
+        assert tuple(connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names) == found
+    with psycopg.connect(server_url, prepare_threshold=None, autocommit=True) as other:
+        for name, usual in zip(names, ("0", "0", '"$user", public'), strict=True):
+            assert other.execute(f"SHOW {name}").fetchone() == (usual,)
+    made.dispose()
+
+
+def test_what_is_no_setting_is_left_to_the_connection(postgres_url: str) -> None:
+    """Options of another kind mean something to PostgreSQL, if not to a pooler."""
+    made = make_engine(f"{postgres_url}?options=-e", connections=1)
+    with made.begin() as connection:
+        assert connection.exec_driver_sql("SHOW datestyle").scalar() == "ISO, DMY"
+    made.dispose()
+
+
+def test_a_statement_that_takes_too_long_is_given_up(server_url: str) -> None:
+    """A lane of the database must not wait for ever."""
+    made = make_engine(f"{server_url}?options=-cstatement_timeout%3D50", connections=1)
+    with made.begin() as connection, pytest.raises(sa.exc.OperationalError, match="statement timeout"):
+        connection.exec_driver_sql("SELECT pg_sleep(20)")
+    made.dispose()
+
+
+FOLDERS: Final = [
+    "100%",
+    "a?b",
+    "a?b=c",
+    "a#b",
+    "two words",
+    "Größe ☂",
+    "%2F",
+    "a%20b",
+    "a&b=c",
+    "a+b",
+    "?uri=true",
+    "a:b@c",
+]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_state_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The file is made there and nowhere else, for its owner only."""
+    folder = tmp_path / name
+    folder.mkdir()
+    engine = make_engine(Settings(state_dir=folder).sql_url, connections=1)
+    DatabaseHook(engine, migrate=True)(RESULT)
+
+    made = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.parent for path in made} == {folder}
+    assert {path.name for path in made} == {"videos.sqlite", "videos.sqlite-wal", "videos.sqlite-shm"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
+    assert sqlite_file(Settings(state_dir=folder).sql_url) == folder / "videos.sqlite"
+    engine.dispose()
+
+
+def test_a_state_folder_that_no_address_can_hold_is_refused() -> None:
+    """Another name would be made of it, silently."""
+    with pytest.raises(ConfigurationError, match="RUSHES_STATE_DIR"):
+        _ = Settings(state_dir=Path("a\udcff")).sql_url
+
+
+@pytest.mark.parametrize("name", ["a?b/x.sqlite", "a?", "a?b=c/x.sqlite", "a?timeout=5&x=1"])
+def test_a_sqlite_address_that_would_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    """The driver would take what stands before the ? for the file."""
+    with pytest.raises(ConfigurationError, match="written %3F"):
+        make_engine(f"sqlite:///{tmp_path}/{name}", connections=1)
 
 
 def test_the_migrations_make_the_table_that_this_version_writes_to(engine: sa.Engine) -> None:
