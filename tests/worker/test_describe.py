@@ -5,16 +5,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import av
 import pytest
+import redis
 
 from config.settings import ArchiveSettings, DescribeSettings
 from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
 from jobs.events import JournalEntry
 from jobs.job import Charged, Job, Stored
+from jobs.ledger import Ledger, new_job_id
 from jobs.media import Media, Mismatch
 from jobs.row import media_from, plain
 from jobs.states import State
@@ -22,6 +25,7 @@ from tests.stage import a_request
 from tests.worker.servers import REFUSING
 from tests.worker.test_media import _sing, a_film
 from worker.describe import Described, Describer, NotDescribed
+from worker.tasks import compared
 
 PATH: Final = "2026/11/22/job_a.mp4"
 JOB: Final = Job(
@@ -232,3 +236,26 @@ def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
     describer.close()
     assert media is not None
     assert (media.audio_codec, media.mismatch) == ("aac", NO_PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("seen", "fields"),
+    [
+        (Media(mismatch=(Mismatch("file_size", 0, 9),)), ["file_size"]),
+        (Media(duration_s=4, video_codec="h264"), ["duration", "generate_audio"]),
+        (Media(duration_s=4, video_codec="h264", mismatch=NO_PICTURE), ["picture", "duration", "generate_audio"]),
+    ],
+    ids=["could not be read", "differs from the order", "both"],
+)
+def test_what_is_odd_stands_beside_what_differs_from_the_order(
+    client: "redis.Redis", seen: Media, fields: list[str]
+) -> None:
+    """One list in row, event and views; nothing is said of a film that could not be read."""
+    ledger, job_id = Ledger(client), new_job_id()
+    ledger.accept(a_request(duration=8, generate_audio=True), job_id=job_id, deadline_s=1000)
+    parts: Any = SimpleNamespace(runtime=SimpleNamespace(ledger=ledger))
+
+    media = compared(parts, job_id, seen)
+
+    assert media is not None
+    assert [found.field for found in media.mismatch if found.field in {*fields, "picture", "file_size"}] == fields
