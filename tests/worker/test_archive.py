@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from config.settings import ArchiveSettings
 from config.store import FolderStore
-from jobs.facts import Download, Fetched, Gone, NotFetched
+from jobs.facts import ArchiveUnavailable, Download, Fetched, Gone, NotFetched
 from jobs.job import Stored, Video
 from jobs.media import Media, Mismatch
 from tests.stage import ROOT, Clock, eventually
@@ -521,7 +521,7 @@ def test_a_file_where_a_folder_belongs_is_told(server: Server, tmp_path: Path, p
 
     outcome = fetch(root, server.url)
 
-    assert isinstance(outcome, NotFetched)
+    assert isinstance(outcome, ArchiveUnavailable)
     assert outcome.message.startswith("the archive cannot be written: ")
     assert (root / place).read_bytes() == b"in the way"
 
@@ -530,7 +530,7 @@ def test_a_folder_where_the_video_belongs_is_told(server: Server, tmp_path: Path
     """It is not removed: nobody knows what is in it."""
     server.on(answer(MP4))
     (tmp_path / NAME).mkdir(parents=True)
-    assert isinstance(fetch(tmp_path, server.url), NotFetched)
+    assert isinstance(fetch(tmp_path, server.url), ArchiveUnavailable)
     assert files(tmp_path) == set()
 
 
@@ -575,7 +575,7 @@ def test_a_file_that_may_not_grow_leaves_nothing_behind(server: Server, tmp_path
     """A quota or a limit strikes in the middle of a write."""
     server.on(answer(MP4))
     told = fetch_elsewhere(tmp_path, server.url, largest=1000)
-    assert told == "NotFetched(message='the archive cannot be written: File too large')"
+    assert told == "ArchiveUnavailable(message='the archive cannot be written: File too large')"
     assert files(tmp_path) == set()
 
 
@@ -601,7 +601,7 @@ def test_a_full_disk_leaves_nothing_behind_and_heals(server: Server, tiny_disk: 
 
     told = fetch(tiny_disk, server.url)
 
-    assert told == NotFetched("the archive cannot be written: No space left on device")
+    assert told == ArchiveUnavailable("the archive cannot be written: No space left on device")
     assert files(tiny_disk) == {Path("ballast")}
 
     ballast.unlink()
@@ -614,7 +614,7 @@ def test_a_folder_that_may_not_be_written_is_told(server: Server, tmp_path: Path
     root = tmp_path / "archive"
     root.mkdir(mode=0o555)
     told = fetch_elsewhere(root, server.url, user=65534 if os.geteuid() == 0 else 0)
-    assert told == "NotFetched(message='the archive cannot be written: Permission denied')"
+    assert told == "ArchiveUnavailable(message='the archive cannot be written: Permission denied')"
     assert files(root) == set()
 
 

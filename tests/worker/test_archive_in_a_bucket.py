@@ -12,7 +12,7 @@ import pytest
 
 from config.settings import ArchiveSettings
 from config.store import SLICE_BYTES, BucketStore
-from jobs.facts import Fetched, NotFetched
+from jobs.facts import ArchiveUnavailable, Fetched, NotFetched
 from jobs.job import Video
 from tests.buckets import Bucket
 from tests.stage import ROOT
@@ -66,7 +66,7 @@ def test_a_bucket_out_of_reach_does_not_cost_a_second_download(
     with monkeypatch.context() as away:
         away.setenv("AWS_ENDPOINT_URL", REFUSING)
         outcome = fetch(bucket, tmp_path, server.url, turn=1)
-    assert isinstance(outcome, NotFetched)
+    assert isinstance(outcome, ArchiveUnavailable)
     assert outcome.message.startswith("the archive cannot be written: ")
 
     assert isinstance(fetch(bucket, tmp_path, server.url, turn=2), Fetched)
