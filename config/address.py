@@ -1,15 +1,20 @@
 """Where Redis is: one server by its URL, or the master that a group of Sentinels names.
 
     redis://[[user]:password@]host:port/db
-    rediss://…                                                       the same over TLS
+    rediss://…?ssl_ca_certs=/etc/ca.pem                              the same over TLS, and how it is checked
     sentinel://[[user]:password@]host:26379,host2:26379/db?master=mymaster
 
-The password is Redis's own; the Sentinels' is given beside the address.
+The password is Redis's own; the Sentinels' is given beside the address. The URL is read here and nowhere else: ledger,
+broker and Flower get the parts, because their libraries read one URL in three ways.
 """
 
+import re
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Final, cast
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -18,13 +23,52 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 SENTINEL: Final = "sentinel"
 SENTINEL_PORT: Final = 26379
-SERVER: Final = ("redis", "rediss")  # Celery spells sockets in its own way
+SERVER_PORT: Final = 6379
+TLS: Final = "rediss"
+SERVER: Final = ("redis", TLS)
+
+_HOST_NAME: Final = re.compile(r"[\w.-]+")
+_SWITCH: Final = {"true": True, "false": False}
+_CERT_REQS: Final = {
+    f"{prefix}{name}": mode
+    for prefix in ("", "cert_")  # redis-py's spelling, and kombu's
+    for name, mode in (("none", ssl.CERT_NONE), ("optional", ssl.CERT_OPTIONAL), ("required", ssl.CERT_REQUIRED))
+}
+_TLS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "ssl_cert_reqs": lambda value: _CERT_REQS[value.lower()],
+    "ssl_check_hostname": lambda value: _SWITCH[value.lower()],
+    "ssl_ca_certs": str,
+    "ssl_certfile": str,
+    "ssl_keyfile": str,
+}
+"""What a rediss:// URL may say of TLS, by redis-py's names, and how a value is read."""
+
+
+class NotAnAddress(ValueError):
+    """The URL names no Redis that ledger and broker could both reach; the message does not repeat any of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server; `tls` holds redis-py's options, empty where there is no TLS."""
+
+    host: str
+    port: int
+    db: int
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    tls: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The address in the one form that redis-py, kombu and Flower read alike; TLS options are given beside it."""
+        scheme = TLS if self.tls else SERVER[0]
+        return f"{scheme}://{_userinfo(self.username, self.password)}{_bracketed(self.host)}:{self.port}/{self.db}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,68 +83,64 @@ class Sentinels:
 
     def for_celery(self) -> str:
         """The address as kombu spells it: each Sentinel with the whole of it, as it turns from one to the next."""
-        user = f"{quote(self.username or '', safe='')}:{quote(self.password, safe='')}@" if self.password else ""
+        user = _userinfo(self.username, self.password)
         return ";".join(f"{SENTINEL}://{user}{_bracketed(host)}:{port}/{self.db}" for host, port in self.hosts)
 
 
-def sentinels_of(url: str) -> Sentinels | None:
-    """The Sentinels that a URL names, or None if it names a server.
+def parse(url: str) -> Server | Sentinels:
+    """Read the address of Redis.
 
     Raises:
-        ValueError: it is neither; the message does not repeat it, as it may hold a password.
+        NotAnAddress: saying what is wrong with it.
     """
-    parts = urlsplit(url)
-    if parts.scheme in SERVER:
-        parse_url(url)  # type: ignore[no-untyped-call]  # redis-py ships its own parser untyped
-        return None
-    if parts.scheme != SENTINEL:
-        raise ValueError("it begins with none of redis://, rediss://, sentinel://")
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:  # its message repeats the host, and with it the password
+        raise NotAnAddress("it names no host") from None
+    if "#" in url:
+        raise NotAnAddress("it holds a #")
+    if parts.scheme not in {*SERVER, SENTINEL}:
+        raise NotAnAddress("it begins with none of redis://, rediss://, sentinel://")
     user, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = user.partition(":")
-    masters = parse_qs(parts.query).get("master", [])
-    if len(masters) != 1:
-        raise ValueError("?master=<name> must say which master the Sentinels are asked for")
-    return Sentinels(
-        tuple(_host(host) for host in hosts.split(",")),
-        masters[0],
-        int(parts.path.strip("/") or 0),
-        unquote(username) or None,
-        unquote(password) or None,
-    )
+    username, _, password = (unquote(part) or None for part in user.partition(":"))
+    if parts.scheme == SENTINEL:
+        found = tuple(_host(host, SENTINEL_PORT) for host in hosts.split(","))
+        return Sentinels(found, _master(parts), _db(parts), username, password)
+    return Server(*_host(hosts, SERVER_PORT), _db(parts), username, password, _tls(parts))
 
 
 def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "redis.Redis":
     """A client of the server, or of whichever server is the master when a connection is made."""
-    sentinels = sentinels_of(url)
-    if sentinels is None:
-        return redis.Redis.from_url(url, **options)
+    address = parse(url)
+    if isinstance(address, Server):
+        return redis.Redis.from_url(address.url, **address.tls, **options)
     asked: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
-        sentinels.hosts,
+        address.hosts,
         sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]),
     )
     master = asked.master_for(
-        sentinels.master, db=sentinels.db, username=sentinels.username, password=sentinels.password, **options
+        address.master, db=address.db, username=address.username, password=address.password, **options
     )
     return cast("redis.Redis", master)
 
 
 def async_client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "redis.asyncio.Redis":
     """The same for an event loop, where more may ask at once than there are threads: they wait for a connection."""
-    sentinels = sentinels_of(url)
+    address = parse(url)
     once = {"retry": AsyncRetry(NoBackoff(), 0)}
     waiting = {**options, **once, "timeout": options["socket_timeout"]}
-    if sentinels is None:
-        return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(url, **waiting))
+    if isinstance(address, Server):
+        return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(address.url, **address.tls, **waiting))
     asked: Any = AsyncSentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
-        sentinels.hosts,
+        address.hosts,
         sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]) | once,
     )
     master = asked.master_for(
-        sentinels.master,
+        address.master,
         connection_pool_class=MastersPool,
-        db=sentinels.db,
-        username=sentinels.username,
-        password=sentinels.password,
+        db=address.db,
+        username=address.username,
+        password=address.password,
         **waiting,
     )
     return cast("redis.asyncio.Redis", master)
@@ -123,12 +163,78 @@ def asking(password: str | None, connect_timeout_s: float, socket_timeout_s: flo
     return {**once, **times, **({"password": password} if password else {})}
 
 
-def _host(text: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError("a Sentinel has no host")
-    return parts.hostname, parts.port or SENTINEL_PORT
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = unquote(parts.hostname or ""), parts.port
+    except ValueError:  # its message repeats what may be a part of the password
+        raise NotAnAddress("its port is no number up to 65535") from None
+    if not (_HOST_NAME.fullmatch(host) or _is_ip(host)) or parts.path or port == 0:
+        raise NotAnAddress("it names no host")
+    return host, port or default_port
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _db(parts: SplitResult) -> int:
+    written = parts.path.strip("/") or "0"
+    if not (written.isascii() and written.isdigit()):
+        raise NotAnAddress("its path must be the number of the database: /0")
+    return int(written)
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise NotAnAddress("its query cannot be read") from None
+    if len(dict(pairs)) < len(pairs) or not all(value for _, value in pairs):
+        raise NotAnAddress("its query holds a name twice or without a value")
+    return dict(pairs)
+
+
+def _master(parts: SplitResult) -> str:
+    match _query(parts):
+        case {"master": master, **others} if not others:
+            return master
+    raise NotAnAddress("?master=<name>, and nothing else, must say which master the Sentinels are asked for")
+
+
+def _tls(parts: SplitResult) -> dict[str, Any]:
+    """The TLS options; without a word on it, the server's certificate is checked."""
+    query = _query(parts)
+    if not query.keys() <= (_TLS_OPTIONS.keys() if parts.scheme == TLS else set()):
+        raise NotAnAddress(
+            f"its query may hold nothing but, after rediss://, {', '.join(_TLS_OPTIONS)}; the database is the path "
+            "(/3), and time-outs and limits are RUSHES_REDIS__… settings"
+        )
+    if "ssl_keyfile" in query and "ssl_certfile" not in query:
+        raise NotAnAddress("its ssl_keyfile needs an ssl_certfile beside it")
+    if parts.scheme != TLS:
+        return {}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **{name: _option(name, value) for name, value in query.items()}}
+
+
+def _option(name: str, value: str) -> Any:
+    try:
+        return _TLS_OPTIONS[name](value)
+    except KeyError:
+        known = "none, optional or required" if name == "ssl_cert_reqs" else "true or false"
+        raise NotAnAddress(f"its {name} must be {known}") from None
+
+
+def _userinfo(username: str | None, password: str | None) -> str:
+    if not (username or password):
+        return ""
+    return f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
 
 
 def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    """The host as a URL holds it; a zone in an IPv6 address is percent-encoded there."""
+    return f"[{quote(host, safe=':')}]" if ":" in host else quote(host)

@@ -5,14 +5,13 @@ doubled whatever the options. Since a lost or doubled reminder is harmless to us
 costs and for how it fails, never for delivery guarantees.
 """
 
-import ssl
 from typing import Any, Final
 
 from celery import Celery
 from kombu import Queue
 
 from config import transport
-from config.address import asking, sentinels_of
+from config.address import Server, asking, parse
 from config.settings import RedisSettings, Settings
 from jobs.reminders import QUEUE_OF, QueueName
 
@@ -74,17 +73,16 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
 
 def _broker(settings: RedisSettings) -> dict[str, Any]:
     """The ledger's Redis, as Celery is told of it."""
-    url = settings.url.get_secret_value()
-    sentinels, password = sentinels_of(url), settings.sentinel_password
-    if sentinels is None:
-        # Left alone, kombu would take any certificate for Redis's; what the URL says of TLS outranks this.
-        tls = {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}} if url.startswith("rediss:") else {}
-        return {"broker_url": url, "broker_transport_options": _transport(settings), **tls}
+    address, password = parse(settings.url.get_secret_value()), settings.sentinel_password
+    if isinstance(address, Server):
+        # kombu would take any certificate for Redis's, and Flower knows no other way to be told how TLS is checked.
+        tls = {"broker_use_ssl": dict(address.tls)} if address.tls else {}
+        return {"broker_url": address.url, "broker_transport_options": _transport(settings), **tls}
     asked = asking(
         password.get_secret_value() if password else None, settings.connect_timeout_s, settings.socket_timeout_s
     )
-    options = {**_transport(settings), "master_name": sentinels.master, "sentinel_kwargs": asked}
-    return {"broker_url": sentinels.for_celery(), "broker_transport_options": options}
+    options = {**_transport(settings), "master_name": address.master, "sentinel_kwargs": asked}
+    return {"broker_url": address.for_celery(), "broker_transport_options": options}
 
 
 def _transport(settings: RedisSettings) -> dict[str, Any]:

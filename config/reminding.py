@@ -28,7 +28,10 @@ def why(error: Exception) -> str:
 
 
 def reminder_sender(app: Celery) -> Remind:
-    """A sender that never raises on broker trouble: the truth is already in the ledger, the rescuer reminds again."""
+    """A sender that never raises: no trouble of the broker may turn what the ledger has answered into an error.
+
+    The rescuer sends again what was not sent.
+    """
 
     def remind(task: TaskName, job_id: str, turn: int, countdown: float | None = None) -> bool:
         try:
@@ -42,6 +45,9 @@ def reminder_sender(app: Celery) -> Remind:
             )
         except (OperationalError, OSError) as error:
             log.warning("reminder not sent job=%s task=%s: %s; the due index sends it later", job_id, task, why(error))
+            return False
+        except Exception:
+            log.exception("reminder not sent job=%s task=%s; the due index sends it later", job_id, task)
             return False
         return True
 

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from config.address import sentinels_of
+from config.address import NotAnAddress, parse
 
 PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
@@ -35,7 +35,7 @@ class ConfigurationError(Exception):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class RedisSettings(_Group):
@@ -59,12 +59,13 @@ class RedisSettings(_Group):
     @classmethod
     def _address(cls, value: SecretStr) -> SecretStr:
         try:
-            sentinels_of(value.get_secret_value())
-        except ValueError as error:  # said without the value: it may hold a password
+            parse(value.get_secret_value())
+        except NotAnAddress as error:
             raise ValueError(
-                "not a Redis address; write redis://[:password@]host:port/db, rediss:// for TLS, or "
-                "sentinel://[:password@]host:26379,host2:26379/db?master=name"
-            ) from error
+                f"not a Redis address: {error}. Write redis://[:password@]host:port/db, rediss:// for TLS, or "
+                "sentinel://[:password@]host:26379,host2:26379/db?master=name; what is special in the password is "
+                "percent-encoded (%23 for #, %2F for /, %3F for ?)"
+            ) from None
         return value
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -31,7 +32,7 @@ from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
 from jobs.journal import START, News, following, order
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.retries import BuyAgain, GoOn, Retry, on_retry
 from jobs.reuse import reuse_problem
@@ -187,7 +188,8 @@ class Service:
             return judged
         answer = await self._ledger.accept_async(judged)
         if answer.alarm is not None:
-            await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
+            with suppress(RuntimeError):  # no thread to be had: the rescuer sends it
+                await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
         return Submission(answer.job_id, answer.replayed, answer.job)
 
     def submit_many(self, orders: Sequence[Order]) -> list[Submission | JobError]:
@@ -231,13 +233,22 @@ class Service:
 
     def _accepted(self, orders: Sequence[jobs.ledger.Order]) -> Iterator[Submission | JobError]:
         for start in range(0, len(orders), _AT_ONCE):
-            for answer in self._ledger.accept_many(orders[start : start + _AT_ONCE]):
+            for answer in self._taken(orders[start : start + _AT_ONCE], is_first=start == 0):
                 if isinstance(answer, JobError):
                     yield answer
                     continue
                 if answer.alarm is not None:
                     set_alarms(self._remind, [answer.alarm])
                 yield Submission(answer.job_id, answer.replayed, answer.job)
+
+    def _taken(self, orders: Sequence[jobs.ledger.Order], *, is_first: bool) -> Sequence[Acceptance | JobError]:
+        """One round trip; once some orders are taken, an outage is the answer to the others and not to all."""
+        try:
+            return self._ledger.accept_many(orders)
+        except LedgerUnavailable as error:
+            if is_first:
+                raise
+            return [error] * len(orders)
 
     def judge(self, request: VideoRequest) -> None:
         """See whether an order could be taken as it is.

@@ -34,7 +34,7 @@ def worker() -> None:
     """
     import redis  # noqa: PLC0415 (the other roles have no use for it)
 
-    from config.address import client_of  # noqa: PLC0415 (as above)
+    from config.address import NotAnAddress, client_of  # noqa: PLC0415 (as above)
     from jobs.errors import LedgerUnavailable  # noqa: PLC0415 (as above)
     from jobs.ledger import Ledger  # noqa: PLC0415 (as above)
 
@@ -51,6 +51,8 @@ def worker() -> None:
             socket_timeout=TIMEOUT_S,
         ) as client:
             seen = Ledger(client).workers(within_s=within_s)
+    except NotAnAddress as error:
+        raise Unhealthy(f"RUSHES_REDIS__URL is not a Redis address: {error}") from None
     except (LedgerUnavailable, redis.RedisError) as error:
         raise Unhealthy(f"the ledger cannot be asked ({type(error).__name__})") from error
     if not any(worker_name.startswith(f"{name}.") for worker_name in seen):  # each process adds a token of its own
