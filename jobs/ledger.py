@@ -684,7 +684,7 @@ class Ledger:
         answer, promise = self._scripts.run_and("advance", edge.named, "WAITAOF", 1, self._durability.replicas, wait_ms)
         moved = self._took(edge, answer)
         if isinstance(promise, redis.RedisError):
-            if not isinstance(promise, redis.ResponseError) or _can_promise(self._redis):
+            if _is_outage(promise) or _can_promise(self._redis):
                 raise promise
             return moved, True  # an older server, or one without an append-only file: `doctor` tells
         local, replicas = promise
@@ -735,6 +735,11 @@ def _whole(job_id: str, row: Mapping[str, str], text: str | None) -> tuple[Job, 
     if not row:
         raise UnknownJob(job_id)
     return job_from(row), request_from(text) if text else None
+
+
+def _is_outage(error: redis.RedisError) -> bool:
+    """Whether it says nothing about what the server can do: a command that is forbidden here may well be known."""
+    return not isinstance(error, redis.ResponseError) or isinstance(error, redis.exceptions.NoPermissionError)
 
 
 def _can_promise(connection: "redis.Redis") -> bool:

@@ -38,10 +38,6 @@ _BY_CLASS: Final[tuple[tuple[type[redis.RedisError] | tuple[type[redis.RedisErro
         "Redis is reading its data from disk after a start: wait, work goes on by itself",
     ),
     (
-        exceptions.NoPermissionError,
-        "Redis forbids this user a command or a key: grant the user in RUSHES_REDIS__URL all commands on rushes:*",
-    ),
-    (
         exceptions.MaxConnectionsError,
         "this process holds all the connections it may: raise RUSHES_REDIS__MAX_CONNECTIONS",
     ),
@@ -59,8 +55,14 @@ _BY_CODE: Final = {
 """Errors that redis-py has no class for, by the code that the server puts first."""
 
 
+_OF_A_SCRIPT: Final = "ACL failure in script"
+"""So a server begins that forbids a command within a script; redis-py has no class for it."""
+
+
 def told(error: redis.RedisError) -> str:
     """One sentence on what is wrong with Redis and what to do, without a full stop."""
+    if isinstance(error, exceptions.NoPermissionError) or _OF_A_SCRIPT in str(error):
+        return f"Redis forbids its user something ({error}): `rushes doctor` says what to grant; work goes on by itself"
     known = next((sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)), None)
     if known is not None:
         return known

@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from rich.console import Console
 from rich.text import Text
 
+from config.address import parse
 from config.connection import connect, lives
 from config.private import is_open_to_others
 from config.settings import ConfigurationError, Settings, load, unknown_variables
@@ -26,6 +27,7 @@ from jobs import outage
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Unreachable
 from jobs.ledger import Ledger
+from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import emit_json
@@ -98,6 +100,7 @@ def _variables() -> Iterator[Finding]:
 def _redis(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings.redis, name="doctor") as client:
+            yield from _permissions(client, parse(settings.redis.url.get_secret_value()).db)
             yield from _server(client)
             yield _workers(Ledger(client, lives=lives(settings)), within_s=_seen_within_s(settings))
             yield from _attention(Ledger(client, lives=lives(settings)))
@@ -110,6 +113,18 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 def _unanswered(why: str) -> Finding:
     advice = "" if "RUSHES_REDIS__URL" in why else " Start it (`rushes up`) or set RUSHES_REDIS__URL."
     return Finding("redis", Verdict.BAD, f"Redis cannot be asked: {why.rstrip('.')}.{advice}")
+
+
+def _permissions(client: "redis.Redis", db: int) -> Iterator[Finding]:
+    if lacking := missing(client, db):
+        yield Finding(
+            "redis",
+            Verdict.BAD,
+            f"Redis forbids its user what Rushes needs. Grant it: ACL SETUSER <user> {' '.join(lacking)} "
+            "(docs/deployment.md lists the whole).",
+        )
+    else:
+        yield Finding("redis", Verdict.GOOD, "Redis permits its user every command, key and channel that Rushes uses.")
 
 
 def _server(client: "redis.Redis") -> Iterator[Finding]:

@@ -39,14 +39,16 @@ class Server:
     config: dict[str, str] = field(default_factory=dict)
     password: str = ""
     port: int = field(default_factory=free_port)
+    binary: str = field(default_factory=lambda: str(get_binary_path()))
     _stack: ExitStack = field(default_factory=ExitStack)
     _process: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path, *, password: str = "", **config: str) -> Iterator[Self]:
+    def started(cls, folder: Path, *, password: str = "", binary: str = "", **config: str) -> Iterator[Self]:
         """Start one; `config` holds more lines of its configuration, underscores standing for hyphens."""
         server = cls(folder, {name.replace("_", "-"): value for name, value in config.items()}, password)
+        server.binary = binary or server.binary
         server.start()
         try:
             yield server
@@ -71,7 +73,7 @@ class Server:
             lines |= {"requirepass": self.password, "masterauth": self.password}
         file = self.folder / "server.conf"
         file.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
-        command = [str(get_binary_path()), str(file)]
+        command = [self.binary, str(file)]
         self._process = self._stack.enter_context(child(command, self.folder / "server.log"))
         if wait:
             eventually(self.answers, what="the server's start")

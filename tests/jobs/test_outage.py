@@ -16,7 +16,12 @@ from jobs.outage import told
         (exceptions.ReadOnlyError("You can't write against a read only replica."), "promote the replica"),
         (exceptions.OutOfMemoryError("command not allowed"), "raise its maxmemory"),
         (redis.BusyLoadingError("Redis is loading the dataset in memory"), "wait"),
-        (exceptions.NoPermissionError("this user has no permissions"), "grant the user"),
+        (
+            exceptions.NoPermissionError("this user has no permissions to run the 'set' command"),
+            "to run the 'set' command",
+        ),
+        (redis.ResponseError("ACL failure in script: User a has no permissions to run the 'zadd' command"), "'zadd'"),
+        (exceptions.NoPermissionError("No permissions to access a channel"), "`rushes doctor` says what to grant"),
         (exceptions.MaxConnectionsError("Too many connections"), "RUSHES_REDIS__MAX_CONNECTIONS"),
         (exceptions.MasterDownError("Link with MASTER is down"), "wait for a failover"),
         (MasterNotFoundError("No master found for 'm' : a whole list of clients"), "RUSHES_REDIS__SENTINEL_PASSWORD"),
@@ -28,7 +33,7 @@ from jobs.outage import told
     ],
 )
 def test_each_trouble_has_its_sentence(error: redis.RedisError, words: str) -> None:
-    """By class or by code, never by the server's words, which change."""
+    """By class or by code; the server's words change, and are repeated only where they name what is forbidden."""
     sentence = told(error)
 
     assert words in sentence
