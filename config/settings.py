@@ -470,8 +470,21 @@ class FlowerSettings(_Group):
 
     port: int = Field(5555, ge=1, le=65535, description="Where `rushes up` lets Flower listen, if the port is free.")
     basic_auth: SecretStr | None = Field(
-        None, description="user:password for Flower; compose refuses to start it without."
+        None,
+        description="user:password for Flower, in ASCII; more after commas. Compose refuses to start it without.",
     )
+
+    @field_validator("basic_auth")
+    @classmethod
+    def _comparable(cls, value: SecretStr | None) -> SecretStr | None:
+        for pair in value.get_secret_value().split(",") if value else ():
+            user, _, password = pair.partition(":")
+            if not (user and password and pair.isascii() and pair.isprintable() and pair == pair.strip()):
+                raise ValueError(
+                    "write user:password, both in ASCII and without a comma, which begins the next pair: "
+                    "Flower compares no other characters"
+                )
+        return value
 
 
 class LogSettings(_Group):

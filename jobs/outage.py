@@ -63,6 +63,8 @@ def told(error: redis.RedisError) -> str:
     """One sentence on what is wrong with Redis and what to do, without a full stop."""
     if isinstance(error, exceptions.NoPermissionError) or _OF_A_SCRIPT in str(error):
         return f"Redis forbids its user something ({error}): `rushes doctor` says what to grant; work goes on by itself"
+    if "No such file or directory" in str(error):  # so redis-py tells of a connection that needs it
+        return "a file that RUSHES_REDIS__URL names for TLS (ssl_ca_certs, ssl_certfile, ssl_keyfile) is not here"
     known = next((sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)), None)
     if known is not None:
         return known

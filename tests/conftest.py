@@ -1,5 +1,6 @@
 """Real parts for every test: a Redis-protocol server, a sandbox upstream, worker processes."""
 
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -113,6 +114,18 @@ def stage(client: "redis.Redis", redis_url: str, sandbox: Sandbox, tmp_path: Pat
     sandbox.reset()
     with Stage(client, redis_url, sandbox, tmp_path).open() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    both.write_text(key.read_text() + certificate.read_text())
+    return both
 
 
 def immortal_keys(client: "redis.Redis") -> list[str]:

@@ -1,6 +1,7 @@
-"""Redis in trouble: servers, Sentinels and a cable, each a real process or socket that a test can break."""
+"""Redis in trouble or behind TLS: servers, Sentinels, a cable, an entrance; each a real process or socket."""
 
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -229,6 +230,54 @@ class Cable:
         for end in (source, target):
             self._open.discard(end)
             _reset(end)
+
+
+class Entrance:
+    """Speaks TLS before a server that does not; whoever comes must show the certificate as well."""
+
+    def __init__(self, to: int, certificate: Path) -> None:
+        self._to = to
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
+        self._context.load_cert_chain(certificate)
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server((HOST, 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, to: int, certificate: Path) -> Iterator[Self]:
+        """Before the server on this port."""
+        entrance = cls(to, certificate)
+        try:
+            yield entrance
+        finally:
+            entrance._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with (
+            suppress(OSError),
+            near,
+            self._context.wrap_socket(near, server_side=True) as secured,
+            socket.create_connection((HOST, self._to)) as far,
+        ):
+            threading.Thread(target=_pour, args=(far, secured), daemon=True).start()
+            _pour(secured, far)
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    """Carry bytes until one side hangs up."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
 
 
 def _reset(end: socket.socket) -> None:

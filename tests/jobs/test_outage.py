@@ -29,6 +29,7 @@ from jobs.outage import told
         (redis.TimeoutError("Timeout reading from socket"), "in time"),
         (redis.ResponseError("MISCONF Errors writing to the AOF file"), "make room"),
         (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "bring one back"),
+        (redis.ConnectionError("Error 2 connecting to a:6379. No such file or directory"), "ssl_ca_certs"),
         (redis.ConnectionError("Error 111 connecting."), "ConnectionError: Error 111 connecting"),
     ],
 )

@@ -36,6 +36,13 @@ def block(name: str) -> str:
     return found[0]
 
 
+def services() -> set[str]:
+    """The services there are."""
+    return set(
+        re.findall(r"^  (\w+):", COMPOSE.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0], re.MULTILINE)
+    )
+
+
 def keys(name: str) -> set[str]:
     """What a service says of itself."""
     return set(re.findall(r"^    ([a-z_]+):", block(name), re.MULTILINE))
@@ -82,7 +89,8 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
     """It can stop workers; whoever opens it to the world does so knowingly."""
     flower = block("flower")
 
-    assert "FLOWER_BASIC_AUTH:" in flower
+    assert " FLOWER_BASIC_AUTH:" in flower
+    assert " RUSHES_FLOWER__BASIC_AUTH:" in flower
     assert '"${FLOWER_PUBLISH:-127.0.0.1}:' in flower
     assert "--enable_events=False" in flower
     assert "RUSHES_UPSTREAM__API_KEY" not in flower
@@ -90,9 +98,7 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
 
 def test_only_the_api_and_flower_are_published_and_on_loopback() -> None:
     """Redis and the sandbox are for the stack's own network; the API goes out through a proxy that speaks TLS."""
-    services = ("redis", "worker", "api", "flower", "cli", "sandbox")
-
-    assert [name for name in services if "ports" in keys(name)] == ["api", "flower"]
+    assert {name for name in services() if "ports" in keys(name)} == {"api", "flower"}
     assert '"${API_PUBLISH:-127.0.0.1}:' in block("api")
     assert "RUSHES_UPSTREAM__API_KEY" not in block("api")
 
@@ -130,12 +136,9 @@ def test_every_setting_reaches_the_workers() -> None:
 def test_a_redis_elsewhere_is_told_to_all_who_use_one() -> None:
     """One of them left at the stack's own Redis would wait there for ever."""
     elsewhere = (ROOT / "ops/image/own-redis.yml").read_text()
-    users = {
-        name
-        for name in ("worker", "flower", "cli", "sandbox")
-        if "*settings" in block(name) or "*ledger" in block(name)
-    }
+    users = {name for name in services() if re.search(r"\*settings|\*ledger|RUSHES_REDIS__URL", block(name))}
 
+    assert {"worker", "api", "flower", "cli"} <= users
     assert set(re.findall(r"^  (\w+): \*elsewhere$", elsewhere, re.MULTILINE)) == users
     assert settings_named(elsewhere) == {"RUSHES_REDIS__URL"}
 
