@@ -55,17 +55,14 @@ _BY_CODE: Final = {
 """Errors that redis-py has no class for, by the code that the server puts first."""
 
 
-_OF_A_SCRIPT: Final = "ACL failure in script"
-"""So a server begins that forbids a command within a script; redis-py has no class for it."""
-
-
 def told(error: redis.RedisError) -> str:
     """One sentence on what is wrong with Redis and what to do, without a full stop."""
-    if isinstance(error, exceptions.NoPermissionError) or _OF_A_SCRIPT in str(error):
+    code = str(error).partition(" ")[0]
+    if isinstance(error, exceptions.NoPermissionError) or code == "ACL":  # ACL failure in script; no class has it
         return f"Redis forbids its user something ({error}): `rushes doctor` says what to grant; work goes on by itself"
-    if "No such file or directory" in str(error):  # so redis-py tells of a connection that needs it
+    if isinstance(error.__context__, FileNotFoundError):
         return "a file that RUSHES_REDIS__URL names for TLS (ssl_ca_certs, ssl_certfile, ssl_keyfile) is not here"
     known = next((sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)), None)
     if known is not None:
         return known
-    return _BY_CODE.get(str(error).partition(" ")[0], f"{type(error).__name__}: {error}".rstrip("."))
+    return _BY_CODE.get(code, f"{type(error).__name__}: {error}".rstrip("."))

@@ -129,6 +129,8 @@ def _refusal(connection: Any, *command: str) -> str:
     connection.send_command(*command)
     try:
         connection.read_response()
-    except redis.ResponseError as error:  # an EXEC is aborted, and says why
-        return str(error) if isinstance(error, redis.exceptions.NoPermissionError) or "NOPERM" in str(error) else ""
+    except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:
+        return str(error)  # an EXEC that is forbidden aborts its transaction, and says why
+    except redis.ResponseError:
+        pass  # unknown to this server, or a replica's
     return ""

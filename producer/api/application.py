@@ -19,6 +19,7 @@ from config.settings import Settings
 from config.store import open_store
 from producer.api import batches, events, health, keys, metrics_route, upstream_face, videos, webhooks
 from producer.api.border import Border
+from producer.api.docs_page import add_docs
 from producer.api.feed import Feed
 from producer.api.metrics import Metrics
 from producer.api.orders import VideoOrder
@@ -45,6 +46,7 @@ def make_app(settings: Settings) -> FastAPI:
         title="Rushes",
         description=DESCRIPTION,
         version=_version(),
+        docs_url=None,  # FastAPI's own page loads its scripts from another host
         redoc_url=None,
         lifespan=_life,
     )
@@ -63,6 +65,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(keys.router)
     app.include_router(metrics_route.router)
     app.include_router(health.router)
+    add_docs(app)
     install(app)
     if settings.api.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.api.cors_origins))

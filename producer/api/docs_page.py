@@ -1,0 +1,60 @@
+"""`/docs`: the OpenAPI document as a page, made of files that we serve ourselves.
+
+The browser needs nothing from another host, and no script stands in the page itself, so that its policy is strict.
+"""
+
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Rushes: the HTTP API</title>
+<link rel="icon" href="docs/files/favicon-32x32.png">
+<link rel="stylesheet" href="docs/files/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; <a href="openapi.json">openapi.json</a> holds the same.</noscript>
+<script src="docs/files/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+_START: Final = """SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null, // the usual one sends the document to another host
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+});
+"""
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def add_docs(app: FastAPI) -> None:
+    """Add the page and its files; its addresses are relative, for whoever serves us below a path."""
+    app.include_router(router)
+    app.mount("/docs/files", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+
+
+@router.get("/docs")
+def page() -> Response:
+    """The page."""
+    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+
+
+@router.get("/docs/start.js")
+def start() -> Response:
+    """What starts it: a script within the page would need a policy that allows any."""
+    return Response(_START, media_type="text/javascript")
