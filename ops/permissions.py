@@ -100,7 +100,7 @@ def rules(db: int, *, newer: bool = True) -> list[str]:
 
 def missing(client: "redis.Redis", db: int) -> list[str]:
     """The rules that this user lacks, found by queueing each command in a transaction that is never executed."""
-    connection = client.connection_pool.get_connection()
+    connection: Any = client.connection_pool.get_connection()
     try:
         return list(dict.fromkeys(_missing(connection, db)))
     finally:

@@ -17,7 +17,7 @@ from producer.api.orders import order_from
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
-from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit
+from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, ordered, submit
 from producer.views import VideoView, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -94,8 +94,10 @@ def _submit_one(
     request: Request, parts: Parts, caller: Caller, index: int, raw: object, key: str | None
 ) -> BatchResult:
     try:
-        answer = submit(parts, caller, order_from(raw), key)
-        job, order = parts.service.get(answer.job_id)
+        wanted = order_from(raw)
+        answer = submit(parts, caller, wanted, key)
+        # What was accepted just now is at hand: an outage that begins here must not turn it into an error.
+        job, order = (answer.job, ordered(parts, wanted)) if answer.job else parts.service.get(answer.job_id)
     except (Problem, JobError) as error:
         problem = error if isinstance(error, Problem) else problem_of(error)
         told = problem.view(path=request.url.path, request_id=request.state.request_id)

@@ -175,14 +175,19 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     order = await read_order(request)
     answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    if wait_s is None and answer.job is not None:
-        seen = Seen(answer.job, ordered(parts, order), answer.job.accepted_at)
-        return await _told_async(parts, seen, HTTPStatus.ACCEPTED, headers)
-    if wait_s is not None:
-        await ended(parts, answer.job_id, within_s=wait_s)
-        headers["preference-applied"] = f"wait={wait_s:g}"
+    at_hand = Seen(answer.job, ordered(parts, order), answer.job.accepted_at) if answer.job is not None else None
+    if wait_s is None and at_hand is not None:
+        return await _told_async(parts, at_hand, HTTPStatus.ACCEPTED, headers)
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
-    seen = await parts.service.seen_async(answer.job_id)
+    try:
+        if wait_s is not None:
+            await ended(parts, answer.job_id, within_s=wait_s)
+            headers["preference-applied"] = f"wait={wait_s:g}"
+        seen = await parts.service.seen_async(answer.job_id)
+    except LedgerUnavailable:
+        if at_hand is None:
+            raise
+        seen = at_hand  # it is accepted, whatever has become of Redis since
     return await _told_async(parts, seen, status, headers, reused=answer.reused)
 
 

@@ -73,17 +73,17 @@ def submit(
         if answer.reused:
             session.progress.print("An identical order's video is kept: nothing was bought.", style="dim")
         if not (wait or output or timeout is not None):
-            _acknowledge(session, answer, as_json=as_json)
+            _acknowledge(session, answer, request, as_json=as_json)
             return
         job = report(session, answer.job_id, timeout_s=timeout, as_json=as_json)
         if output:
             copy_video(session, job, output)
 
 
-def _acknowledge(session: Session, answer: Submission, *, as_json: bool) -> None:
+def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *, as_json: bool) -> None:
     job_id = answer.job_id
     if as_json:
-        view = session.view(*session.service.get(job_id))
+        view = session.view(*((answer.job, request) if answer.job else session.service.get(job_id)))
         emit_json({**view, "reused": answer.reused, "replayed": answer.replayed})
         return
     typer.echo(job_id)

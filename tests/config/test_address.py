@@ -130,7 +130,7 @@ async def test_a_servers_url_is_read_alike_by_all_who_use_it(url: str) -> None:
     on_loop = connect_async(settings.redis, name="test")
     broker = broker_params(settings)
 
-    ledgers = [connect(settings.redis, name="test").connection_pool, on_loop.connection_pool]
+    ledgers: list[Any] = [connect(settings.redis, name="test").connection_pool, on_loop.connection_pool]
     readings = [*(pool.connection_kwargs for pool in ledgers), broker, flower_params(settings)]
 
     assert parse(url) == server
@@ -177,8 +177,8 @@ def test_a_password_that_tears_the_address_apart_is_refused_unseen(form: str, pa
 
 def broker_params(settings: Settings) -> dict[str, Any]:
     """What kombu would connect with."""
-    connection = make_app(settings).connection_for_write()
-    channel_class: Any = connection.transport.Channel  # the transport's own class, which the stubs do not know
+    connection: Any = make_app(settings).connection_for_write()  # the stubs know no transport's own channel
+    channel_class = connection.transport.Channel
     channel = object.__new__(channel_class)  # its constructor connects
     channel.connection = type("Transport", (), {"client": connection, "default_port": 6379})()
     for name, value in connection.transport_options.items():

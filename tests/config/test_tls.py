@@ -74,7 +74,7 @@ def ledger_on_loop(settings: Settings) -> None:
     async def ask() -> None:
         client = connect_async(settings.redis, name="test")
         try:
-            await client.llen("rushes:celery:submit")  # type: ignore[misc]  # redis-py's stubs leave both kinds of answer open
+            await client.llen("rushes:celery:submit")
         finally:
             await client.aclose()
 

@@ -235,3 +235,36 @@ def test_the_rescuer_sends_what_was_not_sent(stage: Stage) -> None:
 
     with stage.worker():
         assert stage.ended(job_id).state is State.COMPLETED
+
+
+@contextmanager
+def unreadable() -> Iterator[None]:
+    """Redis goes away in the moment in which it has accepted an order."""
+
+    async def fail_on_loop(*_args: Any, **_named: Any) -> None:
+        unavailable()
+
+    with pytest.MonkeyPatch.context() as patch:
+        for read in ("get", "get_many", "whole"):
+            patch.setattr(Ledger, read, lambda *_args, **_named: unavailable())
+        patch.setattr(Ledger, "whole_async", fail_on_loop)
+        yield
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prefer", ["", "wait=1"])
+async def test_an_accepted_order_is_answered_though_redis_goes_away_then(settings: Settings, prefer: str) -> None:
+    """The answer is what was accepted, and not an error that says `charged: no`."""
+    api = make_app(settings)
+    transport = httpx2.ASGITransport(api, client=("127.0.0.1", 40_000))
+    headers = {"prefer": prefer} if prefer else {}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as caller:
+        with unreadable():
+            one = await caller.post("/v1/videos", json={"prompt": "a boat"}, headers=headers)
+            batch = await caller.post("/v1/videos/batch", json={"orders": [{"prompt": "a boat"}]})
+            told = CliRunner().invoke(rushes, ["submit", "a boat", "--json"])
+
+    assert (one.status_code, one.json()["status"], one.json()["prompt"]) == (202, "queued", "a boat")
+    assert batch.json()["data"][0]["status"] == 202
+    assert '"queued"' in told.stdout, told.output
+    await api.state.redis.aclose()
