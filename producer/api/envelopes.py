@@ -24,7 +24,7 @@ def envelope(problem: Problem, *, path: str, query: str) -> Response:
     name = _NAMES.get(
         status, "InternalServerErrorException" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "HttpException"
     )
-    error: dict[str, Any] = {"name": name, "message": problem.detail}
+    error: dict[str, Any] = {"name": name, "message": problem.message}
     if problem.errors:
         error["data"] = [
             {"code": problem.code, "path": wrong.location.split(".")[1:], "message": wrong.message}
@@ -33,7 +33,7 @@ def envelope(problem: Problem, *, path: str, query: str) -> Response:
     body = {
         "title": status.phrase,
         "status": status.value,
-        "message": problem.detail,
+        "message": problem.message,
         "instance": f"{path}?{query}",
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "error": error,

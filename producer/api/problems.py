@@ -1,5 +1,7 @@
 """What the API answers when it cannot do what was asked: RFC 9457 problems with codes from one list.
 
+Beside RFC 9457's members stands `error`, in the shape of OpenAI's errors, so that its official clients show the reason.
+
 docs/api.md lists the same codes; a test holds the two together.
 """
 
@@ -7,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from starlette.responses import JSONResponse
@@ -70,7 +72,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.NOT_FOUND: _Kind(HTTPStatus.NOT_FOUND, "There is no such thing."),
     Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not know that method."),
-    Code.ERASED: _Kind(HTTPStatus.GONE, "The job was erased."),
+    Code.ERASED: _Kind(HTTPStatus.NOT_FOUND, "The job was erased."),
     Code.CURSOR_TOO_OLD: _Kind(HTTPStatus.GONE, "The feed no longer reaches back to that cursor."),
     Code.NOT_READY: _Kind(HTTPStatus.CONFLICT, "The video is not there yet.", retryable=True),
     Code.NO_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job ended without a video."),
@@ -99,8 +101,23 @@ class FieldProblem(TypedDict):
     message: Annotated[str, Field(description="What it may be.", examples=["must be one of 4, 6, 8; got 5"])]
 
 
+class ErrorForOpenAI(TypedDict):
+    """The same problem in the words of OpenAI's API: its official clients print `message` and read the rest."""
+
+    message: Annotated[
+        str,
+        Field(description="The wrong fields and how, or what to do.", examples=["duration: must be one of 4, 6, 8"]),
+    ]
+    type: Annotated[
+        Literal["invalid_request_error", "rate_limit_error", "server_error"],
+        Field(description="The kind of the status.", examples=["invalid_request_error"]),
+    ]
+    code: Annotated[Code, Field(description="The same as outside.", examples=["invalid_request"])]
+    param: Annotated[str | None, Field(description="The first wrong field, if one is.", examples=["duration"])]
+
+
 class ProblemView(TypedDict):
-    """An RFC 9457 problem."""
+    """An RFC 9457 problem, which OpenAI's official clients can read too."""
 
     type: Annotated[
         str, Field(description="Names the kind of problem.", examples=["urn:rushes:problem:invalid_request"])
@@ -130,6 +147,20 @@ class ProblemView(TypedDict):
     request_id: Annotated[
         str, Field(description="Names this exchange in our logs.", examples=["req_01kb0000000000000000000000"])
     ]
+    error: Annotated[
+        ErrorForOpenAI,
+        Field(
+            description="The same for OpenAI's official clients.",
+            examples=[
+                {
+                    "message": "duration: must be one of 4, 6, 8; got 5",
+                    "type": "invalid_request_error",
+                    "code": "invalid_request",
+                    "param": "duration",
+                }
+            ],
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +169,11 @@ class Wrong:
 
     location: str
     message: str
+
+    @property
+    def field(self) -> str:
+        """The part's own name: `duration` for `body.duration`."""
+        return self.location.partition(".")[2] or self.location
 
 
 class Problem(Exception):
@@ -161,6 +197,11 @@ class Problem(Exception):
         self.retryable = KINDS[code].retryable if retryable is None else retryable
         self.charged = charged
 
+    @property
+    def message(self) -> str:
+        """The wrong fields and how they are wrong, where fields are; else what to do."""
+        return "; ".join(f"{wrong.field}: {wrong.message}" for wrong in self.errors) or self.detail
+
     def view(self, *, path: str, request_id: str) -> ProblemView:
         """As plain JSON."""
         kind = KINDS[self.code]
@@ -175,6 +216,12 @@ class Problem(Exception):
             "charged": self.charged,
             "errors": [{"location": wrong.location, "message": wrong.message} for wrong in self.errors],
             "request_id": request_id,
+            "error": {
+                "message": self.message,
+                "type": _openai_type(kind.status),
+                "code": self.code,
+                "param": self.errors[0].field if self.errors else None,
+            },
         }
 
     def response(self, *, path: str, request_id: str) -> JSONResponse:
@@ -185,10 +232,17 @@ class Problem(Exception):
         return JSONResponse(body, body["status"], headers=told, media_type=MEDIA_TYPE)
 
 
+def _openai_type(status: HTTPStatus) -> Literal["invalid_request_error", "rate_limit_error", "server_error"]:
+    """OpenAI's word for the kind of a status."""
+    if status is HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_error"
+    return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+
+
 def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """The problems of a route as OpenAPI lists them."""
     by_status: dict[int, list[Code]] = {}
-    for code in codes:
+    for code in dict.fromkeys(codes):
         by_status.setdefault(KINDS[code].status.value, []).append(code)
     return {
         status: {

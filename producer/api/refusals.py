@@ -88,7 +88,7 @@ def install(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        wrongs = [Wrong(".".join(map(str, told["loc"])), told["msg"]) for told in error.errors()]
+        wrongs = [Wrong(_location(told), told["msg"]) for told in error.errors()]
         return _answer(request, Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=wrongs))
 
     async def on_http(request: Request, error: Exception) -> Response:
@@ -104,6 +104,12 @@ def install(app: FastAPI) -> None:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+def _location(told: Mapping[str, Any]) -> str:
+    """Where a request is wrong; where its JSON breaks off is no field."""
+    loc = told["loc"][:1] if told["type"] == "json_invalid" else told["loc"]
+    return ".".join(map(str, loc))
 
 
 def _answer(request: Request, problem: Problem) -> Response:

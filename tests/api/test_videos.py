@@ -370,7 +370,7 @@ def test_a_delete_erases_prompt_and_file_and_keeps_the_cost(
     assert {(answer.status_code, answer.json()["deleted"]) for answer in answers} == {(200, True)}
     assert not file.exists()
     assert api.get(f"/v1/videos/{job_id}").json()["code"] == "erased"
-    assert api.get(f"/v1/videos/{job_id}/content").status_code == 410
+    assert api.get(f"/v1/videos/{job_id}/content").status_code == 404
     assert api.get("/v1/videos").json()["data"] == []
     row = real_ledger.get(job_id)
     assert (row.cost_usd, row.charged, row.stored, row.video) == (4.16, Charged.YES, None, None)

@@ -55,8 +55,9 @@ def test_a_handle_is_made_again_from_its_id(rushes: Rushes) -> None:
     assert [event.event for event in job.events()] == ["job.accepted"]
     assert job.cancel().status == "cancelled"
     job.delete()
-    with pytest.raises(Refused, match="erased"):
+    with pytest.raises(Refused, match="erased") as erased:
         _ = job.status
+    assert (erased.value.status, erased.value.code) == (404, "erased")
 
 
 def test_what_cannot_be_ordered_says_what_to_mend(rushes: Rushes) -> None:
