@@ -1,15 +1,14 @@
 """The manifest: a job's story as one JSON document, which stands beside its video."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from jobs.events import JournalEntry
 from jobs.job import Job, VideoRequest
+from jobs.shorten import shorten
 
 VERSION: Final = 1
-LONGEST_VALUE: Final = 2000
 _ROUTINE: Final = frozenset({"job.looked", "job.rescued", "job.asked"})
 """Said by counts; a line for each would bury the others."""
 
@@ -22,7 +21,7 @@ def manifest(job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -
         "status": job.state.status,
         "model": request.model,
         "prompt": request.prompt,
-        "parameters": {name: _brief(value) for name, value in request.parameters.items()},
+        "parameters": shorten(request.parameters),
         "metadata": dict(request.metadata),
         "generation_id": job.generation_id,
         "request_id": job.request_id,
@@ -45,12 +44,3 @@ def manifest(job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -
 
 def _line(entry: JournalEntry) -> Mapping[str, Any]:
     return {"event": entry.event, "at": entry.at, **({"data": dict(entry.data)} if entry.data else {})}
-
-
-def _brief(value: Any) -> Any:
-    """An image in base64 is told by its sum: the manifest is for reading."""
-    if isinstance(value, str) and len(value) > LONGEST_VALUE:
-        return {"omitted_bytes": len(value), "sha256": hashlib.sha256(value.encode()).hexdigest()}
-    if isinstance(value, list):
-        return [_brief(item) for item in value]
-    return value

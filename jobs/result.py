@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from jobs.artifacts import is_within
 from jobs.job import Charged, Job, Reason, VideoRequest
 from jobs.media import Media
+from jobs.shorten import shorten
 from jobs.states import State, Status
 
 
@@ -17,6 +18,8 @@ class JobResult:
 
     `location` is where our copy of the video is, a path or the address of an object; `file` the same as a path, where
     the archive is a folder.
+
+    `parameters` holds the short form of pictures (jobs/shorten.py): a hook writes what it gets into logs and databases.
 
     `revision` grows when there is news of a job that was told before (a late video was salvaged): of two records of
     one job, the one with the higher revision is true.
@@ -83,7 +86,7 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
         status=job.state.status,
         model=request.model,
         prompt=request.prompt,
-        parameters=request.parameters,
+        parameters=shorten(request.parameters),
         metadata=request.metadata,
         generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,

@@ -13,6 +13,7 @@ from jobs.catalogue import usual_duration
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Hold, Job, Reason, VideoRequest
+from jobs.shorten import shorten
 from jobs.states import State, Status
 from producer.waiting import waiting
 
@@ -104,7 +105,11 @@ class VideoView(TypedDict):
     ]
     parameters: Annotated[
         dict[str, Any],
-        Field(description="All else that the upstream is sent.", examples=[{"duration": 8, "aspect_ratio": "16:9"}]),
+        Field(
+            description="All else that the upstream is sent; a picture or a long text in its short form, with its size "
+            "and checksum.",
+            examples=[{"duration": 8, "aspect_ratio": "16:9"}],
+        ),
     ]
     metadata: Annotated[dict[str, str], Field(description="Your own labels.", examples=[{"campaign": "spring"}])]
     created_at: Annotated[
@@ -242,7 +247,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
         "progress": _progress(job, beside),
         "seconds": _length(request),
         "size": _size(request.parameters),
-        "parameters": dict(request.parameters),
+        "parameters": shorten(request.parameters),
         "metadata": dict(request.metadata),
         "created_at": int(job.accepted_at),
         "submitted_at": job.submitted_at,
@@ -315,7 +320,7 @@ def _eta(eta: Eta | None) -> EtaView | None:
 
 def _length(request: VideoRequest) -> str | None:
     duration = request.parameters.get("duration") or usual_duration(request.model)
-    return None if duration is None else str(duration)
+    return None if duration is None else str(shorten(duration))
 
 
 def _size(parameters: Mapping[str, Any]) -> str | None:

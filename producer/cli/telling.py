@@ -12,6 +12,7 @@ from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
+from jobs.shorten import shorten
 from jobs.states import State
 from producer.cli.visible import visible
 from producer.waiting import waiting
@@ -122,7 +123,7 @@ def _fields(
         ("state", state_text(job.state)),
         ("model", Text(visible(request.model))),
         ("prompt", Text(visible(request.prompt or "-", lines=True))),
-        ("parameters", _listed(request.parameters)),
+        ("parameters", _listed(shorten(request.parameters))),
         ("metadata", _listed(request.metadata)),
         ("accepted", clock_time(job.accepted_at)),
         ("finished", clock_time(job.finished_at) if job.finished_at else None),

@@ -93,7 +93,7 @@ def test_what_was_deleted_is_not_found(openai_client: OpenAI, stage: Stage) -> N
 
 def test_it_says_that_an_address_is_none_of_ours(openai_client: OpenAI) -> None:
     """A wrong base URL, or a resource of OpenAI's that we have not."""
-    with pytest.raises(openai.NotFoundError, match="/openapi.json") as refused:
+    with pytest.raises(openai.NotFoundError, match=r"/openapi\.json") as refused:
         openai_client.models.list()
 
     assert refused.value.code == "no_such_route"

@@ -15,6 +15,7 @@ import pytest
 
 from config.settings import Settings
 from jobs.job import VideoRequest
+from jobs.ledger import Ledger
 from producer.api.pictures import PictureCheck
 from producer.api.problems import Problem
 from producer.service import make_service
@@ -262,3 +263,25 @@ def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
         {"location": "body.image_url", "message": "is not on the public internet"}
     ]
     assert api.post("/v1/videos", order, Idempotency_Key="order-1").json()["id"] == taken.job_id
+
+
+def test_no_reply_carries_the_picture(api: Api, real_ledger: Ledger) -> None:
+    """A small one is 36 KB, a large one 8 MB, in each poll; the order itself stays whole."""
+    picture = f"data:image/png;base64,{b64encode(PNG + bytes(27_000)).decode()}"
+    order = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "input_reference": {"image_url": picture}}
+    created = api.post("/v1/videos", order)
+    job_id = created.json()["id"]
+    batch = api.post("/v1/videos/batch", {"orders": [order]})
+    cancelled = api.post(f"/v1/videos/{job_id}/cancel")
+    retried = api.post(f"/v1/videos/{job_id}/retry", {"pay_again": True})
+    replies = [
+        created, batch, cancelled, retried,
+        api.get(f"/v1/videos/{job_id}"), api.get("/v1/videos"), api.get(f"/v1/videos/{job_id}/events"),
+    ]  # fmt: skip
+
+    assert [reply.ok for reply in replies] == [True] * len(replies)
+    assert max(len(reply.content) for reply in replies) < 8000
+    shown = created.json()["parameters"]["image_url"]
+    assert shown == f"data:image/png;base64,… ({len(picture):,} bytes, sha256 {sha256(picture.encode()).hexdigest()})"
+    ((_, request),) = real_ledger.get_many([retried.json()["id"]])
+    assert request.parameters["image_url"] == picture
