@@ -23,7 +23,7 @@
     rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
     rushes:pending:<kind>     hash    how far its unfinished ones have come              90 days (jobs/sketches.py)
     rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
-    rushes:idempotency:<key>  string  job id and fingerprint               idempotency life
+    rushes:idempotency:<name> string  job id and fingerprint (jobs/idempotency.py)  idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own
 

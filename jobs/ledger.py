@@ -17,6 +17,7 @@ from jobs.errands import Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import Subscriber
 from jobs.gates import Gates
+from jobs.idempotency import key_names
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
 from jobs.journal import Journal
 from jobs.keyspace import PREFIX
@@ -177,7 +178,7 @@ class Ledger:
             "request": request_text(order.request),
             "due_in": order.due_in_s,
             "queue_ttl_s": self._lives.queue_ttl_s,
-            "idempotency_key": order.idempotency_key,
+            "key_names": key_names(order.idempotency_key, order.tenant) if order.idempotency_key else None,
             "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
             "fingerprint": fingerprint_of(order.request) if order.idempotency_key else None,
             "slot_s": self._slot_s,
@@ -210,10 +211,10 @@ class Ledger:
         )
 
     @asks_redis
-    def holder(self, idempotency_key: str) -> str | None:
-        """The job that an idempotency key made, if it is remembered."""
-        held = cast("str | None", self._redis.get(f"{PREFIX}idempotency:{idempotency_key}"))
-        return held.partition(" ")[0] if held else None
+    def holder(self, idempotency_key: str, *, tenant: str | None = None) -> str | None:
+        """The job that a tenant's idempotency key made, if it is remembered."""
+        found = self._scripts.run("key_holder", names=key_names(idempotency_key, tenant), tenant=tenant)
+        return cast("str | None", found)
 
     @asks_redis
     def get(self, job_id: str) -> Job:

@@ -1,7 +1,7 @@
 """Reuse: the kept video of an identical order, found by a digest of all that the upstream is sent, and of the tenant.
 
     rushes:reuse:<digest>    string  the completed job of such an order               the retention
-    rushes:reused:<key>      string  this idempotency key was answered by reuse       the key's own life
+    rushes:reused:<name>     string  this idempotency key was answered by reuse       the key's own life
 
 The index only points: whether the job's video is still there, the row says at each asking.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from jobs.catalogue import MODELS
 from jobs.errors import FieldError, JobError
+from jobs.idempotency import key_names
 from jobs.job import Job, VideoRequest
 from jobs.row import fingerprint_of
 from jobs.scripts import Scripts, asks_redis
@@ -58,7 +59,8 @@ class Reuse:
         found = self._scripts.run(
             "reuse_find",
             digest=digest_of(request, tenant),
-            idempotency_key=idempotency_key,
+            tenant=tenant,
+            key_names=key_names(idempotency_key, tenant) if idempotency_key else None,
             idempotency_life_s=idempotency_life_s or self._scripts.lives.idempotency_s,
             fingerprint=fingerprint_of(request),
         )

@@ -1,6 +1,6 @@
 """The short form of an order's values: what an order is shown with, never what the upstream is sent or keys compare.
 
-A data URL, base64, and any text of more than 2,000 characters become their beginning, size and checksum:
+A data URL or base64 from 200 characters on, and a text of more than 2,000, become their beginning, size and checksum:
 `data:image/png;base64,… (36,104 bytes, sha256 9f86d08…)`. Both are of the value as it was given, in UTF-8.
 """
 
@@ -17,7 +17,10 @@ DEEPEST: Final = 32
 
 _SHOWN: Final = 24
 _DATA_URL: Final = re.compile(r"data:[^\s,]{0,100},", re.IGNORECASE)
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\r\n-]{200,}")
+_SHORTEST_DATA: Final = 200
+"""Characters of a data URL or base64 from which the short form is the shorter one."""
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\r\n-]+")
 
 
 def shorten(value: Any, *, depth: int = 0) -> Any:
@@ -34,6 +37,8 @@ def shorten(value: Any, *, depth: int = 0) -> Any:
 
 
 def _short_text(text: str) -> str:
+    if len(text) < _SHORTEST_DATA:
+        return text
     head = _DATA_URL.match(text)
     if not (head or len(text) > LONGEST_TEXT or _BASE64.fullmatch(text)):
         return text

@@ -30,6 +30,7 @@ from jobs.errors import (
 )
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
+from jobs.idempotency import validate_key
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
 from jobs.journal import START, News, following, order
 from jobs.ledger import Acceptance, Ledger, new_job_id
@@ -202,6 +203,7 @@ class Service:
         """What is to be accepted; or the answer, where nothing is."""
         try:
             self.judge(order.request)
+            validate_key(order.idempotency_key)
             if order.reuse:
                 self._judge_reuse(order.request)
         except InvalidRequest as error:
@@ -261,9 +263,9 @@ class Service:
             problem = "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
             raise InvalidRequest((FieldError("webhook_url", problem),))
 
-    def is_known(self, idempotency_key: str) -> bool:
-        """Whether an order with this key was taken before."""
-        return self._ledger.holder(idempotency_key) is not None
+    def is_known(self, idempotency_key: str, *, tenant: str | None = None) -> bool:
+        """Whether an order with this tenant's key was taken before."""
+        return self._ledger.holder(idempotency_key, tenant=tenant) is not None
 
     def get(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
         """The job as it stands, and what was ordered.

@@ -1,19 +1,18 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
-     a: id, row {field: value}, request, due_in, queue_ttl_s, idempotency_key?, idempotency_life_s, fingerprint? (with the key),
-        slot_s
+     a: id, row {field: value}, request, due_in, queue_ttl_s, key_names? [the idempotency key's name, then older versions'],
+        idempotency_life_s, fingerprint? (with the key), slot_s
      Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until its reminder must be
      sent, or nil if one for all that is due is on its way.
      Errors IDEMPOTENCY_CONFLICT (the key stands for another request), ID_TAKEN. ]]
-if a.idempotency_key then
-  local key = a.prefix .. 'idempotency:' .. a.idempotency_key
-  local held = redis.call('GET', key)
-  if held then
-    local id, fingerprint = string.match(held, '^(%S+) (%S+)$')
+if a.key_names then
+  local id, fingerprint = holder_of(a.key_names, a.row.tenant)
+  if id then
     if fingerprint ~= a.fingerprint then
       return redis.error_reply('IDEMPOTENCY_CONFLICT this key was used for another request, as job ' .. id)
     end
     return { 'replayed', id }
   end
+  local key = a.prefix .. 'idempotency:' .. a.key_names[1]
   redis.call('SET', key, a.id .. ' ' .. a.fingerprint, 'PX', math.floor(a.idempotency_life_s * 1000))
 end
 if redis.call('EXISTS', row_key(a.id)) == 1 then return redis.error_reply('ID_TAKEN ' .. a.id) end

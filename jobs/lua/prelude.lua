@@ -18,6 +18,20 @@ local function request_key(id) return a.prefix .. 'request:' .. id end
 local function journal_key(id) return a.prefix .. 'journal:' .. id end
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
+-- What an idempotency key stands for: the job, the request's fingerprint, and the name that it was found by. The names
+-- after the first are older versions', which knew no tenants: by them a tenant finds only jobs of its own.
+local function holder_of(names, tenant)
+  for place, name in ipairs(names) do
+    local held = redis.call('GET', a.prefix .. 'idempotency:' .. name)
+    if held then
+      local id, fingerprint = string.match(held, '^(%S+) (%S+)$')
+      if place == 1 or (redis.call('HGET', row_key(id), 'tenant') or '') == (tenant or '') then
+        return id, fingerprint, name
+      end
+    end
+  end
+end
+
 -- A job's place in the order of acceptance, of all jobs, of its state and of its tenant.
 local function index(id, state, tenant)
   redis.call('ZADD', index_key('all'), 0, id)

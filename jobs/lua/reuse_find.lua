@@ -1,15 +1,15 @@
 --[[ reuse_find: find the job whose kept video answers an order. With an idempotency key, the answer is bound to it as an
      accepted job would be: the same request with the same key has the same answer, whatever becomes of the video.
      A key that stands for something else is left to `accept`, which replays or refuses.
-     a: digest, idempotency_key?, idempotency_life_s, fingerprint
+     a: digest, tenant?, key_names? [the idempotency key's name, then older versions'], idempotency_life_s, fingerprint
      Returns {id, 1 if the key was answered so before, else 0}, or nothing. ]]
-local key = a.idempotency_key and a.prefix .. 'idempotency:' .. a.idempotency_key
-local mark = a.idempotency_key and a.prefix .. 'reused:' .. a.idempotency_key
-local held = key and redis.call('GET', key)
-if held then
-  local id, fingerprint = string.match(held, '^(%S+) (%S+)$')
-  if fingerprint == a.fingerprint and redis.call('EXISTS', mark) == 1 then return { id, 1 } end
-  return {}
+local function mark(name) return a.prefix .. 'reused:' .. name end
+if a.key_names then
+  local id, fingerprint, name = holder_of(a.key_names, a.tenant)
+  if id then
+    if fingerprint == a.fingerprint and redis.call('EXISTS', mark(name)) == 1 then return { id, 1 } end
+    return {}
+  end
 end
 
 local pointer = a.prefix .. 'reuse:' .. a.digest
@@ -21,9 +21,9 @@ if state ~= 'completed' or not stored or (removed and removed ~= '') or erased t
   redis.call('DEL', pointer)
   return {}
 end
-if key then
-  local life_ms = math.floor(a.idempotency_life_s * 1000)
-  redis.call('SET', key, id .. ' ' .. a.fingerprint, 'PX', life_ms)
-  redis.call('SET', mark, '1', 'PX', life_ms)
+if a.key_names then
+  local name, life_ms = a.key_names[1], math.floor(a.idempotency_life_s * 1000)
+  redis.call('SET', a.prefix .. 'idempotency:' .. name, id .. ' ' .. a.fingerprint, 'PX', life_ms)
+  redis.call('SET', mark(name), '1', 'PX', life_ms)
 end
 return { id, 0 }

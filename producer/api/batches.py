@@ -72,9 +72,9 @@ class BatchResults(TypedDict):
 async def submit_many(batch: BatchOrder, request: Request, parts: Needs, caller: Submits) -> Response:
     """Up to a hundred orders, each accepted or refused by itself. Each counts as a request of the key's quota.
 
-    With an `Idempotency-Key` each order has a key made of it and its place, so that the whole may be sent again.
+    With an `Idempotency-Key` K the orders have the keys `K.0`, `K.1` and so on, so that the whole may be sent again.
     """
-    key = idempotency_key(request.headers, caller)
+    key = idempotency_key(request.headers)
     counts_as = min(len(batch.orders), parts.settings.api.requests_per_min)
     if counts_as > 1:  # it came in as one request, before its orders were read
         await admit(request, parts, Scope.SUBMIT, cost=counts_as - 1)

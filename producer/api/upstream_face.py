@@ -103,7 +103,7 @@ _BODY: Final = {
 async def generate(request: Request, parts: Needs, caller: Submits) -> Response:
     """Take an order in the upstream's words. An `Idempotency-Key` works here too."""
     order = await json_order(request)
-    answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
+    answer = await submit_async(parts, caller, order, idempotency_key(request.headers))
     headers = {"x-inference-id": answer.job_id, "idempotency-replayed": str(answer.replayed).lower()}
     name = request.headers.get("x-client-request-id", "")
     if _CLIENT_REQUEST_ID.fullmatch(name):

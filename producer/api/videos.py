@@ -173,7 +173,7 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     """Take an order as JSON or as a form. It is validated first; from then on the job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
     order = await read_order(request)
-    answer = await submit_async(parts, caller, order, idempotency_key(request.headers, caller))
+    answer = await submit_async(parts, caller, order, idempotency_key(request.headers))
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
     at_hand = Seen(answer.job, ordered(parts, order), answer.job.accepted_at) if answer.job is not None else None
     if wait_s is None and at_hand is not None:
@@ -204,7 +204,7 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
         Problem: it cannot be taken as it is, or whether it was taken is not known.
     """
     request = ordered(parts, order)
-    _check_pictures(parts, request, key)
+    _check_pictures(parts, caller, request, key)
     with _refusals_told(order, key):
         return parts.service.submit(
             request,
@@ -242,11 +242,11 @@ def _refusals_told(order: VideoOrder, key: str | None) -> Iterator[None]:
         raise unsure_of_submit(has_key=key is not None) from error
 
 
-def _check_pictures(parts: Parts, request: VideoRequest, key: str | None) -> None:
+def _check_pictures(parts: Parts, caller: Caller, request: VideoRequest, key: str | None) -> None:
     """Look at the order's pictures, unless it was taken before: a replay asks nothing of the world."""
     if parts.pictures is None or not any(pictures_in(request.parameters)):
         return
-    if key is None or not parts.service.is_known(key):
+    if key is None or not parts.service.is_known(key, tenant=caller.tenant):
         parts.pictures.check(request.parameters)
 
 
@@ -499,15 +499,13 @@ def check_id(job_id: str) -> None:
         raise Problem(Code.NOT_FOUND, "There is no such job: ids look like job_01kb0000000000000000000000.")
 
 
-def idempotency_key(headers: Mapping[str, str], caller: Caller) -> str | None:
-    """The ledger's name for the caller's key: each tenant has its own, and no caller's words become a Redis key."""
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The caller's key; the ledger keeps those of each tenant apart."""
     key = headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key):
+    if key is not None and not _KEY.fullmatch(key):
         wrong = Wrong("header.Idempotency-Key", f"must be 1 to {LONGEST_KEY} visible ASCII characters")
         raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])
-    return hashlib.sha256(f"{caller.tenant or ''}\0{key}".encode()).hexdigest()
+    return key
 
 
 def kind_of_body(request: Request) -> str:

@@ -36,8 +36,8 @@ JOB: Final = Job(
     [
         (URL, SHORT),
         (URL.replace("data:", "DATA:"), SHORT.replace("data:", "DATA:")[:22]),
-        ("data:,a%20picture", "data:,… (17 bytes, "),
-        ("data:image/svg+xml;charset=utf-8,<svg/>", "data:image/svg+xml;charset=utf-8,… (39 bytes, "),
+        (f"data:,{'a%20picture' * 20}", "data:,… (226 bytes, "),
+        (f"data:image/svg+xml;charset=utf-8,<svg>{'<g/>' * 50}", "data:image/svg+xml;charset=utf-8,… (238 bytes, "),
         (PICTURE, f"{PICTURE[:24]}… (34,136 bytes, "),
         (b64encode(bytes(200)).decode(), "AAAAAAAAAAAAAAAAAAAAAAAA… (268 bytes, "),
         ("ä" * 3000, f"{'ä' * 24}… (6,000 bytes, "),
@@ -57,7 +57,8 @@ def test_what_may_be_a_picture_is_short(value: Any, short: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        8, 0.5, True, None, "", [], {}, "16:9", "a paper boat " * 150, "data: a table, a chair", "x" * 199,
+        8, 0.5, True, None, "", [], {}, "16:9", "data:image/png;base64,iVBORw0KGgo=",
+        "a paper boat " * 150, "data: a table, a chair" * 10, "x" * 199,
         "https://bucket.example/boat.png?X-Amz-Signature=" + "ab" * 500, "w" * 100 + " " + "v" * 150,
     ],
 )  # fmt: skip

@@ -1,0 +1,100 @@
+"""One namespace of idempotency keys for each tenant, and what earlier versions wrote is still found."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.errors import IdempotencyConflict, InvalidRequest
+from jobs.idempotency import key_name, validate_key
+from jobs.keyspace import PREFIX
+from jobs.ledger import Ledger
+from jobs.reuse import Reused
+from jobs.row import fingerprint_of
+from tests.conftest import immortal_keys
+from tests.jobs.test_reuse import completed
+from tests.stage import a_request
+
+ORDER = a_request("a paper boat", seed=7)
+
+
+def accept(
+    ledger: Ledger, job_id: str, key: str | None, tenant: str | None = None, prompt: str = "a paper boat"
+) -> str:
+    """The job that answers an order with a key."""
+    order = a_request(prompt, seed=7)
+    return ledger.accept(order, job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant).job_id
+
+
+def written_by_an_earlier_version(client: "redis.Redis", name: str, job_id: str) -> None:
+    """A key as it was kept before keys had a namespace."""
+    client.set(f"{PREFIX}idempotency:{name}", f"{job_id} {fingerprint_of(ORDER)}", ex=60)
+
+
+@pytest.mark.parametrize("other", [None, "gym", "shop2", ""])
+def test_tenants_do_not_meet(ledger: Ledger, other: str | None) -> None:
+    """Neither by the same key, nor by a key that looks like another's name."""
+    first = accept(ledger, "job_1", "order-1", "shop")
+
+    assert accept(ledger, "job_2", "order-1", "shop") == first
+    assert ledger.holder("order-1", tenant="shop") == first
+    for n, key in enumerate(("order-1", key_name("order-1", "shop"), "shop\0order-1")):
+        assert ledger.holder(key, tenant=other) is None
+        assert accept(ledger, f"job_other{n}", key, other) == f"job_other{n}"
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "tenant"),
+    [
+        ("order-1", "order-1", None),
+        ("order-1", "order-1", "shop"),
+        ("batch:spring:ab12", "batch:spring:ab12", None),
+        ("schlüssel 7", "schlüssel 7", "shop"),
+        ("order-1.0", f"{key_name('order-1', 'shop')}.0", "shop"),
+        ("order.1.99", f"{key_name('order.1', None)}.99", None),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_still_found(
+    ledger: Ledger, client: "redis.Redis", key: str, name: str, tenant: str | None
+) -> None:
+    """A rolling upgrade falls between an order and its repetition; another tenant's is none of the caller's."""
+    accept(ledger, "job_1", None, tenant)
+    written_by_an_earlier_version(client, name, "job_1")
+
+    assert ledger.holder(key, tenant=tenant) == "job_1"
+    assert accept(ledger, "job_2", key, tenant) == "job_1"
+    with pytest.raises(IdempotencyConflict, match="job_1"):
+        accept(ledger, "job_3", key, tenant, prompt="another boat")
+    assert accept(ledger, "job_4", key, "somebody") == "job_4"
+
+
+def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis.Redis") -> None:
+    """What it gave free is not bought now."""
+    job_id = completed(ledger, ORDER, tenant="shop")
+    written_by_an_earlier_version(client, "order-1", job_id)
+    client.set(f"{PREFIX}reused:order-1", "1", ex=60)
+    ledger.reuse.forget(ledger.get(job_id), ORDER)
+
+    def found(tenant: str) -> Reused | None:
+        return ledger.reuse.find(ORDER, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
+
+    assert found("shop") == Reused(job_id, replayed=True)
+    assert found("gym") is None
+
+
+@pytest.mark.parametrize("key", ["k" * 100_000, "*", "a b\n\r\0c", "🐉", "job:job_1", "../../x", "{a}"])
+def test_a_keys_name_in_redis_is_ours(ledger: Ledger, client: "redis.Redis", key: str) -> None:
+    """Of one length, whatever a caller chose."""
+    assert accept(ledger, "job_1", key) == accept(ledger, "job_2", key)
+
+    (name,) = client.scan_iter(f"{PREFIX}idempotency:*")
+    assert name == f"{PREFIX}idempotency:{key_name(key, None)}"
+    assert len(name) == len(f"{PREFIX}idempotency:") + 64
+    assert immortal_keys(client) == []
+
+
+@pytest.mark.parametrize("key", ["", "\ud800", 4711, b"order-1", ["order-1"], False])
+def test_what_is_no_text_is_no_key(key: Any) -> None:
+    """An empty one, of a variable that was never set, would make all orders one."""
+    with pytest.raises(InvalidRequest, match="idempotency_key"):
+        validate_key(key)
