@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
@@ -26,6 +26,7 @@ from producer.api.orders import VideoOrder
 from producer.api.parts import Parts
 from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
+from producer.api.query import check_query
 from producer.api.refusals import install
 from producer.service import make_access, make_service
 
@@ -49,6 +50,7 @@ def make_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's own page loads its scripts from another host
         redoc_url=None,
         lifespan=_life,
+        dependencies=[Depends(check_query)],
     )
     pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
     on_loop = connect_async(settings.redis, name="api")

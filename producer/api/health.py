@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from jobs.errors import LedgerUnavailable
 from producer.api.parts import Needs
+from producer.api.problems import Code, documented
 
 router = APIRouter(tags=["health"])
 
@@ -31,7 +32,7 @@ class Readiness(TypedDict):
     workers: Annotated[int, Field(description="Workers that gave a sign of life lately.", examples=[2])]
 
 
-@router.get("/healthz", summary="Alive", responses={200: {"model": Alive}})
+@router.get("/healthz", summary="Alive", responses={200: {"model": Alive}, **documented(Code.INVALID_REQUEST)})
 async def healthz() -> Response:
     """This process answers; it says nothing of Redis or workers."""
     return JSONResponse({"status": "alive"})
@@ -40,7 +41,11 @@ async def healthz() -> Response:
 @router.get(
     "/readyz",
     summary="Ready",
-    responses={200: {"model": Readiness}, 503: {"model": Readiness, "description": "Something is missing."}},
+    responses={
+        200: {"model": Readiness},
+        503: {"model": Readiness, "description": "Something is missing."},
+        **documented(Code.INVALID_REQUEST),
+    },
 )
 def readyz(parts: Needs) -> Response:
     """Redis takes writes, and at least one worker has been seen lately."""

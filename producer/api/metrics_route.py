@@ -12,7 +12,14 @@ from producer.api.problems import Code, documented
 
 router = APIRouter(tags=["health"])
 
-_REFUSALS: Final = (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_LOCAL, Code.RATE_LIMITED, Code.LEDGER_UNAVAILABLE)
+_REFUSALS: Final = (
+    Code.INVALID_REQUEST,
+    Code.UNAUTHORIZED,
+    Code.FORBIDDEN,
+    Code.NOT_LOCAL,
+    Code.RATE_LIMITED,
+    Code.LEDGER_UNAVAILABLE,
+)
 
 
 @router.get(

@@ -46,8 +46,9 @@ LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
 JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_LABEL: Final = re.compile(r"metadata\[(.{1,64})\]")
+_LABEL: Final = re.compile(r"(?s)metadata\[(.{1,64})\]")
 COMMON: Final = (
+    Code.INVALID_REQUEST,
     Code.UNAUTHORIZED,
     Code.FORBIDDEN,
     Code.NOT_LOCAL,

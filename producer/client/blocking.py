@@ -85,9 +85,33 @@ class Rushes:
         """The handle of a job that was submitted before; nothing is asked yet."""
         return Job(self, job_id)
 
-    def videos(self, **filters: Any) -> Iterator[Video]:
-        """All jobs that fit, newest first; filters: `status`, `model`, `created_from`, `created_before`, `order`."""
-        after: str | None = None
+    def videos(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_from: float | None = None,
+        created_before: float | None = None,
+        ended_from: float | None = None,
+        order: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Iterator[Video]:
+        """All jobs that fit every filter, newest first unless `order="asc"`; `metadata` are labels they must have.
+
+        Times are seconds since the epoch; `limit` is how many one request reads, `after` the job to go on behind.
+        """
+        filters = plans.filters(
+            metadata,
+            status=status,
+            model=model,
+            created_from=created_from,
+            created_before=created_before,
+            ended_from=ended_from,
+            order=order,
+            limit=limit,
+        )
         while True:
             query = filters | ({"after": after} if after else {})
             found, after = self._carried_out(plans.page(query))

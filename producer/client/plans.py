@@ -151,6 +151,12 @@ def events(job_id: str) -> Plan[list[Event]]:
     return [event_from(told) for told in _json(reply)["data"]]
 
 
+def filters(metadata: Mapping[str, str] | None, **named: Any) -> dict[str, Any]:
+    """The query of a list of jobs; what is None is left open."""
+    labels = {f"metadata[{label}]": value for label, value in (metadata or {}).items()}
+    return {name: value for name, value in named.items() if value is not None} | labels
+
+
 def page(query: Mapping[str, Any]) -> Plan[tuple[list[Video], str | None]]:
     """Some jobs, and where to go on."""
     told = _json((yield from ask(Call("GET", "/v1/videos", query=query))))

@@ -1,10 +1,12 @@
 """What a backend gets from the client library: handles, honest waiting, honest errors, and one job for each call."""
 
+import asyncio
 import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -117,6 +119,53 @@ def test_all_jobs_are_walked_through(rushes: Rushes) -> None:
 
     assert [video.id for video in rushes.videos(limit=2)] == ids[::-1]
     assert [video.id for video in rushes.videos(limit=2, order="asc", status="queued")] == ids
+    assert [video.id for video in rushes.videos(limit=2, after=ids[3])] == ids[2::-1]
+
+
+FILTERS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, ["third", "second", "first"]),
+    ({"metadata": {"shop": "a"}}, ["second", "first"]),
+    ({"metadata": {"shop": "a", "n": "2"}}, ["second"]),
+    ({"metadata": {"a b&c=d[é]": "x&y"}}, ["third"]),
+    ({"metadata": {"shop": "nobody's"}}, []),
+    ({"status": "cancelled"}, ["first"]),
+    ({"status": ["cancelled", "queued"], "order": "asc"}, ["first", "second", "third"]),
+    ({"status": "completed", "metadata": {"shop": "a"}}, []),
+    ({"model": "google/veo2"}, ["third"]),
+    ({"created_from": 4e9}, []),
+    ({"created_before": 1.0}, []),
+    ({"ended_from": 1.0}, ["first"]),
+    ({"created_from": 0.0, "model": None, "metadata": None, "limit": 1}, ["third", "second", "first"]),
+]
+
+
+@pytest.mark.parametrize(("filters", "prompts"), FILTERS)
+def test_jobs_are_filtered(rushes: Rushes, api: Api, filters: dict[str, Any], prompts: list[str]) -> None:
+    """By each filter, alone and together, in both libraries."""
+    rushes.submit("first", metadata={"shop": "a"}).cancel()
+    rushes.submit("second", metadata={"shop": "a", "n": "2"})
+    rushes.submit("third", model="google/veo2", metadata={"a b&c=d[é]": "x&y"})
+
+    async def awaited() -> list[str | None]:
+        async with AsyncRushes(api.url) as client:
+            return [video.prompt async for video in client.videos(**filters)]
+
+    assert [video.prompt for video in rushes.videos(**filters)] == prompts
+    assert asyncio.run(awaited()) == prompts
+
+
+@pytest.mark.parametrize("unknown", ["statuss", "tenant", "after_", "state"])
+@pytest.mark.parametrize("library", [Rushes, AsyncRushes])
+def test_a_filter_that_is_not_there_is_a_type_error(library: type[Any], unknown: str) -> None:
+    """At the call, not somewhere in the loop over all of one's jobs."""
+    with pytest.raises(TypeError, match=unknown):
+        library("http://127.0.0.1:9").videos(**{unknown: "completed"})
+
+
+def test_a_filters_bad_value_is_refused(rushes: Rushes) -> None:
+    """By the API, which names it."""
+    with pytest.raises(Refused, match=r"query\.status"):
+        list(rushes.videos(status="finished"))
 
 
 def test_a_picture_is_sent_along(rushes: Rushes, tmp_path: Path) -> None:
