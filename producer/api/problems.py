@@ -16,8 +16,11 @@ from starlette.responses import JSONResponse
 from typing_extensions import TypedDict
 
 from jobs.job import Charged
+from jobs.shorten import shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
+MOST_NAMED: Final = 10
+"""Wrong fields that the one message for OpenAI's clients names; `errors` holds them all."""
 
 
 class Code(StrEnum):
@@ -173,7 +176,7 @@ class Wrong:
     @property
     def field(self) -> str:
         """The part's own name: `duration` for `body.duration`."""
-        return self.location.partition(".")[2] or self.location
+        return str(shorten(self.location.partition(".")[2] or self.location))
 
 
 class Problem(Exception):
@@ -200,7 +203,9 @@ class Problem(Exception):
     @property
     def message(self) -> str:
         """The wrong fields and how they are wrong, where fields are; else what to do."""
-        return "; ".join(f"{wrong.field}: {wrong.message}" for wrong in self.errors) or self.detail
+        named = [f"{wrong.field}: {wrong.message}" for wrong in self.errors[:MOST_NAMED]]
+        left = len(self.errors) - len(named)
+        return "; ".join([*named, *([f"and {left} more"] if left else [])]) or self.detail
 
     def view(self, *, path: str, request_id: str) -> ProblemView:
         """As plain JSON."""
@@ -214,7 +219,7 @@ class Problem(Exception):
             "code": self.code,
             "retryable": self.retryable,
             "charged": self.charged,
-            "errors": [{"location": wrong.location, "message": wrong.message} for wrong in self.errors],
+            "errors": [{"location": shorten(wrong.location), "message": wrong.message} for wrong in self.errors],
             "request_id": request_id,
             "error": {
                 "message": self.message,

@@ -117,6 +117,17 @@ def test_every_problem_is_an_error_of_openais_too(code: Code) -> None:
     }
 
 
+def test_the_message_is_bounded(api: Api) -> None:
+    """However many fields are wrong, and however long their names are."""
+    wrong = {"w" * 100_000: 1, **{f"wing-{n}": n for n in range(300)}}
+    problem = api.post("/v1/videos", {"model": "google/veo3", "prompt": "a boat", **wrong}).json()
+
+    assert len(problem["errors"]) == 301
+    assert problem["error"]["message"].endswith("; and 291 more")
+    assert len(problem["error"]["message"]) < 5000
+    assert len(problem["error"]["param"]) < 200
+
+
 def test_a_body_without_a_length_is_bounded_too(api: Api) -> None:
     """Chunked: it ends where the limit is, not where memory is."""
 
