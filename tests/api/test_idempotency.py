@@ -73,7 +73,9 @@ def on_the_command_line(_api: Api, stage: Stage) -> Any:
 def as_a_row_of_a_file(_api: Api, stage: Stage) -> Any:
     """The batch's file has names of its own, under the same roof."""
     (stage.folder / "b.jsonl").write_text(json.dumps(ORDER | {"key": "7"}))
-    return json.loads(stage.rushes("batch", "b.jsonl", "--name", "x", "--no-wait", "--json").stdout)["id"]
+    ran = stage.rushes("batch", "b.jsonl", "--name", "x", "--no-wait", "--json")
+    assert ran.returncode == Exit.DONE, ran.stderr
+    return json.loads(ran.stdout)["id"]
 
 
 FACES: Final = (
