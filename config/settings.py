@@ -619,6 +619,18 @@ def load(*, beside_up: bool = True) -> Settings:
         raise ConfigurationError(f"{_DOTENV} or up.env cannot be read: {error}") from None
 
 
+def whereabouts() -> str:
+    """Where the address of Redis was looked for, and what to do if that is the wrong place."""
+    settings = load()
+    folder = settings.state_dir.absolute()
+    if "url" in settings.redis.model_fields_set:
+        return f"Is it running (`rushes up`, whose state folder is {folder}), and is RUSHES_REDIS__URL right?"
+    return (
+        f"RUSHES_REDIS__URL is not set, and no `rushes up` is running with the state folder {folder}. If one runs "
+        "elsewhere, go to the folder it was started in, or set RUSHES_STATE_DIR to its state folder."
+    )
+
+
 def variables() -> dict[str, tuple[Any, str]]:
     """Every variable by name, with its default and what it is for."""
     found: dict[str, tuple[Any, str]] = {}

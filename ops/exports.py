@@ -1,6 +1,7 @@
 """The rows of the database of results as files."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -52,7 +53,10 @@ def opened_database() -> Iterator[sa.Engine]:
 def _opened(output: Path | None) -> Iterator[TextIO]:
     """The file, which appears when it is whole; or standard output."""
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # data for programs, in any locale
         yield sys.stdout
+        sys.stdout.flush()
         return
     partial = output.with_name(f".{output.name}.part")
     try:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from jobs.row import request_text
+from producer.cli.text import decoded
 
 _NUMBERS: Final = frozenset({"duration", "seed"})
 _FLAGS: Final = frozenset({"enhance_prompt", "generate_audio", "auto_fix"})
@@ -42,8 +43,9 @@ def read_batch(
     Raises:
         InvalidRequest: naming each line that cannot be read, or that `judge` refuses with an InvalidRequest.
         OSError: the file cannot be read.
+        UnreadableText: it is not Unicode.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = decoded(path.read_bytes())
     raw = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
     rows: list[BatchRow] = []
     errors: list[FieldError] = []
@@ -103,6 +105,8 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             return
         if cells is None:
             return
+        if not any(map(_is_filled, cells.values())):
+            continue
         if None in cells:
             yield reader.line_num, "has more cells than the header has names"
             continue
@@ -115,6 +119,11 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             else:
                 fields[name] = _cell(name, cell)
         yield reader.line_num, fields
+
+
+def _is_filled(cell: str | list[str] | None) -> bool:
+    """Whether a cell holds anything, or one of those beyond the header does."""
+    return any(map(str.strip, [cell] if isinstance(cell, str) else cell or []))
 
 
 def _cell(name: str, text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
@@ -17,6 +18,7 @@ from producer.cli.orders import DEFAULT_MODEL
 from producer.cli.results import copy_video
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import why
+from producer.cli.text import UnreadableText
 from producer.service import Order
 
 _AT_ONCE = 200
@@ -63,7 +65,7 @@ def _resumable(file: Path, bar: Progress) -> Iterator[None]:
         leave(Exit.INTERRUPTED, on)
     except LedgerUnavailable as error:
         bar.stop()
-        leave(Exit.NO_LEDGER, f"Redis cannot be asked ({error}).", on)
+        leave(Exit.NO_LEDGER, f"Redis cannot be asked ({error}).", whereabouts(), on)
 
 
 def _valid(file: Path, session: Session, model: str, name: str) -> list[BatchRow]:
@@ -75,8 +77,8 @@ def _valid(file: Path, session: Session, model: str, name: str) -> list[BatchRow
             name=name,
             judge=session.service.judge,
         )
-    except (OSError, UnicodeDecodeError) as error:
-        leave(Exit.USAGE, f"{file} cannot be read: {error}")
+    except (OSError, UnreadableText) as error:
+        leave(Exit.USAGE, f"{file} cannot be read: {error}.")
 
 
 def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from config.settings import ConfigurationError
+from config.settings import ConfigurationError, whereabouts
 from config.store import StoreError
 from jobs.errors import (
     IdempotencyConflict,
@@ -49,6 +49,11 @@ def leave(code: Exit, *lines: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+def discard_output() -> None:
+    """Whoever read our output has gone; what Python still holds for them must not be tried again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def goes_on(job_id: str) -> str:
     """Say that the waiting ended and the job did not, and how to wait on."""
     return f"{job_id} is not lost: it goes on by itself. `rushes wait {job_id}` waits on; nothing is bought again."
@@ -82,7 +87,7 @@ def explained() -> Iterator[None]:
         leave(
             Exit.NO_LEDGER,
             f"Redis cannot be asked ({error}).",
-            "Is it running (`rushes up`), and is RUSHES_REDIS__URL right? `rushes doctor` looks closer.",
+            f"{whereabouts()} `rushes doctor` looks closer.",
             "What it has taken is not lost: `rushes list` shows it when Redis is back.",
         )
     except ConfigurationError as error:
@@ -90,8 +95,7 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         leave(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone; what Python still holds for them must not be tried again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise typer.Exit(Exit.DONE) from None
     except OSError as error:
         leave(Exit.FAILED, f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.")

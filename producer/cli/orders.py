@@ -12,6 +12,7 @@ from jobs.job import VideoRequest
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
+from producer.cli.text import UnreadableText, decoded, text_of
 from producer.service import Submission
 
 DEFAULT_MODEL = "google/veo3"
@@ -98,21 +99,32 @@ def _prompt(argument: str | None, file: Path | None) -> str:
     if file is not None:
         if argument is not None:
             leave(Exit.USAGE, "Give the prompt as an argument or by --file, not both.")
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            leave(Exit.USAGE, f"The prompt cannot be read from {file}: {error}")
+        return _read(file.read_bytes, str(file))
     if argument == "-" or (argument is None and not sys.stdin.isatty()):
-        return sys.stdin.read().strip()
+        return _read(sys.stdin.buffer.read, "standard input")
     if argument is None:
         leave(Exit.USAGE, "A prompt is missing: give it as an argument, by --file PATH, or on standard input.")
-    return argument
+    return _argument(argument)
+
+
+def _read(read: Callable[[], bytes], source: str) -> str:
+    try:
+        return decoded(read()).strip()
+    except (OSError, UnreadableText) as error:
+        leave(Exit.USAGE, f"The prompt cannot be read from {source}: {error}.")
+
+
+def _argument(text: str) -> str:
+    try:
+        return text_of(text)
+    except UnreadableText as error:
+        leave(Exit.USAGE, f"{text!a} cannot be read: {error}.")
 
 
 def pairs(given: list[str] | None, option: str, read: Callable[[str], Any]) -> dict[str, Any]:
     """Options of the form name=value."""
     found: dict[str, Any] = {}
-    for item in given or []:
+    for item in map(_argument, given or []):
         name, equals, value = item.partition("=")
         if not (name and equals):
             leave(Exit.USAGE, f"{option} takes name=value; got {item!r}")

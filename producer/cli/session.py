@@ -1,5 +1,6 @@
 """What every command needs: settings, the service over them, and where output goes."""
 
+import codecs
 import json
 import sys
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ PIPE_WIDTH: Final = 240
 """A pipe has no edge to wrap at; a table needs some width all the same."""
 
 
-class _Out(Console):
+class Out(Console):
     """A console that lets the command end quietly when its reader has gone, instead of leaving with an error."""
 
     def on_broken_pipe(self) -> None:
@@ -63,7 +64,7 @@ class Session:
     @cached_property
     def out(self) -> Console:
         """Standard output for people."""
-        return _Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        return Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     @cached_property
     def progress(self) -> Console:
@@ -78,6 +79,7 @@ class Session:
 
 
 def emit_json(value: Any) -> None:
-    """Write one JSON value on one line of standard output."""
-    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=False)) + "\n")
+    """Write one JSON value on one line of standard output; in ASCII where that knows no Unicode."""
+    knows_unicode = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=not knows_unicode)) + "\n")
     sys.stdout.flush()
