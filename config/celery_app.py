@@ -8,6 +8,7 @@ costs and for how it fails, never for delivery guarantees.
 from typing import Any, Final
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu import Queue
 
 from config import transport
@@ -18,12 +19,25 @@ from jobs.reminders import QUEUE_OF, QueueName
 KEY_PREFIX: Final = "rushes:celery:"
 
 
+class _OwnLoader(AppLoader):
+    """Leaves alone what CELERY_LOADER and CELERY_CONFIG_MODULE of another program name."""
+
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
+        """Read nothing."""
+        del env
+        return {}
+
+
 def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """A Celery app that sends and runs reminders; it connects when first used."""
     transport.register()
-    app = app_class("rushes", set_as_current=False)
+    app = app_class("rushes", set_as_current=False, loader=_OwnLoader)
+    broker = _broker(settings.redis)
     app.conf.update(
-        **_broker(settings.redis),
+        **broker,
+        # Unset, these follow another program's CELERY_BROKER_URL.
+        broker_read_url=broker["broker_url"],
+        broker_write_url=broker["broker_url"],
         # One pooled connection for each thread that may publish, and a bounded wait for it: the default waits for ever.
         broker_pool_limit=settings.worker.threads + 8,
         broker_pool_acquire_timeout=settings.redis.socket_timeout_s,

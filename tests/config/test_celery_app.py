@@ -201,3 +201,13 @@ def test_the_bomb_is_a_bomb(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Bomb(str(crater))))
 
     assert crater.is_dir()
+
+
+def test_no_variable_of_another_celery_leads_reminders_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that has a Celery of its own sets these, and they outrank an app's `broker_url`."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere.example/3")
+    monkeypatch.setenv("CELERY_LOADER", "no.such.Loader")
+    monkeypatch.setenv("CELERY_CONFIG_MODULE", "no_such_module")
+    app = make_app(Settings.model_validate({"redis": {"url": "redis://here.example/0"}}))
+    for connection in (app.connection_for_read(), app.connection_for_write()):
+        assert connection.hostname == "here.example"
