@@ -1,8 +1,10 @@
-"""Which network addresses are public: what a stranger's URL may lead us to."""
+"""Which network addresses are public, and which are this machine's own."""
 
 import ipaddress
 from typing import Final
+from urllib.parse import urlsplit
 
+_NAMES_OF_THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain"})
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -18,6 +20,22 @@ def is_link_local(address: str) -> bool:
     """Whether an address reaches this link only; clouds keep their machines' credentials at such a one."""
     found = _read(address)
     return found is not None and found.is_link_local
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in _NAMES_OF_THIS_MACHINE
+
+
+def leads_here(url: str) -> bool:
+    """Whether a URL's host is this machine's own; what cannot be read is not."""
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
 
 
 def _read(address: str) -> Address | None:

@@ -2,17 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from config.addresses import is_loopback, leads_here
 from jobs.access import Key, Quota, Scope
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
-
-_NAMES_OF_THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +81,8 @@ def _check_is_local(request: Request, parts: Parts) -> None:
     if request.client is None or not is_loopback(request.client.host):
         detail = "Keys are switched off (RUSHES_API__AUTH=off), so only this machine is served."
         raise Problem(Code.NOT_LOCAL, detail)
-    if not is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or ""):
+    if not leads_here(f"//{request.headers.get('host', '')}"):
         raise Problem(Code.NOT_LOCAL, "While keys are switched off, call it by 127.0.0.1 or localhost.")
     origin = request.headers.get("origin")
-    if origin and origin not in parts.settings.api.cors_origins and not is_loopback(urlsplit(origin).hostname or ""):
+    if origin and origin not in parts.settings.api.cors_origins and not leads_here(origin):
         raise Problem(Code.NOT_LOCAL, "While keys are switched off, web pages of elsewhere are not served.")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or a name is this machine's own."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in _NAMES_OF_THIS_MACHINE

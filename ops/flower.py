@@ -1,0 +1,75 @@
+"""`python -m ops.flower`: Flower over our app, which without a password answers to this machine only."""
+
+import os
+import sys
+from http import HTTPStatus
+from typing import Any
+
+import flower.command
+from celery.__main__ import main as celery
+from flower.app import Flower
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
+
+from config.addresses import is_loopback, leads_here
+from config.settings import ConfigurationError, Settings, load
+
+
+class GuardedFlower(Flower):  # type: ignore[misc] # it ships no types
+    """Flower that, without a password, refuses other machines and web pages of elsewhere, as the API does."""
+
+    def find_handler(self, request: HTTPServerRequest, **how: Any) -> Any:
+        """What answers a request."""
+        if self.options.basic_auth or self.options.auth or _is_local(request):
+            return super().find_handler(request, **how)
+        return self.get_handler_delegate(request, _NotLocal)
+
+
+class _NotLocal(RequestHandler):
+    def check_xsrf_cookie(self) -> None:
+        """Let `prepare` answer: it changes nothing."""
+
+    def prepare(self) -> None:
+        """Refuse, whatever the method."""
+        self.set_status(HTTPStatus.FORBIDDEN)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(
+            "Without a password, Flower answers to 127.0.0.1 and localhost only. Set RUSHES_FLOWER__BASIC_AUTH.\n"
+        )
+
+
+def _is_local(request: HTTPServerRequest) -> bool:
+    """A page of elsewhere may have its own name lead here (DNS rebinding): the name that was called tells."""
+    origin = request.headers.get("Origin")
+    called_here = leads_here(f"//{request.headers.get('Host', '')}")
+    return is_loopback(request.remote_ip or "") and called_here and (not origin or leads_here(origin))
+
+
+def defaults(settings: Settings) -> dict[str, str]:
+    """Flower's own variables, where neither they nor its options say otherwise."""
+    chosen = {
+        "FLOWER_ADDRESS": "127.0.0.1",
+        "FLOWER_PORT": str(settings.flower.port),
+        # Left to itself, Flower switches task events on for the whole fleet; RUSHES_WORKER__TASK_EVENTS decides that.
+        "FLOWER_ENABLE_EVENTS": "false",
+    }
+    if settings.flower.basic_auth:
+        chosen["FLOWER_BASIC_AUTH"] = settings.flower.basic_auth.get_secret_value()
+    return chosen
+
+
+def main() -> None:
+    """Run `celery flower` with these defaults; options that are given outrank them."""
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    for name, value in defaults(settings).items():
+        os.environ.setdefault(name, value)
+    flower.command.Flower = GuardedFlower
+    sys.argv = ["celery", "--app", "worker.app", "flower", *sys.argv[1:]]
+    celery()
+
+
+if __name__ == "__main__":
+    main()
