@@ -2,6 +2,7 @@
 
 from ops.database import db, export
 from ops.doctor import doctor
+from ops.parts import PASSES_ON, api, flower, worker
 from ops.sandbox.command import sandbox
 from ops.stack.demo import demo
 from ops.stack.up import up
@@ -11,6 +12,9 @@ __all__ = ["app"]
 
 app.command()(demo)
 app.command()(up)
+app.command(context_settings=PASSES_ON)(worker)
+app.command()(api)
+app.command(context_settings=PASSES_ON)(flower)
 app.command()(doctor)
 app.command()(sandbox)
 app.command()(export)

@@ -15,13 +15,12 @@ from typing import Annotated, Final
 import redis
 import typer
 from dotenv import dotenv_values
-from rich.console import Console
 from rich.text import Text
 
 from config.address import parse
 from config.connection import connect, lives
 from config.private import is_open_to_others
-from config.settings import ConfigurationError, Settings, load, unknown_variables
+from config.settings import ConfigurationError, Settings, load, unknown_variables, whereabouts
 from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable
@@ -30,7 +29,7 @@ from jobs.ledger import Ledger
 from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
-from producer.cli.session import emit_json
+from producer.cli.session import Out, emit_json
 from worker.upstream.access import Access
 from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
@@ -111,7 +110,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _unanswered(why: str) -> Finding:
-    advice = "" if "RUSHES_REDIS__URL" in why else " Start it (`rushes up`) or set RUSHES_REDIS__URL."
+    advice = "" if "RUSHES_REDIS__URL" in why else f" {whereabouts()}"
     return Finding("redis", Verdict.BAD, f"Redis cannot be asked: {why.rstrip('.')}.{advice}")
 
 
@@ -160,7 +159,7 @@ def _workers(ledger: Ledger, *, within_s: float) -> Finding:
     return Finding(
         "workers",
         Verdict.BAD,
-        "No worker is at work: jobs wait. Start one: `celery -A worker.app worker`, or `rushes up`.",
+        "No worker is at work: jobs wait. Start one: `rushes worker`, or `rushes up`.",
     )
 
 
@@ -266,7 +265,7 @@ def _privacy(settings: Settings) -> Iterator[Finding]:
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Out(highlight=False, soft_wrap=True)
     marks = {Verdict.GOOD: ("ok   ", "green"), Verdict.WARN: ("look ", "yellow"), Verdict.BAD: ("WRONG", "bold red")}
     for finding in findings:
         console.print(Text.assemble(marks[finding.verdict], f" {finding.about:<9} {finding.sentence}"))

@@ -68,7 +68,7 @@ class Darkroom:
 
     async def hire(self) -> Process:
         """Start a process."""
-        command = (sys.executable, "-m", "ops.sandbox.projectionist")
+        command = (sys.executable, "-P", "-m", "ops.sandbox.projectionist")  # -P: another `ops` may be in this folder
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
         self.processes.add(process)
         return process

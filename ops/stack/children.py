@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from ops.stack.surroundings import for_stack
+
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _LOOK_S: Final = 0.02
 
@@ -41,11 +43,11 @@ class Child:
         self._on_exit = on_exit
         self._process = subprocess.Popen(  # noqa: S603 (our own command lines)
             list(spec.command),
-            env={**os.environ, **spec.environment},
+            env={**for_stack(os.environ), **spec.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             bufsize=1,
             start_new_session=True,  # the terminal's Ctrl-C is for the supervisor, which stops them in order

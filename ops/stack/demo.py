@@ -1,7 +1,6 @@
 """`rushes demo`: from nothing to a stored video, with a stack of its own that goes when it ends."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 from dotenv import dotenv_values
 from rich.console import Console
 
+from config import launch
 from config.private import make_folder
 from config.settings import load
 from jobs.job import VideoRequest
@@ -65,7 +65,7 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
     before = _written(folder / UP_FILE)
     with log.open("w") as out:
         process = subprocess.Popen(  # noqa: S603 (our own command)
-            [sys.executable, "-m", "ops.cli", "up", "--embedded", "--sandbox", "--time-scale", f"{time_scale:g}"],
+            launch.command("ops.cli", "up", "--embedded", "--sandbox", "--time-scale", f"{time_scale:g}"),
             env={**environ, "RUSHES_STATE_DIR": str(folder.absolute())},
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -5,20 +5,21 @@ import random
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import redis
 import requests
 
+from config import launch
 from config.connection import connect
 from config.private import FILE_MODE, make_folder, prepare_state
-from config.settings import ConfigurationError, RedisSettings, Settings
+from config.settings import ApiSettings, ConfigurationError, FlowerSettings, RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.ledger import Ledger
+from ops.parts import WORKER
 from ops.stack.children import ChildSpec
 
 HOST: Final = "127.0.0.1"
@@ -71,6 +72,15 @@ class Plan:
             found |= self._hurried_looks()
         if self.settings.webhooks.keys is None:
             found["RUSHES_WEBHOOKS__KEYS"] = _secret(self.settings.state_dir / "webhooks.key")
+        return found | self._webhooks_here()
+
+    def _webhooks_here(self) -> dict[str, str]:
+        """Receivers on this machine can be called, and find our API; unless the user is reached from elsewhere."""
+        if self.settings.api.public_url is not None:
+            return {}
+        found = {"RUSHES_API__PUBLIC_URL": self.api_url}
+        if "allow_private" not in self.settings.webhooks.model_fields_set:
+            found["RUSHES_WEBHOOKS__ALLOW_PRIVATE"] = "true"
         return found
 
     def _easy_api(self) -> dict[str, str]:
@@ -91,21 +101,33 @@ class Plan:
         }
 
 
-def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float) -> Plan:
-    """Choose addresses; ports are free ones, the usual ones of Flower and the API if they are free."""
+class ChoosesPorts(Protocol):
+    """Finds a free port for a part of the stack."""
+
+    def choose(self, part: str, *, wanted: int | None = None, usual: int | None = None) -> int:
+        """The port."""
+
+
+def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float, ports: ChoosesPorts) -> Plan:
+    """Choose addresses."""
     folder = settings.state_dir
     prepare_state(settings)
-    port = free_port() if embedded else None
+    port = ports.choose("valkey") if embedded else None
     url = settings.redis.url.get_secret_value()
     return Plan(
         settings=settings,
         redis_url=f"redis://:{_password(folder)}@{HOST}:{port}/0" if embedded else url,
         valkey_port=port,
-        sandbox_url=f"http://{HOST}:{free_port()}" if sandbox else None,
-        flower_port=_usual_or_free(settings.flower.port),
-        api_port=_usual_or_free(settings.api.port),
+        sandbox_url=f"http://{HOST}:{ports.choose('sandbox')}" if sandbox else None,
+        flower_port=_served_at(settings.flower, "flower", ports),
+        api_port=_served_at(settings.api, "api", ports),
         time_scale=time_scale,
     )
+
+
+def _served_at(settings: FlowerSettings | ApiSettings, part: str, ports: ChoosesPorts) -> int:
+    wanted = settings.port if "port" in settings.model_fields_set else None
+    return ports.choose(part, wanted=wanted, usual=settings.port)
 
 
 def make_specs(plan: Plan) -> list[ChildSpec]:
@@ -118,14 +140,11 @@ def make_specs(plan: Plan) -> list[ChildSpec]:
 
 def free_port() -> int:
     """A port that nobody listens on, and that the system deals to nobody before it is used."""
-    return next(filter(_is_free, random.sample(UNDEALT, len(UNDEALT))))
+    return next(filter(is_free, random.sample(UNDEALT, len(UNDEALT))))
 
 
-def _usual_or_free(port: int) -> int:
-    return port if _is_free(port) else free_port()
-
-
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -144,15 +163,15 @@ def _secret(file: Path) -> str:
     """A secret of this stack's own, made when first needed."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(24))
-    return file.read_text().strip()
+    return file.read_text(encoding="ascii").strip()
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner reads; it appears whole."""
+    """Write a file that only its owner reads; it appears whole. A folder's name may be no text in this locale."""
     partial = file.with_suffix(f"{file.suffix}.part")
     partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w") as out:
-        out.write(text)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as out:
+        out.write(text.encode("utf-8", "surrogateescape"))
     partial.replace(file)
 
 
@@ -195,20 +214,18 @@ def _sandbox(plan: Plan, url: str) -> ChildSpec:
     port = url.rpartition(":")[2]
     state = plan.settings.state_dir.absolute() / "sandbox"
     make_folder(state)
-    command = [sys.executable, "-m", "ops.sandbox", "--host", HOST, "--port", port]
+    where = ("--host", HOST, "--port", port, "--state-dir", str(state))
     return ChildSpec(
         name="sandbox",
-        command=[*command, "--state-dir", str(state), "--time-scale", f"{plan.time_scale:g}", "--api-key", SANDBOX_KEY],
+        command=launch.command("ops.sandbox", *where, "--time-scale", f"{plan.time_scale:g}", "--api-key", SANDBOX_KEY),
         is_ready=lambda: _serves(f"{url}/sandbox/health"),
     )
 
 
 def _worker(plan: Plan) -> ChildSpec:
-    # Gossip, mingle and heartbeat are chatter among workers that grows with the square of their number.
-    command = [sys.executable, "-m", "celery", "--app", "worker.app", "worker", "--hostname", "worker@%h"]
     return ChildSpec(
         name="worker",
-        command=[*command, "--without-gossip", "--without-mingle", "--without-heartbeat"],
+        command=launch.command(*WORKER),
         environment={**ALLOCATOR, **plan.environment()},
         is_ready=_WorkerWatch(plan.redis_url),
         grace_s=WORKER_GRACE_S,
@@ -219,7 +236,7 @@ def _worker(plan: Plan) -> ChildSpec:
 def _api(plan: Plan) -> ChildSpec:
     return ChildSpec(
         name="api",
-        command=[sys.executable, "-m", "producer.api"],
+        command=launch.command("producer.api"),
         environment=plan.environment(),
         is_ready=lambda: _serves(f"{plan.api_url}/healthz"),
         grace_s=plan.settings.api.drain_s + API_MARGIN_S,
@@ -228,13 +245,13 @@ def _api(plan: Plan) -> ChildSpec:
 
 
 def _flower(plan: Plan) -> ChildSpec:
+    # A flowerconfig.py in the working directory would be read unless another file is named.
     auth = plan.settings.flower.basic_auth
-    options = ["--address=" + HOST, f"--port={plan.flower_port}", "--enable_events=False", "--logging=warning"]
-    environment: Mapping[str, str] = {"FLOWER_BASIC_AUTH": auth.get_secret_value()} if auth else {}
+    theirs = {} if auth is None else {"FLOWER_BASIC_AUTH": auth.get_secret_value()}
     return ChildSpec(
         name="flower",
-        command=[sys.executable, "-m", "celery", "--app", "worker.app", "flower", *options],
-        environment={**plan.environment(), **environment},
+        command=launch.command("ops.flower", f"--conf={os.devnull}", "--logging=warning"),
+        environment={**plan.environment(), **theirs},
         is_ready=lambda: _serves(f"{plan.flower_url}/healthcheck"),
         as_orphan=signal.SIGKILL,  # asked politely, it first waits out its questions to a broker that is gone
     )
@@ -267,7 +284,10 @@ def _answers(url: str) -> bool:
 
 
 def _serves(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=1).ok
-    except requests.RequestException:
-        return False
+    """Whether this machine answers there; the environment's proxies and passwords are not for it."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=1).ok
+        except requests.RequestException:
+            return False

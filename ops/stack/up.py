@@ -14,9 +14,11 @@ import typer
 from config.open_files import allow
 from config.private import prepare_state
 from config.settings import ConfigurationError, Settings, load
+from ops.parts import warn_of_shadows
+from ops.stack.ports import PortBook
 from ops.stack.recipe import Plan, make_plan, make_specs, write_private
 from ops.stack.supervisor import StartFailed, Supervisor
-from producer.cli.exits import Exit, explained, leave
+from producer.cli.exits import Exit, discard_output, explained, leave
 
 UP_FILE: Final = "up.env"
 FILES: Final = 16_384
@@ -37,7 +39,9 @@ def up(
         plan_sandbox = sandbox or settings.upstream.api_key is None
         prepare_state(settings)
         with _alone(settings.state_dir):
-            plan = make_plan(settings, embedded=plan_embedded, sandbox=plan_sandbox, time_scale=time_scale)
+            ports = PortBook(settings.state_dir, on_note=_note)
+            plan = make_plan(settings, embedded=plan_embedded, sandbox=plan_sandbox, time_scale=time_scale, ports=ports)
+            ports.keep()
             _run(plan)
 
 
@@ -48,7 +52,7 @@ def up_file(settings: Settings) -> Path:
 
 def _run(plan: Plan) -> None:
     file = up_file(plan.settings)
-    supervisor = Supervisor(on_line=_print_line, on_note=lambda note: _print_line("rushes", note))
+    supervisor = Supervisor(on_line=_print_line, on_note=_note)
 
     allow(FILES)
     file.unlink(missing_ok=True)  # a stack that was killed leaves its addresses behind
@@ -105,6 +109,7 @@ def _greet(plan: Plan) -> None:
         f"flower    {plan.flower_url}",
         f"archive   {settings.archive_root}",
         *_overruled(plan),
+        *warn_of_shadows(),
         'ready: in another terminal,  rushes submit --wait "a paper boat in the rain"',
         "stop with Ctrl-C",
     ):
@@ -128,7 +133,15 @@ def _overruled(plan: Plan) -> list[str]:
     return [f"{' and '.join(theirs)} of yours lead elsewhere; in another terminal, first:  set -a; . {file}; set +a"]
 
 
+def _note(sentence: str) -> None:
+    _print_line("rushes", sentence)
+
+
 def _print_line(name: str, line: str) -> None:
+    """Show a line. The stack goes on when nobody reads it any more: a child whose output stands still would too."""
     start, end = (f"\x1b[{_COLOURS.get(name, 1)}m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
-    sys.stdout.write(f"{start}{name:<8}{end}| {line}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{start}{name:<8}{end}| {line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()

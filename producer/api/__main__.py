@@ -29,6 +29,7 @@ def main() -> int:
         port=settings.api.port,
         log_config=None,
         access_log=False,
+        workers=1,  # unset, WEB_CONCURRENCY decides, and uvicorn refuses more than one for an app that is built here
         server_header=False,
         timeout_graceful_shutdown=int(settings.api.drain_s) or 1,
     )

@@ -1,19 +1,122 @@
-"""The wheel: what is not Python in it, or is read as a file, must be there too."""
+"""The wheel: what is in it, and how it works beside a project that has packages of the same names."""
 
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
-from tests.stage import ROOT
+import pytest
+import requests
+
+from ops.stack.recipe import free_port
+from tests.stage import ROOT, Stage, Worker, a_request, child, eventually
 
 
-def test_the_wheel_carries_every_script_and_migration(tmp_path: Path) -> None:
-    """An installed worker reads both from its own package."""
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as it is built."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    (found,) = folder.glob("*.whl")
+    return found
 
-    (wheel,) = tmp_path.glob("*.whl")
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `rushes` of an environment that has the wheel; everything else comes from this one."""
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
+    subprocess.run(
+        [*install, "--no-deps", "--no-index", "--force-reinstall", str(wheel)], check=True, capture_output=True
+    )
+    assert (site / "config" / "launch.py").exists()
+    return folder / "bin" / "rushes"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A backend's working directory, with packages of our names that break whoever imports them."""
+    folder = tmp_path / "a shop"
+    for name in ("config", "worker", "producer", "shop"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").touch()
+    for name in ("config/__init__.py", "worker/__init__.py", "producer/__init__.py", "jobs.py"):
+        (folder / name).write_text("raise RuntimeError('the module of another project')\n")
+    (folder / "shop" / "hooks.py").write_text(
+        "def told(result):\n    with open('told.txt', 'a') as file:\n        file.write(result.id + '\\n')\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("python", [{}, {"PYTHONSAFEPATH": "1"}, {"PYTHONPATH": "."}, {"PYTHONWARNINGS": "error"}])
+def test_an_installed_worker_works_where_a_project_has_packages_of_the_same_names(
+    stage: Stage, installed: Path, project: Path, python: dict[str, str]
+) -> None:
+    """It buys, looks into the video in its isolated process, and tells the project's hook; and says what it shadows."""
+    environment = {
+        **stage.environment,
+        "RUSHES_DESCRIBE__PROBE": "true",
+        "RUSHES_HOOKS__CALL": "shop.hooks:told",
+        **python,
+    }
+    log = stage.folder / "installed.log"
+    with child([str(installed), "worker", "-n", "one@test", "-c", "4"], log, environment, cwd=project) as process:
+        worker = Worker("one", process, log)
+        eventually(lambda: stage._seen("one") or process.poll() is not None, what="the worker's start")
+        assert process.poll() is None, worker.said()
+        job = stage.ended(stage.service.submit(a_request()).job_id)
+        assert job.media is not None, worker.said()
+        eventually((project / "told.txt").exists, what="the hook")
+        assert (project / "told.txt").read_text().split() == [job.id]
+        for name in ("config", "jobs", "worker", "producer"):
+            assert f"`{name}` in {project}" in worker.said()
+        assert "`shop`" not in worker.said()
+        assert "RuntimeError" not in worker.said()
+        assert worker.terminate() == 0, "the signal reaches Celery itself"
+
+
+@pytest.mark.parametrize(("part", "page"), [("api", "/healthz"), ("flower", "/healthcheck")])
+def test_an_installed_api_and_flower_start_there_too(
+    stage: Stage, installed: Path, project: Path, part: str, page: str
+) -> None:
+    """The same command line, the same surroundings."""
+    port, log = free_port(), stage.folder / "part.log"
+    environment = {**stage.environment, f"RUSHES_{part.upper()}__PORT": str(port), "PYTHONPATH": str(project)}
+    with child([str(installed), part], log, environment, cwd=project) as process:
+
+        def answers() -> bool:
+            try:
+                return requests.get(f"http://127.0.0.1:{port}{page}", timeout=5).ok
+            except requests.ConnectionError:
+                return process.poll() is not None
+
+        eventually(answers, what=f"the start of {part}")
+        assert process.poll() is None, log.read_text()
+
+
+def test_a_name_that_was_imported_from_elsewhere_already_is_said(installed: Path, project: Path) -> None:
+    """A `sitecustomize` or a debugger may have imported the project's package before us."""
+    (project / "sitecustomize.py").write_text("import sys, types\nsys.modules['jobs'] = types.ModuleType('jobs')\n")
+    ran = subprocess.run(
+        [str(installed), "list"],
+        env={"PYTHONPATH": str(project)},
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "imported as `jobs` before Rushes' own" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_wheel_carries_every_script_and_migration(wheel: Path) -> None:
+    """An installed worker reads both from its own package."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = [*ROOT.glob("jobs/lua/*.lua"), *ROOT.glob("worker/sql/migrations/**/*.py")]
     assert len(wanted) > 5

@@ -6,12 +6,13 @@ import logging
 import os
 import selectors
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from config import launch
 
 log = logging.getLogger("rushes.media")
 
@@ -39,7 +40,7 @@ class Enclosure:
 
     def __init__(self, *, memory_bytes: int, timeout_s: float) -> None:
         """Bound it in memory; each request in wall time and in processor time."""
-        self._command = [sys.executable, "-m", "worker.media", str(memory_bytes), str(max(1, round(timeout_s)))]
+        self._command = launch.command("worker.media", str(memory_bytes), str(max(1, round(timeout_s))))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,52 @@
+"""`rushes worker`, `rushes api`, `rushes flower`: one process of a deployment, with our packages found first."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import typer
+
+from config import launch
+from ops.stack.surroundings import for_part
+from producer.cli.exits import errors
+
+WORKER: Final = (
+    *("celery", "--app", "worker.app", "worker", "--hostname", "worker@%h"),
+    # Chatter among workers that grows with the square of their number.
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+
+PASSES_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def worker(context: typer.Context) -> None:
+    """Run a worker in this process; options are those of `celery worker`, such as -n w2@%h or -Q transfer."""
+    _become(WORKER, context.args)
+
+
+def api() -> None:
+    """Run the HTTP API in this process, where RUSHES_API__HOST and RUSHES_API__PORT say."""
+    _become(["producer.api"], [])
+
+
+def flower(context: typer.Context) -> None:
+    """Run Flower in this process; options are its own, such as --port=5556. Without a password it serves this host."""
+    _become(["ops.flower"], context.args)
+
+
+def warn_of_shadows() -> list[str]:
+    """A sentence for each module of the user's that our processes can't import."""
+    return [
+        f"`{name}` in {folder} has the name of a package of Rushes', which is found first here: a hook that imports "
+        f'`{name}` gets Rushes\'. See "In a project of your own" in docs/deployment.md.'
+        for name, folder in launch.shadowed()
+    ]
+
+
+def _become(module: Sequence[str], extra: Sequence[str]) -> NoReturn:
+    for sentence in warn_of_shadows():
+        errors.print(sentence, markup=False)
+    sys.stdout.flush()
+    command = launch.command(*module, *extra)
+    os.execve(command[0], command, for_part(os.environ))  # noqa: S606 (our own command; signals reach it, not a parent)
