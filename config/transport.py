@@ -1,36 +1,71 @@
-"""kombu's Redis transport, for which a message that nobody can read is no reason to end a worker.
+"""kombu's Redis transport, for which no message is a reason to end a worker.
 
-Whoever can write to a queue could end every worker, one message each: kombu decodes a message outside of the borders
-within which Celery throws bad ones away, so that broken JSON or base64 goes up through the event loop.
+Every message passes `config/envelopes.py` between the socket and kombu. What fails behind that border, within Celery,
+is dropped with its traceback: it would end the worker, and kombu would give the message back for the next one.
 """
 
 import logging
-from typing import Any, Final
-from uuid import uuid4
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.exceptions import RedisError
+
+from config.envelopes import UnreadableMessage, cleaned
 
 log = logging.getLogger("rushes.transport")
 
-SHOWN: Final = 200
-"""How much of an unreadable message is told."""
+
+def _clean(raw: bytes, **where: str) -> bytes | None:
+    """The message as it may be read; None, and a line in the log, for one that is dropped."""
+    try:
+        return cleaned(raw, **where)
+    except UnreadableMessage as error:
+        place = where.get("queue") or where.get("exchange")
+        log.warning("message.unreadable dropped from=%.60r bytes=%d why=%s", place, len(raw), error)
+        return None
 
 
-class ReadableMessage(virtual.Message):
-    """A message; one that cannot be read stands empty, and Celery throws it away as one that it does not know."""
+class _Subscription(redis.PrefixedRedisPubSub):
+    """What is published: control commands and events."""
 
-    def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
-        try:
-            super().__init__(payload, channel=channel, **kwargs)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log.warning("message.unreadable error=%s message=%.*r", type(error).__name__, SHOWN, payload)
-            super().__init__(_empty(), channel=channel, **kwargs)
+    def parse_response(self, *args: Any, **kwargs: Any) -> Any:
+        """A publication that cannot be read is none."""
+        response = super().parse_response(*args, **kwargs)
+        if not response or not response[0].endswith(b"message"):
+            return response
+        *about, raw = response
+        # `/0.celeryev/worker.heartbeat`: a database, an exchange, and perhaps a routing key
+        exchange = about[-1].decode(errors="replace").partition(".")[2].partition("/")[0]
+        message = _clean(raw, exchange=exchange)
+        return message and [*about, message]
+
+
+class _Reader(redis.PrefixedStrictRedis):
+    """The client by which a channel reads and sends."""
+
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        """A message that cannot be read is gone from its queue, as if there had been none."""
+        reply = super().parse_response(connection, command_name, **options)
+        if command_name != "BRPOP" or not reply:
+            return reply
+        queue, raw = reply
+        message = _clean(raw, queue=queue.decode(errors="replace"))
+        return message and (queue, message)
+
+    def pubsub(self, **kwargs: Any) -> _Subscription:
+        """A subscription that reads as carefully."""
+        return _Subscription(self.connection_pool, global_keyprefix=self.global_keyprefix, **kwargs)
 
 
 class _Channel:
     """What both kinds of channel do differently from kombu's."""
 
     _sender: Any = None
+
+    def _get_client(self) -> Any:
+        return partial(_Reader, global_keyprefix=self.global_keyprefix)  # type: ignore[attr-defined]  # a channel has it
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """One client for all that a channel sends over its pool: kombu makes one anew for each message."""
@@ -40,24 +75,29 @@ class _Channel:
             self._sender = super()._create_client()  # type: ignore[misc]  # as above
         return self._sender
 
-    def _brpop_read(self, **options: Any) -> Any:
-        try:
-            return super()._brpop_read(**options)  # type: ignore[misc]  # stands before a channel, which has it
-        except ValueError as error:  # it is no JSON, and gone from its queue
-            log.warning("message.unreadable error=%s", type(error).__name__)
-            return True
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """Consume; what a message sets off in Celery ends with that message."""
+        contained = partial(_contained, kwargs.pop("callback"))
+        return super().basic_consume(queue, *args, callback=contained, **kwargs)  # type: ignore[misc]  # as above
+
+
+def _contained(callback: Callable[[Any], Any], message: Any) -> Any:
+    try:
+        return callback(message)
+    except (RedisError, OSError):  # the connection's trouble, not the message's
+        raise
+    except Exception:
+        log.exception("message.unreadable dropped id=%.60r", message.headers.get("id"))
+        if not message.acknowledged:
+            message.reject()
 
 
 class Channel(_Channel, redis.Channel):
     """A channel of one server."""
 
-    Message = ReadableMessage
-
 
 class SentinelChannel(_Channel, redis.SentinelChannel):
     """A channel of whichever server the Sentinels name."""
-
-    Message = ReadableMessage
 
 
 class Transport(redis.Transport):
@@ -76,8 +116,3 @@ def register() -> None:
     """Have kombu take these for its own, also when it turns from one Sentinel's URL to the next."""
     ours = f"{__name__}:{Transport.__name__}"
     TRANSPORT_ALIASES.update(redis=ours, rediss=ours, sentinel=f"{__name__}:{SentinelTransport.__name__}")
-
-
-def _empty() -> dict[str, Any]:
-    properties = {"delivery_tag": str(uuid4()), "delivery_info": {"exchange": "", "routing_key": ""}}
-    return {"body": "{}", "headers": {}, "content-type": "application/json", "properties": properties}

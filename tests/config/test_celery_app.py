@@ -6,7 +6,7 @@ import os
 import pickle
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import redis
@@ -166,33 +166,6 @@ def test_strangers_messages_are_refused_and_the_worker_works_on(stage: Stage) ->
         assert not crater.exists()
         assert "rushes.from_the_future" in worker.said()
     assert sorted(stage.sandbox.purchases().values()) == [1]
-
-
-UNREADABLE: Final = (
-    "no JSON at all",
-    b"\xff\xfe neither text",
-    "12",
-    "[]",
-    "{}",
-    '{"properties": {}}',
-    '{"properties": {"delivery_tag": "x", "body_encoding": "base64"}, "body": "broken%%%base64"}',
-    '{"properties": {"delivery_tag": "x", "body_encoding": "rot13"}, "body": "x"}',
-)
-
-
-def test_a_message_that_nobody_can_read_does_not_end_a_worker(stage: Stage) -> None:
-    """Else whoever can write to a queue could end the fleet, a worker with each message."""
-    with stage.worker(name="target") as worker:
-        for unreadable in (*UNREADABLE, message("A", content_type="application/json", encoding="base64", task="x")):
-            stage.client.lpush(f"{KEY_PREFIX}submit", unreadable)
-        eventually(lambda: stage.client.llen(f"{KEY_PREFIX}submit") == 0, what="the garbage being taken")
-
-        job = stage.ended(stage.service.submit(a_request()).job_id)
-
-        assert job.state is State.COMPLETED
-        assert worker.process.poll() is None
-        assert worker.said().count("message.unreadable") >= len(UNREADABLE)
-        assert "Connection to broker lost" not in worker.said()
 
 
 def test_the_bomb_is_a_bomb(tmp_path: Path) -> None:
