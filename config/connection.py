@@ -30,6 +30,8 @@ def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
     return {
         "sentinel_password": password.get_secret_value() if password else None,
         "decode_responses": True,
+        # What somebody else wrote in other bytes must not keep a whole answer from being read.
+        "encoding_errors": "replace",
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.socket_timeout_s,
         "socket_keepalive": True,

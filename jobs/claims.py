@@ -1,5 +1,6 @@
 """What is overdue: taken in bounded batches, so that a lost reminder is sent again."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.keyspace import PREFIX
@@ -44,10 +45,18 @@ class Claims:
             longest_lease_s=claim.longest_lease_s,
         )
         rows = [flat[start : start + 3] for start in range(0, len(flat), 3)]
-        found = [Overdue(job_id, State(held), int(turn)) for job_id, held, turn in rows]
+        found = list(self._readable(rows))
         for job in found:
             self._scripts.tell("job.rescued", job.job_id, job.turn, {"state": job.state, "index": f"due:{state}"})
         return found
+
+    def _readable(self, rows: Iterable[Sequence[str]]) -> Iterator[Overdue]:
+        """Those that this version knows; the others are left to a newer one."""
+        for job_id, held, turn in rows:
+            try:
+                yield Overdue(job_id, State(held), int(turn))
+            except ValueError as error:
+                self._scripts.unreadable(job_id, error)
 
     @asks_redis
     def unfinished(self) -> set[str]:

@@ -8,6 +8,7 @@ JobError
 ├── IdempotencyConflict   tell the caller: this key was used for another request
 ├── InvalidRequest        tell the caller which fields to mend: nothing was queued, nothing was bought
 └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
+    └── UnreadableRow     leave this one job to a newer version, and go on with the others
 """
 
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class IdempotencyConflict(JobError):
 
 class LedgerUnavailable(JobError):
     """Redis could not be asked, or refused to write."""
+
+
+class UnreadableRow(LedgerUnavailable):
+    """A row holds what this version does not know: a newer one wrote it, or nobody did."""
 
 
 @dataclass(frozen=True, slots=True)

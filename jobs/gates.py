@@ -48,7 +48,7 @@ class Gates:
         `again_s` at most.
         """
         wait_ms, *why = self._scripts.run("gate", gate=gate, verb="ask", probe_s=probe_s, again_s=again_s)
-        return Shut(wait_ms / 1000, Hold(why[0]), why[1]) if wait_ms else None
+        return Shut(wait_ms / 1000, _hold(why[0]), why[1]) if wait_ms else None
 
     @asks_redis
     def passed(self, gate: Gate) -> None:
@@ -84,5 +84,10 @@ class Gates:
             row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}gate:{gate}"))
             if "open_at" in row:
                 wait_s = max(float(row["open_at"]) - now, 0.0)
-                found[gate] = Shut(wait_s, Hold(row["hold"]), row["message"])
+                found[gate] = Shut(wait_s, _hold(row["hold"]), row["message"])
         return found
+
+
+def _hold(word: str) -> Hold:
+    """Why a door is shut; a reason that only a newer version knows keeps it as shut as any."""
+    return Hold(word) if word in set(Hold) else Hold.UNAVAILABLE

@@ -5,13 +5,14 @@ that followers wait at. Both know it by the feed's id, so that a reader can go o
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from jobs.events import JournalEntry
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
+from jobs.states import State
 
 FEED: Final = f"{PREFIX}feed"
 START: Final = "0-0"
@@ -44,12 +45,14 @@ class Journal:
     """Reads what the ledger's scripts have written down."""
 
     def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
 
     @asks_redis
     def of(self, job_id: str) -> list[JournalEntry]:
         """What has happened to the job, oldest first."""
-        return [_entry(line) for line in cast("list[str]", self._redis.lrange(f"{PREFIX}journal:{job_id}", 0, -1))]
+        lines = cast("list[str]", self._redis.lrange(f"{PREFIX}journal:{job_id}", 0, -1))
+        return list(self._entries(job_id, lines))
 
     @asks_redis
     def of_many(self, job_ids: Sequence[str]) -> dict[str, list[JournalEntry]]:
@@ -57,7 +60,21 @@ class Journal:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.lrange(f"{PREFIX}journal:{job_id}", 0, -1)
-        return {job_id: [_entry(line) for line in lines] for job_id, lines in zip(job_ids, pipe.execute(), strict=True)}
+        told = zip(job_ids, pipe.execute(), strict=True)
+        return {job_id: list(self._entries(job_id, lines)) for job_id, lines in told}
+
+    def _entries(self, job_id: str, lines: Iterable[str]) -> Iterator[JournalEntry]:
+        """The entries that this version can read; the others are left to a newer one."""
+        for line in lines:
+            if entry := self._readable(job_id, _entry, line):
+                yield entry
+
+    def _readable(self, job_id: str, read: Callable[..., JournalEntry], *told: Any) -> JournalEntry | None:
+        try:
+            return read(*told)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it concerns this entry alone)
+            self._scripts.unreadable(job_id, error)
+            return None
 
     @asks_redis
     def newest(self) -> str:
@@ -74,7 +91,10 @@ class Journal:
             return News((), cursor, gap=False)
         oldest = cast("list[tuple[str, Any]]", self._redis.xrange(FEED, count=1))
         gap = cursor != START and bool(oldest) and order(oldest[0][0]) > order(cursor)
-        return News([(fields["job"], _feed_entry(entry_id, fields)) for entry_id, fields in raw], raw[-1][0], gap)
+        read = [
+            (fields["job"], self._readable(fields["job"], _feed_entry, entry_id, fields)) for entry_id, fields in raw
+        ]
+        return News([(job_id, entry) for job_id, entry in read if entry], raw[-1][0], gap)
 
     @asks_redis
     def stretch(self, cursor: str | None, *, most: int) -> Stretch:
@@ -117,7 +137,7 @@ def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:
 def _entry(line: str) -> JournalEntry:
     """A journal's line: id, event, state, turn, time, and the rest is data."""
     entry_id, event, state, turn, at, data = line.split(" ", 5)
-    return JournalEntry(entry_id, event, float(at), state, int(turn), json.loads(data))
+    return JournalEntry(entry_id, event, float(at), State(state), int(turn), json.loads(data))
 
 
 def _feed_entry(entry_id: str, fields: Mapping[str, str]) -> JournalEntry:
@@ -125,7 +145,7 @@ def _feed_entry(entry_id: str, fields: Mapping[str, str]) -> JournalEntry:
         entry_id,
         fields["event"],
         float(fields["at"]),
-        fields["state"],
+        State(fields["state"]),
         int(fields["turn"]),
         json.loads(fields["data"]),
     )

@@ -14,7 +14,7 @@ from ulid import ULID
 
 from jobs.claims import Claims
 from jobs.errands import Errands, with_video
-from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.events import Subscriber
 from jobs.gates import Gates
 from jobs.idempotency import key_names
@@ -30,7 +30,7 @@ from jobs.reminders import Errand
 from jobs.removals import Removals
 from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
-from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, spelt
+from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, refusal_of, spelt
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes, alarms_of
 
@@ -219,17 +219,20 @@ class Ledger:
     @asks_redis
     def get(self, job_id: str) -> Job:
         """The job as it stands."""
-        row = cast("dict[str, str]", self._redis.hgetall(f"{PREFIX}job:{job_id}"))
-        if not row:
-            raise UnknownJob(job_id)
-        return job_from(row)
+        row: object
+        try:
+            row = self._redis.hgetall(f"{PREFIX}job:{job_id}")
+        except redis.ResponseError as error:
+            row = error
+        job, _ = self._whole(job_id, row, None)
+        return job
 
     @asks_redis
     def whole(self, job_id: str) -> tuple[Job, VideoRequest | None]:
         """The job as it stands, with its order unless that is gone, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         _ask_whole(pipe, job_id)
-        return _whole(job_id, *pipe.execute())
+        return self._whole(job_id, *pipe.execute(raise_on_error=False))
 
     @awaits_redis
     async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None, float]:
@@ -237,21 +240,49 @@ class Ledger:
         pipe = self._scripts.on_loop.pipeline(transaction=False)
         _ask_whole(pipe, job_id)
         pipe.time()
-        row, text, time = await pipe.execute()
-        return *_whole(job_id, row, text), self._scripts.told_time(time)
+        row, text, time = await pipe.execute(raise_on_error=False)
+        return *self._whole(job_id, row, text), self._scripts.told_time(time)
 
     @asks_redis
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
-        """The jobs as they stand, with their orders, in one round trip; those that are gone are left out."""
+        """The jobs as they stand, with their orders, in one round trip.
+
+        Those that are gone are left out, and so are those that are left to a newer version.
+        """
+        found = ((job, request) for _, job, request in self._each_of(job_ids) if job is not None)
+        return [(job, request) for job, request in found if request is not None]
+
+    @asks_redis
+    def states(self, job_ids: Sequence[str]) -> dict[str, State | None]:
+        """The state of each job that has a row; None for one that is left to a newer version."""
+        return {job_id: job.state if job else None for job_id, job, _ in self._each_of(job_ids)}
+
+    def _each_of(self, job_ids: Sequence[str]) -> Iterator[tuple[str, Job | None, VideoRequest | None]]:
+        """Each job that has a row, with its order, if there is one; neither of one that cannot be read."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             _ask_whole(pipe, job_id)
-        replies = pipe.execute()
-        return [
-            (job_from(row), request_from(text))
-            for row, text in zip(replies[::2], replies[1::2], strict=True)
-            if row and text
-        ]
+        replies = pipe.execute(raise_on_error=False)
+        for job_id, row, text in zip(job_ids, replies[::2], replies[1::2], strict=True):
+            try:
+                yield job_id, *self._whole(job_id, row, text)
+            except UnknownJob:
+                continue
+            except UnreadableRow:
+                yield job_id, None, None
+
+    def _whole(self, job_id: str, row: Any, text: Any) -> tuple[Job, VideoRequest | None]:
+        """The job and its order, as Redis answered for them."""
+        try:
+            for answer in (row, text):
+                if isinstance(answer, redis.RedisError):
+                    raise refusal_of(answer)
+            if not row:
+                raise UnknownJob(job_id)
+            return job_from(row), request_from(text) if text else None
+        except UnreadableRow as error:
+            self._scripts.unreadable(job_id, error)
+            raise UnreadableRow(f"{job_id} is left to a newer version: {error}") from error
 
     @asks_redis
     def with_requests(self, jobs: Sequence[Job]) -> list[tuple[Job, VideoRequest]]:
@@ -267,8 +298,8 @@ class Ledger:
     def _readable(self, job: Job, text: str) -> Iterator[tuple[Job, VideoRequest]]:
         try:
             yield job, request_from(text)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            self._scripts.unreadable(job.id, job.turn, error)
+        except UnreadableRow as error:
+            self._scripts.unreadable(job.id, error)
 
     def held(self, job_id: str, turn: int) -> Job:
         """The job, if this message is its latest reminder."""
@@ -730,12 +761,6 @@ def _edge(
 def _ask_whole(pipe: Any, job_id: str) -> None:
     pipe.hgetall(f"{PREFIX}job:{job_id}")
     pipe.get(f"{PREFIX}request:{job_id}")
-
-
-def _whole(job_id: str, row: Mapping[str, str], text: str | None) -> tuple[Job, VideoRequest | None]:
-    if not row:
-        raise UnknownJob(job_id)
-    return job_from(row), request_from(text) if text else None
 
 
 def _is_outage(error: redis.RedisError) -> bool:

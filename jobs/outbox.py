@@ -12,7 +12,8 @@ outbox and lanes of its own, so that one that is slow or broken holds up no othe
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
@@ -214,7 +215,7 @@ class Outbox:
         return Standing(
             waiting,
             under_way,
-            int(health.get("failures", 0)),
+            int(_seconds(health, "failures") or 0),
             _seconds(health, "failing_since"),
             _seconds(health, "held_until"),
             _seconds(health, "took_s"),
@@ -225,10 +226,7 @@ class Outbox:
         """How the latest deliveries went, newest first."""
         key = f"{PREFIX}deliveries:{receiver}"
         entries = cast("list[tuple[str, dict[str, str]]]", self._scripts.redis.xrevrange(key, count=limit))
-        return [
-            DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"]), "id": line_id})
-            for line_id, raw in entries
-        ]
+        return [line for line_id, raw in entries for line in _lines(line_id, raw)]
 
     @asks_redis
     def now(self) -> float:
@@ -244,4 +242,13 @@ class Outbox:
 
 
 def _seconds(health: Mapping[str, str], name: str) -> float | None:
-    return float(health[name]) if name in health else None
+    try:
+        return float(health[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def _lines(line_id: str, raw: Mapping[str, str]) -> Iterator[DeliveryLine]:
+    """The line of a log, unless it is one that only a newer version can read."""
+    with suppress(KeyError, ValueError, TypeError):
+        yield DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"]), "id": line_id})

@@ -3,10 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Final
+from dataclasses import asdict, replace
+from typing import Any, Final, NoReturn
+
+from pydantic import TypeAdapter, ValidationError
 
 from jobs.artifacts import Artifact
+from jobs.errors import UnreadableRow
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
 from jobs.media import Media, Mismatch
 from jobs.states import State
@@ -15,36 +18,56 @@ VERSION: Final = 1
 """Written into each row. A reader ignores fields it does not know, so that two versions can share the jobs."""
 
 
+_MOST: Final = 1e12
+"""No time in seconds, no sum in dollars and no count in a row is larger."""
+
+_VIDEO: Final = TypeAdapter(Video)
+_STORED: Final = TypeAdapter(Stored)
+_MEDIA: Final = TypeAdapter(Media)
+_REQUEST: Final = TypeAdapter(VideoRequest)
+
+
 def job_from(row: Mapping[str, str]) -> Job:
-    """Read a row; fields that a newer version added are ignored."""
+    """Read a row; fields that a newer version added are ignored.
+
+    Raises:
+        UnreadableRow: a field that this version needs is missing, or holds what it does not know.
+    """
+    try:
+        return _job(row)
+    except Exception as error:  # whoever wrote it, it concerns this job alone
+        raise _unreadable(error) from error
+
+
+def _job(row: Mapping[str, str]) -> Job:
     return Job(
         id=row["id"],
-        version=int(row.get("version", VERSION)),
+        version=_count(row.get("version", VERSION)),
         state=State(row["state"]),
-        turn=int(row["turn"]),
+        turn=_count(row["turn"]),
         model=row["model"],
-        accepted_at=float(row["accepted_at"]),
-        deadline_at=float(row["deadline_at"]),
-        deadline_s=float(row["deadline_s"]),
+        accepted_at=_number(row["accepted_at"]),
+        deadline_at=_number(row["deadline_at"]),
+        deadline_s=_number(row["deadline_s"]),
         due_at=_seconds(row, "due_at"),
-        attempt=int(row.get("attempt", 0)),
-        looks=int(row.get("looks", 0)),
-        holds=int(row.get("holds", 0)),
-        downloads=int(row.get("downloads", 0)),
+        attempt=_count(row.get("attempt", 0)),
+        looks=_count(row.get("looks", 0)),
+        holds=_count(row.get("holds", 0)),
+        downloads=_count(row.get("downloads", 0)),
         family=Family(row.get("family", Family.UNIVERSAL)),
         request_id=row.get("request_id"),
         generation_id=row.get("generation_id"),
         worker=row.get("worker"),
         intent=row.get("intent"),
         intent_at=_seconds(row, "intent_at"),
-        confirms=int(row.get("confirms", 0)),
+        confirms=_count(row.get("confirms", 0)),
         attention_at=_seconds(row, "attention_at"),
         submitted_at=_seconds(row, "submitted_at"),
         rendered_at=_seconds(row, "rendered_at"),
         finished_at=_seconds(row, "finished_at"),
         cancel_requested_at=_seconds(row, "cancel_requested_at"),
-        video=Video(**json.loads(row["video"])) if "video" in row else None,
-        stored=Stored(**json.loads(row["stored"])) if "stored" in row else None,
+        video=_VIDEO.validate_python(_json(row["video"])) if "video" in row else None,
+        stored=_STORED.validate_python(_json(row["stored"])) if "stored" in row else None,
         media=media_from(row["media"]) if "media" in row else None,
         artifacts=tuple(map(Artifact, filter(None, row.get("artifacts", "").split(",")))),
         removed_at=_seconds(row, "removed_at"),
@@ -53,9 +76,9 @@ def job_from(row: Mapping[str, str]) -> Job:
         reason=Reason(row["reason"]) if "reason" in row else None,
         message=row.get("message"),
         hold=Hold(row["hold"]) if "hold" in row else None,
-        rescues=int(row.get("rescues", 0)),
-        announce_turn=int(row.get("announce_turn", 0)),
-        salvage_turn=int(row.get("salvage_turn", 0)),
+        rescues=_count(row.get("rescues", 0)),
+        announce_turn=_count(row.get("announce_turn", 0)),
+        salvage_turn=_count(row.get("salvage_turn", 0)),
         tenant=row.get("tenant"),
         retry_of=row.get("retry_of"),
         retried_as=row.get("retried_as"),
@@ -63,18 +86,22 @@ def job_from(row: Mapping[str, str]) -> Job:
         kind=row.get("kind"),
         pending_at=_seconds(row, "pending_at"),
         evidence=row.get("evidence"),
-        evidence_polls=int(row.get("evidence_polls", 0)),
-        describe_turn=int(row.get("describe_turn", 0)),
-        describe_failures=int(row.get("describe_failures", 0)),
+        evidence_polls=_count(row.get("evidence_polls", 0)),
+        describe_turn=_count(row.get("describe_turn", 0)),
+        describe_failures=_count(row.get("describe_failures", 0)),
     )
 
 
 def request_from(text: str) -> VideoRequest:
-    """Read what was ordered."""
-    raw: dict[str, Any] = json.loads(text)
-    return VideoRequest(
-        raw["model"], raw.get("prompt"), raw.get("parameters", {}), raw.get("metadata", {}), raw.get("webhook_url")
-    )
+    """Read what was ordered.
+
+    Raises:
+        UnreadableRow: a part that this version needs is missing, or holds what it does not know.
+    """
+    try:
+        return _REQUEST.validate_python({"prompt": None, **_json(text)})
+    except Exception as error:  # as above
+        raise _unreadable(error) from error
 
 
 def request_text(request: VideoRequest) -> str:
@@ -96,8 +123,9 @@ def fingerprint_of(request: VideoRequest) -> str:
 
 def media_from(text: str) -> Media:
     """Read what is in a video."""
-    raw: dict[str, Any] = json.loads(text)
-    return Media(**{**raw, "mismatch": tuple(Mismatch(**found) for found in raw.get("mismatch", []))})
+    raw: dict[str, Any] = _json(text)
+    found = tuple(Mismatch(**found) for found in raw.pop("mismatch", ()))
+    return replace(_MEDIA.validate_python(raw), mismatch=found)
 
 
 def media_field(media: Media | None) -> dict[str, str]:
@@ -112,4 +140,29 @@ def plain(value: Video | Stored | Media) -> str:
 
 
 def _seconds(row: Mapping[str, str], name: str) -> float | None:
-    return float(row[name]) if row.get(name) else None
+    return _number(row[name]) if row.get(name) else None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not abs(number) < _MOST:  # nor is NaN
+        raise ValueError("a number that is none")
+    return number
+
+
+def _count(text: str | int) -> int:
+    return int(text) if -_MOST < int(text) < _MOST else _no_number(str(text)[:20])
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_number, parse_float=_number)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _unreadable(error: Exception) -> UnreadableRow:
+    """Names the field and the word, not the rest of what stands there."""
+    said = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return UnreadableRow(f"{type(error).__name__}: {said}"[:200])

@@ -12,7 +12,15 @@ import redis.asyncio
 from redis.commands.core import AsyncScript, Script
 
 from jobs import outage
-from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import (
+    IdempotencyConflict,
+    JobError,
+    LedgerUnavailable,
+    StaleTurn,
+    UnknownJob,
+    UnreadableRow,
+    WrongState,
+)
 from jobs.events import Event, Subscriber
 from jobs.keyspace import PREFIX
 
@@ -22,6 +30,12 @@ _REFUSALS: Final[Mapping[str, type[JobError]]] = {
     "WRONG_STATE": WrongState,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflict,
 }
+
+_OF_A_ROW: Final = ("WRONGTYPE", "user_script")
+"""How an answer begins where what a key holds, and not Redis, is in the way: its type, or what a script can't use."""
+
+_REMEMBERED: Final = 1000
+"""Of how many unreadable rows a process remembers that it told."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,8 +81,11 @@ def awaits_redis(method: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any
 def refusal_of(error: redis.RedisError) -> JobError:
     """What an error of Redis's means to a caller of the ledger."""
     word, _, rest = str(error).partition(" ")
-    refusal = _REFUSALS.get(word)
-    return refusal(rest) if refusal else LedgerUnavailable(outage.told(error))
+    if refusal := _REFUSALS.get(word):
+        return refusal(rest)
+    if word.startswith(_OF_A_ROW):
+        return UnreadableRow(str(error)[:200])
+    return LedgerUnavailable(outage.told(error))
 
 
 class Scripts:
@@ -93,6 +110,7 @@ class Scripts:
         self._subscribers = tuple(subscribers)
         self._loaded: dict[str, Script] = {}
         self._loaded_on_loop: dict[str, AsyncScript] = {}
+        self._unreadable: dict[str, Mapping[str, str]] = {}
 
     @property
     def on_loop(self) -> "redis.asyncio.Redis":
@@ -165,9 +183,12 @@ class Scripts:
         for subscriber in self._subscribers:
             subscriber(event)
 
-    def unreadable(self, job_id: str, turn: int, error: Exception) -> None:
-        """Tell of a row or an order that this version cannot read."""
-        self.tell("row.unreadable", job_id, turn, {"error": f"{type(error).__name__}: {error}"[:200]})
+    def unreadable(self, job_id: str, error: Exception) -> None:
+        """Tell, once in a process, of a row, an order or an entry that this version cannot read."""
+        told = {"error": str(error)[:200]}
+        if self._unreadable.get(job_id) != told:
+            self._unreadable = {**self._unreadable, job_id: told} if len(self._unreadable) < _REMEMBERED else {}
+            self.tell("row.unreadable", job_id, 0, told)
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:

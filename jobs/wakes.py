@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+import redis
+
+from jobs.errors import UnreadableRow
 from jobs.job import Job
 from jobs.keyspace import PREFIX
 from jobs.reminders import WORKS, Errand, Work
@@ -73,7 +76,7 @@ class Wakes:
             early_s=EARLY_S,
         )
         jobs = list(self._readable(dict(zip(row[::2], row[1::2], strict=True)) for row in rows))
-        others = (Alarm(work, id_, int(turn), float(wait_s)) for id_, turn, wait_s in more)
+        others = (Alarm(work, id_, turn, float(wait_s)) for id_, turn, wait_s in more)
         return Taken(float(at), jobs, bool(left), next(others, None))
 
     def _readable(self, rows: Iterable[Mapping[str, str]]) -> Iterator[Job]:
@@ -81,8 +84,8 @@ class Wakes:
         for row in rows:
             try:
                 yield job_from(row)
-            except (KeyError, ValueError, TypeError) as error:
-                self._scripts.unreadable(row.get("id", "-"), int(row.get("turn", 0)), error)
+            except UnreadableRow as error:
+                self._scripts.unreadable(row.get("id", "-"), error)
 
     @asks_redis
     def hold(self, work: Work, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
@@ -112,8 +115,14 @@ class Wakes:
         if not found:
             return None
         self._scripts.redis.delete(f"{PREFIX}alarms:{work}", f"{PREFIX}call:{work}")
-        turn = cast("str | None", self._scripts.redis.hget(f"{PREFIX}job:{found[0]}", _turn_field(work)))
-        return Alarm(work, found[0], int(turn or 0), 0.0)
+        return Alarm(work, found[0], self._turn(found[0], work), 0.0)
+
+    def _turn(self, job_id: str, work: Work) -> int:
+        """The turn that a reminder tells; it serves all that is due, whatever the row that it names holds."""
+        try:
+            return int(cast("str | None", self._scripts.redis.hget(f"{PREFIX}job:{job_id}", _turn_field(work))) or 0)
+        except (ValueError, redis.ResponseError):
+            return 0
 
 
 def alarms_of(job_id: str, told: Iterable[tuple[str, int, str]]) -> list[Alarm]:

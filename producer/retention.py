@@ -124,16 +124,22 @@ class Pruner:
         ids = sorted(gathered)
         for start in range(0, len(ids), _BATCH):
             some = ids[start : start + _BATCH]
-            states = {job.id: job.state for job, _ in self._ledger.get_many(some)}
+            states = self._ledger.states(some)
             for job_id in some:
                 of = gathered[job_id]
-                status = self._status(states.get(job_id), of.paths, rules)
+                status = self._status(job_id, states, of.paths, rules)
                 yield Kept(job_id, of.accepted_at, status, tuple(of.paths), of.size_bytes)
 
-    def _status(self, state: State | None, paths: Sequence[str], rules: Rules) -> Status | None:
-        """How the job ended: the row knows, or its manifest; a video that nobody knows of was completed."""
-        if state is not None:
-            return state.status if state.is_final else None
+    def _status(
+        self, job_id: str, states: Mapping[str, State | None], paths: Sequence[str], rules: Rules
+    ) -> Status | None:
+        """How the job ended: the row knows, or its manifest; a video that nobody knows of was completed.
+
+        None while it is under way, and where only a newer version can read its row.
+        """
+        if job_id in states:
+            state = states[job_id]
+            return state.status if state is not None and state.is_final else None
         return self._told_by_manifest(paths[0]) if rules.need_statuses else Status.COMPLETED
 
     def _told_by_manifest(self, path: str) -> Status:

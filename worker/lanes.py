@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Final
 
 from config.reminding import Remind
-from jobs.errors import StaleTurn, UnknownJob
+from jobs.errors import StaleTurn, UnknownJob, UnreadableRow
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
 from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
@@ -29,6 +29,9 @@ LONGEST_STRETCH_S: Final = 5.0
 
 SOON_S: Final = 60.0
 """A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""
+
+LATER_S: Final = 600.0
+"""How long a delivery waits whose job only a newer version can read."""
 
 FULL_S: Final = 0.5
 """How long a lane waits that found the worker's share of threads used up."""
@@ -120,6 +123,8 @@ class Lanes:
             job, request = self._subject(delivery.job_id)
         except UnknownJob:
             return NotTold("the job's row is no longer kept", never=True)
+        except UnreadableRow as error:
+            return NotTold(str(error), later=True)
         try:
             return receiver.tell(delivery, job, request)
         except Exception as error:  # one poisoned delivery must not hold the receiver's others
@@ -129,10 +134,10 @@ class Lanes:
     def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
         if is_rehearsal(job_id):
             return rehearsed(job_id, now=self._ledger.now())
-        found = self._ledger.get_many([job_id])
-        if not found:
+        job, request = self._ledger.whole(job_id)
+        if request is None:
             raise UnknownJob(job_id)
-        return found[0]
+        return job, request
 
 
 def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_s: float | None) -> Settlement:
@@ -148,6 +153,8 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
         sent=outcome.sent,
         answer=outcome.answer,
     )
+    if isinstance(outcome, NotTold) and outcome.later:
+        return Settlement(line, over=False, next_in_s=LATER_S, blameless=True)
     if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
         return Settlement(line, over=True, blameless=isinstance(outcome, NotTold) and outcome.never)
     if next_try_s is None or is_rehearsal(delivery.job_id):

@@ -8,7 +8,7 @@ from secrets import token_hex
 from typing import assert_never
 
 from config.reminding import Remind, set_alarms
-from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
@@ -73,7 +73,10 @@ class Purchases:
         """
         arrived = 0
         for spooled in [*self._in_hand, *self._spool.kept()]:
-            self._replay(spooled)
+            try:
+                self._replay(spooled)
+            except UnreadableRow:
+                continue  # it stays spooled until a newer version can read its job
             self._forget(spooled)
             arrived += 1
             log.info("receipt.replayed job=%s request_id=%s", spooled.job_id, spooled.request_id)

@@ -21,7 +21,8 @@ class Told:
 class NotTold:
     """The receiver does not have it, as far as we know.
 
-    `never`: trying again is of no use. `unwanted`: it says that it wants to hear nothing more.
+    `never`: trying again is of no use. `unwanted`: it says that it wants to hear nothing more. `later`: it was not
+    called, and that counts as no try.
     """
 
     message: str
@@ -31,6 +32,7 @@ class NotTold:
     retry_after_s: float | None = None
     never: bool = False
     unwanted: bool = False
+    later: bool = False
 
 
 Outcome = Told | NotTold

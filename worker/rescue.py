@@ -4,14 +4,14 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from celery import bootsteps
 
 from config.reminding import set_alarms
 from jobs.claims import Claim, Overdue
-from jobs.errors import JobError, LedgerUnavailable, StaleTurn, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow, WrongState
 from jobs.job import Job
 from jobs.reminders import REMINDER_OF, Errand, TaskName, Work
 from jobs.states import State
@@ -41,16 +41,32 @@ class Rescuer:
 
     def step(self) -> int:
         """Rescue one batch of each kind; returns how many jobs were reminded."""
-        self._runtime.purchases.replay()
-        self._void_leases_of_the_dead()
-        choice, claims = self._runtime.settings.rescue, self._runtime.ledger.claims
+        choice = self._runtime.settings.rescue
+        self._done(self._runtime.purchases.replay)
+        self._done(self._void_leases_of_the_dead)
+        reminded = sum(self._done(self._wake, work, choice.grace_s) for work in SHARED)
+        reminded += sum(self._done(self._remind_claimed, state) for state in CLAIMED)
+        return reminded + self._done(self._open_lanes, choice.batch, choice.lease_s)
+
+    def _done(self, part: Callable[..., int], *of: Any) -> int:
+        """Do one part of a step, or one job of it: what fails there keeps nothing else from being rescued."""
+        try:
+            return part(*of)
+        except UnreadableRow:
+            return 0  # told already, and left to a newer version
+        except LedgerUnavailable:
+            raise
+        except JobError as error:
+            log.info("rescue step cut short: %s", error)  # a job moved under our eyes; the next step sees it
+        except Exception:
+            log.exception("rescue failed at %s %s", part.__name__, of)
+        return 0
+
+    def _remind_claimed(self, state: State) -> int:
+        choice = self._runtime.settings.rescue
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
-        reminded = sum(self._wake(work, choice.grace_s) for work in SHARED)
-        for state in CLAIMED:
-            for job in claims.overdue(state, claim):
-                self._remind(job)
-                reminded += 1
-        return reminded + self._open_lanes(choice.batch, choice.lease_s)
+        claimed = self._runtime.ledger.claims.overdue(state, claim)
+        return sum(self._done(self._remind, job) for job in claimed)
 
     def _open_lanes(self, limit: int, lease_s: float) -> int:
         """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
@@ -68,33 +84,40 @@ class Rescuer:
         log.info("work.rescued work=%s job=%s", work, alarm.job_id)
         return int(self._runtime.remind(REMINDER_OF[work], alarm.job_id, alarm.turn))
 
-    def _remind(self, job: Overdue) -> None:
+    def _remind(self, job: Overdue) -> int:
         if job.state is State.SUBMITTING:
-            self._doubt(self._runtime.ledger.get(job.job_id))
-        else:
+            return self._doubt(self._runtime.ledger.get(job.job_id))
+        if job.state in REMINDER_OF:
             self._runtime.remind(REMINDER_OF[job.state], job.job_id, job.turn)
+        return 1
 
-    def _void_leases_of_the_dead(self) -> None:
+    def _void_leases_of_the_dead(self) -> int:
         """Do not wait for a lease to end when whoever took it is known to be gone."""
         ledger = self._runtime.ledger
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
         self._runtime.outbox.void(alive, after_s=DEAD_AFTER_S)
         limit = self._runtime.settings.rescue.batch
+        voided = 0
         for state in (State.SUBMITTING, State.STORING):
             for job, _ in ledger.get_many(ledger.page(states=[state], limit=limit, newest_first=False)):
-                if not job.worker or job.worker in alive or job.rescues:
-                    continue
-                if state is State.STORING:
-                    ledger.lease_void(job)
-                elif now - (job.intent_at or 0) > DEAD_AFTER_S:
-                    self._doubt(job)
+                if job.worker and job.worker not in alive and not job.rescues:
+                    voided += self._done(self._void_lease, job, now)
+        return voided
 
-    def _doubt(self, job: Job) -> None:
+    def _void_lease(self, job: Job, now: float) -> int:
+        if job.state is State.STORING:
+            self._runtime.ledger.lease_void(job)
+        elif job.state is State.SUBMITTING and now - (job.intent_at or 0) > DEAD_AFTER_S:
+            return self._doubt(job)
+        return 1
+
+    def _doubt(self, job: Job) -> int:
         """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
         with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
             first_s = self._runtime.policy.confirm_first_s
             message = "the worker that was buying did not report back"
             set_alarms(self._runtime.remind, self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s).alarms)
+        return 1
 
 
 class RescueStep(bootsteps.StartStopStep):
@@ -137,5 +160,5 @@ class RescueStep(bootsteps.StartStopStep):
                 self._runtime.pace.refresh()
             except LedgerUnavailable as error:
                 log.warning("rescue waits for the ledger: %s", error)
-            except JobError as error:
-                log.info("rescue step cut short: %s", error)  # a job moved under our eyes; the next step sees it
+            except Exception:  # without this thread nothing is rescued, and others take this worker for dead
+                log.exception("rescue step failed; the next one goes on")

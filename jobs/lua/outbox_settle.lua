@@ -16,7 +16,7 @@ if a.over then
   redis.call('HSET', key, 'tries', 0, 'pending', rest or '')
   if rest then redis.call('ZADD', outbox, stamp(now), a.id) else redis.call('ZREM', outbox, a.id) end
 else
-  redis.call('HINCRBY', key, 'tries', 1)
+  if not a.blameless then redis.call('HINCRBY', key, 'tries', 1) end
   redis.call('ZADD', outbox, stamp(now + a.next_in), a.id)
 end
 

@@ -20,18 +20,22 @@ if used >= width then return {} end
 
 for _, id in ipairs(redis.call('ZRANGE', outbox, '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, 10)) do
   local key = delivery_key(a.receiver, id)
-  local pending, tries = unpack(redis.call('HMGET', key, 'pending', 'tries'))
-  if pending and pending ~= '' then
-    local turn = redis.call('HINCRBY', key, 'turn', 1)
+  local held = redis.pcall('HMGET', key, 'pending', 'tries', 'turn')
+  local pending, tries, turn = unpack(held.err and {} or held)
+  if held.err or (turn and not tonumber(turn)) then
+    redis.call('ZADD', outbox, stamp(now + a.lease_s), id) -- left to a newer version
+  elseif pending and pending ~= '' then
+    turn = redis.call('HINCRBY', key, 'turn', 1)
     redis.call('HSET', key, 'worker', a.worker, 'taken_at', stamp(now))
     redis.call('ZADD', outbox, stamp(now + a.lease_s), id)
     redis.call('ZADD', lanes, stamp(now + a.lease_s), id)
     redis.call('PEXPIRE', lanes, math.floor(a.lease_s * 2000))
     note_next(a.receiver)
     local more = used + 1 < width and redis.call('ZCOUNT', outbox, '-inf', stamp(now)) > 0
-    return { id, turn, string.match(pending, '^[^,]+'), tonumber(tries or '0'), more and 1 or 0 }
+    return { id, turn, string.match(pending, '^[^,]+'), tonumber(tries) or 0, more and 1 or 0 }
+  else
+    redis.call('ZREM', outbox, id) -- its delivery was forgotten with its job
   end
-  redis.call('ZREM', outbox, id) -- its delivery was forgotten with its job
 end
 note_next(a.receiver)
 return {}

@@ -5,8 +5,9 @@ local alive, freed = {}, 0
 for _, worker in ipairs(a.alive) do alive[worker] = true end
 for _, receiver in ipairs(redis.call('ZRANGE', outboxes_key, 0, -1)) do
   for _, id in ipairs(redis.call('ZRANGE', lanes_key(receiver), 0, -1)) do
-    local worker, taken_at = unpack(redis.call('HMGET', delivery_key(receiver, id), 'worker', 'taken_at'))
-    if not (worker and alive[worker]) and now - tonumber(taken_at or '0') > a.after_s then
+    local held = redis.pcall('HMGET', delivery_key(receiver, id), 'worker', 'taken_at')
+    local worker, taken_at = unpack(held.err and {} or held)
+    if not (worker and alive[worker]) and now - (tonumber(taken_at) or 0) > a.after_s then
       redis.call('ZREM', lanes_key(receiver), id)
       redis.call('ZADD', outbox_key(receiver), 'XX', stamp(now), id)
       note_next(receiver)

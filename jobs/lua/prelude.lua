@@ -16,6 +16,13 @@ local function stamp(seconds) return string.format('%.3f', seconds) end
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
 local function journal_key(id) return a.prefix .. 'journal:' .. id end
+
+-- Fields of a row; none of what is there and is no row, which a newer version may have left.
+local function fields_of(id, ...)
+  local row = redis.pcall('HMGET', row_key(id), ...)
+  return row.err and {} or row
+end
+
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
 -- What an idempotency key stands for: the job, the request's fingerprint, and the name that it was found by. The names

@@ -17,7 +17,8 @@ end
 local found = redis.call('ZRANGE', due, '-inf', until_now, 'BYSCORE', 'LIMIT', 0, room + 1)
 local rows = {}
 for index = 1, math.min(#found, room) do
-  local row = redis.call('HGETALL', row_key(found[index]))
+  local row = redis.pcall('HGETALL', row_key(found[index]))
+  if row.err then row = { 'id', found[index] } end -- no row at all: whoever takes it tells
   if #row == 0 then
     redis.call('ZREM', due, found[index])
   else
@@ -29,4 +30,5 @@ if a.per_s and #rows > 0 then redis.call('SET', rate_key, stamp(free_at + #rows 
 local left = found[room + 1]
 if not left or not call_to_ring(a.work) then return { stamp(now), rows, left and 1 or 0 } end
 local wait_s = room < a.limit and 1 / a.per_s or 0
-return { stamp(now), rows, 1, { left, redis.call('HGET', row_key(left), a.turn_field) or '0', tostring(wait_s) } }
+local turn = unpack(fields_of(left, a.turn_field))
+return { stamp(now), rows, 1, { left, tonumber(turn) or 0, tostring(wait_s) } }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import redis
 import requests
 from ulid import ULID
 
@@ -109,6 +110,19 @@ def store(tmp_path: Path) -> FolderStore:
 def paths(store: FolderStore) -> set[str]:
     """What is in it."""
     return {item.path for item in store.items()}
+
+
+def test_the_files_of_a_row_that_cannot_be_read_stay(
+    store: FolderStore, ledger: Ledger, client: "redis.Redis", clock: Clock
+) -> None:
+    """Whether that job is over only a newer version knows; it is not a job whose row is gone."""
+    job_id = job_id_at(clock.now)
+    ended(ledger, job_id)
+    put_video(store, job_id)
+    client.hset(f"rushes:job:{job_id}", "state", "composing")
+    clock.advance(DAY_S)
+
+    assert Pruner(store, ledger).plan(Rules(completed_s=3600, salvaged_s=3600, most_bytes=0)) == []
 
 
 def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: Ledger, clock: Clock) -> None:

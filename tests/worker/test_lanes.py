@@ -51,6 +51,12 @@ def test_what_failed_is_tried_again_when_the_schedule_or_the_receiver_says() -> 
     assert (later.over, later.next_in_s) == (False, 60)
 
 
+def test_what_only_a_newer_version_can_tell_waits_for_it() -> None:
+    """The receiver was not called: neither its schedule nor its standing counts that."""
+    how = settlement(DELIVERY, NotTold("the row is of a later time", later=True), took_s=0, next_try_s=None)
+    assert (how.over, how.blameless) == (False, True)
+
+
 def test_what_is_of_no_use_any_more_is_given_up() -> None:
     """The tries are used up, the job is forgotten, or nothing more is wanted; a rehearsal is tried once."""
     rehearsal = Delivery("a:b", new_rehearsal_id(), "job.rehearsed", turn=1, tries=0)

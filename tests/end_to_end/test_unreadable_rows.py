@@ -1,0 +1,96 @@
+"""A newer version's rows in the ledger: the fleet goes on, its rescuers live, lists are answered."""
+
+import logging
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobs.errors import LedgerUnavailable
+from jobs.job import Charged, Reason
+from jobs.lifecycle import GiveUp
+from jobs.states import State
+from tests.jobs.test_ledger import accepted, rendering, storing, submitting, unconfirmed
+from tests.stage import Stage, a_request, eventually
+from worker.rescue import RescueStep
+
+
+def _strange_rows(stage: Stage) -> dict[str, Any]:
+    """Overdue jobs in each state, and an ended one with its errands, none of which this version can read."""
+    ledger, client = stage.ledger, stage.client
+    made = [make(ledger) for make in (accepted, submitting, unconfirmed, rendering, storing) for _ in range(2)]
+    ended = rendering(ledger)
+    ledger.gave_up(ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=0))
+    for job in made:
+        client.zadd(f"rushes:due:{job.state}", {job.id: ledger.now() - 100})
+        client.hset(f"rushes:job:{job.id}", "worker", "somebody who is gone")
+    for job in made[::2]:
+        client.hset(f"rushes:job:{job.id}", "state", f"composing-{job.state}")
+    for job in made[1::2]:
+        client.rename(f"rushes:job:{job.id}", f"rushes:kept:{job.id}")
+        client.set(f"rushes:job:{job.id}", "a row of a later time")
+    client.hset(f"rushes:job:{ended.id}", "reason", "bored")
+    return {job.id: _held(stage, job.id) for job in (*made, ended)}
+
+
+def test_the_rescuer_lives_with_rows_that_it_cannot_read(stage: Stage) -> None:
+    """It would be taken for dead with its worker, and the worker's purchases put in doubt."""
+    before = _strange_rows(stage)
+    with stage.worker(name="target", RUSHES_RESCUE__GRACE_S="0.5") as worker:
+        first = stage.service.submit(a_request()).job_id
+        assert stage.ended(first).state is State.COMPLETED
+        seen = _seen_at(stage)
+        eventually(lambda: _seen_at(stage) > seen, what="a sign of life")
+        for queue in ("submit", "look", "transfer", "notify"):
+            stage.client.delete(f"rushes:celery:{queue}")
+        assert stage.ended(stage.service.submit(a_request()).job_id).state is State.COMPLETED
+        listed = stage.rushes("list", "--json")
+
+        assert listed.returncode == 0, listed.stderr
+        assert first in listed.stdout
+        assert worker.process.poll() is None
+        said = worker.said()
+        assert "Traceback" not in said
+        assert "row.unreadable" in said
+    for job_id, row in before.items():
+        assert _held(stage, job_id) == row
+    stage.client.delete(*(f"rushes:kept:{job_id}" for job_id in before))
+
+
+def _held(stage: Stage, job_id: str) -> Any:
+    """The row, but for how often it was tried to be rescued; or what stands in its place."""
+    key = f"rushes:job:{job_id}"
+    if stage.client.type(key) != "hash":
+        return stage.client.get(key)
+    return {name: value for name, value in stage.client.hgetall(key).items() if name != "rescues"}
+
+
+def _seen_at(stage: Stage) -> float:
+    """When the worker last gave a sign of life."""
+    (name,) = (seen for seen in stage.ledger.workers(within_s=3600) if seen.startswith("target@"))
+    return stage.client.zscore("rushes:workers", name) or 0.0
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("unforeseen"), RecursionError(), LedgerUnavailable("away")])
+def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a step raises, the next one is made; what nobody foresaw is told with its traceback."""
+    again, calls = threading.Event(), 0
+
+    def seen(_name: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            again.set()
+        raise error
+
+    settings = SimpleNamespace(rescue=SimpleNamespace(every_s=0.01), redis=SimpleNamespace(socket_timeout_s=5))
+    runtime = SimpleNamespace(name="one", settings=settings, ledger=SimpleNamespace(worker_seen=seen))
+    step = RescueStep(SimpleNamespace(app=SimpleNamespace(runtime=runtime)))
+    with caplog.at_level(logging.WARNING, "rushes.rescue"):
+        step.start(None)
+        assert again.wait(10)
+        step.stop(None)
+
+    tracebacks = [record for record in caplog.records if record.exc_info]
+    assert bool(tracebacks) is not isinstance(error, LedgerUnavailable)

@@ -1,0 +1,302 @@
+"""Rows that this version cannot read are left to newer versions by every reader, and hold up no other job."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+import redis
+import redis.asyncio
+
+from jobs.claims import Claim
+from jobs.errors import LedgerUnavailable, UnreadableRow
+from jobs.events import Event
+from jobs.gates import Gate, GateTerms
+from jobs.job import Hold, Job
+from jobs.ledger import Ledger
+from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.reminders import Errand
+from jobs.states import State
+from tests.jobs.test_ledger import STORED, rendering, storing, submitting, unconfirmed
+from tests.stage import Clock
+
+Damage = Callable[["redis.Redis", str], object]
+CLAIM: Final = Claim(grace_s=0, limit=10, lease_s=10, longest_lease_s=60)
+DEEP: Final = "[" * 100_000
+
+
+def _field(name: str, value: str | bytes) -> Damage:
+    return lambda client, job_id: client.hset(f"rushes:job:{job_id}", name, value)
+
+
+def _missing(name: str) -> Damage:
+    return lambda client, job_id: client.hdel(f"rushes:job:{job_id}", name)
+
+
+def _kind(add: Callable[["redis.Redis", str], object]) -> Damage:
+    def replaced(client: "redis.Redis", job_id: str) -> None:
+        client.delete(f"rushes:job:{job_id}")
+        add(client, f"rushes:job:{job_id}")
+
+    return replaced
+
+
+ROWS: Final[dict[str, Damage]] = {
+    "a new state": _field("state", "composing"),
+    "a new hold": _field("hold", "moonstruck"),
+    "a new reason": _field("reason", "bored"),
+    "a new charge": _field("charged", "twice"),
+    "a new family": _field("family", "quantum"),
+    "a new artifact": _field("artifacts", "poster,hologram"),
+    "no state": _missing("state"),
+    "no turn": _missing("turn"),
+    "no model": _missing("model"),
+    "no deadline": _missing("deadline_s"),
+    "a turn in words": _field("turn", "three"),
+    "a turn of many digits": _field("turn", "9" * 5000),
+    "looks in words": _field("looks", "many"),
+    "rescues in words": _field("rescues", "many"),
+    "a version in words": _field("version", "two"),
+    "a time in words": _field("accepted_at", "today"),
+    "a time that is none": _field("deadline_at", "nan"),
+    "a time without end": _field("due_at", "inf"),
+    "a sum beyond all money": _field("cost_usd", "1e300"),
+    "a broken video": _field("video", '{"url": "https'),
+    "a video of another kind": _field("video", "[1]"),
+    "a video's number for its address": _field("video", '{"url": 5}'),
+    "a deep video": _field("video", DEEP),
+    "a stored file without a path": _field("stored", '{"size_bytes": 1}'),
+    "media in words": _field("media", '{"width": "wide"}'),
+    "media without end": _field("media", '{"duration_s": 1e999}'),
+    "bytes": _field("state", b"\xff\xfe\x00"),
+    "a string": _kind(lambda client, key: client.set(key, "a row of a later time")),
+    "a list": _kind(lambda client, key: client.rpush(key, "a", "b")),
+    "a sorted set": _kind(lambda client, key: client.zadd(key, {"a": 1})),
+}
+
+ORDERS: Final = {
+    "no model": '{"prompt": "x"}',
+    "no JSON": "an order",
+    "a list": "[]",
+    "depth": DEEP,
+    "parameters in a list": '{"model": "m", "prompt": "x", "parameters": [1]}',
+    "labels of another kind": '{"model": "m", "prompt": "x", "metadata": {"a": {}}}',
+    "a number for a prompt": '{"model": "m", "prompt": 5}',
+    "NaN": '{"model": "m", "prompt": "x", "parameters": {"seed": NaN}}',
+}
+
+
+@pytest.fixture
+def heard() -> list[Event]:
+    """What the ledger told of."""
+    return []
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
+    """A ledger that tells."""
+    return Ledger(client, clock=clock, subscribers=[heard.append])
+
+
+def unreadable(heard: list[Event]) -> set[str]:
+    """The jobs whose rows somebody was told of."""
+    return {event.job_id for event in heard if event.name == "row.unreadable"}
+
+
+@pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
+def test_a_row_is_left_to_a_newer_version(
+    client: "redis.Redis", ledger: Ledger, clock: Clock, heard: list[Event], damage: Damage
+) -> None:
+    """By lists, by whoever asks for it and by whoever takes work: it stays where it is, and the next one is read."""
+    strange, plain = rendering(ledger), rendering(ledger)
+    damage(client, strange.id)
+    clock.advance(60)
+    before = client.dump(f"rushes:job:{strange.id}")
+
+    assert [job.id for job, _ in ledger.get_many([strange.id, plain.id])] == [plain.id]
+    assert ledger.states([strange.id, plain.id, "job_none"]) == {strange.id: None, plain.id: State.RENDERING}
+    for read in (ledger.get, ledger.whole):
+        with pytest.raises(UnreadableRow, match=strange.id):
+            read(strange.id)
+    assert ledger.wakes.overdue(State.RENDERING, grace_s=0) is not None
+    assert [job.id for job in ledger.wakes.take(State.RENDERING, limit=1).jobs] in ([], [plain.id])
+    assert [job.id for job in ledger.wakes.take(State.RENDERING, limit=1).jobs] in ([], [plain.id])
+
+    assert client.dump(f"rushes:job:{strange.id}") == before
+    assert client.zscore("rushes:due:rendering", strange.id) is not None
+    assert unreadable(heard) == {strange.id}
+
+
+@pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize(("state", "make"), [(State.SUBMITTING, submitting), (State.UNCONFIRMED, unconfirmed)])
+def test_a_row_keeps_no_other_from_being_rescued(
+    client: "redis.Redis", ledger: Ledger, clock: Clock, state: State, make: Callable[[Ledger], Job], damage: Damage
+) -> None:
+    """A purchase in flight is not put in doubt for what stands in another's row."""
+    strange, plain = make(ledger), make(ledger)
+    damage(client, strange.id)
+    clock.advance(100)
+
+    assert plain.id in [job.job_id for job in ledger.claims.overdue(state, CLAIM)]
+    assert ledger.claims.overdue(state, CLAIM) == []
+    assert client.zscore(f"rushes:due:{state}", strange.id) is not None
+
+
+@pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
+def test_an_order_is_left_to_a_newer_version(
+    client: "redis.Redis", ledger: Ledger, heard: list[Event], text: str
+) -> None:
+    """It is not bought as something else, and it stops no list."""
+    strange, plain = rendering(ledger), rendering(ledger)
+    client.set(f"rushes:request:{strange.id}", text)
+
+    assert [job.id for job, _ in ledger.get_many([strange.id, plain.id])] == [plain.id]
+    assert [job.id for job, _ in ledger.with_requests([strange, plain])] == [plain.id]
+    for read in (ledger.request, ledger.whole):
+        with pytest.raises(UnreadableRow):
+            read(strange.id)
+    assert unreadable(heard) == {strange.id}
+
+
+@pytest.mark.anyio
+async def test_the_event_loop_is_told_the_same(
+    client: "redis.Redis", clock: Clock, on_loop: "redis.asyncio.Redis"
+) -> None:
+    """The API answers that it cannot be read now, not with an error of its own."""
+    ledger = Ledger(client, clock=clock, on_loop=on_loop)
+    strange = rendering(ledger)
+    client.hset(f"rushes:job:{strange.id}", "state", "composing")
+
+    with pytest.raises(UnreadableRow):
+        await ledger.whole_async(strange.id)
+
+
+def test_a_row_is_told_of_once(client: "redis.Redis", ledger: Ledger, heard: list[Event]) -> None:
+    """It is met at every step of every worker; a line each time would drown the rest."""
+    strange = rendering(ledger)
+    client.hset(f"rushes:job:{strange.id}", "state", "composing")
+    for _ in range(3):
+        ledger.get_many([strange.id])
+
+    assert [event.name for event in heard].count("row.unreadable") == 1
+
+
+def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", ledger: Ledger) -> None:
+    """But whoever stops a step for the one stops it for the other, and writes nothing."""
+    strange = rendering(ledger)
+    client.hset(f"rushes:job:{strange.id}", "state", "composing")
+
+    with pytest.raises(LedgerUnavailable, match="newer version"):
+        ledger.get(strange.id)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1-0 job.dreamt composing 3 1800000000.000 {}",
+        "1-0 job.looked rendering three 1800000000.000 {}",
+        "1-0 job.looked rendering 3 1800000000.000 {",
+        "one word",
+    ],
+)
+def test_a_journal_is_read_but_for_what_a_newer_version_wrote(
+    client: "redis.Redis", ledger: Ledger, heard: list[Event], line: str
+) -> None:
+    """Whoever watches a job is told the rest of its story."""
+    job = rendering(ledger)
+    whole = ledger.journal.of(job.id)
+    client.rpush(f"rushes:journal:{job.id}", line)
+
+    assert ledger.journal.of(job.id) == whole
+    assert ledger.journal.of_many([job.id]) == {job.id: whole}
+    assert unreadable(heard) == {job.id}
+
+
+def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis", ledger: Ledger) -> None:
+    """One word of it would end every watcher."""
+    cursor = ledger.journal.newest()
+    client.xadd(
+        "rushes:feed",
+        {"job": "job_1", "event": "job.dreamt", "state": "composing", "turn": "1", "at": "1", "data": "{}"},
+    )
+    job = rendering(ledger)
+
+    news = ledger.journal.after(cursor, block_s=1)
+
+    assert {job_id for job_id, _ in news.entries} == {job.id}
+    assert news.cursor == ledger.journal.newest()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda client, key: client.hset(key, "turn", "three"),
+        lambda client, key: (client.delete(key), client.set(key, "x", ex=60)),
+    ],
+)
+def test_a_delivery_of_a_newer_version_holds_up_no_other(
+    client: "redis.Redis", clock: Clock, damage: Callable[["redis.Redis", str], object]
+) -> None:
+    """It waits in its outbox; the receiver is told the others, and a dead worker's lanes are freed."""
+    outbox, terms = Outbox(client, clock=clock), LaneTerms(width=2, lease_s=10)
+    for job_id in ("job_1", "job_2"):
+        outbox.put(job_id, {"hook": ["job.completed"]})
+        clock.advance(1)
+    damage(client, "rushes:delivery:hook:job_1")
+
+    taken = outbox.take("hook", terms, worker="gone")
+
+    assert taken is not None
+    assert taken.job_id == "job_2"
+    assert client.zscore("rushes:outbox:hook", "job_1") is not None
+    clock.advance(30)
+    assert outbox.void([], after_s=15) in {0, 1}
+
+
+def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "redis.Redis", clock: Clock) -> None:
+    """A list of receivers must not fail for one of them."""
+    outbox = Outbox(client, clock=clock)
+    client.xadd("rushes:deliveries:hook", {"at": "1", "line": '{"of": "a later time"}'})
+    client.hset("rushes:health:hook", mapping={"failures": "many", "took_s": "long"})
+    client.expire("rushes:deliveries:hook", 60)
+    client.expire("rushes:health:hook", 60)
+
+    assert outbox.log("hook") == []
+    assert (outbox.standing("hook").failures, outbox.standing("hook").took_s) == (0, None)
+
+
+def test_a_door_that_a_newer_version_shut_is_shut(client: "redis.Redis", ledger: Ledger) -> None:
+    """Whatever the reason is called."""
+    ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "no", terms=GateTerms(first_s=5, longest_s=60, after=1))
+    client.hset("rushes:gate:submit", "hold", "moonstruck")
+
+    shut = ledger.gates.ask(Gate.SUBMIT, probe_s=10, again_s=2)
+
+    assert shut is not None
+    assert shut.wait_s > 0
+    assert Gate.SUBMIT in ledger.gates.shut()
+
+
+def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """Its end is announced by whoever can read it."""
+    strange, plain = storing(ledger), storing(ledger)
+    for job in (strange, plain):
+        ledger.completed(job, STORED)
+    client.hset(f"rushes:job:{strange.id}", "reason", "bored")
+    clock.advance(1)
+
+    assert [job.id for job in ledger.wakes.take(Errand.ANNOUNCE, limit=10).jobs] == [plain.id]
+    assert client.zscore("rushes:errand:announce", strange.id) is not None
+
+
+def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", clock: Clock) -> None:
+    """Else the delivery would be given up before anybody could read its job."""
+    outbox, terms = Outbox(client, clock=clock), LaneTerms(width=1, lease_s=10)
+    outbox.put("job_1", {"hook": ["job.completed"]})
+    for _ in range(3):
+        delivery = outbox.take("hook", terms)
+        assert delivery is not None
+        assert delivery.tries == 0
+        line = DeliveryLine("job_1", "job.completed", told=False, tries=1, took_s=0, message="left")
+        outbox.settle(delivery, terms, Settlement(line, over=False, next_in_s=60, blameless=True))
+        clock.advance(60)
+    assert outbox.standing("hook").failures == 0
