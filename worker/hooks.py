@@ -1,14 +1,17 @@
 """Result hooks: whoever a deployment wants told of each ended job, at least once, by import path."""
 
+import asyncio
 import importlib
+import inspect
 import logging
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
+from functools import partial
 
 from config.settings import ConfigurationError, HooksSettings
 from jobs.job import Job, VideoRequest
 from jobs.outbox import Delivery, LaneTerms
-from jobs.result import ResultHook, result_of
+from jobs.result import JobResult, ResultHook, result_of
 from worker.receivers import NotTold, Outcome, Told
 
 log = logging.getLogger("rushes.hooks")
@@ -27,8 +30,8 @@ class HookReceiver:
     def tell(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
         """Call the hook; whatever it raises is its own."""
         try:
-            self._hook(result_of(job, request, self._archive))
-        except (Exception, SystemExit, CancelledError) as error:
+            _run(self._hook, result_of(job, request, self._archive))
+        except (Exception, SystemExit, CancelledError, BaseExceptionGroup) as error:
             log.warning("hook raised job=%s hook=%s", job.id, self._name, exc_info=error)
             return NotTold(f"{type(error).__name__}: {error}"[:300])
         return Told()
@@ -40,11 +43,24 @@ class HookReceiver:
         return min(self._settings.retry_first_s * 2.0 ** min(tries - 1, 30), self._settings.retry_longest_s)
 
 
+def _run(hook: ResultHook, result: JobResult) -> None:
+    """Call the hook, and run what it returned to its end: an async hook has an event loop of its own for each call."""
+    returned = hook(result)
+    if inspect.isawaitable(returned):
+        asyncio.run(_awaited(returned))
+    elif isinstance(returned, Generator | AsyncGenerator):
+        raise TypeError("the hook returned a generator, of which nothing has run: return when all is done")
+
+
+async def _awaited(returned: Awaitable[object]) -> None:
+    await returned
+
+
 def load_hooks(paths: Sequence[str]) -> dict[str, ResultHook]:
     """Import each hook.
 
     Raises:
-        ConfigurationError: one cannot be imported or called.
+        ConfigurationError: one cannot be imported, or calling it would run nothing.
     """
     return {path: _load(path) for path in paths}
 
@@ -57,4 +73,17 @@ def _load(path: str) -> ResultHook:
         raise ConfigurationError(f"RUSHES_HOOKS__CALL names {path}, which cannot be imported: {error}") from error
     if not callable(hook):
         raise ConfigurationError(f"RUSHES_HOOKS__CALL names {path}, which cannot be called")
+    if _is_lazy(hook):
+        raise ConfigurationError(
+            f"RUSHES_HOOKS__CALL names {path}, which cannot be run: it yields, so that a call runs nothing of it; "
+            "make it a function, or an async one, that returns when all is done"
+        )
     return hook  # type: ignore[no-any-return]  # callable() narrows Any no further
+
+
+def _is_lazy(hook: object) -> bool:
+    """Whether a call only makes a generator, be it of a function, a method, a callable object or a partial of one."""
+    while isinstance(hook, partial):
+        hook = hook.func
+    called = (hook, type(hook).__call__)
+    return any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in called)

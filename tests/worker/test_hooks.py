@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +68,102 @@ def test_whatever_a_hook_raises_means_tell_me_again(
     )
 
 
+class Shop:
+    """Somebody's code, in every shape that an async hook may have."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def note(self, result: JobResult, *, how: str = "method") -> None:
+        """Take note, not at once."""
+        await asyncio.sleep(0)
+        self.heard.append(f"{how} {result.id}")
+
+    async def __call__(self, result: JobResult) -> None:
+        """Take note as an object that can be called."""
+        await self.note(result, how="object")
+
+    def plain(self, result: JobResult) -> object:
+        """Hand out what has to be awaited, without being async."""
+        return self.note(result, how="plain")
+
+    def later(self, result: JobResult) -> object:
+        """Hand out an awaitable of another kind."""
+        return Later(self.note(result, how="later"))
+
+    def yielding(self, result: JobResult) -> Iterator[None]:
+        """Run nothing when called."""
+        self.heard.append(f"yielding {result.id}")
+        yield
+
+    async def yielding_async(self, result: JobResult) -> AsyncIterator[None]:
+        """Run nothing when called, either."""
+        self.heard.append(f"yielding {result.id}")
+        yield
+
+
+class Later:
+    """What can be awaited, and is no coroutine."""
+
+    def __init__(self, inner: Coroutine[Any, Any, None]) -> None:
+        self._inner = inner
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait for what it holds."""
+        return self._inner.__await__()
+
+
+@pytest.mark.parametrize(
+    ("shape", "how"),
+    [
+        (lambda shop: shop.note, "method"),
+        (lambda shop: shop, "object"),
+        (lambda shop: shop.plain, "plain"),
+        (lambda shop: shop.later, "later"),
+        (lambda shop: partial(shop.note, how="partial"), "partial"),
+        (lambda shop: partial(partial(shop)), "object"),
+        (lambda shop: lambda result: shop.note(result, how="lambda"), "lambda"),
+    ],
+)
+def test_an_async_hook_is_run_to_its_end(shape: Callable[[Shop], ResultHook], how: str) -> None:
+    """Whatever its shape: told means that it ran."""
+    shop = Shop()
+    hook = receiver(shape(shop))
+
+    assert [hook.tell(DELIVERY, JOB, REQUEST), hook.tell(DELIVERY, JOB, REQUEST)] == [Told(), Told()]
+    assert shop.heard == [f"{how} {JOB.id}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("no disk"), "ValueError: no disk"),
+        (SystemExit(3), "SystemExit: 3"),
+        (asyncio.CancelledError(), "CancelledError: "),
+        (BaseExceptionGroup("two", [SystemExit(3)]), "BaseExceptionGroup: two (1 sub-exception)"),
+    ],
+)
+def test_whatever_an_async_hook_raises_means_tell_me_again(error: BaseException, told: str) -> None:
+    """As of any other hook."""
+
+    async def hook(_: JobResult) -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    assert receiver(hook).tell(DELIVERY, JOB, REQUEST) == NotTold(told)
+
+
+@pytest.mark.parametrize("name", ["yielding", "yielding_async"])
+def test_a_hook_that_only_hands_out_a_generator_was_not_told(name: str) -> None:
+    """One that is hidden behind a function is found when it is called; nothing of it has run."""
+    shop = Shop()
+    outcome = receiver(getattr(shop, name)).tell(DELIVERY, JOB, REQUEST)
+
+    assert isinstance(outcome, NotTold)
+    assert "generator" in outcome.message
+    assert shop.heard == []
+
+
 def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
     """The operator's wish goes before the delivery; its lease ends and it is repeated after the restart."""
     with pytest.raises(KeyboardInterrupt):
@@ -87,9 +186,11 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_hooks_are_loaded_by_their_import_path(stranger: Path) -> None:
     """The path is the hook's name from then on."""
-    stranger.write_text("def one(result): ...\nclass Two:\n    def __init__(self, result): ...\n")
-    hooks = load_hooks(["stranger:Two", "stranger:one"])
-    assert list(hooks) == ["stranger:Two", "stranger:one"]
+    stranger.write_text(
+        "def one(result): ...\nclass Two:\n    def __init__(self, result): ...\nasync def three(result): ...\n"
+    )
+    paths = ["stranger:Two", "stranger:one", "stranger:three"]
+    assert list(load_hooks(paths)) == paths
 
 
 @pytest.mark.parametrize(
@@ -104,6 +205,15 @@ def test_hooks_are_loaded_by_their_import_path(stranger: Path) -> None:
         pytest.param("raise KeyError('WEBHOOK_URL')", "stranger:f", id="it raises"),
         pytest.param("def f(:", "stranger:f", id="no Python"),
         pytest.param("f = 5", "stranger:f", id="not callable"),
+        pytest.param("def f(result): yield", "stranger:f", id="a generator"),
+        pytest.param("async def f(result): yield", "stranger:f", id="an async generator"),
+        pytest.param("class A:\n def m(self, result): yield\nf = A().m", "stranger:f", id="a method that yields"),
+        pytest.param("class A:\n def __call__(self, result): yield\nf = A()", "stranger:f", id="an object that yields"),
+        pytest.param(
+            "from functools import partial\nclass A:\n async def __call__(self, r): yield\nf = partial(partial(A()))",
+            "stranger:f",
+            id="a partial that yields",
+        ),
     ],
 )
 def test_a_hook_that_cannot_be_called_stops_the_worker_at_start(stranger: Path, source: str, path: str) -> None:
