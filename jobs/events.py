@@ -43,6 +43,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "receipt.spooled": "A receipt could not be written to the ledger and is kept on this host's disk (log only).",
     "receipt.replayed": "A spooled receipt reached the ledger (log only).",
     "work.rescued": "Work was overdue: one reminder was sent for all of it (log only).",
+    "due.pulled_forward": "`count` due times were further off than any wait can be; Redis's clock was set back by "
+    "`set_back_s` (log only).",
     "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
     "reminder.dropped": "A late or doubled message was dropped: the job had moved on (log only).",
 }

@@ -19,6 +19,7 @@
     rushes:access:rate:<id>   string  when a key's quota is whole again    a minute
     rushes:access:links       string  the secret that signs links          permanent
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
+    rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
     rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
     rushes:pending:<kind>     hash    how far its unfinished ones have come              90 days (jobs/sketches.py)

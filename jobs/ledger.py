@@ -13,6 +13,7 @@ import redis.asyncio
 from ulid import ULID
 
 from jobs.claims import Claims
+from jobs.clock import FleetClock
 from jobs.errands import Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.events import Subscriber
@@ -127,6 +128,7 @@ class Ledger:
         self._redis = client
         self.journal = Journal(self._scripts)
         self.claims = Claims(self._scripts)
+        self.clock = FleetClock(self._scripts)
         self.errands = Errands(self._scripts, slot_s=slot_s)
         self.gates = Gates(self._scripts)
         self.removals = Removals(self._scripts)

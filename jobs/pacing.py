@@ -71,7 +71,7 @@ class FixedPacing:
 
     def wait(self, waited_s: float) -> float:
         """Seconds to the next look at a generation that was submitted `waited_s` ago."""
-        return max(self.first_s - waited_s, self.interval_s)
+        return max(self.first_s - max(waited_s, 0.0), self.interval_s)
 
     def first(self) -> float:
         """Seconds from the receipt to the first look."""

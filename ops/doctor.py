@@ -42,6 +42,8 @@ SANDBOX_VARIABLES: Final = frozenset(
 )
 _USERINFO: Final = re.compile(r"(?<=//)\S*@")
 """Up to the last @: a password may hold a slash."""
+CLOCK_NEWS_S: Final = 86_400.0
+"""For how long it is told that Redis's clock was set back."""
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 
@@ -102,6 +104,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _permissions(client, parse(settings.redis.url.get_secret_value()).db)
             yield from _server(client)
             yield _workers(Ledger(client, lives=lives(settings)), within_s=_seen_within_s(settings))
+            yield from _clock(Ledger(client, lives=lives(settings)))
             yield from _attention(Ledger(client, lives=lives(settings)))
     except redis.RedisError as error:
         yield _unanswered(outage.told(error))
@@ -161,6 +164,24 @@ def _workers(ledger: Ledger, *, within_s: float) -> Finding:
         Verdict.BAD,
         "No worker is at work: jobs wait. Start one: `rushes worker`, or `rushes up`.",
     )
+
+
+def _clock(ledger: Ledger) -> Iterator[Finding]:
+    clock, now = ledger.clock.standing(), ledger.now()
+    if clock.behind_s:
+        yield Finding(
+            "redis",
+            Verdict.BAD,
+            f"Redis's clock was set back: it is {clock.behind_s:.0f} s behind what it said before. Jobs rest until a "
+            "worker's next step pulls their due times forward; is one at work?",
+        )
+    elif clock.set_back_s and clock.set_back_at and now - clock.set_back_at < CLOCK_NEWS_S:
+        yield Finding(
+            "redis",
+            Verdict.WARN,
+            f"Redis's clock was set back by {clock.set_back_s:.0f} s {(now - clock.set_back_at) / 60:.0f} minutes ago; "
+            "due times were pulled forward. Let NTP keep its host's clock.",
+        )
 
 
 def _attention(ledger: Ledger) -> Iterator[Finding]:

@@ -10,9 +10,12 @@ from typing import Any, Final
 from celery import bootsteps
 
 from config.reminding import set_alarms
+from config.settings import Settings
 from jobs.claims import Claim, Overdue
+from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow, WrongState
 from jobs.job import Job
+from jobs.lifecycle import Policy
 from jobs.reminders import REMINDER_OF, Errand, TaskName, Work
 from jobs.states import State
 from worker.runtime import Runtime
@@ -29,6 +32,12 @@ SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *
 CLAIMED: Final = (State.SUBMITTING, State.UNCONFIRMED)
 """The states whose overdue jobs are taken one by one."""
 
+ROOM: Final = 2.0
+"""Waits are drawn out at random by up to half."""
+
+A_DAY_S: Final = 86_400.0
+"""The longest that a receiver may ask to be left alone for."""
+
 DEAD_AFTER_S: Final = 15.0
 """A worker that has given no sign of life for so long is taken for dead."""
 
@@ -38,10 +47,12 @@ class Rescuer:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._longest = longest_waits(runtime.settings, runtime.policy)
 
     def step(self) -> int:
         """Rescue one batch of each kind; returns how many jobs were reminded."""
         choice = self._runtime.settings.rescue
+        self._done(self._runtime.ledger.clock.check, self._longest)
         self._done(self._runtime.purchases.replay)
         self._done(self._void_leases_of_the_dead)
         reminded = sum(self._done(self._wake, work, choice.grace_s) for work in SHARED)
@@ -118,6 +129,30 @@ class Rescuer:
             message = "the worker that was buying did not report back"
             set_alarms(self._runtime.remind, self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s).alarms)
         return 1
+
+
+def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
+    """How far off a due time can be by these settings, with room for waits that are drawn out at random."""
+    look, retry_after_s, rescue_s = (
+        settings.look,
+        settings.upstream.retry_after_ceiling_s,
+        settings.rescue.longest_lease_s,
+    )
+    asked_s = max(look.deadline_s, look.first_s, look.interval_s, look.longest_s, retry_after_s)
+    fetched_s = max(settings.download_lease_s, settings.archive.retry_longest_s, asked_s)
+    described_s = settings.describe.retry_first_s * 2.0 ** min(settings.describe.attempts, 30)
+    told_s = max(*settings.webhooks.retry_s, settings.hooks.retry_longest_s, settings.hooks.lease_s, A_DAY_S)
+    return LongestWaits(
+        by_work={
+            State.QUEUED: ROOM * max(settings.queue.hold_longest_s, retry_after_s),
+            State.SUBMITTING: max(settings.submit_lease_s, rescue_s),
+            State.RENDERING: ROOM * asked_s,
+            State.STORING: ROOM * max(fetched_s, rescue_s),
+            Errand.ANNOUNCE: ROOM * max(settings.rescue.lease_s, rescue_s),
+            Errand.SALVAGE: ROOM * max(settings.salvage.longest_s, settings.salvage.first_s, fetched_s),
+        },
+        of_all=ROOM * max(policy.log_reaches_s, policy.confirm_longest_s, described_s, told_s),
+    )
 
 
 class RescueStep(bootsteps.StartStopStep):

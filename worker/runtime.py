@@ -51,6 +51,7 @@ LOUD: Final = (
     "queue.held",
     "webhook.disabled",
     "row.unreadable",
+    "due.pulled_forward",
 )
 """What should wake somebody, or be found first when somebody has been woken."""
 

@@ -126,3 +126,8 @@ def test_a_fixed_pacing_looks_at_even_intervals() -> None:
     fixed = FixedPacing(first_s=30, interval_s=10)
 
     assert (fixed.first(), fixed.wait(5), fixed.wait(30), fixed.wait(500)) == (30, 25, 10, 10)
+
+
+def test_a_generation_that_seems_to_begin_in_an_hour_is_looked_at_as_one_that_has_just_begun() -> None:
+    """Redis's clock was set back: with fixed pacing too the wait is no hour."""
+    assert FixedPacing(first_s=30, interval_s=10).wait(-3600) == 30

