@@ -9,7 +9,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from config.reminding import why
-from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.job import Job
 from jobs.reminders import QUEUE_OF, REMINDER_OF, Work
 from jobs.wakes import Alarm
@@ -45,7 +45,7 @@ class Reminder(Task):  # type: ignore[type-arg]  # generic in the stubs only
         """Run the task; what only says that the job has moved on is no failure."""
         try:
             return super().__call__(*args, **kwargs)
-        except (StaleTurn, WrongState, UnknownJob) as error:
+        except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
             log.info("reminder.dropped task=%s args=%s why=%s: %s", self.name, args, type(error).__name__, error)
         except LedgerUnavailable as error:
             # The due index brings the job back; what was done to the world is guarded by state and lease.

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from celery import shared_task
 
 from jobs.catalogue import expected_of
-from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Fetched, Pending
 from jobs.gates import Shut
 from jobs.job import Job, Stored, Video, VideoRequest
@@ -306,7 +306,7 @@ def moved_on(self: Reminder, job: Job) -> Iterator[None]:
     """One job's trouble does not end the work on the others: it is due again when its lease ends."""
     try:
         yield
-    except (StaleTurn, WrongState, UnknownJob) as error:
+    except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
         log.info("reminder.dropped task=%s job=%s why=%s: %s", self.name, job.id, type(error).__name__, error)
     except LedgerUnavailable:
         raise

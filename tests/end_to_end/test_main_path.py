@@ -267,8 +267,7 @@ def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: St
         assert received(TaskName.STORE) < 8
         assert received(TaskName.ANNOUNCE) < 8
 
-        control.cancel_consumer("transfer", destination=["one@test"], reply=True)
-        with stage.worker(name="two", queues="transfer"):
-            fetchers = {stage.ended(stage.service.submit(a_request()).job_id).worker for _ in range(3)}
+    with stage.worker(queues="submit,look,notify"), stage.worker(name="two", queues="transfer"):
+        fetchers = {stage.ended(stage.service.submit(a_request()).job_id).worker for _ in range(3)}
 
     assert {str(name).partition(".")[0] for name in fetchers} == {"two@test"}

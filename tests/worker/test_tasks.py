@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from jobs.errors import LedgerUnavailable, StaleTurn
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow
 from tests.jobs.test_lifecycle import a_job
 from worker.reminder import Reminder
 from worker.tasks import moved_on
@@ -19,13 +19,21 @@ def fail(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [StaleTurn("moved"), ValueError("odd"), OverflowError(), RecursionError(), KeyError(1)]
+    "error",
+    [
+        StaleTurn("moved"),
+        UnreadableRow("a newer one's"),
+        ValueError("odd"),
+        OverflowError(),
+        RecursionError(),
+        KeyError(1),
+    ],
 )
 def test_whatever_one_item_raises_the_others_are_worked_on(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """A stranger's data in one job must not keep the videos of others; the log has the traceback."""
     with moved_on(TASK, a_job()):
         fail(error)
-    assert ("Traceback" in caplog.text) is not isinstance(error, StaleTurn)
+    assert ("Traceback" in caplog.text) is not isinstance(error, JobError)
 
 
 def test_a_ledger_out_of_reach_ends_the_batch() -> None:
