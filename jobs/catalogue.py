@@ -6,9 +6,11 @@ not listed here is passed through untouched: the upstream judges it.
 
 import difflib
 import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from jobs.errors import FieldError, InvalidRequest
@@ -16,9 +18,12 @@ from jobs.job import VideoRequest
 from jobs.webhooks import address_problem
 
 LONGEST_SHOWN: Final = 60
+LONGEST_MODEL: Final = 200
 LONGEST_LABEL: Final = 64
 LONGEST_LABEL_VALUE: Final = 512
 MOST_LABELS: Final = 16
+DEEPEST: Final = 32
+LARGEST_WHOLE: Final = 2**64
 _VEO3_S: Final = 8
 _VEO2_S: Final = 5
 _EXTENSION_S: Final = 7
@@ -27,7 +32,9 @@ TypeCheck = Callable[[Any], str | None]
 """Returns what is wrong with a value, or None."""
 
 _URL = re.compile(r"https://[^\s]+", re.IGNORECASE)
-_BASE64 = re.compile(r"(data:[\w.+-]+/[\w.+-]+;base64,)?[A-Za-z0-9+/\s]+={0,2}")
+_BASE64 = re.compile(r"(data:image/[\w.+-]+;base64,)?[A-Za-z0-9+/\s]+={0,2}", re.IGNORECASE)
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,18})(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
+_FAMILY = re.compile(r"(?<![a-z])veo", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,44 @@ MODELS: Final[Mapping[str, Mapping[str, Field]]] = {
 }
 
 
+_NO_TEXT: Final = frozenset({"duration", "seed", "enhance_prompt", "generate_audio", "auto_fix"})
+_TEXT: Final = frozenset(name for fields in MODELS.values() for name in fields) - _NO_TEXT
+"""Parameters that are text wherever they are known; so they are for a model that is not."""
+
+
+def read_text(model: str, name: str, text: str) -> Any:
+    """What a parameter's text stands for where all values come as text (a form, a CSV cell).
+
+    A known model's parameter stays text if that fits, else it is the number or boolean that does. An unknown model's
+    is a number or boolean wherever it reads as one in JSON, so that 0.5 reaches the upstream as a number.
+    """
+    spec = MODELS.get(model, {}).get(name)
+    if spec is None:
+        return text if name in _TEXT else _scalar(text)
+    flag = {"1": True, "0": False}.get(text.strip())
+    return next((value for value in (text, _scalar(text), flag) if spec.check(value) is None), text)
+
+
+def _scalar(text: str) -> Any:
+    """A number or a boolean, also as Python writes it; anything else stays text."""
+    plain = text.strip() if len(text) <= LONGEST_SHOWN else ""
+    if plain.lower() in {"true", "false"}:
+        return plain.lower() == "true"
+    number = json.loads(plain) if _NUMBER.fullmatch(plain) else math.inf
+    return number if math.isfinite(number) else text
+
+
+def unfamiliar(model: str) -> str | None:
+    """A warning about a model that is not known though others of its family are: it may be a slip of the pen."""
+    return None if model in MODELS or not _FAMILY.search(model) else _warning(model[:LONGEST_MODEL])
+
+
+@lru_cache(maxsize=256)  # every view of a job says it
+def _warning(model: str) -> str:
+    known = difflib.get_close_matches(model.lower(), MODELS, n=len(MODELS), cutoff=0)
+    return f"{_shown(model)} is sent to the upstream unjudged: Rushes knows of this family only {', '.join(known)}"
+
+
 def usual_duration(model: str) -> int | None:
     """The seconds that a known model renders if the order does not say; None: it is not known."""
     if model not in MODELS:
@@ -196,17 +241,20 @@ def expected_of(request: VideoRequest) -> dict[str, Any]:
     return {name: value for name, value in usual.items() if name in fields} | given
 
 
-def validate(request: VideoRequest, *, largest_bytes: int) -> None:
-    """Refuse a request that the upstream would refuse.
+def validate(request: VideoRequest, *, largest_bytes: int, signs_webhooks: bool = True) -> None:
+    """Refuse a request that the upstream would refuse, or whose webhook could not be signed here.
 
     Raises:
         InvalidRequest: naming every field that must change, and what it may be.
     """
+    wrong = _model_errors(request)
+    named = {error.field for error in wrong}
     errors = [
-        *_model_errors(request),
+        *wrong,
         *_hidden_errors(request.parameters),
+        *_bound_errors({name: value for name, value in request.parameters.items() if name not in named}),
         *_label_errors(request.metadata),
-        *_webhook_errors(request.webhook_url),
+        *_webhook_errors(request.webhook_url, can_sign=signs_webhooks),
         *_size_errors(request, largest_bytes),
     ]
     if errors:
@@ -240,12 +288,36 @@ def _problem(fields: Mapping[str, Field], name: str, value: Any) -> str | None:
 
 
 def _hidden_errors(parameters: Mapping[str, Any]) -> list[FieldError]:
-    """What is sent must be what was judged: a parameter would take the place of the model or the prompt."""
+    """A parameter would take the place of the judged model or prompt, or tell the upstream a webhook's address."""
     return [
         FieldError(f"parameters.{name}", f"may not be a parameter; give it as the request's {name}")
-        for name in ("model", "prompt")
+        for name in ("model", "prompt", "webhook_url")
         if name in parameters
     ]
+
+
+def _bound_errors(parameters: Mapping[str, Any]) -> Iterator[FieldError]:
+    """JSON bounds neither numbers nor depth, but its readers do: no order may break one further on."""
+    for name, value in parameters.items():
+        if problem := _beyond(value, 0):
+            yield FieldError(f"parameters.{name}", problem)
+
+
+def _beyond(value: Any, depth: int) -> str | None:
+    match value:
+        case bool() | str() | None:
+            return None
+        case int():
+            return None if abs(value) < LARGEST_WHOLE else "may hold whole numbers of up to 64 bits"
+        case float():
+            return None if math.isfinite(value) else "may hold no NaN and no infinity"
+        case _ if depth >= DEEPEST:
+            return f"may be nested {DEEPEST} deep"
+        case Mapping() | list() | tuple():
+            inner = value.values() if isinstance(value, Mapping) else value
+            return next((problem for each in inner if (problem := _beyond(each, depth + 1))), None)
+        case _:
+            return None  # judged where it is written as JSON
 
 
 def _near_miss(model: str) -> list[FieldError]:
@@ -271,8 +343,9 @@ def _label_errors(metadata: Any) -> list[FieldError]:
     ]
 
 
-def _webhook_errors(url: Any) -> list[FieldError]:
-    problem = None if url is None else address_problem(url)
+def _webhook_errors(url: Any, *, can_sign: bool) -> list[FieldError]:
+    unsigned = None if can_sign else "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
+    problem = None if url is None else address_problem(url) or unsigned
     return [FieldError("webhook_url", problem)] if problem else []
 
 

@@ -1,5 +1,6 @@
 """`POST /v1/videos/batch`: many orders at once, one result for each."""
 
+import logging
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -12,6 +13,7 @@ from typing_extensions import TypedDict
 
 from jobs.access import Scope
 from jobs.errors import JobError
+from jobs.job import Charged
 from producer.api.guard import Caller, Submits, admit
 from producer.api.orders import order_from
 from producer.api.parts import Needs, Parts
@@ -19,6 +21,8 @@ from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
 from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, ordered, submit
 from producer.views import VideoView, job_view
+
+log = logging.getLogger("rushes.api")
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -98,10 +102,18 @@ def _submit_one(
         answer = submit(parts, caller, wanted, key)
         # What was accepted just now is at hand: an outage that begins here must not turn it into an error.
         job, order = (answer.job, ordered(parts, wanted)) if answer.job else parts.service.get(answer.job_id)
-    except (Problem, JobError) as error:
-        problem = error if isinstance(error, Problem) else problem_of(error)
-        told = problem.view(path=request.url.path, request_id=request.state.request_id)
+    except Exception as error:  # noqa: BLE001 (one order's trouble must not take the answers of the others along)
+        told = _problem(error).view(path=request.scope["path"], request_id=request.state.request_id)
         return {"index": index, "status": told["status"], "replayed": False, "video": None, "error": told}
     video = job_view(job, order, replace(parts.beside(job), reused=answer.reused))
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     return {"index": index, "status": status, "replayed": answer.replayed, "video": video, "error": None}
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, JobError):
+        return problem_of(error)
+    log.error("unexpected error in an order of a batch", exc_info=error)
+    return Problem(Code.INTERNAL, "This is our fault. Tell the operator the request id.", charged=Charged.UNKNOWN)

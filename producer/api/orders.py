@@ -1,19 +1,22 @@
 """An order as it comes over HTTP, in OpenAI's words or the upstream's, and what it means to us."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import PydanticCustomError
 
-from jobs.errors import FieldError, InvalidRequest
+from jobs.catalogue import read_text
+from jobs.errors import FieldError
 from jobs.job import VideoRequest
+from producer.api.forms import Fields, rebuilt
+from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, Problem, Wrong
 from producer.views import SIZES
 
 LONGEST_PROMPT: Final = 32_768
-_WHOLE_NUMBERS: Final = frozenset({"duration", "seed"})
-_FLAGS: Final = frozenset({"enhance_prompt", "generate_audio", "auto_fix"})
 _UPSTREAMS: Final = (
     ("duration", "integer", "The length in seconds: for Veo 3 4, 6 or 8.", 8),
     ("aspect_ratio", "string", "16:9 or 9:16.", "16:9"),
@@ -24,7 +27,24 @@ _UPSTREAMS: Final = (
     ("generate_audio", "boolean", "With sound.", True),
     ("image_url", "string", "The first frame, for image-to-video models.", "https://pictures.example/boat.png"),
 )
-_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class UsualModels:
+    """The models of an order that names none: without a picture, and with one."""
+
+    plain: str
+    image: str
+
+    def model(self, named: str | None, *, has_picture: bool) -> str:
+        """The model that is meant."""
+        return named or (self.image if has_picture else self.plain)
+
+
+def _known_size(size: str) -> str:
+    if size not in SIZES:
+        raise PydanticCustomError("size", f"must be one of {', '.join(SIZES)}")
+    return size
 
 
 class InputReference(BaseModel):
@@ -75,7 +95,7 @@ class VideoOrder(BaseModel):
         Field(description="The length in seconds: OpenAI's word for `duration`.", examples=["8"]),
     ] = None
     size: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(_known_size)] | None,
         Field(
             description="Width and height: OpenAI's word for `aspect_ratio` and `resolution`.",
             examples=["1280x720"],
@@ -110,6 +130,19 @@ class VideoOrder(BaseModel):
             examples=[1000],
         ),
     ] = None
+    webhook_url: Annotated[
+        str | None,
+        Field(
+            description="Where to send the job's end, signed; the upstream never sees it. docs/webhooks.md tells more.",
+            examples=["https://shop.example/hooks/videos"],
+        ),
+    ] = None
+    _wrongs: tuple[Wrong, ...] = PrivateAttr(())
+
+    @property
+    def wrongs(self) -> tuple[Wrong, ...]:
+        """What could not be read, and is left out here; such an order is refused with all else that is wrong."""
+        return self._wrongs
 
 
 def order_from_json(body: bytes) -> VideoOrder:
@@ -121,70 +154,91 @@ def order_from_json(body: bytes) -> VideoOrder:
     return order_from(raw)
 
 
-def order_from(raw: object) -> VideoOrder:
-    """Read an order from plain values."""
+def order_from(raw: object, wrongs: Sequence[Wrong] = ()) -> VideoOrder:
+    """Read an order from plain values; `wrongs` is what was found wrong with it before.
+
+    Raises:
+        Problem: nothing of it can be read.
+    """
     try:
-        return VideoOrder.model_validate(raw)
+        order = VideoOrder.model_validate(raw)
     except ValidationError as error:
+        if not isinstance(raw, dict):
+            raise unfit(error) from None
+        wrongs = [*wrongs, *_wrongs_of(error, "body")]
+        order = _readable_part(raw, error)
+    order._wrongs = tuple(dict.fromkeys(wrongs))  # noqa: SLF001 (private to this module, and never a field of the wire)
+    return order
+
+
+def _readable_part(raw: dict[str, Any], error: ValidationError) -> VideoOrder:
+    wrong = {told["loc"][0] for told in error.errors() if told["loc"]}
+    try:
+        return VideoOrder.model_validate({name: value for name, value in raw.items() if name not in wrong})
+    except ValidationError:  # not even its names can be read
         raise unfit(error) from None
 
 
 def unfit(error: ValidationError, within: str = "body") -> Problem:
     """Say which fields have to change, without repeating what was in them."""
-    wrongs = [
+    return refused(_wrongs_of(error, within))
+
+
+def refused(wrongs: Iterable[Wrong]) -> Problem:
+    """An order cannot be taken for these reasons."""
+    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=tuple(wrongs))
+
+
+def _wrongs_of(error: ValidationError, within: str) -> list[Wrong]:
+    return [
         Wrong(".".join([within, *map(str, told["loc"])]), told["msg"])
         for told in error.errors(include_input=False, include_url=False, include_context=False)
     ]
-    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=wrongs)
 
 
-def order_from_form(fields: Mapping[str, list[str]], picture: str | None) -> VideoOrder:
-    """Read an order that came as a form, where all values are text; `picture` is an upload as a data URL."""
-    raw: dict[str, Any] = {}
-    metadata: dict[str, str] = {}
-    for name, values in fields.items():
-        label = _within(name, "metadata")
-        if label:
-            metadata[label] = values[-1]
-        elif name == "metadata":
-            metadata |= _labels(values[-1])
-        elif name == "input_reference[image_url]":
-            raw["input_reference"] = {"image_url": values[-1]}
-        elif name.endswith("[]") or len(values) > 1:
-            raw[name.removesuffix("[]")] = values
-        else:
-            raw[name] = _typed(name, values[0])
-    if picture is not None:
+def order_from_form(fields: Fields, usual: UsualModels) -> VideoOrder:
+    """Read an order that came as a form: our own fields stay text, a parameter becomes what its model takes."""
+    named = {name: value for name, value in fields if value != ""}
+    given = named.get("model")
+    model = usual.model(
+        given if isinstance(given, str) else None, has_picture=bool({"input_reference", "image_url"} & named.keys())
+    )
+
+    def read(name: str, text: str) -> Any:
+        return text if name in VideoOrder.model_fields else read_text(model, name, text)
+
+    raw, wrongs = rebuilt(fields, read_text=read, read_file=read_file)
+    picture = raw.get("input_reference")
+    if isinstance(picture, str):  # a file, or its URL
         raw["input_reference"] = {"image_url": picture}
-    return order_from(raw | ({"metadata": metadata} if metadata else {}))
+    return order_from(raw, wrongs)
 
 
-def request_of(order: VideoOrder, *, usual_model: str, usual_image_model: str) -> VideoRequest:
+def request_of(order: VideoOrder, usual: UsualModels) -> VideoRequest:
     """What the order means to the upstream."""
     extra = dict(order.model_extra or {})
     image = {} if order.input_reference is None else {"image_url": order.input_reference.image_url}
-    usual = usual_image_model if image or "image_url" in extra else usual_model
-    parameters = _duration(order.seconds) | _shape(order.size) | image | extra
-    return VideoRequest(order.model or usual, order.prompt, parameters, order.metadata)
+    model = usual.model(order.model, has_picture=bool(image) or "image_url" in extra)
+    parameters = retyped(_duration(order.seconds) | _shape(order.size) | image | extra)
+    return VideoRequest(model, order.prompt, parameters, order.metadata, order.webhook_url)
 
 
-def in_their_words(error: InvalidRequest, order: VideoOrder) -> Problem:
+def in_their_words(errors: Iterable[FieldError], order: VideoOrder) -> list[Wrong]:
     """What is wrong with an order, told by the names that it was given under."""
-    wrongs = [Wrong(f"body.{_their_name(told, order)}", told.message) for told in error.errors]
-    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=wrongs)
+    return [Wrong(f"body.{_their_name(told, order)}", told.message) for told in errors]
 
 
 def _their_name(told: FieldError, order: VideoOrder) -> str:
     extra = order.model_extra or {}
-    match told.field:
+    match told.field.removeprefix("parameters."):
         case "duration" if "duration" not in extra and order.seconds is not None:
             return "seconds"
-        case "aspect_ratio" | "resolution" if told.field not in extra and order.size is not None:
+        case ("aspect_ratio" | "resolution") as name if name not in extra and order.size is not None:
             return "size"
         case "image_url" if "image_url" not in extra and order.input_reference is not None:
             return "input_reference"
         case name:
-            return name.removeprefix("parameters.")
+            return name
 
 
 def _duration(seconds: str | int | None) -> dict[str, Any]:
@@ -198,31 +252,5 @@ def _duration(seconds: str | int | None) -> dict[str, Any]:
 def _shape(size: str | None) -> dict[str, Any]:
     if size is None:
         return {}
-    if size not in SIZES:
-        wrong = Wrong("body.size", f"must be one of {', '.join(SIZES)}")
-        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])
     ratio, resolution = SIZES[size]
     return {"aspect_ratio": ratio, "resolution": resolution}
-
-
-def _within(name: str, group: str) -> str | None:
-    """`metadata[label]` -> `label`."""
-    return name[len(group) + 1 : -1] if name.startswith(f"{group}[") and name.endswith("]") else None
-
-
-def _labels(text: str) -> dict[str, str]:
-    try:
-        read = json.loads(text)
-    except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
-        wrong = Wrong("body.metadata", "must be a JSON object of labels, or metadata[name]=value fields")
-        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])
-    return read
-
-
-def _typed(name: str, value: str) -> Any:
-    """A form's text as the kind of value that the upstream's field takes; what does not fit stays text."""
-    if name in _WHOLE_NUMBERS and value.removeprefix("-").isdecimal() and len(value) < 20:  # noqa: PLR2004 (what fits a 64-bit integer)
-        return int(value)
-    return _WORDS.get(value.lower(), value) if name in _FLAGS else value

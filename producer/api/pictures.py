@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from itertools import islice
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -23,13 +24,15 @@ from requests import PreparedRequest
 from config.addresses import is_public
 from config.replies import FinalResponse
 from producer.api.problems import Code, Problem, Wrong
+from producer.client.pictures import KINDS, SNIFFED_BYTES, as_data_url, kind_of
 
-KINDS: Final = "PNG, JPEG, GIF or WebP"
 MOST_REDIRECTS: Final = 3
 MOST_ADDRESSES: Final = 4
 """Addresses of one name that are tried; each gets an equal share of the time left."""
-_BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
-_SNIFFED_BYTES: Final = 16
+
+MOST_TOLD: Final = 4
+"""Pictures that cannot be taken, until no more are looked at: each may take its time."""
+
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -38,23 +41,31 @@ class _Unfit(Exception):
     """The picture cannot be taken; the message says why."""
 
 
-def kind_of(data: bytes) -> str | None:
-    """The picture's media type, by its first bytes; None: it is no picture that we know."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for beginning, kind in _BEGINNINGS.items() if data.startswith(beginning)), None)
-
-
-def as_data_url(data: bytes) -> str:
+def read_file(name: str, data: bytes) -> str:
     """An uploaded picture as the upstream takes it.
 
     Raises:
-        Problem: it is no picture.
+        ValueError: no file is expected there, or it is no picture.
     """
-    kind = kind_of(data)
-    if kind is None:
-        raise _refusal("input_reference", f"must be a picture: {KINDS}, by its content")
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    if name.partition("[")[0] not in {"input_reference", *_PICTURES}:
+        raise ValueError(f"no file is expected here; give it as input_reference, or as one of {', '.join(_PICTURES)}")
+    return as_data_url(data)
+
+
+def retyped(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, each picture in a data URL under the media type of its bytes, which the upstream goes by."""
+    return {name: _retyped(value) if name in _PICTURES else value for name, value in parameters.items()}
+
+
+def _retyped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_retyped(each) for each in value]
+    if not isinstance(value, str) or value[:5].lower() != "data:":
+        return value
+    with suppress(_Unfit):
+        if kind := kind_of(_decoded(value)):
+            return f"data:{kind};base64,{value.rpartition(',')[2]}"
+    return value
 
 
 def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -81,13 +92,18 @@ class PictureCheck:
         Raises:
             Problem: naming the field, and why.
         """
-        for name, picture in pictures_in(parameters):
-            try:
-                beginning = self._seen(picture) if picture[:8].lower() == "https://" else _decoded(picture)
-            except _Unfit as unfit:
-                raise _refusal(name, str(unfit)) from None
-            if kind_of(beginning) is None:
-                raise _refusal(name, f"must lead to a picture: {KINDS}, by its content")
+        reasons = ((name, self._why(picture)) for name, picture in pictures_in(parameters))
+        found = list(islice((Wrong(f"body.{name}", why) for name, why in reasons if why), MOST_TOLD))
+        if found:
+            raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=found)
+
+    def _why(self, picture: str) -> str | None:
+        """Why a picture cannot be taken."""
+        try:
+            beginning = self._seen(picture) if picture[:8].lower() == "https://" else _decoded(picture)
+        except _Unfit as unfit:
+            return str(unfit)
+        return None if kind_of(beginning) else f"must lead to a picture: {KINDS}, by its content"
 
     def _seen(self, url: str) -> bytes:
         """The first bytes at the end of the redirects; each hop is judged like the first."""
@@ -121,7 +137,7 @@ class PictureCheck:
             raise _Unfit(f"cannot be fetched (its server answers {response.status})")
         if response.length is not None and response.length > self.most_bytes:
             raise _Unfit(f"may have {self.most_bytes} bytes; it has {response.length}")
-        return response.read(_SNIFFED_BYTES)
+        return response.read(SNIFFED_BYTES)
 
 
 class _Pinned(HTTPSConnection):
@@ -202,8 +218,3 @@ def _decoded(picture: str) -> bytes:
         return base64.b64decode("".join(encoded[:64].split())[:24], validate=True)
     except (binascii.Error, ValueError) as error:
         raise _Unfit("must be an https URL, or a picture in base64") from error
-
-
-def _refusal(name: str, message: str) -> Problem:
-    wrong = Wrong(f"body.{name}", message)
-    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])

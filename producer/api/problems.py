@@ -21,6 +21,7 @@ from jobs.shorten import shorten
 MEDIA_TYPE: Final = "application/problem+json"
 MOST_NAMED: Final = 10
 """Wrong fields that the one message for OpenAI's clients names; `errors` holds them all."""
+LONGEST_TOLD: Final = 1000
 
 
 class Code(StrEnum):
@@ -168,10 +169,16 @@ class ProblemView(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What is wrong with one part of a request."""
+    """What is wrong with one part of a request. A stranger may have named it: it is cut short, and fit for UTF-8."""
 
     location: str
     message: str
+
+    def __post_init__(self) -> None:
+        """Bound both texts, and make them fit to be sent."""
+        for name in ("location", "message"):
+            text = getattr(self, name)[:LONGEST_TOLD]
+            object.__setattr__(self, name, text.encode(errors="replace").decode())
 
     @property
     def field(self) -> str:

@@ -12,24 +12,31 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from config.store import StoreError
 from jobs.artifacts import Artifact
-from jobs.errors import InvalidRequest, LedgerUnavailable
+from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
 from jobs.job import Job, VideoRequest
 from jobs.journal import following
 from jobs.lifecycle import RequestCancel
 from jobs.retries import HasItsVideo, NotOver, WouldPay
 from jobs.states import State, Status
 from producer.api.content import content, matches
+from producer.api.forms import read_fields
 from producer.api.guard import Caller, Reads, Submits
-from producer.api.orders import VideoOrder, in_their_words, order_from_form, order_from_json, request_of
+from producer.api.orders import (
+    UsualModels,
+    VideoOrder,
+    in_their_words,
+    order_from_form,
+    order_from_json,
+    refused,
+    request_of,
+)
 from producer.api.parts import Needs, Parts
-from producer.api.pictures import as_data_url, pictures_in
+from producer.api.pictures import pictures_in
 from producer.api.problems import Code, Problem, Wrong, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
@@ -38,7 +45,6 @@ from producer.views import EventView, VideoView, entry_view, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
-MOST_FORM_FIELDS: Final = 64
 QUICK_BYTES: Final = 65_536
 """What is read within a millisecond; a larger body would hold up the event loop."""
 
@@ -173,7 +179,7 @@ class RetryOrder(BaseModel):
 async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     """Take an order as JSON or as a form. It is validated first; from then on the job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
-    order = await read_order(request)
+    order = await read_order(request, parts)
     answer = await submit_async(parts, caller, order, idempotency_key(request.headers))
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
     at_hand = Seen(answer.job, ordered(parts, order), answer.job.accepted_at) if answer.job is not None else None
@@ -194,8 +200,11 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
 
 def ordered(parts: Parts, order: VideoOrder) -> VideoRequest:
     """What the order means to the upstream, with this deployment's usual models."""
-    usual = parts.settings.api
-    return request_of(order, usual_model=usual.default_model, usual_image_model=usual.default_image_model)
+    return request_of(order, _usual(parts))
+
+
+def _usual(parts: Parts) -> UsualModels:
+    return UsualModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
 
 
 def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
@@ -205,7 +214,7 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
         Problem: it cannot be taken as it is, or whether it was taken is not known.
     """
     request = ordered(parts, order)
-    _check_pictures(parts, caller, request, key)
+    _check(parts, caller, order, request, key)
     with _refusals_told(order, key):
         return parts.service.submit(
             request,
@@ -219,7 +228,7 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
 async def submit_async(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
     """The same from the event loop; an order with pictures, which are large or elsewhere, goes by a thread."""
     request = ordered(parts, order)
-    if any(pictures_in(request.parameters)):
+    if order.wrongs or any(pictures_in(request.parameters)):
         return await run_in_threadpool(submit, parts, caller, order, key)
     with _refusals_told(order, key):
         return await parts.service.submit_async(
@@ -238,17 +247,52 @@ def _refusals_told(order: VideoOrder, key: str | None) -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        raise in_their_words(error, order) from None
+        raise refused(in_their_words(error.errors, order)) from None
     except LedgerUnavailable as error:
         raise unsure_of_submit(has_key=key is not None) from error
 
 
-def _check_pictures(parts: Parts, caller: Caller, request: VideoRequest, key: str | None) -> None:
-    """Look at the order's pictures, unless it was taken before: a replay asks nothing of the world."""
-    if parts.pictures is None or not any(pictures_in(request.parameters)):
+def _check(parts: Parts, caller: Caller, order: VideoOrder, request: VideoRequest, key: str | None) -> None:
+    """Refuse an order with all that is wrong at once; one that could be read and has good pictures the service judges.
+
+    Raises:
+        Problem: naming each field that has to change.
+    """
+    found = [*order.wrongs, *_wrong_pictures(parts, caller, order, request, key)]
+    if not found:
         return
-    if key is None or not parts.service.is_known(key, tenant=caller.tenant):
+    told = set(map(_field, found))
+    if "model" not in told:  # else all else would be judged by another model
+        found += [wrong for wrong in _judged(parts, order, request) if _field(wrong) not in told]
+    raise refused(found)
+
+
+def _field(wrong: Wrong) -> str:
+    return wrong.location.removeprefix("body.").partition(".")[0].partition("[")[0]
+
+
+def _judged(parts: Parts, order: VideoOrder, request: VideoRequest) -> list[Wrong]:
+    try:
+        parts.service.judge(request)
+    except InvalidRequest as error:
+        return in_their_words(error.errors, order)
+    return []
+
+
+def _wrong_pictures(
+    parts: Parts, caller: Caller, order: VideoOrder, request: VideoRequest, key: str | None
+) -> list[Wrong]:
+    """What is wrong with its pictures, unless it was taken before: a replay asks nothing of the world."""
+    if parts.pictures is None or not any(pictures_in(request.parameters)):
+        return []
+    if key is not None and parts.service.is_known(key, tenant=caller.tenant):
+        return []
+    try:
         parts.pictures.check(request.parameters)
+    except Problem as problem:
+        fields = (FieldError(wrong.location.partition(".")[2], wrong.message) for wrong in problem.errors)
+        return in_their_words(fields, order)
+    return []
 
 
 @router.get(
@@ -514,49 +558,28 @@ def kind_of_body(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_order(request: Request) -> VideoOrder:
+async def read_order(request: Request, parts: Parts) -> VideoOrder:
     """The order in a request's body, JSON or form."""
     match kind_of_body(request):
         case "application/json":
             return await json_order(request)
-        case "multipart/form-data" | "application/x-www-form-urlencoded":
-            return await _read_form(request)
+        case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
+            fields = await read_fields(request, kind, most_bytes=parts.settings.api.body_bytes)
+            return await run_in_threadpool(order_from_form, fields, _usual(parts))
         case _:
-            detail = "Send application/json or multipart/form-data."
-            raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
+            raise not_json()
+
+
+def not_json() -> Problem:
+    """The body is of a kind that is not read."""
+    detail = "Send JSON with `Content-Type: application/json`, or a form as multipart/form-data."
+    return Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
 
 
 async def json_order(request: Request) -> VideoOrder:
     """The order in a JSON body."""
     body = await request.body()
     return order_from_json(body) if len(body) < QUICK_BYTES else await run_in_threadpool(order_from_json, body)
-
-
-async def _read_form(request: Request) -> VideoOrder:
-    try:
-        async with request.form(max_files=1, max_fields=MOST_FORM_FIELDS) as form:
-            picture = await _picture(form)
-            return order_from_form(_texts(form), picture)
-    except MultiPartException as error:
-        raise Problem(Code.MALFORMED_BODY, f"The form cannot be read: {error.message}") from error
-
-
-def _texts(form: FormData) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, value in form.multi_items():
-        if isinstance(value, str):
-            found.setdefault(name, []).append(value)
-    return found
-
-
-async def _picture(form: FormData) -> str | None:
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            if name != "input_reference":
-                wrong = Wrong(f"body.{name}"[:80], "no file is expected here; give it as input_reference")
-                raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[wrong])
-            return as_data_url(await value.read())
-    return None
 
 
 def _labels(query: Any) -> dict[str, str]:

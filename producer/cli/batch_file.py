@@ -4,22 +4,22 @@ import csv
 import hashlib
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from jobs.catalogue import read_text
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from jobs.row import request_text
 from producer.cli.text import decoded
 
-_NUMBERS: Final = frozenset({"duration", "seed"})
-_FLAGS: Final = frozenset({"enhance_prompt", "generate_audio", "auto_fix"})
+_TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
+"""What is no parameter of a model's."""
+
 _LABEL: Final = "metadata."
-_WHOLE: Final = re.compile(r"-?\d{1,30}")
 _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
 
 
@@ -46,7 +46,7 @@ def read_batch(
         UnreadableText: it is not Unicode.
     """
     text = decoded(path.read_bytes())
-    raw = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
+    raw = _csv_rows(text, default_model) if path.suffix.lower() == ".csv" else _json_rows(text)
     rows: list[BatchRow] = []
     errors: list[FieldError] = []
     seen: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         yield line, value if isinstance(value, dict) else 'must be a JSON object such as {"prompt": "…"}'
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _csv_rows(text: str, default_model: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     csv.field_size_limit(_LARGEST_CELL)
     reader = csv.DictReader(io.StringIO(text))
     while True:
@@ -117,22 +117,13 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             if name.startswith(_LABEL):
                 fields.setdefault("metadata", {})[name.removeprefix(_LABEL)] = cell
             else:
-                fields[name] = _cell(name, cell)
+                fields[name] = cell if name in _TEXTS else read_text(cells.get("model") or default_model, name, cell)
         yield reader.line_num, fields
 
 
 def _is_filled(cell: str | list[str] | None) -> bool:
     """Whether a cell holds anything, or one of those beyond the header does."""
     return any(map(str.strip, [cell] if isinstance(cell, str) else cell or []))
-
-
-def _cell(name: str, text: str) -> Any:
-    """CSV knows only text: the parameter decides how it is read; what fits nothing is left to validation."""
-    if name in _NUMBERS:
-        return int(text) if _WHOLE.fullmatch(text.strip()) else text
-    if name in _FLAGS:
-        return {"true": True, "false": False}.get(text.strip().lower(), text)
-    return text
 
 
 def _misshapen(fields: dict[str, Any]) -> Iterator[FieldError]:

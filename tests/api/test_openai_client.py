@@ -109,6 +109,26 @@ def test_it_sends_a_picture(openai_client: OpenAI, stage: Stage) -> None:
     assert stage.service.get(as_text.id)[1].parameters["image_url"] == BASE64_PNG
 
 
+def test_another_vendors_order_arrives_whole(openai_client: OpenAI, stage: Stage) -> None:
+    """It sends forms whatever is asked of it: nested, lists, numbers, switches, and a picture larger than 1 MiB."""
+    large = f"data:image/png;base64,{b64encode(PNG + bytes(1_500_000)).decode()}"
+    extra = {
+        "camera": {"type": "simple", "config": {"zoom": -0.5, "pan": 3}},
+        "cfg_scale": 0.5,
+        "loop": True,
+        "words": ["one"],
+        "points": [{"x": 1, "y": 2}, {"x": 3, "y": 4}],
+        "first_frame": large,
+        "style": None,
+    }
+
+    video = openai_client.videos.create(model="kling-video/v2", prompt="42", extra_body=extra)
+
+    _, request = stage.service.get(video.id)
+    assert request.prompt == "42"
+    assert request.parameters == {name: value for name, value in extra.items() if value is not None}
+
+
 @pytest.mark.anyio
 async def test_its_asynchronous_half_works_too(staged_api: Api) -> None:
     """The same client, awaited."""

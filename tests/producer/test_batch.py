@@ -72,6 +72,17 @@ def test_csv_cells_become_what_the_parameter_is(write: Write) -> None:
     assert (rows[1].request.prompt, dict(rows[1].request.parameters)) == ("plain", {})
 
 
+def test_another_vendors_cells_are_numbers_and_booleans_where_they_read_so(write: Write) -> None:
+    """Nobody here knows its parameters; the batch's own columns and labels stay text."""
+    header = "model,prompt,cfg_scale,loop,version,negative_prompt,metadata.n,key\n"
+    (row,) = read(write("b.csv", f"{header}kling/v2,42,0.5,TRUE,007,1,5,9\n"))
+    (usual,) = read(write("c.csv", "prompt,cfg_scale\n1,0.5\n"))
+
+    assert row.request.parameters == {"cfg_scale": 0.5, "loop": True, "version": "007", "negative_prompt": "1"}
+    assert (row.request.prompt, row.request.metadata, row.key) == ("42", {"n": "5"}, "batch:b:9")
+    assert (usual.request.prompt, usual.request.parameters) == ("1", {"cfg_scale": 0.5})
+
+
 def test_a_whole_image_fits_into_a_cell(write: Write) -> None:
     """Python's own limit for a cell is smaller than an image in base64."""
     rows = read(write("b.csv", f"prompt,image_url\nx,{'A' * 400_000}\n"))
