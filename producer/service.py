@@ -1,6 +1,7 @@
 """What a producer can do: submit, get, list, cancel, follow, wait. Every face (CLI, HTTP) stands on this."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from config.settings import Settings
 from config.store import open_store
 from jobs.access import Access
 from jobs.artifacts import paths_of
-from jobs.catalogue import validate
+from jobs.catalogue import unfamiliar, validate
 from jobs.errors import (
     Erased,
     FieldError,
@@ -42,6 +43,8 @@ from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
 from producer.views import Beside
+
+log = logging.getLogger("rushes.producer")
 
 STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
     status: tuple(state for state in State if state.status is status) for status in Status
@@ -208,6 +211,8 @@ class Service:
                 self._judge_reuse(order.request)
         except InvalidRequest as error:
             return error
+        if warning := unfamiliar(order.request.model):
+            log.warning("an order may be a mistake: %s", warning)
         return (self._reused(order) if order.reuse else None) or jobs.ledger.Order(
             order.request,
             job_id=new_job_id(),
@@ -258,10 +263,11 @@ class Service:
         Raises:
             InvalidRequest: naming each field that must change.
         """
-        validate(request, largest_bytes=self._settings.queue.request_bytes)
-        if request.webhook_url and not self._settings.webhooks.signing_keys:
-            problem = "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
-            raise InvalidRequest((FieldError("webhook_url", problem),))
+        validate(
+            request,
+            largest_bytes=self._settings.queue.request_bytes,
+            signs_webhooks=bool(self._settings.webhooks.signing_keys),
+        )
 
     def is_known(self, idempotency_key: str, *, tenant: str | None = None) -> bool:
         """Whether an order with this tenant's key was taken before."""

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from jobs.access import Key
 from jobs.artifacts import path_of
-from jobs.catalogue import usual_duration
+from jobs.catalogue import unfamiliar, usual_duration
 from jobs.events import JournalEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Hold, Job, Reason, VideoRequest
@@ -192,6 +192,10 @@ class VideoView(TypedDict):
         str | None,
         Field(description="The job that repeats this one.", examples=["job_01kb0000000000000000000001"]),
     ]
+    warnings: Annotated[
+        list[str],
+        Field(description="What may be a mistake in the order, and was taken all the same.", examples=[[]]),
+    ]
 
 
 class EventView(TypedDict):
@@ -271,6 +275,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
         "error": None if job.reason is None else {"code": job.reason, "message": job.message},
         "retry_of": job.retry_of,
         "retried_as": job.retried_as,
+        "warnings": list(filter(None, [unfamiliar(request.model)])),
     }
 
 

@@ -89,11 +89,10 @@ def install(app: FastAPI) -> None:
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         wrongs = [Wrong(_location(told), told["msg"]) for told in error.errors()]
-        is_json = "json" in request.headers.get("content-type", "json" if request.method == "GET" else "")
-        unread = not is_json and any(told["loc"] == ("body",) for told in error.errors())
-        detail = (
-            "Send `Content-Type: application/json`: the body was not read." if unread else "Mend what `errors` names."
-        )
+        is_unread = any(told["loc"] == ("body",) for told in error.errors())
+        is_json = "json" in request.headers.get("content-type", "")
+        wish = "Send `Content-Type: application/json`: the body was not read."
+        detail = wish if is_unread and not is_json else "Mend what `errors` names."
         return _answer(request, Problem(Code.INVALID_REQUEST, detail, errors=wrongs))
 
     async def on_http(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from jobs.catalogue import unfamiliar
 from jobs.errors import UnknownJob
 from jobs.job import Job
 from jobs.states import State
@@ -21,7 +22,7 @@ from producer.api.guard import Reads, Submits
 from producer.api.links import Link
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
-from producer.api.videos import JOB_ID, idempotency_key, json_order, known, submit_async
+from producer.api.videos import JOB_ID, idempotency_key, json_order, known, ordered, submit_async
 
 router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
 
@@ -38,6 +39,9 @@ class Receipt(TypedDict):
 
     id: Annotated[str, Field(description="Ask for it by this id.", examples=["job_01kb0000000000000000000000"])]
     status: Annotated[Literal["queued"], Field(description="Always `queued`.", examples=["queued"])]
+    warnings: NotRequired[
+        Annotated[list[str], Field(description="There if the model may be a mistake; it was taken.", examples=[[]])]
+    ]
 
 
 class LinkedVideo(TypedDict):
@@ -109,6 +113,8 @@ async def generate(request: Request, parts: Needs, caller: Submits) -> Response:
     if _CLIENT_REQUEST_ID.fullmatch(name):
         headers["x-client-request-id"] = name
     receipt: Receipt = {"id": answer.job_id, "status": "queued"}
+    if warning := unfamiliar(ordered(parts, order).model):
+        receipt["warnings"] = [warning]
     return JSONResponse(receipt, HTTPStatus.CREATED, headers)
 
 

@@ -14,7 +14,7 @@ from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit, errors, explained, leave
-from producer.cli.orders import DEFAULT_MODEL
+from producer.cli.orders import DEFAULT_MODEL, warn_of
 from producer.cli.results import copy_video
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import why
@@ -39,6 +39,7 @@ def batch(
     with explained():
         session = Session()
         rows = _valid(file, session, model, name or file.stem)
+        warn_of(*(row.request.model for row in rows))
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

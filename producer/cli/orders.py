@@ -1,6 +1,7 @@
 """`rushes submit`: one prompt, from the command line, a file or standard input."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.catalogue import unfamiliar
 from jobs.job import VideoRequest
-from producer.cli.exits import Exit, explained, leave
+from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
 from producer.cli.text import UnreadableText, decoded, text_of
+from producer.cli.visible import visible
+from producer.client.pictures import KINDS, url_of
 from producer.service import Submission
 
 DEFAULT_MODEL = "google/veo3"
+DEFAULT_IMAGE_MODEL = "google/veo-3.0-i2v"
 
 
 def submit(
@@ -24,7 +29,14 @@ def submit(
     ] = None,
     *,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from a file.")] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="The upstream's model.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"The upstream's model; left out: {DEFAULT_MODEL}, or with a picture {DEFAULT_IMAGE_MODEL}.",
+        ),
+    ] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help="16:9 or 9:16.")] = None,
     resolution: Annotated[str | None, typer.Option(help="720P or 1080P.")] = None,
     duration: Annotated[int | None, typer.Option(help="Seconds: 4, 6 or 8.")] = None,
@@ -33,6 +45,9 @@ def submit(
     enhance_prompt: Annotated[bool | None, typer.Option(help="Let the upstream rewrite the prompt.")] = None,
     generate_audio: Annotated[bool | None, typer.Option(help="With sound.")] = None,
     image_url: Annotated[str | None, typer.Option(help="First frame, for image-to-video models.")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help=f"First frame, from a file: {KINDS}.", show_default=False)
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", help="Any other parameter, name=value (value as JSON or text).")
     ] = None,
@@ -63,12 +78,14 @@ def submit(
             "seed": seed,
             "enhance_prompt": enhance_prompt,
             "generate_audio": generate_audio,
-            "image_url": image_url,
+            "image_url": _picture(image_url, image),
         }
         given = {name: value for name, value in parameters.items() if value is not None} | pairs(
             param, "--param", _value
         )
-        request = VideoRequest(model, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
+        meant = model or (DEFAULT_IMAGE_MODEL if "image_url" in given else DEFAULT_MODEL)
+        request = VideoRequest(meant, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
+        warn_of(meant)
         session = Session()
         answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
         if answer.reused:
@@ -93,6 +110,28 @@ def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *,
         session.progress.print(
             f"{again} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
         )
+
+
+def warn_of(*models: str) -> None:
+    """Say on standard error, each once, which models may be mistakes."""
+    logging.getLogger("rushes.producer").setLevel(logging.ERROR)  # the service would say it again, for every order
+    for model in dict.fromkeys(models):
+        if warning := unfamiliar(model):
+            errors.print(visible(f"Warning: {warning}"), markup=False)
+
+
+def _picture(url: str | None, file: Path | None) -> str | None:
+    """The picture as the upstream takes it."""
+    if file is None:
+        return url
+    if url is not None:
+        leave(Exit.USAGE, "Give the picture by --image or by --image-url, not both.")
+    try:
+        return url_of(file)
+    except ValueError as error:
+        leave(Exit.INVALID, f"{file} {error}")
+    except OSError as error:
+        leave(Exit.USAGE, f"The picture cannot be read from {file}: {error}")
 
 
 def _prompt(argument: str | None, file: Path | None) -> str:
@@ -135,5 +174,5 @@ def pairs(given: list[str] | None, option: str, read: Callable[[str], Any]) -> d
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

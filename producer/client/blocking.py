@@ -1,6 +1,7 @@
 """The blocking client."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
 from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
 from producer.client.listening import Listener
 from producer.client.orders import order
+from producer.client.pictures import Picture
 from producer.client.records import End, Event, Video
 from producer.client.transports import transport_to
 
@@ -51,10 +53,11 @@ class Rushes:
         model: str | None = None,
         seconds: int | None = None,
         size: str | None = None,
-        image: str | bytes | Path | None = None,
+        image: Picture | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
         dedupe: str | None = None,
+        webhook_url: str | None = None,
         idempotency_key: str | None = None,
         **parameters: Any,
     ) -> "Job":
@@ -62,9 +65,12 @@ class Rushes:
 
         Without a key of yours one is minted for this call. Name your own (an order number) to be safe across restarts.
         `dedupe="prompt"` with a `seed` takes the kept video of an identical order, if there is one: `reused` says so.
+        `image` is an https URL, or a local picture: its `Path`, bytes or open file. `webhook_url` is told the end.
+        A model that is not known, though others of its family are, is warned about (`warnings.warn`).
 
         Raises:
             Refused: `errors` names each field that has to change; nothing was submitted.
+            ValueError: the local picture is none that the upstream takes; nothing was submitted.
             Unreachable: whether it was accepted is not known; the same key again is safe.
         """
         body = order(
@@ -76,9 +82,12 @@ class Rushes:
             metadata=metadata,
             deadline_s=deadline_s,
             dedupe=dedupe,
+            webhook_url=webhook_url,
             parameters=parameters,
         )
         video = self._carried_out(plans.submit(body, idempotency_key))
+        for warning in video.warnings:
+            warnings.warn(warning, stacklevel=2)
         return Job(self, video.id, reused=video.reused)
 
     def job(self, job_id: str) -> "Job":

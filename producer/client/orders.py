@@ -1,9 +1,9 @@
 """An order as the client sends it."""
 
-import base64
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from producer.client.pictures import Picture, url_of
 
 
 def order(
@@ -12,29 +12,24 @@ def order(
     model: str | None,
     seconds: int | None,
     size: str | None,
-    image: str | bytes | Path | None,
+    image: Picture | None,
     metadata: Mapping[str, str] | None,
     deadline_s: float | None,
     dedupe: str | None,
+    webhook_url: str | None,
     parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The order's JSON. `image` is an https URL, or a picture's bytes or file."""
+    """The order's JSON. `image` is an https URL, or a picture's bytes, path or open file."""
     given: dict[str, Any] = {
         "prompt": prompt,
         "model": model,
         "seconds": None if seconds is None else str(seconds),
         "size": size,
-        "input_reference": None if image is None else {"image_url": _image_url(image)},
+        "input_reference": None if image is None else {"image_url": url_of(image)},
         "metadata": dict(metadata) if metadata else None,
         "deadline_s": deadline_s,
         "dedupe": dedupe,
+        "webhook_url": webhook_url,
         **parameters,
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _image_url(image: str | bytes | Path) -> str:
-    if isinstance(image, str):
-        return image
-    data = image.read_bytes() if isinstance(image, Path) else image
-    return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"

@@ -1,6 +1,6 @@
 """What the API tells, as records. Times are seconds since the epoch; `raw` holds every field, known here or not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ class Video:
     reason: str | None
     message: str | None
     metadata: Mapping[str, str]
+    warnings: Sequence[str]
     raw: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -82,6 +83,7 @@ def video_from(told: Mapping[str, Any]) -> Video:
         error.get("code"),
         error.get("message"),
         told.get("metadata") or {},
+        tuple(told.get("warnings") or ()),
         told,
     )
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import io
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,13 @@ from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
 from jobs.states import State
+from jobs.webhooks import ORDERED
 from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
+from producer.webhooks import make_webhooks
 from tests.api.conftest import BYTES, Api, bought, completed
 from tests.client.proxy import Flaky
-from tests.stage import ROOT, Stage
+from tests.receivers import WebhookServer
+from tests.stage import ROOT, Stage, eventually
 
 
 @pytest.fixture
@@ -168,13 +173,79 @@ def test_a_filters_bad_value_is_refused(rushes: Rushes) -> None:
         list(rushes.videos(status="finished"))
 
 
-def test_a_picture_is_sent_along(rushes: Rushes, tmp_path: Path) -> None:
-    """As bytes or as a file."""
-    picture = b"\x89PNG\r\n\x1a\n" + bytes(64)
-    (tmp_path / "boat.png").write_bytes(picture)
+@pytest.mark.parametrize("kind", ["path", "bytes", "bytearray", "file", "text"])
+def test_a_local_picture_becomes_a_stored_video(stage: Stage, staged_api: Api, tmp_path: Path, kind: str) -> None:
+    """Whatever it is called and however it is given: its type is that of its bytes, which the upstream insists on."""
+    data = b"\xff\xd8\xff\xe0" + bytes(64)
+    file = tmp_path / "boat.bin"
+    file.write_bytes(data)
+    with Rushes(staged_api.url) as rushes, stage.worker(), file.open("rb") as opened:
+        image: Any = {
+            "path": file,
+            "bytes": data,
+            "bytearray": bytearray(data),
+            "file": opened,
+            "text": f"data:image/jpeg;base64,{b64encode(data).decode()}",
+        }[kind]
+        video = rushes.submit("it sails", image=image).wait(timeout_s=60)
 
-    for image in (picture, tmp_path / "boat.png"):
-        assert rushes.submit("it sails", image=image).result.model == "google/veo-3.0-i2v"
+    assert (video.status, video.model, video.charged) == ("completed", "google/veo-3.0-i2v", "yes")
+    assert stage.service.get(video.id)[1].parameters["image_url"].startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.anyio
+async def test_what_is_no_picture_is_refused_before_it_is_sent(api: Api, tmp_path: Path, client: "redis.Redis") -> None:
+    """With those kinds that would be taken."""
+    (tmp_path / "boat.svg").write_text("<svg/>")
+    with Rushes(api.url) as rushes:
+        for image in (tmp_path / "boat.svg", b"", b"%PDF-1.7", io.BytesIO(b"GIF")):
+            with pytest.raises(ValueError, match="PNG, JPEG, GIF or WebP"):
+                rushes.submit("it sails", image=image)
+        with pytest.raises(TypeError, match="a Path, bytes, or a file"):
+            rushes.submit("it sails", image=io.StringIO("text"))  # type: ignore[arg-type]  # as a caller might
+        with pytest.raises(Refused, match="PNG, JPEG, GIF or WebP"):
+            rushes.submit("it sails", image="data:image/png;base64,AAAAAAAAAAAAAAAAAAAAAAAA")
+    async with AsyncRushes(api.url) as rushes_async:
+        with pytest.raises(ValueError, match="PNG, JPEG, GIF or WebP"):
+            await rushes_async.submit("it sails", image=tmp_path / "boat.svg")
+    assert client.dbsize() == 0
+
+
+@pytest.mark.anyio
+async def test_an_order_brings_its_webhook(stage: Stage) -> None:
+    """From both clients, up to the call."""
+    with (
+        WebhookServer.started() as receiver,
+        Api.started(stage.folder, signing(stage, receiver)) as api,
+        stage.worker(),
+    ):
+        with Rushes(api.url) as rushes:
+            job = rushes.submit("a boat", webhook_url=receiver.url)
+        async with AsyncRushes(api.url) as rushes_async:
+            other = await rushes_async.submit("a ship", webhook_url=receiver.url)
+        eventually(lambda: len(receiver.messages) == 2)
+
+    assert {message.id for message in receiver.messages} == {f"{job.id}.completed", f"{other.id}.completed"}
+    assert stage.sandbox.purchases().keys() >= {stage.ledger.get(job.id).request_id}
+
+
+def signing(stage: Stage, receiver: WebhookServer) -> dict[str, str]:
+    """Let the stage sign for the receiver."""
+    stage.environment |= {"RUSHES_WEBHOOKS__KEYS": "k" * 32, "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true"}
+    receiver.secret = make_webhooks(stage.settings).secrets(ORDERED).current
+    return stage.environment | {"RUSHES_API__AUTH": "off"}
+
+
+@pytest.mark.anyio
+async def test_a_model_that_may_be_a_mistake_is_warned_about(api: Api) -> None:
+    """As Python does; the order is taken."""
+    with Rushes(api.url) as rushes, pytest.warns(UserWarning, match=r"google/veo4.*google/veo3,"):
+        job = rushes.submit("a boat", model="google/veo4")
+    async with AsyncRushes(api.url) as rushes_async:
+        with pytest.warns(UserWarning, match=r"google/veo4.*google/veo3,"):
+            await rushes_async.submit("a boat", model="google/veo4")
+        video = await rushes_async.job(job.id).result()
+    assert len(video.warnings) == 1
 
 
 # -- trouble --------------------------------------------------------------------------------------------------------

@@ -144,6 +144,54 @@ def test_a_bad_parameter_is_named_with_what_it_may_be(stage: Stage) -> None:
     assert stage.client.dbsize() == 0
 
 
+def test_a_picture_comes_from_a_file(stage: Stage) -> None:
+    """Known by its bytes, it brings the model that takes one."""
+    (stage.folder / "boat.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    (stage.folder / "boat.png").write_text("<svg/>")
+
+    view = parsed(stage.rushes("submit", "it sails", "--image", "boat.txt", "--json"))
+    by_url = parsed(stage.rushes("submit", "it sails", "--image-url", "https://pictures.example/boat.png", "--json"))
+    none = stage.rushes("submit", "it sails", "--image", "boat.png")
+    missing = stage.rushes("submit", "it sails", "--image", "nowhere.png")
+    both = stage.rushes("submit", "it sails", "--image", "boat.txt", "--image-url", "https://pictures.example/boat.png")
+
+    assert view["parameters"]["image_url"].startswith("data:image/png;base64,iVBORw0KGgo")
+    assert view["model"] == by_url["model"] == "google/veo-3.0-i2v"
+    assert (none.returncode, missing.returncode, both.returncode) == (Exit.INVALID, Exit.USAGE, Exit.USAGE)
+    assert "boat.png must be a picture: PNG, JPEG, GIF or WebP" in none.stderr
+    assert "nowhere.png" in missing.stderr
+
+
+def test_a_model_that_may_be_a_mistake_is_warned_about(stage: Stage) -> None:
+    """On standard error, with those that are known, before it is ordered; in a batch each such model once."""
+    (stage.folder / "b.jsonl").write_text('{"prompt": "a", "model": "google/veo4"}\n' * 2 + '{"prompt": "b"}\n')
+
+    one = stage.rushes("submit", "a boat", "-m", "veo3")
+    many = stage.rushes("batch", "b.jsonl", "--no-wait")
+    known = stage.rushes("submit", "a boat", "-m", "kling-video/v2")
+
+    assert 'Warning: "veo3" is sent to the upstream unjudged' in one.stderr
+    assert "google/veo3," in one.stderr
+    assert stage.service.get(one.stdout.strip())[1].model == "veo3"
+    assert one.stderr.count('"veo3"') == many.stderr.count('"google/veo4"') == 1
+    assert "Warning" not in known.stderr
+
+
+def test_a_parameter_that_no_reader_takes_is_refused(stage: Stage) -> None:
+    """However deep or large; what is no JSON is text."""
+    deep = stage.rushes(
+        "submit", "x", "-m", "o/o", "-p", "a=" + "[" * 40 + "]" * 40, "-p", "b=1e999", "-p", f"c={2**70}"
+    )
+    text = parsed(stage.rushes("submit", "x", "-m", "o/o", "-p", "a=" + "[" * 100_000, "--json"))
+    hook = stage.rushes("submit", "x", "-m", "o/o", "-p", "webhook_url=https://shop.example")
+
+    assert (deep.returncode, hook.returncode) == (Exit.INVALID, Exit.INVALID)
+    for complaint in ("a: may be nested 32 deep", "b: may hold no NaN", "c: may hold whole numbers of up to 64 bits"):
+        assert complaint in deep.stderr
+    assert text["parameters"]["a"] == "[" * 100_000
+    assert "webhook_url: may not be a parameter" in hook.stderr
+
+
 def test_a_command_line_that_makes_no_sense_is_a_usage_error(stage: Stage) -> None:
     """The code that scripts expect for it; nothing is submitted."""
     missing = str(stage.folder / "missing.txt")
