@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -23,9 +23,12 @@ from config.private import is_open_to_others
 from config.settings import ConfigurationError, Settings, load, unknown_variables, whereabouts
 from config.store import StoreError, open_store
 from jobs import outage
-from jobs.errors import LedgerUnavailable
+from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
 from jobs.facts import Unreachable
+from jobs.job import Job
 from jobs.ledger import Ledger
+from jobs.lifecycle import FAILURES_PER_URL
+from jobs.states import State
 from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
@@ -44,6 +47,9 @@ _USERINFO: Final = re.compile(r"(?<=//)\S*@")
 """Up to the last @: a password may hold a slash."""
 CLOCK_NEWS_S: Final = 86_400.0
 """For how long it is told that Redis's clock was set back."""
+MOST_COUNTED: Final = 500
+"""This many jobs are read to count those whose download waits."""
+
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 
@@ -184,6 +190,23 @@ def _clock(ledger: Ledger) -> Iterator[Finding]:
         )
 
 
+def _unstored(ledger: Ledger) -> Iterator[Finding]:
+    """Say how many paid videos could not be fetched again and again: the archive is in trouble, or their host."""
+    waiting = [job for job in _oldest(ledger) if job.downloads >= FAILURES_PER_URL and not job.is_final]
+    if waiting:
+        many = f"{len(waiting)} paid videos wait for their downloads"
+        count = "1 paid video waits for its download" if len(waiting) == 1 else many
+        sentence = f"{count}: {waiting[0].message}. Each is fetched as soon as that is mended."
+        yield Finding("archive", Verdict.BAD, sentence)
+
+
+def _oldest(ledger: Ledger) -> Iterator[Job]:
+    states = [State.STORING, State.RENDERING]
+    for job_id in ledger.page(states=states, limit=MOST_COUNTED, newest_first=False):
+        with suppress(UnknownJob, UnreadableRow):
+            yield ledger.get(job_id)
+
+
 def _attention(ledger: Ledger) -> Iterator[Finding]:
     counts = {state.value: count for state, count in ledger.counts().items() if count}
     told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
@@ -195,6 +218,7 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
             f"{counts['unconfirmed']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
             "`rushes list --needs-attention` shows those that wait for you.",
         )
+    yield from _unstored(ledger)
     for gate, shut in ledger.gates.shut().items():
         yield Finding(
             "queue",

@@ -61,9 +61,24 @@ class Archive:
         self._partials = Partials(folder / PARTIALS)
         self._downloads = Downloads(settings, permits=permits, threads=threads, clock=clock)
         self._swept_at = -SWEEP_EVERY_S
+        self._trouble: str | None = None
 
     def fetch(self, job_id: str, turn: int, video: Video) -> Download:
         """Copy the video's bytes into the archive; never raises, whatever network, disk or store come up with."""
+        outcome = self._outcome(job_id, turn, video)
+        self._say_trouble(outcome)
+        return outcome
+
+    def _say_trouble(self, outcome: Download) -> None:
+        """Warn once for each trouble of the archive, however many downloads meet it, and say when it is over."""
+        if isinstance(outcome, ArchiveUnavailable) and outcome.message != self._trouble:
+            self._trouble = outcome.message
+            log.warning("%s; paid videos wait and are fetched when it can be written again", outcome.message)
+        elif isinstance(outcome, Fetched) and self._trouble is not None:
+            self._trouble = None
+            log.warning("the archive can be written again")
+
+    def _outcome(self, job_id: str, turn: int, video: Video) -> Download:
         if not is_name(job_id):
             return NotFetched("the job's id is no file name: somebody else wrote its row")
         try:

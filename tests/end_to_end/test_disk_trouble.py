@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from jobs.job import Charged, Job
+from jobs.lifecycle import FAILURES_PER_URL
 from jobs.states import State
 from tests.redis_servers import Server
 from tests.stage import Sandbox, Stage, a_request, eventually
@@ -82,11 +83,17 @@ def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
         with stage.worker() as worker:
             job_id = stage.service.submit(a_request()).job_id
             job = the_fault_is_told(stage, job_id, "No space left on device")
+            eventually(lambda: stage.service.get(job_id)[0].downloads >= FAILURES_PER_URL, what="more tries")
+            said = stage.rushes("get", job_id).stdout
+            assert "Its video is paid for and waits for its download: the archive cannot be written" in said
+            assert "1 paid video waits for its download" in stage.rushes("doctor").stdout
             assert finals(stage) == []
             assert job.downloads <= 10
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             assert_whole(stage, stage.ended(job_id))
             assert "Traceback" not in worker.said()
+            assert worker.said().count("paid videos wait and are fetched when it can be written again") == 1
+            assert worker.said().count("the archive can be written again") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
