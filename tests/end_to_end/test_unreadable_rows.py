@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from config.settings import RescueSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.job import Charged, Reason
 from jobs.lifecycle import GiveUp
 from jobs.states import State
 from tests.jobs.test_ledger import accepted, rendering, storing, submitting, unconfirmed
+from tests.jobs.test_lifecycle import POLICY
 from tests.stage import Stage, a_request, eventually
 from worker.rescue import RescueStep
 
@@ -84,8 +86,8 @@ def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCa
             again.set()
         raise error
 
-    settings = SimpleNamespace(rescue=SimpleNamespace(every_s=0.01), redis=SimpleNamespace(socket_timeout_s=5))
-    runtime = SimpleNamespace(name="one", settings=settings, ledger=SimpleNamespace(worker_seen=seen))
+    settings = Settings(_env_file=None, rescue=RescueSettings(every_s=0.01))
+    runtime = SimpleNamespace(name="one", settings=settings, policy=POLICY, ledger=SimpleNamespace(worker_seen=seen))
     step = RescueStep(SimpleNamespace(app=SimpleNamespace(runtime=runtime)))
     with caplog.at_level(logging.WARNING, "rushes.rescue"):
         step.start(None)

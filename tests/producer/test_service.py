@@ -266,7 +266,7 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
     ("state", "outcome", "left_in", "charged"),
     [
         (State.QUEUED, GiveUp, State.CANCELLED, Charged.NO),
-        (State.SUBMITTING, RequestCancel, State.SUBMITTING, Charged.NO),
+        (State.SUBMITTING, RequestCancel, State.SUBMITTING, Charged.UNKNOWN),
         (State.UNCONFIRMED, RequestCancel, State.UNCONFIRMED, Charged.UNKNOWN),
         (State.RENDERING, GiveUp, State.CANCELLED, Charged.YES),
         (State.STORING, GiveUp, State.CANCELLED, Charged.YES),
