@@ -106,7 +106,7 @@ def _transport(settings: RedisSettings) -> dict[str, Any]:
         "ack_emulation": False,
         # One list a queue instead of four: a reminder has no priority over another of its kind.
         "priority_steps": [0],
-        # The queues take turns, so that ten thousand submits do not stand before one look.
+        # The queues take turns, so that ten thousand submits do not stand before one poll.
         "queue_order_strategy": "round_robin",
         "socket_timeout": settings.socket_timeout_s,
         "socket_connect_timeout": settings.connect_timeout_s,

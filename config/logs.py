@@ -1,4 +1,4 @@
-"""Logging: one line per event, for people or for machines, with every secret blotted out."""
+"""Logging: one line per event, for people or for machines, with every secret redacted."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from config.settings import Settings
 
 BLOT = "[secret]"
 SHORTEST = 4
-"""Blotting out shorter secrets would blot out ordinary words."""
+"""Redacting shorter secrets would blot out ordinary words."""
 _STEERING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _QUIET = {"celery.worker.strategy": logging.WARNING, "celery.app.trace": logging.WARNING, "amqp": logging.WARNING}
 
@@ -87,7 +87,7 @@ class LineFormatter(logging.Formatter):
 
 
 def _escaped(text: str) -> str:
-    r"""Whatever ends a line or steers a terminal, spelt out: \n, \x1b, \u2028."""
+    r"""Whatever ends a line or steers a terminal, escaped: \n, \x1b, \u2028."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -101,7 +101,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def configure(settings: Settings) -> None:
-    """Send the root logger to standard error in the chosen format, secrets blotted out."""
+    """Send the root logger to standard error in the chosen format, secrets redacted."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log.format == "json" else LineFormatter())
     handler.addFilter(SecretBlotter(secrets_of(settings)))

@@ -85,7 +85,7 @@ class UpstreamSettings(_Group):
         30.0,
         gt=0,
         le=300,
-        description="How long the upstream may stay silent; less for a look, if others were answered.",
+        description="How long the upstream may stay silent; less for a poll, if others were answered.",
     )
     total_timeout_s: float = Field(
         60.0, gt=0, le=600, description="How long one reply may take in all, however it trickles."
@@ -105,21 +105,21 @@ class UpstreamSettings(_Group):
         return HttpUrl(_ENDPOINT.sub("", str(value)))
 
 
-class LookSettings(_Group):
-    """When a generation is looked at."""
+class PollSettings(_Group):
+    """When a generation is polled."""
 
     pacing: Literal["learned", "fixed"] = Field(
         "learned",
-        description="learned: where finished jobs of its kind say that a look finds most. fixed: at even intervals.",
+        description="learned: where finished jobs of its kind say that a poll finds most. fixed: at even intervals.",
     )
     lateness_s: float = Field(
         4.0,
         gt=0,
-        description="Learned: how long a finished video waits for its look, on average. Half costs twice the looks.",
+        description="Learned: how long a finished video waits for its poll, on average. Half costs twice the polls.",
     )
-    shortest_s: float = Field(1.0, gt=0, description="Learned: between looks at least, whatever was learnt.")
+    shortest_s: float = Field(1.0, gt=0, description="Learned: between polls at least, whatever was learnt.")
     longest_s: float = Field(
-        60.0, gt=0, description="Learned: between looks at most, once a quarter of such jobs would be done."
+        60.0, gt=0, description="Learned: between polls at most, once a quarter of such jobs would be done."
     )
     typical_s: float = Field(
         110.0, gt=0, description="How long a generation usually takes, until the first ones have been seen."
@@ -127,21 +127,21 @@ class LookSettings(_Group):
     metrics_every_s: float = Field(
         300.0, ge=0, description="The fleet asks the upstream so often how long its models take; 0: never."
     )
-    first_s: float = Field(30.0, ge=0, description="Fixed: from the receipt to the first look.")
+    first_s: float = Field(30.0, ge=0, description="Fixed: from the receipt to the first poll.")
     interval_s: float = Field(
-        10.0, gt=0, description="Fixed: between looks, as the upstream's own example does. Also after a look in vain."
+        10.0, gt=0, description="Fixed: between polls, as the upstream's own example does. Also after a poll in vain."
     )
-    batch: int = Field(100, ge=1, le=1000, description="How many looks that are due one wake takes; others take more.")
+    batch: int = Field(100, ge=1, le=1000, description="How many polls that are due one wake takes; others take more.")
     connections: int = Field(
         1024,
         ge=1,
         le=4096,
-        description="How many looks one process makes at the same time. 1024 are ten thousand a second, 100 ms away.",
+        description="How many polls one process makes at the same time. 1024 are ten thousand a second, 100 ms away.",
     )
     slot_s: float = Field(
-        0.25, gt=0, le=5, description="Looks due within such a slot share one alarm, at the slot's end."
+        0.25, gt=0, le=5, description="Polls due within such a slot share one alarm, at the slot's end."
     )
-    most_per_s: float | None = Field(None, gt=0, description="The fleet looks no oftener than this; unset: no limit.")
+    most_per_s: float | None = Field(None, gt=0, description="The fleet polls no oftener than this; unset: no limit.")
     deadline_s: float = Field(
         1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
     )
@@ -192,8 +192,8 @@ class ConfirmSettings(_Group):
 class SalvageSettings(_Group):
     """What becomes of a paid generation whose job has ended."""
 
-    first_s: float = Field(60.0, gt=0, description="From a job's end to the first look for its late video.")
-    longest_s: float = Field(600.0, gt=0, description="Between such looks at most.")
+    first_s: float = Field(60.0, gt=0, description="From a job's end to the first poll for its late video.")
+    longest_s: float = Field(600.0, gt=0, description="Between such polls at most.")
     patience_s: float = Field(21_600.0, ge=0, description="How long a late video is looked for.")
     keep_cancelled: bool = Field(
         False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
@@ -428,7 +428,7 @@ class ApiSettings(_Group):
         "google/veo-3.0-i2v", min_length=1, description="The same for an order that comes with a picture."
     )
     check_pictures: bool = Field(
-        True, description="Look at the beginning of a picture's URL before the order is taken; private addresses never."
+        True, description="Check the beginning of a picture's URL before the order is taken; private addresses never."
     )
     body_bytes: int = Field(12_582_912, ge=1024, description="The largest request body; an uploaded picture is one.")
     longest_wait_s: float = Field(60.0, gt=0, le=600, description="The longest `Prefer: wait` that is granted.")
@@ -510,7 +510,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(DEFAULT_STATE_DIR, description="What Rushes keeps on this machine: data, logs, archive.")
     redis: RedisSettings = Field(default_factory=RedisSettings)
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
-    look: LookSettings = Field(default_factory=LookSettings)
+    poll: PollSettings = Field(default_factory=PollSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     describe: DescribeSettings = Field(default_factory=DescribeSettings)
@@ -543,9 +543,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 "RUSHES_LEDGER__DURABLE_WAIT_S must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S: no reply could come"
             )
-        if not self.look.shortest_s <= self.look.lateness_s <= self.look.longest_s:
+        if not self.poll.shortest_s <= self.poll.lateness_s <= self.poll.longest_s:
             raise ValueError(
-                "RUSHES_LOOK__LATENESS_S must lie between RUSHES_LOOK__SHORTEST_S and RUSHES_LOOK__LONGEST_S: "
+                "RUSHES_POLL__LATENESS_S must lie between RUSHES_POLL__SHORTEST_S and RUSHES_POLL__LONGEST_S: "
                 "no schedule could hold it"
             )
         if self.archive.links == "signed" and self.archive.url is None:
@@ -554,9 +554,9 @@ class Settings(BaseSettings):
             )
         if self.archive.links == "api" and self.api.public_url is None:
             raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, where the API is reached")
-        if self.confirm.quiet_s <= self.look.deadline_s:
+        if self.confirm.quiet_s <= self.poll.deadline_s:
             raise ValueError(
-                "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_LOOK__DEADLINE_S: log lines come after the video"
+                "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_POLL__DEADLINE_S: log lines come after the video"
             )
         tried_for_s = sum(self.webhooks.retry_s) * LONGEST_VARIATION
         if self.webhooks.keys and tried_for_s >= self.ledger.retention_s:
@@ -586,9 +586,9 @@ class Settings(BaseSettings):
     @property
     def download_lease_s(self) -> float:
         """How long a worker in mid-download is left alone; an object store takes the bytes once more."""
-        archive, looking = self.archive, 2 * self.describe.probe_timeout_s
+        archive, probing = self.archive, 2 * self.describe.probe_timeout_s
         transfers = 1 if archive.url is None else 2
-        return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + looking + 15
+        return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
 
     @property
     def describe_lease_s(self) -> float:
@@ -620,7 +620,7 @@ def load(*, beside_up: bool = True) -> Settings:
 
 
 def whereabouts() -> str:
-    """Where the address of Redis was looked for, and what to do if that is the wrong place."""
+    """Where the address of Redis was read from, and what to do if that is the wrong place."""
     settings = load()
     folder = settings.state_dir.absolute()
     if "url" in settings.redis.model_fields_set:

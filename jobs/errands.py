@@ -14,7 +14,7 @@ from jobs.keyspace import PREFIX
 from jobs.media import Media, differences
 from jobs.reminders import Errand
 from jobs.row import media_field, plain
-from jobs.scripts import Scripts, asks_redis, spelt
+from jobs.scripts import Scripts, asks_redis, to_json
 from jobs.wakes import Alarm, alarms_of
 
 
@@ -80,7 +80,7 @@ class Errands:
         A job that somebody else announced meanwhile is left alone.
         """
         rounds = [(job, Settled("job.announced", {"receivers": list(receivers)})) for job, receivers in jobs]
-        answers = self._scripts.run_many("errand", [self._spelt(Errand.ANNOUNCE, job, how) for job, how in rounds])
+        answers = self._scripts.run_many("errand", [self._arguments(Errand.ANNOUNCE, job, how) for job, how in rounds])
         for (job, how), answer in zip(rounds, answers, strict=True):
             if isinstance(answer, LedgerUnavailable):
                 raise answer
@@ -124,11 +124,11 @@ class Errands:
 
     @asks_redis
     def _settled(self, errand: Errand, job: Job, how: Settled) -> list[Alarm]:
-        turn, alarms = self._scripts.run("errand", **self._spelt(errand, job, how))
+        turn, alarms = self._scripts.run("errand", **self._arguments(errand, job, how))
         self._scripts.tell(how.event, job.id, int(turn), _told(how))
         return alarms_of(job.id, alarms)
 
-    def _spelt(self, errand: Errand, job: Job, how: Settled) -> dict[str, Any]:
+    def _arguments(self, errand: Errand, job: Job, how: Settled) -> dict[str, Any]:
         return {
             "id": job.id,
             "errand": errand,
@@ -139,7 +139,7 @@ class Errands:
             "start": dict(how.start),
             "slot_s": self._slot_s,
             "event": how.event,
-            "data": spelt(_told(how)),
+            "data": to_json(_told(how)),
         }
 
 

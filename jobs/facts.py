@@ -82,7 +82,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Nothing was learnt; look again later."""
+    """Nothing was learnt; poll again later."""
 
     hold: Hold
     message: str
@@ -99,7 +99,7 @@ class Inconclusive:
     polls: int
 
 
-Sighting = Pending | Finished | Refused | Unreachable | Inconclusive
+PollResult = Pending | Finished | Refused | Unreachable | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The URL does not serve the video any more; a fresh look may hand out another."""
+    """The URL does not serve the video any more; a fresh poll may hand out another."""
 
     message: str
 

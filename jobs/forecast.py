@@ -1,6 +1,6 @@
 """How long a generation will take: a distribution learnt from finished and pending ones, mixed with a prior. Pure.
 
-The unit of learning is an interval: a generation was pending at one look and done at the next, so it finished in
+The unit of learning is an interval: a generation was pending at one poll and done at the next, so it finished in
 between. A sketch keeps the finishing times as masses of log-spaced buckets, six per cent wide each, so that a second
 at one second and a minute at one hour are told apart alike. Sketches add up bucket by bucket and forget by a factor.
 
@@ -30,7 +30,7 @@ MEMORY_OF_FLIGHT: Final = 3.0
 """It remembers so many times what is in flight, if that is more.
 
 Jobs that were ordered together end in the order of how long they took: a sketch that remembered fewer of them would
-take the last and slowest for all, and the next ones would be looked at too late.
+take the last and slowest for all, and the next ones would be polled too late.
 """
 
 PACE_JOBS: Final = 5.0
@@ -48,7 +48,7 @@ TAIL_OCTAVES: Final = 3
 EVEN_SHARE: Final = 0.15
 """How much of an observed interval is spread evenly over it, and not as the forecast would have it.
 
-Without it, a forecast would believe itself for ever: all that is found by the first look would count as finished just
+Without it, a forecast would believe itself for ever: all that is found by the first poll would count as finished just
 before it, and a service that became twice as fast would never be noticed.
 """
 
@@ -141,14 +141,14 @@ class Forecast:
         within = min(max((share - below) / (above - below), 0.0), 1.0) if above > below else 0.0
         return FIRST_EDGE_S * math.exp2((bucket + within) / BUCKETS_PER_OCTAVE)
 
-    def eta(self, elapsed_s: float, *, pending_at_s: float, next_look_s: float = 0.0) -> Eta:
+    def eta(self, elapsed_s: float, *, pending_at_s: float, next_poll_s: float = 0.0) -> Eta:
         """What remains for a job that was last known to be pending at `pending_at_s` after its submission.
 
-        Nobody learns of its end before the next look, `next_look_s` from now.
+        Nobody learns of its end before the next poll, `next_poll_s` from now.
         """
         gone = self.done_by(pending_at_s)
         half, most = (self.quantile_s(gone + share * (1.0 - gone)) - elapsed_s for share in (0.5, 0.9))
-        return Eta(max(half, next_look_s), max(most, next_look_s))
+        return Eta(max(half, next_poll_s), max(most, next_poll_s))
 
     def lesson(self, pending_at_s: float, done_at_s: float) -> dict[int, float]:
         """The buckets in which a job finished that was pending at one time and done at another, by share (sum: 1)."""

@@ -13,7 +13,7 @@ class Gate(StrEnum):
     """The doors before the upstream: one for each kind of request."""
 
     SUBMIT = "submit"
-    LOOK = "look"
+    POLL = "poll"
 
 
 @dataclass(frozen=True, slots=True)

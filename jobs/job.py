@@ -49,7 +49,7 @@ class Hold(StrEnum):
 
 
 class Family(StrEnum):
-    """Which of the upstream's two pairs of endpoints a job was submitted to; it is looked at on the same one."""
+    """Which of the upstream's two pairs of endpoints a job was submitted to; it is polled on the same one."""
 
     UNIVERSAL = "universal"
     GOOGLE = "google"
@@ -105,7 +105,7 @@ class Job:
     deadline_s: float
     due_at: float | None = None
     attempt: int = 0
-    looks: int = 0
+    polls: int = 0
     holds: int = 0
     downloads: int = 0
     family: Family = Family.UNIVERSAL

@@ -2,7 +2,7 @@
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  what was ordered, as JSON            with the row
-    rushes:journal:<id>       list    every edge and look, capped          with the row
+    rushes:journal:<id>       list    every edge and poll, capped          with the row
     rushes:feed               stream  all journals in one row, capped      permanent
     rushes:due:<state>        zset    unfinished job -> when something should have happened      permanent
     rushes:errand:<errand>    zset    ended job -> when its errand is due                        permanent

@@ -1,6 +1,6 @@
 """The ledger: what is true of every job, in Redis, changed only by small scripts that guard state and turn.
 
-`jobs/keyspace.py` draws the keys. Beside the rows stand the journal, the gates, the errands and the looks, each in a
+`jobs/keyspace.py` draws the keys. Beside the rows stand the journal, the gates, the errands and the polls, each in a
 module of its own.
 """
 
@@ -25,13 +25,13 @@ from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
 from jobs.lessons import Lesson
 from jobs.lifecycle import GiveUp
-from jobs.looks import Looks
 from jobs.media import Media, differences
+from jobs.polls import Polls
 from jobs.reminders import Errand
 from jobs.removals import Removals
 from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
-from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, refusal_of, spelt
+from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, refusal_of, to_json
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes, alarms_of
 
@@ -134,7 +134,7 @@ class Ledger:
         self.removals = Removals(self._scripts)
         self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
-        self.looks = Looks(self._scripts, slot_s=slot_s)
+        self.polls = Polls(self._scripts, slot_s=slot_s)
 
     # -- taking orders and answering questions ------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Ledger:
             IdempotencyConflict: the key was used for another request.
         """
         order = Order(request, **terms)
-        return self._accepted(order, self._scripts.run("accept", **self._spelt(order)))
+        return self._accepted(order, self._scripts.run("accept", **self._arguments(order)))
 
     @awaits_redis
     async def accept_async(self, order: Order) -> Acceptance:
@@ -155,18 +155,18 @@ class Ledger:
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        return self._accepted(order, await self._scripts.run_async("accept", **self._spelt(order)))
+        return self._accepted(order, await self._scripts.run_async("accept", **self._arguments(order)))
 
     @asks_redis
     def accept_many(self, orders: Sequence[Order]) -> list[Acceptance | JobError]:
         """Put many jobs into the ledger in one round trip; an order that was refused has its error in its place."""
-        answers = self._scripts.run_many("accept", [self._spelt(order) for order in orders])
+        answers = self._scripts.run_many("accept", [self._arguments(order) for order in orders])
         return [
             answer if isinstance(answer, JobError) else self._accepted(order, answer)
             for order, answer in zip(orders, answers, strict=True)
         ]
 
-    def _spelt(self, order: Order) -> dict[str, Any]:
+    def _arguments(self, order: Order) -> dict[str, Any]:
         return {
             "id": order.job_id,
             "row": {
@@ -184,7 +184,7 @@ class Ledger:
             "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
             "fingerprint": fingerprint_of(order.request) if order.idempotency_key else None,
             "slot_s": self._slot_s,
-            "data": spelt({"model": order.request.model}),
+            "data": to_json({"model": order.request.model}),
         }
 
     def _accepted(self, order: Order, answer: Sequence[str]) -> Acceptance:
@@ -429,7 +429,7 @@ class Ledger:
             raise LedgerUnavailable(message)
         return job
 
-    def submitted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_look_s: float) -> Moved:
+    def submitted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Moved:
         """Keep the receipt; it is taken for as long as the job speaks of this purchase, however late it comes."""
         cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
         return self._moved(
@@ -438,7 +438,7 @@ class Ledger:
             "job.submitted",
             origins=(State.SUBMITTING, State.UNCONFIRMED),
             by_purchase=True,
-            due_in=first_look_s,
+            due_in=first_poll_s,
             deadline_in=job.deadline_s,
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
             stamps=["submitted_at"],
@@ -473,7 +473,7 @@ class Ledger:
         moved = self._moved(job, State.UNCONFIRMED, event, due_in=due_in, **changes)
         return replace(moved, alarms=[Alarm(State.UNCONFIRMED, job.id, moved.turn, due_in)])
 
-    def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_look_s: float, by: str) -> Moved:
+    def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float, by: str) -> Moved:
         """The generation of a purchase in doubt is known: the job goes on with it."""
         cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
         return self._moved(
@@ -481,7 +481,7 @@ class Ledger:
             State.RENDERING,
             "job.adopted",
             origins=(State.UNCONFIRMED,),
-            due_in=first_look_s,
+            due_in=first_poll_s,
             deadline_in=job.deadline_s,
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
             stamps=["submitted_at"],
@@ -533,7 +533,7 @@ class Ledger:
             set={"video": plain(found.video)},
             stamps=[] if found.job.rendered_at else ["rendered_at"],
             unset=["evidence", "evidence_polls"],
-            bump=["looks"],
+            bump=["polls"],
             slot_s=self._slot_s,
             data={"url": found.video.url, **({"note": found.note} if found.note else {})},
             lesson=asdict(found.lesson) if found.lesson else None,
@@ -549,7 +549,7 @@ class Ledger:
         return self._not_stored(job, State.STORING, seconds, message)
 
     def url_gone(self, job: Job, seconds: float, message: str) -> Moved:
-        """The URL serves no video any more: a look in `seconds` asks for a fresh one."""
+        """The URL serves no video any more: a poll in `seconds` asks for a fresh one."""
         return self._not_stored(job, State.RENDERING, seconds, message)
 
     def _not_stored(self, job: Job, to: State, seconds: float, message: str) -> Moved:
@@ -650,7 +650,7 @@ class Ledger:
             due_in=0,
             deadline_in=job.deadline_s if go_on else self._lives.queue_ttl_s,
             slot_s=self._slot_s,
-            data=spelt(told),
+            data=to_json(told),
             ended_as=job.state,
         )
         if how == "replayed":
@@ -691,7 +691,7 @@ class Ledger:
         data = named.pop("data", {})
         arguments = {"set": {}, "start": {}, "slot_s": self._slot_s, **named, "from": list(states)}
         turn, written, alarms = self._scripts.run(
-            "note", id=job.id, once=once, event=event, data=spelt(data), **arguments
+            "note", id=job.id, once=once, event=event, data=to_json(data), **arguments
         )
         if written:
             self._scripts.tell(event, job.id, turn, data)
@@ -755,7 +755,7 @@ def _edge(
         if to not in EDGES[origin]:
             raise WrongState(f"no edge leads from {origin} to {to}")
     guard = {"request_id": job.request_id} if by_purchase else {"turn": job.turn}
-    told = {"id": job.id, "to": to, "event": event, "data": spelt(data or {}), "final": to.is_final or None}
+    told = {"id": job.id, "to": to, "event": event, "data": to_json(data or {}), "final": to.is_final or None}
     unsaid: dict[str, Any] = {"set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}}
     return _Edge(job.id, event, data or {}, {"from": starts, **told, **unsaid, **guard, **changes})
 

@@ -1,4 +1,4 @@
-"""What a finished job teaches about its kind: between which two looks it finished. Pure."""
+"""What a finished job teaches about its kind: between which two polls it finished. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SURE_OF_START: Final = 0.1
 """How much of the time until it was found may lie between the intent to buy and the receipt."""
 
 WIDEST: Final = 2.0
-"""Looks that are further apart than this factor of the time passed were not planned so: there was an outage."""
+"""Polls that are further apart than this factor of the time passed were not planned so: there was an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def kind(job: Job) -> str:
 
 
 def _between(job: Job, now: float) -> tuple[float, float] | None:
-    """Seconds from the submission to the last look that saw it pending, and to this one."""
+    """Seconds from the submission to the last poll that saw it pending, and to this one."""
     if job.rendered_at is not None or job.submitted_at is None:
         return None
     done_s = now - job.submitted_at
@@ -56,6 +56,6 @@ def _between(job: Job, now: float) -> tuple[float, float] | None:
         return None
     if job.pending_at is None:
         late_s = now - (job.due_at or now)
-        return (0.0, done_s) if job.looks == 0 and late_s <= SURE_OF_START * done_s else None
+        return (0.0, done_s) if job.polls == 0 and late_s <= SURE_OF_START * done_s else None
     pending_s = max(job.pending_at - job.submitted_at, 0.0)
     return (pending_s, done_s) if pending_s < done_s <= WIDEST * pending_s else None

@@ -15,10 +15,10 @@ from jobs.facts import (
     NotBought,
     NotFetched,
     Pending,
+    PollResult,
     Receipt,
     Refused,
     Rejected,
-    Sighting,
     Unknown,
     Unreachable,
 )
@@ -65,7 +65,7 @@ class WaitInQueue:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """The generation is bought: look for the first time after `seconds`."""
+    """The generation is bought: poll for the first time after `seconds`."""
 
     receipt: Accepted
     seconds: float
@@ -83,7 +83,7 @@ class Adopt:
     """The purchase happened: go on with its generation."""
 
     row: LogRow
-    first_look_s: float
+    first_poll_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class Resubmit:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAgain:
-    """Not done yet: look again after `seconds`."""
+class PollAgain:
+    """Not done yet: poll again after `seconds`."""
 
     seconds: float
     seen: str
@@ -181,7 +181,7 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitI
     assert_never(receipt)
 
 
-def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookAgain | StoreVideo | GiveUp:
+def after_poll(job: Job, seen: PollResult, *, now: float, policy: Policy) -> PollAgain | StoreVideo | GiveUp:
     """Waiting is not failing: only the deadline or the upstream's refusal ends a job."""
     evidence: str | None = None
     polls = 0
@@ -193,7 +193,7 @@ def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookA
         case Inconclusive(told, evidence, outcome):
             polls = job.evidence_polls + 1 if job.evidence == evidence else 1
             if polls >= seen.polls or (isinstance(outcome, Finished) and now >= job.deadline_at):
-                return after_look(job, outcome, now=now, policy=policy)
+                return after_poll(job, outcome, now=now, policy=policy)
             wait = policy.pacing.interval_s
         case Pending(word):
             wait, told = policy.pacing.wait(now - (job.began_at or now)), word
@@ -205,8 +205,8 @@ def after_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookA
     end = _end_of_polling(job, told, policy=policy)
     if now >= end.at:
         return end.verdict
-    # The last look comes at the deadline, not an interval after it.
-    return LookAgain(min(wait, max(end.at - now, 0.0)), told, evidence, polls)
+    # The last poll comes at the deadline, not an interval after it.
+    return PollAgain(min(wait, max(end.at - now, 0.0)), told, evidence, polls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ FAILURES_PER_URL: Final = 3
 
 def after_download(
     job: Job, outcome: Download, *, now: float, policy: Policy
-) -> Complete | FetchAgain | LookAgain | GiveUp:
+) -> Complete | FetchAgain | PollAgain | GiveUp:
     """A download that fails is tried again for long: the video is paid for and its URL is known."""
     match outcome:
         case Fetched(stored, media):
@@ -256,7 +256,7 @@ def after_download(
     wait = min(policy.download_first_s * 2.0 ** min(job.downloads, 30), policy.download_longest_s)
     lasting = isinstance(outcome, NotFetched) and (job.downloads + 1) % FAILURES_PER_URL == 0
     if isinstance(outcome, Gone) or lasting:
-        return LookAgain(wait, message)
+        return PollAgain(wait, message)
     return FetchAgain(wait, message)
 
 
@@ -277,8 +277,8 @@ def on_log(job: Job, row: LogRow | None, *, now: float, policy: Policy) -> Adopt
     return AskAgain(wait, "not in the upstream's log after the quiet window: a person must decide", for_a_person=True)
 
 
-def after_late_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> LookAgain | StoreVideo | GiveUp:
-    """An ended job's paid generation may still finish; it is looked at ever less often, for a bounded time."""
+def after_late_poll(job: Job, seen: PollResult, *, now: float, policy: Policy) -> PollAgain | StoreVideo | GiveUp:
+    """An ended job's paid generation may still finish; it is polled ever less often, for a bounded time."""
     match seen:
         case Finished(video, note) | Inconclusive(outcome=Finished(video, note)):
             return StoreVideo(video, note)
@@ -289,12 +289,12 @@ def after_late_look(job: Job, seen: Sighting, *, now: float, policy: Policy) -> 
     assert_never(seen)
 
 
-def late_again(job: Job, message: str, *, now: float, policy: Policy) -> LookAgain | GiveUp:
+def late_again(job: Job, message: str, *, now: float, policy: Policy) -> PollAgain | GiveUp:
     """When to try for an ended job's video again, if at all."""
     ended_for_s = now - (job.finished_at or now)
     if ended_for_s >= policy.salvage_patience_s:
         return GiveUp(job.state, job.reason or Reason.DEADLINE_PASSED, message, job.charged)
-    return LookAgain(min(max(ended_for_s / 2, policy.salvage_first_s), policy.salvage_longest_s), message)
+    return PollAgain(min(max(ended_for_s / 2, policy.salvage_first_s), policy.salvage_longest_s), message)
 
 
 def late_receipt_salvage(job: Job, *, policy: Policy) -> float | None:

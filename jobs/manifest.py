@@ -9,7 +9,7 @@ from jobs.job import Job, VideoRequest
 from jobs.shorten import shorten
 
 VERSION: Final = 1
-_ROUTINE: Final = frozenset({"job.looked", "job.rescued", "job.asked"})
+_ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.asked"})
 """Said by counts; a line for each would bury the others."""
 
 
@@ -35,7 +35,7 @@ def manifest(job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -
         "submitted_at": job.submitted_at,
         "rendered_at": job.rendered_at,
         "finished_at": job.finished_at,
-        "looks": job.looks,
+        "polls": job.polls,
         "holds": job.holds,
         "downloads_failed": job.downloads,
         "timeline": [_line(entry) for entry in entries if entry.event not in _ROUTINE],

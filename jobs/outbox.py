@@ -21,7 +21,7 @@ import redis
 
 from jobs.events import Subscriber
 from jobs.keyspace import PREFIX
-from jobs.scripts import Lives, Scripts, asks_redis, spelt
+from jobs.scripts import Lives, Scripts, asks_redis, to_json
 
 DATABASE: Final = "sql"
 """The name of the built-in receiver that is the database of results."""
@@ -172,14 +172,14 @@ class Outbox:
             blameless=how.blameless,
             next_in=how.next_in_s,
             took_s=line.took_s,
-            line=spelt(asdict(line)),
+            line=to_json(asdict(line)),
             log_cap=LOG_ENTRIES,
             log_life_s=LOG_LIFE_S,
             breaker_after=terms.breaker_after,
             hold_first_s=terms.hold_first_s,
             hold_longest_s=terms.hold_longest_s,
             event=event,
-            data=spelt(data),
+            data=to_json(data),
         )
         self._scripts.tell(event, delivery.job_id, delivery.turn, data)
         return float(failing_s)

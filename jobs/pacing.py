@@ -1,9 +1,9 @@
-"""When to look at a generation next. Pure: from a forecast, a dial and bounds to seconds.
+"""When to poll a generation next. Pure: from a forecast, a dial and bounds to seconds.
 
-Each look costs something, each second that a finished video waits for its look does too. The dial names the mean
-lateness that is wanted; the schedule with the fewest looks that holds it is found by a dynamic programme over the
+Each poll costs something, each second that a finished video waits for its poll does too. The dial names the mean
+lateness that is wanted; the schedule with the fewest polls that holds it is found by a dynamic programme over the
 forecast (the optimal inspection schedules of Barlow and Proschan, on a grid): silence until success is likely at all,
-then looks as dense as the chance of finishing asks for.
+then polls as dense as the chance of finishing asks for.
 """
 
 import math
@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 COARSEST: Final = 0.015
-"""Looks are planned on a grid whose points are at most so far apart, as a share of the time itself."""
+"""Polls are planned on a grid whose points are at most so far apart, as a share of the time itself."""
 
 MOST_POINTS: Final = 600
 """How fine the grid may become for the sake of a small lateness."""
@@ -24,7 +24,7 @@ FIRST_SHARE: Final = 0.001
 """The grid begins where so few are done."""
 
 LAST_SHARE: Final = 0.9995
-"""The grid ends where so many are done; beyond it the bounds alone space the looks."""
+"""The grid ends where so many are done; beyond it the bounds alone space the polls."""
 
 SILENT_SHARE: Final = 0.25
 """There is no silence beyond the time by which so many are expected to be done."""
@@ -35,7 +35,7 @@ BOUND_OF_ELAPSED: Final = 0.5
 CLOSE_ENOUGH: Final = 0.03
 MOST_TRIALS: Final = 12
 PRICE_RANGE: Final = 10.0
-"""How far the price of a look may go from its estimate: a lateness that cannot be had is not paid for at any price."""
+"""How far the price of a poll may go from its estimate: a lateness that cannot be had is not paid for at any price."""
 
 
 class Distribution(Protocol):
@@ -49,41 +49,41 @@ class Distribution(Protocol):
 
 
 class Pacing(Protocol):
-    """Says when to look."""
+    """Says when to poll."""
 
     @property
     def interval_s(self) -> float:
-        """Seconds to the next look after one that learnt nothing."""
+        """Seconds to the next poll after one that learnt nothing."""
 
     def first(self) -> float:
-        """Seconds from the receipt to the first look."""
+        """Seconds from the receipt to the first poll."""
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next look at a generation that was submitted `waited_s` ago and is not done."""
+        """Seconds to the next poll a generation that was submitted `waited_s` ago and is not done."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPacing:
-    """Looks first after `first_s`, then every `interval_s` seconds, as the upstream's own example does."""
+    """Polls first after `first_s`, then every `interval_s` seconds, as the upstream's own example does."""
 
     first_s: float
     interval_s: float
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next look at a generation that was submitted `waited_s` ago."""
+        """Seconds to the next poll a generation that was submitted `waited_s` ago."""
         return max(self.first_s - max(waited_s, 0.0), self.interval_s)
 
     def first(self) -> float:
-        """Seconds from the receipt to the first look."""
+        """Seconds from the receipt to the first poll."""
         return self.first_s
 
 
 @dataclass(frozen=True, slots=True)
 class InSlots:
-    """Another pacing, where a look comes at the end of the slot of time that it is due in.
+    """Another pacing, where a poll comes at the end of the slot of time that it is due in.
 
-    Each wait is half a slot shorter, but not shorter than `shortest_s` for that reason: looks come when they should on
-    average. Without this each would be late, and a crowd that is looked at together, with an interval of whole slots,
+    Each wait is half a slot shorter, but not shorter than `shortest_s` for that reason: polls come when they should on
+    average. Without this each would be late, and a crowd that is polled together, with an interval of whole slots,
     would be late by a whole slot each time.
     """
 
@@ -93,15 +93,15 @@ class InSlots:
 
     @property
     def interval_s(self) -> float:
-        """Seconds to the next look after one that learnt nothing."""
+        """Seconds to the next poll after one that learnt nothing."""
         return self.pacing.interval_s
 
     def first(self) -> float:
-        """Seconds from the receipt to the first look."""
+        """Seconds from the receipt to the first poll."""
         return self._sooner(self.pacing.first())
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next look at a generation that was submitted `waited_s` ago and is not done."""
+        """Seconds to the next poll a generation that was submitted `waited_s` ago and is not done."""
         return self._sooner(self.pacing.wait(waited_s))
 
     def _sooner(self, seconds: float) -> float:
@@ -120,9 +120,9 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class LearnedPacing:
-    """Looks where the forecast says that they find most; made by `plan`, asked in microseconds.
+    """Polls where the forecast says that they find most; made by `plan`, asked in microseconds.
 
-    From the time `points[n]` the next look is at `nexts[n]`. Before `silent_until_s` no wait is too long.
+    From the time `points[n]` the next poll is at `nexts[n]`. Before `silent_until_s` no wait is too long.
     """
 
     points: tuple[float, ...]
@@ -132,15 +132,15 @@ class LearnedPacing:
 
     @property
     def interval_s(self) -> float:
-        """Seconds to the next look after one that learnt nothing."""
+        """Seconds to the next poll after one that learnt nothing."""
         return self.dial.interval_s
 
     def first(self) -> float:
-        """Seconds from the receipt to the first look."""
+        """Seconds from the receipt to the first poll."""
         return self.wait(0.0)
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next look; never shorter than the floor nor longer than the bound, whatever the clocks say."""
+        """Seconds to the next poll; never shorter than the floor nor longer than the bound, whatever the clocks say."""
         elapsed = max(waited_s, 0.0) if math.isfinite(waited_s) else 0.0
         place = bisect_left(self.points, elapsed)
         wanted = self.nexts[place] - elapsed if place < len(self.points) else math.inf
@@ -153,9 +153,9 @@ def longest_wait_s(elapsed_s: float, silent_until_s: float, dial: Dial) -> float
 
 
 def plan(forecast: Distribution, dial: Dial) -> LearnedPacing:
-    """The schedule with the fewest looks whose mean lateness is the dial's, as far as the bounds allow it."""
+    """The schedule with the fewest polls whose mean lateness is the dial's, as far as the bounds allow it."""
     grid = _Grid(forecast, dial)
-    # Looks a gap g apart under the hazard h cost least if one is worth g²h/2; the mean lateness is g/2.
+    # Polls a gap g apart under the hazard h cost least if one is worth g²h/2; the mean lateness is g/2.
     estimate = 2 * dial.lateness_s**2 / (forecast.quantile_s(0.75) - forecast.quantile_s(0.25))
     price, nexts, miss = estimate, grid.cheapest(estimate), math.inf
     trial = nexts
@@ -173,7 +173,7 @@ def plan(forecast: Distribution, dial: Dial) -> LearnedPacing:
 
 
 class _Grid:
-    """The times at which a look can be, the chance that it finds a video, and how late that is."""
+    """The times at which a poll can be, the chance that it finds a video, and how late that is."""
 
     def __init__(self, forecast: Distribution, dial: Dial) -> None:
         self.silent_until_s = forecast.quantile_s(SILENT_SHARE)
@@ -185,9 +185,9 @@ class _Grid:
         self._floor = dial.shortest_s
 
     def cheapest(self, price_s: float) -> Sequence[int]:
-        """The next look from each point, if a look is worth `price_s` seconds of lateness; the last one's is itself.
+        """The next poll from each point, if a poll is worth `price_s` seconds of lateness; the last one's is itself.
 
-        What is left to pay from a point is a minimum over the next look of lines in the share that is done, so a
+        What is left to pay from a point is a minimum over the next poll of lines in the share that is done, so a
         convex hull gives all minima in one pass from the end.
         """
         last = len(self.points) - 1
@@ -207,12 +207,12 @@ class _Grid:
 
     def lateness_s(self, nexts: Sequence[int]) -> float:
         """The mean lateness of the schedule."""
-        looks = [0]
-        while looks[-1] < len(self.points) - 1:
-            looks.append(nexts[looks[-1]])
+        polls = [0]
+        while polls[-1] < len(self.points) - 1:
+            polls.append(nexts[polls[-1]])
         return sum(
             self.points[end] * (self.done[end] - self.done[begin]) - (self._moment[end] - self._moment[begin])
-            for begin, end in pairwise(looks)
+            for begin, end in pairwise(polls)
         )
 
     def _moments(self) -> list[float]:
@@ -224,7 +224,7 @@ class _Grid:
         return moments
 
     def _latest(self, place: int, dial: Dial) -> int:
-        """The last point that the bound of a wait lets a look at `place` be followed by."""
+        """The last point that the bound of a wait lets a poll `place` be followed by."""
         elapsed = self.points[place] if place else 0.0
         until = elapsed + longest_wait_s(elapsed, self.silent_until_s, dial)
         return max(bisect_left(self.points, until) - 1, place + 1)

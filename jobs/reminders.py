@@ -11,7 +11,7 @@ class TaskName(StrEnum):
     """The Celery tasks, sent by name so that a producer does not carry the worker's code."""
 
     SUBMIT = "rushes.submit"
-    LOOK = "rushes.look"
+    POLL = "rushes.poll"
     STORE = "rushes.store"
     ANNOUNCE = "rushes.announce"
     CONFIRM = "rushes.confirm"
@@ -29,20 +29,20 @@ class Errand(StrEnum):
 
 
 class QueueName(StrEnum):
-    """One queue for each kind of work, so that a slow download never stands before a cheap look."""
+    """One queue for each kind of work, so that a slow download never stands before a cheap poll."""
 
     SUBMIT = "submit"
-    LOOK = "look"
+    POLL = "poll"
     TRANSFER = "transfer"
     NOTIFY = "notify"
 
 
 QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.SUBMIT: QueueName.SUBMIT,
-    TaskName.LOOK: QueueName.LOOK,
+    TaskName.POLL: QueueName.POLL,
     TaskName.STORE: QueueName.TRANSFER,
     TaskName.ANNOUNCE: QueueName.NOTIFY,
-    TaskName.CONFIRM: QueueName.LOOK,
+    TaskName.CONFIRM: QueueName.POLL,
     TaskName.SALVAGE: QueueName.TRANSFER,
     TaskName.DELIVER: QueueName.NOTIFY,
     TaskName.DESCRIBE: QueueName.TRANSFER,
@@ -57,7 +57,7 @@ WORKS: Final[Mapping[str, Work]] = {work.value: work for work in (*State, *Erran
 REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     State.QUEUED: TaskName.SUBMIT,
     State.UNCONFIRMED: TaskName.CONFIRM,
-    State.RENDERING: TaskName.LOOK,
+    State.RENDERING: TaskName.POLL,
     State.STORING: TaskName.STORE,
     Errand.ANNOUNCE: TaskName.ANNOUNCE,
     Errand.SALVAGE: TaskName.SALVAGE,

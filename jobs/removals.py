@@ -1,6 +1,6 @@
 """Removals: what retention takes out of the archive is told in the job's row while there is one, and in the feed."""
 
-from jobs.scripts import Scripts, asks_redis, spelt
+from jobs.scripts import Scripts, asks_redis, to_json
 from jobs.states import Status
 
 
@@ -18,6 +18,6 @@ class Removals:
             WrongState: the job is under way.
         """
         data = {"why": why, "size_bytes": size_bytes}
-        turn, is_news = self._scripts.run("removed", id=job_id, ended=ended, data=spelt(data))
+        turn, is_news = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
         if is_news:
             self._scripts.tell("job.pruned", job_id, int(turn), data)

@@ -50,7 +50,7 @@ class JobResult:
     submitted_at: float | None = None
     rendered_at: float | None = None
     finished_at: float | None = None
-    looks: int
+    polls: int
 
 
 class ResultHook(Protocol):
@@ -105,5 +105,5 @@ def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
         submitted_at=job.submitted_at,
         rendered_at=job.rendered_at,
         finished_at=job.finished_at,
-        looks=job.looks,
+        polls=job.polls,
     )

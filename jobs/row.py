@@ -1,4 +1,4 @@
-"""A job's hash in Redis, field by field: the only place that knows how a Job is spelt there."""
+"""A job's hash in Redis, field by field: the only place that knows how a Job is written there."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def _job(row: Mapping[str, str]) -> Job:
         deadline_s=_number(row["deadline_s"]),
         due_at=_seconds(row, "due_at"),
         attempt=_count(row.get("attempt", 0)),
-        looks=_count(row.get("looks", 0)),
+        polls=_count(row.get("polls", 0)),
         holds=_count(row.get("holds", 0)),
         downloads=_count(row.get("downloads", 0)),
         family=Family(row.get("family", Family.UNIVERSAL)),

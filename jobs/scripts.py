@@ -120,14 +120,14 @@ class Scripts:
 
     def run(self, verb: str, /, **named: Any) -> Any:
         """Ask one script; arguments that are None are left out."""
-        return self._script(verb)(keys=[], args=[self._spelt(named)])
+        return self._script(verb)(keys=[], args=[self._arguments(named)])
 
     def run_and(self, verb: str, named: Mapping[str, Any], *command: str | int) -> tuple[Any, Any]:
         """Ask one script, and then a command on the same connection, in one round trip.
 
         The script's refusal is raised; an error of the command stands in its place.
         """
-        script, text = self._script(verb), self._spelt(named)
+        script, text = self._script(verb), self._arguments(named)
         answer, then = self._piped(script, [text], command)
         if isinstance(answer, redis.exceptions.NoScriptError):
             self.redis.script_load(script.script)
@@ -138,11 +138,11 @@ class Scripts:
 
     async def run_async(self, verb: str, /, **named: Any) -> Any:
         """Ask one script from the event loop."""
-        return await self._script_on_loop(verb)(keys=[], args=[self._spelt(named)])
+        return await self._script_on_loop(verb)(keys=[], args=[self._arguments(named)])
 
     def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Ask one script many times in one round trip; a call that was refused has its error in its place."""
-        script, texts = self._script(verb), [self._spelt(named) for named in calls]
+        script, texts = self._script(verb), [self._arguments(named) for named in calls]
         answers = self._piped(script, texts)
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
             self.redis.script_load(script.script)  # none of them ran
@@ -157,7 +157,7 @@ class Scripts:
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # what redis-py has no method of its own for
         return pipe.execute(raise_on_error=False)
 
-    def _spelt(self, named: Mapping[str, Any]) -> str:
+    def _arguments(self, named: Mapping[str, Any]) -> str:
         arguments = {
             "prefix": PREFIX,
             "retention_s": self.lives.retention_s,
@@ -211,6 +211,6 @@ def _text(verb: str) -> str:
     return (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
 
 
-def spelt(data: Mapping[str, Any]) -> str:
+def to_json(data: Mapping[str, Any]) -> str:
     """Spell an event's data as the journal keeps it."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)

@@ -1,11 +1,11 @@
 """What is known of each kind's latency, as the ledger holds it: our sketch and the upstream's own word.
 
     rushes:sketch:<kind>      string  {seen, mass {bucket: weight}, at, gap_s}   90 days after the last finished job
-    rushes:pending:<kind>     hash    {bucket: how many were last seen pending in it}   90 days after the last look
+    rushes:pending:<kind>     hash    {bucket: how many were last seen pending in it}   90 days after the last poll
     rushes:latency:<model>    string  the upstream's quantiles, in seconds       a day after they were read
 
-A sketch is added to by the edge that finishes a job (`advance.lua`), so each job is counted once. Looks count the
-pending ones (`looked.lua`); the edge that a job leaves by takes it out of the count.
+A sketch is added to by the edge that finishes a job (`advance.lua`), so each job is counted once. Polls count the
+pending ones (`polled.lua`); the edge that a job leaves by takes it out of the count.
 """
 
 import json

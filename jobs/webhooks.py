@@ -93,7 +93,7 @@ class Endpoints:
             tenant=tenant,
             description=description,
         )
-        self._scripts.redis.hset(_KEY, endpoint.id, _spelt(endpoint))
+        self._scripts.redis.hset(_KEY, endpoint.id, _serialized(endpoint))
         return endpoint
 
     @asks_redis
@@ -140,7 +140,7 @@ class Endpoints:
         while True:
             text = self._text(endpoint_id)
             changed = change(_read(text))
-            if self._scripts.run("endpoint", id=endpoint_id, before=text, after=_spelt(changed)):
+            if self._scripts.run("endpoint", id=endpoint_id, before=text, after=_serialized(changed)):
                 return changed
 
     def _text(self, endpoint_id: str) -> str:
@@ -190,7 +190,7 @@ def address_problem(url: Any) -> str | None:
     return None
 
 
-def _spelt(endpoint: Endpoint) -> str:
+def _serialized(endpoint: Endpoint) -> str:
     return json.dumps(asdict(endpoint), separators=(",", ":"))
 
 

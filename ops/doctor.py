@@ -64,7 +64,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; its sentence never holds the user or the password of a URL, whoever put it there."""
+    """One thing checked; its sentence never holds the user or the password of a URL, whoever put it there."""
 
     about: str
     verdict: Verdict
@@ -242,7 +242,7 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
 
 
 def _account(place: str, reply: Reply | Unreachable) -> Finding:
-    """What a look at the balance says of the address and the key."""
+    """What a request for the balance says of the address and the key."""
     if isinstance(reply, Unreachable):
         return Finding("upstream", Verdict.BAD, f"{place} cannot be reached ({reply.message}).")
     if moved := moved_to(reply.status, reply.headers):
@@ -254,7 +254,7 @@ def _account(place: str, reply: Reply | Unreachable) -> Finding:
         )
     if reply.status < HTTPStatus.BAD_REQUEST:
         return Finding("upstream", Verdict.GOOD, f"The upstream at {place} takes the key{_balance(reply.body)}.")
-    return Finding("upstream", Verdict.WARN, f"The upstream answers {reply.status} to a look at the balance.")
+    return Finding("upstream", Verdict.WARN, f"The upstream answers {reply.status} to a request for the balance.")
 
 
 def _balance(body: bytes) -> str:

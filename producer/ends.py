@@ -11,7 +11,7 @@ from jobs.result import ENDS
 
 STRETCH: Final = 1000
 MOST_STRETCHES: Final = 5
-"""One reading looks at five thousand entries of the feed at most, whosever they are."""
+"""One reading polls five thousand entries of the feed at most, whosever they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""When a job's video will probably be there: told from the same sketches that the workers look by."""
+"""When a job's video will probably be there: told from the same sketches that the workers poll by."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ class Etas:
         return self._forecast(kind(job), now).eta(
             max(now - job.began_at, 0.0),
             pending_at_s=max(pending_at - job.began_at, 0.0),
-            next_look_s=max((job.due_at or now) - now, 0.0),
+            next_poll_s=max((job.due_at or now) - now, 0.0),
         )
 
     def is_at_hand(self, job: Job, *, now: float) -> bool:

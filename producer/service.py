@@ -216,7 +216,7 @@ class Service:
         return (self._reused(order) if order.reuse else None) or jobs.ledger.Order(
             order.request,
             job_id=new_job_id(),
-            deadline_s=order.deadline_s or self._settings.look.deadline_s,
+            deadline_s=order.deadline_s or self._settings.poll.deadline_s,
             family=self._family(order.request),
             idempotency_key=order.idempotency_key,
             idempotency_life_s=order.idempotency_life_s,
@@ -399,7 +399,7 @@ class Service:
             WrongState: the job is not in doubt.
         """
         job = self._in_doubt(job_id)
-        moved = self._ledger.adopted(job, generation_id, cost_usd=None, first_look_s=0, by="a person")
+        moved = self._ledger.adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person")
         set_alarms(self._remind, moved.alarms)
         return self._ledger.get(job_id)
 
@@ -562,7 +562,7 @@ def _states(selection: Selection) -> list[State]:
 def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Service:
     """A producer's parts, poured together; `on_loop` is the event loop's client, for what is asked by `…_async`."""
     client = connect(settings.redis, name="producer")
-    etas = Etas(Sketches(client), typical_s=settings.look.typical_s)
+    etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
     ledger = Ledger(client, lives=lives(settings), on_loop=on_loop)
     return Service(settings, ledger, reminder_sender(make_app(settings)), etas)
 

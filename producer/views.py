@@ -135,7 +135,7 @@ class VideoView(TypedDict):
             description="When it is probably done; null where nobody knows.", examples=[{"p50_s": 64.0, "p90_s": 98.5}]
         ),
     ]
-    looks: Annotated[int, Field(description="How often we have looked at it upstream.", examples=[3])]
+    polls: Annotated[int, Field(description="How often we have polled it upstream.", examples=[3])]
     hold: Annotated[Hold | None, Field(description="Why a queued job waits, if it is held.", examples=["throttled"])]
     waiting: Annotated[
         str | None,
@@ -202,7 +202,7 @@ class EventView(TypedDict):
     """One line of a job's journal."""
 
     id: Annotated[str, Field(description="Orders the entries, and resumes a reader.", examples=["1795000000123-0"])]
-    event: Annotated[str, Field(description="What happened; docs/events.md lists them all.", examples=["job.looked"])]
+    event: Annotated[str, Field(description="What happened; docs/events.md lists them all.", examples=["job.polled"])]
     at: Annotated[float, Field(description="When, in seconds since the epoch.", examples=[1795000030.5])]
     state: Annotated[State, Field(description="The job's state after it.", examples=["rendering"])]
     turn: Annotated[int, Field(description="The job's turn after it.", examples=[5])]
@@ -260,7 +260,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
         "expires_at": _expiry(job, beside.retention_s),
         "deadline_at": None if job.is_final else job.deadline_at,
         "eta": _eta(beside.eta),
-        "looks": job.looks,
+        "polls": job.polls,
         "hold": job.hold,
         "waiting": waiting(job, now=beside.now or None),
         "generation_id": job.generation_id,

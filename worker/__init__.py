@@ -1,1 +1,1 @@
-"""Does the work: buys generations, looks at them, fetches the videos, tells the result hooks."""
+"""Does the work: buys generations, polls them, fetches the videos, tells the result hooks."""

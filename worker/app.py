@@ -31,7 +31,7 @@ import worker.tasks  # noqa: E402, F401 (the tasks bind to the app above, by Cel
 
 @signals.setup_logging.connect(weak=False)
 def _set_up_logging(**_ignored: Any) -> None:
-    """Ours instead of Celery's: one format, secrets blotted out."""
+    """Ours instead of Celery's: one format, secrets redacted."""
     configure(app.settings)
 
 
@@ -42,7 +42,7 @@ def _prepare(sender: Any, **_ignored: Any) -> None:
     if (allowed := allow(needed)) < needed:
         log.warning(
             "this process may hold %d files open and can need %d: raise its hard limit (ulimit -Hn), "
-            "or lower RUSHES_WORKER__THREADS or RUSHES_LOOK__BATCH",
+            "or lower RUSHES_WORKER__THREADS or RUSHES_POLL__BATCH",
             allowed,
             needed,
         )

@@ -46,7 +46,7 @@ class Describer:
         self._store = store
         self._folder = folder / PARTIALS
         self._settings = settings
-        self._looking = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
+        self._probing = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
         self._making = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.preview_timeout_s)
 
     @property
@@ -58,7 +58,7 @@ class Describer:
         """What is in a video, or None if that cannot be said in time."""
         if not self._settings.probe:
             return None
-        answer = self._looking.ask("probe", [file, content_type])
+        answer = self._probing.ask("probe", [file, content_type])
         if isinstance(answer, Trouble):
             return None
         return _media(answer.facts, size_bytes=os.stat(file).st_size)
@@ -86,7 +86,7 @@ class Describer:
 
     def close(self) -> None:
         """End the bounded processes."""
-        self._looking.close()
+        self._probing.close()
         self._making.close()
 
     def _make_pictures(self, job_id: str, stored: Stored, made: list[Artifact]) -> str | None:

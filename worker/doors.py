@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
-from jobs.facts import NotBought, Receipt, Sighting, Unknown, Unreachable
+from jobs.facts import NotBought, PollResult, Receipt, Unknown, Unreachable
 from jobs.gates import Gate, Gates, GateTerms, Shut
 from jobs.job import Hold
 
@@ -38,26 +38,26 @@ class Doors:
         self._in_a_row = GateTerms(first_s, longest_s, after=after)
         self._probe_s = probe_s
         self._clock = clock
-        self._wary = dict.fromkeys(Gate, False)
+        self._in_trouble = dict.fromkeys(Gate, False)
         self._trusted_until = clock()
 
     @property
-    def wary(self) -> bool:
-        """Whether the last looks of this process give reason to send one ahead of the others."""
-        return self._wary[Gate.LOOK]
+    def in_trouble(self) -> bool:
+        """Whether the last polls of this process give reason to send one ahead of the others."""
+        return self._in_trouble[Gate.POLL]
 
     def before_submit(self) -> Shut | None:
         """None if an order may be sent, else why and how long not."""
-        if not self._wary[Gate.SUBMIT] and self._clock() < self._trusted_until:
+        if not self._in_trouble[Gate.SUBMIT] and self._clock() < self._trusted_until:
             return None
         shut = self._ask(Gate.SUBMIT)
-        self._wary[Gate.SUBMIT] = self._wary[Gate.SUBMIT] or shut is not None
+        self._in_trouble[Gate.SUBMIT] = self._in_trouble[Gate.SUBMIT] or shut is not None
         self._trusted_until = self._clock() + TRUST_S
         return shut
 
-    def before_looks(self) -> Unreachable | None:
-        """None if somebody may look, else what a look would be told."""
-        shut = self._ask(Gate.LOOK) if self._wary[Gate.LOOK] else None
+    def before_polls(self) -> Unreachable | None:
+        """None if somebody may poll, else what a poll would be told."""
+        shut = self._ask(Gate.POLL) if self._in_trouble[Gate.POLL] else None
         return None if shut is None else Unreachable(shut.hold, shut.message, shut.wait_s)
 
     def after_submit(self, receipt: Receipt) -> None:
@@ -74,29 +74,29 @@ class Doors:
             case _:
                 self._passed(Gate.SUBMIT)
 
-    def looks_refused(self, trouble: Unreachable) -> None:
-        """A look met what concerns everybody."""
-        self._refused(Gate.LOOK, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
+    def polls_refused(self, trouble: Unreachable) -> None:
+        """A poll met what concerns everybody."""
+        self._refused(Gate.POLL, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
 
-    def looks_failed(self, trouble: Unreachable, *, times: int) -> None:
-        """So many looks that were made together brought no news, the last one for this reason."""
+    def polls_failed(self, trouble: Unreachable, *, times: int) -> None:
+        """So many polls that were made together brought no news, the last one for this reason."""
         terms, wait_s = self._in_a_row, trouble.retry_after_s
-        self._refused(Gate.LOOK, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
+        self._refused(Gate.POLL, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
 
-    def looks_passed(self) -> None:
-        """A look was answered."""
-        self._passed(Gate.LOOK)
+    def polls_passed(self) -> None:
+        """A poll was answered."""
+        self._passed(Gate.POLL)
 
     def _refused(
         self, gate: Gate, hold: Hold, message: str, terms: GateTerms, *, wait_s: float | None = None, times: int = 1
     ) -> None:
-        self._wary[gate] = True
+        self._in_trouble[gate] = True
         self._gates.refused(gate, hold, message, terms=terms, wait_s=wait_s, times=times)
 
     def _passed(self, gate: Gate) -> None:
         """Trust again, and open the door for all; nobody needs to be told what nobody doubted."""
-        if self._wary[gate]:
-            self._wary[gate] = False
+        if self._in_trouble[gate]:
+            self._in_trouble[gate] = False
             self._gates.passed(gate)
 
     def _ask(self, gate: Gate) -> Shut | None:
@@ -104,32 +104,32 @@ class Doors:
 
 
 class Hearing:
-    """What looks that were made together say about the upstream's health, told to the doors as soon as it is plain.
+    """What polls that were made together say about the upstream's health, told to the doors as soon as it is plain.
 
     If one is answered, the upstream lives, however many others are not: one of its machines may be stuck or gone.
     """
 
-    def __init__(self, doors: Doors, looks: int) -> None:
+    def __init__(self, doors: Doors, polls: int) -> None:
         self._doors = doors
-        self._looks = looks
+        self._polls = polls
         self._in_vain = 0
         self._told = False
         self._concerns_all = False
 
-    def hear(self, sightings: Sequence[Sighting]) -> None:
-        """Some of the looks have ended."""
-        troubles = [seen for seen in sightings if isinstance(seen, Unreachable)]
+    def hear(self, results: Sequence[PollResult]) -> None:
+        """Some of the polls have ended."""
+        troubles = [seen for seen in results if isinstance(seen, Unreachable)]
         for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
         self._in_vain += len(troubles)
         if for_all:
-            self._doors.looks_refused(for_all[-1])
+            self._doors.polls_refused(for_all[-1])
             self._concerns_all = self._told = True
-        elif len(troubles) < len(sightings):
+        elif len(troubles) < len(results):
             self._told = True
             if not self._concerns_all:
-                self._doors.looks_passed()
-        elif not self._told and 2 * self._in_vain >= self._looks:
-            self._doors.looks_failed(troubles[-1], times=self._in_vain)
+                self._doors.polls_passed()
+        elif not self._told and 2 * self._in_vain >= self._polls:
+            self._doors.polls_failed(troubles[-1], times=self._in_vain)
             self._told = True
 
 

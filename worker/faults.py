@@ -1,6 +1,6 @@
 """Labelled steps at which a drill may kill this process; off unless RUSHES_DRILL__KILL_AT is set.
 
-RUSHES_DRILL__KILL_AT="submit.after_post=0.05,look.after_write=0.01"     step=probability, or *=probability
+RUSHES_DRILL__KILL_AT="submit.after_post=0.05,poll.after_write=0.01"     step=probability, or *=probability
 """
 
 import os
@@ -18,8 +18,8 @@ STEPS: Final = (
     "submit.before_post",
     "submit.after_post",
     "submit.after_write",
-    "look.before_write",
-    "look.after_write",
+    "poll.before_write",
+    "poll.after_write",
     "store.before_fetch",
     "store.mid_fetch",
     "store.before_write",

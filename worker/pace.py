@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, Protocol
 
-from config.settings import LookSettings
+from config.settings import PollSettings
 from jobs.errors import LedgerUnavailable
 from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
@@ -40,7 +40,7 @@ class _Known:
 
 
 class Pace:
-    """What is decided about looks, by kind. Asked in microseconds; reads Redis and the upstream only in `refresh`.
+    """What is decided about polls, by kind. Asked in microseconds; reads Redis and the upstream only in `refresh`.
 
     The first job of a kind is the exception: its kind's sketch is read then and there.
     """
@@ -48,7 +48,7 @@ class Pace:
     def __init__(
         self,
         base: Policy,
-        choice: LookSettings,
+        choice: PollSettings,
         sketches: Sketches,
         ask_upstream: Callable[[str], Latency | None],
         alone: Alone,

@@ -92,7 +92,7 @@ class Purchases:
         match decision:
             case Await(accepted, seconds):
                 moved = self._ledger.submitted(
-                    job, accepted.generation_id, cost_usd=accepted.cost_usd, first_look_s=seconds
+                    job, accepted.generation_id, cost_usd=accepted.cost_usd, first_poll_s=seconds
                 )
                 if not moved.cancel_asked:
                     return moved.alarms

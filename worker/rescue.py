@@ -133,12 +133,12 @@ class Rescuer:
 
 def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
     """How far off a due time can be by these settings, with room for waits that are drawn out at random."""
-    look, retry_after_s, rescue_s = (
-        settings.look,
+    poll, retry_after_s, rescue_s = (
+        settings.poll,
         settings.upstream.retry_after_ceiling_s,
         settings.rescue.longest_lease_s,
     )
-    asked_s = max(look.deadline_s, look.first_s, look.interval_s, look.longest_s, retry_after_s)
+    asked_s = max(poll.deadline_s, poll.first_s, poll.interval_s, poll.longest_s, retry_after_s)
     fetched_s = max(settings.download_lease_s, settings.archive.retry_longest_s, asked_s)
     described_s = settings.describe.retry_first_s * 2.0 ** min(settings.describe.attempts, 30)
     told_s = max(*settings.webhooks.retry_s, settings.hooks.retry_longest_s, settings.hooks.lease_s, A_DAY_S)

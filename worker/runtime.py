@@ -30,15 +30,15 @@ from worker.doors import Doors
 from worker.handfuls import Handfuls
 from worker.hooks import HookReceiver, load_hooks
 from worker.lanes import Lanes
-from worker.looking import Looking
 from worker.pace import Pace
 from worker.permits import download_permits
+from worker.polling import Polling
 from worker.purchases import Purchases
 from worker.receivers import Receiver
 from worker.spool import Spool
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
-from worker.upstream.looks import Looker
+from worker.upstream.poller import Poller
 from worker.webhooks import WebhookSender
 
 log = logging.getLogger("rushes.events")
@@ -55,8 +55,8 @@ LOUD: Final = (
 )
 """What should wake somebody, or be found first when somebody has been woken."""
 
-QUIET: Final = ("job.looked", "job.submitting", "job.storing")
-"""A thousand looks a second would drown the rest; what is only begun is told again by its end, and by the journal."""
+QUIET: Final = ("job.polled", "job.submitting", "job.storing")
+"""A thousand polls a second would drown the rest; what is only begun is told again by its end, and by the journal."""
 
 LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), **dict.fromkeys(QUIET, logging.DEBUG)}
 """How loudly an event is logged, if not as information."""
@@ -70,8 +70,8 @@ class Runtime:
     settings: Settings
     ledger: Ledger
     upstream: Upstream
-    looker: Looker
-    looking: Looking
+    poller: Poller
+    polling: Polling
     archive: Archive
     directory: Directory
     outbox: Outbox
@@ -121,13 +121,13 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         client,
         lives=lives(settings),
         durability=durability if settings.ledger.durable_intent else None,
-        slot_s=settings.look.slot_s,
+        slot_s=settings.poll.slot_s,
         subscribers=subscribers,
     )
     access = _access(settings)
-    connections = settings.look.connections
+    connections = settings.poll.connections
     patient = max(1, min(threads, connections) // 4)
-    looker = Looker(access, settings.upstream, connections=connections, patient=patient)
+    poller = Poller(access, settings.upstream, connections=connections, patient=patient)
     doors = Doors(
         ledger.gates,
         first_s=settings.queue.hold_first_s,
@@ -137,7 +137,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     )
     outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
     upstream = Upstream(access, settings.upstream, threads=threads)
-    pace = Pace(chosen, settings.look, Sketches(client), upstream.latency, ledger.alone)
+    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.alone)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
     scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
@@ -147,8 +147,8 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         settings=settings,
         ledger=ledger,
         upstream=upstream,
-        looker=looker,
-        looking=Looking(ledger.wakes, looker, doors),
+        poller=poller,
+        polling=Polling(ledger.wakes, poller, doors),
         archive=Archive(
             store,
             folder,
@@ -181,10 +181,10 @@ def _access(settings: Settings) -> Access:
 
 def files_needed(settings: Settings) -> int:
     """How many files, sockets among them, a worker with these settings can hold open at once."""
-    threads, look, redis = settings.worker.threads, settings.look, settings.redis
-    looking = min(look.batch, look.connections) + 5  # kept connections; libcurl's and the selector's own
+    threads, poll, redis = settings.worker.threads, settings.poll, settings.redis
+    polling = min(poll.batch, poll.connections) + 5  # kept connections; libcurl's and the selector's own
     working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
-    return threads * (looking + working) + 2 * redis.max_connections + 4 * settings.hooks.width + 256
+    return threads * (polling + working) + 2 * redis.max_connections + 4 * settings.hooks.width + 256
 
 
 def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
@@ -215,9 +215,9 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
 
 def policy(settings: Settings) -> Policy:
     """What this deployment chose about waiting."""
-    look = settings.look
+    poll = settings.poll
     return Policy(
-        pacing=InSlots(FixedPacing(look.first_s, look.interval_s), look.slot_s, look.shortest_s),
+        pacing=InSlots(FixedPacing(poll.first_s, poll.interval_s), poll.slot_s, poll.shortest_s),
         hold_first_s=settings.queue.hold_first_s,
         hold_longest_s=settings.queue.hold_longest_s,
         download_first_s=settings.archive.retry_first_s,

@@ -1,4 +1,4 @@
-"""The tasks. Each looks at the world once; none waits: waiting is a Celery countdown for the job's next turn.
+"""The tasks. Each acts once; none waits: waiting is a Celery countdown for the job's next turn.
 
 `*_later` takes arguments that a newer version may send, so that two versions can work on the same jobs.
 """
@@ -24,18 +24,18 @@ from jobs.lifecycle import (
     Complete,
     FetchAgain,
     GiveUp,
-    LookAgain,
+    PollAgain,
     Resubmit,
     StoreVideo,
     after_download,
-    after_late_look,
-    after_look,
+    after_late_poll,
+    after_poll,
     before_submit,
     late_again,
     on_log,
 )
-from jobs.looks import Look
 from jobs.media import Media, mismatches
+from jobs.polls import Poll
 from jobs.reminders import Errand, TaskName, Work
 from jobs.states import State
 from jobs.wakes import Alarm
@@ -43,7 +43,7 @@ from worker import faults
 from worker.confirm import Reading, allowed_reads, in_doubt, read_log
 from worker.describe import Described, NotDescribed
 from worker.doors import spread
-from worker.looking import Group
+from worker.polling import Group
 from worker.reminder import Now, Reminder, clock_from
 
 log = logging.getLogger("rushes.tasks")
@@ -54,7 +54,7 @@ MOST_ENDS: Final = 64
 
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
 def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (who wakes does what is due)
-    """Buy what is due in the queue, each once; then look for it, wait, or find out whether it was bought."""
+    """Buy what is due in the queue, each once; then poll for it, wait, or find out whether it was bought."""
     for jobs, now in self.due(State.QUEUED):
         orders = {job.id: order for job, order in self.runtime.ledger.with_requests(jobs)}
         for job in jobs:
@@ -123,7 +123,7 @@ def _resolve(self: Reminder, job: Job, decision: Adopt | AskAgain | Resubmit) ->
     match decision:
         case Adopt(row, seconds):
             moved = parts.ledger.adopted(
-                job, row.generation_id, cost_usd=row.cost_usd, first_look_s=seconds, by="the upstream's log"
+                job, row.generation_id, cost_usd=row.cost_usd, first_poll_s=seconds, by="the upstream's log"
             )
             self.ring(*moved.alarms, *parts.purchases.cancel_if_asked(job.id))
         case AskAgain(seconds, message, for_a_person):
@@ -144,21 +144,21 @@ def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
         self.ring(*self.runtime.ledger.asked_again(job, wait, told).alarms)
 
 
-@shared_task(name=TaskName.LOOK.value, bind=True, base=Reminder)
-def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
-    """Look at all that is due by now; then look again later, fetch the videos, or give up."""
+@shared_task(name=TaskName.POLL.value, bind=True, base=Reminder)
+def poll(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+    """Poll all that is due by now; then poll again later, fetch the videos, or give up."""
     parts = self.runtime
-    choice = parts.settings.look
+    choice = parts.settings.poll
     taken = parts.ledger.wakes.take(State.RENDERING, limit=choice.batch, per_s=choice.most_per_s)
     now, unseen = clock_from(taken.at), len(taken.jobs)
     self.ring(taken.more)
-    for group in parts.looking.sightings(taken.jobs):
-        faults.here("look.before_write")
+    for group in parts.polling.results(taken.jobs):
+        faults.here("poll.before_write")
         alarms = _decided(self, group, now=now())
-        faults.here("look.after_write")
+        faults.here("poll.after_write")
         unseen -= len(group)
         if unseen:
-            self.ring(*alarms)  # a slow look must not keep the videos that are there already
+            self.ring(*alarms)  # a slow poll must not keep the videos that are there already
         else:
             _go_on(self, alarms)
 
@@ -166,12 +166,12 @@ def look(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # no
 def _decided(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
     """Carry out what is decided for each job; returns the alarms to set."""
     parts = self.runtime
-    again, done = list[Look](), list[Rendered]()
+    again, done = list[Poll](), list[Rendered]()
     for job, seen in group:
         with moved_on(self, job):
-            match after_look(job, seen, now=now, policy=parts.pace.policy(job)):
-                case LookAgain(seconds, word, evidence, polls):
-                    again.append(Look(job, word, seconds, isinstance(seen, Pending), evidence, polls))
+            match after_poll(job, seen, now=now, policy=parts.pace.policy(job)):
+                case PollAgain(seconds, word, evidence, polls):
+                    again.append(Poll(job, word, seconds, isinstance(seen, Pending), evidence, polls))
                 case StoreVideo(video, note):
                     done.append(Rendered(job, video, parts.pace.lesson(job, now=now), note))
                 case GiveUp() as verdict:
@@ -179,7 +179,7 @@ def _decided(self: Reminder, group: Group, *, now: float) -> list[Alarm]:
                 case unexpected:
                     assert_never(unexpected)
     alarms = _store_later(self, done) if done else []
-    return [*alarms, *(parts.ledger.looks.again(again) if again else [])]
+    return [*alarms, *(parts.ledger.polls.again(again) if again else [])]
 
 
 def _store_later(self: Reminder, done: Sequence[Rendered]) -> list[Alarm]:
@@ -219,7 +219,7 @@ def _fetch(self: Reminder, job: Job, now: Now) -> Sequence[Alarm]:
             return complete(self, job, stored, media)
         case FetchAgain(seconds, message):
             return parts.ledger.store_again(job, seconds, message).alarms
-        case LookAgain(seconds, message):
+        case PollAgain(seconds, message):
             return parts.ledger.url_gone(job, seconds, message).alarms
         case GiveUp() as verdict:
             return parts.ledger.gave_up(job, verdict).alarms
@@ -240,8 +240,8 @@ def _salvage(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
     job = parts.ledger.errands.begun(Errand.SALVAGE, job, lease_s=parts.settings.download_lease_s)
     assert job.generation_id is not None
-    seen = parts.looker.look(job.generation_id, job.family)
-    decision = after_late_look(job, seen, now=now(), policy=parts.policy)
+    seen = parts.poller.poll(job.generation_id, job.family)
+    decision = after_late_poll(job, seen, now=now(), policy=parts.policy)
     if isinstance(decision, StoreVideo):
         outcome = parts.archive.fetch(job.id, job.salvage_turn, decision.video)
         if isinstance(outcome, Fetched):
@@ -249,7 +249,7 @@ def _salvage(self: Reminder, job: Job, now: Now) -> None:
             return
         decision = late_again(job, outcome.message, now=now(), policy=parts.policy)
     match decision:
-        case LookAgain(seconds, told):
+        case PollAgain(seconds, told):
             self.ring(*parts.ledger.errands.salvage_waits(job, seconds, told))
         case GiveUp(message=told, charged=charged):
             self.ring(*parts.ledger.errands.salvage_ended(job, charged, told))

@@ -23,7 +23,7 @@ if a.verb == 'passed' then
   return { was_closed }
 end
 
--- Looks that were made together count together until the door shuts; from then on each try is one step.
+-- Polls that were made together count together until the door shuts; from then on each try is one step.
 local before = tonumber(refusals or '0')
 local count = before >= a.after and before + 1 or math.min(before + a.times, a.after)
 local wait = a.wait_s or math.min(a.first_s * 2 ^ math.min(math.max(count - a.after, 0), 20), a.longest_s)

@@ -106,7 +106,7 @@ local function start_errands(id, errands)
   return alarms
 end
 
--- A job that the upstream is still at is counted in the bucket that its time had reached at its last look, and its row
+-- A job that the upstream is still at is counted in the bucket that its time had reached at its last poll, and its row
 -- says in which; `to` is nil when that is over. With the count, who learns of the jobs that ended knows of the others.
 local function count_pending(row, kind, from, to)
   if from == to then return end

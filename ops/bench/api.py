@@ -211,7 +211,7 @@ def _bought(redis_url: str, job_id: str) -> None:
     with connect(RedisSettings.model_validate({"url": redis_url}), name="bench") as client:
         ledger = Ledger(client)
         bought = ledger.submitting(ledger.get(job_id), lease_s=600)
-        ledger.submitted(bought, "generation", cost_usd=3.36, first_look_s=600)
+        ledger.submitted(bought, "generation", cost_usd=3.36, first_poll_s=600)
 
 
 def _answers(url: str) -> bool:

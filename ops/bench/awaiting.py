@@ -31,7 +31,7 @@ async def buy(client: aiohttp.ClientSession, prompt: str) -> str:
         return str((await reply.json())["id"])
 
 
-async def look(client: aiohttp.ClientSession, generation_id: str) -> str | None:
+async def poll(client: aiohttp.ClientSession, generation_id: str) -> str | None:
     """The video's URL, or None while it renders."""
     query = {"generation_id": generation_id}
     async with client.get(f"{COURSE.upstream_url}/v2/video/generations", params=query) as reply:

@@ -16,7 +16,7 @@ REFERENCE_US = 200
 
 TWICE = 1.8
 ENOUGH = 0.98
-"""Of the due looks: who does this many keeps up."""
+"""Of the due polls: who does this many keeps up."""
 
 UNHINDERED = 0.9
 """Of the core that whole lives next door use up: who uses this much far away waits for no thread or connection."""
@@ -75,9 +75,9 @@ def _in_flight(results: Results) -> Iterator[Bar]:
     )
     yield _most("… p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
     done = _held(results, "due_done", MOST)
-    yield _least("50,000 jobs in flight: it keeps up (98 % of due looks)", done and done * 100, ENOUGH * 100, "%")
-    few, most = (_held(results, "cpu_us_per_look", jobs) for jobs in (FEW, MOST))
-    yield _ratio("the cost of a look does not grow from 1,000 to 50,000", most, few, 1.0, "µs")
+    yield _least("50,000 jobs in flight: it keeps up (98 % of due polls)", done and done * 100, ENOUGH * 100, "%")
+    few, most = (_held(results, "cpu_us_per_poll", jobs) for jobs in (FEW, MOST))
+    yield _ratio("the cost of a poll does not grow from 1,000 to 50,000", most, few, 1.0, "µs")
 
 
 def _held(results: Results, figure: str, jobs: int) -> float | None:
@@ -144,19 +144,19 @@ def _far(results: Results) -> Iterator[Bar]:
     yield _most("… 10,000 jobs in flight: p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
     for jobs in (MANY, MOST):
         done = results.median("due_done", Scenario.FAR, RUSHES, jobs=jobs, bought=jobs)
-        promise = f"… {jobs:,} jobs in flight: it keeps up (98 % of due looks)"
+        promise = f"… {jobs:,} jobs in flight: it keeps up (98 % of due polls)"
         yield _least(promise, done and done * 100, ENOUGH * 100, "%")
 
 
 def _hanging(results: Results) -> Bar:
     done = results.median("due_done", Scenario.HANGING, RUSHES, jobs=MANY, bought=MANY)
-    promise = "one look in a hundred never answered: 10,000 jobs in flight are kept up with (98 % of due looks)"
+    promise = "one poll in a hundred never answered: 10,000 jobs in flight are kept up with (98 % of due polls)"
     return _least(promise, done and done * 100, ENOUGH * 100, "%")
 
 
 def _start(results: Results) -> Iterator[Bar]:
     slow, started = slowness(results), results.median("start_s", Scenario.START, RUSHES)
-    yield _most("start of a worker to its first look under 1.5 s", started, 1.5, "s", digits=2, slow=slow)
+    yield _most("start of a worker to its first poll under 1.5 s", started, 1.5, "s", digits=2, slow=slow)
     took = results.median("import_s", Scenario.IMPORT, RUSHES)
     yield _most("import of producer.client under 150 ms", took and took * 1000, 150, "ms", slow=slow)
 

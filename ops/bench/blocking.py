@@ -24,7 +24,7 @@ def buy(prompt: str) -> str:
     return str(reply.json()["id"])
 
 
-def look(generation_id: str) -> str | None:
+def poll(generation_id: str) -> str | None:
     """The video's URL, or None while it renders."""
     reply = _session().get(
         f"{COURSE.upstream_url}/v2/video/generations", params={"generation_id": generation_id}, timeout=TIMEOUT_S

@@ -36,15 +36,15 @@ class Course:
     redis_url: str = "redis://127.0.0.1:6379/0"
     upstream_url: str = "http://127.0.0.1:1"
     first_s: float = 1.0
-    """From the receipt to the first look."""
+    """From the receipt to the first poll."""
     interval_s: float = 1.0
-    """From one look's answer to the next look."""
+    """From one poll's answer to the next poll."""
     slots: int = 128
     """How many jobs may be worked on at once, where the contender has such a number."""
     folder: Path = Path()
     """Where the videos go."""
     learned: int = 0
-    """1: who can pace looks by what it has learned may do so; 0: every interval, as told."""
+    """1: who can pace polls by what it has learned may do so; 0: every interval, as told."""
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -72,7 +72,7 @@ class About:
     packages: tuple[str, ...]
     """Distributions whose versions are told."""
     how: str
-    """Which mechanism of its documentation waits for the next look."""
+    """Which mechanism of its documentation waits for the next poll."""
     limit: str
     """What bounds it, in one sentence."""
     worker: Callable[[Course], Sequence[str]]

@@ -23,7 +23,7 @@ class Size:
 
     lives: int = 3000
     pair: int = 6000
-    looks: int = 12
+    polls: int = 12
     lives_interval_s: float = 1.0
     lives_cap_s: float = 40.0
     loads: tuple[int, ...] = (100, 1_000, 10_000)
@@ -40,7 +40,7 @@ class Size:
 
 FAR_S: Final = 0.1
 HANGS: Final = 100
-"""Each so-manieth look is never answered, where looks hang."""
+"""Each so-manieth poll is never answered, where polls hang."""
 PACED_CAP_S: Final = 300.0
 PATIENCE_S: Final = 0.015
 """For each job that must be bought before a trial of jobs in flight begins."""
@@ -48,7 +48,7 @@ FULL: Final = Size()
 QUICK: Final = Size(
     lives=80,
     pair=300,
-    looks=2,
+    polls=2,
     lives_interval_s=0.5,
     lives_cap_s=8,
     loads=(100,),
@@ -64,7 +64,7 @@ QUICK: Final = Size(
 MINIATURE: Final = Size(
     lives=10,
     pair=10,
-    looks=2,
+    polls=2,
     lives_interval_s=0.3,
     lives_cap_s=30,
     loads=(10,),
@@ -131,7 +131,7 @@ class Bench:
             lambda: trials.whole_lives(
                 self.contenders[name],
                 jobs=jobs,
-                looks=size.looks,
+                polls=size.polls,
                 interval_s=size.lives_interval_s,
                 cap_s=size.lives_cap_s * times,
                 workers=workers,
@@ -158,7 +158,7 @@ class Bench:
         self.measure(
             Scenario.ACCEPT, RUSHES, lambda: accepting(self.contenders[RUSHES], self.size.accept), round=number
         )
-        self.measure(Scenario.START, RUSHES, lambda: trials.first_look(self.contenders[RUSHES]), round=number)
+        self.measure(Scenario.START, RUSHES, lambda: trials.first_poll(self.contenders[RUSHES]), round=number)
         self.measure(Scenario.IMPORT, RUSHES, importing, round=number)
 
     def _soak(self, minutes: float) -> None:

@@ -1,8 +1,8 @@
-"""Looks against lateness, by simulation: `python -m ops.bench.pacing`.
+"""Polls against lateness, by simulation: `python -m ops.bench.pacing`.
 
 Each run plays jobs through a pacing as the clock goes, twenty in flight or hundreds at once: how often is a generation
-looked at, and how long does a finished one wait for its look? The learned pacing starts cold, from a prior that is a
-little off (110 s), learns only from what its own looks saw, and plans anew as often as a worker does.
+polled, and how long does a finished one wait for its poll? The learned pacing starts cold, from a prior that is a
+little off (110 s), learns only from what its own polls saw, and plans anew as often as a worker does.
 `known` is the best that any schedule could do: planned from the true distribution, which nobody has.
 """
 
@@ -88,7 +88,7 @@ class Waiting(Protocol):
     """As far as a pacing is needed here."""
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next look."""
+        """Seconds to the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +101,19 @@ class Doubling:
 
 
 class Schedule(Protocol):
-    """Chooses a pacing for each look, and is told what the looks saw."""
+    """Chooses a pacing for each poll, and is told what the polls saw."""
 
     def at(self, now: float, /) -> Waiting:
         """The pacing at this time of the clock."""
 
     def pending(self, before_s: float, pending_s: float) -> None:
-        """A job that was pending at one look still is at the next."""
+        """A job that was pending at one poll still is at the next."""
 
     def done(self, pending_s: float, done_s: float, now: float) -> None:
-        """A job was pending at one look, done at the next, which is now."""
+        """A job was pending at one poll, done at the next, which is now."""
 
     def ended(self, pending_s: float) -> None:
-        """A job that was pending at this look is not waited for any more."""
+        """A job that was pending at this poll is not waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,20 +194,20 @@ class Known:
 
 @dataclass(slots=True)
 class Played:
-    """One job: when it was ordered, how long it took, and when it was looked at; all but the last look saw it pending.
+    """One job: when it was ordered, how long it took, and when it was polled; all but the last poll saw it pending.
 
-    `kept`: for each p90 that it was told, at the order and after each look, whether it was found by then.
+    `kept`: for each p90 that it was told, at the order and after each poll, whether it was found by then.
     """
 
     ordered_at: float
     took_s: float
-    looked_s: list[float] = field(default_factory=list)
+    polled_s: list[float] = field(default_factory=list)
     promised_s: list[float] = field(default_factory=list)
 
     @property
     def ended_s(self) -> float:
-        """The last look."""
-        return self.looked_s[-1] if self.looked_s else 0.0
+        """The last poll."""
+        return self.polled_s[-1] if self.polled_s else 0.0
 
     @property
     def found(self) -> bool:
@@ -224,19 +224,19 @@ class Played:
 class Figures:
     """What a pacing costs and brings on one shape.
 
-    `eta_held`: of the p90s that were told at the submission and after each look, how many were kept.
+    `eta_held`: of the p90s that were told at the submission and after each poll, how many were kept.
     """
 
     shape: str
     pacing: str
-    looks: float
+    polls: float
     lateness_s: float
     lateness_p95_s: float
     eta_held: float | None
 
 
 def simulate(draw: Draw, schedule: Schedule, ordered_at: Sequence[float], *, seed: int = SEED) -> list[Played]:
-    """Play jobs as the clock goes; what each look sees is told to the schedule then."""
+    """Play jobs as the clock goes; what each poll sees is told to the schedule then."""
     dice, jobs = random.Random(seed), len(ordered_at)  # noqa: S311 (repeatable on purpose)
     played = [Played(at, draw(dice, number / jobs)) for number, at in enumerate(ordered_at)]
     moments = [(job.ordered_at, number) for number, job in enumerate(played)]
@@ -250,10 +250,10 @@ def simulate(draw: Draw, schedule: Schedule, ordered_at: Sequence[float], *, see
 
 
 def _live(job: Played, schedule: Schedule, now: float) -> float | None:
-    """What happens to a job that is ordered, or looked at, now; when it is looked at next."""
+    """What happens to a job that is ordered, or polled, now; when it is polled next."""
     pacing, elapsed_s, before_s = schedule.at(now), now - job.ordered_at, job.ended_s
     if elapsed_s:
-        job.looked_s.append(elapsed_s)
+        job.polled_s.append(elapsed_s)
         if job.found:
             schedule.done(before_s, elapsed_s, now)
             return None
@@ -292,7 +292,7 @@ def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed
     return Figures(
         shape,
         name,
-        looks=sum(len(job.looked_s) for job in played) / len(played),
+        polls=sum(len(job.polled_s) for job in played) / len(played),
         lateness_s=sum(late) / len(late),
         lateness_p95_s=late[int(0.95 * len(late))],
         eta_held=sum(kept) / len(kept) if kept else None,
@@ -315,12 +315,12 @@ def markdown(rows: Sequence[Figures]) -> str:
     """A table for each shape."""
     told = []
     for shape, group in groupby(rows, key=lambda row: row.shape):
-        told += [f"**{shape}**", "", "| pacing | looks a job | mean lateness | p95 lateness | p90 ETA held |"]
+        told += [f"**{shape}**", "", "| pacing | polls a job | mean lateness | p95 lateness | p90 ETA held |"]
         told += ["|---|---:|---:|---:|---:|"]
         for row in group:
             held = "" if row.eta_held is None else f"{row.eta_held:.0%}"
             told.append(
-                f"| {row.pacing} | {row.looks:.1f} | {row.lateness_s:.1f} s | {row.lateness_p95_s:.1f} s | {held} |"
+                f"| {row.pacing} | {row.polls:.1f} | {row.lateness_s:.1f} s | {row.lateness_p95_s:.1f} s | {held} |"
             )
         told.append("")
     return "\n".join(told)

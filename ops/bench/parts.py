@@ -20,7 +20,7 @@ from config.store import open_store
 from jobs.facts import Accepted, Fetched
 from jobs.job import Family, Job, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, Rendered, new_job_id
-from jobs.looks import Look
+from jobs.polls import Poll
 from jobs.states import State
 from ops.bench.processes import Upstream, server
 from worker.archive import Archive
@@ -43,7 +43,7 @@ def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="How many of each.
         os.environ["RUSHES_UPSTREAM__BASE_URL"] = upstream.url
         os.environ["RUSHES_UPSTREAM__API_KEY"] = "bench-key"
         os.environ["RUSHES_STATE_DIR"] = str(folder / "state")
-        upstream.set(looks=0, render_s=1e9, interval_s=1.0)
+        upstream.set(polls=0, render_s=1e9, interval_s=1.0)
         typer.echo("| part | µs CPU |\n|---|---:|")
         for part, cost_us in _parts(load(beside_up=False), jobs):
             typer.echo(f"| {part} | {cost_us:,.0f} |")
@@ -60,11 +60,11 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     ids: list[str] = []
     yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
     buying = iter(held)
-    receipt = lambda: ledger.submitted(next(buying), "gen-1", cost_usd=3.0, first_look_s=0)  # noqa: E731 (it is timed)
+    receipt = lambda: ledger.submitted(next(buying), "gen-1", cost_usd=3.0, first_poll_s=0)  # noqa: E731 (it is timed)
     yield "receipt", _cpu_us(receipt, many)
 
     batches = many // BATCH
-    yield "a look's share of taking and writing down", _cpu_us(lambda: _look_again(ledger), batches) / BATCH
+    yield "a poll's share of taking and writing down", _cpu_us(lambda: _poll_again(ledger), batches) / BATCH
     done = [Rendered(job, Video("http://127.0.0.1/x.mp4")) for job in _taken(ledger, State.RENDERING, many)]
     yield "a find's share of writing down", _cpu_us(lambda: ledger.rendered_many(done), 1) / len(done)
 
@@ -84,8 +84,8 @@ def _taken(ledger: Ledger, state: State, many: int) -> list[Job]:
     return list(ledger.wakes.take(state, limit=many).jobs)
 
 
-def _look_again(ledger: Ledger) -> None:
-    ledger.looks.again([Look(job, "generating", 0.0, pending=True) for job in _taken(ledger, State.RENDERING, BATCH)])
+def _poll_again(ledger: Ledger) -> None:
+    ledger.polls.again([Poll(job, "generating", 0.0, pending=True) for job in _taken(ledger, State.RENDERING, BATCH)])
 
 
 def _archive(settings: Settings) -> Archive:

@@ -9,17 +9,17 @@ import matplotlib as mpl
 from ops.bench.results import Results, Scenario
 
 PLOTS: Final = (
-    ("cpu_us_per_look", "µs CPU per look", "cpu-per-look"),
-    ("late_p99_s", "p99 lateness of looks, s", "lateness"),
+    ("cpu_us_per_poll", "µs CPU per poll", "cpu-per-poll"),
+    ("late_p99_s", "p99 lateness of polls, s", "lateness"),
     ("cpu_share", "share of the core", "share-of-core"),
 )
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """One picture for each figure against the jobs in flight, and one of looks against lateness."""
+    """One picture for each figure against the jobs in flight, and one of polls against lateness."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "rushes"  # the same figures make the same file
-    return [*(_against_load(results, *plot, folder) for plot in PLOTS), _looks_against_lateness(results, folder)]
+    return [*(_against_load(results, *plot, folder) for plot in PLOTS), _polls_against_lateness(results, folder)]
 
 
 def _against_load(results: Results, figure: str, label: str, stem: str, folder: Path) -> Path:
@@ -36,20 +36,20 @@ def _against_load(results: Results, figure: str, label: str, stem: str, folder: 
     return _saved(picture, folder / f"{stem}.svg")
 
 
-def _looks_against_lateness(results: Results, folder: Path) -> Path:
+def _polls_against_lateness(results: Results, folder: Path) -> Path:
     import matplotlib.pyplot as plt  # noqa: PLC0415 (after the backend is chosen)
 
     picture, axes = plt.subplots(figsize=(7, 4.5))
     for name, about in results.contenders.items():
         for learned in (True, False):
-            looks = results.median("looks_per_video", Scenario.PACED, name, learned=learned)
+            polls = results.median("polls_per_video", Scenario.PACED, name, learned=learned)
             late = results.median("late_mean_s", Scenario.PACED, name, learned=learned)
-            if looks is not None and late is not None:
-                axes.scatter(looks, late, label=f"{about['title']}, {'learned' if learned else 'fixed 10 s'}")
-    axes.set(xlabel="looks per video", ylabel="mean lateness of the video, s", xlim=(0, None), ylim=(0, None))
+            if polls is not None and late is not None:
+                axes.scatter(polls, late, label=f"{about['title']}, {'learned' if learned else 'fixed 10 s'}")
+    axes.set(xlabel="polls per video", ylabel="mean lateness of the video, s", xlim=(0, None), ylim=(0, None))
     if axes.collections:
         axes.legend(fontsize=7)
-    return _saved(picture, folder / "looks-against-lateness.svg")
+    return _saved(picture, folder / "polls-against-lateness.svg")
 
 
 def _line(axes: Any, points: list[tuple[int, float]], label: str, *, ours: bool) -> None:

@@ -44,7 +44,7 @@ def _machine(results: Results) -> str:
 
 def _lives(results: Results) -> Iterator[str]:
     for scenario, told in (
-        (Scenario.LIVES, "### CPU per request\n\nWhole lives (buy, 12 looks, store), as many as one core can do.\n"),
+        (Scenario.LIVES, "### CPU per request\n\nWhole lives (buy, 12 polls, store), as many as one core can do.\n"),
         (Scenario.FAR_LIVES, "The same, 100 ms away.\n"),
     ):
         rows = []
@@ -62,9 +62,9 @@ def _lives(results: Results) -> Iterator[str]:
 
 def _flight(results: Results) -> Iterator[str]:
     for scenario, title in (
-        (Scenario.FLIGHT, "Jobs in flight, looked at every 10 s"),
+        (Scenario.FLIGHT, "Jobs in flight, polled every 10 s"),
         (Scenario.FAR, "The same, 100 ms away"),
-        (Scenario.HANGING, "The same next door, one look in a hundred never answered"),
+        (Scenario.HANGING, "The same next door, one poll in a hundred never answered"),
     ):
         rows = [
             [_title(results, name), _wanted(results, scenario, name, jobs), *_in_flight(results, scenario, name, jobs)]
@@ -77,10 +77,10 @@ def _flight(results: Results) -> Iterator[str]:
                 "",
                 "jobs",
                 "of the core",
-                "due looks done",
+                "due polls done",
                 "lateness p50",
                 "p99",
-                "µs per look",
+                "µs per poll",
                 "worker MB",
                 "Redis MB",
             ]
@@ -102,7 +102,7 @@ def _in_flight(results: Results, scenario: Scenario, name: str, jobs: int) -> li
         told("due_done", 0, 100, " %"),
         told("late_p50_s", 2, unit=" s"),
         told("late_p99_s", 2, unit=" s"),
-        told("cpu_us_per_look", 0),
+        told("cpu_us_per_poll", 0),
         told("rss_bytes", 0, 1e-6),
         told("redis_bytes", 0, 1e-6),
     ]
@@ -114,14 +114,14 @@ def _paced(results: Results) -> Iterator[str]:
         for learned in (True, False):
             found = [
                 results.range(figure, Scenario.PACED, name, learned=learned)
-                for figure in ("cpu_ms_per_video", "looks_per_video", "late_mean_s", "late_p95_s")
+                for figure in ("cpu_ms_per_video", "polls_per_video", "late_mean_s", "late_p95_s")
             ]
             if found[0]:
                 how = "learned" if learned else "fixed 10 s"
                 rows.append([_title(results, name), how, *(part.told(2) if part else "-" for part in found)])
     if rows:
         yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to life.\n"
-        yield _table(["", "looks", "ms CPU per video", "looks per video", "mean lateness, s", "p95, s"], rows)
+        yield _table(["", "polls", "ms CPU per video", "polls per video", "mean lateness, s", "p95, s"], rows)
 
 
 def _bars(results: Results) -> Iterator[str]:

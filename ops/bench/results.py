@@ -16,11 +16,11 @@ class Scenario(StrEnum):
     FLIGHT = "flight"  # many jobs in flight at a fixed interval
     FAR = "far"  # the same with an upstream 100 ms away
     FAR_LIVES = "far_lives"  # whole lives with an upstream 100 ms away
-    HANGING = "hanging"  # many jobs in flight, some of whose looks are never answered
+    HANGING = "hanging"  # many jobs in flight, some of whose polls are never answered
     PACED = "paced"  # lognormal videos, found sooner or later
     PAIR = "pair"  # two workers against one
     ACCEPT = "accept"  # a producer alone
-    START = "start"  # from a worker's start to its first look
+    START = "start"  # from a worker's start to its first poll
     IMPORT = "import"  # the client library's import
     SOAK = "soak"  # memory over time
 

@@ -85,7 +85,7 @@ class Stage:
 
     def warm_up(self, jobs: int = WARM_JOBS) -> None:
         """A few short lives, until all code has run and all connections stand."""
-        self.upstream.set(looks=2, interval_s=self.course.interval_s)
+        self.upstream.set(polls=2, interval_s=self.course.interval_s)
         with self.given(jobs):
             until(lambda: self.fetched() >= jobs, f"the warm-up of {self.contender.name}", step_s=0.1)
 
@@ -109,13 +109,13 @@ def whole_lives(
     contender: Contender,
     *,
     jobs: int,
-    looks: int,
+    polls: int,
     interval_s: float,
     cap_s: float,
     workers: int = 1,
     latency_s: float = 0.0,
 ) -> Row:
-    """Buy, look so many times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
+    """Buy, poll so many times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
 
     More is asked for than a core of most can give, so that nobody is charged for idling; a contender that is not
     done when the time is up is charged for what it did.
@@ -125,14 +125,14 @@ def whole_lives(
         course = replace(course, slots=FAR_SLOTS)
     with stage(contender, course, workers=workers) as on:
         on.warm_up()
-        on.upstream.set(looks=looks, interval_s=interval_s, latency_s=latency_s)
+        on.upstream.set(polls=polls, interval_s=interval_s, latency_s=latency_s)
         watch, give_up_at = Watch(on.pids), time.monotonic() + cap_s
         with on.given(jobs):
             while (tally := on.upstream.tally())["fetches"] < jobs and time.monotonic() < give_up_at:
                 on.check()
                 time.sleep(0.1)
         effort = watch.read()
-    requests = tally["submits"] + tally["looks"]
+    requests = tally["submits"] + tally["polls"]
     return {
         "jobs": jobs,
         "finished": tally["fetches"],
@@ -155,10 +155,10 @@ def in_flight(
     latency_s: float = 0.0,
     hangs: int = 0,
 ) -> Row:
-    """So many jobs that never finish, looked at at a fixed interval: share of the core, lateness, memory."""
+    """So many jobs that never finish, polled at a fixed interval: share of the core, lateness, memory."""
     course = Course(first_s=interval_s, interval_s=interval_s)
     with stage(contender, course) as on:
-        on.upstream.set(looks=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
+        on.upstream.set(polls=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
         with on.given(jobs):
             give_up_at = time.monotonic() + fill_s
             while (bought := on.upstream.tally()["submits"]) < jobs and time.monotonic() < give_up_at:
@@ -172,14 +172,14 @@ def in_flight(
         tally, effort = on.upstream.tally(), watch.read()
         held = memory_of(on.course.redis_url)
     due = jobs * effort.took_s / (interval_s + latency_s)
-    late = tally["look_lateness_s"] or {}
+    late = tally["poll_lateness_s"] or {}
     return {
         "jobs": jobs,
         "bought": bought,
         "latency_s": latency_s,
         "cpu_share": effort.cpu_s / effort.took_s,
-        "cpu_us_per_look": effort.cpu_s / tally["looks"] * 1e6 if tally["looks"] else None,
-        "due_done": min(tally["looks"] / due, 1.0),
+        "cpu_us_per_poll": effort.cpu_s / tally["polls"] * 1e6 if tally["polls"] else None,
+        "due_done": min(tally["polls"] / due, 1.0),
         "late_p50_s": late.get("p50"),
         "late_p99_s": late.get("p99"),
         "rss_bytes": effort.rss_bytes,
@@ -210,7 +210,7 @@ def paced(contender: Contender, *, jobs: int, learned: bool, scale: float, cap_s
         "scale": scale,
         "learned": learned,
         "cpu_ms_per_video": effort.cpu_s / jobs * 1e3,
-        "looks_per_video": tally["looks_per_video"],
+        "polls_per_video": tally["polls_per_video"],
         "late_mean_s": late["mean"] * scale,
         "late_p95_s": late["p95"] * scale,
         "disturbed": effort.disturbed,
@@ -242,8 +242,8 @@ def soak(contender: Contender, *, minutes: float, per_s: float, render_s: float)
     return samples
 
 
-def first_look(contender: Contender) -> Row:
-    """From a worker's start to its first look, with one job that waits to be bought."""
+def first_poll(contender: Contender) -> Row:
+    """From a worker's start to its first poll, with one job that waits to be bought."""
     course = Course(first_s=0.0, interval_s=1.0)
     with stage(contender, course, workers=0) as on:
         on.upstream.set(render_s=1e9)
@@ -251,5 +251,5 @@ def first_look(contender: Contender) -> Row:
             child.wait()
         with worker(contender, on.course, WORKER_CORE):
             began = time.monotonic()  # not before: who the contender is, and its command, was asked first
-            until(lambda: on.upstream.tally()["looks"], "the first look", step_s=0.005)
+            until(lambda: on.upstream.tally()["polls"], "the first poll", step_s=0.005)
             return {"start_s": time.monotonic() - began}

@@ -1,6 +1,6 @@
 """A fast upstream in a process of its own: far cheaper to serve than any client is to run, and it keeps the books.
 
-It speaks the wire as far as a contender needs it: buy, look, fetch. It knows when each generation was bought, looked
+It speaks the wire as far as a contender needs it: buy, poll, fetch. It knows when each generation was bought, polled
 at and ready, so lateness is measured here, alike for all, without the contender's help.
 """
 
@@ -33,28 +33,28 @@ class Terms:
 
     latency_s: float = 0.0
     """Added to each reply."""
-    looks: int = 0
-    """Done at this look, whenever it comes; 0: done after `render_s`."""
+    polls: int = 0
+    """Done at this poll, whenever it comes; 0: done after `render_s`."""
     render_s: float = 12.0
     """How long a generation takes; the median, if `spread` is not 0."""
     spread: float = 0.0
     """Sigma of the lognormal that times are drawn from."""
     interval_s: float = 1.0
-    """Between one look's answer and the next look, as the contender was told: lateness of looks is counted from it."""
+    """Between one poll's answer and the next poll, as the contender was told: lateness of polls is counted from it."""
     hangs: int = 0
-    """Each so-manieth look is never answered; 0: none. How late the look after it comes is not counted."""
+    """Each so-manieth poll is never answered; 0: none. How late the poll after it comes is not counted."""
     seed: int = 1
 
 
 class Generation:
     """One purchase."""
 
-    __slots__ = ("found_at", "looks", "ready_at", "seen_at")
+    __slots__ = ("found_at", "polls", "ready_at", "seen_at")
 
     def __init__(self, now: float, render_s: float) -> None:
         self.ready_at = now + render_s
         self.seen_at = now
-        self.looks = 0
+        self.polls = 0
         self.found_at = 0.0
 
 
@@ -64,26 +64,26 @@ class Tally:
 
     opened_at: float
     submits: int = 0
-    looks: int = 0
+    polls: int = 0
     fetches: int = 0
     finished: int = 0
     strangers: int = 0
-    look_lateness: "array[float]" = field(default_factory=lambda: array("d"))
+    poll_lateness: "array[float]" = field(default_factory=lambda: array("d"))
     video_lateness: "array[float]" = field(default_factory=lambda: array("d"))
-    looks_of_finished: "array[int]" = field(default_factory=lambda: array("l"))
+    polls_of_finished: "array[int]" = field(default_factory=lambda: array("l"))
 
     def told(self, now: float) -> dict[str, Any]:
         """As JSON."""
         return {
             "open_s": now - self.opened_at,
             "submits": self.submits,
-            "looks": self.looks,
+            "polls": self.polls,
             "fetches": self.fetches,
             "finished": self.finished,
             "strangers": self.strangers,
-            "look_lateness_s": _spread(self.look_lateness),
+            "poll_lateness_s": _spread(self.poll_lateness),
             "video_lateness_s": _spread(self.video_lateness),
-            "looks_per_video": statistics.fmean(self.looks_of_finished) if self.looks_of_finished else None,
+            "polls_per_video": statistics.fmean(self.polls_of_finished) if self.polls_of_finished else None,
         }
 
 
@@ -113,7 +113,7 @@ class Desk:
         path, _, query = target.partition(b"?")
         match method, path:
             case b"GET", _ if query.startswith(ASKED):
-                reply = self._look(query.removeprefix(ASKED), host)
+                reply = self._poll(query.removeprefix(ASKED), host)
             case b"POST", b"/v2/video/generations" | b"/v2/generate/video/google/generation":
                 reply = self._buy()
             case b"GET", _ if path.startswith(b"/films/"):
@@ -153,20 +153,20 @@ class Desk:
         self._generations[name] = Generation(self._clock(), render_s)
         return _reply(b'{"id":"%s","status":"queued","meta":{"usage":{"usd_spent":3.36}}}' % name, "application/json")
 
-    def _look(self, name: bytes, host: bytes) -> bytes:
+    def _poll(self, name: bytes, host: bytes) -> bytes:
         generation, now, tally = self._generations.get(name), self._clock(), self._tally
         if generation is None:
             tally.strangers += 1
             return _json({"message": "Inference not found"}, HTTPStatus.NOT_FOUND)
-        tally.looks += 1
-        if generation.looks:
-            tally.look_lateness.append(now - generation.seen_at - self.terms.interval_s)
-        if self.terms.hangs and not tally.looks % self.terms.hangs:
-            generation.looks = 0  # the next is due when the contender gives this one up
+        tally.polls += 1
+        if generation.polls:
+            tally.poll_lateness.append(now - generation.seen_at - self.terms.interval_s)
+        if self.terms.hangs and not tally.polls % self.terms.hangs:
+            generation.polls = 0  # the next is due when the contender gives this one up
             return b""
-        generation.looks += 1
+        generation.polls += 1
         generation.seen_at = now + self.terms.latency_s
-        done = generation.looks >= self.terms.looks if self.terms.looks else now >= generation.ready_at
+        done = generation.polls >= self.terms.polls if self.terms.polls else now >= generation.ready_at
         return self._finished(name, generation, now, host) if done else _PENDING % (_PENDING_BYTES + len(name), name)
 
     def _finished(self, name: bytes, generation: Generation, now: float, host: bytes) -> bytes:
@@ -174,7 +174,7 @@ class Desk:
             generation.found_at = now
             self._tally.finished += 1
             self._tally.video_lateness.append(now - generation.ready_at)
-            self._tally.looks_of_finished.append(generation.looks)
+            self._tally.polls_of_finished.append(generation.polls)
         url = f"http://{host.decode()}/films/{name.decode()}.mp4"
         video = {"url": url, "content_type": "video/mp4", "file_size": self._film_bytes}
         return _json({"id": name.decode(), "status": "completed", "video": video})

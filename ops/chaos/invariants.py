@@ -44,7 +44,7 @@ def examine(
     purchases: Mapping[str, int],
     told: Path,
 ) -> Iterator[Invariant]:
-    """Look at every accepted job, every purchase, every file, every journal, every key."""
+    """Check every accepted job, every purchase, every file, every journal, every key."""
     jobs = {job.id: job for job, _ in service.get_many(accepted)}
     journals = {job_id: list(service.events(job_id)) for job_id in jobs}
     yield _ended_once(accepted, jobs, journals)

@@ -25,7 +25,7 @@ from ops.stack.recipe import HOST, free_port
 HOOK: Final = "ops.chaos.witness:ended"
 LABELLED_STEPS: Final = (
     "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
-    "look.before_write=0.001,look.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
+    "poll.before_write=0.001,poll.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
     "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
     "deliver.before_tell=0.004,deliver.before_write=0.004,"
     "written.job.unconfirmed=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.salvaged=0.05,"
@@ -79,9 +79,9 @@ class Theatre:
             "RUSHES_UPSTREAM__API_KEY": "sandbox-key",
             "RUSHES_UPSTREAM__READ_TIMEOUT_S": "5",
             "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "8",
-            "RUSHES_LOOK__FIRST_S": "1",
-            "RUSHES_LOOK__INTERVAL_S": "0.5",
-            "RUSHES_LOOK__DEADLINE_S": "40",
+            "RUSHES_POLL__FIRST_S": "1",
+            "RUSHES_POLL__INTERVAL_S": "0.5",
+            "RUSHES_POLL__DEADLINE_S": "40",
             "RUSHES_QUEUE__HOLD_FIRST_S": "0.5",
             "RUSHES_QUEUE__HOLD_LONGEST_S": "5",
             "RUSHES_ARCHIVE__RETRY_FIRST_S": "0.5",

@@ -83,7 +83,7 @@ ROLES: Final[Mapping[str, Callable[[], None]]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Look at the role that is named; returns the exit code."""
+    """Check the role that is named; returns the exit code."""
     if len(arguments) != 1 or arguments[0] not in ROLES:
         sys.stderr.write(f"usage: python -m ops.image.health {'|'.join(ROLES)}\n")
         return 1

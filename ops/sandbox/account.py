@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ops.sandbox.authentication import Authenticator
 from ops.sandbox.catalogue import usd
-from ops.sandbox.doorman import Doorman
 from ops.sandbox.envelopes import Json, problem, timestamp
+from ops.sandbox.faults import MESSAGES, hang, refusal, spoilt
 from ops.sandbox.generation import Generation
-from ops.sandbox.mischief import MESSAGES, hang, refusal, spoilt
 from ops.sandbox.orders import Complaint
 from ops.sandbox.studio import Charge, Studio, now_ms
 from ops.sandbox.tally import Tally
@@ -45,7 +45,7 @@ class Account:
     """What was asked and what was spent."""
 
     studio: Studio
-    doorman: Doorman
+    authenticator: Authenticator
     troublemaker: Troublemaker
     tally: Tally
     reads: deque[float] = field(default_factory=deque)
@@ -53,8 +53,8 @@ class Account:
     async def logs(self, request: Request) -> Response:
         """One row a generation, newest first, late as in life."""
         self.tally.log_reads += 1
-        if turned_away := self.doorman.turn_away(request.scope):
-            return turned_away
+        if refused := self.authenticator.refuse(request.scope):
+            return refused
         if not self.may_read():
             return problem(request.scope, 429, MESSAGES[429])
         trouble = self.troublemaker.logs()
@@ -103,14 +103,14 @@ class Account:
 
     async def balance(self, request: Request) -> Response:
         """What is left."""
-        if turned_away := self.doorman.turn_away(request.scope):
-            return turned_away
+        if refused := self.authenticator.refuse(request.scope):
+            return refused
         return Json({"current_balance": usd(self.studio.balance_credits), "currency": "USD"})
 
     async def transactions(self, request: Request) -> Response:
         """One entry a debit, newest first, with a cursor."""
-        if turned_away := self.doorman.turn_away(request.scope):
-            return turned_away
+        if refused := self.authenticator.refuse(request.scope):
+            return refused
         self.studio.settle()
         try:
             return Json(self.ledger_page(request))

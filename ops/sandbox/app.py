@@ -10,15 +10,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ops.sandbox.account import Account
+from ops.sandbox.authentication import Authenticator
 from ops.sandbox.book import Book
 from ops.sandbox.cdn import Cdn
 from ops.sandbox.clips import Clips
 from ops.sandbox.control import Control
-from ops.sandbox.darkroom import Darkroom, RenderError
-from ops.sandbox.doorman import Doorman
 from ops.sandbox.envelopes import problem
 from ops.sandbox.links import Links
 from ops.sandbox.polls import Polls
+from ops.sandbox.render_pool import RenderError, RenderPool
 from ops.sandbox.settings import SandboxSettings
 from ops.sandbox.showroom import Showroom
 from ops.sandbox.studio import Studio
@@ -51,16 +51,16 @@ class Counted:
             self.tally.unanswered += not answered
 
 
-def application(settings: SandboxSettings, book: Book | None, clips_folder: Path, darkroom: Darkroom) -> ASGIApp:
+def application(settings: SandboxSettings, book: Book | None, clips_folder: Path, render_pool: RenderPool) -> ASGIApp:
     """Put the sandbox together."""
     tally, troublemaker = Tally(), Troublemaker()
     studio = Studio(settings, book)
-    doorman = Doorman.for_key(settings.api_key.get_secret_value())
+    authenticator = Authenticator.for_key(settings.api_key.get_secret_value())
     links = Links(settings, studio)
-    clips = Clips(settings, clips_folder, darkroom)
-    polls = Polls(studio, doorman, troublemaker, clips, links, tally)
-    submits = Submits(studio, doorman, troublemaker, tally)
-    account = Account(studio, doorman, troublemaker, tally)
+    clips = Clips(settings, clips_folder, render_pool)
+    polls = Polls(studio, authenticator, troublemaker, clips, links, tally)
+    submits = Submits(studio, authenticator, troublemaker, tally)
+    account = Account(studio, authenticator, troublemaker, tally)
     showroom = Showroom(studio.dice)
     cdn = Cdn(clips, links, troublemaker, tally)
     control = Control(studio, troublemaker, tally)

@@ -9,12 +9,12 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ops.sandbox import connection
+from ops.sandbox.authentication import authorization
 from ops.sandbox.clips import Clip, Clips
-from ops.sandbox.doorman import authorization
 from ops.sandbox.envelopes import access_denied, html_error
+from ops.sandbox.faults import DROPS, SLOW_S, Dropped, hang, with_retry_after
 from ops.sandbox.generation import Phase
 from ops.sandbox.links import LinkExpiredError, Links, LinkUnknownError
-from ops.sandbox.mischief import DROPS, SLOW_S, Dropped, hang, with_retry_after
 from ops.sandbox.polls import subject_of
 from ops.sandbox.studio import now_ms
 from ops.sandbox.tally import Tally

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from ops.sandbox.darkroom import AWAITED, Darkroom
 from ops.sandbox.generation import Generation
+from ops.sandbox.render_pool import AWAITED, RenderPool
 from ops.sandbox.scene import Scene
 from ops.sandbox.settings import SandboxSettings
 from ops.sandbox.studio import now_ms
@@ -35,7 +35,7 @@ class Clips:
 
     settings: SandboxSettings
     folder: Path
-    darkroom: Darkroom
+    render_pool: RenderPool
     kept: dict[str, Clip] = field(default_factory=dict)
     kept_bytes: int = 0
 
@@ -59,7 +59,7 @@ class Clips:
         """Render ahead, if the generation is nearly done: then nobody waits for the picture."""
         near = generation.fate is None and generation.ready_ms - now_ms() < LEAD_MS
         if near and (name := self.name(generation)) not in self.kept:
-            self.darkroom.develop(self.scene(generation), self.folder / name, due_ms=generation.ready_ms)
+            self.render_pool.develop(self.scene(generation), self.folder / name, due_ms=generation.ready_ms)
 
     def size_bytes(self, generation: Generation) -> int | None:
         """How large the clip is, if it is rendered already; if not, that is seen to."""
@@ -69,9 +69,9 @@ class Clips:
         return clip.size_bytes if clip else None
 
     def found(self, generation: Generation) -> Clip | None:
-        """The clip, if it has come out of the darkroom since."""
+        """The clip, if it has been rendered since."""
         path = self.folder / self.name(generation)
-        if path in self.darkroom.awaited or not path.exists():
+        if path in self.render_pool.awaited or not path.exists():
             return None
         return self.keep(self.loaded(path))
 
@@ -82,8 +82,8 @@ class Clips:
         if clip is not None and (clip.in_memory is not None or clip.path.exists()):
             return clip
         path = self.folder / name
-        if path in self.darkroom.awaited or not path.exists():
-            await asyncio.shield(self.darkroom.develop(self.scene(generation), path, due_ms=AWAITED))
+        if path in self.render_pool.awaited or not path.exists():
+            await asyncio.shield(self.render_pool.develop(self.scene(generation), path, due_ms=AWAITED))
         return self.keep(self.loaded(path))
 
     def loaded(self, path: Path) -> Clip:

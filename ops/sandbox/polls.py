@@ -7,12 +7,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ops.sandbox.authentication import Authenticator
 from ops.sandbox.clips import Clips
-from ops.sandbox.doorman import Doorman
 from ops.sandbox.envelopes import Json, problem
+from ops.sandbox.faults import MESSAGES, hang, refusal, spoilt
 from ops.sandbox.generation import Generation, Phase
 from ops.sandbox.links import Links
-from ops.sandbox.mischief import MESSAGES, hang, refusal, spoilt
 from ops.sandbox.studio import Studio, now_ms
 from ops.sandbox.submits import GOOGLE_PATH
 from ops.sandbox.tally import Tally
@@ -46,7 +46,7 @@ class Polls:
     """Answers polls. A bare ASGI application, because nothing else is called as often."""
 
     studio: Studio
-    doorman: Doorman
+    authenticator: Authenticator
     troublemaker: Troublemaker
     clips: Clips
     links: Links
@@ -55,7 +55,7 @@ class Polls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one poll."""
         self.tally.polls += 1
-        reply = self.doorman.turn_away(scope) or await self.answer(scope)
+        reply = self.authenticator.refuse(scope) or await self.answer(scope)
         await reply(scope, receive, send)
 
     async def answer(self, scope: Scope) -> Response:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from ops.sandbox.app import application
 from ops.sandbox.book import Book
 from ops.sandbox.connection import ExposedConnection
-from ops.sandbox.darkroom import Darkroom
+from ops.sandbox.render_pool import RenderPool
 from ops.sandbox.settings import SandboxSettings
 
 BACKLOG = 2048
@@ -77,12 +77,12 @@ async def serve(
     settings: SandboxSettings, book: Book | None, clips: Path, listener: socket.socket, ready: Callable[[], None]
 ) -> None:
     """Build the application and serve it on a socket that listens already."""
-    darkroom = Darkroom(settings.render_processes)
-    server = Server(configured(application(settings, book, clips, darkroom)), ready)
+    render_pool = RenderPool(settings.render_processes)
+    server = Server(configured(application(settings, book, clips, render_pool)), ready)
     try:
         await server.serve(sockets=[listener])
     finally:
-        await darkroom.close()
+        await render_pool.close()
 
 
 def configured(app: ASGIApp) -> uvicorn.Config:

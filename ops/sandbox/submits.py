@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ops.sandbox.authentication import Authenticator
 from ops.sandbox.catalogue import usd
-from ops.sandbox.doorman import Doorman
 from ops.sandbox.envelopes import Json, problem
+from ops.sandbox.faults import MESSAGES, OUT_OF_CREDITS, Dropped, hang, refusal, spoilt
 from ops.sandbox.generation import Generation
-from ops.sandbox.mischief import MESSAGES, OUT_OF_CREDITS, Dropped, hang, refusal, spoilt
 from ops.sandbox.orders import InvalidOrderError, ModelWithdrawnError, Order, read_order
 from ops.sandbox.studio import Studio
 from ops.sandbox.tally import Tally
@@ -37,7 +37,7 @@ class Submits:
     """Takes orders."""
 
     studio: Studio
-    doorman: Doorman
+    authenticator: Authenticator
     troublemaker: Troublemaker
     tally: Tally
 
@@ -53,8 +53,8 @@ class Submits:
     async def understood(self, request: Request) -> tuple[Order, tuple[Trouble, ...]]:
         """The order in a request, with the troubles that its prompt asks for."""
         scope = request.scope
-        if turned_away := self.doorman.turn_away(scope):
-            raise RefusedError(turned_away)
+        if refused := self.authenticator.refuse(scope):
+            raise RefusedError(refused)
         try:
             order = read_order(json.loads(await request.body()), google_only=scope["path"] == GOOGLE_PATH)
             troubles = troubles_in(order.prompt)

@@ -14,7 +14,7 @@ from typing import Final
 from ops.stack.surroundings import for_stack
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
-_LOOK_S: Final = 0.02
+_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Child:
                 os.killpg(self._process.pid, 0)
             except OSError:
                 return True
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return False
 
     def _signal(self, number: signal.Signals) -> None:

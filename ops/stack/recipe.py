@@ -69,7 +69,7 @@ class Plan:
         if self.sandbox_url:
             found |= self._easy_api()
             found |= {"RUSHES_UPSTREAM__BASE_URL": self.sandbox_url, "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY}
-            found |= self._hurried_looks()
+            found |= self._hurried_polls()
         if self.settings.webhooks.keys is None:
             found["RUSHES_WEBHOOKS__KEYS"] = _secret(self.settings.state_dir / "webhooks.key")
         return found | self._webhooks_here()
@@ -89,15 +89,15 @@ class Plan:
         given = self.settings.api.model_fields_set
         return {f"RUSHES_API__{name.upper()}": value for name, value in easy.items() if name not in given}
 
-    def _hurried_looks(self) -> dict[str, str]:
-        """The sandbox renders faster than life, so we look sooner; what was set by hand stays."""
-        look = self.settings.look
+    def _hurried_polls(self) -> dict[str, str]:
+        """The sandbox renders faster than life, so we poll sooner; what was set by hand stays."""
+        poll = self.settings.poll
         names = ("lateness_s", "shortest_s", "longest_s", "typical_s", "first_s", "interval_s")
-        hurried = {name: getattr(look, name) for name in names}
+        hurried = {name: getattr(poll, name) for name in names}
         return {
-            f"RUSHES_LOOK__{name.upper()}": f"{seconds / self.time_scale:.3f}"
+            f"RUSHES_POLL__{name.upper()}": f"{seconds / self.time_scale:.3f}"
             for name, seconds in hurried.items()
-            if name not in look.model_fields_set
+            if name not in poll.model_fields_set
         }
 
 

@@ -13,7 +13,7 @@ RESTART_FIRST_S: Final = 0.5
 RESTART_LONGEST_S: Final = 15.0
 STEADY_S: Final = 30.0
 GONE_WITHIN_S: Final = 5.0
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class StartFailed(Exception):
@@ -70,7 +70,7 @@ class Supervisor:
                 raise StartFailed(f"{spec.name} ended with code {self._children[spec.name].exit_code} as it started")
             if time.monotonic() > give_up_at:
                 raise StartFailed(f"{spec.name} was not ready within {spec.ready_within_s:g} s")
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return not self._stopping
 
     def _start(self, spec: ChildSpec) -> None:
@@ -97,7 +97,7 @@ class Supervisor:
         self._on_note(f"{name} ended with code {child.exit_code}; starting it again in {pause:g} s")
         resume_at = time.monotonic() + pause
         while time.monotonic() < resume_at and not self._stopping:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         if not self._stopping:
             self._start(child.spec)
 

@@ -22,7 +22,7 @@ from producer.cli.exits import Exit, discard_output, explained, leave
 
 UP_FILE: Final = "up.env"
 FILES: Final = 16_384
-"""What each child may hold open, where the system lets us: the sandbox has a connection for each look under way."""
+"""What each child may hold open, where the system lets us: the sandbox has a connection for each poll under way."""
 _COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33, "api": 34}
 
 

@@ -69,7 +69,7 @@ class BatchResults(TypedDict):
     summary="Submit many orders",
     openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
     responses={
-        207: {"model": BatchResults, "description": "Look at each result: some may be refused."},
+        207: {"model": BatchResults, "description": "Read each result: some may be refused."},
         **documented(Code.INVALID_REQUEST, Code.TOO_LARGE, Code.MALFORMED_BODY, *COMMON),
     },
 )

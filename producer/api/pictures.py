@@ -1,7 +1,7 @@
-"""Pictures that come with an order: known by their own bytes, and never fetched from where a stranger may not look.
+"""Pictures that come with an order: known by their own bytes, and never fetched from where a stranger may not read.
 
-The upstream fetches a picture's URL, not we; we look at its beginning before the order is taken, so that a wrong one is
-told at once. A look goes to the address that was checked, not to what the name may stand for a moment later.
+The upstream fetches a picture's URL, not we; we check its beginning before the order is taken, so that a wrong one is
+told at once. A poll goes to the address that was checked, not to what the name may stand for a moment later.
 """
 
 import base64
@@ -31,7 +31,7 @@ MOST_ADDRESSES: Final = 4
 """Addresses of one name that are tried; each gets an equal share of the time left."""
 
 MOST_TOLD: Final = 4
-"""Pictures that cannot be taken, until no more are looked at: each may take its time."""
+"""Pictures that cannot be taken, until no more are checked: each may take its time."""
 
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -79,7 +79,7 @@ def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class PictureCheck:
-    """Looks at the beginning of a picture, wherever it is. `allows` judges each address before it is spoken to."""
+    """Checks the beginning of a picture, wherever it is. `allows` judges each address before it is spoken to."""
 
     most_bytes: int
     within_s: float = 10.0

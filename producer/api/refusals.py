@@ -16,7 +16,7 @@ from producer.api.envelopes import envelope
 from producer.api.problems import Code, Problem, Wrong
 
 _BY_STATUS: Final[Mapping[int, tuple[Code, str]]] = {
-    HTTPStatus.NOT_FOUND: (Code.NO_SUCH_ROUTE, "Look at /docs, or /openapi.json, for the addresses there are."),
+    HTTPStatus.NOT_FOUND: (Code.NO_SUCH_ROUTE, "See /docs, or /openapi.json, for the addresses there are."),
     HTTPStatus.METHOD_NOT_ALLOWED: (Code.METHOD_NOT_ALLOWED, "The `Allow` header lists the methods there are."),
     HTTPStatus.BAD_REQUEST: (Code.MALFORMED_BODY, "The body is not what its content type says."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (Code.TOO_LARGE, "Send less, and give large pictures by URL."),
@@ -63,7 +63,7 @@ def unsure_of_submit(*, has_key: bool) -> Problem:
         "Redis did not answer, and the job may have been accepted all the same. Send the same request with the same "
         "Idempotency-Key again: it never makes a second job."
         if has_key
-        else "Redis did not answer, and the job may have been accepted all the same. Look at GET /v1/videos before you "
+        else "Redis did not answer, and the job may have been accepted all the same. Check GET /v1/videos before you "
         "submit again, and send an Idempotency-Key next time: with one it is safe to repeat."
     )
     return Problem(

@@ -467,7 +467,7 @@ def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     },
 )
 async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
-    """Its journal: every edge and every look, with time and reason. As JSON, or as server-sent events.
+    """Its journal: every edge and every poll, with time and reason. As JSON, or as server-sent events.
 
     A stream goes on after `Last-Event-ID`, says every now and then that it is alive, and ends with the job.
     """
@@ -634,11 +634,11 @@ def _is_told_at_once(parts: Parts, seen: Seen) -> bool:
 
 
 def _next_news(parts: Parts, seen: Seen) -> dict[str, str]:
-    """When asking again can tell something new: after the next look, and the last one of all is the end."""
+    """When asking again can tell something new: after the next poll, and the last one of all is the end."""
     job = seen.job
     if job.is_final:
         return {}
-    interval = parts.settings.look.interval_s
+    interval = parts.settings.poll.interval_s
     left = (job.due_at or 0.0) - seen.at if job.state is State.RENDERING else 1.0
     seconds = min(max(round(left + 0.5), 1), LONGEST_RETRY_AFTER_S)
     return {"retry-after": str(int(seconds)), "openai-poll-after-ms": str(int(min(interval, 5.0) * 1000))}

@@ -20,7 +20,7 @@ from producer.service import Service
 
 
 def wait_with_progress(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
-    """The job once it has ended, or as it stands when the time is up; shows phase, looks, ETA and elapsed meanwhile."""
+    """The job once it has ended, or as it stands when the time is up; shows phase, polls, ETA and elapsed meanwhile."""
     if not console.is_terminal:
         return _wait_in_lines(service, job_id, timeout_s=timeout_s, console=console)
     line = ProgressLine(service, job_id)
@@ -65,8 +65,8 @@ class ProgressLine:
 
 
 def describe(job: Job, eta: Eta | None, now: float) -> Text:
-    """Phase, looks, ETA, elapsed; and why it waits, if it does."""
-    parts = [f"looks {job.looks}"]
+    """Phase, polls, ETA, elapsed; and why it waits, if it does."""
+    parts = [f"polls {job.polls}"]
     if eta is not None:
         parts.append(f"done {eta_text(eta)}")
     if job.hold:

@@ -76,7 +76,7 @@ def card(
 def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> RenderableType:
     """Many jobs, a line each; `done in` is the even chance and the time that nine in ten keep."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("job", "state", "age", "done in", "looks", "cost", "model", "prompt"):
+    for heading in ("job", "state", "age", "done in", "polls", "cost", "model", "prompt"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for job, request in jobs:
         table.add_row(
@@ -84,7 +84,7 @@ def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mappin
             state_text(job.state),
             duration((job.finished_at or now) - job.accepted_at),
             _band(etas.get(job.id)),
-            str(job.looks),
+            str(job.polls),
             _cost(job),
             Text(visible(request.model)),
             Text(visible(" ".join((request.prompt or "").split()))),
@@ -129,7 +129,7 @@ def _fields(
         ("finished", clock_time(job.finished_at) if job.finished_at else None),
         ("took", duration(job.finished_at - job.accepted_at) if job.finished_at else None),
         ("done", eta_text(eta) if eta else None),
-        ("looks", str(job.looks)),
+        ("polls", str(job.polls)),
         ("waiting", Text(visible(held_up)) if held_up else None),
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
         ("cost", f"{_cost(job)} (charged: {job.charged})"),

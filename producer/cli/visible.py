@@ -13,8 +13,8 @@ _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: object, *, lines: bool = False) -> str:
-    """The text with whatever steers a terminal spelt out; `lines` lets line breaks through."""
-    return _STEERING.sub(lambda found: _spelt(found[0], lines=lines), str(text))
+    """The text with whatever steers a terminal escaped; `lines` lets line breaks through."""
+    return _STEERING.sub(lambda found: _escaped(found[0], lines=lines), str(text))
 
 
 def json_safe(encoded: str) -> str:
@@ -22,7 +22,7 @@ def json_safe(encoded: str) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
 
 
-def _spelt(character: str, *, lines: bool) -> str:
+def _escaped(character: str, *, lines: bool) -> str:
     if lines and character == "\n":
         return character
     code = ord(character)

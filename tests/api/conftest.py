@@ -127,7 +127,7 @@ def staged_api(stage: Stage) -> Iterator[Api]:
 def bought(ledger: Ledger, job_id: str) -> Job:
     """Take a queued job through its purchase."""
     job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, "generation-1", cost_usd=4.16, first_look_s=60)
+    ledger.submitted(job, "generation-1", cost_usd=4.16, first_poll_s=60)
     return ledger.get(job_id)
 
 

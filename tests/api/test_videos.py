@@ -230,10 +230,10 @@ def test_progress_is_a_guess_until_the_end(api: Api, real_ledger: Ledger, archiv
     assert api.get(f"/v1/videos/{other_id}").json()["progress"] == 100
 
 
-def test_a_poll_need_not_come_before_the_next_look(api: Api, real_ledger: Ledger) -> None:
-    """Retry-After is learned from when we look ourselves; OpenAI's pollers have a header of their own."""
+def test_a_poll_need_not_come_before_the_next_poll(api: Api, real_ledger: Ledger) -> None:
+    """Retry-After is learned from when we poll ourselves; OpenAI's pollers have a header of their own."""
     job_id = api.submit()["id"]
-    bought(real_ledger, job_id)  # its first look is due in 60 s
+    bought(real_ledger, job_id)  # its first poll is due in 60 s
 
     answer = api.get(f"/v1/videos/{job_id}")
 
@@ -319,7 +319,7 @@ def test_a_cancel_in_the_middle_of_the_purchase_is_noted(api: Api, real_ledger: 
 
 
 def test_a_retry_goes_on_with_what_was_bought(api: Api, real_ledger: Ledger) -> None:
-    """Free: a new job looks at the same generation, and both know of each other."""
+    """Free: a new job polls the same generation, and both know of each other."""
     job_id = api.submit(metadata={"shop": "17"})["id"]
     bought(real_ledger, job_id)
     gave_up(real_ledger, job_id, Reason.DEADLINE_PASSED, Charged.YES)

@@ -117,7 +117,7 @@ def test_the_ledger_gives_up_in_time_and_repeats_nothing(redis_url: str) -> None
 
 
 def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: "redis.Redis", app: Celery) -> None:
-    """A slow download never stands before a cheap look; and no message is delivered twice by its exchange."""
+    """A slow download never stands before a cheap poll; and no message is delivered twice by its exchange."""
     remind = reminder_sender(app)
     for task in TaskName:
         assert remind(task, "job_1", 1)
@@ -139,7 +139,7 @@ def test_a_reminder_that_cannot_be_sent_is_told_not_raised() -> None:
     app = make_app(Settings.model_validate({"redis": {"url": "redis://127.0.0.1:1/0", "connect_timeout_s": 1}}))
 
     began = time.monotonic()
-    assert reminder_sender(app)(TaskName.LOOK, "job_1", 1) is False
+    assert reminder_sender(app)(TaskName.POLL, "job_1", 1) is False
     assert time.monotonic() - began < 3  # kombu would go on for 6 s
 
 
@@ -152,7 +152,7 @@ def test_strangers_messages_are_refused_and_the_worker_works_on(stage: Stage) ->
         plain(["job_1", 1], task="rushes.from_the_future"),
         plain(["job_1", 1, "an argument of a newer version"], task=TaskName.SUBMIT),
         plain([], task=TaskName.SUBMIT),
-        plain([{"job": 1}, "one"], task=TaskName.LOOK),
+        plain([{"job": 1}, "one"], task=TaskName.POLL),
     ]
     with stage.worker(name="target") as worker:
         for stranger in strangers:

@@ -150,14 +150,14 @@ def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
 def test_our_own_reminder_passes_as_it_was_sent(redis_url: str, client: Any) -> None:
     """With its countdown, and its arguments."""
     app: Celery = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
-    assert reminder_sender(app)(TaskName.LOOK, "job_1", 3, 60.0)
-    raw = client.lpop(f"{KEY_PREFIX}look").encode()
-    sent, read = json.loads(raw), json.loads(cleaned(raw, queue="look"))
+    assert reminder_sender(app)(TaskName.POLL, "job_1", 3, 60.0)
+    raw = client.lpop(f"{KEY_PREFIX}poll").encode()
+    sent, read = json.loads(raw), json.loads(cleaned(raw, queue="poll"))
 
     assert json.loads(b64decode(read["body"])) == json.loads(b64decode(sent["body"]))
     assert all(sent["headers"][name] == value for name, value in read["headers"].items())
     assert {"task", "id", "eta", "retries", "root_id", "argsrepr"} <= set(read["headers"])
-    assert read["properties"]["delivery_info"] == {"exchange": "", "routing_key": "look"}
+    assert read["properties"]["delivery_info"] == {"exchange": "", "routing_key": "poll"}
 
 
 def test_a_message_goes_back_to_the_queue_that_it_came_from() -> None:

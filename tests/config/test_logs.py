@@ -103,7 +103,7 @@ def test_a_secret_is_blotted_out_of_message_and_arguments(
 
 @pytest.mark.parametrize("form", BOTH)
 def test_a_secret_is_blotted_out_of_whatever_turns_into_text(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Libraries log their objects; so does a percent sign in a blotted message survive."""
+    """Libraries log their objects; so does a percent sign in a redacted message survive."""
     paper = logged(form, monkeypatch)
     log.info("%s is 100%% of it", Shy())
     assert f"<key {BLOT}> is 100% of it" in paper.text
@@ -205,7 +205,7 @@ def test_a_strangers_mistaken_log_call_hurts_nobody(
     "breaking", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii
 )
 def test_a_prompt_cannot_forge_a_log_line(breaking: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever writes the prompt must not write the log: every break that some reader obeys is spelt out."""
+    """Whoever writes the prompt must not write the log: every break that some reader obeys is escaped."""
     paper = logged("text", monkeypatch)
     log.info("prompt=%s", f"a dragon{breaking}{FORGERY}")
     assert len(paper.text.splitlines()) == 1
@@ -276,7 +276,7 @@ def test_the_level_is_the_settings_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warnings_are_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And blotted like everything else."""
+    """And redacted like everything else."""
     paper = logged("json", monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -27,8 +27,8 @@ UNITLESS = {
     "RUSHES_LEDGER__DURABLE_REPLICAS",
     "RUSHES_LEDGER__FEED_ENTRIES",
     "RUSHES_LEDGER__JOURNAL_ENTRIES",
-    "RUSHES_LOOK__BATCH",
-    "RUSHES_LOOK__CONNECTIONS",
+    "RUSHES_POLL__BATCH",
+    "RUSHES_POLL__CONNECTIONS",
     "RUSHES_WORKER__THREADS",
     "RUSHES_FLOWER__PORT",
     "RUSHES_API__PORT",
@@ -109,12 +109,12 @@ def test_the_sandboxs_defaults_in_the_example_are_its_own() -> None:
     machine = {"RUSHES_SANDBOX__RENDER_PROCESSES"}
     told = {name: value for name, value in example().items() if name.startswith("RUSHES_SANDBOX__")}
 
-    assert {name: spelt(default) for name, default in sandbox_defaults().items() if name not in machine} == {
+    assert {name: formatted(default) for name, default in sandbox_defaults().items() if name not in machine} == {
         name: value for name, value in told.items() if name not in machine
     }
 
 
-def spelt(value: Any) -> str:
+def formatted(value: Any) -> str:
     """A default as .env spells it."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -167,10 +167,10 @@ def test_a_stack_in_another_state_folder_is_found(tmp_path: Path, monkeypatch: p
 
 def test_one_member_of_a_group_can_be_set_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two underscores stand for the step into a group; the rest of it keeps its defaults."""
-    monkeypatch.setenv("RUSHES_LOOK__INTERVAL_S", "3.5")
-    monkeypatch.setenv("rushes_look__first_s", "7")
+    monkeypatch.setenv("RUSHES_POLL__INTERVAL_S", "3.5")
+    monkeypatch.setenv("rushes_poll__first_s", "7")
 
-    assert (load().look.interval_s, load().look.first_s, load().look.deadline_s) == (3.5, 7.0, 1000.0)
+    assert (load().poll.interval_s, load().poll.first_s, load().poll.deadline_s) == (3.5, 7.0, 1000.0)
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_the_settings_cannot_be_changed_under_a_running_process() -> None:
     with pytest.raises(ValidationError):
         settings.state_dir = Path("x")  # type: ignore[misc]  # the point of the test
     with pytest.raises(ValidationError):
-        settings.look.interval_s = 1  # type: ignore[misc]  # the point of the test
+        settings.poll.interval_s = 1  # type: ignore[misc]  # the point of the test
 
 
 def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> None:
@@ -217,8 +217,8 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
-        ("RUSHES_LOOK__INTERVAL_S", "0", "greater than 0"),
-        ("RUSHES_LOOK__INTERVAL_S", "soon", "valid number"),
+        ("RUSHES_POLL__INTERVAL_S", "0", "greater than 0"),
+        ("RUSHES_POLL__INTERVAL_S", "soon", "valid number"),
         ("RUSHES_WORKER__THREADS", "10000", "less than or equal to 512"),
         ("RUSHES_REDIS__SOCKET_TIMEOUT_S", "1", "greater than 1"),
         ("RUSHES_REDIS__URL", f"user:{SECRET}@localhost:6379", "not a Redis address"),
@@ -236,7 +236,7 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
         ("RUSHES_HOOKS__CALL", "just.a.module", "package.module:function"),
         ("RUSHES_QUEUE__HOLD_LONGEST_S", "1", "make it at least as long"),
         ("RUSHES_LEDGER__DURABLE_WAIT_S", "5", "must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S"),
-        ("RUSHES_CONFIRM__QUIET_S", "1000", "must be longer than RUSHES_LOOK__DEADLINE_S"),
+        ("RUSHES_CONFIRM__QUIET_S", "1000", "must be longer than RUSHES_POLL__DEADLINE_S"),
         ("RUSHES_WEBHOOKS__KEYS", SECRET, "32 characters or more"),
         ("RUSHES_WEBHOOKS__KEYS", f"{'k' * 32},{SECRET}", "32 characters or more"),
         ("RUSHES_WEBHOOKS__RETRY_S", "5,-1", "longer than nothing"),
@@ -276,10 +276,10 @@ def test_webhooks_are_not_tried_for_longer_than_their_jobs_are_kept(monkeypatch:
 
 def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mending them one by one would take one start each."""
-    monkeypatch.setenv("RUSHES_LOOK__INTERVAL_S", "0")
+    monkeypatch.setenv("RUSHES_POLL__INTERVAL_S", "0")
     monkeypatch.setenv("RUSHES_WORKER__THREADS", "0")
 
-    with pytest.raises(ConfigurationError, match=r"(?s)RUSHES_LOOK__INTERVAL_S.*RUSHES_WORKER__THREADS"):
+    with pytest.raises(ConfigurationError, match=r"(?s)RUSHES_POLL__INTERVAL_S.*RUSHES_WORKER__THREADS"):
         load()
 
 
@@ -308,7 +308,7 @@ def test_a_name_that_no_setting_reads_is_found_with_its_nearest() -> None:
     environment = {
         "RUSHES_REDDIS__URL": "x",
         "RUSHES_STATEDIR": "x",
-        "RUSHES_LOOK__INTERVAL_S": "1",
+        "RUSHES_POLL__INTERVAL_S": "1",
         "rushes_log__level": "INFO",
         "RUSHES_MINE": "x",
         "RUSHES_QQQ": "x",

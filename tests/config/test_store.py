@@ -189,7 +189,7 @@ def test_an_address_that_is_no_object_store_stops_the_process(url: str) -> None:
 
 
 def test_an_azure_address_without_an_account_names_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is in the environment; the sentence begins where the person looks."""
+    """What is missing is in the environment; the sentence begins where the person reads."""
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(ConfigurationError, match=r"RUSHES_ARCHIVE__URL cannot be used: .*[Aa]ccount"):
         open_store(Settings.model_validate({"archive": {"url": "az://container/videos"}}))

@@ -139,11 +139,11 @@ def test_a_bad_download_is_repeated_until_it_is_good(stage: Stage) -> None:
     for trouble, job in jobs.items():
         events = service.events(job.id)
         failed = [entry.data["message"] for entry in events if entry.event == "job.store_failed"]
-        looked_anew = [entry.event for entry in events].count("job.rendered") - 1
+        polled_anew = [entry.event for entry in events].count("job.rendered") - 1
         assert job.state is State.COMPLETED, trouble
         assert job.downloads == len(failed) == 2, trouble
         assert all(BAD_BODIES[trouble] in message for message in failed), failed
-        assert looked_anew == (2 if BAD_BODIES[trouble] in GONE else 0), trouble
+        assert polled_anew == (2 if BAD_BODIES[trouble] in GONE else 0), trouble
     assert len(finals(stage)) == len(BAD_BODIES)
     assert sum(stage.sandbox.purchases().values()) == len(BAD_BODIES)
 

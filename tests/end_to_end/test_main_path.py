@@ -23,7 +23,7 @@ def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     stage.sandbox.trouble(submit="no_meta", times=1)
     job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=4000]")).job_id for n in range(FEW_HUNDRED)]
 
-    seldom = {"RUSHES_LOOK__PACING": "fixed", "RUSHES_LOOK__FIRST_S": "20", "RUSHES_LOOK__INTERVAL_S": "5"}
+    seldom = {"RUSHES_POLL__PACING": "fixed", "RUSHES_POLL__FIRST_S": "20", "RUSHES_POLL__INTERVAL_S": "5"}
     with stage.worker(threads=1, RUSHES_RESCUE__GRACE_S="20", **seldom):
         eventually(lambda: stage.service.counts()[State.RENDERING] > FEW_HUNDRED // 2, within_s=110)
         eventually(
@@ -45,7 +45,7 @@ def test_an_i2v_order_and_a_strangers_model_pass_through(stage: Stage) -> None:
 
 
 def test_the_older_endpoints_work_the_whole_way(stage: Stage) -> None:
-    """A job is looked at on the endpoints that it was submitted to."""
+    """A job is polled on the endpoints that it was submitted to."""
     stage.environment["RUSHES_UPSTREAM__FAMILY"] = "google"
     with stage.worker():
         job = stage.ended(stage.service.submit(a_request()).job_id)
@@ -57,7 +57,7 @@ def test_the_older_endpoints_work_the_whole_way(stage: Stage) -> None:
     "trouble",
     ["poll=524 times=3", "poll=malformed times=2", "poll=word times=2", "poll=array", "poll=429 retry_after=1 times=1"],
 )
-def test_trouble_while_looking_delays_and_never_fails(stage: Stage, trouble: str) -> None:
+def test_trouble_while_polling_delays_and_never_fails(stage: Stage, trouble: str) -> None:
     """Only the deadline or the upstream's own refusal ends a job."""
     with stage.worker():
         job = stage.ended(stage.service.submit(a_request(f"clip [sandbox: {trouble}]")).job_id)
@@ -267,7 +267,7 @@ def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: St
         assert received(TaskName.STORE) < 8
         assert received(TaskName.ANNOUNCE) < 8
 
-    with stage.worker(queues="submit,look,notify"), stage.worker(name="two", queues="transfer"):
+    with stage.worker(queues="submit,poll,notify"), stage.worker(name="two", queues="transfer"):
         fetchers = {stage.ended(stage.service.submit(a_request()).job_id).worker for _ in range(3)}
 
     assert {str(name).partition(".")[0] for name in fetchers} == {"two@test"}

@@ -28,23 +28,23 @@ IN_FLIGHT: Final = 500
 HELD: Final = 5000
 
 
-def in_flight(stage: Stage, count: int, *, first_look_s: float, told: bool = True) -> list[str]:
-    """Jobs that are bought already, each with its look due in `first_look_s`; made without a worker, to be quick."""
+def in_flight(stage: Stage, count: int, *, first_poll_s: float, told: bool = True) -> list[str]:
+    """Jobs that are bought already, each with its poll due in `first_poll_s`; made without a worker, to be quick."""
     remind, ledger, ids = reminder_sender(make_app(stage.settings)), stage.ledger, []
     generation = _one_generation(stage)
     for _ in range(count):
         job_id = new_job_id()
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
         job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
-        turn = ledger.submitted(job, generation, cost_usd=1.0, first_look_s=first_look_s).turn
+        turn = ledger.submitted(job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
         if told:
-            remind(TaskName.LOOK, job_id, turn, countdown=first_look_s)
+            remind(TaskName.POLL, job_id, turn, countdown=first_poll_s)
         ids.append(job_id)
     return ids
 
 
 def _one_generation(stage: Stage) -> str:
-    """One finished generation at the sandbox, for many jobs to look at."""
+    """One finished generation at the sandbox, for many jobs to poll."""
     with stage.worker(name="buyer"):
         job = stage.ended(stage.service.submit(a_request()).job_id)
     assert job.generation_id is not None
@@ -54,14 +54,14 @@ def _one_generation(stage: Stage) -> str:
 @pytest.mark.timeout(240)
 def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
     """The broker is wiped; a new worker finds the first overdue job within 15 s and all of them within 30 s."""
-    ids = in_flight(stage, IN_FLIGHT, first_look_s=0.1, told=False)
-    looked = f"rushes:index:{State.RENDERING}"
+    ids = in_flight(stage, IN_FLIGHT, first_poll_s=0.1, told=False)
+    polled = f"rushes:index:{State.RENDERING}"
 
     with stage.worker(name="rescuer", RUSHES_RESCUE__GRACE_S="5", RUSHES_RESCUE__EVERY_S="3"):
         started = time.monotonic()
-        eventually(lambda: stage.client.zcard(looked) < IN_FLIGHT, within_s=15, what="the first look")
+        eventually(lambda: stage.client.zcard(polled) < IN_FLIGHT, within_s=15, what="the first poll")
         eventually(
-            lambda: stage.client.zcard(looked) == 0, within_s=30 - (time.monotonic() - started), what="all looks"
+            lambda: stage.client.zcard(polled) == 0, within_s=30 - (time.monotonic() - started), what="all polls"
         )
         for job_id in ids:
             assert stage.ended(job_id).state is State.COMPLETED
@@ -70,8 +70,8 @@ def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> No
 @pytest.mark.timeout(240)
 def test_a_worker_that_is_told_to_stop_leaves_in_time_with_5000_reminders_held(stage: Stage) -> None:
     """A deploy must not wait for countdowns; what it held is found in the queue or in the due index."""
-    in_flight(stage, HELD, first_look_s=900)
-    queue = "rushes:celery:look"
+    in_flight(stage, HELD, first_poll_s=900)
+    queue = "rushes:celery:poll"
     with stage.worker(name="holder") as worker:
         eventually(lambda: stage.client.llen(queue) == 0, within_s=60, what="the worker holding all reminders")
         started = time.monotonic()
@@ -83,7 +83,7 @@ def test_a_worker_that_is_told_to_stop_leaves_in_time_with_5000_reminders_held(s
         stage.client.delete(key)
 
 
-def test_a_deploy_under_load_delays_no_look_by_more_than_an_interval_and_15_s(stage: Stage) -> None:
+def test_a_deploy_under_load_delays_no_poll_by_more_than_an_interval_and_15_s(stage: Stage) -> None:
     """The old worker stops, the new one starts, the jobs go on."""
     with stage.worker(name="old") as old:
         ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=500]")).job_id for n in range(40)]
@@ -160,7 +160,7 @@ def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
 
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
     """After the quiet window a person is called; nothing is bought meanwhile; he decides."""
-    quick = {"RUSHES_LOOK__DEADLINE_S": "1", "RUSHES_CONFIRM__QUIET_S": "1.5"}
+    quick = {"RUSHES_POLL__DEADLINE_S": "1", "RUSHES_CONFIRM__QUIET_S": "1.5"}
     stage.environment |= quick
     with stage.worker() as worker:
         lost, adopted, bought_again = (
@@ -224,7 +224,7 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
 
 
 def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
-    """Races with submit, look and store: one end, told once in the journal, and the money told truly."""
+    """Races with submit, poll and store: one end, told once in the journal, and the money told truly."""
     with stage.worker(threads=8):
         ids = []
         for n in range(60):
@@ -259,7 +259,7 @@ def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: St
 
 
 def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
-    """Looks stop but for a probe; when it is back, they go on."""
+    """Polls stop but for a probe; when it is back, they go on."""
     with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="1", RUSHES_QUEUE__HOLD_LONGEST_S="2"):
         ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=1200]")).job_id for n in range(40)]
         eventually(lambda: stage.service.counts()[State.RENDERING] >= 35)
@@ -267,22 +267,22 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         stage.sandbox.trouble(poll="503")
         eventually(stage.ledger.gates.shut, what="a shut door")
         doctor = stage.rushes("doctor").stdout
-        assert "All looks are held: unavailable" in doctor or not stage.ledger.gates.shut()
+        assert "All polls are held: unavailable" in doctor or not stage.ledger.gates.shut()
         eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job told of the shut door")
         assert stage.sandbox.requests()["polls"] - before <= 80
         stage.sandbox.calm()
         assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
 
 
-def test_looks_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
+def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
     """One stuck machine behind the upstream's balancer: jobs enough to hold every thread until the time-out."""
     with stage.worker(
         threads=4,
         RUSHES_WORKER__THREADS="4",
-        RUSHES_LOOK__PACING="fixed",
-        RUSHES_LOOK__FIRST_S="1",
-        RUSHES_LOOK__INTERVAL_S="1",
-        RUSHES_LOOK__BATCH="8",
+        RUSHES_POLL__PACING="fixed",
+        RUSHES_POLL__FIRST_S="1",
+        RUSHES_POLL__INTERVAL_S="1",
+        RUSHES_POLL__BATCH="8",
         RUSHES_UPSTREAM__READ_TIMEOUT_S="60",
     ):
         names = [f"{'well' if n % 8 else 'stuck'} {n} [sandbox: latency=50000]" for n in range(64)]
@@ -291,7 +291,7 @@ def test_looks_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
         stage.sandbox.trouble(poll="hang", seconds=15, match={"prompt": "stuck"})
         before = stage.sandbox.requests()["polls"]
         late = stage.service.submit(a_request("a late one")).job_id
-        eventually(lambda: stage.sandbox.requests()["polls"] - before > 300, what="looks at the others", within_s=12)
+        eventually(lambda: stage.sandbox.requests()["polls"] - before > 300, what="polls of the others", within_s=12)
 
         assert stage.ended(late).state is State.COMPLETED
         assert not stage.ledger.gates.shut()
@@ -299,7 +299,7 @@ def test_looks_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
 
 
 def _seen(stage: Stage, ids: list[str], hold: Hold) -> int:
-    """How many of the jobs were told at a look that they have to wait for this."""
+    """How many of the jobs were told at a poll that they have to wait for this."""
     return sum(
         any(str(entry.data.get("seen", "")).startswith(hold) for entry in stage.service.events(job_id))
         for job_id in ids

@@ -1,4 +1,4 @@
-"""Learned pacing with real processes, beside the fixed one: fewer looks, no later."""
+"""Learned pacing with real processes, beside the fixed one: fewer polls, no later."""
 
 import json
 import random
@@ -14,26 +14,26 @@ from jobs.states import State
 from tests.stage import Sandbox, Stage, a_request, eventually
 
 SCALE: Final = 20.0
-"""Six seconds stand for two minutes: long beside what a look costs on a loaded machine."""
+"""Six seconds stand for two minutes: long beside what a poll costs on a loaded machine."""
 
 JOBS: Final = 40
 LOADED_S: Final = 0.5
 """How much later a loaded machine may make one run than the other."""
 
 FIXED: Final = {
-    "RUSHES_LOOK__PACING": "fixed",
-    "RUSHES_LOOK__FIRST_S": "0.5",
-    "RUSHES_LOOK__INTERVAL_S": "0.5",
-    "RUSHES_LOOK__METRICS_EVERY_S": "1",
+    "RUSHES_POLL__PACING": "fixed",
+    "RUSHES_POLL__FIRST_S": "0.5",
+    "RUSHES_POLL__INTERVAL_S": "0.5",
+    "RUSHES_POLL__METRICS_EVERY_S": "1",
 }
 """Fixed 10 s, twenty times faster."""
 
 LEARNED: Final = {
-    "RUSHES_LOOK__PACING": "learned",
-    "RUSHES_LOOK__LATENESS_S": "0.225",
-    "RUSHES_LOOK__SHORTEST_S": "0.05",
-    "RUSHES_LOOK__LONGEST_S": "3",
-    "RUSHES_LOOK__TYPICAL_S": "5.5",
+    "RUSHES_POLL__PACING": "learned",
+    "RUSHES_POLL__LATENESS_S": "0.225",
+    "RUSHES_POLL__SHORTEST_S": "0.05",
+    "RUSHES_POLL__LONGEST_S": "3",
+    "RUSHES_POLL__TYPICAL_S": "5.5",
 }
 """The defaults, twenty times faster."""
 
@@ -46,7 +46,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 def run(stage: Stage, latencies_s: Sequence[float]) -> tuple[float, float]:
-    """Looks a job, and median lateness in seconds, of one job for each latency."""
+    """Polls a job, and median lateness in seconds, of one job for each latency."""
     took_s = {
         stage.service.submit(a_request(f"clip [sandbox: latency={latency_s:.2f}]")).job_id: latency_s / SCALE
         for latency_s in latencies_s
@@ -54,7 +54,7 @@ def run(stage: Stage, latencies_s: Sequence[float]) -> tuple[float, float]:
     eventually(lambda: stage.service.counts()[State.COMPLETED] % JOBS == 0 and not pending(stage), within_s=90)
     jobs = [stage.service.get(job_id)[0] for job_id in took_s]
     late = [found_after_s(job) - took_s[job.id] for job in jobs]
-    return mean(job.looks for job in jobs), median(late)
+    return mean(job.polls for job in jobs), median(late)
 
 
 def pending(stage: Stage) -> int:
@@ -63,27 +63,27 @@ def pending(stage: Stage) -> int:
 
 
 def found_after_s(job: Job) -> float:
-    """From the receipt to the look that found it done."""
+    """From the receipt to the poll that found it done."""
     assert job.rendered_at is not None
     assert job.submitted_at is not None
     return job.rendered_at - job.submitted_at
 
 
 @pytest.mark.timeout(300)
-def test_learned_pacing_looks_less_often_and_no_later_than_fixed_10_s(stage: Stage) -> None:
+def test_learned_pacing_polls_less_often_and_no_later_than_fixed_10_s(stage: Stage) -> None:
     """What one run has learnt, the next one goes by; the fixed run teaches as well."""
     dice = random.Random(7)
     latencies_s = [dice.lognormvariate(4.79, 0.25) for _ in range(JOBS)]
 
     with stage.worker(threads=16, name="fixed", **FIXED):
-        fixed_looks, fixed_late_s = run(stage, latencies_s)
+        fixed_polls, fixed_late_s = run(stage, latencies_s)
     learnt = Sketches(stage.client).recall("google/veo3:8:720p")
     with stage.worker(threads=16, name="learned", **LEARNED):
-        looks, late_s = run(stage, latencies_s)
+        polls, late_s = run(stage, latencies_s)
 
     assert learnt.sketch.seen >= 0.8 * JOBS
     assert learnt.latency is not None, "the upstream's metrics were not heard"
-    assert looks <= 0.8 * fixed_looks, (looks, fixed_looks)
+    assert polls <= 0.8 * fixed_polls, (polls, fixed_polls)
     assert late_s <= fixed_late_s + LOADED_S, (late_s, fixed_late_s)
 
 

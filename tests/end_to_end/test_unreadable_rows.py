@@ -44,7 +44,7 @@ def test_the_rescuer_lives_with_rows_that_it_cannot_read(stage: Stage) -> None:
         assert stage.ended(first).state is State.COMPLETED
         seen = _seen_at(stage)
         eventually(lambda: _seen_at(stage) > seen, what="a sign of life")
-        for queue in ("submit", "look", "transfer", "notify"):
+        for queue in ("submit", "poll", "transfer", "notify"):
             stage.client.delete(f"rushes:celery:{queue}")
         assert stage.ended(stage.service.submit(a_request()).job_id).state is State.COMPLETED
         listed = stage.rushes("list", "--json")

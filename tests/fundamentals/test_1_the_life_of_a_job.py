@@ -10,12 +10,12 @@ from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.lifecycle import AskForConfirmation, Await, Buy, LookAgain, Policy, StoreVideo
-from jobs.lifecycle import after_look as decide_after_look
+from jobs.lifecycle import AskForConfirmation, Await, Buy, Policy, PollAgain, StoreVideo
+from jobs.lifecycle import after_poll as decide_after_poll
 from jobs.lifecycle import after_submit as decide_after_submit
 from jobs.lifecycle import before_submit as decide_before_submit
-from jobs.looks import Look
 from jobs.pacing import FixedPacing
+from jobs.polls import Poll
 from jobs.states import State, Status
 from jobs.wakes import Alarm
 from tests.stage import Clock, a_request
@@ -46,36 +46,36 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     # The upstream's receipt is a fact; what follows from it is a decision; the ledger writes it.
     decision = decide_after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
     assert isinstance(decision, Await)
-    turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_look_s=decision.seconds).turn
+    turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_poll_s=decision.seconds).turn
 
-    # Nobody waits. When the first look is due, whoever wakes takes it; not done yet: look again in ten seconds.
+    # Nobody waits. When the first poll is due, whoever wakes takes it; not done yet: poll again in ten seconds.
     clock.advance(30)
     (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     assert job.turn == turn
     assert job.state.status is Status.IN_PROGRESS
-    decision_2 = decide_after_look(job, Pending("generating"), now=clock.now, policy=POLICY)
-    assert decision_2 == LookAgain(10, "generating")
-    (alarm,) = ledger.looks.again([Look(job, "generating", 10)])  # the alarm that somebody must set for it
+    decision_2 = decide_after_poll(job, Pending("generating"), now=clock.now, policy=POLICY)
+    assert decision_2 == PollAgain(10, "generating")
+    (alarm,) = ledger.polls.again([Poll(job, "generating", 10)])  # the alarm that somebody must set for it
 
     # Done. Where the video is, is written before a byte is fetched: it is paid for.
     clock.advance(alarm.seconds)
     (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     video = Video("https://cdn.example/clip.mp4")
-    assert decide_after_look(job, Finished(video), now=clock.now, policy=POLICY) == StoreVideo(video)
+    assert decide_after_poll(job, Finished(video), now=clock.now, policy=POLICY) == StoreVideo(video)
     turn = ledger.rendered(job, video).turn
 
     # The bytes are fetched; the job is completed, and has cost what the receipt said.
     job = ledger.storing(ledger.held(job_id, turn), lease_s=600)
     ledger.completed(job, Stored("2027/01/15/clip.mp4", 3_716_781, "ab12", "video/mp4"))
     job = ledger.get(job_id)
-    assert (job.state, job.looks, job.cost_usd, job.charged) == (State.COMPLETED, 2, 3.36, Charged.YES)
+    assert (job.state, job.polls, job.cost_usd, job.charged) == (State.COMPLETED, 2, 3.36, Charged.YES)
 
     # The journal tells all of it.
     assert [entry.event for entry in ledger.journal.of(job_id)] == [
         "job.accepted",
         "job.submitting",
         "job.submitted",
-        "job.looked",
+        "job.polled",
         "job.rendered",
         "job.storing",
         "job.completed",

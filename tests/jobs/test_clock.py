@@ -34,7 +34,7 @@ def heard() -> list[Event]:
 
 @pytest.fixture
 def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
-    """A ledger whose rescuer has looked at the clock before."""
+    """A ledger whose rescuer has read the clock before."""
     made = Ledger(client, clock=clock, subscribers=[heard.append])
     assert made.clock.check(LONGEST) == 0
     return made
@@ -135,7 +135,7 @@ def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Led
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """The door before the upstream, a receiver's lane, the fleet's pace, what one does at a time, a key's quota."""
-    ledger.gates.refused(Gate.LOOK, Hold.UNAVAILABLE, "down", terms=GateTerms(first_s=5, longest_s=60, after=1))
+    ledger.gates.refused(Gate.POLL, Hold.UNAVAILABLE, "down", terms=GateTerms(first_s=5, longest_s=60, after=1))
     outbox = Outbox(client, clock=clock)
     outbox.put("job_1", {"hook": ["job.completed"]})
     assert outbox.take("hook", TERMS, worker="gone") is not None
@@ -150,7 +150,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     ledger.clock.check(LONGEST)
 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
-    assert ledger.gates.shut()[Gate.LOOK].wait_s <= 5
+    assert ledger.gates.shut()[Gate.POLL].wait_s <= 5
     assert ledger.alone("confirm:veo3", for_s=10)
     assert not client.exists("rushes:access:rate:key")
     clock.advance(301)

@@ -28,7 +28,7 @@ def median_s(sketch: Sketch) -> float:
 
 
 def test_before_anything_is_seen_the_prior_speaks() -> None:
-    """A cold start looks about where the upstream says that its videos come."""
+    """A cold start polls about where the upstream says that its videos come."""
     told = Forecast(Sketch(), Latency(60, 75, 100, 200))
 
     assert [told.quantile_s(share) for share in (0.5, 0.75, 0.9)] == pytest.approx([60, 75, 100], rel=0.03)
@@ -48,8 +48,8 @@ def test_what_came_before_a_change_is_forgotten_within_a_few_dozen_jobs() -> Non
     assert median_s(taught(*[(55, 65)] * 60, sketch=before)) < 70
 
 
-def test_a_first_look_that_finds_all_done_still_teaches_that_it_was_late() -> None:
-    """Nothing tells how early they were; spread evenly, the forecast creeps forward until a look finds one pending."""
+def test_a_first_poll_that_finds_all_done_still_teaches_that_it_was_late() -> None:
+    """Nothing tells how early they were; spread evenly, the forecast creeps forward until a poll finds one pending."""
     before = taught(*[(110, 130)] * 300)
 
     assert Forecast(taught(*[(0, 100)] * 30, sketch=before), PRIOR).quantile_s(0.1) < 60
@@ -105,15 +105,15 @@ def test_nine_in_ten_are_done_within_the_p90_that_they_were_told() -> None:
         assert 0.35 <= half <= 0.65
 
 
-def test_an_eta_is_never_before_the_look_that_would_tell() -> None:
-    """Half of them are done by now, but nobody knows before the next look."""
+def test_an_eta_is_never_before_the_poll_that_would_tell() -> None:
+    """Half of them are done by now, but nobody knows before the next poll."""
     forecast = Forecast(taught(*[(100, 105)] * 50), PRIOR)
 
-    assert forecast.eta(115, pending_at_s=95, next_look_s=3) == Eta(3, 3)
+    assert forecast.eta(115, pending_at_s=95, next_poll_s=3) == Eta(3, 3)
 
 
 def test_the_share_of_the_prior_fades_faster_than_jobs_come() -> None:
-    """After dozens of jobs a wrong prior costs no looks any more."""
+    """After dozens of jobs a wrong prior costs no polls any more."""
     learnt = taught(*[(950, 1050)] * 60)
     jobs = sum(learnt.mass.values())
 
@@ -137,7 +137,7 @@ def test_what_was_ordered_together_is_remembered_together(many: int) -> None:
 
 @pytest.mark.parametrize("done", [0.02, 0.1, 0.5, 0.9])
 def test_the_quick_ones_of_a_burst_are_not_taken_for_all(done: float) -> None:
-    """The others were pending when they were looked at last, so they take longer than that."""
+    """The others were pending when they were polled last, so they take longer than that."""
     dice, learnt = random.Random(1), Sketch()
     took = sorted(120 * math.exp(0.3 * dice.gauss(0, 1)) for _ in range(400))
     ended = round(done * len(took))
@@ -161,7 +161,7 @@ def test_that_none_is_done_yet_is_heard_as_well() -> None:
 
 
 def test_those_that_are_stuck_say_nothing_of_the_others() -> None:
-    """They never end: with them in mind each look would seem to find less, and the next one too soon."""
+    """They never end: with them in mind each poll would seem to find less, and the next one too soon."""
     learnt = taught(*[(110, 130)] * 60)
 
     stuck = Forecast(learnt, PRIOR, {bucket_of(800): 30})

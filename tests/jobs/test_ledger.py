@@ -45,7 +45,7 @@ def submitting(ledger: Ledger) -> Job:
 def rendering(ledger: Ledger) -> Job:
     """A job that is bought."""
     job = submitting(ledger)
-    ledger.submitted(job, "gen:1/2", cost_usd=3.36, first_look_s=30)
+    ledger.submitted(job, "gen:1/2", cost_usd=3.36, first_poll_s=30)
     return ledger.get(job.id)
 
 
@@ -67,17 +67,17 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
     "hold": (accepted, lambda lg, j: lg.held_in_queue(j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
     "submitting": (accepted, lambda lg, j: lg.submitting(j, lease_s=60), State.SUBMITTING),
     "proved-unsent": (submitting, lambda lg, j: lg.held_in_queue(j, 5, Hold.THROTTLED, "429"), State.QUEUED),
-    "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_look_s=9), State.RENDERING),
+    "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_poll_s=9), State.RENDERING),
     "unconfirmed": (submitting, lambda lg, j: lg.unconfirmed(j, "lost", ask_in_s=60), State.UNCONFIRMED),
     "asked": (unconfirmed, lambda lg, j: lg.asked_again(j, 60, "nothing"), State.UNCONFIRMED),
-    "adopted": (unconfirmed, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_look_s=9, by="log"), State.RENDERING),
+    "adopted": (unconfirmed, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_poll_s=9, by="log"), State.RENDERING),
     "resubmitted": (unconfirmed, lambda lg, j: lg.resubmitted(j, by="me"), State.QUEUED),
     "late-refusal": (
         submitting,
         lambda lg, j: lg.gave_up(j, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
         State.FAILED,
     ),
-    "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_look_s=9), State.RENDERING),
+    "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
     "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
     "storing": (storing, lambda lg, j: lg.storing(j, lease_s=60), State.STORING),
     "store-again": (storing, lambda lg, j: lg.store_again(j, 5, "disk full"), State.STORING),
@@ -176,7 +176,7 @@ def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
     job = submitting(ledger)
     ledger.unconfirmed(job, "no word", ask_in_s=60)
 
-    ledger.submitted(job, "gen-late", cost_usd=3.36, first_look_s=10)
+    ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=10)
 
     bought = ledger.get(job.id)
     assert (bought.state, bought.generation_id, bought.charged) == (State.RENDERING, "gen-late", Charged.YES)
@@ -190,7 +190,7 @@ def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Led
     assert (first.request_id, second.request_id) == (f"{first.id}.1", f"{first.id}.2")
 
     with pytest.raises(StaleTurn):
-        ledger.submitted(first, "gen-1", cost_usd=None, first_look_s=10)
+        ledger.submitted(first, "gen-1", cost_usd=None, first_poll_s=10)
 
     assert ledger.get(first.id).generation_id is None
 
@@ -200,7 +200,7 @@ def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> 
     job = accepted(ledger)
     clock.advance(3600)
     buying = ledger.submitting(ledger.get(job.id), lease_s=60)
-    ledger.submitted(buying, "gen-1", cost_usd=None, first_look_s=10)
+    ledger.submitted(buying, "gen-1", cost_usd=None, first_poll_s=10)
 
     assert ledger.get(job.id).deadline_at == clock.now + 1000
 
@@ -212,7 +212,7 @@ def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
 
     done = ledger.get(job.id)
     assert (done.video, done.stored, done.cost_usd) == (VIDEO, STORED, 3.36)
-    assert (done.generation_id, done.attempt, done.looks) == ("gen:1/2", 1, 1)
+    assert (done.generation_id, done.attempt, done.polls) == ("gen:1/2", 1, 1)
     assert done.finished_at == done.rendered_at == done.submitted_at == clock.now
     assert done.due_at is None
 
@@ -254,7 +254,7 @@ def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None
     assert noted.cancel_requested_at is not None
     assert noted.turn == job.turn
     assert [e.event for e in ledger.journal.of(job.id)].count("job.cancel_requested") == 1
-    ledger.submitted(job, "gen-1", cost_usd=None, first_look_s=9)
+    ledger.submitted(job, "gen-1", cost_usd=None, first_poll_s=9)
 
 
 @pytest.mark.parametrize("start", [accepted, rendering, storing])
@@ -416,13 +416,13 @@ def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: C
 
 
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
-    """It was given up while its buyer was frozen: the money is in the row, and the video is looked for."""
+    """It was given up while its buyer was frozen: the money is in the row, and its late video is polled for."""
     job = submitting(ledger)
     ledger.unconfirmed(job, "no word", ask_in_s=60)
     ledger.gave_up(ledger.get(job.id), GiveUp(State.FAILED, Reason.UNCONFIRMED, "given up", Charged.UNKNOWN))
 
     with pytest.raises(WrongState):
-        ledger.submitted(job, "gen-late", cost_usd=3.36, first_look_s=9)
+        ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=9)
     (alarm,) = ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
     assert (alarm.work, round(alarm.seconds)) == (Errand.SALVAGE, 60)
     assert ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60) == []
@@ -457,7 +457,7 @@ def test_a_door_shuts_after_refusals_in_a_row_and_lets_one_probe_through(ledger:
 
     assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")
     assert ledger.gates.shut() == {Gate.SUBMIT: Shut(5, Hold.UNAVAILABLE, "524")}
-    assert ledger.gates.ask(Gate.LOOK, probe_s=30, again_s=5) is None  # each kind of request has its own door
+    assert ledger.gates.ask(Gate.POLL, probe_s=30, again_s=5) is None  # each kind of request has its own door
 
     clock.advance(6)
     assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) is None  # the probe

@@ -22,7 +22,7 @@ from jobs.errors import StaleTurn, WrongState
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.lifecycle import GiveUp, on_cancel
-from jobs.looks import Look
+from jobs.polls import Poll
 from jobs.states import EDGES, State
 from tests.stage import Clock, a_request
 
@@ -78,7 +78,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert job.request_id is not None
         self.upstream.bought[job.request_id] = reply in {"heard", "lost"}
         tell: dict[str, Callable[[], object]] = {
-            "heard": lambda: self.ledger.submitted(job, f"g-{job.request_id}", cost_usd=1, first_look_s=5),
+            "heard": lambda: self.ledger.submitted(job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
             "lost": lambda: None,
             "refused": lambda: self.ledger.held_in_queue(job, 5, Hold.THROTTLED, "429"),
             "rejected": lambda: self.ledger.gave_up(job, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
@@ -94,7 +94,7 @@ class LedgerMachine(RuleBasedStateMachine):
             case State.RENDERING if choice == 1:
                 self.by_turn(job, lambda: self.ledger.rendered(job, Video("https://cdn.example/a.mp4")))
             case State.RENDERING if choice:
-                self.look(job)
+                self.poll(job)
             case State.STORING if choice == 1:
                 self.by_turn(job, lambda: self.ledger.store_again(job, 5, "reset"))
             case State.STORING if choice == 2:
@@ -109,10 +109,10 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.by_turn(job, lambda: self.ledger.gave_up(job, verdict))
         return self.ledger.get(job.id)
 
-    def look(self, job: Job) -> None:
-        """A look that found nothing new is written only by the holder of the latest turn; to others nothing is said."""
+    def poll(self, job: Job) -> None:
+        """A poll that found nothing new is written only by the holder of the latest turn; to others nothing is said."""
         before = self.ledger.get(job.id)
-        self.ledger.looks.again([Look(job, "generating", 5)])
+        self.ledger.polls.again([Poll(job, "generating", 5)])
         moved = self.ledger.get(job.id).turn != before.turn
         assert moved == (before.turn == job.turn and before.state is State.RENDERING)
 
@@ -146,7 +146,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """The upstream's log is read: a purchase is adopted, its absence proves nothing."""
         now = self.ledger.get(job.id)
         if now.state is State.UNCONFIRMED and self.upstream.bought.get(now.request_id or ""):
-            self.try_to(lambda: self.ledger.adopted(now, f"g-{now.request_id}", cost_usd=1, first_look_s=5, by="log"))
+            self.try_to(lambda: self.ledger.adopted(now, f"g-{now.request_id}", cost_usd=1, first_poll_s=5, by="log"))
 
     @rule(job=held)
     def announce(self, job: Job) -> None:
@@ -208,7 +208,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(180)
 def test_no_order_of_events_breaks_the_ledger(client: "redis.Redis", clock: Clock) -> None:
-    """Hypothesis looks for an interleaving that buys twice, loses a job, or leaves the table."""
+    """Hypothesis searches for an interleaving that buys twice, loses a job, or leaves the table."""
 
     class Machine(LedgerMachine):
         ledger = Ledger(client, clock=clock)

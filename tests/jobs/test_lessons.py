@@ -12,7 +12,7 @@ from tests.jobs.test_lifecycle import NOW, a_job
 
 FORECAST: Final = Forecast(Sketch(), Latency.typical(110))
 KNOWN: Final = replace(
-    a_job(kind="google/veo3:8:720p", looks=3),
+    a_job(kind="google/veo3:8:720p", polls=3),
     intent_at=NOW - 102,
     submitted_at=NOW - 100,
     pending_at=NOW - 10,
@@ -28,7 +28,7 @@ def span_s(job: Job, *, now: float = NOW) -> tuple[float, float] | None:
     return (EDGES_S[min(learnt.shares)], EDGES_S[max(learnt.shares) + 1]) if learnt else None
 
 
-def test_a_job_finished_between_the_look_that_saw_it_pending_and_the_one_that_found_it() -> None:
+def test_a_job_finished_between_the_poll_that_saw_it_pending_and_the_one_that_found_it() -> None:
     """The exact moment is nobody's to know."""
     learnt = lesson(KNOWN, FORECAST, now=NOW)
 
@@ -38,9 +38,9 @@ def test_a_job_finished_between_the_look_that_saw_it_pending_and_the_one_that_fo
     assert span_s(KNOWN) == pytest.approx((90, 100), rel=0.07)
 
 
-def test_a_job_found_by_its_first_look_finished_some_time_before() -> None:
-    """It teaches that the first look may have been late."""
-    span = span_s(replace(KNOWN, pending_at=None, looks=0))
+def test_a_job_found_by_its_first_poll_finished_some_time_before() -> None:
+    """It teaches that the first poll may have been late."""
+    span = span_s(replace(KNOWN, pending_at=None, polls=0))
 
     assert span is not None
     assert span[0] < 30
@@ -56,7 +56,7 @@ def test_a_job_found_by_its_first_look_finished_some_time_before() -> None:
         {"intent_at": NOW + 5},
         {"pending_at": NOW - 70},
         {"pending_at": None},
-        {"pending_at": None, "looks": 0, "due_at": NOW - 40},
+        {"pending_at": None, "polls": 0, "due_at": NOW - 40},
         {"submitted_at": NOW + 7},
         {"pending_at": NOW + 7},
     ],
@@ -65,11 +65,11 @@ def test_a_job_found_by_its_first_look_finished_some_time_before() -> None:
         "nobody knows when it began",
         "its receipt came late, or it was adopted",
         "the intent is later than the receipt",
-        "an outage lies between the looks",
-        "no look saw it pending, but there were some",
-        "the first look was late by an outage",
+        "an outage lies between the polls",
+        "no poll saw it pending, but there were some",
+        "the first poll was late by an outage",
         "the clock went back behind the receipt",
-        "the clock went back behind the last look",
+        "the clock went back behind the last poll",
     ],
 )
 def test_what_would_blur_the_sketch_teaches_nothing(change: dict[str, float | None]) -> None:

@@ -16,9 +16,9 @@ from jobs.facts import (
     NotBought,
     NotFetched,
     Pending,
+    PollResult,
     Refused,
     Rejected,
-    Sighting,
     Unknown,
     Unreachable,
 )
@@ -31,14 +31,14 @@ from jobs.lifecycle import (
     Complete,
     FetchAgain,
     GiveUp,
-    LookAgain,
     Policy,
+    PollAgain,
     RequestCancel,
     StoreVideo,
     WaitInQueue,
     after_download,
-    after_late_look,
-    after_look,
+    after_late_poll,
+    after_poll,
     after_submit,
     before_submit,
     on_cancel,
@@ -97,8 +97,8 @@ def test_a_cancel_asked_for_during_a_refused_purchase_is_granted_before_the_next
     assert (verdict.state, verdict.charged) == (State.CANCELLED, Charged.NO)
 
 
-def test_a_receipt_is_followed_by_the_first_look() -> None:
-    """No video has come sooner than the first look."""
+def test_a_receipt_is_followed_by_the_first_poll() -> None:
+    """No video has come sooner than the first poll."""
     receipt = Accepted("gen-1", 3.36)
     assert after_submit(a_job(State.SUBMITTING), receipt, policy=POLICY) == Await(receipt, 30)
 
@@ -127,42 +127,42 @@ def test_an_unknown_outcome_is_asked_about_and_never_repeated() -> None:
     assert after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY) == AskForConfirmation("lost")
 
 
-@pytest.mark.parametrize("looks", [0, 1000])
-def test_waiting_is_not_failing(looks: int) -> None:
-    """A thousand looks cost no attempt."""
-    assert after_look(a_job(looks=looks), Pending("generating"), now=NOW, policy=POLICY) == LookAgain(10, "generating")
+@pytest.mark.parametrize("polls", [0, 1000])
+def test_waiting_is_not_failing(polls: int) -> None:
+    """A thousand polls cost no attempt."""
+    assert after_poll(a_job(polls=polls), Pending("generating"), now=NOW, policy=POLICY) == PollAgain(10, "generating")
 
 
 @pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524")])
-def test_only_the_deadline_ends_the_waiting(seen: Sighting) -> None:
+def test_only_the_deadline_ends_the_waiting(seen: PollResult) -> None:
     """Neither a slow video nor a sick upstream fails a job before its time; then the charge is not known."""
-    late = after_look(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
+    late = after_poll(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
     assert isinstance(late, GiveUp)
     assert (late.state, late.reason, late.charged) == (State.EXPIRED, Reason.DEADLINE_PASSED, Charged.UNKNOWN)
 
-    assert isinstance(after_look(a_job(deadline_at=NOW + 1), seen, now=NOW, policy=POLICY), LookAgain)
+    assert isinstance(after_poll(a_job(deadline_at=NOW + 1), seen, now=NOW, policy=POLICY), PollAgain)
 
 
-def test_the_last_look_comes_at_the_deadline() -> None:
+def test_the_last_poll_comes_at_the_deadline() -> None:
     """An interval later would be later than promised."""
-    verdict = after_look(a_job(deadline_at=NOW + 3), Pending("queued"), now=NOW, policy=POLICY)
-    assert verdict == LookAgain(3, "queued")
+    verdict = after_poll(a_job(deadline_at=NOW + 3), Pending("queued"), now=NOW, policy=POLICY)
+    assert verdict == PollAgain(3, "queued")
 
 
 def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
     """It is paid for."""
-    assert after_look(a_job(deadline_at=NOW - 5), Finished(VIDEO), now=NOW, policy=POLICY) == StoreVideo(VIDEO)
+    assert after_poll(a_job(deadline_at=NOW - 5), Finished(VIDEO), now=NOW, policy=POLICY) == StoreVideo(VIDEO)
 
 
 def test_a_generation_that_failed_is_not_charged() -> None:
     """The upstream's own terms."""
-    verdict = after_look(a_job(), Refused("no face"), now=NOW, policy=POLICY)
+    verdict = after_poll(a_job(), Refused("no face"), now=NOW, policy=POLICY)
     assert verdict == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
 
 
 def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
     """Before the purchase and after it: the prompt has to change."""
-    polled = after_look(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
+    polled = after_poll(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
     assert polled == GiveUp(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
 
     submitted = after_submit(a_job(State.SUBMITTING), Rejected("no", by_filter=True), policy=POLICY)
@@ -175,31 +175,31 @@ EMPTY: Final = Inconclusive("completed, but empty", "no video", Refused("nothing
 
 def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() -> None:
     """Each poll writes down what it saw; another kind of evidence begins anew."""
-    first = after_look(a_job(), ODD, now=NOW, policy=POLICY)
-    second = after_look(a_job(evidence="video 1", evidence_polls=1), ODD, now=NOW, policy=POLICY)
-    third = after_look(a_job(evidence="video 1", evidence_polls=2), ODD, now=NOW, policy=POLICY)
-    other = after_look(a_job(evidence="video 2", evidence_polls=2), ODD, now=NOW, policy=POLICY)
+    first = after_poll(a_job(), ODD, now=NOW, policy=POLICY)
+    second = after_poll(a_job(evidence="video 1", evidence_polls=1), ODD, now=NOW, policy=POLICY)
+    third = after_poll(a_job(evidence="video 1", evidence_polls=2), ODD, now=NOW, policy=POLICY)
+    other = after_poll(a_job(evidence="video 2", evidence_polls=2), ODD, now=NOW, policy=POLICY)
 
-    assert first == other == LookAgain(10, "published, with a video", "video 1", 1)
-    assert second == LookAgain(10, "published, with a video", "video 1", 2)
+    assert first == other == PollAgain(10, "published, with a video", "video 1", 1)
+    assert second == PollAgain(10, "published, with a video", "video 1", 2)
     assert third == StoreVideo(VIDEO, "taken for done")
 
 
 def test_success_without_a_video_fails_after_three_more_polls() -> None:
     """The reason is told, and the charge as far as it is known."""
-    more = after_look(a_job(evidence="no video", evidence_polls=2), EMPTY, now=NOW, policy=POLICY)
-    last = after_look(a_job(evidence="no video", evidence_polls=3), EMPTY, now=NOW, policy=POLICY)
+    more = after_poll(a_job(evidence="no video", evidence_polls=2), EMPTY, now=NOW, policy=POLICY)
+    last = after_poll(a_job(evidence="no video", evidence_polls=3), EMPTY, now=NOW, policy=POLICY)
 
-    assert isinstance(more, LookAgain)
+    assert isinstance(more, PollAgain)
     assert last == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "nothing came", Charged.UNKNOWN)
 
 
 def test_at_the_deadline_a_video_is_better_than_none() -> None:
     """What an odd reply shows is fetched; a reply without a video is what the late polls are for."""
     late = a_job(deadline_at=NOW)
-    assert after_look(late, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
+    assert after_poll(late, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
 
-    verdict = after_look(late, EMPTY, now=NOW, policy=POLICY)
+    verdict = after_poll(late, EMPTY, now=NOW, policy=POLICY)
     assert isinstance(verdict, GiveUp)
     assert verdict.reason is Reason.DEADLINE_PASSED
     assert verdict.salvage_in_s is not None
@@ -208,20 +208,20 @@ def test_at_the_deadline_a_video_is_better_than_none() -> None:
 def test_a_late_poll_reads_every_shape_too() -> None:
     """Late fetching is the last chance of a paid video."""
     ended = a_job(State.EXPIRED, finished_at=NOW - 60, reason=Reason.DEADLINE_PASSED)
-    assert after_late_look(ended, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
-    assert isinstance(after_late_look(ended, EMPTY, now=NOW, policy=POLICY), LookAgain)
-    assert after_late_look(ended, Refused("no"), now=NOW, policy=POLICY) == GiveUp(
+    assert after_late_poll(ended, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
+    assert isinstance(after_late_poll(ended, EMPTY, now=NOW, policy=POLICY), PollAgain)
+    assert after_late_poll(ended, Refused("no"), now=NOW, policy=POLICY) == GiveUp(
         State.EXPIRED, Reason.DEADLINE_PASSED, "no", Charged.NO
     )
 
 
-def test_a_throttled_look_waits_as_long_as_it_is_told() -> None:
+def test_a_throttled_poll_waits_as_long_as_it_is_told() -> None:
     """And at least the usual interval."""
-    told = after_look(a_job(), Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
-    untold = after_look(a_job(), Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
+    told = after_poll(a_job(), Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
+    untold = after_poll(a_job(), Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
 
-    assert told == LookAgain(40, "throttled: 429")
-    assert untold == LookAgain(10, "throttled: 429")
+    assert told == PollAgain(40, "throttled: 429")
+    assert untold == PollAgain(10, "throttled: 429")
 
 
 def test_fetched_bytes_complete_the_job() -> None:
@@ -238,14 +238,14 @@ def test_a_failed_download_is_tried_again(downloads: int, wait: float) -> None:
 
 def test_a_url_that_has_gone_is_asked_for_anew() -> None:
     """The next poll may hand out a fresh one."""
-    assert after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY) == LookAgain(2, "403")
+    assert after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY) == PollAgain(2, "403")
 
 
 @pytest.mark.parametrize(("downloads", "wait"), [(2, 8), (5, 64), (299, 300)])
 def test_a_url_that_failed_three_times_is_asked_for_anew(downloads: int, wait: float) -> None:
     """Its host may be gone for good, and the upstream know another."""
     storing = a_job(State.STORING, downloads=downloads)
-    assert after_download(storing, NotFetched("reset"), now=NOW, policy=POLICY) == LookAgain(wait, "reset")
+    assert after_download(storing, NotFetched("reset"), now=NOW, policy=POLICY) == PollAgain(wait, "reset")
 
 
 @pytest.mark.parametrize("downloads", range(9))
@@ -265,20 +265,20 @@ def test_a_video_that_can_never_be_fetched_ends_as_charged(outcome: Download) ->
 
 
 @pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524"), EMPTY])
-def test_a_video_that_was_seen_once_outlives_the_deadline(seen: Sighting) -> None:
+def test_a_video_that_was_seen_once_outlives_the_deadline(seen: PollResult) -> None:
     """The deadline bounds the generation; a fresh URL is asked for as long as the download is tried."""
     rendered = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)
-    assert isinstance(after_look(rendered, seen, now=NOW, policy=POLICY), LookAgain)
+    assert isinstance(after_poll(rendered, seen, now=NOW, policy=POLICY), PollAgain)
 
     for_a_day = a_job(deadline_at=NOW - 50, rendered_at=NOW - 86400)
-    verdict = after_look(for_a_day, seen, now=NOW, policy=POLICY)
+    verdict = after_poll(for_a_day, seen, now=NOW, policy=POLICY)
     assert isinstance(verdict, GiveUp)
     assert (verdict.reason, verdict.charged) == (Reason.NOT_STORED, Charged.YES)
 
 
 def test_an_upstream_that_disowns_a_rendered_video_was_paid_all_the_same() -> None:
     """It said that the video was done; that it has expired since does not give the money back."""
-    verdict = after_look(a_job(rendered_at=NOW - 100), Refused("expired"), now=NOW, policy=POLICY)
+    verdict = after_poll(a_job(rendered_at=NOW - 100), Refused("expired"), now=NOW, policy=POLICY)
     assert verdict == GiveUp(State.FAILED, Reason.NOT_STORED, "expired", Charged.YES)
 
 

@@ -204,7 +204,7 @@ def test_a_person_can_have_a_job_told_again_and_at_once(outbox: Outbox) -> None:
 
 
 def test_every_delivery_is_in_the_receivers_log_newest_first(outbox: Outbox, clock: Clock) -> None:
-    """What support looks at first."""
+    """What support reads first."""
     outbox.put("job_1", COMPLETED)
     fail(outbox, taken(outbox), again_in_s=1)
     clock.advance(2)

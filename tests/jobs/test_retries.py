@@ -17,9 +17,9 @@ GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
 @pytest.fixture
 def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
-    """A job whose generation was bought, and that was then given up; its late video is still looked for."""
+    """A job whose generation was bought, and that was then given up; its late video is still polled for."""
     job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
-    ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_look_s=30)
+    ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30)
     verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, 60.0)
     ledger.gave_up(ledger.get(job_id), verdict)
     return ledger.get(job_id)

@@ -22,7 +22,7 @@ def completed(ledger: Ledger, order: VideoRequest = ORDER, *, name: str = "one",
     job_id = f"job_{name}"
     ledger.accept(order, job_id=job_id, deadline_s=60, tenant=tenant)
     job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_look_s=1)
+    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
     ledger.rendered(ledger.get(job_id), Video("https://cdn.example/1.mp4"))
     ledger.completed(ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
     ledger.reuse.note([(ledger.get(job_id), order)])

@@ -14,7 +14,7 @@ from jobs.job import Charged, Job, Reason
 from jobs.ledger import Ledger
 from jobs.lessons import LIFE_S, Lesson
 from jobs.lifecycle import GiveUp
-from jobs.looks import Look
+from jobs.polls import Poll
 from jobs.sketches import Experience, Sketches
 from jobs.states import State
 from tests.jobs.test_ledger import VIDEO, rendering
@@ -32,7 +32,7 @@ def sketches(client: "redis.Redis") -> Sketches:
 
 
 def found_done(ledger: Ledger, lesson: Lesson = LESSON) -> Job:
-    """A job that a look found done."""
+    """A job that a poll found done."""
     job = rendering(ledger)
     ledger.rendered(job, VIDEO, lesson)
     return job
@@ -48,7 +48,7 @@ def test_a_finished_job_is_added_to_the_sketch_of_its_kind(ledger: Ledger, sketc
 
 
 def test_a_job_is_learnt_from_once(ledger: Ledger, sketches: Sketches) -> None:
-    """A doubled look finds its turn taken, and what it saw is not counted again."""
+    """A doubled poll finds its turn taken, and what it saw is not counted again."""
     job = found_done(ledger)
 
     with pytest.raises(StaleTurn):
@@ -116,17 +116,17 @@ def test_what_the_upstream_says_is_kept_for_the_models_kinds(sketches: Sketches)
 
 @pytest.mark.parametrize("latency", [Latency(0, 1, 2, 3), Latency(3, 2, 1, 1), Latency(1, 2, 3, 1e9)])
 def test_a_latency_that_cannot_be_is_not_believed(sketches: Sketches, latency: Latency) -> None:
-    """Somebody else's numbers decide nothing without being looked at."""
+    """Somebody else's numbers decide nothing without being checked."""
     sketches.heard(KIND, latency)
     assert sketches.recall(KIND).latency is None
 
 
-def test_a_look_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
+def test_a_poll_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
     """And one that learnt nothing is not."""
     job = rendering(ledger)
-    ledger.looks.again([Look(job, "unreachable: 503", 10)])
+    ledger.polls.again([Poll(job, "unreachable: 503", 10)])
     unseen = ledger.get(job.id)
-    ledger.looks.again([Look(unseen, "generating", 10, pending=True)])
+    ledger.polls.again([Poll(unseen, "generating", 10, pending=True)])
 
     assert unseen.pending_at is None
     assert ledger.get(job.id).pending_at is not None
@@ -137,37 +137,37 @@ def test_a_look_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
 def test_those_that_are_pending_are_counted_where_they_have_come_to(
     ledger: Ledger, sketches: Sketches, clock: Clock, seconds: float
 ) -> None:
-    """Once each, whatever they are looked at; the script tells the buckets apart as the forecast does."""
+    """Once each, whatever they are polled; the script tells the buckets apart as the forecast does."""
     jobs = [rendering(ledger) for _ in range(2)]
     for passed_s in (5.0, seconds):
         clock.advance(passed_s)
-        ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
+        ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
 
     assert sketches.recall(KIND).pending == {bucket_of(5 + seconds): 2}
 
 
-def test_a_look_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sketches) -> None:
-    """The job has moved on, or somebody else has looked."""
+def test_a_poll_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sketches) -> None:
+    """The job has moved on, or somebody else has polled."""
     job = rendering(ledger)
-    ledger.looks.again([Look(job, "generating", 10, pending=True)] * 2)
+    ledger.polls.again([Poll(job, "generating", 10, pending=True)] * 2)
     assert sum(sketches.recall(KIND).pending.values()) == 1
 
     ledger.rendered(ledger.get(job.id), VIDEO)
-    ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True)])
+    ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True)])
     assert sketches.recall(KIND).pending == {}
 
 
 def test_whoever_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
-    """However often it was looked at; nothing of the count outlives the last job."""
-    done, failed, never_looked_at = (rendering(ledger) for _ in range(3))
+    """However often it was polled; nothing of the count outlives the last job."""
+    done, failed, never_polled_at = (rendering(ledger) for _ in range(3))
     for _ in range(3):
         clock.advance(20)
-        ledger.looks.again([Look(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
+        ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
     assert LIFE_S - 60 < client.ttl(f"rushes:pending:{KIND}") <= LIFE_S
 
     ledger.rendered(ledger.get(done.id), VIDEO)
     ledger.gave_up(ledger.get(failed.id), GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO))
-    ledger.rendered(ledger.get(never_looked_at.id), VIDEO)
+    ledger.rendered(ledger.get(never_polled_at.id), VIDEO)
 
     assert not client.exists(f"rushes:pending:{KIND}")
 

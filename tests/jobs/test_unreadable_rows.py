@@ -53,7 +53,7 @@ ROWS: Final[dict[str, Damage]] = {
     "no deadline": _missing("deadline_s"),
     "a turn in words": _field("turn", "three"),
     "a turn of many digits": _field("turn", "9" * 5000),
-    "looks in words": _field("looks", "many"),
+    "polls in words": _field("polls", "many"),
     "rescues in words": _field("rescues", "many"),
     "a version in words": _field("version", "two"),
     "a time in words": _field("accepted_at", "today"),
@@ -193,8 +193,8 @@ def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", le
     "line",
     [
         "1-0 job.dreamt composing 3 1800000000.000 {}",
-        "1-0 job.looked rendering three 1800000000.000 {}",
-        "1-0 job.looked rendering 3 1800000000.000 {",
+        "1-0 job.polled rendering three 1800000000.000 {}",
+        "1-0 job.polled rendering 3 1800000000.000 {",
         "one word",
     ],
 )

@@ -12,7 +12,7 @@ from jobs.job import Charged, Job, Reason
 from jobs.journal import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
 from jobs.lifecycle import GiveUp
-from jobs.looks import Look
+from jobs.polls import Poll
 from jobs.scripts import Lives
 from jobs.states import State
 from jobs.wakes import Alarm
@@ -23,25 +23,25 @@ SLOT_S: Final = 0.25
 CALLED_OFF: Final = GiveUp(State.CANCELLED, Reason.CANCELLED, "changed my mind", Charged.YES)
 
 
-def bought(ledger: Ledger, *, first_look_s: float = 30, many: int = 1) -> list[Job]:
-    """Jobs whose generations render, to be looked at for the first time in `first_look_s`."""
+def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[Job]:
+    """Jobs whose generations render, to be polled for the first time in `first_poll_s`."""
     ids = [new_job_id() for _ in range(many)]
     for job_id in ids:
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
         job = ledger.submitting(ledger.get(job_id), lease_s=60)
-        ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_look_s=first_look_s)
+        ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_poll_s=first_poll_s)
     return [ledger.get(job_id) for job_id in ids]
 
 
 def taken(ledger: Ledger, limit: int = 100) -> set[str]:
-    """The ids of the jobs that whoever wakes now has to look at."""
+    """The ids of the jobs that whoever wakes now has to poll."""
     return {job.id for job in ledger.wakes.take(State.RENDERING, limit=limit, lease_s=LEASE_S).jobs}
 
 
 def test_whoever_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
     """One message serves a crowd; what is not due yet is left to its own alarm."""
-    soon = bought(ledger, first_look_s=30, many=3)
-    bought(ledger, first_look_s=60)
+    soon = bought(ledger, first_poll_s=30, many=3)
+    bought(ledger, first_poll_s=60)
     assert taken(ledger) == set()
 
     clock.advance(30)
@@ -49,7 +49,7 @@ def test_whoever_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, cl
 
 
 def test_what_is_taken_is_left_alone_until_its_lease_ends(ledger: Ledger, clock: Clock) -> None:
-    """Two workers never look at the same job at the same time; one that died is replaced."""
+    """Two workers never poll the same job at the same time; one that died is replaced."""
     (job,) = bought(ledger)
     clock.advance(30)
     assert taken(ledger) == {job.id}
@@ -59,8 +59,8 @@ def test_what_is_taken_is_left_alone_until_its_lease_ends(ledger: Ledger, clock:
     assert taken(ledger) == {job.id}
 
 
-def test_a_look_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock: Clock) -> None:
-    """A slow upstream must not make a second worker look at the same job."""
+def test_a_poll_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock: Clock) -> None:
+    """A slow upstream must not make a second worker poll the same job."""
     (job,) = bought(ledger)
     clock.advance(30)
     taken(ledger)
@@ -132,65 +132,65 @@ def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
     assert ([job.id for job in second.jobs], second.left, second.more) == ([left], False, None)
 
 
-def test_looks_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
+def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
     """One round trip; journal, turn, counter and due time move as if each had been written alone."""
     jobs = bought(ledger, many=2)
     clock.advance(30)
     taken(ledger)
 
-    ledger.looks.again([Look(job, "generating", 10) for job in jobs])
+    ledger.polls.again([Poll(job, "generating", 10) for job in jobs])
 
     for job in jobs:
         moved = ledger.get(job.id)
-        assert (moved.state, moved.turn, moved.looks) == (State.RENDERING, job.turn + 1, 1)
+        assert (moved.state, moved.turn, moved.polls) == (State.RENDERING, job.turn + 1, 1)
         assert moved.due_at == clock.now + 10
         last = ledger.journal.of(job.id)[-1]
-        assert (last.event, last.turn, last.data) == ("job.looked", moved.turn, {"seen": "generating", "wait_s": 10})
+        assert (last.event, last.turn, last.data) == ("job.polled", moved.turn, {"seen": "generating", "wait_s": 10})
 
 
 def test_what_an_inconclusive_poll_showed_is_kept_until_another_kind_of_reply(ledger: Ledger) -> None:
     """Whether it is the same the next time decides about the job; a plain reply in between begins anew."""
     (job,) = bought(ledger)
-    ledger.looks.again([Look(job, "published, with a video", 10, evidence="video 1", evidence_polls=2)])
+    ledger.polls.again([Poll(job, "published, with a video", 10, evidence="video 1", evidence_polls=2)])
     held = ledger.get(job.id)
     assert (held.evidence, held.evidence_polls) == ("video 1", 2)
 
-    ledger.looks.again([Look(held, "generating", 10, pending=True)])
+    ledger.polls.again([Poll(held, "generating", 10, pending=True)])
     assert (ledger.get(job.id).evidence, ledger.get(job.id).evidence_polls) == (None, 0)
 
 
 @pytest.mark.parametrize("how", ["stale", "doubled", "unknown", "over"])
-def test_a_look_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock, how: str) -> None:
+def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock, how: str) -> None:
     """Somebody else moved the job, or it is gone: the others of the batch are written all the same."""
     job, other = bought(ledger, many=2)
     clock.advance(30)
     taken(ledger)
-    late = Look(job, "queued", 10)
+    late = Poll(job, "queued", 10)
     match how:
         case "stale":
-            ledger.looks.again([Look(job, "generating", 7)])
+            ledger.polls.again([Poll(job, "generating", 7)])
         case "doubled":
-            ledger.looks.again([late])
+            ledger.polls.again([late])
         case "unknown":
-            late = Look(replace(job, id=new_job_id()), "queued", 10)
+            late = Poll(replace(job, id=new_job_id()), "queued", 10)
         case _:
             ledger.gave_up(job, CALLED_OFF)
     before = (ledger.get(job.id), ledger.journal.of(job.id))
 
-    alarms = ledger.looks.again([late, Look(other, "queued", 20)])
+    alarms = ledger.polls.again([late, Poll(other, "queued", 20)])
 
     assert (ledger.get(job.id), ledger.journal.of(job.id)) == before
-    assert ledger.get(other.id).looks == 1
+    assert ledger.get(other.id).polls == 1
     assert [alarm.job_id for alarm in alarms] == [other.id]
 
 
-def test_one_alarm_serves_all_whose_looks_fall_due_in_its_slot(ledger: Ledger, clock: Clock) -> None:
+def test_one_alarm_serves_all_whose_polls_fall_due_in_its_slot(ledger: Ledger, clock: Clock) -> None:
     """In a crowd, messages grow with time slots and not with jobs; the alarm rings at the slot's end."""
     jobs = bought(ledger, many=5)
     clock.advance(30)
     taken(ledger)
 
-    alarms = ledger.looks.again([Look(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
+    alarms = ledger.polls.again([Poll(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
 
     assert 1 <= len(alarms) <= 2
     for alarm in alarms:
@@ -200,33 +200,33 @@ def test_one_alarm_serves_all_whose_looks_fall_due_in_its_slot(ledger: Ledger, c
 
 
 def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> None:
-    """Alone, a job has a chain of its own: each look sets the alarm of the next."""
+    """Alone, a job has a chain of its own: each poll sets the alarm of the next."""
     (job,) = bought(ledger)
     for _ in range(3):
         clock.advance(30)
         (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
-        (alarm,) = ledger.looks.again([Look(job, "queued", 29)])
+        (alarm,) = ledger.polls.again([Poll(job, "queued", 29)])
         assert alarm.job_id == job.id
 
 
-def test_a_first_look_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> None:
-    """A thousand jobs bought in the same moment are looked at together from their first look on."""
+def test_a_first_poll_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> None:
+    """A thousand jobs bought in the same moment are polled together from their first poll on."""
     ids = [new_job_id() for _ in range(2)]
     moves = []
     for job_id in ids:
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
         job = ledger.submitting(ledger.get(job_id), lease_s=60)
-        moves.append(ledger.submitted(job, "g", cost_usd=1, first_look_s=30))
+        moves.append(ledger.submitted(job, "g", cost_usd=1, first_poll_s=30))
 
     assert [[alarm.job_id for alarm in moved.alarms] for moved in moves] == [[ids[0]], []]
 
 
-def test_looks_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Ledger, clock: Clock) -> None:
-    """The worker that held the alarms died with them: one reminder wakes for all, and later looks get alarms again."""
+def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Ledger, clock: Clock) -> None:
+    """The worker that held the alarms died with them: one reminder wakes for all, and later polls get alarms again."""
     first, second = bought(ledger, many=2)
     clock.advance(30)
     taken(ledger)
-    ledger.looks.again([Look(first, "queued", 10), Look(second, "queued", 20)])
+    ledger.polls.again([Poll(first, "queued", 10), Poll(second, "queued", 20)])
     clock.advance(10 + 5)
 
     assert ledger.wakes.overdue(State.RENDERING, grace_s=6) is None
@@ -235,7 +235,7 @@ def test_looks_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
     assert alarm is not None
     assert (alarm.job_id, alarm.turn) == (first.id, ledger.get(first.id).turn)
     (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
-    assert ledger.looks.again([Look(job, "queued", 5)])  # the slot of the second's look: its alarm was lost as well
+    assert ledger.polls.again([Poll(job, "queued", 5)])  # the slot of the second's poll: its alarm was lost as well
 
 
 def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
@@ -257,8 +257,8 @@ def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
     ]
 
 
-def test_the_fleet_looks_no_oftener_than_it_may(ledger: Ledger, clock: Clock) -> None:
-    """The upstream's limit is for all workers together; what had to wait is looked at a moment later."""
+def test_the_fleet_polls_no_oftener_than_it_may(ledger: Ledger, clock: Clock) -> None:
+    """The upstream's limit is for all workers together; what had to wait is polled a moment later."""
     bought(ledger, many=5)
     clock.advance(30)
 

@@ -52,7 +52,7 @@ def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> No
     assert not [row for row in results.rows if "failed" in row]
     for name in ("rushes", "seed_threads"):
         (lives,) = results.of(Scenario.LIVES, name)
-        assert (lives["finished"], lives["requests"]) == (10, 30), "ten jobs: one purchase and two looks each"
+        assert (lives["finished"], lives["requests"]) == (10, 30), "ten jobs: one purchase and two polls each"
         assert lives["cpu_us_per_request"] > 0
     assert results.loads("rushes") == [10, 20]
     assert results.median("rss_bytes", Scenario.FLIGHT, "rushes", jobs=20)
@@ -70,7 +70,7 @@ def test_a_contender_is_one_file() -> None:
 def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
     """Lateness is measured where everybody's requests arrive, alike for all contenders."""
     with Upstream.started(tmp_path, core=None) as upstream:
-        upstream.set(looks=2, interval_s=0)
+        upstream.set(polls=2, interval_s=0)
         bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
         asked = {"generation_id": bought["id"]}
 
@@ -82,26 +82,26 @@ def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
         assert (first["status"], second["status"]) == ("generating", "completed")
         assert len(film) == second["video"]["file_size"]
         tally = upstream.tally()
-        assert (tally["submits"], tally["looks"], tally["fetches"], tally["finished"]) == (1, 2, 1, 1)
-        assert tally["look_lateness_s"]["max"] >= 0
+        assert (tally["submits"], tally["polls"], tally["fetches"], tally["finished"]) == (1, 2, 1, 1)
+        assert tally["poll_lateness_s"]["max"] >= 0
 
 
-def test_some_looks_are_never_answered_if_that_is_wanted(tmp_path: Path) -> None:
+def test_some_polls_are_never_answered_if_that_is_wanted(tmp_path: Path) -> None:
     """Whoever waits for them finds out what a stuck machine costs."""
     with Upstream.started(tmp_path, core=None) as upstream:
         upstream.set(hangs=2)
         bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
 
-        def look(timeout_s: float = 5.0) -> str:
+        def poll(timeout_s: float = 5.0) -> str:
             asked = {"generation_id": bought["id"]}
             reply = requests.get(f"{upstream.url}/v2/video/generations", params=asked, timeout=timeout_s)
             return str(reply.json()["status"])
 
-        assert look() == "generating"
+        assert poll() == "generating"
         with pytest.raises(requests.Timeout):
-            look(timeout_s=0.5)
-        assert look() == "generating"
-        assert upstream.tally()["looks"] == 3
+            poll(timeout_s=0.5)
+        assert poll() == "generating"
+        assert upstream.tally()["polls"] == 3
 
 
 def test_a_slow_trickle_of_bytes_is_one_request(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_who_waits_for_room_far_away_leaves_the_core_idle(share: float, *, met: 
     assert [bar.met for bar in bars(results) if "use up the core" in bar.promise] == [met]
 
 
-def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_looks() -> None:
+def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_polls() -> None:
     """Its CPU is that of buying, too: no bar is judged by it, and the page says how many there were."""
     results = made_up()
-    facts = {"scenario": "flight", "contender": "rushes", "latency_s": 0.0, "due_done": 0.4, "cpu_us_per_look": 300.0}
+    facts = {"scenario": "flight", "contender": "rushes", "latency_s": 0.0, "due_done": 0.4, "cpu_us_per_poll": 300.0}
     results.rows += [
         {**facts, "jobs": 1_000, "bought": 1_000, "rss_bytes": 1e8},
         {**facts, "jobs": 10_000, "bought": 10_000, "rss_bytes": 1.045e8},
@@ -166,8 +166,8 @@ def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_looks() -> None
     ]
     judged = {bar.promise: bar for bar in bars(results)}
 
-    assert judged["50,000 jobs in flight: it keeps up (98 % of due looks)"].met is None
-    assert judged["the cost of a look does not grow from 1,000 to 50,000"].met is None
+    assert judged["50,000 jobs in flight: it keeps up (98 % of due polls)"].met is None
+    assert judged["the cost of a poll does not grow from 1,000 to 50,000"].met is None
     assert judged["worker memory per job in flight at most 1,024 B"].figure == "500 B"
     assert "50,000; 46,108 were bought in time" in markdown(results)
 

@@ -79,7 +79,7 @@ def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: p
             assert one(found["redis"], "maxmemory-policy is allkeys-lru").verdict is Verdict.BAD
 
 
-def test_without_redis_the_rest_is_still_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_the_rest_is_still_polled_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever mends one thing wants to know the others too."""
     with examined(stage, monkeypatch, RUSHES_REDIS__URL="redis://127.0.0.1:1/0") as found:
         assert one(found["redis"], "cannot be asked").verdict is Verdict.BAD
@@ -137,7 +137,7 @@ def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pyt
 def test_an_upstream_that_would_not_sell_is_bad(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str, verdict: Verdict
 ) -> None:
-    """Found by a look at the balance, which costs nothing."""
+    """Found by a request for the balance, which costs nothing."""
     with examined(stage, monkeypatch, **variables) as found:
         assert one(found["upstream"], words).verdict is verdict
 
@@ -178,7 +178,7 @@ def test_doctor_goes_the_way_that_purchases_go(stage: Stage, monkeypatch: pytest
 def test_a_misspelt_name_is_found_wherever_it_is_set(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In the environment or in `.env`, ours or the sandbox's; what is spelt right is not complained about."""
+    """In the environment or in `.env`, ours or the sandbox's; what is spelled right is not complained about."""
     (tmp_path / ".env").write_text("RUSHES_STATEDIR=x\nOTHER=1\n")
     misspelt = {"RUSHES_SANDBOX__TIMESCALE": "2", "RUSHES_SANDBOX__SEED": "2", "RUSHES_LOGG__LEVEL": "INFO"}
     with examined(stage, monkeypatch, **misspelt) as found:

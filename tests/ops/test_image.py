@@ -98,7 +98,7 @@ def test_a_worker_that_has_fallen_silent_is_not(here: "redis.Redis") -> None:
     assert health.main(["worker"]) == 1
 
 
-def test_a_worker_that_is_told_to_look_seldom_is_given_time(
+def test_a_worker_that_is_told_to_poll_seldom_is_given_time(
     here: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is seen once a round of its rescuer."""
@@ -172,7 +172,7 @@ def test_what_does_not_answer_is_not(role: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_unknown_role_is_a_mistake() -> None:
-    """A typo in a compose file must not look healthy."""
+    """A typo in a compose file must not seem healthy."""
     assert health.main(["wroker"]) == 1
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from config.settings import LookSettings
+from config.settings import PollSettings
 from jobs.pacing import Dial, FixedPacing, plan
 from ops.bench.pacing import (
     EVERY_S,
@@ -24,9 +24,9 @@ from ops.bench.pacing import (
 )
 
 JOBS: Final = 1000
-DEFAULT_S: Final = LookSettings().lateness_s
+DEFAULT_S: Final = PollSettings().lateness_s
 FIXED_10: Final = Constant(FixedPacing(10, 10))
-FIXED_5_LOOKS: Final = 24.9
+FIXED_5_POLLS: Final = 24.9
 """What fixed 5 s needs for a mean lateness of 2.5 s."""
 
 SPANNING_A_MINUTE_TO_FOUR: Final = "lognormal 120 s, sigma 0.2"
@@ -40,33 +40,33 @@ def learned(shape: str, lateness_s: float = DEFAULT_S) -> Figures:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_shape_is_found_later_than_a_quarter_above_fixed_10_s(shape: str) -> None:
-    """Heavy tails, two humps, a sudden change, stuck jobs: fewer looks, never much later ones."""
+    """Heavy tails, two humps, a sudden change, stuck jobs: fewer polls, never much later ones."""
     ours, fixed = learned(shape), figures(shape, "fixed", FIXED_10, jobs=JOBS)
 
     assert ours.lateness_s <= 1.25 * fixed.lateness_s
-    assert ours.looks <= 0.9 * fixed.looks
+    assert ours.polls <= 0.9 * fixed.polls
     assert ours.eta_held is not None
     assert (0.85 if shape in STEADY else 0.8) <= ours.eta_held <= (0.99 if shape in ORDERED else 0.97)
 
 
-def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_looks() -> None:
-    """Fixed 10 s needs 12.7 looks for 5 s."""
+def test_the_lateness_of_fixed_10_s_costs_less_than_half_its_polls() -> None:
+    """Fixed 10 s needs 12.7 polls for 5 s."""
     ours = learned(SPANNING_A_MINUTE_TO_FOUR, 5.0)
 
     assert ours.lateness_s <= 5.0
-    assert ours.looks <= 5.5
+    assert ours.polls <= 5.5
 
 
 def test_half_that_lateness_costs_hardly_more_than_if_the_distribution_were_known() -> None:
-    """Nobody can do it with fewer looks than a plan made from the truth; ours starts cold and must learn it."""
+    """Nobody can do it with fewer polls than a plan made from the truth; ours starts cold and must learn it."""
     ours = learned(SPANNING_A_MINUTE_TO_FOUR, 2.3)
     best = plan(Known.of(SHAPES[SPANNING_A_MINUTE_TO_FOUR]), Dial(ours.lateness_s, 1, 1000))
     known = figures(SPANNING_A_MINUTE_TO_FOUR, "known", Constant(best), jobs=JOBS)
 
     assert ours.lateness_s <= 2.6
-    # Half the lateness costs about twice the looks, so that the product tells, where neither is quite the same.
-    assert ours.looks * ours.lateness_s <= 1.2 * known.looks * known.lateness_s
-    assert ours.looks <= 0.42 * FIXED_5_LOOKS
+    # Half the lateness costs about twice the polls, so that the product tells, where neither is quite the same.
+    assert ours.polls * ours.lateness_s <= 1.2 * known.polls * known.lateness_s
+    assert ours.polls <= 0.42 * FIXED_5_POLLS
 
 
 @pytest.mark.parametrize("shape", sorted(STEADY))
@@ -77,7 +77,7 @@ def test_the_dial_is_kept(shape: str) -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_sudden_change_is_learnt_within_a_few_dozen_jobs(factor: float) -> None:
-    """Meanwhile no look is further away than the bound."""
+    """Meanwhile no poll is further away than the bound."""
     draw = changing(lognormal(120, 0.3), factor)
     played = simulate(draw, Learning(DEFAULT_S), [number * EVERY_S for number in range(600)])
     late = [job.ended_s - job.took_s for job in played]

@@ -173,7 +173,7 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def test_looking_for_what_is_missing_changes_nothing(least: Server) -> None:
+def test_polling_for_what_is_missing_changes_nothing(least: Server) -> None:
     """Every command is queued, and none is executed."""
     assert lacking(least) == []
     with least.client as administrator:
@@ -181,7 +181,7 @@ def test_looking_for_what_is_missing_changes_nothing(least: Server) -> None:
 
 
 def test_a_pattern_is_not_its_channels(least: Server) -> None:
-    """`&rushes:*` looks as if it were enough, and subscribes to nothing; nor is another database's enough."""
+    """`&rushes:*` seems enough, and subscribes to nothing; nor is another database's enough."""
     permit(least, "resetchannels", "&rushes:*")
     try:
         assert lacking(least) == [f"&{name}" for name in channels(0)]
@@ -194,8 +194,8 @@ def test_a_pattern_is_not_its_channels(least: Server) -> None:
 
 
 @pytest.mark.parametrize("taken", ["-lpush", "-psubscribe", "-waitaof", "-info", "-evalsha", "-zadd", "resetkeys"])
-def test_doctor_says_what_to_grant_and_looks_on(taken: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """As a command, with its exit code; what has nothing to do with it is still looked at."""
+def test_doctor_says_what_to_grant_and_polls_on(taken: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """As a command, with its exit code; what has nothing to do with it is still checked."""
     with Server.started(tmp_path / "redis") as server:
         permit(server, "on", f">{PASSWORD}", *rules(0), taken)
         with staged(server, sandbox, tmp_path) as stage:

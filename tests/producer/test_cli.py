@@ -40,7 +40,7 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
     """A job that stands in a state, without any worker."""
     ledger, job_id = stage.ledger, stage.service.submit(a_request(prompt)).job_id
     if state in {State.RENDERING, State.COMPLETED}:
-        ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_look_s=60)
+        ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_poll_s=60)
     if state is State.COMPLETED:
         ledger.rendered(ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
         stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
@@ -426,7 +426,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(stage: Stage, argument
 
 
 def test_a_prompt_is_shown_as_data_whatever_it_is_made_of(stage: Stage) -> None:
-    """Markup stays markup, an escape sequence is spelt out: reading a job must not steer the reader's terminal."""
+    """Markup stays markup, an escape sequence is escaped: reading a job must not steer the reader's terminal."""
     job_id = a_job(stage, State.FAILED, NASTY)
 
     for command in (["get", job_id], ["list"], ["events", job_id], ["wait", job_id], ["cancel", job_id], ["watch"]):

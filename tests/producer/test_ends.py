@@ -30,7 +30,7 @@ def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool =
         ledger.gave_up(ledger.get(job_id), GiveUp(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO))
         return job_id
     job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_look_s=1)
+    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
     ledger.rendered(ledger.get(job_id), Video("https://cdn.example/1.mp4"))
     ledger.completed(ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
     return job_id

@@ -95,7 +95,7 @@ def ended(ledger: Ledger, job_id: str) -> None:
     """A completed row for that video."""
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
     job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
-    ledger.submitted(job, "gen", cost_usd=1, first_look_s=0)
+    ledger.submitted(job, "gen", cost_usd=1, first_poll_s=0)
     job = ledger.get(job_id)
     ledger.rendered(job, Video("https://cdn.example/x"))
     ledger.completed(ledger.get(job_id), Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4"))

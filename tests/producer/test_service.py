@@ -20,7 +20,7 @@ from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoReq
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
-from jobs.looks import Look
+from jobs.polls import Poll
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
 from producer.eta import FRESH_S
@@ -69,7 +69,7 @@ def frozen(client: "redis.Redis") -> Iterator[None]:
 def bought(ledger: Ledger, job_id: str) -> Job:
     """Take a queued job through its purchase."""
     job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, "generation-1", cost_usd=4.16, first_look_s=60)
+    ledger.submitted(job, "generation-1", cost_usd=4.16, first_poll_s=60)
     return ledger.get(job_id)
 
 
@@ -293,22 +293,22 @@ def test_a_cancel_is_answered_by_where_the_job_stands(
 def test_a_cancel_wins_or_loses_against_a_moving_job_but_never_hangs_between(
     service: Service, real_ledger: Ledger
 ) -> None:
-    """Another thread looks at the job as fast as it can; each cancel still ends in a state that both agree on."""
+    """Another thread reads the job as fast as it can; each cancel still ends in a state that both agree on."""
     stop = threading.Event()
-    looked = threading.Event()
+    polled = threading.Event()
 
-    def keep_looking(job: Job) -> None:
+    def keep_polling(job: Job) -> None:
         while not stop.is_set():
-            real_ledger.looks.again([Look(job, "generating", 60)])
+            real_ledger.polls.again([Poll(job, "generating", 60)])
             job = real_ledger.get(job.id)
-            looked.set()
+            polled.set()
 
     for _ in range(10):
-        looked.clear()
+        polled.clear()
         job = bought(real_ledger, service.submit(a_request()).job_id)
-        mover = threading.Thread(target=keep_looking, args=(job,))
+        mover = threading.Thread(target=keep_polling, args=(job,))
         mover.start()
-        looked.wait(10)
+        polled.wait(10)
         try:
             answer = service.cancel(job.id)
         except LedgerUnavailable:  # it moved twenty times between reading and writing
@@ -345,7 +345,7 @@ def needing_attention(service: Service, ledger: Ledger) -> str:
 
 
 def test_those_who_need_a_decision_are_found_behind_those_who_do_not(service: Service, real_ledger: Ledger) -> None:
-    """However many other doubts still resolve themselves; a limit counts what is shown, not what is looked through."""
+    """However many other doubts still resolve themselves; a limit counts what is shown, not what is read through."""
     for _ in range(120):
         in_state(real_ledger, service.submit(a_request()).job_id, State.UNCONFIRMED)
     waiting = [needing_attention(service, real_ledger) for _ in range(3)]
@@ -580,7 +580,7 @@ def test_a_free_retry_gets_the_video_without_buying(stage: Stage) -> None:
     """The old job was given up; its generation was bought, and the new one fetches it."""
     service = stage.service
     old = service.submit(a_request()).job_id
-    with stage.worker(RUSHES_LOOK__FIRST_S="600"):
+    with stage.worker(RUSHES_POLL__FIRST_S="600"):
         eventually(lambda: service.get(old)[0].state is State.RENDERING)
     stage.ledger.gave_up(service.get(old)[0], GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES))
 

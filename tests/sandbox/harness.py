@@ -58,11 +58,11 @@ class Sandbox:
         return str(reply.json()["id"])
 
     def poll(self, generation_id: str, path: str = ANY_PATH) -> requests.Response:
-        """Look once."""
+        """Poll once."""
         return self.get(path, generation_id=generation_id)
 
     def finished(self, generation_id: str) -> dict[str, Any]:
-        """Look until it is completed or failed."""
+        """Poll until it is completed or failed."""
 
         def done() -> dict[str, Any] | None:
             body: dict[str, Any] = self.poll(generation_id).json()

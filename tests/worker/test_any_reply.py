@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from config.replies import FinalResponse
-from jobs.facts import Accepted, NotBought, Pending, Rejected, Sighting, Unknown, Unreachable
+from jobs.facts import Accepted, NotBought, Pending, PollResult, Rejected, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold
 from tests.stage import a_request
@@ -20,7 +20,7 @@ from tests.worker.test_interim import call
 from tests.worker.test_ways import upstream_at
 from worker.receivers import NotTold, Told
 from worker.upstream.client import Upstream
-from worker.upstream.looks import Looker
+from worker.upstream.poller import Poller
 from worker.upstream.wire import LogPage
 
 LONG: Final = b"9" * 5000  # more digits than Python makes a number of
@@ -148,13 +148,13 @@ def stranger() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def clients(stranger: Server) -> Iterator[tuple[Upstream, Looker]]:
+def clients(stranger: Server) -> Iterator[tuple[Upstream, Poller]]:
     """Clients that go on after every reply: what one leaves behind must not hurt the next."""
     with upstream_at(stranger.url, read_timeout_s=2, total_timeout_s=2) as both:
         yield both
 
 
-Clients = tuple[Upstream, Looker]
+Clients = tuple[Upstream, Poller]
 
 
 @anything
@@ -172,8 +172,8 @@ def test_a_purchase(stranger: Server, clients: Clients, reply: bytes) -> None:
 def test_a_poll(stranger: Server, clients: Clients, reply: bytes) -> None:
     """What is not understood is no news of this one generation."""
     stranger.on(lambda wire: wire.send(reply))
-    seen = clients[1].look("g", Family.UNIVERSAL)
-    assert isinstance(seen, Sighting)
+    seen = clients[1].poll("g", Family.UNIVERSAL)
+    assert isinstance(seen, PollResult)
 
 
 @anything
@@ -244,7 +244,7 @@ def test_a_poll_reads_no_more_headers_than_it_may_keep(stranger: Server) -> None
         answer(b'{"status": "generating"}')(wire)
 
     stranger.on(act)
-    with upstream_at(stranger.url, reply_bytes=100_000) as (_, looker):
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
-    with upstream_at(stranger.url) as (_, looker):
-        assert looker.look("g", Family.UNIVERSAL) == Pending("generating")
+    with upstream_at(stranger.url, reply_bytes=100_000) as (_, poller):
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+    with upstream_at(stranger.url) as (_, poller):
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("generating")

@@ -219,7 +219,7 @@ def test_the_total_time_goes_by_the_clock_given(server: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found", "410 Gone"])
 def test_a_url_whose_time_is_over_is_gone(server: Server, tmp_path: Path, status: str) -> None:
-    """Signed URLs end with a 403 after minutes: a fresh look may hand out another."""
+    """Signed URLs end with a 403 after minutes: a fresh poll may hand out another."""
     server.on(answer(b"<Error>Expired</Error>", status=status))
     assert fetch(tmp_path, server.url) == Gone(f"the video's URL answers {status[:3]}")
     assert files(tmp_path) == set()

@@ -19,15 +19,15 @@ import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
-from jobs.facts import Accepted, Finished, NotBought, Pending, Receipt, Rejected, Sighting, Unknown, Unreachable
+from jobs.facts import Accepted, Finished, NotBought, Pending, PollResult, Receipt, Rejected, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
-from worker.upstream import looks
+from worker.upstream import polls
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
-from worker.upstream.looks import Looker, Seen, Subject
+from worker.upstream.poller import Poller, Seen, Subject
 
 KEY: Final = "sk-0123456789abcdef"
 CONNECTIONS: Final = 8
@@ -48,14 +48,14 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 
 
 @contextmanager
-def looker_at(url: str, **settings: Any) -> Iterator[Looker]:
-    """Whoever looks, with short time-outs."""
+def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
+    """Whoever polls, with short time-outs."""
     choice = chosen(url, **settings)
-    looker = Looker(Access.of(choice), choice, connections=CONNECTIONS, patient=1)
+    poller = Poller(Access.of(choice), choice, connections=CONNECTIONS, patient=1)
     try:
-        yield looker
+        yield poller
     finally:
-        looker.close()
+        poller.close()
 
 
 def chosen(url: str, **settings: Any) -> UpstreamSettings:
@@ -116,12 +116,12 @@ def test_a_base_url_may_have_a_path_and_a_closing_slash(server: Server, base: st
 @pytest.mark.parametrize(
     "generation_id", ["df43b636:google/veo3", "a:b/c?&=#", "-R5w9EV", "12345", "cgt-1", "a b%20+ü"]
 )
-def test_a_look_escapes_the_generation_id(server: Server, family: Family, path: str, generation_id: str) -> None:
+def test_a_poll_escapes_the_generation_id(server: Server, family: Family, path: str, generation_id: str) -> None:
     """Ids are opaque: one that reads as a piece of a URL must arrive as it was given."""
     server.on(answer(b'{"status":"generating"}'))
 
-    with looker_at(server.url) as looker:
-        assert looker.look(generation_id, family) == Pending("generating")
+    with poller_at(server.url) as poller:
+        assert poller.poll(generation_id, family) == Pending("generating")
 
     [heard] = server.heard
     address = urlsplit(heard.target)
@@ -131,10 +131,10 @@ def test_a_look_escapes_the_generation_id(server: Server, family: Family, path: 
 
 
 def test_a_finished_generation_is_told_with_its_video(server: Server) -> None:
-    """What a look is for."""
+    """What a poll is for."""
     server.on(answer(b'{"id":"g","status":"completed","video":{"url":"https://cdn/x.mp4"}}'))
-    with looker_at(server.url) as looker:
-        seen = looker.look("g", Family.UNIVERSAL)
+    with poller_at(server.url) as poller:
+        seen = poller.poll("g", Family.UNIVERSAL)
     assert isinstance(seen, Finished)
     assert seen.video.url == "https://cdn/x.mp4"
 
@@ -192,16 +192,16 @@ def test_a_ca_bundle_of_ones_own_is_trusted(secured_server: Server, certificate:
     assert buy(secured_server.url, ca_bundle=certificate) == Accepted("gen-1", 0.52)
 
 
-def test_a_look_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, certificate: Path, tmp_path: Path) -> None:
+def test_a_poll_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, certificate: Path, tmp_path: Path) -> None:
     """A home may be called anything."""
     bundle = tmp_path / "josé" / "ca.pem"
     bundle.parent.mkdir()
     bundle.write_bytes(certificate.read_bytes())
     secured_server.on(answer(b'{"status":"queued"}'))
-    with looker_at(secured_server.url, ca_bundle=bundle) as looker:
-        assert looker.look("g", Family.UNIVERSAL) == Pending("queued")
-    with looker_at(secured_server.url) as stranger:
-        assert isinstance(stranger.look("g", Family.UNIVERSAL), Unreachable)
+    with poller_at(secured_server.url, ca_bundle=bundle) as poller:
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
+    with poller_at(secured_server.url) as stranger:
+        assert isinstance(stranger.poll("g", Family.UNIVERSAL), Unreachable)
 
 
 def test_an_order_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
@@ -211,10 +211,10 @@ def test_an_order_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server
     assert posts(secured_server) == 1
 
 
-def test_a_look_without_a_connection_is_no_news() -> None:
+def test_a_poll_without_a_connection_is_no_news() -> None:
     """The generation goes on without us."""
-    with looker_at(REFUSING) as looker:
-        seen = looker.look("g", Family.UNIVERSAL)
+    with poller_at(REFUSING) as poller:
+        seen = poller.poll("g", Family.UNIVERSAL)
     assert isinstance(seen, Unreachable)
     assert seen.hold is Hold.UNREACHABLE
 
@@ -275,11 +275,11 @@ def test_a_lost_reply_leaves_the_purchase_unknown_and_is_not_repeated(server: Se
 
 
 @pytest.mark.parametrize("act", [act for act in LOST if act is not countless_headers], ids=lambda act: act.__name__)
-def test_a_lost_reply_to_a_look_is_no_news(server: Server, act: Act) -> None:
-    """Looking is free: once more over a fresh connection at the most, then the next look is the repetition."""
+def test_a_lost_reply_to_a_poll_is_no_news(server: Server, act: Act) -> None:
+    """Polling is free: once more over a fresh connection at the most, then the next poll is the repetition."""
     server.on(act)
-    with looker_at(server.url) as looker:
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+    with poller_at(server.url) as poller:
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
     assert len(server.heard) <= 2
 
 
@@ -290,11 +290,11 @@ def test_silence_past_the_read_time_out_is_unknown(server: Server) -> None:
     assert posts(server) == 1
 
 
-def test_silence_past_the_read_time_out_of_a_look_is_no_news(server: Server) -> None:
+def test_silence_past_the_read_time_out_of_a_poll_is_no_news(server: Server) -> None:
     """A silent upstream must not hold a thread."""
     server.on(hang)
-    with looker_at(server.url, read_timeout_s=0.2) as looker:
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+    with poller_at(server.url, read_timeout_s=0.2) as poller:
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
 
 
 def slow_headers(wire: Wire) -> None:
@@ -321,11 +321,11 @@ def test_a_trickling_reply_ends_with_its_total_time(server: Server, act: Act) ->
 
 
 @pytest.mark.parametrize("act", [slow_headers, slow_body])
-def test_a_trickling_look_ends_with_its_total_time(server: Server, act: Act) -> None:
+def test_a_trickling_poll_ends_with_its_total_time(server: Server, act: Act) -> None:
     """Sixteen of them would be a dead worker."""
     server.on(act)
-    with looker_at(server.url, total_timeout_s=0.5) as looker:
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+    with poller_at(server.url, total_timeout_s=0.5) as poller:
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
 
 
 def test_the_total_time_goes_by_the_clock_given(server: Server) -> None:
@@ -385,9 +385,9 @@ def test_a_redirect_is_not_followed(server: Server, other_server: Server, status
     other_server.on(answer(ACCEPTED))
     server.on(answer(b"", status=status, Location=f"{other_server.url}/v2/video/generations"))
 
-    with upstream_at(server.url) as upstream, looker_at(server.url) as looker:
+    with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
 
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.MISCONFIGURED
@@ -407,9 +407,9 @@ def test_a_303_is_not_followed_and_leaves_the_purchase_unknown(server: Server, o
 def test_a_redirect_to_nowhere_is_only_a_status(server: Server, location: str) -> None:
     """`requests` parses a redirect's target even when it is not to be followed, and raises for these."""
     server.on(answer(b"", status="302 Found", Location=location))
-    with upstream_at(server.url) as upstream, looker_at(server.url) as looker:
+    with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.MISCONFIGURED
 
@@ -435,12 +435,12 @@ def test_what_the_environment_says_later_changes_nothing(
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 0.0.0.0 login somebody password else\n")
     url = server.url.replace("127.0.0.1", "0.0.0.0")  # this machine too, by an address that may be proxied
-    with upstream_at(url) as upstream, looker_at(url) as looker:
+    with upstream_at(url) as upstream, poller_at(url) as poller:
         monkeypatch.setenv("NETRC", str(netrc))
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, other_server.url)
         assert upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID) == Accepted("gen-1", 0.52)
-        looker.look("g", Family.UNIVERSAL)
+        poller.poll("g", Family.UNIVERSAL)
 
     assert [heard.headers["authorization"] for heard in server.heard] == [f"Bearer {KEY}"] * 2
     assert other_server.connections == 0
@@ -474,8 +474,8 @@ def test_what_a_proxy_says_of_a_tunnel_is_not_what_the_upstream_says(
     monkeypatch.setenv("https_proxy", other_server.url)
     for word in ("403 Forbidden", "200 Connection established"):
         other_server.on(answer(b"", status=word))
-        with looker_at("https://api.invalid") as looker:
-            seen = looker.look("g", Family.UNIVERSAL)
+        with poller_at("https://api.invalid") as poller:
+            seen = poller.poll("g", Family.UNIVERSAL)
         assert isinstance(seen, Unreachable)
         assert "no answer from the upstream" in seen.message
 
@@ -496,9 +496,9 @@ def test_the_key_is_told_to_nobody(server: Server, act: Act, caplog: pytest.LogC
     """Messages go to the ledger, the terminal and the logs; the key belongs in none of them."""
     caplog.set_level(logging.DEBUG)
     server.on(act)
-    with upstream_at(server.url) as upstream, looker_at(server.url) as looker:
+    with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        seen = looker.look("g", Family.UNIVERSAL)
+        seen = poller.poll("g", Family.UNIVERSAL)
         told = [repr(receipt), repr(seen), repr(upstream), str(upstream), caplog.text, repr(caplog.records)]
     assert any(record.name.startswith("urllib3") for record in caplog.records)
     assert not [text for text in told if KEY in text]
@@ -527,10 +527,10 @@ def test_a_wait_is_obeyed_up_to_the_ceiling(server: Server) -> None:
     server.on(answer(b"{}", status="429 Too Many Requests", Retry_After="99999999"))
     with (
         upstream_at(server.url, retry_after_ceiling_s=600) as upstream,
-        looker_at(server.url, retry_after_ceiling_s=600) as looker,
+        poller_at(server.url, retry_after_ceiling_s=600) as poller,
     ):
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        seen = looker.look("g", Family.UNIVERSAL)
+        seen = poller.poll("g", Family.UNIVERSAL)
     assert receipt == NotBought(Hold.THROTTLED, "429", 600)
     assert seen == Unreachable(Hold.THROTTLED, "429", 600)
 
@@ -541,24 +541,24 @@ def test_a_refusal_over_http_is_a_rejection(server: Server) -> None:
     assert buy(server.url) == Rejected("404 no such model")
 
 
-def test_looks_survive_that_the_server_closes_its_connections(server: Server) -> None:
-    """Keep-alive saves a handshake a look; the server may close at any time."""
+def test_polls_survive_that_the_server_closes_its_connections(server: Server) -> None:
+    """Keep-alive saves a handshake a poll; the server may close at any time."""
     server.on(answer(b'{"status":"queued"}'))
-    with looker_at(server.url) as looker:
-        assert [looker.look("g", Family.UNIVERSAL) for _ in range(3)] == [Pending("queued")] * 3
+    with poller_at(server.url) as poller:
+        assert [poller.poll("g", Family.UNIVERSAL) for _ in range(3)] == [Pending("queued")] * 3
 
 
-def test_a_look_reads_what_is_packed_unasked_and_measures_it_unpacked(server: Server) -> None:
+def test_a_poll_reads_what_is_packed_unasked_and_measures_it_unpacked(server: Server) -> None:
     """We ask for plain bytes; a server between us and the upstream may know better."""
-    with looker_at(server.url, reply_bytes=4096) as looker:
+    with poller_at(server.url, reply_bytes=4096) as poller:
         server.on(answer(gzip.compress(b'{"status":"queued"}'), Content_Encoding="gzip"))
-        assert looker.look("g", Family.UNIVERSAL) == Pending("queued")
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
         server.on(answer(gzip.compress(b'{"status":"queued"}' + b" " * 5_000_000), Content_Encoding="gzip"))
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
 
 
-def test_all_are_looked_at_with_no_more_connections_than_chosen(server: Server) -> None:
-    """Whoever looks meanwhile shares them."""
+def test_all_are_polled_at_with_no_more_connections_than_chosen(server: Server) -> None:
+    """Whoever polls meanwhile shares them."""
     lock, now, most = threading.Lock(), 0, 0
 
     def counted(wire: Wire) -> None:
@@ -573,8 +573,8 @@ def test_all_are_looked_at_with_no_more_connections_than_chosen(server: Server) 
 
     server.on(counted)
     subjects = [Subject(f"g{number}", Family.UNIVERSAL) for number in range(40)]
-    with looker_at(server.url) as looker, ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: list(chain(*looker.look_at(subjects, pause_s=None))), range(2)))
+    with poller_at(server.url) as poller, ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: list(chain(*poller.poll_many(subjects, pause_s=None))), range(2)))
 
     assert [sorted(index for index, _ in seen) for seen in both] == [list(range(40))] * 2
     assert {seen for found in both for _, seen in found} == {Pending("queued")}
@@ -582,8 +582,8 @@ def test_all_are_looked_at_with_no_more_connections_than_chosen(server: Server) 
 
 
 def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handles are those of the process, not of each who looks; connections that nobody uses any more are closed."""
-    monkeypatch.setattr(looks, "UNUSED_S", 0.5)
+    """Handles are those of the process, not of each who polls; connections that nobody uses any more are closed."""
+    monkeypatch.setattr(polls, "UNUSED_S", 0.5)
     both = threading.Barrier(2, timeout=20)
 
     def at_once(wire: Wire) -> None:
@@ -591,11 +591,11 @@ def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: py
         answer(b'{"status":"queued"}')(wire)
 
     def both_at_once() -> tuple[int, int]:
-        list(pool.map(lambda _: looker.look("g", Family.UNIVERSAL), range(2)))
+        list(pool.map(lambda _: poller.poll("g", Family.UNIVERSAL), range(2)))
         return more()
 
     def one_alone() -> tuple[int, int]:
-        looker.look("g", Family.UNIVERSAL)
+        poller.poll("g", Family.UNIVERSAL)
         return more()
 
     def more() -> tuple[int, int]:
@@ -603,7 +603,7 @@ def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: py
 
     before = _alive(pycurl.Curl), _alive(pycurl.CurlMulti)
     server.on(at_once)
-    with looker_at(server.url) as looker, ThreadPoolExecutor(2) as pool:
+    with poller_at(server.url) as poller, ThreadPoolExecutor(2) as pool:
         assert [both_at_once() for _ in range(3)][-1] == (2, 2)
         server.on(answer(b'{"status":"queued"}'))
         eventually(lambda: one_alone() == (2, 1), what="one that is used")
@@ -621,7 +621,7 @@ SLOW_AMONG_OTHERS: Final = [Subject("slow", Family.GOOGLE), *[Subject("g", Famil
 OTHERS: Final = {1: Pending("queued"), 2: Pending("queued")}
 
 
-def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, Sighting]:
+def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, PollResult]:
     """What was seen of each, in whichever groups it came."""
     return dict(chain.from_iterable(groups))
 
@@ -629,15 +629,15 @@ def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, Sighting]:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are long for a test."""
-    monkeypatch.setattr(looks, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(looks, "FAR_LONGER", 1.0)
+    monkeypatch.setattr(polls, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(polls, "FAR_LONGER", 1.0)
 
 
 @contextmanager
-def a_patient_one(looker: Looker, server: Server) -> Iterator[Iterator[Sequence[Seen]]]:
-    """Somebody waits to the end for a look that hangs, and there is no room for another such."""
+def a_patient_one(poller: Poller, server: Server) -> Iterator[Iterator[Sequence[Seen]]]:
+    """Somebody waits to the end for a poll that hangs, and there is no room for another such."""
     server.on(hang, SLOW)
-    groups = looker.look_at(SLOW_AMONG_OTHERS, pause_s=0.05)
+    groups = poller.poll_many(SLOW_AMONG_OTHERS, pause_s=0.05)
     assert all_seen(next(groups) for _ in range(12)) == OTHERS
     try:
         yield groups
@@ -651,20 +651,20 @@ def a_little_late(wire: Wire) -> None:
     answer(b'{"status":"generating"}')(wire)
 
 
-def is_left_behind(seen: Sighting) -> bool:
+def is_left_behind(seen: PollResult) -> bool:
     """Whether it was not waited for."""
     return isinstance(seen, Unreachable) and "while others were answered" in seen.message
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_looks_that_hang_are_waited_for_by_few_of_those_who_look(server: Server) -> None:
-    """An upstream of which one machine is stuck must not hold everybody who looks for the whole time-out."""
+def test_polls_that_hang_are_waited_for_by_few_of_those_who_poll(server: Server) -> None:
+    """An upstream of which one machine is stuck must not hold everybody who polls for the whole time-out."""
     server.on(answer(b'{"status":"queued"}'))
-    with looker_at(server.url, total_timeout_s=2) as looker:
-        with a_patient_one(looker, server) as patient:
-            others = all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))
+    with poller_at(server.url, total_timeout_s=2) as poller:
+        with a_patient_one(poller, server) as patient:
+            others = all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))
             late = all_seen(patient)
-        next_patient = all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))
+        next_patient = all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))
 
     assert is_left_behind(others.pop(0))
     assert others == OTHERS
@@ -677,18 +677,18 @@ def test_answers_that_are_only_late_are_waited_for_by_all_until_they_come_no_mor
     """An upstream that is slow to tell of what has finished would else never be heard by most."""
     server.on(answer(b'{"status":"queued"}'))
     server.on(a_little_late, SLOW)
-    with looker_at(server.url, total_timeout_s=1.2) as looker:
-        assert all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
-        with a_patient_one(looker, server):
+    with poller_at(server.url, total_timeout_s=1.2) as poller:
+        assert all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
+        with a_patient_one(poller, server):
             server.on(a_little_late, SLOW)
-            assert all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
+            assert all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
 
         server.on(hang, SLOW)
         for _ in range(3):
-            assert not is_left_behind(looker.look("g", Family.GOOGLE))
-        with a_patient_one(looker, server):
+            assert not is_left_behind(poller.poll("g", Family.GOOGLE))
+        with a_patient_one(poller, server):
             server.on(a_little_late, SLOW)
-            assert is_left_behind(all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0])
+            assert is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -701,11 +701,11 @@ def test_a_late_reply_that_brings_no_news_earns_no_patience(server: Server) -> N
 
     server.on(answer(b'{"status":"queued"}'))
     server.on(late, SLOW)
-    with looker_at(server.url, total_timeout_s=2) as looker:
-        assert not is_left_behind(all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0])
-        with a_patient_one(looker, server):
+    with poller_at(server.url, total_timeout_s=2) as poller:
+        assert not is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
+        with a_patient_one(poller, server):
             server.on(late, SLOW)
-            assert is_left_behind(all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None))[0])
+            assert is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -713,38 +713,38 @@ def test_where_nobody_was_answered_nobody_is_left_behind(server: Server) -> None
     """An upstream that says busy to some at once, and is slow for all others, is to be heard."""
     server.on(answer(b"", status="503 Busy"))
     server.on(a_little_late, SLOW)
-    with looker_at(server.url, total_timeout_s=3) as looker, ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: all_seen(looker.look_at(SLOW_AMONG_OTHERS, pause_s=None)), range(2)))
+    with poller_at(server.url, total_timeout_s=3) as poller, ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None)), range(2)))
 
     assert [seen[0] for seen in both] == [Pending("generating")] * 2
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_whoever_waits_to_the_end_leaves_room_for_others(server: Server) -> None:
-    """With many looks that hang, a patient one would else hold every connection."""
+    """With many polls that hang, a patient one would else hold every connection."""
     server.on(answer(b'{"status":"queued"}'))
     server.on(hang, SLOW)
     subjects = [*SLOW_AMONG_OTHERS, *[Subject("slow", Family.GOOGLE)] * CONNECTIONS]
-    with looker_at(server.url, total_timeout_s=5) as looker:
-        groups = looker.look_at(subjects, pause_s=0.05)
-        seen: dict[int, Sighting] = {}
+    with poller_at(server.url, total_timeout_s=5) as poller:
+        groups = poller.poll_many(subjects, pause_s=0.05)
+        seen: dict[int, PollResult] = {}
         while len(seen) < len(subjects) - CONNECTIONS // 2:
             seen.update(next(groups))
-        assert looker.look("g", Family.UNIVERSAL) == Pending("queued")
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
         groups.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
 
     assert sum(map(is_left_behind, seen.values())) == len(seen) - 2
 
 
-def test_whoever_stops_looking_leaves_room_for_others(server: Server) -> None:
-    """A ledger that cannot be written to ends a wake in the middle of its looks."""
+def test_whoever_stops_polling_leaves_room_for_others(server: Server) -> None:
+    """A ledger that cannot be written to ends a wake in the middle of its polls."""
     server.on(hang)
     server.on(answer(b'{"status":"queued"}'), "/v2/generate/video/google/generation")
-    with looker_at(server.url) as looker:
-        stuck = looker.look_at([Subject("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
+    with poller_at(server.url) as poller:
+        stuck = poller.poll_many([Subject("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
         assert next(stuck) == ()
         stuck.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
-        assert looker.look("g", Family.GOOGLE) == Pending("queued")
+        assert poller.poll("g", Family.GOOGLE) == Pending("queued")
 
 
 DURATIONS: Final = {"p50": 105_000, "p75": 133_000, "p90": 164_000, "p99": 237_000}

@@ -49,7 +49,7 @@ RESULT: Final = JobResult(
     charged=Charged.YES,
     accepted_at=1_800_000_000.25,
     finished_at=1_800_000_120.5,
-    looks=5,
+    polls=5,
 )
 
 
@@ -111,7 +111,7 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
         },
         "cost_usd": 2.52,
         "charged": "yes",
-        "looks": 5,
+        "polls": 5,
         "accepted_at": "2027-01-15T08:00:00.250Z",
         "submitted_at": None,
         "rendered_at": None,

@@ -45,7 +45,7 @@ JOB: Final = Job(
 )
 ENTRIES: Final = [
     JournalEntry("1-0", "job.accepted", 1_800_000_000.0, "queued", 1, {"model": "google/veo3"}),
-    JournalEntry("2-0", "job.looked", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
+    JournalEntry("2-0", "job.polled", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
     JournalEntry("3-0", "job.completed", 1_800_000_100.0, "completed", 7, {}),
 ]
 
@@ -91,7 +91,7 @@ def test_manifest_poster_and_preview_stand_beside_the_video(opened: Describer, s
 
 
 def test_the_manifest_tells_the_whole_story_without_us(opened: Describer, store: Store) -> None:
-    """Prompt, parameters, ids, sum, cost, timeline; an image in base64 by its sum, and looks by their number."""
+    """Prompt, parameters, ids, sum, cost, timeline; an image in base64 by its sum, and polls by their number."""
     order = a_request("ein Boot ⛵", duration=8, image_url="A" * 5000)
     opened.describe(JOB, order, ENTRIES)
 
@@ -170,7 +170,7 @@ def test_what_is_switched_off_costs_nothing(tmp_path: Path) -> None:
     )
     assert not describer.has_work
     assert describer.probe(str(a_film(tmp_path / "film.mp4")), "video/mp4") is None
-    assert describer._looking._process is None
+    assert describer._probing._process is None
     assert describer._making._process is None
 
 
@@ -218,7 +218,7 @@ def test_whatever_a_probe_answers_is_facts_that_can_be_kept_or_none(tmp_path: Pa
     """The process decodes a stranger's bytes; what cannot be true is left out, and the row can be read again."""
     (tmp_path / "film").write_bytes(b"film")
     describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
-    describer._looking._command = [sys.executable, "-c", f"input(); print({answer!r})"]
+    describer._probing._command = [sys.executable, "-c", f"input(); print({answer!r})"]
 
     media = describer.probe(str(tmp_path / "film"), "video/mp4")
 

@@ -1,10 +1,10 @@
-"""The doors before the upstream: what looks that were made together say about its health."""
+"""The doors before the upstream: what polls that were made together say about its health."""
 
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from jobs.facts import NotBought, Pending, Sighting, Unreachable
+from jobs.facts import NotBought, Pending, PollResult, Unreachable
 from jobs.gates import Gate
 from jobs.job import Hold
 from jobs.ledger import Ledger
@@ -31,7 +31,7 @@ def doors(ledger: Ledger) -> Doors:
 
 
 @pytest.mark.parametrize(
-    ("heard", "shut", "wary"),
+    ("heard", "shut", "in_trouble"),
     [
         ([[SILENT] * 3], True, True),
         ([[SILENT] * 2], False, True),
@@ -41,8 +41,8 @@ def doors(ledger: Ledger) -> Doors:
         ([[SILENT] * 10, [ANSWERED, *[SILENT] * 19]], False, False),
     ],
 )
-def test_an_upstream_that_answers_one_look_is_not_down(
-    ledger: Ledger, doors: Doors, heard: list[list[Sighting]], shut: bool, wary: bool
+def test_an_upstream_that_answers_one_poll_is_not_down(
+    ledger: Ledger, doors: Doors, heard: list[list[PollResult]], shut: bool, in_trouble: bool
 ) -> None:
     """A balancer with a dead machine refuses part of them at once, one that is stuck is silent until the time-out."""
     hearing = Hearing(doors, sum(map(len, heard)))
@@ -50,16 +50,16 @@ def test_an_upstream_that_answers_one_look_is_not_down(
         hearing.hear(group)
 
     assert bool(ledger.gates.shut()) is shut
-    assert doors.wary is wary
+    assert doors.in_trouble is in_trouble
 
 
-def test_a_door_is_shut_once_most_looks_failed_and_opens_with_the_first_answer(ledger: Ledger, doors: Doors) -> None:
+def test_a_door_is_shut_once_most_polls_failed_and_opens_with_the_first_answer(ledger: Ledger, doors: Doors) -> None:
     """What hangs meanwhile may take half a minute."""
     hearing = Hearing(doors, 100)
     hearing.hear([SILENT] * 49)
     assert not ledger.gates.shut()
     hearing.hear([SILENT])
-    assert ledger.gates.shut()[Gate.LOOK].hold is Hold.UNREACHABLE
+    assert ledger.gates.shut()[Gate.POLL].hold is Hold.UNREACHABLE
 
     hearing.hear([ANSWERED])
     assert not ledger.gates.shut()
@@ -71,8 +71,8 @@ def test_what_concerns_everybody_shuts_the_door_whatever_else_was_answered(ledge
     hearing.hear([ANSWERED, THROTTLED, ANSWERED])
     hearing.hear([ANSWERED] * 7)
 
-    assert ledger.gates.shut()[Gate.LOOK].hold is Hold.THROTTLED
-    assert doors.wary
+    assert ledger.gates.shut()[Gate.POLL].hold is Hold.THROTTLED
+    assert doors.in_trouble
 
 
 @pytest.mark.parametrize(

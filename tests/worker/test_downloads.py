@@ -126,7 +126,7 @@ def test_what_promises_nothing_about_its_bytes_is_not_kept(
 
 
 def test_another_url_begins_anew(server: Server, tmp_path: Path) -> None:
-    """A fresh look may hand out another file; only its signature may differ."""
+    """A fresh poll may hand out another file; only its signature may differ."""
     server.on(breaks_off(ETag='"abc"'))
     fetch(tmp_path, f"{server.url}/one", turn=1)
     server.on(answer(MP4, ETag='"abc"'))

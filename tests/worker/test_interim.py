@@ -62,9 +62,9 @@ def test_a_purchase_is_accepted_behind_them(server: Server, interim: bytes) -> N
 @before
 def test_a_poll_and_a_page_of_the_log_are_read_behind_them(server: Server, interim: bytes) -> None:
     """On kept connections a reply that is left over would be the next request's."""
-    with upstream_at(server.url) as (upstream, looker):
+    with upstream_at(server.url) as (upstream, poller):
         server.on(behind(interim, answer(b'{"status":"generating"}')))
-        assert looker.look("g", Family.UNIVERSAL) == Pending("generating")
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("generating")
         server.on(behind(interim, answer(b'{"data":[]}')))
         assert isinstance(upstream.log_page("google/veo3", 0), LogPage)
 
@@ -147,5 +147,5 @@ def test_what_is_no_reply_behind_them_is_bounded_and_lost(server: Server, tmp_pa
 def test_a_poll_behind_which_nothing_comes_is_no_news(server: Server, act: Act) -> None:
     """Polling is free: the next one asks again."""
     server.on(act)
-    with upstream_at(server.url, total_timeout_s=2) as (_, looker):
-        assert isinstance(looker.look("g", Family.UNIVERSAL), Unreachable)
+    with upstream_at(server.url, total_timeout_s=2) as (_, poller):
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)

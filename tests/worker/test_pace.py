@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from config.connection import connect
-from config.settings import LookSettings, RedisSettings
+from config.settings import PollSettings, RedisSettings
 from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.ledger import Ledger
@@ -48,14 +48,14 @@ def make(client: "redis.Redis", ledger: Ledger, upstream: Upstreams) -> Callable
     """A worker process's pace, another one at each call."""
 
     def made(**choice: object) -> Pace:
-        look = LookSettings.model_validate(choice)
-        return Pace(POLICY, look, Sketches(client), upstream.latency, ledger.alone)
+        poll = PollSettings.model_validate(choice)
+        return Pace(POLICY, poll, Sketches(client), upstream.latency, ledger.alone)
 
     return made
 
 
 def first_s(pace: Pace, job: Job = KNOWN) -> float:
-    """When a job of this kind is looked at first."""
+    """When a job of this kind is polled first."""
     return pace.policy(job).pacing.first()
 
 
@@ -115,7 +115,7 @@ def test_an_upstream_without_metrics_harms_nothing(make: Callable[..., Pace], up
 
 
 def test_the_upstream_is_never_asked_where_that_was_chosen(make: Callable[..., Pace], upstream: Upstreams) -> None:
-    """RUSHES_LOOK__METRICS_EVERY_S=0."""
+    """RUSHES_POLL__METRICS_EVERY_S=0."""
     pace = make(metrics_every_s=0)
     first_s(pace)
     pace.refresh()
@@ -133,7 +133,7 @@ def test_fixed_pacing_stays_available_and_still_learns(make: Callable[..., Pace]
 def test_the_first_job_of_a_kind_is_paced_although_redis_is_away(ledger: Ledger, upstream: Upstreams) -> None:
     """A receipt in hand must be written, not lost for want of a schedule; the sketch is read when Redis is back."""
     away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
-    pace = Pace(POLICY, LookSettings.model_validate({}), away, upstream.latency, ledger.alone)
+    pace = Pace(POLICY, PollSettings.model_validate({}), away, upstream.latency, ledger.alone)
 
     in_slots = pace.policy(KNOWN).pacing
     assert isinstance(in_slots, InSlots)

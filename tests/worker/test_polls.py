@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.facts import Finished, Inconclusive, Pending, Refused, Sighting, Unreachable
+from jobs.facts import Finished, Inconclusive, Pending, PollResult, Refused, Unreachable
 from jobs.job import Charged, Hold, Video
 from tests.worker.test_wire import BODIES, CLOUDFLARE, HEADERS, JSON, STATUSES
-from worker.upstream.polls import EMPTY_POLLS, REFUSED_POLLS, SAME_VIDEO_POLLS, read_sighting
+from worker.upstream.polls import EMPTY_POLLS, REFUSED_POLLS, SAME_VIDEO_POLLS, read_poll
 
 URL: Final = "https://cdn.aimlapi.com/eagle/files/tiger/R6Ld_output.mp4"
 OTHER: Final = "https://cdn.aimlapi.com/eagle/files/tiger/other.mp4"
@@ -24,9 +24,9 @@ FAILURE_WORDS: Final = [
 ]
 
 
-def poll(reply: Any, status: int = 200, **headers: str) -> Sighting:
+def poll(reply: Any, status: int = 200, **headers: str) -> PollResult:
     """Read a JSON reply to a poll."""
-    return read_sighting(status, {name.replace("_", "-"): v for name, v in headers.items()}, json.dumps(reply).encode())
+    return read_poll(status, {name.replace("_", "-"): v for name, v in headers.items()}, json.dumps(reply).encode())
 
 
 # Still running
@@ -262,14 +262,14 @@ def test_any_2xx_is_a_readable_reply(status: int) -> None:
 )
 def test_a_reply_is_read_in_any_encoding(body: bytes) -> None:
     """One byte of a vendor's message must not hide that the job has ended."""
-    assert read_sighting(200, {}, body) == Refused("café")
+    assert read_poll(200, {}, body) == Refused("café")
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", CLOUDFLARE, b"[]", b'"completed"', b"null", b"\xff", b'{"status":"comp'])
 @pytest.mark.parametrize("status", [200, 201, 204, 206])
 def test_a_2xx_that_is_no_object_is_no_news(status: int, body: bytes) -> None:
     """Gateways answer 200 with pages of their own."""
-    seen = read_sighting(status, {}, body)
+    seen = read_poll(status, {}, body)
     assert isinstance(seen, Unreachable)
     assert seen.hold is Hold.UNAVAILABLE
 
@@ -299,7 +299,7 @@ PLACES: Final = st.recursive(JSON | st.just(URL) | st.just({"url": URL}), lambda
 @given(status=STATUSES, headers=HEADERS, body=BODIES)
 def test_no_reply_breaks_the_reading_of_a_poll(status: int, headers: dict[str, str], body: bytes) -> None:
     """One odd reply must not take a job out of its rounds, let alone end it."""
-    seen = read_sighting(status, headers, body)
+    seen = read_poll(status, headers, body)
 
     if not 200 <= status < 300:
         assert isinstance(seen, Unreachable | Inconclusive)

@@ -21,7 +21,7 @@ DAY_S = 86_400.0
         ({}, State.QUEUED, 900),
         ({"queue": {"hold_longest_s": 9000}}, State.QUEUED, 13_500),
         ({}, State.RENDERING, 1000),
-        ({"look": {"interval_s": 5000}}, State.RENDERING, 5000),
+        ({"poll": {"interval_s": 5000}}, State.RENDERING, 5000),
         ({"upstream": {"retry_after_ceiling_s": 7200}}, State.RENDERING, 10_800),
         ({"archive": {"total_timeout_s": 7200}}, State.STORING, 7300),
         ({"upstream": {"read_timeout_s": 100, "total_timeout_s": 600}}, State.SUBMITTING, 725),
@@ -66,7 +66,7 @@ def test_jobs_are_done_at_once_when_redis_was_an_hour_ahead(stage: Stage) -> Non
     ids = [accepted(ahead).id for _ in range(5)]
     for job_id in ids[1:]:
         job = ahead.submitting(ahead.get(job_id), lease_s=60)
-        ahead.submitted(job, generation, cost_usd=1, first_look_s=0.5)
+        ahead.submitted(job, generation, cost_usd=1, first_poll_s=0.5)
 
     with stage.worker(name="right") as worker:
         jobs = [stage.ended(job_id) for job_id in ids]

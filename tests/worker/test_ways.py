@@ -26,43 +26,43 @@ from tests.worker.servers import Server, answer
 from worker.archive import Archive
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
-from worker.upstream.looks import Looker
+from worker.upstream.poller import Poller
 from worker.webhooks import WebhookSender
 
 HOST: Final = "http://api.invalid"  # RFC 6761: it never resolves, so that nobody but a proxy can answer for it
 
 
 @contextmanager
-def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Looker]]:
+def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Poller]]:
     """The client that buys and the one that polls."""
     settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef", **chosen})
     access = Access.of(settings)
-    looker = Looker(access, settings, connections=2, patient=1)
-    with closing(Upstream(access, settings)) as upstream, closing(looker):
-        yield upstream, looker
+    poller = Poller(access, settings, connections=2, patient=1)
+    with closing(Upstream(access, settings)) as upstream, closing(poller):
+        yield upstream, poller
 
 
 def purchase(url: str, _: Path) -> None:
     """Buy one generation."""
-    with upstream_at(url) as (upstream, _looker):
+    with upstream_at(url) as (upstream, _poller):
         upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")
 
 
 def poll(url: str, _: Path) -> None:
     """Poll one generation."""
-    with upstream_at(url) as (_upstream, looker):
-        looker.look("g", Family.UNIVERSAL)
+    with upstream_at(url) as (_upstream, poller):
+        poller.poll("g", Family.UNIVERSAL)
 
 
 def log_page(url: str, _: Path) -> None:
     """Read the request log."""
-    with upstream_at(url) as (upstream, _looker):
+    with upstream_at(url) as (upstream, _poller):
         upstream.log_page("google/veo3", 0)
 
 
 def metrics(url: str, _: Path) -> None:
     """Ask for the public latency."""
-    with upstream_at(url) as (upstream, _looker):
+    with upstream_at(url) as (upstream, _poller):
         upstream.latency("google/veo3")
 
 

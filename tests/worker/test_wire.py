@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jobs.facts import Accepted, Finished, NotBought, Receipt, Rejected, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Hold
-from worker.upstream.polls import read_sighting
+from worker.upstream.polls import read_poll
 from worker.upstream.replies import retry_after_s
 from worker.upstream.wire import read_latency, read_log_page, read_receipt
 
@@ -194,7 +194,7 @@ def test_what_is_about_us_and_not_about_the_order_holds_it(status: int, body: by
     assert told.hold is hold
     assert told.message.startswith(str(status))
 
-    seen = read_sighting(status, {}, body)
+    seen = read_poll(status, {}, body)
     assert isinstance(seen, Unreachable)
     assert seen.hold is hold
 
@@ -346,7 +346,7 @@ def test_a_wait_is_read_in_either_form(headers: dict[str, str], wait_s: float | 
     """RFC 9110 allows seconds and a date; a date is read against the reply's own clock, not ours."""
     assert retry_after_s(headers) == wait_s
     assert read_receipt(429, headers, b"{}") == NotBought(Hold.THROTTLED, "429", wait_s)
-    assert read_sighting(429, headers, b"{}") == Unreachable(Hold.THROTTLED, "429", wait_s)
+    assert read_poll(429, headers, b"{}") == Unreachable(Hold.THROTTLED, "429", wait_s)
 
 
 # Whatever may come
@@ -414,7 +414,7 @@ def test_what_nobody_foresaw_is_an_outcome_too(caplog: pytest.LogCaptureFixture)
     """The purchase is in doubt and the job is polled again, with the traceback in the log; nothing is stranded."""
     assert isinstance(read_receipt(200, Broken(), b"{}"), Unknown)
     assert isinstance(read_receipt(429, Broken(), b"{}"), Unknown)
-    assert isinstance(read_sighting(429, Broken(), b"{}"), Unreachable)
+    assert isinstance(read_poll(429, Broken(), b"{}"), Unreachable)
     assert isinstance(read_log_page(500, Broken(), b"{}"), Unreachable)
     assert caplog.text.count("Traceback") == 4
 
@@ -445,7 +445,7 @@ def test_nesting_of_any_depth_is_survived(frame: str, depth: int) -> None:
     body = frame.replace("%s", "[" * depth + "]" * depth).encode()
     for status in (200, 400, 403, 500):
         assert not isinstance(read_receipt(status, {}, body), Accepted)
-        assert not isinstance(read_sighting(status, {}, body), Finished)
+        assert not isinstance(read_poll(status, {}, body), Finished)
 
 
 def test_half_a_surrogate_pair_is_made_fit_to_be_kept() -> None:

@@ -94,7 +94,7 @@ def row_of(result: JobResult) -> dict[str, Any]:
         "media": _clean(asdict(result.media)) if result.media else None,
         "cost_usd": result.cost_usd,
         "charged": result.charged.value,
-        "looks": result.looks,
+        "polls": result.polls,
         "accepted_at": _moment(result.accepted_at),
         "submitted_at": _moment(result.submitted_at),
         "rendered_at": _moment(result.rendered_at),

@@ -34,7 +34,7 @@ videos: Final = sa.Table(
     sa.Column("media", JSON),
     sa.Column("cost_usd", MONEY),
     sa.Column("charged", sa.Text, nullable=False),
-    sa.Column("looks", sa.Integer, nullable=False),
+    sa.Column("polls", sa.Integer, nullable=False),
     sa.Column("accepted_at", MOMENT, nullable=False),
     sa.Column("submitted_at", MOMENT),
     sa.Column("rendered_at", MOMENT),

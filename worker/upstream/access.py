@@ -6,13 +6,13 @@ from typing import Final, Self, TypeVar
 import certifi
 
 from config.settings import UpstreamSettings
-from jobs.facts import NotBought, Receipt, Sighting, Unreachable
+from jobs.facts import NotBought, PollResult, Receipt, Unreachable
 from producer.client.proxies import Proxies
 
 SHORTEST_KEY: Final = 8
-"""Blotting out a shorter one would blot out ordinary words; no real key is that short."""
+"""Redacting a shorter one would blot out ordinary words; no real key is that short."""
 
-Fact = TypeVar("Fact", Receipt, Sighting)
+Fact = TypeVar("Fact", Receipt, PollResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Access:
         """What each request carries."""
         return {"Authorization": f"Bearer {self.key}", "Accept": "application/json"}
 
-    def blotted(self, body: bytes) -> bytes:
+    def redacted(self, body: bytes) -> bytes:
         """A body without our key: an error may quote it, and errors are told to people."""
         return body.replace(self.key.encode(), b"[key]") if len(self.key) >= SHORTEST_KEY else body
 

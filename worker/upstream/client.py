@@ -145,7 +145,7 @@ class Upstream:
         with closing(response):
             body = self._body(response, until=started + min(choice.total_timeout_s, patience_s))
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, headers, self._access.blotted(body))
+            return Reply(response.status_code, headers, self._access.redacted(body))
 
     def _body(self, response: requests.Response, *, until: float) -> bytes:
         """The whole body, or b"": half a reply proves no more than its status and headers do."""

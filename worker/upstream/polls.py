@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jobs.facts import Finished, Inconclusive, Pending, Refused, Sighting, Unreachable
+from jobs.facts import Finished, Inconclusive, Pending, PollResult, Refused, Unreachable
 from jobs.job import Charged, Hold, Video
 from worker.upstream.replies import (
     cost_usd,
@@ -79,7 +79,7 @@ _LARGEST_FILE: Final = 2**53
 
 
 @outcome_of_anything(lambda why: Unreachable(Hold.UNAVAILABLE, why))
-def read_sighting(status: int, headers: Mapping[str, str], body: bytes) -> Sighting:
+def read_poll(status: int, headers: Mapping[str, str], body: bytes) -> PollResult:
     """What the reply to a poll shows; a reply that is not understood means: poll again."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _http_error(status, headers, body)
@@ -98,7 +98,7 @@ def read_sighting(status: int, headers: Mapping[str, str], body: bytes) -> Sight
     return _unknown_word(word, video) if video else Pending(word)
 
 
-def _http_error(status: int, headers: Mapping[str, str], body: bytes) -> Sighting:
+def _http_error(status: int, headers: Mapping[str, str], body: bytes) -> PollResult:
     message = error_message(status, body)
     about_us = hold_of(status, body)
     is_client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -7,7 +7,7 @@ import aiohttp
 from arq import Retry, create_pool, func
 from arq.connections import RedisSettings
 
-from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.awaiting import COURSE, buy, poll, session, store
 from ops.bench.contender import About
 
 ABOUT = About(
@@ -20,15 +20,15 @@ ABOUT = About(
 
 
 async def generate(ctx: dict[str, Any], prompt: str) -> None:
-    """Buy, then have it looked at."""
+    """Buy, then have it polled."""
     generation_id = await buy(ctx["client"], prompt)
     await ctx["redis"].enqueue_job("watch", generation_id, _defer_by=COURSE.first_s)
 
 
 async def watch(ctx: dict[str, Any], generation_id: str) -> None:
-    """Look once; again later, or store."""
+    """Poll once; again later, or store."""
     client: aiohttp.ClientSession = ctx["client"]
-    url = await look(client, generation_id)
+    url = await poll(client, generation_id)
     if url is None:
         raise Retry(defer=COURSE.interval_s)
     await store(client, generation_id, url)

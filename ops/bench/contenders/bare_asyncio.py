@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import redis.asyncio as redis
 
-from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.awaiting import COURSE, buy, poll, session, store
 from ops.bench.contender import About
 
 LIST = "bare:jobs"
@@ -38,7 +38,7 @@ async def _work() -> None:
 async def _generate(client: aiohttp.ClientSession, prompt: str) -> None:
     generation_id = await buy(client, prompt)
     await asyncio.sleep(COURSE.first_s)
-    while (url := await look(client, generation_id)) is None:  # noqa: ASYNC110 (polling is the job)
+    while (url := await poll(client, generation_id)) is None:  # noqa: ASYNC110 (polling is the job)
         await asyncio.sleep(COURSE.interval_s)
     await store(client, generation_id, url)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 
-from ops.bench.blocking import COURSE, buy, look, store
+from ops.bench.blocking import COURSE, buy, poll, store
 from ops.bench.contender import About
 
 app = Celery("celery_prefork", broker=COURSE.redis_url)
@@ -24,14 +24,14 @@ ABOUT = About(
 
 @app.task
 def generate(prompt: str) -> None:
-    """Buy, then have it looked at."""
+    """Buy, then have it polled."""
     watch.apply_async((buy(prompt),), countdown=COURSE.first_s)
 
 
 @app.task(bind=True, max_retries=None)
 def watch(self: Any, generation_id: str) -> None:
-    """Look once; again later, or store."""
-    url = look(generation_id)
+    """Poll once; again later, or store."""
+    url = poll(generation_id)
     if url is None:
         raise self.retry(countdown=COURSE.interval_s)
     store(generation_id, url)

@@ -2,7 +2,7 @@
 
 from huey import RedisHuey
 
-from ops.bench.blocking import COURSE, buy, look, store
+from ops.bench.blocking import COURSE, buy, poll, store
 from ops.bench.contender import About
 
 huey = RedisHuey("bench", url=COURSE.redis_url, results=False)
@@ -21,14 +21,14 @@ ABOUT = About(
 
 @huey.task()
 def generate(prompt: str) -> None:
-    """Buy, then have it looked at."""
+    """Buy, then have it polled."""
     watch.schedule((buy(prompt),), delay=COURSE.first_s)
 
 
 @huey.task()
 def watch(generation_id: str) -> None:
-    """Look once; again later, or store."""
-    url = look(generation_id)
+    """Poll once; again later, or store."""
+    url = poll(generation_id)
     if url is None:
         watch.schedule((generation_id,), delay=COURSE.interval_s)
     else:

@@ -15,15 +15,15 @@ SCALED_FROM_S: Final = 10.0
 
 
 def environment(course: Course) -> dict[str, str]:
-    """As the README starts it, but for addresses, the pace of looks, Flower's events, database and descriptions."""
+    """As the README starts it, but for addresses, the pace of polls, Flower's events, database and descriptions."""
     told = {
         "RUSHES_REDIS__URL": course.redis_url,
         "RUSHES_STATE_DIR": str(course.folder / "state"),
         "RUSHES_UPSTREAM__BASE_URL": course.upstream_url,
         "RUSHES_UPSTREAM__API_KEY": "bench-key",
-        "RUSHES_LOOK__FIRST_S": f"{course.first_s:g}",
-        "RUSHES_LOOK__INTERVAL_S": f"{course.interval_s:g}",
-        "RUSHES_LOOK__PACING": "learned" if course.learned else "fixed",
+        "RUSHES_POLL__FIRST_S": f"{course.first_s:g}",
+        "RUSHES_POLL__INTERVAL_S": f"{course.interval_s:g}",
+        "RUSHES_POLL__PACING": "learned" if course.learned else "fixed",
         **_pacing(SCALED_FROM_S / course.interval_s),
         "RUSHES_WORKER__TASK_EVENTS": "false",
         "RUSHES_SQL__ENABLED": "false",
@@ -36,10 +36,10 @@ def environment(course: Course) -> dict[str, str]:
 
 
 def _pacing(scale: float) -> dict[str, str]:
-    """The defaults of looks, as much faster than life as the interval is."""
+    """The defaults of polls, as much faster than life as the interval is."""
     names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S", "SLOT_S")
-    defaults = {name: variables().get(f"RUSHES_LOOK__{name}", (0.0, ""))[0] for name in names}
-    return {f"RUSHES_LOOK__{name}": f"{default / scale:g}" for name, default in defaults.items()}
+    defaults = {name: variables().get(f"RUSHES_POLL__{name}", (0.0, ""))[0] for name in names}
+    return {f"RUSHES_POLL__{name}": f"{default / scale:g}" for name, default in defaults.items()}
 
 
 ABOUT = About(

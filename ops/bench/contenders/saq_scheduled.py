@@ -6,7 +6,7 @@ from typing import Any
 
 from saq import Queue
 
-from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.awaiting import COURSE, buy, poll, session, store
 from ops.bench.contender import About
 
 queue = Queue.from_url(COURSE.redis_url, name="bench")
@@ -21,13 +21,13 @@ ABOUT = About(
 
 
 async def generate(ctx: Any, *, prompt: str) -> None:
-    """Buy, then have it looked at."""
+    """Buy, then have it polled."""
     await _later("watch", COURSE.first_s, generation_id=await buy(ctx["client"], prompt))
 
 
 async def watch(ctx: Any, *, generation_id: str) -> None:
-    """Look once; again later, or store."""
-    url = await look(ctx["client"], generation_id)
+    """Poll once; again later, or store."""
+    url = await poll(ctx["client"], generation_id)
     if url is None:
         await _later("watch", COURSE.interval_s, generation_id=generation_id)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from ops.bench.blocking import COURSE, buy, look, store
+from ops.bench.blocking import COURSE, buy, poll, store
 from ops.bench.contender import About
 
 LIST = "seed:jobs"
@@ -31,7 +31,7 @@ def work() -> None:
 def _generate(prompt: str) -> None:
     generation_id = buy(prompt)
     time.sleep(COURSE.first_s)
-    while (url := look(generation_id)) is None:
+    while (url := poll(generation_id)) is None:
         time.sleep(COURSE.interval_s)
     store(generation_id, url)
 

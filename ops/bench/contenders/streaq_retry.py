@@ -8,7 +8,7 @@ from datetime import timedelta
 import aiohttp
 from streaq import Worker
 
-from ops.bench.awaiting import COURSE, buy, look, session, store
+from ops.bench.awaiting import COURSE, buy, poll, session, store
 from ops.bench.contender import About
 
 ABOUT = About(
@@ -32,15 +32,15 @@ worker: Worker[aiohttp.ClientSession] = Worker(redis_url=COURSE.redis_url, concu
 
 @worker.task(silent=True, ttl=0)
 async def generate(prompt: str) -> None:
-    """Buy, then have it looked at."""
+    """Buy, then have it polled."""
     generation_id = await buy(worker.context, prompt)
     await watch.enqueue(generation_id).start(delay=timedelta(seconds=COURSE.first_s))
 
 
 @worker.task(silent=True, ttl=0)
 async def watch(generation_id: str) -> None:
-    """Look once; again later, or store."""
-    url = await look(worker.context, generation_id)
+    """Poll once; again later, or store."""
+    url = await poll(worker.context, generation_id)
     if url is None:
         await watch.enqueue(generation_id).start(delay=timedelta(seconds=COURSE.interval_s))
     else:

@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("media", JSON),
         sa.Column("cost_usd", sa.Numeric(12, 6, asdecimal=False)),
         sa.Column("charged", sa.Text, nullable=False),
-        sa.Column("looks", sa.Integer, nullable=False),
+        sa.Column("polls", sa.Integer, nullable=False),
         sa.Column("accepted_at", MOMENT, nullable=False),
         sa.Column("submitted_at", MOMENT),
         sa.Column("rendered_at", MOMENT),

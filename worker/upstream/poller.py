@@ -1,7 +1,7 @@
-"""How many generations are looked at together: libcurl carries them, over kept-alive connections.
+"""How many generations are polled together: libcurl carries them, over kept-alive connections.
 
-Whoever looks drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
-sockets to wait for. In Python the exchange itself would be most of what a look costs.
+Whoever polls drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
+sockets to wait for. In Python the exchange itself would be most of what a poll costs.
 """
 
 import math
@@ -19,17 +19,17 @@ from urllib.parse import quote
 import pycurl
 
 from config.settings import UpstreamSettings
-from jobs.facts import Sighting, Unreachable
+from jobs.facts import PollResult, Unreachable
 from jobs.job import Family, Hold
 from worker.upstream.access import Access
-from worker.upstream.polls import read_sighting
+from worker.upstream.polls import read_poll
 from worker.upstream.wire import PATHS
 
 LINGER_S: Final = 0.05
-"""Looks that end within this much of each other are told together, so that they are written together."""
+"""Polls that end within this much of each other are told together, so that they are written together."""
 
 PATIENCE_S: Final = 2.0
-"""Each look is waited for so long at least, even if others that were made with it have been answered, …"""
+"""Each poll is waited for so long at least, even if others that were made with it have been answered, …"""
 
 FAR_LONGER: Final = 10.0
 """… and so many times as long as those took; then it is left behind."""
@@ -38,28 +38,28 @@ WORTH_WAITING: Final = 2.0
 """Of an answer that was late after all, all are patient for so many times as long as it took."""
 
 UNUSED_S: Final = 30.0
-"""Connections that nobody looked over for so long are closed: more than usual were looking at once."""
+"""Connections that no poll used for this many seconds are closed: more than usual were open at once."""
 
 _FINAL_STATUS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A generation to look at, on the endpoints that it was bought from."""
+    """A generation to poll, on the endpoints that it was bought from."""
 
     generation_id: str
     family: Family
 
 
-Seen: TypeAlias = tuple[int, Sighting]
+Seen: TypeAlias = tuple[int, PollResult]
 """Which of the subjects, and what was seen."""
 
 
-class Looker:
-    """Looks at generations, many at once, and never raises for the network. Looking is free.
+class Poller:
+    """Polls generations, many at once, and never raises for the network. Polling is free.
 
-    At most `connections` looks of the whole process are under way at any moment. A few looks that hang must not hold
-    all who look: where some looks have been answered, `patient` of those who look at most wait to the end for the rest,
+    At most `connections` polls of the whole process are under way at any moment. A few polls that hang must not hold
+    all who poll: where some polls have been answered, at most `patient` pollers wait to the end for the rest,
     with half of the connections at most.
     """
 
@@ -68,16 +68,16 @@ class Looker:
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
-    def look(self, generation_id: str, family: Family) -> Sighting:
-        """Look at one generation."""
-        groups = self.look_at([Subject(generation_id, family)], pause_s=None)
+    def poll(self, generation_id: str, family: Family) -> PollResult:
+        """Poll one generation."""
+        groups = self.poll_many([Subject(generation_id, family)], pause_s=None)
         return next(seen for group in groups for _, seen in group)
 
-    def look_at(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+    def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
         """What is seen of each, in groups as they come in; an empty group after each `pause_s` without news."""
         exchanges = self._taken()
         try:
-            yield from exchanges.look_at(subjects, pause_s=pause_s)
+            yield from exchanges.poll_many(subjects, pause_s=pause_s)
         finally:
             exchanges.drop()  # whoever did not wait for the rest does not want it
             exchanges.used_at = monotonic()
@@ -107,7 +107,7 @@ class Looker:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """How every look is made."""
+    """How every poll is made."""
 
     access: Access
     settings: UpstreamSettings
@@ -136,21 +136,21 @@ class _Terms:
         return curl
 
     def address(self, subject: Subject) -> str:
-        """The look's URL; ids hold colons, slashes and what not, so they are escaped whole."""
+        """The poll's URL; ids hold colons, slashes and what not, so they are escaped whole."""
         escaped = quote(subject.generation_id, safe="", errors="replace")
         return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
 
 
 class _Patience:
-    """How long those who look wait for what takes far longer than the rest: all of them a while, a few to the end.
+    """How long those who poll wait for what takes far longer than the rest: all of them a while, a few to the end.
 
     Whoever waits finds out for all whether it pays: what is only late must be seen, what hangs must not hold everybody.
     """
 
     def __init__(self, few: int, connections: int) -> None:
         self._few = threading.Semaphore(few)
-        self.looks = max(1, connections // (2 * few))
-        """So many looks each of the few waits for to the end."""
+        self.polls = max(1, connections // (2 * few))
+        """So many polls each of the few waits for to the end."""
         self.seconds = PATIENCE_S
 
     def join(self) -> bool:
@@ -162,16 +162,16 @@ class _Patience:
         self._few.release()
 
     def learn(self, waited_s: float, *, answered: bool) -> None:
-        """Somebody waited so long for a look; what hangs takes back what late answers have earned."""
+        """Somebody waited so long for a poll; what hangs takes back what late answers have earned."""
         if waited_s > PATIENCE_S:
             earned_s = WORTH_WAITING * waited_s if answered else PATIENCE_S
             self.seconds = max(earned_s, self.seconds if answered else self.seconds / 2)
 
 
 class _Handles:
-    """The handles of the whole process, one for each look that may be under way.
+    """The handles of the whole process, one for each poll that may be under way.
 
-    Those who look share them: with as many of their own, each would keep them for ever.
+    Those who poll share them: with as many of their own, each would keep them for ever.
     """
 
     def __init__(self, terms: _Terms) -> None:
@@ -200,7 +200,7 @@ class _Handles:
 
 
 class _Exchange:
-    """One look under way: what has come of its reply."""
+    """One poll under way: what has come of its reply."""
 
     __slots__ = ("_headers_left", "_most_bytes", "begun_at", "body", "index", "lines")
 
@@ -226,14 +226,14 @@ class _Exchange:
         self.body += part
         return len(part)
 
-    def sighting(self, access: Access, status: int, error: int | None) -> Sighting:
+    def result(self, access: Access, status: int, error: int | None) -> PollResult:
         """What was seen; half a reply proves no more than its status and headers do."""
         headers = _headers(self.lines)
         if error is not None and (headers is None or status < _FINAL_STATUS):
             why = pycurl.easy_strerror(error)
             return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
         body = bytes(self.body) if error is None else b""
-        return read_sighting(status, headers or {}, access.blotted(body))
+        return read_poll(status, headers or {}, access.redacted(body))
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, str] | None:
@@ -272,8 +272,8 @@ class _Exchanges:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, terms.connections)
 
-    def look_at(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
-        """As the Looker does."""
+    def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+        """As the Poller does."""
         waiting, seen = deque(enumerate(subjects)), list[Seen]()
         told_at = monotonic()
         self._answered, self._took_s = 0, 0.0
@@ -331,19 +331,19 @@ class _Exchanges:
             for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
                 exchange, access = self._end(curl), self._terms.access
-                seen = exchange.sighting(access, status, error)
+                seen = exchange.result(access, status, error)
                 self._learn(monotonic() - exchange.begun_at, answered=not isinstance(seen, Unreachable))
                 yield exchange.index, access.bounded(seen)
 
     def _learn(self, took_s: float, *, answered: bool) -> None:
-        """How long a look took, or was waited for in vain; that the upstream is busy or broken is no answer."""
+        """How long a poll took, or was waited for in vain; that the upstream is busy or broken is no answer."""
         if answered:
             self._answered += 1
             self._took_s += took_s
         self._terms.patience.learn(took_s, answered=answered)
 
     def _left_behind(self) -> Iterator[Seen]:
-        """End the looks that take far longer than others did, unless we are among the few who wait for them."""
+        """End the polls that take far longer than others did, unless we are among the few who wait for them."""
         spared = 0
         while self._answered and len(self._under_way) > spared:
             curl, exchange = next(iter(self._under_way.items()))
@@ -351,7 +351,7 @@ class _Exchanges:
             if waited_s < max(self._terms.patience.seconds, FAR_LONGER * self._took_s / self._answered):
                 return
             self._patient = self._patient or self._terms.patience.join()
-            spared = self._terms.patience.looks if self._patient else 0
+            spared = self._terms.patience.polls if self._patient else 0
             if len(self._under_way) > spared:
                 self._end(curl)
                 why = f"no answer from the upstream in {waited_s:.1f} s, while others were answered"

@@ -1,8 +1,8 @@
---[[ looked: write down many looks that found nothing new; each is due again, and keeps its turn's guard.
-     a: slot_s, looks [[id, turn, due_in, data, pending (it was seen to be still under way),
+--[[ polled: write down many polls that found nothing new; each is due again, and keeps its turn's guard.
+     a: slot_s, polls [[id, turn, due_in, data, pending (it was seen to be still under way),
                         evidence (what an inconclusive reply showed, or ""), how many times in a row], ...],
         first_edge_s, buckets_per_octave, buckets (how times are told apart), pending_life_ms
-     Returns [new turn, alarm, ...] flat, two for each look: the turn is 0 if the job has moved on meanwhile; the alarm
+     Returns [new turn, alarm, ...] flat, two for each poll: the turn is 0 if the job has moved on meanwhile; the alarm
      is the seconds until its reminder must ring, or nil if the alarm of its slot is set already. ]]
 local function bucket_of(seconds)
   local octaves = math.log(math.max(seconds, a.first_edge_s) / a.first_edge_s) / math.log(2)
@@ -10,7 +10,7 @@ local function bucket_of(seconds)
 end
 
 local answers = {}
-for _, seen in ipairs(a.looks) do
+for _, seen in ipairs(a.polls) do
   local id, held_turn, due_in, data, pending, evidence, evidence_polls = unpack(seen)
   local row = row_key(id)
   local state, turn, kind, begun, reached, held_evidence = unpack(redis.call('HMGET', row, 'state', 'turn', 'kind',
@@ -20,7 +20,7 @@ for _, seen in ipairs(a.looks) do
     new_turn = held_turn + 1
     local due = now + due_in
     redis.call('HSET', row, 'turn', new_turn, 'due_at', stamp(due))
-    redis.call('HINCRBY', row, 'looks', 1)
+    redis.call('HINCRBY', row, 'polls', 1)
     if pending then
       redis.call('HSET', row, 'pending_at', stamp(now))
       if kind and begun then count_pending(row, kind, reached, bucket_of(now - tonumber(begun))) end
@@ -31,7 +31,7 @@ for _, seen in ipairs(a.looks) do
       redis.call('HDEL', row, 'evidence', 'evidence_polls')
     end
     redis.call('ZADD', due_key('rendering'), stamp(due), id)
-    tell(id, 'job.looked', 'rendering', new_turn, data)
+    tell(id, 'job.polled', 'rendering', new_turn, data)
     alarm = alarm_to_set('rendering', due)
   end
   answers[#answers + 1] = new_turn

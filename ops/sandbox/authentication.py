@@ -7,21 +7,21 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ops.sandbox.envelopes import old_problem
-from ops.sandbox.mischief import MESSAGES
+from ops.sandbox.faults import MESSAGES
 
 
 @dataclass(frozen=True, slots=True)
-class Doorman:
+class Authenticator:
     """Knows the key."""
 
     expected: bytes
 
     @classmethod
-    def for_key(cls, key: str) -> "Doorman":
+    def for_key(cls, key: str) -> "Authenticator":
         """Let this key in, and no other."""
         return cls(f"Bearer {key}".encode())
 
-    def turn_away(self, scope: Scope) -> Response | None:
+    def refuse(self, scope: Scope) -> Response | None:
         """The 401 for a request without the key; None lets it in."""
         if hmac.compare_digest(authorization(scope) or b"", self.expected):
             return None

@@ -1,7 +1,7 @@
 """A render process: scenes come in on standard input, one JSON line each; a line goes out when each film is on disk.
 
-Run by the darkroom as `python -m ops.sandbox.projectionist`. It ends when its input does, so that it cannot outlive the
-sandbox, however that died.
+Run by the render pool as `python -m ops.sandbox.render_process`. It ends when its input does, so that it cannot
+outlive the sandbox, however that died.
 """
 
 import json

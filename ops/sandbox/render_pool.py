@@ -1,4 +1,4 @@
-"""The darkroom: a bounded pool of low-priority processes that render, fed by a queue where the most urgent go first."""
+"""The render pool: low-priority processes that render, fed by a queue where the most urgent go first."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ class Ticket:
     path: Path = field(compare=False)
 
 
-class Darkroom:
+class RenderPool:
     """Renders scenes, each once, in processes that start when there is work."""
 
     def __init__(self, processes: int) -> None:
@@ -68,7 +68,7 @@ class Darkroom:
 
     async def hire(self) -> Process:
         """Start a process."""
-        command = (sys.executable, "-P", "-m", "ops.sandbox.projectionist")  # -P: another `ops` may be in this folder
+        command = (sys.executable, "-P", "-m", "ops.sandbox.render_process")  # -P: another `ops` may be in this folder
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
         self.processes.add(process)
         return process
@@ -121,6 +121,6 @@ def settle(waiting: asyncio.Future[None], failed: RenderError | None) -> None:
 
 
 def heard(waiting: asyncio.Future[None]) -> None:
-    """Look at a failure that nobody waits for, so that the loop does not complain about it."""
+    """Retrieve a failure that nobody waits for, so that the loop does not complain about it."""
     if not waiting.cancelled():
         waiting.exception()

@@ -1,4 +1,4 @@
-"""How one wake looks: whatever it waits for, what it took stays its own."""
+"""How one wake polls: whatever it waits for, what it took stays its own."""
 
 from typing import TYPE_CHECKING
 
@@ -11,45 +11,45 @@ from jobs.ledger import Ledger, new_job_id
 from jobs.states import State
 from tests.stage import a_request
 from tests.worker.servers import Server, answer, hang
-from tests.worker.test_client import looker_at
-from worker import looking
+from tests.worker.test_client import poller_at
+from worker import polling
 from worker.doors import Doors
-from worker.looking import Looking
+from worker.polling import Polling
 
 if TYPE_CHECKING:
     import redis
 
 
 def bought(ledger: Ledger) -> str:
-    """A job whose generation renders and may be looked at."""
+    """A job whose generation renders and may be polled."""
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
     job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_look_s=0)
+    ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
     return job_id
 
 
-def test_jobs_that_wait_behind_a_look_that_hangs_are_not_taken_by_others(
+def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
     client: "redis.Redis", server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there is reason for doubt, one look goes ahead, perhaps for longer than a lease."""
-    monkeypatch.setattr(looking, "LEASE_S", 0.6)
+    """When there is reason for doubt, one poll goes ahead, perhaps for longer than a lease."""
+    monkeypatch.setattr(polling, "LEASE_S", 0.6)
     server.on(hang)
     ledger = Ledger(client)
     ids = {bought(ledger) for _ in range(3)}
     doors = Doors(ledger.gates, first_s=5, longest_s=60, after=3, probe_s=10)
-    doors.looks_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
+    doors.polls_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
     taken = ledger.wakes.take(State.RENDERING, limit=10, lease_s=0.6).jobs
     assert {job.id for job in taken} == ids
 
     def due_at(job: Job) -> float:
         return float(client.zscore(f"{PREFIX}due:{State.RENDERING}", job.id) or 0)
 
-    with looker_at(server.url, total_timeout_s=1.5) as looker:
-        sightings = Looking(ledger.wakes, looker, doors).sightings(taken)
-        [(first, seen)] = next(sightings)
+    with poller_at(server.url, total_timeout_s=1.5) as poller:
+        results = Polling(ledger.wakes, poller, doors).results(taken)
+        [(first, seen)] = next(results)
         server.on(answer(b'{"status":"queued"}'))
-        others = dict(pair for group in sightings for pair in group)
+        others = dict(pair for group in results for pair in group)
 
     assert isinstance(seen, Unreachable)
     assert set(others.values()) == {Pending("queued")}

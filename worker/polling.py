@@ -1,0 +1,52 @@
+"""How one wake polls: at all that it took; at one ahead of the others, if there is reason for doubt."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import TypeAlias
+
+from jobs.facts import PollResult
+from jobs.job import Job
+from jobs.states import State
+from jobs.wakes import LEASE_S, Wakes
+from worker.doors import Doors, Hearing, spread
+from worker.upstream.poller import Poller, Subject
+
+Group: TypeAlias = Sequence[tuple[Job, PollResult]]
+"""Jobs whose polls ended together, so that they are written down together."""
+
+
+class Polling:
+    """Makes the polls that a wake has taken."""
+
+    def __init__(self, wakes: Wakes, poller: Poller, doors: Doors) -> None:
+        self._wakes = wakes
+        self._poller = poller
+        self._doors = doors
+
+    def results(self, jobs: Sequence[Job]) -> Iterator[Group]:
+        """What is seen of each job, as it comes in; behind a shut door, what the door says."""
+        if not jobs:
+            return
+        held = self._doors.before_polls()
+        if held is not None:
+            yield [(job, replace(held, retry_after_s=spread(held.retry_after_s or 0.0))) for job in jobs]
+        elif self._doors.in_trouble:
+            yield from self._polled_at(jobs[:1], then=jobs[1:])
+            yield from self.results(jobs[1:])
+        else:
+            yield from self._polled_at(jobs, then=())
+
+    def _polled_at(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
+        """Poll some, and keep the lease of those whose turn is `then`."""
+        unseen, hearing = dict(enumerate(jobs)), Hearing(self._doors, len(jobs))
+        subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
+        held_at = monotonic()
+        for group in self._poller.poll_many(subjects, pause_s=LEASE_S / 3):
+            if monotonic() - held_at > LEASE_S / 3:
+                self._wakes.hold(State.RENDERING, [*unseen.values(), *then])
+                held_at = monotonic()
+            seen = [(unseen.pop(index), result) for index, result in group]
+            if seen:
+                hearing.hear([result for _, result in seen])
+                yield seen
