@@ -85,7 +85,7 @@ class UpstreamSettings(_Group):
         30.0,
         gt=0,
         le=300,
-        description="How long the upstream may stay silent; less for a poll, if others were answered.",
+        description="How long the upstream may stay silent; a poll waits less if others of its batch were answered.",
     )
     total_timeout_s: float = Field(
         60.0, gt=0, le=600, description="How long one reply may take in all, however it trickles."
@@ -110,38 +110,48 @@ class PollSettings(_Group):
 
     pacing: Literal["learned", "fixed"] = Field(
         "learned",
-        description="learned: where finished jobs of its kind say that a poll finds most. fixed: at even intervals.",
+        description="learned: when jobs of the same kind have been seen to finish. fixed: at even intervals.",
     )
     lateness_s: float = Field(
         4.0,
         gt=0,
         description="Learned: how long a finished video waits for its poll, on average. Half costs twice the polls.",
     )
-    shortest_s: float = Field(1.0, gt=0, description="Learned: between polls at least, whatever was learnt.")
+    shortest_s: float = Field(1.0, gt=0, description="Learned: the shortest time between polls, whatever was learnt.")
     longest_s: float = Field(
-        60.0, gt=0, description="Learned: between polls at most, once a quarter of such jobs would be done."
+        60.0, gt=0, description="Learned: the longest time between polls, once a quarter of such jobs would be done."
     )
     typical_s: float = Field(
         110.0, gt=0, description="How long a generation usually takes, until the first ones have been seen."
     )
     metrics_every_s: float = Field(
-        300.0, ge=0, description="The fleet asks the upstream so often how long its models take; 0: never."
+        300.0, ge=0, description="How often the fleet asks the upstream how long its models take; 0: never."
     )
-    first_s: float = Field(30.0, ge=0, description="Fixed: from the receipt to the first poll.")
+    first_s: float = Field(30.0, ge=0, description="Fixed: the time from the receipt to the first poll.")
     interval_s: float = Field(
-        10.0, gt=0, description="Fixed: between polls, as the upstream's own example does. Also after a poll in vain."
+        10.0,
+        gt=0,
+        description="Fixed: the time between polls, as in the upstream's own example. "
+        "Also after a poll without an answer.",
     )
-    batch: int = Field(100, ge=1, le=1000, description="How many polls that are due one wake takes; others take more.")
+    batch: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="Due polls that one wake takes at most; other threads and workers take the rest.",
+    )
     connections: int = Field(
         1024,
         ge=1,
         le=4096,
-        description="How many polls one process makes at the same time. 1024 are ten thousand a second, 100 ms away.",
+        description="Concurrent polls per process; 1,024 sustain 10,000 a second at 100 ms round-trip time.",
     )
     slot_s: float = Field(
         0.25, gt=0, le=5, description="Polls due within such a slot share one alarm, at the slot's end."
     )
-    most_per_s: float | None = Field(None, gt=0, description="The fleet polls no oftener than this; unset: no limit.")
+    most_per_s: float | None = Field(
+        None, gt=0, description="The whole fleet makes at most this many polls a second; unset: no limit."
+    )
     deadline_s: float = Field(
         1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
     )
@@ -156,7 +166,8 @@ class QueueSettings(_Group):
     breaker_after: int = Field(
         3,
         ge=1,
-        description="So many failures of the upstream in a row, fleet-wide, stop requests until a probe succeeds.",
+        description="After this many failures of the upstream in a row, fleet-wide, requests stop until a probe "
+        "succeeds.",
     )
     request_bytes: int = Field(8_388_608, ge=1024, description="The largest order, images in base64 included.")
 
@@ -176,8 +187,8 @@ class ConfirmSettings(_Group):
     reads_per_min: int = Field(
         100,
         ge=1,
-        description="So many pages of the log the fleet reads in a minute. The upstream allows 200 in any minute, and "
-        "two of ours may touch one of its.",
+        description="Pages of the log that the fleet reads in a minute at most. The upstream allows 200 in any minute, "
+        "and one of its minutes may overlap two of ours.",
     )
     quiet_s: float = Field(
         3600.0,
@@ -193,7 +204,7 @@ class SalvageSettings(_Group):
     """What becomes of a paid generation whose job has ended."""
 
     first_s: float = Field(60.0, gt=0, description="From a job's end to the first poll for its late video.")
-    longest_s: float = Field(600.0, gt=0, description="Between such polls at most.")
+    longest_s: float = Field(600.0, gt=0, description="The longest time between such polls.")
     patience_s: float = Field(21_600.0, ge=0, description="How long a late video is looked for.")
     keep_cancelled: bool = Field(
         False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
@@ -219,7 +230,9 @@ class ArchiveSettings(_Group):
         "none",
         description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
     )
-    link_life_s: float = Field(3600.0, ge=1, le=604_800, description="How long a signed URL serves whoever has it.")
+    link_life_s: float = Field(
+        3600.0, ge=1, le=604_800, description="How long a signed URL works, for anybody who has it."
+    )
     keep_completed_s: float | None = Field(
         None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
     )
@@ -339,7 +352,7 @@ class WebhooksSettings(_Group):
         description="The waits after each failed call, comma separated, each varied by a fifth; then it is given up.",
     )
     disable_after_s: float = Field(
-        432_000.0, gt=0, description="An endpoint that has failed for so long without one success is disabled."
+        432_000.0, gt=0, description="An endpoint that has failed for this long without one success is disabled."
     )
     ca_bundle: Path | None = Field(None, description="A CA file of your own for the receivers' certificates.")
 
