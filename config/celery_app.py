@@ -54,7 +54,7 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # Results live in the ledger; Celery's would cost two round trips a task.
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        # Nothing but JSON is read: a pickle in the queue would be code from whoever can write to Redis.
+        # Nothing but JSON is read: by a pickle, anybody who can write to Redis could run code in a worker.
         task_serializer="json",
         accept_content=["json"],
         # A publish that timed out may have happened, and repeating it would fork the chain: the due index repeats.
@@ -69,7 +69,7 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # One message ahead for each thread; more would lie in a busy worker while an idle one waits.
         worker_prefetch_multiplier=1,
         # No soft shutdown: it belongs to the cold one. A warm shutdown ends purchases within its grace, and what is
-        # held for later needs no restoring: whoever wakes next takes what is due.
+        # held for later needs no restoring: the next worker that wakes takes the due items.
         worker_soft_shutdown_timeout=0.0,
         worker_enable_soft_shutdown_on_idle=False,
         # worker_eta_task_limit stays unset: it counts down but never up again, and would starve the worker.

@@ -21,7 +21,7 @@ def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
 
 
 def connect_async(settings: RedisSettings, *, name: str) -> "redis.asyncio.Redis":
-    """The same for one event loop; whoever closes the loop closes the client first."""
+    """The same for one event loop; close the client before the loop."""
     return async_client_of(settings.url.get_secret_value(), **_options(settings, name))
 
 

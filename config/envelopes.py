@@ -1,4 +1,4 @@
-"""Messages from the broker, read strictly: whoever can write to Redis can write any of them.
+"""Messages from the broker, read strictly: anybody who can write to Redis can send any message.
 
 Celery and kombu read many fields of a message outside of every `try`, so that one wrong type ends a worker, and kombu
 gives the message back to its queue for the next. Hence they are given only what `cleaned` wrote itself: uncompressed
@@ -91,7 +91,7 @@ class _ReplyTo(_Read):
 
 
 class _Command(_Read):
-    """A control command; those that could stop, starve or redirect a worker are left to whoever may signal it."""
+    """A control command, but none that could stop, starve or redirect a worker: for these, signal its process."""
 
     method: Literal[
         "active",

@@ -12,7 +12,7 @@ from jobs.payloads import content_url
 def links_of(job: Job, settings: Settings, store: Store) -> dict[str, str]:
     """A URL for each thing that the job has in the archive, by name; empty where no links are handed out.
 
-    A signed URL serves whoever has it, so that it belongs into an answer, never into a log or an event.
+    Anybody who has a signed URL can fetch the file: it belongs into an answer, never into a log or an event.
 
     Raises:
         StoreError: the store's credentials cannot be had.

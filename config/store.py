@@ -60,7 +60,7 @@ class Item:
 class Store(Protocol):
     """A folder or a bucket. Everything raises StoreError for the disk, the network, and a path that leads out of it.
 
-    Paths come from Redis: whoever writes there must not read or remove any other file of this machine.
+    Paths come from Redis: somebody who can write there must not read or remove any other file of this machine.
     """
 
     root: str
@@ -84,7 +84,7 @@ class Store(Protocol):
         """Where this machine's programs find the file, if it lies on a disk of theirs."""
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:
-        """A URL that serves the file to whoever has it, for `life_s`; None where there is no such thing."""
+        """A URL that serves the file without credentials for `life_s` seconds; None where there is no such thing."""
 
     def check(self) -> None:
         """Ask the store for its first file, to learn whether it answers at all."""
@@ -141,7 +141,7 @@ class FolderStore(_Objects):
         return LocalStore(self.root)
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
-        """Rename the file, which must lie on the same disk; who may read the archive's folder may read the file."""
+        """Rename the file, which must lie on the same disk; readers of the archive's folder may read it."""
         with _asking():
             final = self.local(path)
             folder = os.path.dirname(final)

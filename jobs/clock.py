@@ -3,7 +3,7 @@
     rushes:clock    hash    the latest time that was seen; by how much, and when, the clock was set back      a week
 
 Due times, leases and holds are moments. When the clock is set back by an hour, each of them is an hour too far off,
-and so are the lives of short keys. The rescuer polls every step.
+and so are the lives of short keys. The rescuer checks the clock at every step.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ LIFE_S: Final = 7 * 86400.0
 """How long the latest time is remembered."""
 
 MOST: Final = 1000
-"""How many due times that are too far off one poll pulls forward."""
+"""How many due times that are too far off one check pulls forward."""
 
 _SHORT: Final = ("alone", "allowance", "access:rate")
 """Keys of seconds or minutes by whose absence, or moment, somebody may go on."""
@@ -47,7 +47,7 @@ class ClockStanding:
 
 
 class FleetClock:
-    """Polls after due times when the clock they are told by is set back.
+    """Mends due times when the clock they are told by is set back.
 
     Raises:
         LedgerUnavailable: Redis could not be asked.
@@ -96,5 +96,5 @@ class FleetClock:
 
 
 def _is_lease(state: State) -> int:
-    """Whether a job of this state is due only when whoever is at it may be taken for dead."""
+    """Whether a job of this state is due only when its worker may be taken for dead."""
     return int(state is State.SUBMITTING)

@@ -46,7 +46,7 @@ class Settled:
 
 
 class Errands:
-    """Settles rounds of errands; whoever lost its round meanwhile is refused.
+    """Settles rounds of errands; a worker that lost its round meanwhile is refused.
 
     What settles one job's round returns the alarms to set.
 

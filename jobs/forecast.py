@@ -4,8 +4,8 @@ The unit of learning is an interval: a generation was pending at one poll and do
 between. A sketch keeps the finishing times as masses of log-spaced buckets, six per cent wide each, so that a second
 at one second and a minute at one hour are told apart alike. Sketches add up bucket by bucket and forget by a factor.
 
-Those that are pending tell as well: of jobs that were ordered together the quick ones end first, and whoever heard
-of no others would take all for quick. What share finishes in a bucket is counted among all that are known to have come
+Pending jobs count as well: of jobs that were ordered together the quick ones end first, so that by the finished jobs
+alone all would seem quick. What share finishes in a bucket is counted among all that are known to have come
 so far (the estimator of Kaplan and Meier, 1958, by bucket).
 """
 
@@ -24,20 +24,20 @@ EDGES_S: Final = tuple(FIRST_EDGE_S * math.exp2(number / BUCKETS_PER_OCTAVE) for
 """The bucket `n` holds what took from `EDGES_S[n]` to `EDGES_S[n + 1]` seconds; from a sixteenth to eighteen hours."""
 
 MEMORY_JOBS: Final = 65.0
-"""About so many finished jobs a sketch remembers, if few are in flight."""
+"""About how many finished jobs a sketch remembers, if few are in flight."""
 
 MEMORY_OF_FLIGHT: Final = 3.0
-"""It remembers so many times what is in flight, if that is more.
+"""A sketch remembers this multiple of the jobs in flight, if that is more.
 
 Jobs that were ordered together end in the order of how long they took: a sketch that remembered fewer of them would
 take the last and slowest for all, and the next ones would be polled too late.
 """
 
 PACE_JOBS: Final = 5.0
-"""Over so many jobs it is averaged how quickly they follow one another."""
+"""How quickly jobs follow one another is averaged over this many of them."""
 
 PRIOR_JOBS: Final = 4.0
-"""So many jobs of our own weigh as much as the prior; with more its share fades by their square."""
+"""This many jobs of our own weigh as much as the prior; with more its share fades by their square."""
 
 TAIL_SHARE: Final = 0.006
 """How much is set aside for times that nothing has told of yet, so that none is ever ruled out."""
@@ -56,7 +56,7 @@ SMOOTHING: Final = (0.25, 0.5, 0.25)
 """How far one observation speaks for the buckets beside it."""
 
 STUCK: Final = 3.0
-"""Who takes so many times as long as half of the jobs do is stuck, and tells nothing of the others."""
+"""A job that takes this multiple of the median time is stuck, and tells nothing of the others."""
 
 TYPICAL_SPREAD: Final = 0.45
 """The standard deviation of the logarithm, where only a typical time is known."""
@@ -128,7 +128,7 @@ class Forecast:
         self._cumulated = tuple(accumulate(_mixed(sketch, prior, pending or {}), initial=0.0))
 
     def done_by(self, elapsed_s: float) -> float:
-        """The share of jobs that are done so long after their submission."""
+        """The share of jobs that are done `elapsed_s` seconds after their submission."""
         place = BUCKETS_PER_OCTAVE * math.log2(max(elapsed_s, FIRST_EDGE_S) / FIRST_EDGE_S)
         bucket = min(int(place), BUCKETS - 1)
         below, above = self._cumulated[bucket : bucket + 2]
@@ -204,7 +204,7 @@ def _come_so_far(pending: Pending, stuck_from: int) -> Mapping[int, int]:
 
 
 def _among(pending: Sequence[float], finished: Sequence[float]) -> Sequence[float]:
-    """Mass by bucket, summing to one: of those that came to a bucket, finished or still pending, so many end in it."""
+    """Mass by bucket, summing to one, from the share of jobs that end in a bucket, of all that came to it."""
     come = reversed(list(accumulate(reversed(finished))))
     left, ended = 1.0, []
     for waiting, ending, finishing in zip(pending, finished, come, strict=True):

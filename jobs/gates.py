@@ -27,7 +27,7 @@ class Shut:
 
 @dataclass(frozen=True, slots=True)
 class GateTerms:
-    """How a door shuts: after so many refusals in a row, first for `first_s`, doubling up to `longest_s`."""
+    """How a door shuts: after `after` refusals in a row, first for `first_s` seconds, doubling up to `longest_s`."""
 
     first_s: float
     longest_s: float

@@ -10,7 +10,7 @@ from jobs.media import Media
 from jobs.states import State
 
 LATE_RECEIPT_S: Final = 10.0
-"""A receipt that comes so long after the intent to buy says little about when the generation began."""
+"""A receipt that comes this many seconds after the intent to buy says little about when the generation began."""
 
 
 class Charged(StrEnum):

@@ -469,7 +469,7 @@ class Ledger:
         )
 
     def _in_doubt(self, job: Job, event: str, *, due_in: float, **changes: Any) -> Moved:
-        """Each doubt has an alarm of its own: whoever wakes for one model's does not read another's log."""
+        """Put the purchase in doubt. Each doubt has an alarm of its own: a task reads the log of one model only."""
         moved = self._moved(job, State.UNCONFIRMED, event, due_in=due_in, **changes)
         return replace(moved, alarms=[Alarm(State.UNCONFIRMED, job.id, moved.turn, due_in)])
 
@@ -623,7 +623,7 @@ class Ledger:
 
     @asks_redis
     def lease_void(self, job: Job) -> None:
-        """Whoever took this job on lease is gone: it is due now, not when the lease ends."""
+        """The worker that took this job on lease is gone: the job is due now, not when the lease ends."""
         self._redis.zadd(f"{PREFIX}due:{job.state}", {job.id: self.now()}, xx=True, lt=True)
 
     # -- what may be done with an ended job ------------------------------------------------------------------------
@@ -632,7 +632,7 @@ class Ledger:
     def retried(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
         """Put a new job beside an ended one, with the same order: one that goes on with its generation, or buys anew.
 
-        An ended job is repeated once: whoever asks again is told of the first repetition.
+        An ended job is repeated once: a second request is answered with the first repetition.
         """
         inherited = {"generation_id": job.generation_id or "", "charged": Charged.YES, "cost_usd": "0"}
         if job.submitted_at is not None:  # pending since: how long it took until now teaches nothing

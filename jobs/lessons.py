@@ -9,7 +9,7 @@ from jobs.job import Job, VideoRequest
 from jobs.kinds import kind_of
 
 LIFE_S: Final = 90 * 86400.0
-"""A sketch that nobody adds to for so long is forgotten."""
+"""A sketch that nobody adds to for this many seconds is forgotten."""
 
 SURE_OF_START: Final = 0.1
 """How much of the time until it was found may lie between the intent to buy and the receipt."""

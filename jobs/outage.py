@@ -1,4 +1,4 @@
-"""What keeps Redis from answering, told so that whoever reads it knows what to do; never with a password in it."""
+"""Sentences that say why Redis does not answer and what to do about it; never with a password in them."""
 
 from typing import Final
 

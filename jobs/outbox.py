@@ -7,7 +7,7 @@
     rushes:health:<receiver>          hash    how it fares: failures in a row, since when, held until    the retention
     rushes:deliveries:<receiver>      stream  how each delivery went, capped                             the log's life
 
-A receiver is whoever is told of ended jobs: a hook by its import path, the database, a webhook endpoint. Each has an
+A receiver is told of ended jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has an
 outbox and lanes of its own, so that one that is slow or broken holds up no other.
 """
 

@@ -15,19 +15,19 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 COARSEST: Final = 0.015
-"""Polls are planned on a grid whose points are at most so far apart, as a share of the time itself."""
+"""Polls are planned on a grid whose points are at most this share of the time itself apart."""
 
 MOST_POINTS: Final = 600
 """How fine the grid may become for the sake of a small lateness."""
 
 FIRST_SHARE: Final = 0.001
-"""The grid begins where so few are done."""
+"""The grid begins where this share of jobs is done."""
 
 LAST_SHARE: Final = 0.9995
-"""The grid ends where so many are done; beyond it the bounds alone space the polls."""
+"""The grid ends where this share of jobs is done; beyond it the bounds alone space the polls."""
 
 SILENT_SHARE: Final = 0.25
-"""There is no silence beyond the time by which so many are expected to be done."""
+"""There is no silence beyond the time by which this share of jobs is expected to be done."""
 
 BOUND_OF_ELAPSED: Final = 0.5
 """No wait is longer than this share of the time that has passed."""
@@ -42,7 +42,7 @@ class Distribution(Protocol):
     """Of finishing times, in seconds from the submission: a forecast, or one that is known."""
 
     def done_by(self, elapsed_s: float) -> float:
-        """The share that is done so long after the submission."""
+        """The share that is done `elapsed_s` seconds after the submission."""
 
     def quantile_s(self, share: float) -> float:
         """The time by which this share is done."""
@@ -59,7 +59,7 @@ class Pacing(Protocol):
         """Seconds from the receipt to the first poll."""
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next poll a generation that was submitted `waited_s` ago and is not done."""
+        """Seconds to the next poll of a generation that was submitted `waited_s` ago and is not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class FixedPacing:
     interval_s: float
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next poll a generation that was submitted `waited_s` ago."""
+        """Seconds to the next poll of a generation that was submitted `waited_s` ago."""
         return max(self.first_s - max(waited_s, 0.0), self.interval_s)
 
     def first(self) -> float:
@@ -101,7 +101,7 @@ class InSlots:
         return self._sooner(self.pacing.first())
 
     def wait(self, waited_s: float) -> float:
-        """Seconds to the next poll a generation that was submitted `waited_s` ago and is not done."""
+        """Seconds to the next poll of a generation that was submitted `waited_s` ago and is not done."""
         return self._sooner(self.pacing.wait(waited_s))
 
     def _sooner(self, seconds: float) -> float:
@@ -224,7 +224,7 @@ class _Grid:
         return moments
 
     def _latest(self, place: int, dial: Dial) -> int:
-        """The last point that the bound of a wait lets a poll `place` be followed by."""
+        """The last point that the bound of a wait allows after a poll at `place`."""
         elapsed = self.points[place] if place else 0.0
         until = elapsed + longest_wait_s(elapsed, self.silent_until_s, dial)
         return max(bisect_left(self.points, until) - 1, place + 1)

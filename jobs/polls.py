@@ -37,7 +37,7 @@ class Poll:
 
 
 class Polls:
-    """Writes polls down for whoever made them.
+    """Writes poll results down for the worker that polled.
 
     Raises:
         LedgerUnavailable: Redis could not be asked; the polls are due again when their leases end.

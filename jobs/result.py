@@ -54,7 +54,7 @@ class JobResult:
 
 
 class ResultHook(Protocol):
-    """Whoever a deployment wants told of each ended job.
+    """Code of a deployment that a worker calls for each ended job.
 
     Called at least once for each end, perhaps more often, perhaps from several threads for different jobs: key what
     you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: told. Raising

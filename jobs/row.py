@@ -35,7 +35,7 @@ def job_from(row: Mapping[str, str]) -> Job:
     """
     try:
         return _job(row)
-    except Exception as error:  # whoever wrote it, it concerns this job alone
+    except Exception as error:  # whatever is wrong with the row, it concerns this job alone
         raise _unreadable(error) from error
 
 

@@ -1,8 +1,8 @@
-"""Work is shared: whoever wakes takes what is due, on lease, whichever job the message named.
+"""Work is shared: a task that wakes takes all due items of its kind, each on a lease, whichever job its message named.
 
 The due index is the diary, Celery's countdown the alarm clock. An alarm stands for a slot of time, not for a job: a job
 that falls due in a slot whose alarm is set needs none of its own, so that in a crowd messages grow with time and not
-with jobs. What is taken is on lease by its due time: if the taker dies it is due again, for whoever wakes next.
+with jobs. Taking moves a due time by the lease: if the taker dies, the item is due again for the next task.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from jobs.row import job_from
 from jobs.scripts import Scripts, asks_redis
 
 LEASE_S: Final = 10.0
-"""How long what was taken is left alone by others; whoever takes longer holds it, or writes a lease of its own."""
+"""Seconds that others leave a taken item alone; work that takes longer is held, or has a lease of its own."""
 
 EARLY_S: Final = 0.02
 """An alarm that rings this much too soon takes its work all the same."""
@@ -37,7 +37,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What whoever woke has to do. Something is due as well if `left`; `more` is a reminder that lets others help."""
+    """The jobs that a task has taken. More is due if `left`; `more` is a reminder that lets others help."""
 
     at: float
     jobs: Sequence[Job]
@@ -62,7 +62,7 @@ class Wakes:
     ) -> Taken:
         """Take up to `limit` jobs that are due by now, for `lease_s`; the fleet takes at most `per_s` a second.
 
-        Whoever `woke` for it answers the alarms that have rung; whoever only goes on does not.
+        A task that `woke` answers the alarms that have rung; one that only goes on taking does not.
         """
         at, rows, left, *more = self._scripts.run(
             "take",

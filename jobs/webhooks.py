@@ -175,7 +175,7 @@ def origin_of(url: str) -> str:
 
 
 def address_problem(url: Any) -> str | None:
-    """What is wrong with a webhook's address, whoever is behind it; None: it may be called."""
+    """What is wrong with a webhook's address as it is written, without resolving it; None: it may be called."""
     if not (isinstance(url, str) and len(url) <= LONGEST_URL and re.fullmatch(r"[!-~]+", url)):
         return f"must be an http or https URL in ASCII of up to {LONGEST_URL} characters"
     try:

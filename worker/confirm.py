@@ -11,7 +11,7 @@ from jobs.states import State
 from worker.upstream.client import Upstream
 
 MOST_PAGES: Final = 50
-"""So many of one model's; the others want to be read too."""
+"""How many pages of one model's log one reading reads, at most; the other models' logs want to be read too."""
 
 MOST_JOBS: Final = 500
 """How many doubts one reading resolves."""

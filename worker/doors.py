@@ -13,7 +13,7 @@ SPREAD: Final = 0.5
 """Those who wait at a door come back spread over half the wait more, not all at once."""
 
 TRUST_S: Final = 1.0
-"""An open door is believed to stay open for so long: other processes' trouble is learnt that late."""
+"""Seconds that an open door is believed to stay open: a process learns of others' trouble this late."""
 
 _CONCERNS_ALL: Final = frozenset(
     {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
@@ -79,7 +79,7 @@ class Doors:
         self._refused(Gate.POLL, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
 
     def polls_failed(self, trouble: Unreachable, *, times: int) -> None:
-        """So many polls that were made together brought no news, the last one for this reason."""
+        """`times` polls that were made together brought no news; `trouble` is the reason of the last one."""
         terms, wait_s = self._in_a_row, trouble.retry_after_s
         self._refused(Gate.POLL, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
 

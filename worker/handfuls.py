@@ -5,13 +5,13 @@ from typing import Final
 from jobs.reminders import Work
 
 AT_ONCE_S: Final = 0.25
-"""What can be done in so long is taken at once."""
+"""A task takes as many jobs at once as it can do in this many seconds."""
 
 MOST_AT_ONCE: Final = 8
 """Where others could help, nobody takes more."""
 
 REMEMBERED: Final = 0.5
-"""With each handful, so much is left of how long such jobs took before: a quick failure proves little."""
+"""The share of the earlier seconds per job that is kept after a quicker handful: a quick failure proves little."""
 
 
 class Handfuls:
@@ -21,13 +21,13 @@ class Handfuls:
         self._each_s: dict[Work, float] = {}
 
     def of(self, work: Work) -> int:
-        """So many; one, of what was never done yet."""
+        """How many jobs to take at once; 1 until measured."""
         return max(1, min(MOST_AT_ONCE, int(AT_ONCE_S / max(self._each_s.get(work, AT_ONCE_S), 1e-9))))
 
     def is_quick(self, work: Work) -> bool:
-        """Whether whoever made it due had better do it at once; of what was never done yet that is not known."""
+        """Whether the task that made such work due should do it at once; False until measured."""
         return self.of(work) > 1
 
     def took(self, work: Work, each_s: float) -> None:
-        """The last ones took so long each."""
+        """Note that the last jobs took `each_s` seconds each."""
         self._each_s[work] = max(each_s, self._each_s.get(work, 0.0) * REMEMBERED)

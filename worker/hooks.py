@@ -1,4 +1,4 @@
-"""Result hooks: whoever a deployment wants told of each ended job, at least once, by import path."""
+"""Result hooks: code that a deployment names by import path, called at least once for each ended job."""
 
 import asyncio
 import importlib

@@ -25,7 +25,7 @@ from worker.receivers import NotTold, Outcome, Receiver, Told
 log = logging.getLogger("rushes.deliveries")
 
 LONGEST_STRETCH_S: Final = 5.0
-"""After so long a lane gives its thread back and lines up again behind other work."""
+"""Seconds after which a lane gives its thread back and lines up again behind other work."""
 
 SOON_S: Final = 60.0
 """A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""

@@ -19,7 +19,7 @@ REFRESH_S: Final = 10.0
 """How old what this process knows of a kind may become while the kind is in use."""
 
 UNUSED_S: Final = 3600.0
-"""A kind that nobody asked for so long is dropped."""
+"""A kind that nobody has asked about for this many seconds is dropped."""
 
 
 class Alone(Protocol):

@@ -129,7 +129,7 @@ class Partials:
 
 
 def _begun(path: str) -> Partial:
-    file = open(path, "w+b")  # noqa: SIM115 (whoever takes it closes it)
+    file = open(path, "w+b")  # noqa: SIM115 (`taken` closes it)
     _lock(file)
     return Partial(path, file, None)
 

@@ -1,4 +1,4 @@
-"""How one wake polls: at all that it took; at one ahead of the others, if there is reason for doubt."""
+"""How one wake polls: all that it took together; or one ahead of the others, if there is reason for doubt."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ Group: TypeAlias = Sequence[tuple[Job, PollResult]]
 
 
 class Polling:
-    """Makes the polls that a wake has taken."""
+    """Polls the jobs that a wake has taken."""
 
     def __init__(self, wakes: Wakes, poller: Poller, doors: Doors) -> None:
         self._wakes = wakes
@@ -38,7 +38,7 @@ class Polling:
             yield from self._polled_at(jobs, then=())
 
     def _polled_at(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
-        """Poll some, and keep the lease of those whose turn is `then`."""
+        """Poll some, and keep the leases of those that are polled after them (`then`)."""
         unseen, hearing = dict(enumerate(jobs)), Hearing(self._doors, len(jobs))
         subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
         held_at = monotonic()

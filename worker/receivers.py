@@ -1,4 +1,4 @@
-"""Receivers: whoever is told of ended jobs. Each has lanes, a schedule for what failed, and a way of being told."""
+"""The receivers of ended jobs. Each has lanes, a schedule for what failed, and a way of being told."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -49,4 +49,4 @@ class Receiver(Protocol):
         """Tell it of one event; what goes wrong is an outcome, never an exception."""
 
     def next_try_s(self, tries: int) -> float | None:
-        """When it is told again after so many failed tries; None: it is given up."""
+        """Seconds until it is told again after `tries` failed tries; None: it is given up."""

@@ -21,7 +21,7 @@ Now: TypeAlias = Callable[[], float]
 log = logging.getLogger("rushes.reminder")
 
 LONGEST_S: Final = 1.0
-"""A wake takes nothing further after so long: other queues wait."""
+"""Seconds after which a wake takes nothing further: other queues wait."""
 
 
 def clock_from(at: float) -> Now:

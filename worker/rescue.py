@@ -39,7 +39,7 @@ A_DAY_S: Final = 86_400.0
 """The longest that a receiver may ask to be left alone for."""
 
 DEAD_AFTER_S: Final = 15.0
-"""A worker that has given no sign of life for so long is taken for dead."""
+"""A worker that has given no sign of life for this many seconds is taken for dead."""
 
 
 class Rescuer:
@@ -88,7 +88,7 @@ class Rescuer:
         return len(known)
 
     def _wake(self, work: Work, grace_s: float) -> int:
-        """One reminder serves all of this work that is overdue: whoever wakes takes it."""
+        """Send one reminder for all of this work that is overdue: the task that wakes takes it."""
         alarm = self._runtime.ledger.wakes.overdue(work, grace_s=grace_s)
         if alarm is None:
             return 0
@@ -103,7 +103,7 @@ class Rescuer:
         return 1
 
     def _void_leases_of_the_dead(self) -> int:
-        """Do not wait for a lease to end when whoever took it is known to be gone."""
+        """End the leases of workers that are known to be gone, before their time."""
         ledger = self._runtime.ledger
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
         self._runtime.outbox.void(alive, after_s=DEAD_AFTER_S)
@@ -185,7 +185,7 @@ class RescueStep(bootsteps.StartStopStep):
         self.stop(parent)
 
     def _run(self) -> None:
-        rescuer, pause_s = Rescuer(self._runtime), 0.0  # whoever starts after a crash does not wait first
+        rescuer, pause_s = Rescuer(self._runtime), 0.0  # after a crash, the first round comes at once
         while not self._stopping.wait(pause_s):
             pause_s = self._runtime.settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
             try:

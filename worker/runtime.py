@@ -206,7 +206,7 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
     """The database of results, if it is wanted."""
     if not settings.sql.enabled:
         return {}
-    from worker.sql.engine import make_engine  # noqa: PLC0415 (who wants no database need not wait for SQLAlchemy)
+    from worker.sql.engine import make_engine  # noqa: PLC0415 (without a database nobody need wait for SQLAlchemy)
     from worker.sql.hook import DatabaseHook  # noqa: PLC0415 (as above)
 
     hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)

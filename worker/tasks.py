@@ -49,11 +49,11 @@ from worker.reminder import Now, Reminder, clock_from
 log = logging.getLogger("rushes.tasks")
 
 MOST_ENDS: Final = 64
-"""So many ended jobs are announced at once."""
+"""How many ended jobs are announced at once, at most."""
 
 
 @shared_task(name=TaskName.SUBMIT.value, bind=True, base=Reminder)
-def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (who wakes does what is due)
+def submit(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (a task does all that is due)
     """Buy what is due in the queue, each once; then poll for it, wait, or find out whether it was bought."""
     for jobs, now in self.due(State.QUEUED):
         orders = {job.id: order for job, order in self.runtime.ledger.with_requests(jobs)}
@@ -101,7 +101,7 @@ def confirm(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     parts = self.runtime
     job = parts.ledger.held(job_id, turn)
     if not parts.ledger.alone(f"confirm:{job.model}", for_s=parts.settings.confirm.read_every_s):
-        self.again(job_id, turn, spread(parts.settings.confirm.read_every_s))  # whoever reads, reads for us too
+        self.again(job_id, turn, spread(parts.settings.confirm.read_every_s))  # another task reads this log for us too
         return
     doubted = [other for other in in_doubt(parts.ledger) if other.model == job.model]
     allowed = allowed_reads(parts.ledger, parts.settings.confirm.reads_per_min)
@@ -386,7 +386,7 @@ def complete(self: Reminder, job: Job, stored: Stored, media: Media | None) -> S
 
 
 GONE_ON_WITH: Final[Mapping[Work, Callable[[Reminder], None]]] = {State.STORING: _store, Errand.ANNOUNCE: _announce}
-"""What can be done by whoever made it due."""
+"""Work that the task that made it due can do itself."""
 
 
 def _go_on(self: Reminder, alarms: Sequence[Alarm]) -> None:

@@ -1,4 +1,4 @@
-"""Webhooks by Standard Webhooks: signed requests to whoever wants to be told, to public addresses only."""
+"""Webhooks by Standard Webhooks: signed requests to receivers' endpoints, at public addresses only."""
 
 import json
 import logging

@@ -11,7 +11,7 @@ redis.call('DEL', request_key(a.id), journal_key(a.id))
 redis.call('HDEL', row, 'video', 'stored', 'media', 'artifacts', 'message')
 unindex(a.id, state, tenant)
 for _, name in ipairs(a.errands) do
-  -- Whoever is at it at this moment finds its turn taken.
+  -- A worker that is at this errand now finds its turn taken.
   if redis.call('ZREM', errand_key(name), a.id) == 1 then redis.call('HINCRBY', row, name .. '_turn', 1) end
 end
 return 1

@@ -1,6 +1,6 @@
 --[[ errand: begin or settle one round of work that an ended job still needs (its hooks told, its late video fetched).
      An errand has a turn and a due time of its own, so that it can be lost, late or doubled like any other reminder; it
-     is taken as jobs are. What takes long is begun on a lease of its own (a.lease_s), which makes whoever else took it
+     is taken as jobs are. What takes long is begun on a lease of its own (a.lease_s), which makes any other taker
      stale; settling the round ends the errand, or plans its next one.
      a: id, errand, errand_turn, lease_s? | set {field: value}, bump [fields], next_in?, start {errand: due_in}, slot_s, event, data
      Returns {the errand's new turn, alarms to set [{errand, turn, seconds}]}.     Errors UNKNOWN_JOB, STALE_TURN. ]]

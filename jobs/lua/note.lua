@@ -1,4 +1,4 @@
---[[ note: write something beside a job without moving it, so that whoever holds its turn keeps it.
+--[[ note: write something beside a job without moving it, so that the worker that holds its turn keeps it.
      a: id, from [states], request_id?, once? (a field that is stamped with now; if it stands already, nothing
         happens), set {field: value}, start {errand: due_in}, slot_s, event, data
      Returns {turn, 1 if it was written, else 0, alarms to set [{errand, turn, seconds}]}.     Errors UNKNOWN_JOB, WRONG_STATE, STALE_TURN. ]]

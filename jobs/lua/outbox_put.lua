@@ -1,6 +1,6 @@
 --[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait in line.
      a: id, wanted {receiver: [names of events in their order]}, again? (also what was told already, and at once)
-     Returns the receivers that a lane must be opened for: a lane that is in use polls again by itself, unless it may be
+     Returns the receivers that a lane must be opened for: a lane that is in use looks again by itself, unless it may be
      busy for long. ]]
 local life_ms = math.floor(a.retention_s * 1000)
 local woken = {}

@@ -67,14 +67,15 @@ local function tell(id, event, state, turn, data)
   if length > a.journal_cap then redis.call('LTRIM', journal_key(id), -a.journal_cap, -1) end
 end
 
--- What is due now needs one message for all of its kind: true to whoever has to send it, until somebody has taken some.
--- A message that is lost is missed for two seconds. `work` is a state or an errand, here and below.
+-- Work that is due now needs one message for all of its kind. Returns true if the caller must send it, false while one
+-- is under way: until some of the work is taken, or for two seconds, when it counts as lost. `work` is a state or an
+-- errand, here and below.
 local function call_to_ring(work)
   return redis.call('SET', a.prefix .. 'call:' .. work, '1', 'NX', 'PX', 2000) and true or false
 end
 
--- What falls due in the same slot of time shares one alarm. Returns the seconds until it rings to whoever has to set it,
--- false to all others.
+-- Work that falls due in the same slot of time shares one alarm. Returns the seconds until it rings if the caller must
+-- set it, else false.
 local function alarm_to_set(work, due)
   if due <= now then return call_to_ring(work) and '0' end
   local key, rings = a.prefix .. 'alarms:' .. work, math.ceil(due / a.slot_s) * a.slot_s

@@ -1,6 +1,6 @@
---[[ take: take what is due of one kind of work, so that whoever woke does it, whichever job the message named.
+--[[ take: take the due work of one kind for the task that woke, whichever job its message named.
      Taking a job moves its due time by a lease: if the taker dies, it is due again. Its turn stays, and guards what the
-     taker writes. Who has just woken forgets the alarms that have rung; who only goes on leaves them.
+     taker writes. A task that has just woken (a.woke) forgets the alarms that have rung; one that goes on leaves them.
      a: work (a state or an errand), index (due:<state> or errand:<errand>), turn_field, woke?, limit, lease_s,
         early_s, per_s? (the fleet takes no more; at most a second's worth is saved up)
      Returns {now, rows [HGETALL of each], 1 if something due was not taken, else 0, more}; more: {id, turn, wait_s} of
@@ -18,7 +18,7 @@ local found = redis.call('ZRANGE', due, '-inf', until_now, 'BYSCORE', 'LIMIT', 0
 local rows = {}
 for index = 1, math.min(#found, room) do
   local row = redis.pcall('HGETALL', row_key(found[index]))
-  if row.err then row = { 'id', found[index] } end -- no row at all: whoever takes it tells
+  if row.err then row = { 'id', found[index] } end -- no row at all: its taker reports that
   if #row == 0 then
     redis.call('ZREM', due, found[index])
   else

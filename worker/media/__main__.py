@@ -19,7 +19,7 @@ WRITES_BYTES: Final = 16_000_000
 OPEN_FILES: Final = 64
 IDLE_S: Final = 60.0
 MOST_REQUESTS: Final = 500
-"""After so many it makes room for a fresh one: whatever leaks in a decoder does not add up."""
+"""After this many requests the process makes room for a fresh one: whatever leaks in a decoder does not add up."""
 
 NICENESS: Final = 10
 
@@ -69,7 +69,7 @@ def _bound(memory: int) -> None:
 
 
 def _allow_cpu(seconds: int) -> None:
-    """The kernel ends this process once it has used so much more."""
+    """The kernel ends this process once it has used this many more seconds of CPU."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds + 1, resource.RLIM_INFINITY))

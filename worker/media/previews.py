@@ -59,7 +59,7 @@ def _pictures(container: InputContainer, stream: VideoStream) -> tuple[Image | N
 
 
 def _sampled(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Every so many-th frame, a few a second, for as long as the preview lasts."""
+    """`FRAMES_PER_S` frames of each second, for as long as the preview lasts."""
     step = Fraction(1, FRAMES_PER_S)
     number = 0
     for frame in container.decode(stream):

@@ -39,7 +39,7 @@ OLDEST_INTENT_S: Final = 10.0
 """Shorter than the time after which a silent worker is taken for dead."""
 
 METRICS_TIMEOUT_S: Final = 2.0
-"""Metrics are a convenience: whoever asks for them has more important things to do."""
+"""Metrics are a convenience: the rescuer's thread, which asks for them, has jobs to rescue."""
 
 CHUNK_BYTES: Final = 65_536
 

@@ -1,6 +1,6 @@
 """How many generations are polled together: libcurl carries them, over kept-alive connections.
 
-Whoever polls drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
+A task that polls drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
 sockets to wait for. In Python the exchange itself would be most of what a poll costs.
 """
 
@@ -29,13 +29,13 @@ LINGER_S: Final = 0.05
 """Polls that end within this much of each other are told together, so that they are written together."""
 
 PATIENCE_S: Final = 2.0
-"""Each poll is waited for so long at least, even if others that were made with it have been answered, …"""
+"""Seconds that each poll may take, even if others that were made with it have been answered; …"""
 
 FAR_LONGER: Final = 10.0
-"""… and so many times as long as those took; then it is left behind."""
+"""… and it may take this multiple of their mean latency; after the later of the two it is left behind."""
 
 WORTH_WAITING: Final = 2.0
-"""Of an answer that was late after all, all are patient for so many times as long as it took."""
+"""After a late answer, every poll is waited for at least this multiple of its latency."""
 
 UNUSED_S: Final = 30.0
 """Connections that no poll used for this many seconds are closed: more than usual were open at once."""
@@ -79,7 +79,7 @@ class Poller:
         try:
             yield from exchanges.poll_many(subjects, pause_s=pause_s)
         finally:
-            exchanges.drop()  # whoever did not wait for the rest does not want it
+            exchanges.drop()  # a caller that did not wait for the rest does not want it
             exchanges.used_at = monotonic()
             self._idle.append(exchanges)
             self._close_unused()
@@ -142,15 +142,15 @@ class _Terms:
 
 
 class _Patience:
-    """How long those who poll wait for what takes far longer than the rest: all of them a while, a few to the end.
+    """How long pollers wait for polls that take far longer than the rest: all of them a while, a few to the end.
 
-    Whoever waits finds out for all whether it pays: what is only late must be seen, what hangs must not hold everybody.
+    Those few find out for all whether waiting pays: late answers must be seen, and polls that hang must not hold all.
     """
 
     def __init__(self, few: int, connections: int) -> None:
         self._few = threading.Semaphore(few)
         self.polls = max(1, connections // (2 * few))
-        """So many polls each of the few waits for to the end."""
+        """How many polls each of the few waits for to the end, at most."""
         self.seconds = PATIENCE_S
 
     def join(self) -> bool:
@@ -162,7 +162,7 @@ class _Patience:
         self._few.release()
 
     def learn(self, waited_s: float, *, answered: bool) -> None:
-        """Somebody waited so long for a poll; what hangs takes back what late answers have earned."""
+        """A poll took `waited_s` seconds: a late answer raises the patience, a poll in vain halves it."""
         if waited_s > PATIENCE_S:
             earned_s = WORTH_WAITING * waited_s if answered else PATIENCE_S
             self.seconds = max(earned_s, self.seconds if answered else self.seconds / 2)
