@@ -12,7 +12,7 @@ from typing import TextIO
 def main() -> None:
     """Run the command line. Loading it takes half a second, in which Ctrl-C ends it without a word."""
     heard = signal.getsignal(signal.SIGINT)
-    if heard is not signal.SIG_IGN:  # whoever started us in the background wants it so
+    if heard is not signal.SIG_IGN:  # ignored if we were started in the background: leave it so
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # By its file: where PYTHONPATH leads to another `config`, ours has no name yet.
     runpy.run_path(str(Path(__file__).resolve().parents[1] / "config" / "launch.py"))["claim_names"]()

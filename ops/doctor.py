@@ -38,7 +38,7 @@ from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
 
 SEEN_WITHIN_ROUNDS: Final = 5
-"""A worker shows itself with each round of its rescuer; after so many missed ones it is gone."""
+"""A worker shows itself with each round of its rescuer; after this many missed ones it is gone."""
 SEEN_WITHIN_AT_LEAST_S: Final = 15.0
 SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
@@ -64,7 +64,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing checked; its sentence never holds the user or the password of a URL, whoever put it there."""
+    """One thing checked; its sentence never holds the user or the password of a URL, wherever the text came from."""
 
     about: str
     verdict: Verdict

@@ -67,7 +67,7 @@ class Announcements:
         self._remind = remind
 
     def receivers(self) -> list[ReceiverStanding]:
-        """Every receiver that the settings name, every endpoint, and whoever is still to be told of something."""
+        """Every receiver that the settings name, every endpoint, and every other receiver with waiting deliveries."""
         known = [*self._names, *(endpoint.id for endpoint in self._endpoints.all())]
         return [
             ReceiverStanding(name, name in known or is_origin(name), self._outbox.standing(name))

@@ -11,7 +11,7 @@ from jobs.result import ENDS
 
 STRETCH: Final = 1000
 MOST_STRETCHES: Final = 5
-"""One reading polls five thousand entries of the feed at most, whosever they are."""
+"""Of the feed one request reads five stretches of a thousand entries at most, whichever tenant's they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class ErrorView(TypedDict):
 class EtaView(TypedDict):
     """How long it will probably take yet, by what was learnt of others of its kind."""
 
-    p50_s: Annotated[float, Field(description="Half of such jobs are done in so many seconds.", examples=[64.0])]
+    p50_s: Annotated[float, Field(description="Half of such jobs are done within this many seconds.", examples=[64.0])]
     p90_s: Annotated[float, Field(description="Nine of ten are.", examples=[98.5])]
 
 

@@ -16,10 +16,10 @@ REFERENCE_US = 200
 
 TWICE = 1.8
 ENOUGH = 0.98
-"""Of the due polls: who does this many keeps up."""
+"""A contender that makes this share of the due polls keeps up."""
 
 UNHINDERED = 0.9
-"""Of the core that whole lives next door use up: who uses this much far away waits for no thread or connection."""
+"""Whole lives 100 ms away are held up by nothing if they use this multiple of the core that lives next door use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Course:
     folder: Path = Path()
     """Where the videos go."""
     learned: int = 0
-    """1: who can pace polls by what it has learned may do so; 0: every interval, as told."""
+    """1: a contender that can pace polls by what it has learned may do so; 0: it polls every interval, as told."""
 
     @classmethod
     def from_environment(cls) -> Self:

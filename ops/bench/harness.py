@@ -40,7 +40,7 @@ class Size:
 
 FAR_S: Final = 0.1
 HANGS: Final = 100
-"""Each so-manieth poll is never answered, where polls hang."""
+"""One poll in this many is never answered, where polls hang."""
 PACED_CAP_S: Final = 300.0
 PATIENCE_S: Final = 0.015
 """For each job that must be bought before a trial of jobs in flight begins."""
@@ -221,7 +221,7 @@ def importing() -> dict[str, Any]:
 
 
 def say(line: str) -> None:
-    """To whoever watches."""
+    """Print a line with the time of day, for a person who watches."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')}  {line}\n")
     sys.stdout.flush()
 

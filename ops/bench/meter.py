@@ -27,7 +27,7 @@ def read(pid: int) -> Reading:
 
 
 def busy_s(core: int) -> float:
-    """How many seconds a core has worked, for whomever; 0 where the system does not tell."""
+    """How many seconds a core has worked, for all processes together; 0 where the system does not tell."""
     cores = psutil.cpu_times(percpu=True)
     if core >= len(cores):
         return 0.0

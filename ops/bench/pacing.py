@@ -32,7 +32,7 @@ LONGEST_S: Final = 60.0
 DIALS_S: Final = (2.5, 4.0, 5.0, 10.0)
 FIXED_S: Final = (1.0, 5.0, 10.0, 15.0, 30.0)
 EVERY_S: Final = 6.0
-"""About so long after one another jobs of two minutes are ordered, if twenty are in flight."""
+"""Seconds, about, from one order to the next, if jobs take two minutes and twenty are in flight."""
 PLAN_EVERY_S: Final = 10.0
 NEVER: Final = math.inf
 SAMPLES: Final = 20_000
@@ -184,7 +184,7 @@ class Known:
         return cls(sorted(draw(dice, 0.0) for _ in range(SAMPLES)))
 
     def done_by(self, elapsed_s: float) -> float:
-        """The share that is done so long after the submission."""
+        """The share that is done `elapsed_s` seconds after the submission."""
         return bisect_right(self.ordered, elapsed_s) / len(self.ordered)
 
     def quantile_s(self, share: float) -> float:

@@ -115,7 +115,7 @@ def whole_lives(
     workers: int = 1,
     latency_s: float = 0.0,
 ) -> Row:
-    """Buy, poll so many times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
+    """Buy, poll `polls` times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
 
     More is asked for than a core of most can give, so that nobody is charged for idling; a contender that is not
     done when the time is up is charged for what it did.
@@ -155,7 +155,7 @@ def in_flight(
     latency_s: float = 0.0,
     hangs: int = 0,
 ) -> Row:
-    """So many jobs that never finish, polled at a fixed interval: share of the core, lateness, memory."""
+    """`jobs` jobs that never finish, polled at a fixed interval: share of the core, lateness, memory."""
     course = Course(first_s=interval_s, interval_s=interval_s)
     with stage(contender, course) as on:
         on.upstream.set(polls=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
@@ -191,7 +191,7 @@ def in_flight(
 def paced(contender: Contender, *, jobs: int, learned: bool, scale: float, cap_s: float) -> Row:
     """Videos that take a lognormal time around 120 s, scaled: CPU for each, and how late it is found.
 
-    As many jobs again come first, unmeasured: who can learn how long a generation takes learns it from them.
+    As many jobs again come first, unmeasured: contenders that learn how long a generation takes learn it from them.
     """
     course = Course(first_s=10 / scale, interval_s=10 / scale, learned=int(learned))
     terms = {"render_s": 120 / scale, "spread": 0.3, "interval_s": 10 / scale}

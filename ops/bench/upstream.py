@@ -42,7 +42,7 @@ class Terms:
     interval_s: float = 1.0
     """Between one poll's answer and the next poll, as the contender was told: lateness of polls is counted from it."""
     hangs: int = 0
-    """Each so-manieth poll is never answered; 0: none. How late the poll after it comes is not counted."""
+    """One poll in this many is never answered; 0: none. How late the poll after it comes is not counted."""
     seed: int = 1
 
 

@@ -65,7 +65,7 @@ def flower() -> None:
 
 
 def api() -> None:
-    """The API answers; whether it is ready is for whoever balances load to ask."""
+    """The API answers; whether it is ready is for a load balancer to ask."""
     _serves(API_PORT, "/healthz")
 
 

@@ -86,7 +86,7 @@ class SlowFile(FileResponse):
 
 @dataclass(frozen=True, slots=True)
 class Cdn:
-    """Serves finished videos to whoever has the URL; it wants no key, and counts the ones it is shown."""
+    """Serves a finished video to any request for its URL; it wants no key, and counts the keys it is shown."""
 
     clips: Clips
     links: Links

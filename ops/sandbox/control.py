@@ -19,7 +19,7 @@ class BadOrderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Steers the sandbox from outside. It asks for no key: whoever reaches the port may use it."""
+    """Steers the sandbox from outside. It asks for no key: anybody who reaches the port may use it."""
 
     studio: Studio
     troublemaker: Troublemaker

@@ -38,7 +38,7 @@ class Dice:
         return Hand(chance.choice(ID_FORMS)(chance, model), latency_s, seed)
 
     def latency_s(self, deviations: float) -> float:
-        """Upstream seconds of a generation that lies so many deviations from the median."""
+        """Upstream seconds of a generation that lies this many standard deviations from the median."""
         drawn = self.settings.latency_median_s * math.exp(self.settings.latency_sigma * deviations)
         return max(self.settings.latency_minimum_s, drawn)
 

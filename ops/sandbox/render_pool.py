@@ -15,7 +15,7 @@ AWAITED = 0  # due before all that is only foreseen
 
 
 class RenderError(Exception):
-    """A clip could not be rendered; whoever waits for it is told why."""
+    """A clip could not be rendered; the request that waits for it is told why."""
 
 
 @dataclass(order=True, slots=True)

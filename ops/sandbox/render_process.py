@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.sandbox.film import shoot
 from ops.sandbox.scene import Scene
 
-POLITENESS = 10  # a tenth of the processor time of whoever else wants it
+POLITENESS = 10  # about a tenth of the processor time that another process gets
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from ops.sandbox.generation import Generation
 
-POLL = 1  # changes whenever clips are drawn differently, so that no cache serves the old poll
+POLL = 1  # changes whenever clips are drawn differently, so that no cache serves clips of the old appearance
 
 SHORTEST_SIDE = 144
 USUAL_SIDE = 720

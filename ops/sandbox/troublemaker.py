@@ -63,7 +63,7 @@ class Troublemaker:
     issued: int = 0
 
     def order(self, trouble: Trouble, match: Match, words: dict[str, object]) -> Standing:
-        """Let a trouble stand for all, or the next so many, requests that match."""
+        """Let a trouble stand for the next `trouble.times` requests that match, or for all if that is None."""
         self.issued += 1
         placed = Standing(self.issued, trouble, match, words, left=trouble.times)
         self.standing.append(placed)

@@ -78,7 +78,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """Whoever watches is told at once when the process is to end: the server waits for them before anything else."""
+    """Tell watchers at once when the process is to end: the server waits for them before anything else."""
     parts: Parts = app.state.parts
     with _first_on(parts.feed.close):
         yield

@@ -52,7 +52,7 @@ def piece_of(asked: str | None, size: int) -> Piece | None:
     if not found or not any(found.groups()):
         return None
     first, last = found.groups()
-    if not first:  # the last so many bytes
+    if not first:  # a suffix range: the last `last` bytes
         length = min(int(last), size)
         start = size - length
     else:
@@ -131,7 +131,7 @@ def matches(asked: str | None, etag: str) -> bool:
 
 
 def _video(store: Store, stored: Stored) -> _File:
-    """The video never changes: whoever has it need not ask again."""
+    """The video never changes: a client that has it need not ask again."""
     return _File(
         stored.path.rpartition("/")[2],
         stored.size_bytes,

@@ -41,14 +41,14 @@ _POLICY: Final = (
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add the page and its files; its addresses are relative, for whoever serves us below a path."""
+    """Add the page and its files; its addresses are relative, for proxies that serve us below a path."""
     app.add_route("/docs", page, include_in_schema=False)
     app.add_route("/docs/start.js", start, include_in_schema=False)
     app.mount("/docs/files", StaticFiles(packages=[("fastapi_swagger", "resources")]))
 
 
 def page(_request: Request) -> Response:
-    """The page; a query of whatever led here is nobody's mistake."""
+    """The page; a query that a link brings along is ignored."""
     return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 
 

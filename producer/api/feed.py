@@ -1,4 +1,4 @@
-"""The feed: what happens to jobs, told to whoever watches one. One reader a process, however many watch.
+"""The feed: tells watchers what happens to the jobs that they watch. One reader a process, however many watch.
 
 The reader is a thread that blocks on the ledger's feed while anybody watches. Watchers are coroutines and hold no
 thread. A watcher is told from the moment it comes, and then reads the job's journal: what it hears twice it knows by
@@ -81,7 +81,7 @@ class Feed:
         return self._is_closed
 
     def close(self) -> None:
-        """The process is about to end: whoever watches is told so, at once."""
+        """The process is about to end: tell the watchers at once."""
         self._is_closed = True
         self._wanted.set()
         for watchers in self._watchers.values():
@@ -154,7 +154,7 @@ class Feed:
                 return
 
     def _begin(self) -> None:
-        """From here on nothing is missed; who has come before reads the journal once more."""
+        """From here on nothing is missed; a watcher that came before reads the journal once more."""
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.miss()

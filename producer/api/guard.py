@@ -14,13 +14,13 @@ from producer.api.problems import Code, Problem
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request. Without a tenant it is the operator, on this machine, and sees all jobs."""
+    """The sender of a request. Without a tenant it is the operator, on this machine, and sees all jobs."""
 
     tenant: str | None
 
 
 async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) -> Caller:
-    """Whoever sent a request, if it may do this and so many requests are left to it.
+    """The sender of a request, if it may do this and its rate limit has room for `cost` requests.
 
     Raises:
         Problem: it may not.
@@ -39,7 +39,7 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that lets in whoever may do this."""
+    """A dependency that admits the callers whose keys have this scope."""
 
     async def caller(request: Request) -> Caller:  # one that stood on `Needs` would have FastAPI solve that twice
         return await admit(request, parts_of(request), scope)

@@ -46,7 +46,7 @@ class Metrics:
 
 
 class _Standing(Collector):
-    """What is asked of the ledger when somebody polls."""
+    """What is asked of the ledger at each scrape."""
 
     def __init__(self, service: Service, feed: Feed) -> None:
         self._service = service

@@ -63,7 +63,7 @@ class InputReference(BaseModel):
 
 
 def _described(schema: dict[str, Any]) -> None:
-    """The upstream's own parameters are passed on, not read; whoever reads the document wants to know them."""
+    """The upstream's own parameters are passed on, not read; the OpenAPI document lists them for its readers."""
     schema["properties"] |= {
         name: {"type": kind, "description": told, "examples": [example]} for name, kind, told, example in _UPSTREAMS
     }

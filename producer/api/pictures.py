@@ -1,7 +1,7 @@
 """Pictures that come with an order: known by their own bytes, and never fetched from where a stranger may not read.
 
 The upstream fetches a picture's URL, not we; we check its beginning before the order is taken, so that a wrong one is
-told at once. A poll goes to the address that was checked, not to what the name may stand for a moment later.
+told at once. The request goes to the address that was checked, not to what the name may stand for a moment later.
 """
 
 import base64

@@ -187,7 +187,7 @@ class Wrong:
 
 
 class Problem(Exception):
-    """The request cannot be served; whoever catches it answers with what it says."""
+    """The request cannot be served; its handler answers with what it says."""
 
     def __init__(
         self,

@@ -627,7 +627,7 @@ async def _told_async(
 
 
 def _is_told_at_once(parts: Parts, seen: Seen) -> bool:
-    """Whether it is short, and neither what was learnt of its kind nor whoever signs links must be asked."""
+    """Whether the answer is short, and needs neither the sketch of the job's kind nor signed links fetched first."""
     is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
     is_long = any(pictures_in(seen.request.parameters))
     return not is_signed and not is_long and parts.service.has_eta_at_hand(seen.job, at=seen.at)

@@ -50,7 +50,7 @@ def leave(code: Exit, *lines: str) -> NoReturn:
 
 
 def discard_output() -> None:
-    """Whoever read our output has gone; what Python still holds for them must not be tried again at its end."""
+    """The reader of our output has gone; Python must not try at exit to write what it still holds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

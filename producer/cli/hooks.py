@@ -40,7 +40,7 @@ def list_receivers(*, as_json: AsJson = False) -> None:
 def log(
     receiver: Receiver,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many lines.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Lines to show at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show how the latest deliveries to a receiver went, newest first."""

@@ -28,7 +28,7 @@ class Out(Console):
     """A console that lets the command end quietly when its reader has gone, instead of leaving with an error."""
 
     def on_broken_pipe(self) -> None:
-        """Whoever called us decides."""
+        """Leave the decision to the command that prints."""
         raise BrokenPipeError
 
 

@@ -132,7 +132,7 @@ def rehearse_one(
 def deliveries(
     endpoint_id: EndpointId,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many lines.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Lines to show at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show how the latest deliveries went, newest first; --json with excerpts of request and answer."""
@@ -168,7 +168,7 @@ def _known() -> Iterator[None]:
 
 
 def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
-    """Show an endpoint with its secret: whoever asks holds the key that it derives from."""
+    """Show an endpoint with its secret: the caller holds the key that it derives from."""
     secrets = session.webhooks.secrets(endpoint.id)
     if as_json:
         waiting = session.announcements.waiting().get(endpoint.id, 0)

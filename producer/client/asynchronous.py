@@ -183,7 +183,7 @@ class AsyncEnds:
             page = await self._rushes._carried_out(plans.ends(self.cursor, self._types))  # noqa: SLF001 (a part of its client)
             for end in page.ends:
                 yield end
-                self.cursor = end.cursor  # only now: whoever dies with it in hand is told it again
+                self.cursor = end.cursor  # only now: a caller that dies with it in hand is told it again
             self.cursor = page.cursor
             if not page.has_more:
                 return
