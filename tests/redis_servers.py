@@ -233,7 +233,7 @@ class Cable:
 
 
 class Entrance:
-    """Speaks TLS before a server that does not; whoever comes must show the certificate as well."""
+    """Speaks TLS before a server that does not; a client must show the certificate as well."""
 
     def __init__(self, to: int, certificate: Path) -> None:
         self._to = to

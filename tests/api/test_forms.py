@@ -90,7 +90,7 @@ def test_a_known_models_order_is_typed_as_the_model_says(api: Api, fields: Field
     assert answer.json()["prompt"] == "1e5"
 
 
-def test_labels_are_text_whatever_they_poll_like(api: Api) -> None:
+def test_labels_are_text_whatever_they_look_like(api: Api) -> None:
     """Also those with numbers and brackets for names; several ways to give them may be mixed."""
     labels = [("metadata[0]", "1"), ("metadata[a[b]]", "true"), ("metadata", '{"shop": "17"}'), ("metadata[none]", "")]
 

@@ -100,7 +100,7 @@ def test_the_same_key_is_the_same_job_on_every_face(staged_api: Api, stage: Stag
 
 
 def test_a_files_rows_have_their_keys_in_the_same_namespace(staged_api: Api, stage: Stage) -> None:
-    """`batch:<name>:<key>`, also for whoever goes on over HTTP."""
+    """`batch:<name>:<key>`, also for a client that goes on over HTTP."""
     job_id = as_a_row_of_a_file(staged_api, stage)
 
     assert as_a_row_of_a_file(staged_api, stage) == job_id

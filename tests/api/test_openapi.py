@@ -1,4 +1,4 @@
-"""The OpenAPI document is complete, and the API does what it says, also to whoever sends nonsense."""
+"""The OpenAPI document is complete, and the API does what it says, also to clients that send nonsense."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def shown(described: dict[str, Any]) -> bool:
 
 
 def test_every_field_is_described_with_an_example() -> None:
-    """Whoever reads the document needs no other."""
+    """A reader of the document needs no other."""
     for schema, field, described in properties():
         assert described.get("description"), f"{schema}.{field}"
         assert shown(described) or described.get("format") == "binary", f"{schema}.{field}"

@@ -62,7 +62,7 @@ def locations(answer: requests.Response) -> set[str]:
 def test_all_that_is_wrong_is_named_at_once(
     api: Api, client: "redis.Redis", fields: dict[str, Any], named: set[str]
 ) -> None:
-    """Whoever mends one thing should not learn of the next by another refusal; alone or in a batch."""
+    """One refusal names all faults, alone or in a batch: a client should not mend one to learn of the next."""
     order = {"prompt": "a boat", **fields}
 
     answer, batch = api.post("/v1/videos", order), api.post("/v1/videos/batch", {"orders": [order]})

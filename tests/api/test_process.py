@@ -47,7 +47,7 @@ def test_it_ends_when_asked_to(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_without_keys_it_does_not_listen_beyond_this_machine(tmp_path: Path) -> None:
-    """Whoever could reach it could buy."""
+    """Anybody who could reach it could buy."""
     environment = {"RUSHES_API__AUTH": "off", "RUSHES_API__HOST": "0.0.0.0"}
     with child([sys.executable, "-m", "producer.api"], tmp_path / "log", environment) as process:
         assert process.wait(30) == 1

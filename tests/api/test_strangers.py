@@ -83,7 +83,7 @@ def test_no_json_makes_an_error_of_ours(api: Api, order: Any, path: str) -> None
     status, answer = sent(api, body, AS_JSON, path)
 
     assert is_theirs(status, answer), answer
-    if status in {201, 202}:  # and whoever asks for it can read it
+    if status in {201, 202}:  # and the job can be read
         assert sent(api, b"", {}, f"/v1/videos/{json.loads(answer)['id']}", "GET")[0] == 200
 
 

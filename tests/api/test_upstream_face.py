@@ -95,7 +95,7 @@ def test_a_refusal_has_the_upstreams_envelope(api: Api) -> None:
 
 
 def test_a_submit_may_carry_an_idempotency_key(api: Api) -> None:
-    """The upstream knows none; whoever adds ours may repeat a submit that had no reply."""
+    """The upstream knows none; a client that sends ours may repeat a submit that had no reply."""
     ids = {
         api.post(path, {"model": "google/veo3", "prompt": "a boat"}, Idempotency_Key="order-1").json()["id"]
         for path in (ANY, GOOGLE)

@@ -230,7 +230,7 @@ def test_progress_is_a_guess_until_the_end(api: Api, real_ledger: Ledger, archiv
     assert api.get(f"/v1/videos/{other_id}").json()["progress"] == 100
 
 
-def test_a_poll_need_not_come_before_the_next_poll(api: Api, real_ledger: Ledger) -> None:
+def test_a_client_need_not_poll_before_we_do(api: Api, real_ledger: Ledger) -> None:
     """Retry-After is learned from when we poll ourselves; OpenAI's pollers have a header of their own."""
     job_id = api.submit()["id"]
     bought(real_ledger, job_id)  # its first poll is due in 60 s
@@ -482,7 +482,7 @@ def test_a_video_that_is_not_there_says_what_is_missing(api: Api, real_ledger: L
 def test_a_row_that_somebody_tampered_with_gives_and_takes_no_file(
     api: Api, real_ledger: Ledger, archive: Path, client: "redis.Redis", path: str
 ) -> None:
-    """Whoever writes Redis must not reach this machine's files by it."""
+    """A person who can write to Redis must not reach this machine's files by it."""
     job_id = api.submit()["id"]
     described(real_ledger, job_id, archive)
     secrets = [archive.parent / f"secret{suffix}" for suffix in (".mp4", ".json", ".poster.webp")]

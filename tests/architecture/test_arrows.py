@@ -101,7 +101,7 @@ def test_the_sandbox_reads_the_wire_for_itself() -> None:
 
 
 def test_only_the_ledger_knows_the_keys() -> None:
-    """One writer: whoever wants to change a job asks the ledger."""
+    """One writer: code that wants to change a job asks the ledger."""
     knows = {
         str(file.relative_to(ROOT))
         for package in ("config", "jobs", "worker", "producer")

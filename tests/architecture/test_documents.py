@@ -25,7 +25,7 @@ def test_the_table_of_tasks_names_each_with_its_queue() -> None:
 
 
 def test_every_event_is_documented_and_no_other() -> None:
-    """Whoever builds on the journal reads that table."""
+    """Those who build on the journal read that table."""
     listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
     assert listed == dict(EVENTS)
 
@@ -41,7 +41,7 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
 
 
 def test_the_documents_name_only_settings_that_there_are() -> None:
-    """A variable that nobody reads would fool whoever sets it."""
+    """A variable that no code reads would fool the operator who sets it."""
     from config.settings import variables  # noqa: PLC0415 (the other tests need no settings)
 
     named = set(re.findall(r"RUSHES_[A-Z]+__[A-Z_]+|RUSHES_STATE_DIR", (ROOT / "README.md").read_text()))

@@ -144,7 +144,7 @@ def test_a_reminder_that_cannot_be_sent_is_told_not_raised() -> None:
 
 
 def test_strangers_messages_are_refused_and_the_worker_works_on(stage: Stage) -> None:
-    """A pickle is code from whoever can write to Redis; an unknown task is a newer version's; neither stops a job."""
+    """Anybody who writes to Redis can send code as a pickle; newer versions send unknown tasks; neither stops a job."""
     crater = stage.folder / "crater"
     bomb = base64.b64encode(pickle.dumps(Bomb(str(crater)))).decode()
     strangers = [

@@ -30,7 +30,7 @@ def _say(client: "redis.Redis", raw: bytes) -> None:
 
 
 def test_a_worker_outlives_every_message(stage: Stage) -> None:
-    """Else whoever can write to Redis ends the fleet with one message, which each worker hands to the next."""
+    """Else anybody who can write to Redis ends the fleet with one message, which each worker hands to the next."""
     with stage.worker(name="target") as worker:
         for raw in {*NO_TASKS.values(), *NO_COMMANDS.values()}:
             _say(stage.client, raw)

@@ -205,7 +205,7 @@ def test_a_strangers_mistaken_log_call_hurts_nobody(
     "breaking", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii
 )
 def test_a_prompt_cannot_forge_a_log_line(breaking: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever writes the prompt must not write the log: every break that some reader obeys is escaped."""
+    """The author of a prompt must not write the log: every line break that some reader obeys is escaped."""
     paper = logged("text", monkeypatch)
     log.info("prompt=%s", f"a dragon{breaking}{FORGERY}")
     assert len(paper.text.splitlines()) == 1

@@ -38,7 +38,7 @@ UNITLESS = {
 
 @pytest.fixture(autouse=True)
 def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder and no RUSHES_ variable of whoever runs the tests."""
+    """An empty folder, and none of the RUSHES_ variables that the tests were started with."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("RUSHES_")]:
         monkeypatch.delenv(name)
@@ -72,7 +72,7 @@ def test_a_number_has_its_unit_in_its_name() -> None:
 
 
 def test_every_number_has_a_bound_and_every_setting_a_reason() -> None:
-    """A description for whoever sets it, a bound against slips of the keyboard."""
+    """A description for operators, a bound against slips of the keyboard."""
     assert all(reason.endswith(".") for _, reason in variables().values())
     for group in Settings.model_fields.values():
         for name, info in getattr(group.annotation, "model_fields", {}).items():
@@ -292,7 +292,7 @@ def test_a_dotenv_that_is_no_text_is_told(tmp_path: Path) -> None:
 
 
 def test_secrets_stay_out_of_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever prints or logs the tree prints stars."""
+    """Printed or logged, the tree shows stars."""
     monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
     monkeypatch.setenv("RUSHES_REDIS__URL", f"redis://:{SECRET}@localhost:6379/0")
     monkeypatch.setenv("RUSHES_FLOWER__BASIC_AUTH", f"admin:{SECRET}")

@@ -76,7 +76,7 @@ def test_removing_is_harmless_twice(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told_apart_from_trouble(store: Store, tmp_path: Path) -> None:
-    """Who asks can say which it is."""
+    """The caller can say which it is."""
     kept(store, tmp_path, b"x")
     with pytest.raises(NotThere):
         list(store.slices("2026/11/22/none.mp4"))
@@ -107,7 +107,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=[ascii(path)[:40] for path in OUTSIDE])
 def test_no_path_leads_out_of_the_archive(store: Store, tmp_path: Path, path: str) -> None:
-    """Paths stand in Redis: whoever writes there must neither read nor remove nor write this machine's files."""
+    """Paths stand in Redis: a person who writes there must neither read nor remove nor write this machine's files."""
     kept(store, tmp_path, b"x")
     (tmp_path / "outside.mp4").write_bytes(b"secret")
     file = a_file(tmp_path, b"y")
@@ -125,7 +125,7 @@ def test_no_path_leads_out_of_the_archive(store: Store, tmp_path: Path, path: st
 
 
 def test_a_bucket_serves_its_file_by_a_signed_url_with_its_content_type(bucket: Bucket, tmp_path: Path) -> None:
-    """Whoever has the URL needs no credentials; a folder has no such thing."""
+    """With the URL a client needs no credentials; a folder has no such thing."""
     store = BucketStore(bucket.url, ArchiveSettings())
     kept(store, tmp_path, b"the film")
 

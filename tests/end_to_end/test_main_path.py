@@ -253,7 +253,7 @@ def test_the_command_line_waits_and_copies(stage: Stage) -> None:
 
 @pytest.mark.timeout(180)
 def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: Stage) -> None:
-    """Who finds a video fetches it and tells of its end; but not if its queue is left to other workers."""
+    """The task that finds a video fetches it and tells of the end; but not if that queue is left to other workers."""
     control = make_app(stage.settings).control
 
     def received(task: TaskName) -> int:

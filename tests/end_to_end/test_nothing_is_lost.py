@@ -137,7 +137,7 @@ def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
 
 
 def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number_of_models(stage: Stage) -> None:
-    """The bound is the fleet's; who comes too late asks again when the next window begins."""
+    """The bound is the fleet's; a worker that comes too late asks again when the next window begins."""
     models = ("google/veo3", "google/veo-3.0-fast", "veo2", "kling/v9")
     stage.sandbox.trouble(submit="drop", times=len(models))
     with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_CONFIRM__READS_PER_MIN="2"):

@@ -119,7 +119,7 @@ def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folde
 
 
 def test_the_command_line_shows_rehearses_and_tells_again(stage: Stage, folder: Path) -> None:
-    """What whoever runs the deployment needs, without a line of code."""
+    """An operator needs no line of code for it."""
     stage.environment |= hooks(folder, "quick", "broken")
     broken, quick = "receivers_of_ours:broken", "receivers_of_ours:quick"
     with stage.worker(RUSHES_HOOKS__ATTEMPTS="1"):

@@ -1,4 +1,4 @@
-"""Reuse from end to end: a worker makes the video once, whoever asks for the same again gets it at no cost."""
+"""Reuse from end to end: a worker makes the video once, and a later order for the same gets it at no cost."""
 
 import json
 from collections.abc import Iterator

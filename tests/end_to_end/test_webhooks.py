@@ -188,7 +188,7 @@ def test_what_cannot_be_called_is_refused_in_a_sentence(stage: Stage) -> None:
 
 
 def test_no_secret_is_in_redis_or_in_the_log(stage: Stage, receiver: WebhookServer) -> None:
-    """Whoever reads the ledger can forge no request to a customer."""
+    """A person who reads the ledger can forge no request to a customer."""
     add(stage, receiver)
     with stage.worker(RUSHES_LOG__LEVEL="DEBUG") as worker:
         stage.ended(stage.service.submit(a_request()).job_id)

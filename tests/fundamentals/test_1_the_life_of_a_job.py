@@ -1,7 +1,7 @@
 """A job's life, step by step, without a worker: the ledger and the decisions are enough to tell it.
 
-The broker carries reminders; the ledger holds the truth. A reminder names a job and its turn. Whoever gets it reads
-the job, touches the world once, and writes the next turn; a reminder of an earlier turn is out of date.
+The broker carries reminders; the ledger holds the truth. A reminder names a job and its turn. The worker that gets it
+reads the job, touches the world once, and writes the next turn; a reminder of an earlier turn is out of date.
 """
 
 import pytest
@@ -48,7 +48,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     assert isinstance(decision, Await)
     turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_poll_s=decision.seconds).turn
 
-    # Nobody waits. When the first poll is due, whoever wakes takes it; not done yet: poll again in ten seconds.
+    # Nobody waits. When the first poll is due, a worker that wakes takes it; not done yet: poll again in ten seconds.
     clock.advance(30)
     (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     assert job.turn == turn
@@ -103,7 +103,7 @@ def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -
     clock.advance(60)
     alarm = ledger.wakes.overdue(State.QUEUED, grace_s=5)
 
-    assert alarm == Alarm(State.QUEUED, job_id, turn=1, seconds=0)  # whoever wakes takes all that is due
+    assert alarm == Alarm(State.QUEUED, job_id, turn=1, seconds=0)  # the task that it wakes takes all due jobs
 
 
 def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> None:

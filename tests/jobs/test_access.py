@@ -54,7 +54,7 @@ async def test_what_is_not_the_token_opens_nothing(access: Access, issued: Issue
 
 
 def test_the_secret_is_nowhere_in_redis(client: "redis.Redis", issued: Issued) -> None:
-    """Whoever reads the ledger cannot use its keys."""
+    """A person who reads the ledger cannot use its keys."""
     secret = issued.token.split("_", 2)[2]
 
     held = [str(client.hgetall(key)) for key in client.scan_iter("rushes:access:key:*")]

@@ -329,7 +329,7 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
 
 
 def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
-    """A doubled message finds the round taken; whoever is late with it leaves no trace."""
+    """A doubled message finds the round taken; a worker that settles it too late leaves no trace."""
     ledger.completed(storing(ledger), STORED)
 
     (job,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
@@ -490,7 +490,7 @@ def test_a_probe_that_succeeds_opens_the_door_for_all(ledger: Ledger) -> None:
 
 
 def test_one_of_the_fleet_does_it_at_a_time(ledger: Ledger) -> None:
-    """Whoever comes second leaves it to the first."""
+    """The second caller leaves it to the first."""
     assert ledger.alone("reading", for_s=10)
     assert not ledger.alone("reading", for_s=10)
     assert ledger.alone("another thing", for_s=10)
@@ -572,7 +572,7 @@ def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client
     assert (len(won), len(lost)) == (1, 19)
 
 
-def test_whoever_subscribes_is_told_what_the_journal_is_told(client: "redis.Redis", clock: Clock) -> None:
+def test_a_subscriber_is_told_what_the_journal_is_told(client: "redis.Redis", clock: Clock) -> None:
     """What happened is said once."""
     heard: list[Event] = []
     ledger = Ledger(client, clock=clock, subscribers=[heard.append])
@@ -612,7 +612,7 @@ def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") 
 
 
 def test_an_allowance_is_the_fleets_and_comes_anew(ledger: Ledger, client: "redis.Redis") -> None:
-    """So many in a window, whoever asks; then the wait until the next is told."""
+    """`limit` in a window for the whole fleet; after that a caller is told the seconds until the next window."""
     other = Ledger(client)
     assert [each.allowance("log", limit=3, window_s=60) for each in (ledger, other, ledger)] == [0, 0, 0]
     assert 30 < other.allowance("log", limit=3, window_s=60) <= 60

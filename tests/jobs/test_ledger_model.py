@@ -134,7 +134,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from([State.QUEUED, State.RENDERING, State.STORING]))
     def take(self, state: State) -> None:
-        """Whoever wakes takes what is due, and may die with it: it is due again when its lease is over."""
+        """A worker takes a due job and may die with it: the job is due again when its lease is over."""
         taken = self.ledger.wakes.take(state, limit=1, lease_s=10)
         for job in taken.jobs:
             assert job.state is state

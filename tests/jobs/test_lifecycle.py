@@ -82,7 +82,7 @@ def test_a_queued_job_buys() -> None:
 
 
 def test_a_job_that_waited_too_long_expires_before_it_costs_anything() -> None:
-    """Whoever ordered it yesterday may not want to pay for it today."""
+    """A customer who ordered it yesterday may not want to pay for it today."""
     verdict = before_submit(a_job(State.QUEUED, deadline_at=NOW), now=NOW)
 
     assert isinstance(verdict, GiveUp)

@@ -85,7 +85,7 @@ def test_each_parameter_is_compared_with_a_little_tolerance(
 def test_what_goes_without_saying_is_compared_as_well(
     model: str, parameters: dict[str, Any], fields: list[str]
 ) -> None:
-    """Who ordered nothing in particular paid for the model's usual video; of a stranger's model nothing is known."""
+    """An order for nothing in particular paid for the model's usual video; of a stranger's model nothing is known."""
     found = mismatches(expected_of(VideoRequest(model, "a boat", parameters)), SILENT)
 
     assert [mismatch.field for mismatch in found] == fields
@@ -100,7 +100,7 @@ def test_a_row_gives_back_what_was_written(media: Media) -> None:
 
 
 def test_what_stands_beside_a_video_is_named_after_it() -> None:
-    """Who has the video's path has all of them."""
+    """The path of the video gives the paths of all of them."""
     video = "2026/11/22/job_a.mp4"
     assert path_of(Artifact.POSTER, video) == "2026/11/22/job_a.poster.webp"
     assert paths_of(video) == [

@@ -66,7 +66,7 @@ def test_a_jobs_events_are_told_in_their_order(outbox: Outbox) -> None:
 
 
 def test_a_slow_receiver_holds_up_no_other_and_takes_few_lanes(outbox: Outbox) -> None:
-    """However many deliveries it has to expect: so many at once, and the other's are taken all the same."""
+    """However many deliveries wait for it, it gets few at once, and the other's are taken all the same."""
     for n in range(5):
         outbox.put(f"job_{n}", {"stuck:hook": ["job.completed"], "sql": ["job.completed"]})
 
@@ -93,7 +93,7 @@ def test_the_lane_in_use_of_a_quick_receiver_is_no_reason_for_another(outbox: Ou
 
 
 def test_a_lane_whose_worker_died_is_free_when_its_lease_ends(outbox: Outbox, clock: Clock) -> None:
-    """At least once: nobody wrote how it went, so it is told again; who comes back too late is refused."""
+    """At least once: nobody wrote how it went, so it is told again; a lane that comes back too late is refused."""
     outbox.put("job_1", COMPLETED)
     lost = taken(outbox)
     clock.advance(59)
@@ -108,7 +108,7 @@ def test_a_lane_whose_worker_died_is_free_when_its_lease_ends(outbox: Outbox, cl
 
 
 def test_the_lanes_of_a_dead_worker_are_freed_before_their_leases_end(outbox: Outbox, clock: Clock) -> None:
-    """A hook may take minutes; who is gone is known in seconds. The living keep theirs."""
+    """A hook may take minutes; a worker's death is known in seconds. The living keep their leases."""
     for n in range(2):
         outbox.put(f"job_{n}", COMPLETED)
     for worker in ("dead", "alive"):

@@ -65,7 +65,7 @@ def test_the_planned_lateness_is_the_dials(typical_s: float, lateness_s: float) 
 
 
 @pytest.mark.parametrize("apart_s", [1.5, 4.0, 10.0])
-def test_a_crowd_that_is_polled_at_at_the_end_of_a_slot_keeps_its_interval(apart_s: float) -> None:
+def test_a_crowd_that_is_polled_at_the_end_of_a_slot_keeps_its_interval(apart_s: float) -> None:
     """A poll takes a moment, so the next falls due just behind a slot's end: it must not wait for another's."""
     pacing, moment_s, now = InSlots(FixedPacing(apart_s, apart_s), slot_s=0.25, shortest_s=1.0), 0.004, 0.0
     for number in range(1, 100):
@@ -96,7 +96,7 @@ def test_a_wait_is_bounded_whatever_the_clocks_say(waited_s: float, lateness_s: 
     assert wait_s <= max(dial.shortest_s, BOUND_OF_ELAPSED * elapsed_s, silence_s) + 1e-9
 
 
-def test_a_stuck_generation_is_polled_at_ever_less_often_up_to_the_ceiling() -> None:
+def test_a_stuck_generation_is_polled_ever_less_often_up_to_the_ceiling() -> None:
     """Far beyond all that was seen, polls cost more than they find."""
     gaps = [b - a for a, b in pairwise(polls(plan(narrow(), DIAL), until_s=4000)) if a > 600]
 
@@ -128,6 +128,6 @@ def test_a_fixed_pacing_polls_at_even_intervals() -> None:
     assert (fixed.first(), fixed.wait(5), fixed.wait(30), fixed.wait(500)) == (30, 25, 10, 10)
 
 
-def test_a_generation_that_seems_to_begin_in_an_hour_is_polled_at_as_one_that_has_just_begun() -> None:
+def test_a_generation_that_seems_to_begin_in_an_hour_is_polled_as_one_that_has_just_begun() -> None:
     """Redis's clock was set back: with fixed pacing too the wait is no hour."""
     assert FixedPacing(first_s=30, interval_s=10).wait(-3600) == 30

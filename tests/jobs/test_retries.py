@@ -106,7 +106,7 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
         ledger.retried(ended, job_id=new_job_id(), go_on=True)
 
 
-def test_whoever_was_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Ledger, ended: Job) -> None:
+def test_a_worker_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Ledger, ended: Job) -> None:
     """A late video that is fetched at that moment is not kept."""
     at_it = ledger.get(ended.id)
     ledger.erased(ended)

@@ -137,7 +137,7 @@ def test_a_poll_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
 def test_those_that_are_pending_are_counted_where_they_have_come_to(
     ledger: Ledger, sketches: Sketches, clock: Clock, seconds: float
 ) -> None:
-    """Once each, whatever they are polled; the script tells the buckets apart as the forecast does."""
+    """Once each, however often they are polled; the script tells the buckets apart as the forecast does."""
     jobs = [rendering(ledger) for _ in range(2)]
     for passed_s in (5.0, seconds):
         clock.advance(passed_s)
@@ -157,9 +157,9 @@ def test_a_poll_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sket
     assert sketches.recall(KIND).pending == {}
 
 
-def test_whoever_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
+def test_a_job_that_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
     """However often it was polled; nothing of the count outlives the last job."""
-    done, failed, never_polled_at = (rendering(ledger) for _ in range(3))
+    done, failed, never_polled = (rendering(ledger) for _ in range(3))
     for _ in range(3):
         clock.advance(20)
         ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
@@ -167,7 +167,7 @@ def test_whoever_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: C
 
     ledger.rendered(ledger.get(done.id), VIDEO)
     ledger.gave_up(ledger.get(failed.id), GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO))
-    ledger.rendered(ledger.get(never_polled_at.id), VIDEO)
+    ledger.rendered(ledger.get(never_polled.id), VIDEO)
 
     assert not client.exists(f"rushes:pending:{KIND}")
 

@@ -41,7 +41,7 @@ def test_each_state_has_a_public_word(state: State) -> None:
     assert state.is_final == (state.status not in {Status.QUEUED, Status.IN_PROGRESS})
 
 
-def test_whoever_waits_for_us_is_reminded() -> None:
+def test_every_state_that_waits_for_us_has_a_reminder() -> None:
     """Only a purchase under way has no reminder: nothing may repeat it."""
     waiting = {state for state in State if not state.is_final}
     assert {*waiting, *Errand} - set(REMINDER_OF) == {State.SUBMITTING}

@@ -106,7 +106,7 @@ def unreadable(heard: list[Event]) -> set[str]:
 def test_a_row_is_left_to_a_newer_version(
     client: "redis.Redis", ledger: Ledger, clock: Clock, heard: list[Event], damage: Damage
 ) -> None:
-    """By lists, by whoever asks for it and by whoever takes work: it stays where it is, and the next one is read."""
+    """By lists, by readers of that job, by workers that take jobs: it stays where it is, and the next one is read."""
     strange, plain = rendering(ledger), rendering(ledger)
     damage(client, strange.id)
     clock.advance(60)
@@ -181,7 +181,7 @@ def test_a_row_is_told_of_once(client: "redis.Redis", ledger: Ledger, heard: lis
 
 
 def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", ledger: Ledger) -> None:
-    """But whoever stops a step for the one stops it for the other, and writes nothing."""
+    """But code that stops a step when Redis is away stops it here as well, and writes nothing."""
     strange = rendering(ledger)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
 
@@ -201,7 +201,7 @@ def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", le
 def test_a_journal_is_read_but_for_what_a_newer_version_wrote(
     client: "redis.Redis", ledger: Ledger, heard: list[Event], line: str
 ) -> None:
-    """Whoever watches a job is told the rest of its story."""
+    """A watcher of the job is told the rest of its story."""
     job = rendering(ledger)
     whole = ledger.journal.of(job.id)
     client.rpush(f"rushes:journal:{job.id}", line)
@@ -277,7 +277,7 @@ def test_a_door_that_a_newer_version_shut_is_shut(client: "redis.Redis", ledger:
 
 
 def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """Its end is announced by whoever can read it."""
+    """A worker that can read it announces its end."""
     strange, plain = storing(ledger), storing(ledger)
     for job in (strange, plain):
         ledger.completed(job, STORED)

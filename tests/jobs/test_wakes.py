@@ -1,4 +1,4 @@
-"""Shared work: whoever wakes takes all that is due, on lease, and one alarm serves a slot of time."""
+"""Shared work: a task that wakes takes all due jobs, each on a lease, and one alarm serves a slot of time."""
 
 from dataclasses import replace
 from typing import Final
@@ -34,11 +34,11 @@ def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[J
 
 
 def taken(ledger: Ledger, limit: int = 100) -> set[str]:
-    """The ids of the jobs that whoever wakes now has to poll."""
+    """The ids of the jobs that a task that wakes now has to poll."""
     return {job.id for job in ledger.wakes.take(State.RENDERING, limit=limit, lease_s=LEASE_S).jobs}
 
 
-def test_whoever_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
+def test_a_task_that_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
     """One message serves a crowd; what is not due yet is left to its own alarm."""
     soon = bought(ledger, first_poll_s=30, many=3)
     bought(ledger, first_poll_s=60)
@@ -239,7 +239,7 @@ def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
 
 
 def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
-    """Ten thousand orders are not ten thousand messages; who has woken is called anew for what comes later."""
+    """Ten thousand orders are not ten thousand messages; a task that has woken calls anew for what comes later."""
     orders = [Order(a_request(), new_job_id(), deadline_s=1000) for _ in range(4)]
     rings = [ledger.accept(order.request, job_id=order.job_id, deadline_s=1000).alarm for order in orders[:2]]
     assert rings == [Alarm(State.QUEUED, orders[0].job_id, 1, 0), None]
@@ -247,7 +247,7 @@ def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
     woken = ledger.wakes.take(State.QUEUED, limit=1)
     assert woken.more == Alarm(State.QUEUED, orders[1].job_id, 1, 0)  # others are called to help
     going_on = ledger.wakes.take(State.QUEUED, limit=0, woke=False)
-    assert (going_on.left, going_on.more) == (True, None)  # who goes on does not call again
+    assert (going_on.left, going_on.more) == (True, None)  # a task that goes on does not call again
 
     assert ledger.wakes.take(State.QUEUED, limit=5).more is None
     answers = ledger.accept_many(orders[2:])

@@ -90,7 +90,7 @@ class Machine:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that works in this folder, whoever its parent is."""
+        """Every process that works in this folder, whichever its parent is."""
         found = []
         for process in psutil.process_iter():
             try:

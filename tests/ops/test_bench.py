@@ -87,7 +87,7 @@ def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
 
 
 def test_some_polls_are_never_answered_if_that_is_wanted(tmp_path: Path) -> None:
-    """Whoever waits for them finds out what a stuck machine costs."""
+    """A contender that waits for them shows what a stuck machine costs."""
     with Upstream.started(tmp_path, core=None) as upstream:
         upstream.set(hangs=2)
         bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()

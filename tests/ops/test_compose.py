@@ -78,7 +78,7 @@ def test_the_redis_password_is_in_no_command_line() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_has_no_default(secret: str) -> None:
-    """Whoever leaves one out is told so and gets no stack; none is written down here."""
+    """A user who leaves one out is told so and gets no stack; none is written down here."""
     used = re.findall(rf"\$\{{{secret}([^}}]*)\}}", COMPOSE)
 
     assert used
@@ -86,7 +86,7 @@ def test_a_secret_has_no_default(secret: str) -> None:
 
 
 def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
-    """It can stop workers; whoever opens it to the world does so knowingly."""
+    """It can stop workers; a user who opens it to the world does so knowingly."""
     flower = block("flower")
 
     assert " FLOWER_BASIC_AUTH:" in flower

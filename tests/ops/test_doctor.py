@@ -79,8 +79,8 @@ def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: p
             assert one(found["redis"], "maxmemory-policy is allkeys-lru").verdict is Verdict.BAD
 
 
-def test_without_redis_the_rest_is_still_polled_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever mends one thing wants to know the others too."""
+def test_without_redis_the_rest_is_still_checked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who mends one thing wants to know the others too."""
     with examined(stage, monkeypatch, RUSHES_REDIS__URL="redis://127.0.0.1:1/0") as found:
         assert one(found["redis"], "cannot be asked").verdict is Verdict.BAD
         assert "rushes up" in found["redis"][0].sentence
@@ -241,7 +241,7 @@ def test_no_sentence_holds_the_user_or_the_password_of_an_address(
 @pytest.mark.parametrize(
     "url", [f"ftp://me:{SECRET}@host/", f"https://me@host, http://{SECRET}@x:1/y", f"//{SECRET}:a/b@c@d"]
 )
-def test_a_finding_holds_no_userinfo_whoever_made_it(url: str) -> None:
+def test_a_finding_holds_no_userinfo_wherever_its_text_came_from(url: str) -> None:
     """Sentences are put together from what libraries and settings say."""
     finding = Finding("upstream", Verdict.BAD, f"It says {url} (why?).")
     assert SECRET not in finding.sentence

@@ -98,9 +98,7 @@ def test_a_worker_that_has_fallen_silent_is_not(here: "redis.Redis") -> None:
     assert health.main(["worker"]) == 1
 
 
-def test_a_worker_that_is_told_to_poll_seldom_is_given_time(
-    here: "redis.Redis", monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_whose_rescuer_seldom_runs_is_given_time(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     """It is seen once a round of its rescuer."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "60")
     Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)

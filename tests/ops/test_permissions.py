@@ -173,7 +173,7 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def test_polling_for_what_is_missing_changes_nothing(least: Server) -> None:
+def test_looking_for_what_is_missing_changes_nothing(least: Server) -> None:
     """Every command is queued, and none is executed."""
     assert lacking(least) == []
     with least.client as administrator:
@@ -194,7 +194,7 @@ def test_a_pattern_is_not_its_channels(least: Server) -> None:
 
 
 @pytest.mark.parametrize("taken", ["-lpush", "-psubscribe", "-waitaof", "-info", "-evalsha", "-zadd", "resetkeys"])
-def test_doctor_says_what_to_grant_and_polls_on(taken: str, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_doctor_says_what_to_grant_and_goes_on(taken: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """As a command, with its exit code; what has nothing to do with it is still checked."""
     with Server.started(tmp_path / "redis") as server:
         permit(server, "on", f">{PASSWORD}", *rules(0), taken)
@@ -235,7 +235,7 @@ def test_nothing_is_bought_where_waitaof_is_forbidden(sandbox: Sandbox, tmp_path
 
 
 def test_every_command_of_the_scripts_is_among_them() -> None:
-    """A script that uses another one would be refused by the server of whoever followed the page."""
+    """The server of a user who followed the page would refuse a script that uses another command."""
     scripts = "".join(file.read_text() for file in (ROOT / "jobs/lua").glob("*.lua"))
     used = {command.lower() for command in re.findall(r"redis\.p?call\(\s*['\"](\w+)['\"]", scripts)}
 

@@ -155,7 +155,7 @@ def environment(folder: Path, **groups: dict[str, object]) -> dict[str, str]:
 
 
 def test_a_stack_can_call_receivers_on_this_machine_unless_the_user_chose_otherwise(tmp_path: Path) -> None:
-    """Private addresses and the API's own address; whoever is reached from elsewhere decides about both."""
+    """Private addresses and the API's own address; a user whose stack is reached from elsewhere decides about both."""
     found = environment(tmp_path)
     assert found["RUSHES_WEBHOOKS__ALLOW_PRIVATE"] == "true"
     assert found["RUSHES_API__PUBLIC_URL"] == f"http://127.0.0.1:{found['RUSHES_API__PORT']}"

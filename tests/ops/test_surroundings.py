@@ -14,7 +14,7 @@ from producer.cli.exits import Exit
 from tests.ops.machines import ABSENT, RUSHES, Machine, addresses
 
 NOBODY: Final = "http://127.0.0.1:9"
-"""Where nothing listens: whoever goes there fails."""
+"""Where nothing listens: a request to it fails."""
 
 SURROUNDINGS: Final = {
     "proxies": {

@@ -250,7 +250,7 @@ def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
 
 
 def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
-    """What a failed generation had been quoted would be added up by whoever reads the column."""
+    """A reader who adds up the column would count what a failed generation had been quoted."""
     failed = a_job(stage, State.RENDERING)
     refusal = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons", Charged.NO)
     stage.ledger.gave_up(stage.ledger.get(failed), refusal)
@@ -311,7 +311,7 @@ def test_a_video_that_is_not_there_is_not_downloaded(stage: Stage) -> None:
 
 
 def test_a_row_that_somebody_tampered_with_copies_no_file(stage: Stage) -> None:
-    """Whoever writes Redis must not have another user's command read this machine's files."""
+    """A person who can write to Redis must not have another user's command read this machine's files."""
     job_id = a_job(stage, State.COMPLETED)
     (stage.folder / "secret.mp4").write_bytes(b"secret")
     stored = {"path": "../../secret.mp4", "size_bytes": 6, "sha256": "ab" * 32, "content_type": "video/mp4"}

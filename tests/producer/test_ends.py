@@ -18,7 +18,7 @@ from tests.stage import a_request
 
 @pytest.fixture
 def reader(ledger: Ledger) -> Ends:
-    """Whoever was away."""
+    """A reader that was away."""
     return Ends(ledger)
 
 
@@ -48,7 +48,7 @@ def told(found: EndsRead) -> list[tuple[str, str]]:
     return [(end.job.id, end.event) for end in found.ends]
 
 
-def test_whoever_was_away_reads_each_end_once_in_order(reader: Ends, ledger: Ledger) -> None:
+def test_a_reader_that_was_away_reads_each_end_once_in_order(reader: Ends, ledger: Ledger) -> None:
     """From a cursor that was kept, page by page, until there is no more."""
     ended(ledger, "before")
     cursor = reader.latest()

@@ -24,7 +24,7 @@ DAY_S: Final = 86_400.0
 
 
 def kept(name: str, *, age_d: float, size: int = 10, status: Status | None = Status.COMPLETED) -> Kept:
-    """One job's share of the archive, so many days old at day 100."""
+    """One job's share of the archive, `age_d` days old at day 100."""
     return Kept(name, (100 - age_d) * DAY_S, status, (f"{name}.mp4",), size)
 
 
@@ -226,7 +226,7 @@ def test_without_a_rule_or_with_a_bad_one_it_says_what_to_give(stage: Stage) -> 
 
 
 def test_links_are_signed_or_the_apis_own_as_the_setting_says(stage: Stage, bucket: Bucket) -> None:
-    """Whoever is given the answer can fetch the video, without our credentials."""
+    """The receiver of the answer can fetch the video, without our credentials."""
     stage.environment |= {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}
     with stage.worker():
         job = stage.ended(stage.service.submit(a_request()).job_id)

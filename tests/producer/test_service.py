@@ -387,7 +387,7 @@ def test_where_there_is_no_doubt_there_is_nothing_to_decide(
 
 
 def test_the_events_of_a_job_are_its_story_in_order(service: Service, real_ledger: Ledger) -> None:
-    """Whoever asks late reads the same story."""
+    """A caller that asks late reads the same story."""
     job_id = service.submit(a_request()).job_id
     in_state(real_ledger, job_id, State.COMPLETED)
 

@@ -202,7 +202,7 @@ def test_json_is_readable_where_standard_output_knows_unicode(stage: Stage) -> N
     ],
 )
 def test_a_stream_that_is_closed_is_no_failure(stage: Stage, command: str, stream: str) -> None:
-    """Whoever called us closed it, or has gone."""
+    """The calling process closed it, or has gone."""
     job_id = stage.service.submit(a_request(PROMPT)).job_id
     line = " ".join([sys.executable, "-m", "ops.cli", command.replace("JOB", job_id), stream])
     ran = subprocess.run(

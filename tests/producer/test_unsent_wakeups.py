@@ -213,7 +213,7 @@ def test_a_command_succeeds_whatever_sending_raises(
 def test_an_outage_in_the_middle_of_many_orders_does_not_hide_those_that_were_taken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hundreds go in one round trip; who is told of the outage alone would order the first hundreds again."""
+    """Hundreds go in one round trip; a caller that is told of the outage alone would order the first hundreds again."""
     accept, trips = service._ledger.accept_many, iter((True, False))
     monkeypatch.setattr(service._ledger, "accept_many", lambda orders: accept(orders) if next(trips) else unavailable())
 

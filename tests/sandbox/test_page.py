@@ -18,7 +18,7 @@ def test_every_setting_is_on_the_page(setting: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted({kind for kinds in KINDS.values() for kind in kinds}))
 def test_every_kind_of_trouble_is_on_the_page(kind: str) -> None:
-    """Whoever asks for it finds it."""
+    """A reader who looks for it finds it."""
     assert f"`{kind}`" in PAGE
 
 

@@ -60,7 +60,7 @@ def test_a_403_says_what_kind_it_is(sandbox: Sandbox, kind: str, says: str) -> N
 
 
 @pytest.mark.parametrize(("bought", "total"), [("yes", 1), ("no", 0)])
-def test_a_dropped_reply_polls_the_same_bought_or_not(sandbox: Sandbox, bought: str, total: int) -> None:
+def test_a_dropped_reply_looks_the_same_bought_or_not(sandbox: Sandbox, bought: str, total: int) -> None:
     """The client sees a reset and cannot tell."""
     with pytest.raises(requests.ConnectionError):
         sandbox.submit(f"[sandbox: submit=drop bought={bought}]", name="job-1")
@@ -69,7 +69,7 @@ def test_a_dropped_reply_polls_the_same_bought_or_not(sandbox: Sandbox, bought: 
 
 
 @pytest.mark.parametrize(("bought", "total"), [("yes", 1), ("no", 0)])
-def test_a_hang_polls_the_same_bought_or_not(sandbox: Sandbox, bought: str, total: int) -> None:
+def test_a_hang_looks_the_same_bought_or_not(sandbox: Sandbox, bought: str, total: int) -> None:
     """The client's patience ends before the sandbox's."""
     with pytest.raises(requests.ReadTimeout):
         sandbox.submit(f"[sandbox: submit=hang bought={bought} seconds=30]", timeout_s=0.3)

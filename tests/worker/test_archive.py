@@ -75,7 +75,7 @@ def test_no_name_of_a_videos_file_is_interned(server: Server, tmp_path: Path, mo
 
 
 def test_a_video_is_kept_whole_under_a_name_from_its_job(server: Server, tmp_path: Path) -> None:
-    """Size and sum are of the very bytes on disk: whoever gets the file can check it."""
+    """Size and sum are of the very bytes on disk: the receiver of the file can check it."""
     film = filmed(tmp_path / "film.mp4", "mpeg4")
     server.on(answer(film, Content_Type="video/mp4"))
     root = tmp_path / "archive"

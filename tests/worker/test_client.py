@@ -49,7 +49,7 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 
 @contextmanager
 def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
-    """Whoever polls, with short time-outs."""
+    """A poller with short time-outs."""
     choice = chosen(url, **settings)
     poller = Poller(Access.of(choice), choice, connections=CONNECTIONS, patient=1)
     try:
@@ -557,8 +557,8 @@ def test_a_poll_reads_what_is_packed_unasked_and_measures_it_unpacked(server: Se
         assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
 
 
-def test_all_are_polled_at_with_no_more_connections_than_chosen(server: Server) -> None:
-    """Whoever polls meanwhile shares them."""
+def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> None:
+    """Threads that poll at the same time share them."""
     lock, now, most = threading.Lock(), 0, 0
 
     def counted(wire: Wire) -> None:
@@ -582,7 +582,7 @@ def test_all_are_polled_at_with_no_more_connections_than_chosen(server: Server) 
 
 
 def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handles are those of the process, not of each who polls; connections that nobody uses any more are closed."""
+    """Handles belong to the process, not to each thread that polls; connections no longer in use are closed."""
     monkeypatch.setattr(polls, "UNUSED_S", 0.5)
     both = threading.Barrier(2, timeout=20)
 
@@ -720,7 +720,7 @@ def test_where_nobody_was_answered_nobody_is_left_behind(server: Server) -> None
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_whoever_waits_to_the_end_leaves_room_for_others(server: Server) -> None:
+def test_a_poller_that_waits_to_the_end_leaves_room_for_others(server: Server) -> None:
     """With many polls that hang, a patient one would else hold every connection."""
     server.on(answer(b'{"status":"queued"}'))
     server.on(hang, SLOW)
@@ -736,7 +736,7 @@ def test_whoever_waits_to_the_end_leaves_room_for_others(server: Server) -> None
     assert sum(map(is_left_behind, seen.values())) == len(seen) - 2
 
 
-def test_whoever_stops_polling_leaves_room_for_others(server: Server) -> None:
+def test_a_poller_that_stops_leaves_room_for_others(server: Server) -> None:
     """A ledger that cannot be written to ends a wake in the middle of its polls."""
     server.on(hang)
     server.on(answer(b'{"status":"queued"}'), "/v2/generate/video/google/generation")
@@ -765,7 +765,7 @@ def test_the_public_metrics_are_read_without_the_key(server: Server) -> None:
 
 @pytest.mark.parametrize("act", [hang, reset, say_nothing, answer(METRICS, status="503 Busy"), answer(b"{")])
 def test_metrics_that_do_not_come_at_once_are_done_without(server: Server, act: Act) -> None:
-    """Whoever asks has jobs to rescue."""
+    """The rescuer, which asks for them, has jobs to rescue."""
     server.on(act)
     with upstream_at(server.url) as upstream:
         began = time.monotonic()

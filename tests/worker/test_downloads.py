@@ -186,7 +186,7 @@ def test_what_the_rest_need_not_tell_is_no_difference(server: Server, tmp_path: 
 
 
 def test_a_server_that_sends_pieces_is_asked_for_the_next_one(server: Server, tmp_path: Path) -> None:
-    """Some answer any request with so many bytes at most."""
+    """Some servers answer any request with a limited number of bytes."""
     first, second = (rest(begin, MP4[: begin + HALF], len(MP4), ETag='"abc"') for begin in (0, HALF))
     server.on(first)
     assert isinstance(fetch(tmp_path, server.url, turn=1), NotFetched)

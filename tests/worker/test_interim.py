@@ -1,4 +1,4 @@
-"""Interim replies (1xx) come before the reply and are not it, whatever their number and whoever asked."""
+"""Interim replies (1xx) come before the reply and are not it, whatever their number and whichever client asked."""
 
 from contextlib import closing
 from datetime import UTC, datetime

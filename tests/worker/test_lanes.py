@@ -18,7 +18,7 @@ DELIVERY = Delivery("a:b", "job_1", "job.completed", turn=3, tries=1)
 
 
 def test_one_receiver_never_has_all_the_threads_of_the_telling() -> None:
-    """Whoever is stuck leaves one to the others, also in the smallest worker that has two."""
+    """A stuck receiver leaves one to the others, also in the smallest worker that has two."""
     share = Share(2)
     assert [share.enter("stuck"), share.enter("stuck"), share.enter("quick"), share.enter("third")] == [
         True,

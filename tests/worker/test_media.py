@@ -224,7 +224,7 @@ def test_what_it_may_use_is_bounded_by_the_kernel(enclosure: Enclosure, tmp_path
 
 
 def test_it_holds_no_secret(enclosure: Enclosure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever takes it over by a hostile file finds no key in its environment."""
+    """An attacker who takes it over by a hostile file finds no key in its environment."""
     monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
     enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
     (process,) = processes()

@@ -60,7 +60,7 @@ def first_s(pace: Pace, job: Job = KNOWN) -> float:
 
 
 def finish(ledger: Ledger, *, jobs: int, pending_s: float, done_s: float) -> None:
-    """Jobs that were seen pending and found done so long after their receipt."""
+    """Jobs that were seen pending `pending_s` and found done `done_s` seconds after their receipt."""
     lesson = Lesson(KIND, Forecast(Sketch(), Latency.typical(110)).lesson(pending_s, done_s), took_s=done_s)
     for _ in range(jobs):
         ledger.rendered(rendering(ledger), VIDEO, lesson)

@@ -215,7 +215,7 @@ def test_a_failure_is_charged_as_the_reply_says(word: str, usage: Any, charged: 
 )
 @pytest.mark.parametrize("word", ["error", "failed", "rejected"])
 def test_a_refusal_by_the_safety_filter_is_its_own_reason(word: str, error: Any, by_filter: bool) -> None:
-    """Whoever asks must know to change the prompt, not to try again."""
+    """The customer must know to change the prompt, not to try again."""
     seen = poll({"status": word, "error": error})
     assert isinstance(seen, Refused)
     assert seen.by_filter is by_filter

@@ -232,7 +232,7 @@ def test_a_status_that_proves_nothing_is_unknown(status: int, body: bytes) -> No
     ],
 )
 def test_a_redirect_of_an_order_proves_that_nothing_was_bought(status: int, location: str, named: str) -> None:
-    """Whoever says "ask there instead" has done nothing; the address is the operator's to mend, once for all jobs."""
+    """A server that says "ask there instead" has done nothing; the operator mends the address once for all jobs."""
     receipt = read_receipt(status, {"location": location}, CLOUDFLARE)
     said = f"{status}: the address redirects to {named}; set RUSHES_UPSTREAM__BASE_URL to the API's own"
     assert receipt == NotBought(Hold.MISCONFIGURED, said)
