@@ -9,7 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, JobError, LedgerUnavailable, UnknownJob, WrongState
+from jobs.errors import (
+    Erased,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobError,
+    LedgerUnavailable,
+    UnknownJob,
+    UnreadableRow,
+    WrongState,
+)
 from jobs.job import Charged
 from jobs.webhooks import UnknownEndpoint
 from producer.api.envelopes import envelope
@@ -30,6 +39,10 @@ _BY_ERROR: Final[Mapping[type[JobError], tuple[Code, str]]] = {  # the special b
     IdempotencyConflict: (
         Code.IDEMPOTENCY_CONFLICT,
         "{error}. Use a new Idempotency-Key for a new request, or send the same request again.",
+    ),
+    UnreadableRow: (
+        Code.LEDGER_UNAVAILABLE,
+        "The job's row holds what this version of Rushes does not know, so it is left to a newer one: update the API.",
     ),
     LedgerUnavailable: (
         Code.LEDGER_UNAVAILABLE,

@@ -18,6 +18,7 @@ from jobs.errors import (
     LedgerUnavailable,
     StaleTurn,
     UnknownJob,
+    UnreadableRow,
     WrongState,
 )
 from producer.cli.visible import visible
@@ -84,12 +85,7 @@ def explained() -> Iterator[None]:
     except UnknownJob as error:
         leave(Exit.UNKNOWN_JOB, f"There is no job {error}. `rushes list` shows those there are.")
     except LedgerUnavailable as error:
-        leave(
-            Exit.NO_LEDGER,
-            f"Redis cannot be asked ({error}).",
-            f"{whereabouts()} `rushes doctor` looks closer.",
-            "What it has taken is not lost: `rushes list` shows it when Redis is back.",
-        )
+        leave(Exit.NO_LEDGER, *_no_answer(error))
     except ConfigurationError as error:
         leave(Exit.SETTINGS, str(error))
     except KeyboardInterrupt:
@@ -99,3 +95,14 @@ def explained() -> Iterator[None]:
         raise typer.Exit(Exit.DONE) from None
     except OSError as error:
         leave(Exit.FAILED, f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.")
+
+
+def _no_answer(error: LedgerUnavailable) -> tuple[str, ...]:
+    """Why the ledger gives no answer, and what to do."""
+    if isinstance(error, UnreadableRow):
+        return (f"The job's row cannot be read by this version of Rushes ({error}).", "Update it, and ask again.")
+    return (
+        f"Redis cannot be asked ({error}).",
+        f"{whereabouts()} `rushes doctor` looks closer.",
+        "What it has taken is not lost: `rushes list` shows it when Redis is back.",
+    )

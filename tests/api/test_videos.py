@@ -509,3 +509,15 @@ def test_ready_means_that_a_job_would_be_worked_on(api: Api, real_ledger: Ledger
 
     assert (alone.status_code, alone.json()) == (503, {"ready": False, "redis": "ok", "workers": 0})
     eventually(lambda: api.get("/readyz").json() == {"ready": True, "redis": "ok", "workers": 1})
+
+
+def test_a_row_of_a_newer_version_is_told_as_one(api: Api, client: "redis.Redis") -> None:
+    """It is not Redis that has to be mended, but the API that has to be updated."""
+    job_id = api.submit()["id"]
+    client.hset(f"rushes:job:{job_id}", "state", "composing")
+
+    answer = api.get(f"/v1/videos/{job_id}")
+
+    assert answer.status_code == 503
+    assert "left to a newer one: update the API" in answer.json()["detail"]
+    assert job_id not in [job["id"] for job in api.get("/v1/videos").json()["data"]]
