@@ -32,12 +32,12 @@ class Polling:
         if held is not None:
             yield [(job, replace(held, retry_after_s=spread(held.retry_after_s or 0.0))) for job in jobs]
         elif self._doors.in_trouble:
-            yield from self._polled_at(jobs[:1], then=jobs[1:])
+            yield from self._poll(jobs[:1], then=jobs[1:])
             yield from self.results(jobs[1:])
         else:
-            yield from self._polled_at(jobs, then=())
+            yield from self._poll(jobs, then=())
 
-    def _polled_at(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
+    def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
         """Poll some, and keep the leases of those that are polled after them (`then`)."""
         unseen, hearing = dict(enumerate(jobs)), Hearing(self._doors, len(jobs))
         subjects = [Subject(job.generation_id or "", job.family) for job in jobs]

@@ -8,7 +8,7 @@ from typing import Self
 
 from ops.sandbox.generation import Generation
 
-POLL = 1  # changes whenever clips are drawn differently, so that no cache serves clips of the old appearance
+DRAWING_VERSION = 1  # changes whenever clips are drawn differently, so that no cache serves clips of the old appearance
 
 SHORTEST_SIDE = 144
 USUAL_SIDE = 720
@@ -62,7 +62,7 @@ class Scene:
     @property
     def key(self) -> str:
         """A name for it: same key, same bytes."""
-        return hashlib.blake2b(f"{POLL}{self.dumps()}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{DRAWING_VERSION}{self.dumps()}".encode(), digest_size=16).hexdigest()
 
     @property
     def frame_size(self) -> tuple[int, int]:
