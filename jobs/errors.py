@@ -6,6 +6,7 @@ JobError
 ├── StaleTurn             drop the message quietly: the job has moved on without it
 ├── WrongState            the job is not where this step starts from: read it again and decide anew
 ├── IdempotencyConflict   tell the caller: this key was used for another request
+├── IdTaken               make a new id and accept again: nothing was written
 ├── InvalidRequest        tell the caller which fields to mend: nothing was queued, nothing was bought
 └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
     └── UnreadableRow     leave this one job to a newer version, and go on with the others
@@ -36,6 +37,10 @@ class WrongState(JobError):
 
 class IdempotencyConflict(JobError):
     """The idempotency key was already used for another request."""
+
+
+class IdTaken(JobError):
+    """Another job has this id."""
 
 
 class LedgerUnavailable(JobError):

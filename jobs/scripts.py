@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +15,7 @@ from redis.commands.core import AsyncScript, Script
 from jobs import outage
 from jobs.errors import (
     IdempotencyConflict,
+    IdTaken,
     JobError,
     LedgerUnavailable,
     StaleTurn,
@@ -24,11 +26,14 @@ from jobs.errors import (
 from jobs.events import Event, Subscriber
 from jobs.keyspace import PREFIX
 
+log = logging.getLogger("rushes.events")
+
 _REFUSALS: Final[Mapping[str, type[JobError]]] = {
     "UNKNOWN_JOB": UnknownJob,
     "STALE_TURN": StaleTurn,
     "WRONG_STATE": WrongState,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflict,
+    "ID_TAKEN": IdTaken,
 }
 
 _OF_A_ROW: Final = ("WRONGTYPE", "user_script")
@@ -178,10 +183,13 @@ class Scripts:
         return self._clock() if self._clock else _seconds(answer)
 
     def tell(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
-        """Tell the subscribers what the journal was told."""
+        """Tell the subscribers what the journal was told; what one of them raises is logged, and hurts no job."""
         event = Event(name, job_id, turn, data)
         for subscriber in self._subscribers:
-            subscriber(event)
+            try:
+                subscriber(event)
+            except Exception:  # what happened is written: a subscriber must not undo or repeat it
+                log.exception("a subscriber failed at event=%s job=%s", name, job_id)
 
     def unreadable(self, job_id: str, error: Exception) -> None:
         """Tell, once in a process, of a row, an order or an entry that this version cannot read."""

@@ -74,9 +74,7 @@ def test_a_worker_that_is_told_to_stop_leaves_in_time_with_5000_reminders_held(s
     queue = "rushes:celery:poll"
     with stage.worker(name="holder") as worker:
         eventually(lambda: stage.client.llen(queue) == 0, within_s=60, what="the worker holding all reminders")
-        started = time.monotonic()
         assert worker.terminate(within_s=60) == 0
-        assert time.monotonic() - started < 60
 
     assert len(stage.ledger.claims.unfinished()) == HELD
     for key in stage.client.scan_iter("rushes:*"):  # nothing of this test's 5,000 is waited for

