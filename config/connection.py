@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from config.address import async_client_of, client_of
 from config.settings import RedisSettings, Settings
-from jobs.scripts import Lives
+from jobs.scripts import Retention
 
 
 def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
@@ -42,9 +42,9 @@ def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
     }
 
 
-def lives(settings: Settings) -> Lives:
+def retention(settings: Settings) -> Retention:
     """How long this deployment's ledger remembers."""
-    return Lives(
+    return Retention(
         retention_s=settings.ledger.retention_s,
         queue_ttl_s=settings.queue.ttl_s,
         idempotency_s=settings.ledger.idempotency_s,

@@ -178,7 +178,7 @@ class QueueSettings(_Group):
         return self
 
 
-class ConfirmSettings(_Group):
+class ReconcileSettings(_Group):
     """How a purchase in doubt is resolved."""
 
     first_s: float = Field(15.0, gt=0, description="From the doubt to the first reading of the upstream's log.")
@@ -527,7 +527,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     describe: DescribeSettings = Field(default_factory=DescribeSettings)
-    confirm: ConfirmSettings = Field(default_factory=ConfirmSettings)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     salvage: SalvageSettings = Field(default_factory=SalvageSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
@@ -567,9 +567,9 @@ class Settings(BaseSettings):
             )
         if self.archive.links == "api" and self.api.public_url is None:
             raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, where the API is reached")
-        if self.confirm.quiet_s <= self.poll.deadline_s:
+        if self.reconcile.quiet_s <= self.poll.deadline_s:
             raise ValueError(
-                "RUSHES_CONFIRM__QUIET_S must be longer than RUSHES_POLL__DEADLINE_S: log lines come after the video"
+                "RUSHES_RECONCILE__QUIET_S must be longer than RUSHES_POLL__DEADLINE_S: log lines come after the video"
             )
         tried_for_s = sum(self.webhooks.retry_s) * LONGEST_VARIATION
         if self.webhooks.keys and tried_for_s >= self.ledger.retention_s:

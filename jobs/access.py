@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 
 from jobs.keyspace import PREFIX
-from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis
+from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis
 
 MEMORY_S: Final = 30 * 86_400
 """How long a key that has ended is still listed."""
@@ -92,7 +92,7 @@ class Access:
         `clock` stands in for Redis's own only in tests.
         """
         self._redis = client
-        self._scripts = Scripts(client, lives=Lives(), clock=clock, subscribers=(), on_loop=on_loop)
+        self._scripts = Scripts(client, retention=Retention(), clock=clock, subscribers=(), on_loop=on_loop)
 
     @asks_redis
     def issue(self, tenant: str, scopes: Iterable[Scope], *, name: str = "", life_s: float | None = None) -> Issued:

@@ -30,7 +30,7 @@ class Reason(StrEnum):
     NOT_STORED = "not_stored"  # the video exists, but its bytes could not be fetched in time
     QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
     DEADLINE_PASSED = "deadline_passed"  # the generation took longer than its deadline
-    UNCONFIRMED = "unconfirmed"  # whether it was bought could not be learnt, and a person gave it up
+    IN_DOUBT = "in_doubt"  # whether it was bought could not be learnt, and a person gave it up
     CANCELLED = "cancelled"  # somebody asked for it
 
 
@@ -114,7 +114,7 @@ class Job:
     worker: str | None = None
     intent: str | None = None
     intent_at: float | None = None
-    confirms: int = 0
+    log_reads: int = 0
     attention_at: float | None = None
     submitted_at: float | None = None
     rendered_at: float | None = None

@@ -31,7 +31,7 @@ from jobs.reminders import Errand
 from jobs.removals import Removals
 from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
-from jobs.scripts import Lives, Scripts, asks_redis, awaits_redis, refusal_of, to_json
+from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm, Wakes, alarms_of
 
@@ -110,7 +110,7 @@ class Ledger:
         self,
         client: "redis.Redis",
         *,
-        lives: Lives | None = None,
+        retention: Retention | None = None,
         durability: Durability | None = None,
         slot_s: float = 0.25,
         clock: Callable[[], float] | None = None,
@@ -122,9 +122,11 @@ class Ledger:
         `on_loop` is the event loop's client, for what is asked by `…_async`.
         """
         self._slot_s = slot_s
-        self._lives = lives or Lives()
+        self._retention = retention or Retention()
         self._durability = durability
-        self._scripts = Scripts(client, lives=self._lives, clock=clock, subscribers=subscribers, on_loop=on_loop)
+        self._scripts = Scripts(
+            client, retention=self._retention, clock=clock, subscribers=subscribers, on_loop=on_loop
+        )
         self._redis = client
         self.journal = Journal(self._scripts)
         self.claims = Claims(self._scripts)
@@ -179,9 +181,9 @@ class Ledger:
             },
             "request": request_text(order.request),
             "due_in": order.due_in_s,
-            "queue_ttl_s": self._lives.queue_ttl_s,
+            "queue_ttl_s": self._retention.queue_ttl_s,
             "key_names": key_names(order.idempotency_key, order.tenant) if order.idempotency_key else None,
-            "idempotency_life_s": order.idempotency_life_s or self._lives.idempotency_s,
+            "idempotency_life_s": order.idempotency_life_s or self._retention.idempotency_s,
             "fingerprint": fingerprint_of(order.request) if order.idempotency_key else None,
             "slot_s": self._slot_s,
             "data": to_json({"model": order.request.model}),
@@ -204,7 +206,7 @@ class Ledger:
             turn=1,
             model=order.request.model,
             accepted_at=now,
-            deadline_at=now + self._lives.queue_ttl_s,
+            deadline_at=now + self._retention.queue_ttl_s,
             deadline_s=order.deadline_s,
             due_at=now + order.due_in_s,
             family=order.family,
@@ -436,7 +438,7 @@ class Ledger:
             job,
             State.RENDERING,
             "job.submitted",
-            origins=(State.SUBMITTING, State.UNCONFIRMED),
+            origins=(State.SUBMITTING, State.IN_DOUBT),
             by_purchase=True,
             due_in=first_poll_s,
             deadline_in=job.deadline_s,
@@ -447,11 +449,11 @@ class Ledger:
             data={"generation_id": generation_id, **({"cost_usd": cost_usd} if cost_usd is not None else {})},
         )
 
-    def unconfirmed(self, job: Job, message: str, *, ask_in_s: float) -> Moved:
+    def in_doubt(self, job: Job, message: str, *, ask_in_s: float) -> Moved:
         """Whether the purchase happened is not known; it is asked about in `ask_in_s`."""
         return self._in_doubt(
             job,
-            "job.unconfirmed",
+            "job.in_doubt",
             by_purchase=True,
             due_in=ask_in_s,
             set={"charged": Charged.UNKNOWN, "message": message},
@@ -462,16 +464,16 @@ class Ledger:
         """The upstream's log does not show the purchase yet: it is read again in `seconds`."""
         return self._in_doubt(
             job,
-            "job.asked",
+            "job.still_in_doubt",
             due_in=seconds,
-            bump=["confirms"],
+            bump=["log_reads"],
             data={"message": message, "wait_s": round(seconds, 3)},
         )
 
     def _in_doubt(self, job: Job, event: str, *, due_in: float, **changes: Any) -> Moved:
         """Put the purchase in doubt. Each doubt has an alarm of its own: a task reads the log of one model only."""
-        moved = self._moved(job, State.UNCONFIRMED, event, due_in=due_in, **changes)
-        return replace(moved, alarms=[Alarm(State.UNCONFIRMED, job.id, moved.turn, due_in)])
+        moved = self._moved(job, State.IN_DOUBT, event, due_in=due_in, **changes)
+        return replace(moved, alarms=[Alarm(State.IN_DOUBT, job.id, moved.turn, due_in)])
 
     def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float, by: str) -> Moved:
         """The generation of a purchase in doubt is known: the job goes on with it."""
@@ -480,7 +482,7 @@ class Ledger:
             job,
             State.RENDERING,
             "job.adopted",
-            origins=(State.UNCONFIRMED,),
+            origins=(State.IN_DOUBT,),
             due_in=first_poll_s,
             deadline_in=job.deadline_s,
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
@@ -497,7 +499,7 @@ class Ledger:
             State.QUEUED,
             "job.resubmitted",
             due_in=0,
-            deadline_in=self._lives.queue_ttl_s,
+            deadline_in=self._retention.queue_ttl_s,
             set={"charged": Charged.NO},
             unset=["request_id", "message", "attention_at", "worker"],
             slot_s=self._slot_s,
@@ -599,11 +601,11 @@ class Ledger:
 
     def cancel_requested(self, job: Job) -> None:
         """Note the wish to cancel without taking the turn from the worker that is buying."""
-        self._noted(job, (State.SUBMITTING, State.UNCONFIRMED), "job.cancel_requested", once="cancel_requested_at")
+        self._noted(job, (State.SUBMITTING, State.IN_DOUBT), "job.cancel_requested", once="cancel_requested_at")
 
     def needs_attention(self, job: Job) -> None:
         """Say, once, that a person must decide."""
-        self._noted(job, (State.UNCONFIRMED,), "job.needs_attention", once="attention_at")
+        self._noted(job, (State.IN_DOUBT,), "job.needs_attention", once="attention_at")
 
     def bought_late(
         self, job: Job, generation_id: str, *, cost_usd: float | None, salvage_in_s: float | None
@@ -648,7 +650,7 @@ class Ledger:
             row=row | (inherited if go_on else {}),
             state=state,
             due_in=0,
-            deadline_in=job.deadline_s if go_on else self._lives.queue_ttl_s,
+            deadline_in=job.deadline_s if go_on else self._retention.queue_ttl_s,
             slot_s=self._slot_s,
             data=to_json(told),
             ended_as=job.state,
@@ -786,4 +788,4 @@ def _alarm(state: State, job_id: str, rings_in: Sequence[str | None]) -> Alarm |
 
 def _purchase_states(job: Job) -> tuple[State, ...]:
     """What is learnt of a purchase also counts if the purchase was put in doubt meanwhile."""
-    return (State.SUBMITTING, State.UNCONFIRMED) if job.state is State.SUBMITTING else (job.state,)
+    return (State.SUBMITTING, State.IN_DOUBT) if job.state is State.SUBMITTING else (job.state,)

@@ -38,8 +38,8 @@ class Policy:
     download_first_s: float
     download_longest_s: float
     download_patience_s: float
-    confirm_first_s: float = 15
-    confirm_longest_s: float = 600
+    reconcile_first_s: float = 15
+    reconcile_longest_s: float = 600
     quiet_s: float = 3600
     log_reaches_s: float = 82_800
     resubmit_in_doubt: bool = False
@@ -72,7 +72,7 @@ class Await:
 
 
 @dataclass(frozen=True, slots=True)
-class AskForConfirmation:
+class PutInDoubt:
     """Whether it was bought is not known: find out, never guess."""
 
     message: str
@@ -166,7 +166,7 @@ def before_submit(job: Job, *, now: float) -> Buy | GiveUp:
     return Buy()
 
 
-def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitInQueue | AskForConfirmation | GiveUp:
+def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitInQueue | PutInDoubt | GiveUp:
     """Only a proof that nothing was bought lets the same order be sent again."""
     match receipt:
         case Accepted():
@@ -177,7 +177,7 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Await | WaitI
         case Rejected(message, by_filter):
             return GiveUp(State.FAILED, Reason.CONTENT_REFUSED if by_filter else Reason.REFUSED, message, Charged.NO)
         case Unknown(message):
-            return AskForConfirmation(message)
+            return PutInDoubt(message)
     assert_never(receipt)
 
 
@@ -269,11 +269,11 @@ def on_log(job: Job, row: LogRow | None, *, now: float, policy: Policy) -> Adopt
         return Adopt(row, policy.pacing.interval_s)
     doubted_for_s = now - (job.intent_at or job.accepted_at)
     if doubted_for_s < policy.quiet_s:
-        wait = min(policy.confirm_first_s * 2.0 ** min(job.confirms, 30), policy.confirm_longest_s)
+        wait = min(policy.reconcile_first_s * 2.0 ** min(job.log_reads, 30), policy.reconcile_longest_s)
         return AskAgain(min(wait, policy.quiet_s - doubted_for_s), "not in the upstream's log yet", for_a_person=False)
     if policy.resubmit_in_doubt:
         return Resubmit()
-    wait = policy.confirm_longest_s if doubted_for_s < policy.log_reaches_s else policy.log_reaches_s
+    wait = policy.reconcile_longest_s if doubted_for_s < policy.log_reaches_s else policy.log_reaches_s
     return AskAgain(wait, "not in the upstream's log after the quiet window: a person must decide", for_a_person=True)
 
 
@@ -310,7 +310,7 @@ def on_cancel(job: Job, *, keep: bool = False) -> GiveUp | RequestCancel | Alrea
     match job.state:
         case State.QUEUED:
             return GiveUp(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
-        case State.SUBMITTING | State.UNCONFIRMED:
+        case State.SUBMITTING | State.IN_DOUBT:
             return RequestCancel()
         case State.RENDERING | State.STORING:
             message = "cancelled after the purchase: the upstream cannot take it back"

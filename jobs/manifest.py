@@ -9,7 +9,7 @@ from jobs.job import Job, VideoRequest
 from jobs.shorten import shorten
 
 VERSION: Final = 1
-_ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.asked"})
+_ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.still_in_doubt"})
 """Said by counts; a line for each would bury the others."""
 
 

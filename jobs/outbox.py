@@ -21,7 +21,7 @@ import redis
 
 from jobs.events import Subscriber
 from jobs.keyspace import PREFIX
-from jobs.scripts import Lives, Scripts, asks_redis, to_json
+from jobs.scripts import Retention, Scripts, asks_redis, to_json
 
 DATABASE: Final = "sql"
 """The name of the built-in receiver that is the database of results."""
@@ -122,12 +122,12 @@ class Outbox:
         self,
         client: "redis.Redis",
         *,
-        lives: Lives | None = None,
+        retention: Retention | None = None,
         clock: Callable[[], float] | None = None,
         subscribers: Sequence[Subscriber] = (),
     ) -> None:
         """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
-        self._scripts = Scripts(client, lives=lives or Lives(), clock=clock, subscribers=subscribers)
+        self._scripts = Scripts(client, retention=retention or Retention(), clock=clock, subscribers=subscribers)
 
     @asks_redis
     def put(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, again: bool = False) -> list[str]:

@@ -14,7 +14,7 @@ class TaskName(StrEnum):
     POLL = "rushes.poll"
     STORE = "rushes.store"
     ANNOUNCE = "rushes.announce"
-    CONFIRM = "rushes.confirm"
+    RECONCILE = "rushes.reconcile"
     SALVAGE = "rushes.salvage"
     DELIVER = "rushes.deliver"
     DESCRIBE = "rushes.describe"
@@ -42,7 +42,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.POLL: QueueName.POLL,
     TaskName.STORE: QueueName.TRANSFER,
     TaskName.ANNOUNCE: QueueName.NOTIFY,
-    TaskName.CONFIRM: QueueName.POLL,
+    TaskName.RECONCILE: QueueName.POLL,
     TaskName.SALVAGE: QueueName.TRANSFER,
     TaskName.DELIVER: QueueName.NOTIFY,
     TaskName.DESCRIBE: QueueName.TRANSFER,
@@ -56,7 +56,7 @@ WORKS: Final[Mapping[str, Work]] = {work.value: work for work in (*State, *Erran
 
 REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     State.QUEUED: TaskName.SUBMIT,
-    State.UNCONFIRMED: TaskName.CONFIRM,
+    State.IN_DOUBT: TaskName.RECONCILE,
     State.RENDERING: TaskName.POLL,
     State.STORING: TaskName.STORE,
     Errand.ANNOUNCE: TaskName.ANNOUNCE,

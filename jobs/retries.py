@@ -48,6 +48,6 @@ def on_retry(job: Job, *, pay_again: bool) -> Retry:
             return BuyAgain() if pay_again else WouldPay()
         case State.COMPLETED:
             return HasItsVideo()
-        case State.QUEUED | State.SUBMITTING | State.UNCONFIRMED | State.RENDERING | State.STORING:
+        case State.QUEUED | State.SUBMITTING | State.IN_DOUBT | State.RENDERING | State.STORING:
             return NotOver()
     assert_never(job.state)

@@ -61,7 +61,7 @@ class Reuse:
             digest=digest_of(request, tenant),
             tenant=tenant,
             key_names=key_names(idempotency_key, tenant) if idempotency_key else None,
-            idempotency_life_s=idempotency_life_s or self._scripts.lives.idempotency_s,
+            idempotency_life_s=idempotency_life_s or self._scripts.retention.idempotency_s,
             fingerprint=fingerprint_of(request),
         )
         return Reused(found[0], bool(found[1])) if found else None

@@ -60,7 +60,7 @@ def _job(row: Mapping[str, str]) -> Job:
         worker=row.get("worker"),
         intent=row.get("intent"),
         intent_at=_seconds(row, "intent_at"),
-        confirms=_count(row.get("confirms", 0)),
+        log_reads=_count(row.get("log_reads", 0)),
         attention_at=_seconds(row, "attention_at"),
         submitted_at=_seconds(row, "submitted_at"),
         rendered_at=_seconds(row, "rendered_at"),

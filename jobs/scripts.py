@@ -47,7 +47,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class Retention:
     """How long things stay in the ledger, in seconds, and how long a journal and the feed may grow, in entries."""
 
     retention_s: float = 7 * 86400
@@ -103,14 +103,14 @@ class Scripts:
         self,
         client: "redis.Redis",
         *,
-        lives: Lives,
+        retention: Retention,
         clock: Callable[[], float] | None,
         subscribers: Sequence[Subscriber],
         on_loop: "redis.asyncio.Redis | None" = None,
     ) -> None:
         self.redis = client
         self._on_loop = on_loop
-        self.lives = lives
+        self.retention = retention
         self._clock = clock
         self._subscribers = tuple(subscribers)
         self._loaded: dict[str, Script] = {}
@@ -165,9 +165,9 @@ class Scripts:
     def _arguments(self, named: Mapping[str, Any]) -> str:
         arguments = {
             "prefix": PREFIX,
-            "retention_s": self.lives.retention_s,
-            "journal_cap": self.lives.journal_entries,
-            "feed_cap": self.lives.feed_entries,
+            "retention_s": self.retention.retention_s,
+            "journal_cap": self.retention.journal_entries,
+            "feed_cap": self.retention.feed_entries,
             "now": self._clock() if self._clock else None,
             **named,
         }

@@ -20,7 +20,7 @@ class State(StrEnum):
 
     QUEUED = "queued"  # waits for a worker, and for room upstream
     SUBMITTING = "submitting"  # waits for the upstream's receipt: money may be spent from here
-    UNCONFIRMED = "unconfirmed"  # waits to learn whether a submit whose reply was lost was accepted
+    IN_DOUBT = "in_doubt"  # waits to learn whether a submit whose reply was lost was accepted
     RENDERING = "rendering"  # waits for the upstream to finish
     STORING = "storing"  # waits for our copy of the bytes
     COMPLETED = "completed"  # waits for nothing: its video is ours
@@ -39,14 +39,14 @@ class State(StrEnum):
         return not EDGES[self]
 
 
-_UNDER_WAY = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RENDERING, State.STORING})
+_UNDER_WAY = frozenset({State.SUBMITTING, State.IN_DOUBT, State.RENDERING, State.STORING})
 _GIVEN_UP = frozenset({State.FAILED, State.CANCELLED, State.EXPIRED})
 
 EDGES: Mapping[State, frozenset[State]] = {
     # A state that may follow itself waits in steps: each step is one turn.
     State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING}) | _GIVEN_UP,
-    State.SUBMITTING: frozenset({State.QUEUED, State.UNCONFIRMED, State.RENDERING, State.FAILED}),
-    State.UNCONFIRMED: frozenset({State.UNCONFIRMED, State.QUEUED, State.RENDERING}) | _GIVEN_UP,
+    State.SUBMITTING: frozenset({State.QUEUED, State.IN_DOUBT, State.RENDERING, State.FAILED}),
+    State.IN_DOUBT: frozenset({State.IN_DOUBT, State.QUEUED, State.RENDERING}) | _GIVEN_UP,
     State.RENDERING: frozenset({State.RENDERING, State.STORING}) | _GIVEN_UP,
     State.STORING: frozenset({State.STORING, State.RENDERING, State.COMPLETED}) | _GIVEN_UP,
     State.COMPLETED: frozenset(),

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from rich.text import Text
 
 from config.address import parse
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.private import is_open_to_others
 from config.settings import ConfigurationError, Settings, load, unknown_variables, whereabouts
 from config.store import StoreError, open_store
@@ -109,9 +109,9 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         with connect(settings.redis, name="doctor") as client:
             yield from _permissions(client, parse(settings.redis.url.get_secret_value()).db)
             yield from _server(client)
-            yield _workers(Ledger(client, lives=lives(settings)), within_s=_seen_within_s(settings))
-            yield from _clock(Ledger(client, lives=lives(settings)))
-            yield from _attention(Ledger(client, lives=lives(settings)))
+            yield _workers(Ledger(client, retention=retention(settings)), within_s=_seen_within_s(settings))
+            yield from _clock(Ledger(client, retention=retention(settings)))
+            yield from _attention(Ledger(client, retention=retention(settings)))
     except redis.RedisError as error:
         yield _unanswered(outage.told(error))
     except LedgerUnavailable as error:
@@ -211,11 +211,11 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
     counts = {state.value: count for state, count in ledger.counts().items() if count}
     told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
     yield Finding("jobs", Verdict.GOOD, f"Jobs: {told}.")
-    if counts.get("unconfirmed"):
+    if counts.get("in_doubt"):
         yield Finding(
             "jobs",
             Verdict.WARN,
-            f"{counts['unconfirmed']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
+            f"{counts['in_doubt']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
             "`rushes list --needs-attention` shows those that wait for you.",
         )
     yield from _unstored(ledger)

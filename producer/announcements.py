@@ -1,4 +1,4 @@
-"""What can be asked and done about the telling of ended jobs: backlog, rehearsal, telling again."""
+"""What can be asked and done about the telling of ended jobs: backlog, test deliveries, telling again."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from config.celery_app import make_app
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.errors import WrongState
@@ -14,10 +14,10 @@ from jobs.job import Job, VideoRequest
 from jobs.journal import order
 from jobs.ledger import Ledger
 from jobs.outbox import DATABASE, DeliveryLine, Outbox, Standing
-from jobs.rehearsals import REHEARSAL, is_rehearsal, new_rehearsal_id
 from jobs.reminders import TaskName
 from jobs.result import ends_of
 from jobs.scripts import Scripts
+from jobs.test_deliveries import TEST_EVENT, is_test_delivery, new_test_delivery_id
 from jobs.webhooks import Endpoint, Endpoints, is_origin, origin_of
 
 ASK_EVERY_S: Final = 0.1
@@ -87,7 +87,7 @@ class Announcements:
         fitting = [line for line in self._outbox.log(receiver, limit=WHOLE_LOG) if choice.fits(line)][:limit]
         kept = {job.id for job, _ in self._ledger.get_many([*{line.job_id for line in fitting}])}
         return [
-            line if line.job_id in kept or is_rehearsal(line.job_id) else replace(line, sent=None, answer=None)
+            line if line.job_id in kept or is_test_delivery(line.job_id) else replace(line, sent=None, answer=None)
             for line in fitting
         ]
 
@@ -113,25 +113,25 @@ class Announcements:
         named = {} if tenant is not None else dict.fromkeys(self._names, events)
         return {**named, **{endpoint.id: endpoint.wants(events, job.tenant) for endpoint in mine}, **ordered}
 
-    def rehearse(self, receiver: str, *, timeout_s: float) -> DeliveryLine | None:
+    def send_test(self, receiver: str, *, timeout_s: float) -> DeliveryLine | None:
         """Tell the receiver of a made-up job, by a worker, and say how it went; None if no worker did it in time."""
-        rehearsal = self.rehearsal(receiver)
+        test_delivery = self.start_test(receiver)
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            if line := self.rehearsed(receiver, rehearsal):
+            if line := self.test_outcome(receiver, test_delivery):
                 return line
             time.sleep(ASK_EVERY_S)
         return None
 
-    def rehearsal(self, receiver: str) -> str:
+    def start_test(self, receiver: str) -> str:
         """Have the receiver told of a made-up job; returns that job's id."""
-        rehearsal = new_rehearsal_id()
-        self._wake(self._outbox.put(rehearsal, {receiver: [REHEARSAL]}))
-        return rehearsal
+        test_delivery = new_test_delivery_id()
+        self._wake(self._outbox.put(test_delivery, {receiver: [TEST_EVENT]}))
+        return test_delivery
 
-    def rehearsed(self, receiver: str, rehearsal: str) -> DeliveryLine | None:
-        """How a rehearsal went, if a worker did it."""
-        return next((line for line in self._outbox.log(receiver) if line.job_id == rehearsal), None)
+    def test_outcome(self, receiver: str, test_delivery: str) -> DeliveryLine | None:
+        """How a test delivery went, if a worker did it."""
+        return next((line for line in self._outbox.log(receiver) if line.job_id == test_delivery), None)
 
     def redeliver(self, receiver: str, job_id: str) -> Sequence[str]:
         """Tell the receiver of an ended job now, also if it was told before; returns the events that it is told.
@@ -153,7 +153,7 @@ class Announcements:
     def abandoned(self, receiver: str) -> Iterator[DeliveryLine]:
         """The deliveries that failed last, as far as the receiver's log reaches, the oldest first."""
         latest = {(line.job_id, line.event): line for line in reversed(self._outbox.log(receiver))}
-        return (line for line in latest.values() if not (line.told or is_rehearsal(line.job_id)))
+        return (line for line in latest.values() if not (line.told or is_test_delivery(line.job_id)))
 
     def _wake(self, receivers: Sequence[str]) -> None:
         for receiver in receivers:
@@ -177,13 +177,13 @@ def _is_own(endpoint: Endpoint, job: Job, tenant: str | None) -> bool:
 def make_announcements(settings: Settings) -> Announcements:
     """The parts, poured together."""
     client = connect(settings.redis, name="producer")
-    kept = lives(settings)
+    kept = retention(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
-    scripts = Scripts(client, lives=kept, clock=None, subscribers=())
+    scripts = Scripts(client, retention=kept, clock=None, subscribers=())
     return Announcements(
         names,
         Endpoints(scripts),
-        Ledger(client, lives=kept),
-        Outbox(client, lives=kept),
+        Ledger(client, retention=kept),
+        Outbox(client, retention=kept),
         reminder_sender(make_app(settings)),
     )

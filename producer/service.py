@@ -12,7 +12,7 @@ import redis.asyncio
 
 import jobs.ledger
 from config.celery_app import make_app
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender, set_alarms
 from config.settings import Settings
 from config.store import open_store
@@ -293,7 +293,7 @@ class Service:
 
     def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
         """The jobs that wait for a person's decision, the longest first."""
-        doubts = self._each([State.UNCONFIRMED], newest_first=False)
+        doubts = self._each([State.IN_DOUBT], newest_first=False)
         return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
 
     def list(
@@ -414,7 +414,7 @@ class Service:
             moved = self._ledger.resubmitted(job, by="a person")
         else:
             message = "given up by a person; whether it was bought is not known"
-            verdict = GiveUp(State.FAILED, Reason.UNCONFIRMED, message, Charged.UNKNOWN)
+            verdict = GiveUp(State.FAILED, Reason.IN_DOUBT, message, Charged.UNKNOWN)
             moved = self._ledger.gave_up(job, verdict)
         set_alarms(self._remind, moved.alarms)
         return self._ledger.get(job_id)
@@ -511,7 +511,7 @@ class Service:
     def _in_doubt(self, job_id: str) -> Job:
         """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""
         job = self._ledger.get(job_id)
-        if job.state is not State.UNCONFIRMED:
+        if job.state is not State.IN_DOUBT:
             raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
         return job
 
@@ -563,7 +563,7 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     """A producer's parts, poured together; `on_loop` is the event loop's client, for what is asked by `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
-    ledger = Ledger(client, lives=lives(settings), on_loop=on_loop)
+    ledger = Ledger(client, retention=retention(settings), on_loop=on_loop)
     return Service(settings, ledger, reminder_sender(make_app(settings)), etas)
 
 

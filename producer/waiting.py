@@ -13,12 +13,12 @@ def waiting(job: Job, *, now: float | None) -> str | None:
             sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {when}."
         case State.SUBMITTING:
             sentence = "It is being bought; whether it is charged is known when the upstream's reply comes."
-        case State.UNCONFIRMED if job.attention_at is not None:
+        case State.IN_DOUBT if job.attention_at is not None:
             sentence = (
                 "The reply to its purchase was lost and the upstream's request log does not show it: decide with "
                 "`rushes adopt` or `rushes resolve`. It is not bought again by itself."
             )
-        case State.UNCONFIRMED:
+        case State.IN_DOUBT:
             sentence = (
                 f"The reply to its purchase was lost ({why}): the upstream's request log is read again {when}. "
                 "It is not bought again."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.settings import ConfigurationError, Settings
 from jobs.errors import FieldError, InvalidRequest
 from jobs.outbox import Outbox
@@ -105,6 +105,6 @@ class Webhooks:
 
 def make_webhooks(settings: Settings) -> Webhooks:
     """The parts, poured together."""
-    client, kept = connect(settings.redis, name="producer"), lives(settings)
-    scripts = Scripts(client, lives=kept, clock=None, subscribers=())
-    return Webhooks(settings, Endpoints(scripts), Outbox(client, lives=kept))
+    client, kept = connect(settings.redis, name="producer"), retention(settings)
+    scripts = Scripts(client, retention=kept, clock=None, subscribers=())
+    return Webhooks(settings, Endpoints(scripts), Outbox(client, retention=kept))

@@ -158,8 +158,8 @@ class Stage:
             "RUSHES_RESCUE__EVERY_S": "0.3",
             "RUSHES_RESCUE__GRACE_S": "1",
             "RUSHES_RESCUE__LEASE_S": "2",
-            "RUSHES_CONFIRM__FIRST_S": "0.3",
-            "RUSHES_CONFIRM__READ_EVERY_S": "0.3",
+            "RUSHES_RECONCILE__FIRST_S": "0.3",
+            "RUSHES_RECONCILE__READ_EVERY_S": "0.3",
             "RUSHES_SALVAGE__FIRST_S": "0.3",
         }
         yield self

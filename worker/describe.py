@@ -16,7 +16,7 @@ from jobs.events import JournalEntry
 from jobs.job import Job, Stored, VideoRequest
 from jobs.manifest import manifest
 from jobs.media import Media, Mismatch
-from worker.media.enclosure import Enclosure, Found, Trouble
+from worker.media.isolated import Found, IsolatedProcess, Trouble
 
 _LONGEST_WORD: Final = 60
 _LARGEST: Final = 1e9
@@ -46,8 +46,8 @@ class Describer:
         self._store = store
         self._folder = folder / PARTIALS
         self._settings = settings
-        self._probing = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
-        self._making = Enclosure(memory_bytes=settings.memory_bytes, timeout_s=settings.preview_timeout_s)
+        self._probing = IsolatedProcess(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
+        self._making = IsolatedProcess(memory_bytes=settings.memory_bytes, timeout_s=settings.preview_timeout_s)
 
     @property
     def has_work(self) -> bool:

@@ -16,8 +16,8 @@ from jobs.errors import StaleTurn, UnknownJob, UnreadableRow
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
 from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
-from jobs.rehearsals import is_rehearsal, rehearsed
 from jobs.reminders import TaskName
+from jobs.test_deliveries import is_test_delivery, made_up
 from worker import faults
 from worker.directory import Directory
 from worker.receivers import NotTold, Outcome, Receiver, Told
@@ -132,8 +132,8 @@ class Lanes:
             return NotTold(f"unforeseen: {type(error).__name__}")
 
     def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
-        if is_rehearsal(job_id):
-            return rehearsed(job_id, now=self._ledger.now())
+        if is_test_delivery(job_id):
+            return made_up(job_id, now=self._ledger.now())
         job, request = self._ledger.whole(job_id)
         if request is None:
             raise UnknownJob(job_id)
@@ -141,7 +141,7 @@ class Lanes:
 
 
 def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_s: float | None) -> Settlement:
-    """What a try comes to: told, tried again, or given up. A rehearsal is tried once."""
+    """What a try comes to: told, tried again, or given up. A test delivery is tried once."""
     line = DeliveryLine(
         job_id=delivery.job_id,
         event=delivery.event,
@@ -157,6 +157,6 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
         return Settlement(line, over=False, next_in_s=LATER_S, blameless=True)
     if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
         return Settlement(line, over=True, blameless=isinstance(outcome, NotTold) and outcome.never)
-    if next_try_s is None or is_rehearsal(delivery.job_id):
+    if next_try_s is None or is_test_delivery(delivery.job_id):
         return Settlement(line, over=True)
     return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

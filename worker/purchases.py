@@ -13,9 +13,9 @@ from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
 from jobs.lifecycle import (
-    AskForConfirmation,
     Await,
     GiveUp,
+    PutInDoubt,
     WaitInQueue,
     after_submit,
     late_receipt_salvage,
@@ -98,9 +98,9 @@ class Purchases:
                     return moved.alarms
             case WaitInQueue(seconds, hold, message):
                 moved = self._ledger.held_in_queue(job, seconds, hold, message)
-            case AskForConfirmation(message):
-                seconds = self._policy.confirm_first_s
-                moved = self._ledger.unconfirmed(job, message, ask_in_s=seconds)
+            case PutInDoubt(message):
+                seconds = self._policy.reconcile_first_s
+                moved = self._ledger.in_doubt(job, message, ask_in_s=seconds)
             case GiveUp():
                 return self._ledger.gave_up(job, decision).alarms
             case _:

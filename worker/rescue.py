@@ -29,7 +29,7 @@ JITTER: Final = 0.2
 SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *Errand)
 """The work that is shared: one reminder serves all that is overdue."""
 
-CLAIMED: Final = (State.SUBMITTING, State.UNCONFIRMED)
+CLAIMED: Final = (State.SUBMITTING, State.IN_DOUBT)
 """The states whose overdue jobs are taken one by one."""
 
 ROOM: Final = 2.0
@@ -125,9 +125,9 @@ class Rescuer:
     def _doubt(self, job: Job) -> int:
         """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
         with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
-            first_s = self._runtime.policy.confirm_first_s
+            first_s = self._runtime.policy.reconcile_first_s
             message = "the worker that was buying did not report back"
-            set_alarms(self._runtime.remind, self._runtime.ledger.unconfirmed(job, message, ask_in_s=first_s).alarms)
+            set_alarms(self._runtime.remind, self._runtime.ledger.in_doubt(job, message, ask_in_s=first_s).alarms)
         return 1
 
 
@@ -151,7 +151,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
             Errand.ANNOUNCE: ROOM * max(settings.rescue.lease_s, rescue_s),
             Errand.SALVAGE: ROOM * max(settings.salvage.longest_s, settings.salvage.first_s, fetched_s),
         },
-        of_all=ROOM * max(policy.log_reaches_s, policy.confirm_longest_s, described_s, told_s),
+        of_all=ROOM * max(policy.log_reaches_s, policy.reconcile_longest_s, described_s, told_s),
     )
 
 

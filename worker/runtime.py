@@ -9,7 +9,7 @@ from typing import Final
 from celery import Celery
 
 from config.celery_app import make_app
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.private import make_folder, prepare_state
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
@@ -44,7 +44,7 @@ from worker.webhooks import WebhookSender
 log = logging.getLogger("rushes.events")
 
 LOUD: Final = (
-    "job.unconfirmed",
+    "job.in_doubt",
     "job.needs_attention",
     "job.bought_late",
     "hook.abandoned",
@@ -119,7 +119,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     client, subscribers = connect(settings.redis, name="worker"), [log_event, faults.after_write]
     ledger = Ledger(
         client,
-        lives=lives(settings),
+        retention=retention(settings),
         durability=durability if settings.ledger.durable_intent else None,
         slot_s=settings.poll.slot_s,
         subscribers=subscribers,
@@ -135,12 +135,12 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         after=settings.queue.breaker_after,
         probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
-    outbox = Outbox(client, lives=lives(settings), subscribers=subscribers)
+    outbox = Outbox(client, retention=retention(settings), subscribers=subscribers)
     upstream = Upstream(access, settings.upstream, threads=threads)
     pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.alone)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
-    scripts = Scripts(client, lives=lives(settings), clock=None, subscribers=subscribers)
+    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers)
     directory = _directory(settings, scripts, store.root)
     return Runtime(
         name=name,
@@ -223,10 +223,10 @@ def policy(settings: Settings) -> Policy:
         download_first_s=settings.archive.retry_first_s,
         download_longest_s=settings.archive.retry_longest_s,
         download_patience_s=settings.archive.patience_s,
-        confirm_first_s=settings.confirm.first_s,
-        confirm_longest_s=settings.confirm.longest_s,
-        quiet_s=settings.confirm.quiet_s,
-        resubmit_in_doubt=settings.confirm.in_doubt == "resubmit",
+        reconcile_first_s=settings.reconcile.first_s,
+        reconcile_longest_s=settings.reconcile.longest_s,
+        quiet_s=settings.reconcile.quiet_s,
+        resubmit_in_doubt=settings.reconcile.in_doubt == "resubmit",
         salvage_first_s=settings.salvage.first_s,
         salvage_longest_s=settings.salvage.longest_s,
         salvage_patience_s=settings.salvage.patience_s,

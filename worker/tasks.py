@@ -40,10 +40,10 @@ from jobs.reminders import Errand, TaskName, Work
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
-from worker.confirm import Reading, allowed_reads, in_doubt, read_log
 from worker.describe import Described, NotDescribed
 from worker.doors import spread
 from worker.polling import Group
+from worker.reconcile import Reading, allowed_reads, in_doubt, read_log
 from worker.reminder import Now, Reminder, clock_from
 
 log = logging.getLogger("rushes.tasks")
@@ -95,16 +95,16 @@ def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Sequence[Alarm | 
     return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarms
 
 
-@shared_task(name=TaskName.CONFIRM.value, bind=True, base=Reminder)
-def confirm(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
+@shared_task(name=TaskName.RECONCILE.value, bind=True, base=Reminder)
+def reconcile(self: Reminder, job_id: str, turn: int, *_later: object) -> None:
     """Read the upstream's log, once for all purchases in doubt; adopt what is found, ask again for the rest."""
     parts = self.runtime
     job = parts.ledger.held(job_id, turn)
-    if not parts.ledger.alone(f"confirm:{job.model}", for_s=parts.settings.confirm.read_every_s):
-        self.again(job_id, turn, spread(parts.settings.confirm.read_every_s))  # another task reads this log for us too
+    if not parts.ledger.alone(f"reconcile:{job.model}", for_s=parts.settings.reconcile.read_every_s):
+        self.again(job_id, turn, spread(parts.settings.reconcile.read_every_s))  # another task reads it for us
         return
     doubted = [other for other in in_doubt(parts.ledger) if other.model == job.model]
-    allowed = allowed_reads(parts.ledger, parts.settings.confirm.reads_per_min)
+    allowed = allowed_reads(parts.ledger, parts.settings.reconcile.reads_per_min)
     reading = read_log(parts.upstream, job.model, doubted, allowed)
     now = parts.ledger.now()
     for other in doubted:
@@ -131,7 +131,7 @@ def _resolve(self: Reminder, job: Job, decision: Adopt | AskAgain | Resubmit) ->
                 parts.ledger.needs_attention(job)
             self.ring(*parts.ledger.asked_again(job, seconds, message).alarms)
         case Resubmit():
-            self.ring(*parts.ledger.resubmitted(job, by="RUSHES_CONFIRM__IN_DOUBT").alarms)
+            self.ring(*parts.ledger.resubmitted(job, by="RUSHES_RECONCILE__IN_DOUBT").alarms)
         case unexpected:
             assert_never(unexpected)
 
@@ -139,7 +139,7 @@ def _resolve(self: Reminder, job: Job, decision: Adopt | AskAgain | Resubmit) ->
 def _ask_again(self: Reminder, job: Job, reading: Reading) -> None:
     """The log could not be read far enough to prove anything."""
     told = reading.trouble.message if reading.trouble else "the upstream's log is longer than we read"
-    wait = max(self.runtime.policy.confirm_first_s, (reading.trouble and reading.trouble.retry_after_s) or 0.0)
+    wait = max(self.runtime.policy.reconcile_first_s, (reading.trouble and reading.trouble.retry_after_s) or 0.0)
     with contextlib.suppress(StaleTurn, WrongState):
         self.ring(*self.runtime.ledger.asked_again(job, wait, told).alarms)
 

@@ -56,7 +56,7 @@ class Deployment(Theatre):
             "RUSHES_WEBHOOKS__RETRY_S": "1,1,1,1,1,1",
             "RUSHES_POLL__PACING": "fixed",  # what is learnt of life would be too slow for a sandbox in a hurry
             "RUSHES_POLL__DEADLINE_S": "1000",
-            "RUSHES_CONFIRM__QUIET_S": "3600",
+            "RUSHES_RECONCILE__QUIET_S": "3600",
             "RUSHES_WORKER__THREADS": "16",
             "RUSHES_LOG__LEVEL": "WARNING",
         }

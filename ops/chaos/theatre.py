@@ -28,7 +28,7 @@ LABELLED_STEPS: Final = (
     "poll.before_write=0.001,poll.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
     "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
     "deliver.before_tell=0.004,deliver.before_write=0.004,"
-    "written.job.unconfirmed=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.salvaged=0.05,"
+    "written.job.in_doubt=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.salvaged=0.05,"
     "written.job.rendered=0.002,written.job.completed=0.002"
 )
 START_WITHIN_S: Final = 30.0
@@ -93,11 +93,11 @@ class Theatre:
             "RUSHES_HOOKS__CALL": HOOK,
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.5",
             "RUSHES_HOOKS__LEASE_S": "10",
-            "RUSHES_CONFIRM__FIRST_S": "1",
-            "RUSHES_CONFIRM__LONGEST_S": "4",
-            "RUSHES_CONFIRM__READ_EVERY_S": "1",
-            "RUSHES_CONFIRM__QUIET_S": "41",
-            "RUSHES_CONFIRM__IN_DOUBT": "resubmit",
+            "RUSHES_RECONCILE__FIRST_S": "1",
+            "RUSHES_RECONCILE__LONGEST_S": "4",
+            "RUSHES_RECONCILE__READ_EVERY_S": "1",
+            "RUSHES_RECONCILE__QUIET_S": "41",
+            "RUSHES_RECONCILE__IN_DOUBT": "resubmit",
             "RUSHES_SALVAGE__FIRST_S": "1",
             "RUSHES_SALVAGE__LONGEST_S": "15",
             "RUSHES_RESCUE__EVERY_S": "1",

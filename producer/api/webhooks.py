@@ -89,13 +89,13 @@ class Redelivery(TypedDict):
     ]
 
 
-class Rehearsal(TypedDict):
+class TestDelivery(TypedDict):
     """A test that nobody has carried out yet."""
 
-    object: Annotated[Literal["rehearsal"], Field(description="Always `rehearsal`.", examples=["rehearsal"])]
+    object: Annotated[Literal["webhook.test"], Field(description="Always `webhook.test`.", examples=["webhook.test"])]
     job_id: Annotated[
         str,
-        Field(description="The made-up job; its delivery shows how it went.", examples=["rehearsal_01kb…"]),
+        Field(description="The made-up job; its delivery shows how it went.", examples=["test_01kb…"]),
     ]
 
 
@@ -170,18 +170,21 @@ def redeliver(endpoint_id: EndpointId, order: RedeliveryOrder, parts: Needs, _ca
     summary="Tell an endpoint of a made-up job",
     responses={
         200: {"model": DeliveryView, "description": "How it went; `told` says whether the endpoint has it."},
-        202: {"model": Rehearsal, "description": "No worker came to it in time; its delivery will show how it went."},
+        202: {
+            "model": TestDelivery,
+            "description": "No worker came to it in time; its delivery will show how it went.",
+        },
         **documented(Code.NOT_FOUND, Code.ENDPOINT_DISABLED, Code.INVALID_REQUEST, *COMMON),
     },
 )
-async def rehearse(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> Response:
-    """A worker sends it the event `job.rehearsed` of a job that never was, once, and the answer says how it went."""
+async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> Response:
+    """A worker sends it the event `job.test` of a job that never was, once, and the answer says how it went."""
     endpoint = await run_in_threadpool(parts.webhooks.get, endpoint_id)
     _check_enabled(endpoint)
-    rehearsal = await run_in_threadpool(parts.announcements.rehearsal, endpoint_id)
-    line = await _rehearsed(parts, endpoint_id, rehearsal)
+    test_delivery = await run_in_threadpool(parts.announcements.start_test, endpoint_id)
+    line = await _test_outcome(parts, endpoint_id, test_delivery)
     if line is None:
-        answer: Rehearsal = {"object": "rehearsal", "job_id": rehearsal}
+        answer: TestDelivery = {"object": "webhook.test", "job_id": test_delivery}
         return JSONResponse(answer, HTTPStatus.ACCEPTED)
     return JSONResponse(delivery_view(endpoint_id, line))
 
@@ -250,10 +253,10 @@ def _check_enabled(endpoint: Endpoint) -> None:
         raise Problem(Code.ENDPOINT_DISABLED, detail)
 
 
-async def _rehearsed(parts: Parts, endpoint_id: str, rehearsal: str) -> DeliveryLine | None:
-    """How a rehearsal went, if a worker comes to it in time; waiting holds no thread."""
+async def _test_outcome(parts: Parts, endpoint_id: str, test_delivery: str) -> DeliveryLine | None:
+    """How a test delivery went, if a worker comes to it in time; waiting holds no thread."""
     for _ in range(max(1, int(min(PATIENCE_S, parts.settings.api.longest_wait_s) / ASK_EVERY_S))):
-        line = await run_in_threadpool(parts.announcements.rehearsed, endpoint_id, rehearsal)
+        line = await run_in_threadpool(parts.announcements.test_outcome, endpoint_id, test_delivery)
         if line is not None:
             return line
         await asyncio.sleep(ASK_EVERY_S)

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from config.connection import connect, lives
+from config.connection import connect, retention
 from config.settings import Settings
 from jobs.ledger import Ledger
 from jobs.states import Status
@@ -52,7 +52,7 @@ def prune(
                 "__KEEP_SALVAGED_S or __KEEP_BYTES.",
             )
         with connect(session.settings.redis, name="prune") as client:
-            pruner = Pruner(session.store, Ledger(client, lives=lives(session.settings)))
+            pruner = Pruner(session.store, Ledger(client, retention=retention(session.settings)))
             plan = pruner.plan(rules)
             for one in plan:
                 if not dry_run:

@@ -14,12 +14,12 @@ from producer.cli.telling import clock_time, duration
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view
 
-REHEARSAL_PATIENCE_S: Final = 30.0
+TEST_DELIVERY_TIMEOUT_S: Final = 30.0
 
 Receiver = Annotated[str, typer.Argument(help="The receiver's name, as `rushes hooks list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-hooks = typer.Typer(help="Who is told of ended jobs: backlog, rehearsal, telling again.", no_args_is_help=True)
+hooks = typer.Typer(help="Who is told of ended jobs: backlog, test deliveries, telling again.", no_args_is_help=True)
 
 
 @hooks.command("list")
@@ -54,16 +54,16 @@ def log(
 
 
 @hooks.command("test")
-def rehearse_one(
+def send_test(
     receiver: Receiver,
     *,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = REHEARSAL_PATIENCE_S,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = TEST_DELIVERY_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
-    """Have a worker tell the receiver of a made-up job, id `rehearsal_…`, and show how it went."""
+    """Have a worker tell the receiver of a made-up job, id `test_…`, and show how it went."""
     with explained():
         session = Session()
-        rehearse(session, receiver, timeout_s=timeout, as_json=as_json)
+        send_and_report(session, receiver, timeout_s=timeout, as_json=as_json)
 
 
 @hooks.command()
@@ -79,9 +79,9 @@ def redeliver(
         tell_again(session, receiver, job_ids or [], failed=failed)
 
 
-def rehearse(session: Session, receiver: str, *, timeout_s: float, as_json: bool) -> None:
-    """Rehearse, and leave with a code that says whether it was heard."""
-    line = session.announcements.rehearse(receiver, timeout_s=timeout_s)
+def send_and_report(session: Session, receiver: str, *, timeout_s: float, as_json: bool) -> None:
+    """Send a test delivery, and leave with a code that says whether it arrived."""
+    line = session.announcements.send_test(receiver, timeout_s=timeout_s)
     if line is None:
         leave(
             Exit.TIMED_OUT,

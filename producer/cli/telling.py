@@ -20,7 +20,7 @@ from producer.waiting import waiting
 COLOUR: Final = {
     State.QUEUED: "cyan",
     State.SUBMITTING: "yellow",
-    State.UNCONFIRMED: "bold red",
+    State.IN_DOUBT: "bold red",
     State.RENDERING: "yellow",
     State.STORING: "yellow",
     State.COMPLETED: "green",

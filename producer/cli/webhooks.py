@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.webhooks import ORDERED, Endpoint, UnknownEndpoint
 from producer.cli.exits import Exit, explained, leave
-from producer.cli.hooks import REHEARSAL_PATIENCE_S, line_table, rehearse, tell_again
+from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, send_and_report, tell_again
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time
 from producer.cli.visible import visible
@@ -115,17 +115,17 @@ def enable(endpoint_id: EndpointId) -> None:
 
 
 @webhooks.command("test")
-def rehearse_one(
+def send_test(
     endpoint_id: EndpointId,
     *,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = REHEARSAL_PATIENCE_S,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = TEST_DELIVERY_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
-    """Have a worker send the endpoint a made-up job, event `job.rehearsed`, and show the answer."""
+    """Have a worker send the endpoint a made-up job, event `job.test`, and show the answer."""
     with explained(), _known():
         session = Session()
         session.webhooks.get(endpoint_id)
-        rehearse(session, endpoint_id, timeout_s=timeout, as_json=as_json)
+        send_and_report(session, endpoint_id, timeout_s=timeout, as_json=as_json)
 
 
 @webhooks.command()

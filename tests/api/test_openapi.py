@@ -11,7 +11,7 @@ import redis
 
 from config.settings import Settings
 from jobs.ledger import Ledger
-from jobs.scripts import Lives, Scripts
+from jobs.scripts import Retention, Scripts
 from jobs.webhooks import Endpoints
 from producer.api.application import make_app
 from producer.api.problems import Code
@@ -96,7 +96,9 @@ def nonsense(client: "redis.Redis", redis_url: str, tmp_path: Path) -> Iterator[
     with Api.started(tmp_path, environment) as started:
         job_id = started.submit()["id"]
         Ledger(client).worker_seen("one@test.1")  # so that it is ready, and says so
-        endpoint = Endpoints(Scripts(client, lives=Lives(), clock=None, subscribers=())).add("https://a.example")
+        endpoint = Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=())).add(
+            "https://a.example"
+        )
         known = f'"path.job_id" = "{job_id}"\n"path.endpoint_id" = "{endpoint.id}"\n'
         (tmp_path / "schemathesis.toml").write_text(f"[parameters]\n{known}")
         yield started

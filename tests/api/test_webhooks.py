@@ -74,7 +74,7 @@ def test_an_operator_sees_what_failed_mends_it_and_has_it_told_again(
 
         receiver.status = 200
         tested = office.post(f"/v1/webhooks/{wh}/test")
-        assert (tested.status_code, tested.json()["told"], tested.json()["event"]) == (200, True, "job.rehearsed")
+        assert (tested.status_code, tested.json()["told"], tested.json()["event"]) == (200, True, "job.test")
         again = office.post(f"/v1/webhooks/{wh}/redeliver", {"job_id": job_id})
         assert (again.status_code, again.json()["receivers"]) == (202, {wh: ["job.completed"]})
         eventually(lambda: receiver.messages[-1].id == f"{job_id}.completed", what="the redelivery")
@@ -139,7 +139,7 @@ def test_what_cannot_be_done_says_why(stage: Stage, keyed_api: Api, client: "red
 
     with Api.started(tmp_path, quick) as impatient:
         waiting = Api(impatient.url, impatient.log, office.key).post(f"/v1/webhooks/{wh}/test")
-    assert (waiting.status_code, waiting.json()["object"]) == (202, "rehearsal")
+    assert (waiting.status_code, waiting.json()["object"]) == (202, "webhook.test")
     assert office.post(f"/v1/webhooks/{wh}/redeliver", {"job_id": job_id}).json()["code"] == "not_ended"
     assert office.post(f"/v1/webhooks/{wh}/redeliver", {"job_id": "job_4711"}).json()["code"] == "not_found"
     assert shop.post(f"/v1/videos/{job_id}/redeliver").json()["code"] == "not_ended"

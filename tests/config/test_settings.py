@@ -236,7 +236,7 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
         ("RUSHES_HOOKS__CALL", "just.a.module", "package.module:function"),
         ("RUSHES_QUEUE__HOLD_LONGEST_S", "1", "make it at least as long"),
         ("RUSHES_LEDGER__DURABLE_WAIT_S", "5", "must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S"),
-        ("RUSHES_CONFIRM__QUIET_S", "1000", "must be longer than RUSHES_POLL__DEADLINE_S"),
+        ("RUSHES_RECONCILE__QUIET_S", "1000", "must be longer than RUSHES_POLL__DEADLINE_S"),
         ("RUSHES_WEBHOOKS__KEYS", SECRET, "32 characters or more"),
         ("RUSHES_WEBHOOKS__KEYS", f"{'k' * 32},{SECRET}", "32 characters or more"),
         ("RUSHES_WEBHOOKS__RETRY_S", "5,-1", "longer than nothing"),

@@ -175,7 +175,7 @@ def test_a_receipt_without_redis_and_without_room_on_the_disk_outlives_both(sand
         server.start()
         job = stage.ended(job_id)
 
-    assert (job.state, job.confirms) == (State.COMPLETED, 0)
+    assert (job.state, job.log_reads) == (State.COMPLETED, 0)
     assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
 
 

@@ -126,7 +126,7 @@ def test_a_reply_lost_after_the_purchase_is_never_bought_again(stage: Stage) -> 
         job = stage.ended(job_id)
 
     assert (job.state, job.charged) == (State.COMPLETED, Charged.YES)
-    assert {"job.unconfirmed", "job.adopted"} <= {entry.event for entry in stage.service.events(job_id)}
+    assert {"job.in_doubt", "job.adopted"} <= {entry.event for entry in stage.service.events(job_id)}
     assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
 
 

@@ -119,14 +119,14 @@ def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path
             job = stage.ended(job_id)
 
         assert (job.state, job.charged) == (State.COMPLETED, Charged.YES)
-        assert job.confirms >= 1
+        assert job.log_reads >= 1
         assert late.purchases() == {f"{job_id}.1": 1}
 
 
 def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
     """A hundred lost replies are not a hundred readings."""
     stage.sandbox.trouble(submit="drop", times=30)
-    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_CONFIRM__READ_EVERY_S="1"):
+    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READ_EVERY_S="1"):
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
         assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
 
@@ -138,14 +138,14 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
     """The bound is the fleet's; a worker that comes too late asks again when the next window begins."""
     models = ("google/veo3", "google/veo-3.0-fast", "veo2", "kling/v9")
     stage.sandbox.trouble(submit="drop", times=len(models))
-    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_CONFIRM__READS_PER_MIN="2"):
+    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READS_PER_MIN="2"):
         ids = [stage.service.submit(VideoRequest(model, "clip")).job_id for model in models]
         eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs told to wait for the next window")
         assert stage.sandbox.requests()["log_reads"] == 2
 
         stage.client.delete("rushes:allowance:log")  # the minute is over
         for job_id in ids:
-            stage.client.zadd(f"rushes:due:{State.UNCONFIRMED}", {job_id: 0}, xx=True)
+            stage.client.zadd(f"rushes:due:{State.IN_DOUBT}", {job_id: 0}, xx=True)
         eventually(lambda: stage.sandbox.requests()["log_reads"] > 2, what="the next readings")
 
     assert all(count == 1 for count in stage.sandbox.purchases().values())
@@ -158,7 +158,7 @@ def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
 
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
     """After the quiet window a person is called; nothing is bought meanwhile; he decides."""
-    quick = {"RUSHES_POLL__DEADLINE_S": "1", "RUSHES_CONFIRM__QUIET_S": "1.5"}
+    quick = {"RUSHES_POLL__DEADLINE_S": "1", "RUSHES_RECONCILE__QUIET_S": "1.5"}
     stage.environment |= quick
     with stage.worker() as worker:
         lost, adopted, bought_again = (
@@ -180,7 +180,7 @@ def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> N
         given_up = stage.ended(lost)
         assert (given_up.state, given_up.reason, given_up.charged) == (
             State.FAILED,
-            Reason.UNCONFIRMED,
+            Reason.IN_DOUBT,
             Charged.UNKNOWN,
         )
         assert stage.ended(adopted).state is State.COMPLETED
@@ -345,7 +345,7 @@ def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox:
         with own_redis(tmp_path / "redis", port), stage.worker(name="heir") as heir:
             job = stage.ended(job_id)
             assert "receipt.replayed" in heir.said()
-        assert (job.state, job.confirms) == (State.COMPLETED, 0)
+        assert (job.state, job.log_reads) == (State.COMPLETED, 0)
         assert stage.sandbox.purchases() == {f"{job_id}.1": 1}
         assert not list((tmp_path / "state" / "spool").glob("*"))
 

@@ -118,14 +118,14 @@ def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folde
         eventually(lambda: "hook.told" in [entry.event for entry in stage.service.events(job_id)])
 
 
-def test_the_command_line_shows_rehearses_and_tells_again(stage: Stage, folder: Path) -> None:
+def test_the_command_line_shows_tests_and_tells_again(stage: Stage, folder: Path) -> None:
     """An operator needs no line of code for it."""
     stage.environment |= hooks(folder, "quick", "broken")
     broken, quick = "receivers_of_ours:broken", "receivers_of_ours:quick"
     with stage.worker(RUSHES_HOOKS__ATTEMPTS="1"):
         heard = stage.rushes("hooks", "test", quick)
         assert (heard.returncode, heard.stderr) == (0, "")
-        assert told(folder, "quick")[0].startswith("rehearsal_")
+        assert told(folder, "quick")[0].startswith("test_")
         unheard = stage.rushes("hooks", "test", broken)
         assert (unheard.returncode, unheard.stderr) == (1, f"{broken} could not be told: RuntimeError: not today\n")
 

@@ -12,7 +12,7 @@ from jobs.errors import LedgerUnavailable
 from jobs.job import Charged, Reason
 from jobs.lifecycle import GiveUp
 from jobs.states import State
-from tests.jobs.test_ledger import accepted, rendering, storing, submitting, unconfirmed
+from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
 from tests.jobs.test_lifecycle import POLICY
 from tests.stage import Stage, a_request, eventually
 from worker.rescue import RescueStep
@@ -21,7 +21,7 @@ from worker.rescue import RescueStep
 def _strange_rows(stage: Stage) -> dict[str, Any]:
     """Overdue jobs in each state, and an ended one with its errands, none of which this version can read."""
     ledger, client = stage.ledger, stage.client
-    made = [make(ledger) for make in (accepted, submitting, unconfirmed, rendering, storing) for _ in range(2)]
+    made = [make(ledger) for make in (accepted, submitting, in_doubt, rendering, storing) for _ in range(2)]
     ended = rendering(ledger)
     ledger.gave_up(ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=0))
     for job in made:

@@ -158,7 +158,7 @@ def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: W
     receiver.secret = added["secret"]
     with stage.worker():
         assert stage.rushes("webhooks", "test", added["id"]).returncode == 0
-        assert [message.type for message in receiver.messages] == ["job.rehearsed"]
+        assert [message.type for message in receiver.messages] == ["job.test"]
         job_id = stage.ended(stage.service.submit(a_request()).job_id).id
         eventually(lambda: job_id in receiver.jobs())
         assert stage.rushes("webhooks", "redeliver", added["id"], job_id).returncode == 0

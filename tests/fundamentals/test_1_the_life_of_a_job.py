@@ -10,7 +10,7 @@ from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.lifecycle import AskForConfirmation, Await, Buy, Policy, PollAgain, StoreVideo
+from jobs.lifecycle import Await, Buy, Policy, PollAgain, PutInDoubt, StoreVideo
 from jobs.lifecycle import after_poll as decide_after_poll
 from jobs.lifecycle import after_submit as decide_after_submit
 from jobs.lifecycle import before_submit as decide_before_submit
@@ -113,8 +113,8 @@ def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> Non
     job = ledger.submitting(ledger.held(job_id, turn=1), lease_s=60)
 
     decision = decide_after_submit(job, Unknown("the reply was lost"), policy=POLICY)
-    assert isinstance(decision, AskForConfirmation)
-    ledger.unconfirmed(job, decision.message, ask_in_s=600)
+    assert isinstance(decision, PutInDoubt)
+    ledger.in_doubt(job, decision.message, ask_in_s=600)
 
     doubtful = ledger.get(job_id)
-    assert (doubtful.state, doubtful.charged) == (State.UNCONFIRMED, Charged.UNKNOWN)
+    assert (doubtful.state, doubtful.charged) == (State.IN_DOUBT, Charged.UNKNOWN)

@@ -71,7 +71,7 @@ def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
 
     with stage.worker(name="second"):
         eventually(
-            lambda: {job.state for job, _ in stage.service.get_many(job_ids)} <= {State.COMPLETED, State.UNCONFIRMED},
+            lambda: {job.state for job, _ in stage.service.get_many(job_ids)} <= {State.COMPLETED, State.IN_DOUBT},
             what="the end of all jobs",
             within_s=60,
         )

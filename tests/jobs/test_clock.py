@@ -15,7 +15,7 @@ from jobs.lifecycle import GiveUp
 from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
 from jobs.reminders import Errand
 from jobs.states import State
-from tests.jobs.test_ledger import accepted, rendering, storing, submitting, unconfirmed
+from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
 from tests.stage import Clock
 
 HOUR_S: Final = 3600.0
@@ -65,7 +65,7 @@ WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
     "in the queue": (held, "due:queued", 100),
     "to be polled": (rendering, "due:rendering", 30),
     "to be fetched": (to_be_fetched, "due:storing", 100),
-    "to be found in the log": (unconfirmed, "due:unconfirmed", 60),
+    "to be found in the log": (in_doubt, "due:in_doubt", 60),
     "for its late video": (to_be_salvaged, "errand:salvage", 100),
 }
 
@@ -103,7 +103,7 @@ def test_what_waits_is_due_as_soon_as_before(
 def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A doubt for a person is asked about every 23 h, a receiver that is down is called a day later."""
     doubt, outbox = submitting(ledger), Outbox(client, clock=clock)
-    ledger.unconfirmed(doubt, "lost", ask_in_s=23 * HOUR_S)
+    ledger.in_doubt(doubt, "lost", ask_in_s=23 * HOUR_S)
     outbox.put("job_1", {"hook": ["job.completed"]})
     delivery = outbox.take("hook", TERMS)
     assert delivery is not None
@@ -116,7 +116,7 @@ def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock:
     clock.advance(-HOUR_S)
     ledger.clock.check(LONGEST)
 
-    assert due_in(client, ledger, "due:unconfirmed", doubt.id) == pytest.approx(23 * HOUR_S - 180, abs=61)
+    assert due_in(client, ledger, "due:in_doubt", doubt.id) == pytest.approx(23 * HOUR_S - 180, abs=61)
     assert due_in(client, ledger, "outbox:hook", "job_1") == pytest.approx(DAY_S - 180, abs=61)
     assert due_in(client, ledger, "outboxes", "hook") == pytest.approx(DAY_S - 180, abs=61)
 
@@ -142,7 +142,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     rendering(ledger)
     clock.advance(30)
     assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
-    assert ledger.alone("confirm:veo3", for_s=10)
+    assert ledger.alone("reconcile:veo3", for_s=10)
     client.set("rushes:access:rate:key", clock.now + 30, ex=60)
     ledger.worker_seen("one@test")
 
@@ -151,7 +151,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
     assert ledger.gates.shut()[Gate.POLL].wait_s <= 5
-    assert ledger.alone("confirm:veo3", for_s=10)
+    assert ledger.alone("reconcile:veo3", for_s=10)
     assert not client.exists("rushes:access:rate:key")
     clock.advance(301)
     assert outbox.take("hook", TERMS) is not None

@@ -19,7 +19,7 @@ from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.lifecycle import GiveUp
 from jobs.reminders import Errand
-from jobs.scripts import Lives
+from jobs.scripts import Retention
 from jobs.states import EDGES, State
 from jobs.wakes import Alarm
 from tests.stage import Clock, a_request, eventually
@@ -56,10 +56,10 @@ def storing(ledger: Ledger) -> Job:
     return ledger.get(job.id)
 
 
-def unconfirmed(ledger: Ledger) -> Job:
+def in_doubt(ledger: Ledger) -> Job:
     """A job whose purchase is in doubt."""
     job = submitting(ledger)
-    ledger.unconfirmed(job, "lost", ask_in_s=60)
+    ledger.in_doubt(job, "lost", ask_in_s=60)
     return ledger.get(job.id)
 
 
@@ -68,16 +68,16 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
     "submitting": (accepted, lambda lg, j: lg.submitting(j, lease_s=60), State.SUBMITTING),
     "proved-unsent": (submitting, lambda lg, j: lg.held_in_queue(j, 5, Hold.THROTTLED, "429"), State.QUEUED),
     "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_poll_s=9), State.RENDERING),
-    "unconfirmed": (submitting, lambda lg, j: lg.unconfirmed(j, "lost", ask_in_s=60), State.UNCONFIRMED),
-    "asked": (unconfirmed, lambda lg, j: lg.asked_again(j, 60, "nothing"), State.UNCONFIRMED),
-    "adopted": (unconfirmed, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_poll_s=9, by="log"), State.RENDERING),
-    "resubmitted": (unconfirmed, lambda lg, j: lg.resubmitted(j, by="me"), State.QUEUED),
+    "in_doubt": (submitting, lambda lg, j: lg.in_doubt(j, "lost", ask_in_s=60), State.IN_DOUBT),
+    "asked": (in_doubt, lambda lg, j: lg.asked_again(j, 60, "nothing"), State.IN_DOUBT),
+    "adopted": (in_doubt, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_poll_s=9, by="log"), State.RENDERING),
+    "resubmitted": (in_doubt, lambda lg, j: lg.resubmitted(j, by="me"), State.QUEUED),
     "late-refusal": (
         submitting,
         lambda lg, j: lg.gave_up(j, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
         State.FAILED,
     ),
-    "late-receipt": (unconfirmed, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
+    "late-receipt": (in_doubt, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
     "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
     "storing": (storing, lambda lg, j: lg.storing(j, lease_s=60), State.STORING),
     "store-again": (storing, lambda lg, j: lg.store_again(j, 5, "disk full"), State.STORING),
@@ -174,7 +174,7 @@ def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(l
 def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
     """A worker that was frozen past its lease comes back with the id of a paid generation."""
     job = submitting(ledger)
-    ledger.unconfirmed(job, "no word", ask_in_s=60)
+    ledger.in_doubt(job, "no word", ask_in_s=60)
 
     ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=10)
 
@@ -434,8 +434,8 @@ def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: C
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
     """It was given up while its buyer was frozen: the money is in the row, and its late video is polled for."""
     job = submitting(ledger)
-    ledger.unconfirmed(job, "no word", ask_in_s=60)
-    ledger.gave_up(ledger.get(job.id), GiveUp(State.FAILED, Reason.UNCONFIRMED, "given up", Charged.UNKNOWN))
+    ledger.in_doubt(job, "no word", ask_in_s=60)
+    ledger.gave_up(ledger.get(job.id), GiveUp(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
 
     with pytest.raises(WrongState):
         ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=9)
@@ -451,7 +451,7 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:
     """The alarm rings when the quiet window ends, not at each reading after it."""
-    job = unconfirmed(ledger)
+    job = in_doubt(ledger)
     ledger.needs_attention(job)
     ledger.asked_again(job, 600, "nothing")
     ledger.needs_attention(ledger.get(job.id))
@@ -537,7 +537,7 @@ def test_a_server_that_cannot_promise_anything_is_bought_for_all_the_same(config
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
     """Nothing lives in Redis for ever by accident."""
-    ledger = Ledger(client, clock=clock, lives=Lives(retention_s=100))
+    ledger = Ledger(client, clock=clock, retention=Retention(retention_s=100))
     job = storing(ledger)
     ledger.completed(job, STORED)
 

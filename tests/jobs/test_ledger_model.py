@@ -101,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.by_turn(job, lambda: self.ledger.url_gone(job, 5, "403"))
             case State.STORING if choice:
                 self.by_turn(job, lambda: self.ledger.completed(job, Stored("a.mp4", 1, "ab", "video/mp4")))
-            case State.SUBMITTING | State.UNCONFIRMED:
+            case State.SUBMITTING | State.IN_DOUBT:
                 self.try_to(lambda: self.ledger.cancel_requested(job))
             case _:
                 verdict = on_cancel(job)
@@ -124,13 +124,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def rescue(self, seconds: int) -> None:
         """Time passes; whatever is overdue is found, and a buyer past its lease is put in doubt."""
         self.clock.advance(seconds)
-        for state in (State.SUBMITTING, State.UNCONFIRMED):
+        for state in (State.SUBMITTING, State.IN_DOUBT):
             for overdue in self.ledger.claims.overdue(state, CLAIM):
                 job = self.ledger.get(overdue.job_id)
                 assert job.state is state
                 if state is not State.SUBMITTING:
                     continue
-                self.try_to(lambda job=job: self.ledger.unconfirmed(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
+                self.try_to(lambda job=job: self.ledger.in_doubt(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
 
     @rule(state=st.sampled_from([State.QUEUED, State.RENDERING, State.STORING]))
     def take(self, state: State) -> None:
@@ -145,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def read_log(self, job: Job) -> None:
         """The upstream's log is read: a purchase is adopted, its absence proves nothing."""
         now = self.ledger.get(job.id)
-        if now.state is State.UNCONFIRMED and self.upstream.bought.get(now.request_id or ""):
+        if now.state is State.IN_DOUBT and self.upstream.bought.get(now.request_id or ""):
             self.try_to(lambda: self.ledger.adopted(now, f"g-{now.request_id}", cost_usd=1, first_poll_s=5, by="log"))
 
     @rule(job=held)

@@ -25,7 +25,6 @@ from jobs.facts import (
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.lifecycle import (
     AlreadyOver,
-    AskForConfirmation,
     Await,
     Buy,
     Complete,
@@ -33,6 +32,7 @@ from jobs.lifecycle import (
     GiveUp,
     Policy,
     PollAgain,
+    PutInDoubt,
     RequestCancel,
     StoreVideo,
     WaitInQueue,
@@ -124,7 +124,7 @@ def test_a_refused_order_fails_free_of_charge() -> None:
 
 def test_an_unknown_outcome_is_asked_about_and_never_repeated() -> None:
     """It may have been bought: the one thing that must not follow is another purchase."""
-    assert after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY) == AskForConfirmation("lost")
+    assert after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY) == PutInDoubt("lost")
 
 
 @pytest.mark.parametrize("polls", [0, 1000])
@@ -291,7 +291,7 @@ def test_cancelling_is_honest(state: State) -> None:
         case State.QUEUED:
             assert isinstance(answer, GiveUp)
             assert answer.charged is Charged.NO
-        case State.SUBMITTING | State.UNCONFIRMED:
+        case State.SUBMITTING | State.IN_DOUBT:
             assert answer == RequestCancel()
         case State.RENDERING | State.STORING:
             assert isinstance(answer, GiveUp)

@@ -7,7 +7,7 @@ import redis
 
 from jobs.errors import StaleTurn
 from jobs.outbox import Delivery, DeliveryLine, LaneTerms, Outbox, Settlement
-from jobs.scripts import Lives
+from jobs.scripts import Retention
 from tests.stage import Clock
 
 TERMS = LaneTerms(width=2, lease_s=60, breaker_after=3, hold_first_s=10, hold_longest_s=25)
@@ -18,7 +18,7 @@ COMPLETED = {"sql": ["job.completed"]}
 @pytest.fixture
 def outbox(client: "redis.Redis", clock: Clock) -> Outbox:
     """Outboxes that go by the test's clock; the database is known to be quick."""
-    made = Outbox(client, clock=clock, lives=Lives(retention_s=86400))
+    made = Outbox(client, clock=clock, retention=Retention(retention_s=86400))
     made.put("job_0_before", COMPLETED)
     tell(made, taken(made))
     return made

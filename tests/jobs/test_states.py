@@ -25,11 +25,11 @@ def test_every_state_can_be_reached_and_every_waiting_state_can_end() -> None:
 
 
 def test_nothing_leads_back_before_the_purchase_but_a_proof_or_a_decision() -> None:
-    """Once money may be spent, only `submitting` (proved unsent) and `unconfirmed` (somebody decided) buy again."""
+    """Once money may be spent, only `submitting` (proved unsent) and `in_doubt` (somebody decided) buy again."""
     assert {state for state in State if State.QUEUED in EDGES[state]} == {
         State.QUEUED,
         State.SUBMITTING,
-        State.UNCONFIRMED,
+        State.IN_DOUBT,
     }
     assert {state for state in State if State.SUBMITTING in EDGES[state]} == {State.QUEUED}
 

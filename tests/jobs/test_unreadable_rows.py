@@ -16,7 +16,7 @@ from jobs.ledger import Ledger
 from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
 from jobs.reminders import Errand
 from jobs.states import State
-from tests.jobs.test_ledger import STORED, rendering, storing, submitting, unconfirmed
+from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
 from tests.stage import Clock
 
 Damage = Callable[["redis.Redis", str], object]
@@ -127,7 +127,7 @@ def test_a_row_is_left_to_a_newer_version(
 
 
 @pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
-@pytest.mark.parametrize(("state", "make"), [(State.SUBMITTING, submitting), (State.UNCONFIRMED, unconfirmed)])
+@pytest.mark.parametrize(("state", "make"), [(State.SUBMITTING, submitting), (State.IN_DOUBT, in_doubt)])
 def test_a_row_keeps_no_other_from_being_rescued(
     client: "redis.Redis", ledger: Ledger, clock: Clock, state: State, make: Callable[[Ledger], Job], damage: Damage
 ) -> None:

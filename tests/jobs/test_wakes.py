@@ -13,7 +13,7 @@ from jobs.journal import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
 from jobs.lifecycle import GiveUp
 from jobs.polls import Poll
-from jobs.scripts import Lives
+from jobs.scripts import Retention
 from jobs.states import State
 from jobs.wakes import Alarm
 from tests.stage import Clock, a_request
@@ -288,7 +288,7 @@ def test_the_feed_tells_of_all_jobs_what_their_journals_tell_of_each(ledger: Led
 
 def test_a_follower_that_was_away_for_too_long_is_told_that_there_is_a_gap(client: "redis.Redis", clock: Clock) -> None:
     """The feed is capped; the jobs' journals are not, and the follower reads those."""
-    ledger = Ledger(client, clock=clock, lives=Lives(feed_entries=1))
+    ledger = Ledger(client, clock=clock, retention=Retention(feed_entries=1))
     bought(ledger)
     cursor = ledger.journal.newest()
     assert not ledger.journal.after(cursor, block_s=0.01).gap

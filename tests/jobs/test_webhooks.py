@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.scripts import Lives, Scripts
+from jobs.scripts import Retention, Scripts
 from jobs.webhooks import Endpoints, UnknownEndpoint, address_problem, origin_of
 from tests.stage import Clock
 
@@ -16,7 +16,7 @@ ENDS = ("job.expired", "job.salvaged")
 @pytest.fixture
 def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
     """A deployment without any yet."""
-    return Endpoints(Scripts(client, lives=Lives(), clock=clock, subscribers=()))
+    return Endpoints(Scripts(client, retention=Retention(), clock=clock, subscribers=()))
 
 
 def test_an_endpoint_is_kept_until_it_is_removed(endpoints: Endpoints, clock: Clock) -> None:

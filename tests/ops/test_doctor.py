@@ -118,11 +118,11 @@ def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pyt
     """It waits for nothing that happens by itself in the next minutes."""
     job_id = make_service(stage.settings).submit(VideoRequest("google/veo3", "x")).job_id
     job = stage.ledger.submitting(stage.ledger.get(job_id), lease_s=60)
-    stage.ledger.unconfirmed(job, "the reply was lost", ask_in_s=60)
+    stage.ledger.in_doubt(job, "the reply was lost", ask_in_s=60)
 
     with examined(stage, monkeypatch) as found:
         assert one(found["jobs"], "in doubt").verdict is Verdict.WARN
-        assert "1 unconfirmed" in found["jobs"][0].sentence
+        assert "1 in_doubt" in found["jobs"][0].sentence
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
         ledger.rendered(ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
         stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
         ledger.completed(ledger.storing(ledger.get(job_id), lease_s=60), stored)
-    if state is State.UNCONFIRMED:
-        ledger.unconfirmed(ledger.submitting(ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60)
+    if state is State.IN_DOUBT:
+        ledger.in_doubt(ledger.submitting(ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60)
     if state is State.FAILED:
         refusal = GiveUp(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
         ledger.gave_up(ledger.get(job_id), refusal)
@@ -264,7 +264,7 @@ def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
 
 def test_a_doubt_is_listed_and_decided(stage: Stage) -> None:
     """What a person is asked, and the two answers; any other job is left alone, with a code of its own."""
-    adopted, given_up, calm = (a_job(stage, state) for state in (State.UNCONFIRMED, State.UNCONFIRMED, State.RENDERING))
+    adopted, given_up, calm = (a_job(stage, state) for state in (State.IN_DOUBT, State.IN_DOUBT, State.RENDERING))
     for job_id in (adopted, given_up):
         stage.ledger.needs_attention(stage.ledger.get(job_id))
 

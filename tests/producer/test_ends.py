@@ -9,7 +9,7 @@ from jobs.journal import FEED, START
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
 from jobs.result import ENDS
-from jobs.scripts import Lives
+from jobs.scripts import Retention
 from jobs.states import State
 from producer import ends as module
 from producer.ends import Ends, EndsRead, Forgotten
@@ -109,7 +109,7 @@ def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends
 
 def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reader: Ends) -> None:
     """As it does in life, by whole nodes of the stream."""
-    ledger = Ledger(client, lives=Lives(feed_entries=50))
+    ledger = Ledger(client, retention=Retention(feed_entries=50))
     ended(ledger, "first")
     kept = reader.latest()
     for n in range(100):

@@ -81,8 +81,8 @@ def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
             pass
         case State.SUBMITTING:
             ledger.submitting(job, lease_s=60)
-        case State.UNCONFIRMED:
-            ledger.unconfirmed(ledger.submitting(job, lease_s=60), "the reply was lost", ask_in_s=60)
+        case State.IN_DOUBT:
+            ledger.in_doubt(ledger.submitting(job, lease_s=60), "the reply was lost", ask_in_s=60)
         case State.RENDERING:
             bought(ledger, job_id)
         case State.STORING:
@@ -267,7 +267,7 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
     [
         (State.QUEUED, GiveUp, State.CANCELLED, Charged.NO),
         (State.SUBMITTING, RequestCancel, State.SUBMITTING, Charged.UNKNOWN),
-        (State.UNCONFIRMED, RequestCancel, State.UNCONFIRMED, Charged.UNKNOWN),
+        (State.IN_DOUBT, RequestCancel, State.IN_DOUBT, Charged.UNKNOWN),
         (State.RENDERING, GiveUp, State.CANCELLED, Charged.YES),
         (State.STORING, GiveUp, State.CANCELLED, Charged.YES),
         (State.COMPLETED, AlreadyOver, State.COMPLETED, Charged.YES),
@@ -339,7 +339,7 @@ def test_of_ten_cancels_at_once_one_ends_the_job(service: Service) -> None:
 
 def needing_attention(service: Service, ledger: Ledger) -> str:
     """A job whose purchase nothing but a person can decide any more."""
-    job = in_state(ledger, service.submit(a_request()).job_id, State.UNCONFIRMED)
+    job = in_state(ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
     ledger.needs_attention(job)
     return job.id
 
@@ -347,7 +347,7 @@ def needing_attention(service: Service, ledger: Ledger) -> str:
 def test_those_who_need_a_decision_are_found_behind_those_who_do_not(service: Service, real_ledger: Ledger) -> None:
     """However many other doubts still resolve themselves; a limit counts what is shown, not what is read through."""
     for _ in range(120):
-        in_state(real_ledger, service.submit(a_request()).job_id, State.UNCONFIRMED)
+        in_state(real_ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
     waiting = [needing_attention(service, real_ledger) for _ in range(3)]
 
     assert [job.id for job, _ in service.in_need()] == waiting
@@ -366,7 +366,7 @@ def test_a_person_adopts_resubmits_or_gives_up(service: Service, real_ledger: Le
     assert service.in_need() == []
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.UNCONFIRMED])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.IN_DOUBT])
 def test_where_there_is_no_doubt_there_is_nothing_to_decide(
     service: Service, real_ledger: Ledger, state: State
 ) -> None:

@@ -130,7 +130,7 @@ def test_what_changes_a_job_is_done_whatever_sending_raises(
         return in_state(real_ledger, service.submit(a_request()).job_id, state).id
 
     queued, bought, failed = job_in(State.QUEUED), job_in(State.RENDERING), job_in(State.FAILED)
-    doubts = [job_in(State.UNCONFIRMED) for _ in range(3)]
+    doubts = [job_in(State.IN_DOUBT) for _ in range(3)]
     with unsent(error) as tried:
         assert service.cancel(queued).job.state is State.CANCELLED
         assert service.cancel(bought).job.state is State.CANCELLED
@@ -149,7 +149,7 @@ def test_receivers_are_told_again_whatever_sending_raises(
     ended = in_state(real_ledger, service.submit(a_request()).job_id, State.FAILED)
     with unsent(error) as tried:
         assert announcements.redeliver("database", ended.id)
-        assert announcements.rehearsal("database")
+        assert announcements.start_test("database")
     assert tried
 
 
@@ -191,7 +191,7 @@ COMMANDS: Final[Mapping[str, Callable[[str], list[str]]]] = {
     "adopt": lambda job_id: ["adopt", job_id, "generation-7"],
     "resolve": lambda job_id: ["resolve", job_id, "--resubmit"],
 }
-STATES: Final = {"adopt": State.UNCONFIRMED, "resolve": State.UNCONFIRMED}
+STATES: Final = {"adopt": State.IN_DOUBT, "resolve": State.IN_DOUBT}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

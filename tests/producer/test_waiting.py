@@ -12,8 +12,8 @@ from tests.jobs.test_lifecycle import NOW, a_job
 SENTENCES: Final[list[tuple[State, dict[str, Any], list[str]]]] = [
     (State.QUEUED, {"hold": Hold.THROTTLED, "message": "429 slow down."}, ["Held (throttled): 429 slow down. ", "8 s"]),
     (State.SUBMITTING, {}, ["It is being bought"]),
-    (State.UNCONFIRMED, {"message": "reply lost"}, ["reply lost", "read again in 8 s", "not bought again"]),
-    (State.UNCONFIRMED, {"attention_at": NOW}, ["decide", "rushes adopt", "rushes resolve"]),
+    (State.IN_DOUBT, {"message": "reply lost"}, ["reply lost", "read again in 8 s", "not bought again"]),
+    (State.IN_DOUBT, {"attention_at": NOW}, ["decide", "rushes adopt", "rushes resolve"]),
     (State.STORING, {"downloads": 1, "message": "the archive cannot be written"}, ["paid for", "in 8 s"]),
     (State.RENDERING, {"downloads": 3, "message": "broke off"}, ["paid for", "broke off", "asked for in 8 s"]),
 ]

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from config.settings import ConfigurationError, Settings
 from jobs.job import Charged, Reason
 from jobs.media import Media, Mismatch
-from jobs.rehearsals import new_rehearsal_id
 from jobs.result import JobResult
 from jobs.states import Status
+from jobs.test_deliveries import new_test_delivery_id
 from worker.sql.engine import make_engine, sqlite_file
 from worker.sql.hook import DatabaseHook, DatabaseTrouble
 from worker.sql.reading import COLUMNS, Choice, rows
@@ -140,9 +140,9 @@ def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
     assert row["metadata"]["label"] == row["prompt"]
 
 
-def test_a_rehearsal_leaves_no_row(engine: sa.Engine) -> None:
+def test_a_test_delivery_leaves_no_row(engine: sa.Engine) -> None:
     """It shows that the database can be reached, and spoils no statistics."""
-    DatabaseHook(engine, migrate=True)(replace(RESULT, id=new_rehearsal_id()))
+    DatabaseHook(engine, migrate=True)(replace(RESULT, id=new_test_delivery_id()))
     assert written(engine) == []
 
 

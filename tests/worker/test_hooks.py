@@ -14,12 +14,12 @@ import pytest
 from config.settings import ConfigurationError, HooksSettings
 from jobs.job import Stored
 from jobs.outbox import Delivery
-from jobs.rehearsals import new_rehearsal_id, rehearsed
 from jobs.result import JobResult, ResultHook
+from jobs.test_deliveries import made_up, new_test_delivery_id
 from worker.hooks import HookReceiver, load_hooks
 from worker.receivers import NotTold, Told
 
-JOB, REQUEST = rehearsed(new_rehearsal_id(), now=1_800_000_000)
+JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
 DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
 
 

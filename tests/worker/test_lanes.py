@@ -8,7 +8,7 @@ import redis
 
 from jobs.ledger import Ledger, new_job_id
 from jobs.outbox import Delivery, LaneTerms, Outbox
-from jobs.rehearsals import new_rehearsal_id
+from jobs.test_deliveries import new_test_delivery_id
 from tests.stage import a_request
 from worker.directory import Directory
 from worker.lanes import Lanes, Share, settlement
@@ -58,13 +58,13 @@ def test_what_only_a_newer_version_can_tell_waits_for_it() -> None:
 
 
 def test_what_is_of_no_use_any_more_is_given_up() -> None:
-    """The tries are used up, the job is forgotten, or nothing more is wanted; a rehearsal is tried once."""
-    rehearsal = Delivery("a:b", new_rehearsal_id(), "job.rehearsed", turn=1, tries=0)
+    """The tries are used up, the job is forgotten, or nothing more is wanted; a test delivery is tried once."""
+    test_delivery = Delivery("a:b", new_test_delivery_id(), "job.test", turn=1, tries=0)
     given_up = [
         settlement(DELIVERY, NotTold("no"), took_s=0, next_try_s=None),
         settlement(DELIVERY, NotTold("no", never=True), took_s=0, next_try_s=8),
         settlement(DELIVERY, NotTold("no", unwanted=True), took_s=0, next_try_s=8),
-        settlement(rehearsal, NotTold("no"), took_s=0, next_try_s=8),
+        settlement(test_delivery, NotTold("no"), took_s=0, next_try_s=8),
     ]
     assert [(how.over, how.line.told) for how in given_up] == [(True, False)] * 4
     assert [how.blameless for how in given_up] == [False, True, False, False]

@@ -16,16 +16,16 @@ from PIL import Image
 
 from tests.stage import eventually
 from tests.worker.films import MP4, filmed
-from worker.media.enclosure import Enclosure, Found, Trouble
+from worker.media.isolated import Found, IsolatedProcess, Trouble
 
 MEMORY_BYTES: Final = 536_870_912
 SECRET: Final = "hunter2"
 
 
 @pytest.fixture
-def enclosure() -> Iterator[Enclosure]:
+def isolated() -> Iterator[IsolatedProcess]:
     """A bounded process with the usual limits."""
-    opened = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=60)
+    opened = IsolatedProcess(memory_bytes=MEMORY_BYTES, timeout_s=60)
     yield opened
     opened.close()
 
@@ -66,15 +66,15 @@ def _sing(container: av.container.OutputContainer, stream: "av.AudioStream", sec
     container.mux(stream.encode())
 
 
-def make(enclosure: Enclosure, film: Path) -> Found | Trouble:
+def make(isolated: IsolatedProcess, film: Path) -> Found | Trouble:
     """Have poster and preview made beside the film."""
     targets = [str(film.with_suffix(".poster")), str(film.with_suffix(".preview"))]
-    return enclosure.ask("make", [str(film), "video/mp4", *targets])
+    return isolated.ask("make", [str(film), "video/mp4", *targets])
 
 
-def test_a_films_facts_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_a_films_facts_are_told(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """Duration, size, rate, codecs, loudness: what an order can be compared with."""
-    answer = enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+    answer = isolated.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
 
     assert isinstance(answer, Found)
     facts = answer.facts
@@ -84,32 +84,32 @@ def test_a_films_facts_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
     assert -30 < facts["loudness_lufs"] < -5
 
 
-def test_a_worker_with_a_thousand_files_open_asks_as_well(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_a_worker_with_a_thousand_files_open_asks_as_well(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """select(2) knows no file beyond the thousandth."""
     film = a_film(tmp_path / "film.mp4")
     with ExitStack() as stack:
         for _ in range(1100):
             stack.enter_context(film.open("rb"))
-        assert isinstance(enclosure.ask("probe", [str(film), "video/mp4"]), Found)
+        assert isinstance(isolated.ask("probe", [str(film), "video/mp4"]), Found)
 
 
-def test_a_silent_film_and_a_webm_are_told(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_a_silent_film_and_a_webm_are_told(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """No sound is no codec of it; the other container that we keep is read as well."""
-    silent = enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4", sound=False)), "video/mp4"])
+    silent = isolated.ask("probe", [str(a_film(tmp_path / "film.mp4", sound=False)), "video/mp4"])
     assert isinstance(silent, Found)
     assert "audio_codec" not in silent.facts
 
     filmed(tmp_path / "film.webm", "libvpx")
-    webm = enclosure.ask("probe", [str(tmp_path / "film.webm"), "video/webm"])
+    webm = isolated.ask("probe", [str(tmp_path / "film.webm"), "video/webm"])
     assert isinstance(webm, Found)
     assert (webm.facts["video_codec"], webm.facts["width"]) == ("vp8", 64)
 
 
-def test_a_still_and_a_moving_picture_are_made(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_a_still_and_a_moving_picture_are_made(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """Both WebP, small, in the film's own shape and pace."""
     film = a_film(tmp_path / "film.mp4", size=(1280, 720), seconds=3)
 
-    assert isinstance(make(enclosure, film), Found)
+    assert isinstance(make(isolated, film), Found)
 
     with Image.open(film.with_suffix(".poster")) as poster:
         assert (poster.format, poster.size) == ("WEBP", (960, 540))
@@ -120,10 +120,10 @@ def test_a_still_and_a_moving_picture_are_made(enclosure: Enclosure, tmp_path: P
     assert film.with_suffix(".preview").stat().st_size < 1_000_000
 
 
-def test_an_upright_film_stays_upright(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_an_upright_film_stays_upright(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """9:16 is half of the orders."""
     film = a_film(tmp_path / "film.mp4", size=(180, 320), seconds=1)
-    assert isinstance(make(enclosure, film), Found)
+    assert isinstance(make(isolated, film), Found)
     with Image.open(film.with_suffix(".preview")) as preview:
         assert preview.size == (180, 320)
 
@@ -162,27 +162,27 @@ HOSTILE: Final = [garbage, boxes_without_a_film, cut, a_playlist, noise_within]
 
 @pytest.mark.parametrize("spoil", HOSTILE)
 def test_bytes_that_are_no_film_are_trouble_and_nothing_worse(
-    enclosure: Enclosure, tmp_path: Path, spoil: Callable[[Path], None]
+    isolated: IsolatedProcess, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     """The next video is looked into as if nothing had been."""
     spoil(tmp_path / "bad.mp4")
-    enclosure.ask("probe", [str(tmp_path / "bad.mp4"), "video/mp4"])
-    assert isinstance(make(enclosure, tmp_path / "bad.mp4"), Trouble)
+    isolated.ask("probe", [str(tmp_path / "bad.mp4"), "video/mp4"])
+    assert isinstance(make(isolated, tmp_path / "bad.mp4"), Trouble)
 
-    assert isinstance(enclosure.ask("probe", [str(a_film(tmp_path / "good.mp4")), "video/mp4"]), Found)
+    assert isinstance(isolated.ask("probe", [str(a_film(tmp_path / "good.mp4")), "video/mp4"]), Found)
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_a_picture_of_too_many_pixels_is_not_decoded(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """A few kilobytes may unfold into gigabytes."""
     film = a_film(tmp_path / "bomb.mp4", size=(8000, 8000), seconds=1 / 24, sound=False, codec="mpeg4")
-    told = make(enclosure, film)
+    told = make(isolated, film)
     assert isinstance(told, Trouble)
     assert "too large" in told.message
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
     """Here so low that nothing fits: the process fails, the worker is told."""
-    tight = Enclosure(memory_bytes=100_000_000, timeout_s=60)
+    tight = IsolatedProcess(memory_bytes=100_000_000, timeout_s=60)
     try:
         assert isinstance(make(tight, a_film(tmp_path / "film.mp4")), Trouble)
     finally:
@@ -192,7 +192,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 def test_a_file_that_never_answers_ends_with_the_time(tmp_path: Path) -> None:
     """Whatever a decoder hangs in, the worker's thread comes back and the process is gone."""
     os.mkfifo(tmp_path / "endless.mp4")
-    hasty = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=1)
+    hasty = IsolatedProcess(memory_bytes=MEMORY_BYTES, timeout_s=1)
     try:
         told = hasty.ask("probe", [str(tmp_path / "endless.mp4"), "video/mp4"])
         assert told == Trouble("it took longer than 1 s")
@@ -206,10 +206,10 @@ def processes() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "worker.media" in child.cmdline()]
 
 
-def test_what_it_may_use_is_bounded_by_the_kernel(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_what_it_may_use_is_bounded_by_the_kernel(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """Limits of its own making, set before it opens anything; each request gets processor time anew."""
     film = a_film(tmp_path / "film.mp4")
-    enclosure.ask("probe", [str(film), "video/mp4"])
+    isolated.ask("probe", [str(film), "video/mp4"])
     (process,) = processes()
     limits = Path(f"/proc/{process.pid}/limits").read_text()
 
@@ -223,32 +223,32 @@ def test_what_it_may_use_is_bounded_by_the_kernel(enclosure: Enclosure, tmp_path
     assert soft("Max core file size") == 0
 
 
-def test_it_holds_no_secret(enclosure: Enclosure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_holds_no_secret(isolated: IsolatedProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attacker who takes it over by a hostile file finds no key in its environment."""
     monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
-    enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+    isolated.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
     (process,) = processes()
     assert SECRET not in str(process.environ())
 
 
-def test_one_that_died_is_started_again(enclosure: Enclosure, tmp_path: Path) -> None:
+def test_one_that_died_is_started_again(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """By its limits, by the out-of-memory killer, by idleness."""
     film = [str(a_film(tmp_path / "film.mp4")), "video/mp4"]
-    assert isinstance(enclosure.ask("probe", film), Found)
+    assert isinstance(isolated.ask("probe", film), Found)
     for process in processes():
         process.kill()
         process.wait()
-    assert isinstance(enclosure.ask("probe", film), Found)
+    assert isinstance(isolated.ask("probe", film), Found)
 
 
 def test_it_ends_with_the_worker(tmp_path: Path) -> None:
     """A worker that is killed leaves no process behind: nobody asks it any more."""
-    enclosure = Enclosure(memory_bytes=MEMORY_BYTES, timeout_s=60)
-    enclosure.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
+    isolated = IsolatedProcess(memory_bytes=MEMORY_BYTES, timeout_s=60)
+    isolated.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
     (process,) = processes()
-    held = enclosure._process
+    held = isolated._process
     assert held is not None
     assert held.stdin is not None
     held.stdin.close()  # as the kernel does for the dead
     process.wait(timeout=30)
-    enclosure.close()
+    isolated.close()

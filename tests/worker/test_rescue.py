@@ -17,7 +17,7 @@ DAY_S = 86_400.0
 @pytest.mark.parametrize(
     ("changed", "work", "wait_s"),
     [
-        ({}, State.UNCONFIRMED, 23 * 3600),
+        ({}, State.IN_DOUBT, 23 * 3600),
         ({}, State.QUEUED, 900),
         ({"queue": {"hold_longest_s": 9000}}, State.QUEUED, 13_500),
         ({}, State.RENDERING, 1000),

@@ -14,8 +14,8 @@ from config.settings import WebhooksSettings
 from jobs.job import Charged, Reason, Stored, VideoRequest
 from jobs.outbox import Delivery
 from jobs.payloads import payload
-from jobs.rehearsals import new_rehearsal_id, rehearsed
 from jobs.states import State
+from jobs.test_deliveries import made_up, new_test_delivery_id
 from jobs.webhooks import secret_of
 from tests.worker.servers import REFUSING, Server, answer, hang, reset
 from worker.receivers import NotTold, Outcome, Told
@@ -25,7 +25,7 @@ KEY: Final = b"k" * 32
 SECRET: Final = secret_of(KEY, "wh_1", 1)
 OLD: Final = secret_of(KEY, "wh_1", 0)
 BODY: Final = '{"type":"job.completed"}'
-MADE_UP: Final = rehearsed(new_rehearsal_id(), now=1_800_000_000.0)
+MADE_UP: Final = made_up(new_test_delivery_id(), now=1_800_000_000.0)
 JOB: Final = replace(MADE_UP[0], id="job_1", stored=Stored("a/job_1.mp4", 7, "ab", "video/mp4"), cost_usd=2.52)
 ORDER: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4711"})
 DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", turn=1, tries=0)

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.rehearsals import is_rehearsal
 from jobs.result import JobResult
+from jobs.test_deliveries import is_test_delivery
 from worker.sql.tables import videos
 
 
@@ -32,7 +32,7 @@ class DatabaseHook:
         try:
             self._ensure_schema()
             with self._engine.begin() as connection:
-                connection.execute(sa.select(sa.true()) if is_rehearsal(result.id) else upsert(connection, result))
+                connection.execute(sa.select(sa.true()) if is_test_delivery(result.id) else upsert(connection, result))
         except SQLAlchemyError as error:
             cause = (
                 getattr(error, "orig", None) or error

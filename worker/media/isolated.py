@@ -35,7 +35,7 @@ class Trouble:
     message: str
 
 
-class Enclosure:
+class IsolatedProcess:
     """One bounded process, started when first asked, started again after it had to be ended."""
 
     def __init__(self, *, memory_bytes: int, timeout_s: float) -> None:

@@ -31,8 +31,8 @@ class Reading:
 
 def in_doubt(ledger: Ledger) -> list[Job]:
     """Every job whose purchase is in doubt, the longest first, as far as one reading can help."""
-    ids = ledger.page(states=[State.UNCONFIRMED], limit=MOST_JOBS, newest_first=False)
-    return [job for job, _ in ledger.get_many(ids) if job.state is State.UNCONFIRMED]
+    ids = ledger.page(states=[State.IN_DOUBT], limit=MOST_JOBS, newest_first=False)
+    return [job for job, _ in ledger.get_many(ids) if job.state is State.IN_DOUBT]
 
 
 def allowed_reads(ledger: Ledger, per_min: int) -> Callable[[], float]:

@@ -1,4 +1,4 @@
-"""Rehearsals: a made-up ended job that is told to one receiver, so that its way can be tried without a video."""
+"""Test deliveries: a made-up ended job that is told to one receiver, so that its way can be tried without a video."""
 
 from typing import Final
 
@@ -7,25 +7,25 @@ from ulid import ULID
 from jobs.job import Charged, Job, VideoRequest
 from jobs.states import State
 
-REHEARSAL: Final = "job.rehearsed"
-"""The event that a rehearsal is told as."""
+TEST_EVENT: Final = "job.test"
+"""The event that a test delivery is told as."""
 
-_PREFIX: Final = "rehearsal_"
+_PREFIX: Final = "test_"
 
 
-def new_rehearsal_id() -> str:
+def new_test_delivery_id() -> str:
     """Mint an id that no job has."""
     return f"{_PREFIX}{str(ULID()).lower()}"
 
 
-def is_rehearsal(job_id: str) -> bool:
+def is_test_delivery(job_id: str) -> bool:
     """Whether the id is that of a made-up job."""
     return job_id.startswith(_PREFIX)
 
 
-def rehearsed(job_id: str, *, now: float) -> tuple[Job, VideoRequest]:
+def made_up(job_id: str, *, now: float) -> tuple[Job, VideoRequest]:
     """A job that never was: completed this moment, free of charge, without a video."""
-    request = VideoRequest("rehearsal", "A rehearsal: nothing was rendered.", {}, {"rehearsal": "true"})
+    request = VideoRequest("test", "A test delivery: nothing was rendered.", {}, {"test": "true"})
     job = Job(
         id=job_id,
         version=1,
