@@ -166,8 +166,8 @@ class QueueSettings(_Group):
     breaker_after: int = Field(
         3,
         ge=1,
-        description="After this many failures of the upstream in a row, fleet-wide, requests stop until a probe "
-        "succeeds.",
+        description="After this many failures of the upstream in a row, fleet-wide, requests stop until a trial "
+        "request succeeds.",
     )
     request_bytes: int = Field(8_388_608, ge=1024, description="The largest order, images in base64 included.")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-from jobs.gates import Gate
+from jobs.breakers import Breaker
 from jobs.keyspace import PREFIX
 from jobs.reminders import WORKS, Errand
 from jobs.scripts import Scripts, asks_redis
@@ -70,7 +70,7 @@ class FleetClock:
             indexes=indexes,
             longest_s=longest.of_all,
             works=list(WORKS),
-            gates=list(Gate),
+            breakers=list(Breaker),
             most=MOST,
         )
         set_back_s = float(back)

@@ -9,7 +9,7 @@
     rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or errand    a day
     rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
     rushes:rate:<what>        string  when the next request may go         seconds
-    rushes:gate:<gate>        hash    a door before the upstream that was shut, and why          while it matters
+    rushes:breaker:<breaker>  hash    a circuit breaker of the upstream: open until when, and why  while it matters
     rushes:allowance:<what>   string  how often something was done in this window                the window
     rushes:alone:<what>       string  somebody does this at the moment                           seconds
     rushes:retired            zset    ended job -> when its index entries go                     permanent

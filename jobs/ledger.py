@@ -1,6 +1,6 @@
 """The ledger: what is true of every job, in Redis, changed only by small scripts that guard state and turn.
 
-`jobs/keyspace.py` draws the keys. Beside the rows stand the journal, the gates, the errands and the polls, each in a
+`jobs/keyspace.py` draws the keys. Beside the rows stand the journal, the breakers, the errands and the polls, each in a
 module of its own.
 """
 
@@ -12,12 +12,12 @@ import redis
 import redis.asyncio
 from ulid import ULID
 
+from jobs.breakers import Breakers
 from jobs.claims import Claims
 from jobs.clock import FleetClock
 from jobs.errands import Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.events import Subscriber
-from jobs.gates import Gates
 from jobs.idempotency import key_names
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
 from jobs.journal import Journal
@@ -132,7 +132,7 @@ class Ledger:
         self.claims = Claims(self._scripts)
         self.clock = FleetClock(self._scripts)
         self.errands = Errands(self._scripts, slot_s=slot_s)
-        self.gates = Gates(self._scripts)
+        self.breakers = Breakers(self._scripts)
         self.removals = Removals(self._scripts)
         self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)

@@ -321,5 +321,5 @@ def on_cancel(job: Job, *, keep: bool = False) -> GiveUp | RequestCancel | Alrea
 
 
 def _backoff(policy: Policy, holds: int) -> float:
-    """Doubles with each hold in a row, so that a closed door is not hammered."""
+    """Doubles with each hold in a row, so that an upstream that refuses is not hammered."""
     return min(policy.hold_first_s * 2.0 ** min(holds, 30), policy.hold_longest_s)

@@ -219,11 +219,11 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
             "`rushes list --needs-attention` shows those that wait for you.",
         )
     yield from _unstored(ledger)
-    for gate, shut in ledger.gates.shut().items():
+    for breaker, why in ledger.breakers.currently_open().items():
         yield Finding(
             "queue",
             Verdict.WARN,
-            f"All {gate}s are held: {shut.hold}, {shut.message}. Next try in {shut.wait_s:.0f} s.",
+            f"All {breaker}s are held: {why.hold}, {why.message}. Next try in {why.wait_s:.0f} s.",
         )
 
 

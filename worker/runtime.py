@@ -24,9 +24,9 @@ from jobs.sketches import Sketches
 from jobs.webhooks import Endpoints
 from worker import faults
 from worker.archive import Archive
+from worker.breaker import UpstreamBreakers
 from worker.describe import Describer
 from worker.directory import Directory
-from worker.doors import Doors
 from worker.handfuls import Handfuls
 from worker.hooks import HookReceiver, load_hooks
 from worker.lanes import Lanes
@@ -80,7 +80,7 @@ class Runtime:
     policy: Policy
     pace: Pace
     handfuls: Handfuls
-    doors: Doors
+    breakers: UpstreamBreakers
     purchases: Purchases
     remind: Remind
 
@@ -128,12 +128,12 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     connections = settings.poll.connections
     patient = max(1, min(threads, connections) // 4)
     poller = Poller(access, settings.upstream, connections=connections, patient=patient)
-    doors = Doors(
-        ledger.gates,
+    breakers = UpstreamBreakers(
+        ledger.breakers,
         first_s=settings.queue.hold_first_s,
         longest_s=settings.queue.hold_longest_s,
         after=settings.queue.breaker_after,
-        probe_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
+        trial_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
     outbox = Outbox(client, retention=retention(settings), subscribers=subscribers)
     upstream = Upstream(access, settings.upstream, threads=threads)
@@ -148,7 +148,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         ledger=ledger,
         upstream=upstream,
         poller=poller,
-        polling=Polling(ledger.wakes, poller, doors),
+        polling=Polling(ledger.wakes, poller, breakers),
         archive=Archive(
             store,
             folder,
@@ -166,7 +166,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         policy=chosen,
         pace=pace,
         handfuls=Handfuls(),
-        doors=doors,
+        breakers=breakers,
         purchases=Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace, remind),
         remind=remind,
     )

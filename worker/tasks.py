@@ -12,10 +12,10 @@ from typing import Final, assert_never
 
 from celery import shared_task
 
+from jobs.breakers import OpenBreaker
 from jobs.catalogue import expected_of
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Fetched, Pending
-from jobs.gates import Shut
 from jobs.job import Job, Stored, Video, VideoRequest
 from jobs.ledger import Ledger, Rendered
 from jobs.lifecycle import (
@@ -40,8 +40,8 @@ from jobs.reminders import Errand, TaskName, Work
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults
+from worker.breaker import spread
 from worker.describe import Described, NotDescribed
-from worker.doors import spread
 from worker.polling import Group
 from worker.reconcile import Reading, allowed_reads, in_doubt, read_log
 from worker.reminder import Now, Reminder, clock_from
@@ -68,9 +68,9 @@ def _buy(self: Reminder, job: Job, order: VideoRequest | None, now: Now) -> None
     if isinstance(verdict, GiveUp):
         end(self, job, verdict)
         return
-    shut = parts.doors.before_submit()
-    if shut is not None:
-        self.ring(*_wait_at_the_door(parts.ledger, job, shut))
+    breaker = parts.breakers.before_submit()
+    if breaker is not None:
+        self.ring(*_wait_for_breaker(parts.ledger, job, breaker))
         return
     if order is None:
         raise UnknownJob(job.id)
@@ -84,15 +84,15 @@ def _buy(self: Reminder, job: Job, order: VideoRequest | None, now: Now) -> None
     follows = parts.purchases.settle(job, receipt)
     faults.here("submit.after_write")
     self.ring(*follows)
-    parts.doors.after_submit(receipt)
+    parts.breakers.after_submit(receipt)
 
 
-def _wait_at_the_door(ledger: Ledger, job: Job, shut: Shut) -> Sequence[Alarm | None]:
-    """Say once why the job waits, however often it comes to the door; returns the alarms to set."""
-    wait = spread(shut.wait_s)
-    if job.hold is shut.hold:
+def _wait_for_breaker(ledger: Ledger, job: Job, breaker: OpenBreaker) -> Sequence[Alarm | None]:
+    """Say once why the job waits, however often it meets the open breaker; returns the alarms to set."""
+    wait = spread(breaker.wait_s)
+    if job.hold is breaker.hold:
         return [ledger.wakes.later(job, wait)]
-    return ledger.held_in_queue(job, wait, shut.hold, shut.message).alarms
+    return ledger.held_in_queue(job, wait, breaker.hold, breaker.message).alarms
 
 
 @shared_task(name=TaskName.RECONCILE.value, bind=True, base=Reminder)

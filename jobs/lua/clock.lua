@@ -3,7 +3,7 @@
      ever waits, for whatever reason, is due now. A lease is cut only where it is longer than a lease can be: what
      was taken since then is under way.
      a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others), works,
-        gates, most (due times that are pulled forward at once, as long as the clock goes right)
+        breakers, most (due times that are pulled forward at once, as long as the clock goes right)
      Returns {seconds that the clock was set back by, how many due times were pulled forward}. ]]
 local key = a.prefix .. 'clock'
 local seen = tonumber(redis.call('HGET', key, 'seen')) or now
@@ -48,9 +48,9 @@ redis.call('HSET', key, 'set_back_s', stamp(back), 'set_back_at', stamp(now))
 for _, work in ipairs(a.works) do
   redis.call('DEL', a.prefix .. 'rate:' .. work, a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
 end
-for _, gate in ipairs(a.gates) do
-  pull_field(a.prefix .. 'gate:' .. gate, 'open_at')
-  pull_field(a.prefix .. 'gate:' .. gate, 'probe_until')
+for _, breaker in ipairs(a.breakers) do
+  pull_field(a.prefix .. 'breaker:' .. breaker, 'half_open_at')
+  pull_field(a.prefix .. 'breaker:' .. breaker, 'trial_until')
 end
 local workers = a.prefix .. 'workers'
 for _, name in ipairs(redis.call('ZRANGE', workers, '(' .. stamp(now), '+inf', 'BYSCORE')) do

@@ -245,7 +245,7 @@ def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
     [("403", Hold.OUT_OF_CREDITS), ("card", Hold.UNVERIFIED), ("401", Hold.BAD_KEY), ("429", Hold.THROTTLED)],
 )
 def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: Stage, trouble: str, hold: Hold) -> None:
-    """Thirty jobs, a handful of requests while the door is shut, and no hand when it opens."""
+    """Thirty jobs, a handful of requests while the breaker is open, and no hand when it closes."""
     stage.sandbox.trouble(submit=trouble, times=4)
     with stage.worker():
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
@@ -257,16 +257,16 @@ def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: St
 
 
 def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
-    """Polls stop but for a probe; when it is back, they go on."""
+    """Polls stop but for a trial request; when it is back, they go on."""
     with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="1", RUSHES_QUEUE__HOLD_LONGEST_S="2"):
         ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=1200]")).job_id for n in range(40)]
         eventually(lambda: stage.service.counts()[State.RENDERING] >= 35)
         before = stage.sandbox.requests()["polls"]
         stage.sandbox.trouble(poll="503")
-        eventually(stage.ledger.gates.shut, what="a shut door")
+        eventually(stage.ledger.breakers.currently_open, what="an open breaker")
         doctor = stage.rushes("doctor").stdout
-        assert "All polls are held: unavailable" in doctor or not stage.ledger.gates.shut()
-        eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job told of the shut door")
+        assert "All polls are held: unavailable" in doctor or not stage.ledger.breakers.currently_open()
+        eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job told of the open breaker")
         assert stage.sandbox.requests()["polls"] - before <= 80
         stage.sandbox.calm()
         assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
@@ -292,7 +292,7 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
         eventually(lambda: stage.sandbox.requests()["polls"] - before > 300, what="polls of the others", within_s=12)
 
         assert stage.ended(late).state is State.COMPLETED
-        assert not stage.ledger.gates.shut()
+        assert not stage.ledger.breakers.currently_open()
         assert _seen(stage, [ids[name] for name in names if name.startswith("stuck")], Hold.UNREACHABLE)
 
 

