@@ -1,6 +1,7 @@
 """A process may hold as many files open as it can need, whatever somebody's shell began with."""
 
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ print(allow({0}), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 def asked(count: int, *, soft: int, hard: int) -> list[int]:
     """What a process that began with these limits is told, and its limits afterwards."""
-    begun = f"ulimit -Sn {soft} && ulimit -Hn {hard} && exec {sys.executable} -c '{ASK.format(count)}'"
+    begun = f"ulimit -Sn {soft} && ulimit -Hn {hard} && exec {shlex.quote(sys.executable)} -c '{ASK.format(count)}'"
     return list(map(int, subprocess.check_output(["sh", "-c", begun], cwd=ROOT, text=True).split()))
 
 

@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -204,7 +205,7 @@ def test_json_is_readable_where_standard_output_knows_unicode(stage: Stage) -> N
 def test_a_stream_that_is_closed_is_no_failure(stage: Stage, command: str, stream: str) -> None:
     """The calling process closed it, or has gone."""
     job_id = stage.service.submit(a_request(PROMPT)).job_id
-    line = " ".join([sys.executable, "-m", "ops.cli", command.replace("JOB", job_id), stream])
+    line = " ".join([shlex.quote(sys.executable), "-m", "ops.cli", command.replace("JOB", job_id), stream])
     ran = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         env={**os.environ, **stage.environment},

@@ -24,7 +24,7 @@ from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
-from worker.upstream import polls
+from worker.upstream import poller as poller_module
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller, Seen, Subject
@@ -583,7 +583,7 @@ def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> 
 
 def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handles belong to the process, not to each thread that polls; connections no longer in use are closed."""
-    monkeypatch.setattr(polls, "UNUSED_S", 0.5)
+    monkeypatch.setattr(poller_module, "UNUSED_S", 0.5)
     both = threading.Barrier(2, timeout=20)
 
     def at_once(wire: Wire) -> None:
@@ -629,8 +629,8 @@ def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, PollResult]:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are long for a test."""
-    monkeypatch.setattr(polls, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(polls, "FAR_LONGER", 1.0)
+    monkeypatch.setattr(poller_module, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(poller_module, "FAR_LONGER", 1.0)
 
 
 @contextmanager
