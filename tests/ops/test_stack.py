@@ -189,7 +189,7 @@ def test_a_demo_that_is_interrupted_leaves_no_process_and_the_next_goes_on_with_
         eventually(lambda: said(*sign) or demo.poll() is not None, within_s=60, what=moment)
         demo.send_signal(signal.SIGINT)
         code = demo.wait(90)
-    assert machine.is_quiet()
+    eventually(machine.is_quiet, within_s=10, what="the end of the stack")
     assert not said("Traceback", log)
     assert code in ({Exit.DONE, Exit.INTERRUPTED} if moment == "stop" else {Exit.INTERRUPTED})
     interrupted = re.search(r"submitted (job_\w+)", log.read_text())
