@@ -152,7 +152,12 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
 
 
 def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
-    told = [entry.data["message"] for job_id in ids for entry in stage.service.events(job_id) if "asked" in entry.event]
+    told = [
+        entry.data["message"]
+        for job_id in ids
+        for entry in stage.service.events(job_id)
+        if entry.event == "job.still_in_doubt"
+    ]
     return sum("as a minute allows" in message for message in told)
 
 
