@@ -65,8 +65,9 @@ class Running:
         self.process.send_signal(signal.SIGINT)
 
     def ends(self, *, within_s: float = 30) -> int:
-        """Its exit code."""
-        return self.process.wait(within_s)
+        """Its exit code as a shell tells it: Python dies of a Ctrl-C that came within `exec`, also of a handled one."""
+        code = self.process.wait(within_s)
+        return code if code >= 0 else 128 - code
 
     def _read(self, source: int) -> None:
         read: Callable[[], bytes] = lambda: os.read(source, 65536)  # noqa: E731 (iter wants a callable)
