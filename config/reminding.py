@@ -46,12 +46,21 @@ def reminder_sender(app: Celery) -> Remind:
         except (OperationalError, OSError) as error:
             log.warning("reminder not sent job=%s task=%s: %s; the due index sends it later", job_id, task, why(error))
             return False
-        except Exception:
+        except Exception as error:
+            if _is_interrupt(error):
+                raise KeyboardInterrupt from error
             log.exception("reminder not sent job=%s task=%s; the due index sends it later", job_id, task)
             return False
         return True
 
     return remind
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C stands behind an error: Python wraps one that comes while an import makes a class."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def set_alarms(remind: Remind, alarms: Iterable[Alarm]) -> None:

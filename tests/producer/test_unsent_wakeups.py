@@ -78,6 +78,18 @@ def service(settings: Settings) -> Service:
     return make_service(settings)
 
 
+def test_a_ctrl_c_within_a_first_send_is_no_trouble_of_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending imports much of Celery the first time; Python wraps an interrupt that comes while it makes a class."""
+    app = Celery("test")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(app, "send_task", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reminder_sender(app)(TaskName.SUBMIT, "job_1", 1)
+
+
 @pytest.fixture
 def real_ledger(client: "redis.Redis") -> Ledger:
     """The ledger by Redis's own clock, as the workers hold it."""
