@@ -194,6 +194,8 @@ def test_ctrl_c_ends_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     (stage.folder / "b.jsonl").write_text(lines(*({"prompt": f"boat {n}"} for n in range(5))))
     with Running.started(stage, "batch", "b.jsonl") as running:
         eventually(lambda: len(stage.ledger.claims.unfinished()) == 5, what="five jobs in the ledger")
+        # Not before it waits: Python loses a Ctrl-C that comes within a `__del__`, as of the pipeline just used.
+        eventually(lambda: stage.client.info("clients")["blocked_clients"], what="the command's wait for their ends")
         running.interrupt()
         assert running.ends() == Exit.INTERRUPTED
     assert "rushes batch b.jsonl" in running.said
