@@ -48,6 +48,6 @@ def retention(settings: Settings) -> Retention:
         retention_s=settings.ledger.retention_s,
         queue_ttl_s=settings.queue.ttl_s,
         idempotency_s=settings.ledger.idempotency_s,
-        journal_entries=settings.ledger.journal_entries,
-        feed_entries=settings.ledger.feed_entries,
+        job_log_entries=settings.ledger.job_log_entries,
+        stream_entries=settings.ledger.stream_entries,
     )

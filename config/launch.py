@@ -1,7 +1,7 @@
 """Runs a module of ours, or Celery over them, with our packages found before any of the same name.
 
-`python -P launch.py MODULE ARGS` is how we start processes: the working directory or PYTHONPATH may hold somebody
-else's `config`, `jobs` or `worker`. The working directory is searched last, for hooks. Only the standard library is
+`python -P launch.py MODULE ARGS` is how we start processes: the working receivers or PYTHONPATH may hold somebody
+else's `config`, `jobs` or `worker`. The working receivers is searched last, for hooks. Only the standard library is
 imported here, because this file runs before our packages can be.
 """
 
@@ -43,7 +43,7 @@ def claim_names() -> None:
 
 
 def shadowed() -> Iterator[tuple[str, Path]]:
-    """Modules of the working directory or PYTHONPATH that our processes can't import: our names outrank them."""
+    """Modules of the working receivers or PYTHONPATH that our processes can't import: our names outrank them."""
     folders = [Path.cwd(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))]
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         if folder != HOME:

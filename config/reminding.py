@@ -24,7 +24,7 @@ Remind = Callable[..., bool]
 def why(error: Exception) -> str:
     """What kept the broker from taking a message, in the words in which the ledger tells of it."""
     cause = error.__cause__
-    return outage.told(cause) if isinstance(cause, redis.RedisError) else str(error)
+    return outage.explained(cause) if isinstance(cause, redis.RedisError) else str(error)
 
 
 def reminder_sender(app: Celery) -> Remind:

@@ -200,7 +200,7 @@ class ReconcileSettings(_Group):
     )
 
 
-class SalvageSettings(_Group):
+class LateFetchSettings(_Group):
     """What becomes of a paid generation whose job has ended."""
 
     first_s: float = Field(60.0, gt=0, description="From a job's end to the first poll for its late video.")
@@ -236,7 +236,7 @@ class ArchiveSettings(_Group):
     keep_completed_s: float | None = Field(
         None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
     )
-    keep_salvaged_s: float | None = Field(
+    keep_fetched_late_s: float | None = Field(
         None, gt=0, description="The same for late videos of jobs that had expired, failed or been cancelled."
     )
     keep_bytes: int | None = Field(
@@ -394,7 +394,7 @@ class RescueSettings(_Group):
 class LedgerSettings(_Group):
     """How long the ledger remembers."""
 
-    retention_s: float = Field(604_800.0, gt=0, description="How long an ended job's row and journal are kept.")
+    retention_s: float = Field(604_800.0, gt=0, description="How long an ended job's row and job log are kept.")
     idempotency_s: float = Field(86_400.0, gt=0, description="How long an idempotency key is remembered.")
     batch_key_s: float = Field(
         2_592_000.0, gt=0, description="How long a batch file's rows are remembered, so that a second run buys nothing."
@@ -404,9 +404,11 @@ class LedgerSettings(_Group):
     )
     durable_wait_s: float = Field(3.0, gt=0, le=30, description="How long that may take; else the job waits, unbought.")
     durable_replicas: int = Field(0, ge=0, description="On how many replicas' disks the intent must be as well.")
-    journal_entries: int = Field(1000, ge=50, description="How many entries one job's journal keeps, the newest.")
-    feed_entries: int = Field(
-        50_000, ge=1000, description="About how many entries the feed of all jobs keeps, for those who follow it."
+    job_log_entries: int = Field(1000, ge=50, description="How many entries one job's job log keeps, the newest.")
+    stream_entries: int = Field(
+        50_000,
+        ge=1000,
+        description="About how many entries the event stream of all jobs keeps, for those who follow it.",
     )
 
 
@@ -528,7 +530,7 @@ class Settings(BaseSettings):
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     describe: DescribeSettings = Field(default_factory=DescribeSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
-    salvage: SalvageSettings = Field(default_factory=SalvageSettings)
+    late_fetch: LateFetchSettings = Field(default_factory=LateFetchSettings)
     hooks: HooksSettings = Field(default_factory=HooksSettings)
     sql: SqlSettings = Field(default_factory=SqlSettings)
     webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)

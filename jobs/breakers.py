@@ -54,7 +54,7 @@ class Breakers:
     def passed(self, breaker: Breaker) -> None:
         """A request succeeded: close the breaker for all."""
         if self._scripts.run("breaker", breaker=breaker, verb="passed")[0]:
-            self._scripts.tell("queue.resumed", "-", 0, {"breaker": breaker})
+            self._scripts.emit("queue.resumed", "-", 0, {"breaker": breaker})
 
     @asks_redis
     def refused(
@@ -81,7 +81,7 @@ class Breakers:
             times=times,
         )
         if opened[0]:
-            self._scripts.tell("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message})
+            self._scripts.emit("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message})
 
     @asks_redis
     def currently_open(self) -> dict[Breaker, OpenBreaker]:

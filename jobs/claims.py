@@ -47,7 +47,7 @@ class Claims:
         rows = [flat[start : start + 3] for start in range(0, len(flat), 3)]
         found = list(self._readable(rows))
         for job in found:
-            self._scripts.tell("job.rescued", job.job_id, job.turn, {"state": job.state, "index": f"due:{state}"})
+            self._scripts.emit("job.rescued", job.job_id, job.turn, {"state": job.state, "index": f"due:{state}"})
         return found
 
     def _readable(self, rows: Iterable[Sequence[str]]) -> Iterator[Overdue]:

@@ -38,7 +38,7 @@ class LongestWaits:
 
 
 @dataclass(frozen=True, slots=True)
-class ClockStanding:
+class ClockStatus:
     """How the clock goes: seconds behind what it said before, and when it was last set back by how much."""
 
     behind_s: float
@@ -77,7 +77,7 @@ class FleetClock:
         if set_back_s:
             self._forget_short_keys()
         if set_back_s or pulled:
-            self._scripts.tell("due.pulled_forward", "-", 0, {"count": pulled, "set_back_s": round(set_back_s, 1)})
+            self._scripts.emit("due.pulled_forward", "-", 0, {"count": pulled, "set_back_s": round(set_back_s, 1)})
         return int(pulled)
 
     def _forget_short_keys(self) -> None:
@@ -87,12 +87,12 @@ class FleetClock:
                 self._scripts.redis.delete(key)
 
     @asks_redis
-    def standing(self) -> ClockStanding:
+    def status(self) -> ClockStatus:
         """How the clock goes."""
         held = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}clock"))
         behind_s = max(float(held.get("seen", 0)) - self._scripts.now(), 0.0)
         by, at = (float(held[name]) if name in held else None for name in ("set_back_s", "set_back_at"))
-        return ClockStanding(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
+        return ClockStatus(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
 
 
 def _is_lease(state: State) -> int:

@@ -27,7 +27,7 @@ def turn_of(job: Job, errand: Errand) -> int:
     """The turn of a job's errand."""
     turns = {
         Errand.ANNOUNCE: job.announce_turn,
-        Errand.SALVAGE: job.salvage_turn,
+        Errand.LATE_FETCH: job.late_fetch_turn,
         Errand.DESCRIBE: job.describe_turn,
     }
     return turns[errand]
@@ -85,7 +85,7 @@ class Errands:
             if isinstance(answer, LedgerUnavailable):
                 raise answer
             if not isinstance(answer, JobError):
-                self._scripts.tell(how.event, job.id, int(answer[0]), how.data)
+                self._scripts.emit(how.event, job.id, int(answer[0]), how.data)
 
     def described(self, job: Job, made: Sequence[Artifact], trouble: str | None) -> list[Alarm]:
         """All that will ever stand beside the video does."""
@@ -98,16 +98,16 @@ class Errands:
         how = Settled(event, {"message": message}, next_in_s, bump=["describe_failures"])
         return self._settled(Errand.DESCRIBE, job, how)
 
-    def salvage_waits(self, job: Job, seconds: float, seen: str) -> list[Alarm]:
+    def late_fetch_waits(self, job: Job, seconds: float, seen: str) -> list[Alarm]:
         """The late video is not there yet: it is looked for again in `seconds`."""
-        return self._settled(Errand.SALVAGE, job, Settled("job.salvage_waits", {"seen": seen}, seconds))
+        return self._settled(Errand.LATE_FETCH, job, Settled("job.late_fetch_waits", {"seen": seen}, seconds))
 
-    def salvage_ended(self, job: Job, charged: Charged, seen: str) -> list[Alarm]:
+    def late_fetch_ended(self, job: Job, charged: Charged, seen: str) -> list[Alarm]:
         """The late video will not come."""
-        how = Settled("job.salvage_ended", {"seen": seen}, set={"charged": charged})
-        return self._settled(Errand.SALVAGE, job, how)
+        how = Settled("job.late_fetch_ended", {"seen": seen}, set={"charged": charged})
+        return self._settled(Errand.LATE_FETCH, job, how)
 
-    def salvaged(
+    def fetched_late(
         self, job: Job, video: Video, stored: Stored, media: Media | None = None, *, describe: bool = False
     ) -> list[Alarm]:
         """The late video is ours: the row says so, and the hooks are told once more."""
@@ -119,13 +119,13 @@ class Errands:
             **media_field(media),
         }
         data = {"path": stored.path, "size_bytes": stored.size_bytes, **differences(media)}
-        how = Settled("job.salvaged", data, set=written, start=with_video(describe=describe))
-        return self._settled(Errand.SALVAGE, job, how)
+        how = Settled("job.fetched_late", data, set=written, start=with_video(describe=describe))
+        return self._settled(Errand.LATE_FETCH, job, how)
 
     @asks_redis
     def _settled(self, errand: Errand, job: Job, how: Settled) -> list[Alarm]:
         turn, alarms = self._scripts.run("errand", **self._arguments(errand, job, how))
-        self._scripts.tell(how.event, job.id, int(turn), _told(how))
+        self._scripts.emit(how.event, job.id, int(turn), _told(how))
         return alarms_of(job.id, alarms)
 
     def _arguments(self, errand: Errand, job: Job, how: Settled) -> dict[str, Any]:

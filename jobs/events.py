@@ -1,4 +1,4 @@
-"""What can happen to a job, each thing said once: journal, log and feed tell the same events."""
+"""What can happen to a job, each thing said once: job log, log and feed tell the same events."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.cancelled": "The job ended because somebody asked for it.",
     "job.expired": "The job ended because its deadline passed.",
     "job.bought_late": "A receipt came for a job that had ended; what was bought and its cost are in the row.",
-    "job.salvaged": "The paid generation of an ended job finished late; its video is ours after all.",
-    "job.salvage_waits": "The late generation is not done or not fetched yet; `wait_s` says when we poll again.",
-    "job.salvage_ended": "The late generation never finished, or never could be fetched.",
+    "job.fetched_late": "The paid generation of an ended job finished late; its video is ours after all.",
+    "job.late_fetch_waits": "The late generation is not done or not fetched yet; `wait_s` says when we poll again.",
+    "job.late_fetch_ended": "The late generation never finished, or never could be fetched.",
     "job.described": "What is put beside the video is there; `made` says what, `trouble` why something is not.",
     "job.describe_waits": "The store could not be used for it; `wait_s` says when it is tried again.",
     "job.describe_ended": "The store could not be used for it, and it was given up; the video is there.",
     "job.pruned": "Its files were removed from the archive by retention; `why` says by which rule.",
-    "job.erased": "Somebody had its prompt, journal and files erased; what it cost is kept (log only).",
+    "job.erased": "Somebody had its prompt, job log and files erased; what it cost is kept (log only).",
     "job.rescued": "Nothing had happened by the due time: the reminder was sent again.",
     "job.announced": "The job's end is in the outbox of each of the `receivers`: each will be told at least once.",
-    "hook.told": "A receiver (hook, database, webhook endpoint) has been told of the event that `of` names.",
-    "hook.failed": "A receiver could not be told; `wait_s` says when it is tried again.",
-    "hook.abandoned": "A receiver could not be told for so long that this event was given up for it.",
+    "delivery.succeeded": "A receiver (hook, database, webhook endpoint) has been told of the event that `of` names.",
+    "delivery.failed": "A receiver could not be told; `wait_s` says when it is tried again.",
+    "delivery.abandoned": "A receiver could not be told for so long that this event was given up for it.",
     "webhook.disabled": "An endpoint failed for too long or wants nothing more; it is told nothing (log only).",
     "queue.held": "Submits or polls stop for everybody; `hold` says why (log only).",
     "queue.resumed": "They go on (log only).",
@@ -48,7 +48,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
     "reminder.dropped": "A late or doubled message was dropped: the job had moved on (log only).",
 }
-"""Every event by name, with what it says. The journal, the logs and docs/events.md know no others."""
+"""Every event by name, with what it says. The job log, the logs and docs/events.md know no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One line of a job's journal. `id` orders entries and resumes a reader; `at` is seconds since the epoch."""
+class LogEntry:
+    """One line of a job's job log. `id` orders entries and resumes a reader; `at` is seconds since the epoch."""
 
     id: str
     event: str

@@ -132,7 +132,7 @@ class Job:
     hold: Hold | None = None
     rescues: int = 0
     announce_turn: int = 0
-    salvage_turn: int = 0
+    late_fetch_turn: int = 0
     tenant: str | None = None
     retry_of: str | None = None
     retried_as: str | None = None

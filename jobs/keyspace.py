@@ -2,8 +2,8 @@
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  what was ordered, as JSON            with the row
-    rushes:journal:<id>       list    every edge and poll, capped          with the row
-    rushes:feed               stream  all journals in one row, capped      permanent
+    rushes:log:<id>       list    every edge and poll, capped          with the row
+    rushes:events               stream  all job logs in one row, capped      permanent
     rushes:due:<state>        zset    unfinished job -> when something should have happened      permanent
     rushes:errand:<errand>    zset    ended job -> when its errand is due                        permanent
     rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or errand    a day
@@ -40,7 +40,7 @@ PREFIX: Final = "rushes:"
 PERMANENT_KEYS: Final = (
     "rushes:due:",
     "rushes:errand:",
-    "rushes:feed",
+    "rushes:events",
     "rushes:retired",
     "rushes:index:",
     "rushes:access:",

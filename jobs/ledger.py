@@ -1,6 +1,6 @@
 """The ledger: what is true of every job, in Redis, changed only by small scripts that guard state and turn.
 
-`jobs/keyspace.py` draws the keys. Beside the rows stand the journal, the breakers, the errands and the polls, each in a
+`jobs/keyspace.py` draws the keys. Beside the rows stand the job log, the breakers, the errands and the polls, each in a
 module of its own.
 """
 
@@ -20,7 +20,7 @@ from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, Unre
 from jobs.events import Subscriber
 from jobs.idempotency import key_names
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
-from jobs.journal import Journal
+from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
 from jobs.lessons import Lesson
@@ -128,7 +128,7 @@ class Ledger:
             client, retention=self._retention, clock=clock, subscribers=subscribers, on_loop=on_loop
         )
         self._redis = client
-        self.journal = Journal(self._scripts)
+        self.job_log = JobLog(self._scripts)
         self.claims = Claims(self._scripts)
         self.clock = FleetClock(self._scripts)
         self.errands = Errands(self._scripts, slot_s=slot_s)
@@ -194,7 +194,7 @@ class Ledger:
         if how == "replayed":
             return Acceptance(job_id, replayed=True, alarm=None)
         rings_in, now = rest
-        self._scripts.tell("job.accepted", job_id, 1, {"model": order.request.model})
+        self._scripts.emit("job.accepted", job_id, 1, {"model": order.request.model})
         job = self._as_accepted(order, float(now))
         return Acceptance(job_id, replayed=False, alarm=_alarm(State.QUEUED, job_id, [rings_in]), job=job)
 
@@ -245,7 +245,7 @@ class Ledger:
         _ask_whole(pipe, job_id)
         pipe.time()
         row, text, time = await pipe.execute(raise_on_error=False)
-        return *self._whole(job_id, row, text), self._scripts.told_time(time)
+        return *self._whole(job_id, row, text), self._scripts.time_of(time)
 
     @asks_redis
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
@@ -585,14 +585,16 @@ class Ledger:
 
     def gave_up(self, job: Job, end: GiveUp) -> Moved:
         """The job ends without its video; what was bought is looked for later, if that is wanted."""
-        salvage = {} if end.salvage_in_s is None or job.generation_id is None else {Errand.SALVAGE: end.salvage_in_s}
+        late_fetch = (
+            {} if end.late_fetch_in_s is None or job.generation_id is None else {Errand.LATE_FETCH: end.late_fetch_in_s}
+        )
         return self._moved(
             job,
             end.state,
             f"job.{end.state}",
             origins=_purchase_states(job),
             by_purchase=job.state is State.SUBMITTING,
-            errands={Errand.ANNOUNCE: 0, **salvage},
+            errands={Errand.ANNOUNCE: 0, **late_fetch},
             slot_s=self._slot_s,
             set={"reason": end.reason, "message": end.message, "charged": end.charged},
             unset=["hold"],
@@ -608,7 +610,7 @@ class Ledger:
         self._noted(job, (State.IN_DOUBT,), "job.needs_attention", once="attention_at")
 
     def bought_late(
-        self, job: Job, generation_id: str, *, cost_usd: float | None, salvage_in_s: float | None
+        self, job: Job, generation_id: str, *, cost_usd: float | None, late_fetch_in_s: float | None
     ) -> Sequence[Alarm]:
         """A receipt came for a job that had ended: keep what was bought, and fetch it if that is wanted."""
         cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
@@ -619,7 +621,7 @@ class Ledger:
             once="bought_late_at",
             request_id=job.request_id,
             set={"generation_id": generation_id, "charged": Charged.YES, **cost},
-            start={} if salvage_in_s is None else {Errand.SALVAGE: salvage_in_s},
+            start={} if late_fetch_in_s is None else {Errand.LATE_FETCH: late_fetch_in_s},
             data={"generation_id": generation_id},
         )
 
@@ -657,14 +659,14 @@ class Ledger:
         )
         if how == "replayed":
             return Acceptance(held_id, replayed=True, alarm=None)
-        self._scripts.tell("job.accepted", job_id, 1, told)
+        self._scripts.emit("job.accepted", job_id, 1, told)
         return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
 
     @asks_redis
     def erased(self, job: Job) -> None:
         """Forget what an ended job was about, and whatever it still needed; its row says what it cost."""
         if self._scripts.run("erase", id=job.id, errands=list(Errand)):
-            self._scripts.tell("job.erased", job.id, job.turn, {})
+            self._scripts.emit("job.erased", job.id, job.turn, {})
 
     @asks_redis
     def alone(self, what: str, *, for_s: float) -> bool:
@@ -696,7 +698,7 @@ class Ledger:
             "note", id=job.id, once=once, event=event, data=to_json(data), **arguments
         )
         if written:
-            self._scripts.tell(event, job.id, turn, data)
+            self._scripts.emit(event, job.id, turn, data)
         return alarms_of(job.id, alarms)
 
     @asks_redis
@@ -706,7 +708,7 @@ class Ledger:
 
     def _took(self, edge: "_Edge", answer: Sequence[Any]) -> Moved:
         turn, cancel_asked, alarms = answer
-        self._scripts.tell(edge.event, edge.job_id, turn, edge.data)
+        self._scripts.emit(edge.event, edge.job_id, turn, edge.data)
         return Moved(int(turn), bool(cancel_asked), alarms_of(edge.job_id, alarms))
 
     def _durably_moved(self, edge: "_Edge") -> tuple[Moved, bool]:

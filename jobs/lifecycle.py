@@ -43,9 +43,9 @@ class Policy:
     quiet_s: float = 3600
     log_reaches_s: float = 82_800
     resubmit_in_doubt: bool = False
-    salvage_first_s: float = 60
-    salvage_longest_s: float = 600
-    salvage_patience_s: float = 21_600
+    late_fetch_first_s: float = 60
+    late_fetch_longest_s: float = 600
+    late_fetch_patience_s: float = 21_600
     keep_cancelled: bool = False
 
 
@@ -142,7 +142,7 @@ class GiveUp:
     reason: Reason
     message: str
     charged: Charged
-    salvage_in_s: float | None = None
+    late_fetch_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _end_of_polling(job: Job, told: str, *, policy: Policy) -> _End:
         verdict = GiveUp(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
         return _End(job.rendered_at + policy.download_patience_s, verdict)
     message = f"not finished {job.deadline_s:g} s after the purchase; last seen: {told}"
-    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, policy.salvage_first_s)
+    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, policy.late_fetch_first_s)
     return _End(job.deadline_at, verdict)
 
 
@@ -292,14 +292,14 @@ def after_late_poll(job: Job, seen: PollResult, *, now: float, policy: Policy) -
 def late_again(job: Job, message: str, *, now: float, policy: Policy) -> PollAgain | GiveUp:
     """When to try for an ended job's video again, if at all."""
     ended_for_s = now - (job.finished_at or now)
-    if ended_for_s >= policy.salvage_patience_s:
+    if ended_for_s >= policy.late_fetch_patience_s:
         return GiveUp(job.state, job.reason or Reason.DEADLINE_PASSED, message, job.charged)
-    return PollAgain(min(max(ended_for_s / 2, policy.salvage_first_s), policy.salvage_longest_s), message)
+    return PollAgain(min(max(ended_for_s / 2, policy.late_fetch_first_s), policy.late_fetch_longest_s), message)
 
 
-def late_receipt_salvage(job: Job, *, policy: Policy) -> float | None:
+def late_receipt_fetch_in_s(job: Job, *, policy: Policy) -> float | None:
     """In how many seconds to look for a video that was bought for a job that has ended; None: it is not wanted."""
-    return None if job.state is State.CANCELLED and not policy.keep_cancelled else policy.salvage_first_s
+    return None if job.state is State.CANCELLED and not policy.keep_cancelled else policy.late_fetch_first_s
 
 
 def on_cancel(job: Job, *, keep: bool = False) -> GiveUp | RequestCancel | AlreadyOver:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.job import Job, VideoRequest
 from jobs.shorten import shorten
 
@@ -13,7 +13,7 @@ _ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.still_in_doubt"})
 """Said by counts; a line for each would bury the others."""
 
 
-def manifest(job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> dict[str, Any]:
+def manifest(job: Job, request: VideoRequest, entries: Sequence[LogEntry]) -> dict[str, Any]:
     """What was ordered, what came, what it cost and when; times are seconds since the epoch."""
     return {
         "manifest": VERSION,
@@ -42,5 +42,5 @@ def manifest(job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -
     }
 
 
-def _line(entry: JournalEntry) -> Mapping[str, Any]:
+def _line(entry: LogEntry) -> Mapping[str, Any]:
     return {"event": entry.event, "at": entry.at, **({"data": dict(entry.data)} if entry.data else {})}

@@ -55,7 +55,7 @@ _BY_CODE: Final = {
 """Errors that redis-py has no class for, by the code that the server puts first."""
 
 
-def told(error: redis.RedisError) -> str:
+def explained(error: redis.RedisError) -> str:
     """One sentence on what is wrong with Redis and what to do, without a full stop."""
     code = str(error).partition(" ")[0]
     if isinstance(error, exceptions.NoPermissionError) or code == "ACL":  # ACL failure in script; no class has it

@@ -3,12 +3,12 @@
     rushes:outbox:<receiver>          zset    ended job -> when its delivery is due, or its lease ends   the retention
     rushes:outboxes                   zset    receiver -> when somebody must next look into its outbox   the retention
     rushes:delivery:<receiver>:<id>   hash    turn, tries, events to be told and those that were         the retention
-    rushes:lanes:<receiver>           zset    job that it is being told of -> when that lease ends       twice a lease
+    rushes:slots:<receiver>           zset    job that it is being told of -> when that lease ends       twice a lease
     rushes:health:<receiver>          hash    how it fares: failures in a row, since when, held until    the retention
     rushes:deliveries:<receiver>      stream  how each delivery went, capped                             the log's life
 
 A receiver is told of ended jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has an
-outbox and lanes of its own, so that one that is slow or broken holds up no other.
+outbox and slots of its own, so that one that is slow or broken holds up no other.
 """
 
 import json
@@ -27,7 +27,7 @@ DATABASE: Final = "sql"
 """The name of the built-in receiver that is the database of results."""
 
 LONG_S: Final = 0.25
-"""A receiver that takes longer is given another lane for what comes meanwhile; a quick one's lane comes round to it."""
+"""A receiver that takes longer is given another slot for what comes meanwhile; a quick one's slot comes round to it."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
@@ -37,7 +37,7 @@ LOG_LIFE_S: Final = 7 * 86400
 
 
 @dataclass(frozen=True, slots=True)
-class LaneTerms:
+class ReceiverTerms:
     """How a receiver may be called.
 
     `width` deliveries at once for the whole fleet, one while it is not known to take less than `slow_s` on average,
@@ -57,7 +57,7 @@ class LaneTerms:
 class Delivery:
     """One event of one ended job on its way to one receiver.
 
-    `tries` counts those that failed; `more`: another lane would find work too.
+    `tries` counts those that failed; `more`: another slot would find work too.
     """
 
     receiver: str
@@ -74,7 +74,7 @@ class DeliveryLine:
 
     job_id: str
     event: str
-    told: bool
+    delivered: bool
     tries: int
     took_s: float
     message: str
@@ -99,7 +99,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReceiverStatus:
     """How a receiver stands: its backlog, and whether it is held back for failing."""
 
     waiting: int
@@ -138,8 +138,8 @@ class Outbox:
         return list(self._scripts.run("outbox_put", id=job_id, wanted=events, again=again or None, long_s=LONG_S))
 
     @asks_redis
-    def take(self, receiver: str, terms: LaneTerms, *, worker: str = "") -> Delivery | None:
-        """The delivery that has been due the longest, now on lease; None if there is none, or no lane for it."""
+    def take(self, receiver: str, terms: ReceiverTerms, *, worker: str = "") -> Delivery | None:
+        """The delivery that has been due the longest, now on lease; None if there is none, or no slot for it."""
         found = self._scripts.run(
             "outbox_take",
             receiver=receiver,
@@ -155,12 +155,12 @@ class Outbox:
         return Delivery(receiver, job_id, event, int(turn), int(tries), bool(more))
 
     @asks_redis
-    def settle(self, delivery: Delivery, terms: LaneTerms, how: Settlement) -> float:
+    def settle(self, delivery: Delivery, terms: ReceiverTerms, how: Settlement) -> float:
         """Write how a delivery went; returns for how many seconds the receiver has been failing."""
         line = how.line
-        event = "hook.told" if line.told else "hook.abandoned" if how.over else "hook.failed"
+        event = "delivery.succeeded" if line.delivered else "delivery.abandoned" if how.over else "delivery.failed"
         wait = {} if how.over else {"wait_s": round(how.next_in_s, 3)}
-        trouble = {} if line.told else {"message": line.message, **wait}
+        trouble = {} if line.delivered else {"message": line.message, **wait}
         data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1, **trouble}
         failing_s, _ = self._scripts.run(
             "outbox_settle",
@@ -168,7 +168,7 @@ class Outbox:
             id=delivery.job_id,
             turn=delivery.turn,
             over=how.over,
-            told=line.told,
+            delivered=line.delivered,
             blameless=how.blameless,
             next_in=how.next_in_s,
             took_s=line.took_s,
@@ -181,12 +181,12 @@ class Outbox:
             event=event,
             data=to_json(data),
         )
-        self._scripts.tell(event, delivery.job_id, delivery.turn, data)
+        self._scripts.emit(event, delivery.job_id, delivery.turn, data)
         return float(failing_s)
 
     @asks_redis
     def void(self, alive: Collection[str], *, after_s: float) -> int:
-        """Free the lanes of workers that are not among `alive`; returns how many."""
+        """Free the slots of workers that are not among `alive`; returns how many."""
         return int(self._scripts.run("outbox_void", alive=list(alive), after_s=after_s))
 
     @asks_redis
@@ -205,14 +205,14 @@ class Outbox:
         return dict(zip(receivers, pipe.execute(), strict=True))
 
     @asks_redis
-    def standing(self, receiver: str) -> Standing:
+    def status(self, receiver: str) -> ReceiverStatus:
         """How a receiver stands."""
         pipe = self._scripts.redis.pipeline(transaction=False)
         pipe.zcard(f"{PREFIX}outbox:{receiver}")
-        pipe.zcount(f"{PREFIX}lanes:{receiver}", self._scripts.now(), "+inf")
+        pipe.zcount(f"{PREFIX}slots:{receiver}", self._scripts.now(), "+inf")
         pipe.hgetall(f"{PREFIX}health:{receiver}")
         waiting, under_way, health = pipe.execute()
-        return Standing(
+        return ReceiverStatus(
             waiting,
             under_way,
             int(_seconds(health, "failures") or 0),
@@ -236,7 +236,7 @@ class Outbox:
     @asks_redis
     def forget(self, receiver: str) -> None:
         """Drop what a receiver that is gone was still to be told; its log stays for its life."""
-        kinds = ("outbox", "lanes", "health")
+        kinds = ("outbox", "slots", "health")
         self._scripts.redis.delete(*(f"{PREFIX}{kind}:{receiver}" for kind in kinds))
         self._scripts.redis.zrem(f"{PREFIX}outboxes", receiver)
 

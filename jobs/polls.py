@@ -70,7 +70,7 @@ class Polls:
         alarms = []
         for poll, data, turn, rings_in in zip(polls, told, flat[::2], flat[1::2], strict=True):
             if turn:
-                self._scripts.tell("job.polled", poll.job.id, turn, data)
+                self._scripts.emit("job.polled", poll.job.id, turn, data)
             if rings_in is not None:
                 alarms.append(Alarm(State.RENDERING, poll.job.id, turn, float(rings_in)))
         return alarms

@@ -15,7 +15,7 @@ class TaskName(StrEnum):
     STORE = "rushes.store"
     ANNOUNCE = "rushes.announce"
     RECONCILE = "rushes.reconcile"
-    SALVAGE = "rushes.salvage"
+    LATE_FETCH = "rushes.late_fetch"
     DELIVER = "rushes.deliver"
     DESCRIBE = "rushes.describe"
 
@@ -24,7 +24,7 @@ class Errand(StrEnum):
     """What an ended job may still need; each has a turn and a due time of its own."""
 
     ANNOUNCE = "announce"  # its end is put into the outbox of every receiver
-    SALVAGE = "salvage"  # its paid generation may still finish
+    LATE_FETCH = "late_fetch"  # its paid generation may still finish
     DESCRIBE = "describe"  # manifest, poster and preview are put beside its video
 
 
@@ -43,7 +43,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.STORE: QueueName.TRANSFER,
     TaskName.ANNOUNCE: QueueName.NOTIFY,
     TaskName.RECONCILE: QueueName.POLL,
-    TaskName.SALVAGE: QueueName.TRANSFER,
+    TaskName.LATE_FETCH: QueueName.TRANSFER,
     TaskName.DELIVER: QueueName.NOTIFY,
     TaskName.DESCRIBE: QueueName.TRANSFER,
 }
@@ -60,7 +60,7 @@ REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     State.RENDERING: TaskName.POLL,
     State.STORING: TaskName.STORE,
     Errand.ANNOUNCE: TaskName.ANNOUNCE,
-    Errand.SALVAGE: TaskName.SALVAGE,
+    Errand.LATE_FETCH: TaskName.LATE_FETCH,
     Errand.DESCRIBE: TaskName.DESCRIBE,
 }
 """Which task does which work. A purchase under way has no reminder: nothing may repeat it."""

@@ -1,4 +1,4 @@
-"""Removals: what retention takes out of the archive is told in the job's row while there is one, and in the feed."""
+"""Removals: what retention deletes from the archive is written to the job's row, its log and the event stream."""
 
 from jobs.scripts import Scripts, asks_redis, to_json
 from jobs.states import Status
@@ -11,8 +11,8 @@ class Removals:
         self._scripts = scripts
 
     @asks_redis
-    def told(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
-        """Say it in row, journal and feed; in the feed alone where the row is gone, of a job that `ended` so.
+    def record(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
+        """Say it in row, job log and feed; in the event stream alone where the row is gone, of a job that `ended` so.
 
         Raises:
             WrongState: the job is under way.
@@ -20,4 +20,4 @@ class Removals:
         data = {"why": why, "size_bytes": size_bytes}
         turn, is_news = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
         if is_news:
-            self._scripts.tell("job.pruned", job_id, int(turn), data)
+            self._scripts.emit("job.pruned", job_id, int(turn), data)

@@ -21,7 +21,7 @@ class JobResult:
 
     `parameters` holds the short form of pictures (jobs/shorten.py): a hook writes what it gets into logs and databases.
 
-    `revision` grows when there is news of a job that was told before (a late video was salvaged): of two records of
+    `revision` grows when there is news of a job that was told before (a late video was fetched late): of two records of
     one job, the one with the higher revision is true.
     """
 
@@ -65,14 +65,14 @@ class ResultHook(Protocol):
         """Take note of one ended job."""
 
 
-ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged")
+ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.fetched_late")
 """Every event that a receiver can be told."""
 
 
 def ends_of(job: Job) -> tuple[str, ...]:
     """The events that ended the job, in their order: its end, and that its late video is ours after all."""
     late = job.stored is not None and job.state is not State.COMPLETED
-    return (f"job.{job.state}", *(("job.salvaged",) if late else ()))
+    return (f"job.{job.state}", *(("job.fetched_late",) if late else ()))
 
 
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final, NoReturn
@@ -78,7 +79,7 @@ def _job(row: Mapping[str, str]) -> Job:
         hold=Hold(row["hold"]) if "hold" in row else None,
         rescues=_count(row.get("rescues", 0)),
         announce_turn=_count(row.get("announce_turn", 0)),
-        salvage_turn=_count(row.get("salvage_turn", 0)),
+        late_fetch_turn=_count(row.get("late_fetch_turn", 0)),
         tenant=row.get("tenant"),
         retry_of=row.get("retry_of"),
         retried_as=row.get("retried_as"),
@@ -99,7 +100,8 @@ def request_from(text: str) -> VideoRequest:
         UnreadableRow: a part that this version needs is missing, or holds what it does not know.
     """
     try:
-        return _REQUEST.validate_python({"prompt": None, **_json(text)})
+        parts = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return _REQUEST.validate_python({"prompt": None, **parts})
     except Exception as error:  # as above
         raise _unreadable(error) from error
 
@@ -148,6 +150,12 @@ def _number(text: str) -> float:
     if not abs(number) < _MOST:  # nor is NaN
         raise ValueError("a number that is none")
     return number
+
+
+def _finite(text: str) -> float:
+    """A parameter of a request may be of any size that JSON can carry to the upstream."""
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _count(text: str | int) -> int:

@@ -48,13 +48,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long things stay in the ledger, in seconds, and how long a journal and the feed may grow, in entries."""
+    """How long things stay in the ledger, in seconds, and how many entries a job log and the stream keep."""
 
     retention_s: float = 7 * 86400
     queue_ttl_s: float = 86400
     idempotency_s: float = 86400
-    journal_entries: int = 1000
-    feed_entries: int = 50_000
+    job_log_entries: int = 1000
+    stream_entries: int = 50_000
 
 
 def asks_redis(method: Callable[P, R]) -> Callable[P, R]:
@@ -90,7 +90,7 @@ def refusal_of(error: redis.RedisError) -> JobError:
         return refusal(rest)
     if word.startswith(_OF_A_ROW):
         return UnreadableRow(str(error)[:200])
-    return LedgerUnavailable(outage.told(error))
+    return LedgerUnavailable(outage.explained(error))
 
 
 class Scripts:
@@ -166,8 +166,8 @@ class Scripts:
         arguments = {
             "prefix": PREFIX,
             "retention_s": self.retention.retention_s,
-            "journal_cap": self.retention.journal_entries,
-            "feed_cap": self.retention.feed_entries,
+            "job_log_cap": self.retention.job_log_entries,
+            "stream_cap": self.retention.stream_entries,
             "now": self._clock() if self._clock else None,
             **named,
         }
@@ -178,12 +178,12 @@ class Scripts:
         """The time by the fleet's one clock, in seconds since the epoch."""
         return self._clock() if self._clock else _seconds(self.redis.time())
 
-    def told_time(self, answer: tuple[int, int]) -> float:
+    def time_of(self, answer: tuple[int, int]) -> float:
         """The same as it was told by a TIME that went with other questions."""
         return self._clock() if self._clock else _seconds(answer)
 
-    def tell(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
-        """Tell the subscribers what the journal was told; what one of them raises is logged, and hurts no job."""
+    def emit(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
+        """Tell the subscribers what the job log was told; what one of them raises is logged, and hurts no job."""
         event = Event(name, job_id, turn, data)
         for subscriber in self._subscribers:
             try:
@@ -196,7 +196,7 @@ class Scripts:
         told = {"error": str(error)[:200]}
         if self._unreadable.get(job_id) != told:
             self._unreadable = {**self._unreadable, job_id: told} if len(self._unreadable) < _REMEMBERED else {}
-            self.tell("row.unreadable", job_id, 0, told)
+            self.emit("row.unreadable", job_id, 0, told)
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
@@ -220,5 +220,5 @@ def _text(verb: str) -> str:
 
 
 def to_json(data: Mapping[str, Any]) -> str:
-    """Spell an event's data as the journal keeps it."""
+    """Spell an event's data as the job log keeps it."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)

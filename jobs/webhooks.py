@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ulid import ULID
 
 from jobs.errors import JobError
-from jobs.journal import FEED_CLOCK_S
+from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
 
@@ -50,8 +50,8 @@ class Endpoint:
 
     @property
     def missed_since(self) -> str | None:
-        """The cursor of the feed behind which lies what has ended while it is disabled, and perhaps a little more."""
-        return f"{int((self.disabled_at - FEED_CLOCK_S) * 1000)}-0" if self.disabled_at else None
+        """The stream's cursor before the first end that it missed while disabled, or a moment earlier."""
+        return f"{int((self.disabled_at - STREAM_CLOCK_S) * 1000)}-0" if self.disabled_at else None
 
     def hears(self, tenant: str | None) -> bool:
         """Whether it is told of a tenant's jobs."""
@@ -121,13 +121,13 @@ class Endpoints:
         )
 
     def disable(self, endpoint_id: str, why: str) -> Endpoint:
-        """Tell it nothing more, until a person enables it again; said once, however many lanes come to that end."""
+        """Tell it nothing more, until a person enables it again; said once, however many slots come to that end."""
         held = self.get(endpoint_id)
         if held.disabled_at:
             return held
         now = self._scripts.now()
         changed = self._change(endpoint_id, lambda held: replace(held, disabled_at=now, disabled_why=why))
-        self._scripts.tell("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why})
+        self._scripts.emit("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why})
         return changed
 
     def enable(self, endpoint_id: str) -> Endpoint:

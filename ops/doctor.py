@@ -113,7 +113,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _clock(Ledger(client, retention=retention(settings)))
             yield from _attention(Ledger(client, retention=retention(settings)))
     except redis.RedisError as error:
-        yield _unanswered(outage.told(error))
+        yield _unanswered(outage.explained(error))
     except LedgerUnavailable as error:
         yield _unanswered(str(error))
 
@@ -173,7 +173,7 @@ def _workers(ledger: Ledger, *, within_s: float) -> Finding:
 
 
 def _clock(ledger: Ledger) -> Iterator[Finding]:
-    clock, now = ledger.clock.standing(), ledger.now()
+    clock, now = ledger.clock.status(), ledger.now()
     if clock.behind_s:
         yield Finding(
             "redis",

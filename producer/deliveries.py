@@ -45,7 +45,7 @@ class DeliveryView(TypedDict):
     ]
     job_id: Annotated[str, Field(description="The job.", examples=["job_01kb0000000000000000000000"])]
     event: Annotated[str, Field(description="What it was told of the job.", examples=["job.completed"])]
-    told: Annotated[bool, Field(description="Whether it has it.", examples=[True])]
+    delivered: Annotated[bool, Field(description="Whether the receiver has it.", examples=[True])]
     tries: Annotated[int, Field(description="Which try it was.", examples=[1])]
     at: Annotated[float, Field(description="When it was over, in epoch seconds.", examples=[1795000000.5])]
     took_s: Annotated[float, Field(description="How long it took.", examples=[0.123])]
@@ -90,7 +90,7 @@ def delivery_view(receiver: str, line: DeliveryLine) -> DeliveryView:
         "receiver": receiver,
         "job_id": line.job_id,
         "event": line.event,
-        "told": line.told,
+        "delivered": line.delivered,
         "tries": line.tries,
         "at": line.at,
         "took_s": line.took_s,

@@ -25,23 +25,23 @@ class Rules:
     """
 
     completed_s: float | None = None
-    salvaged_s: float | None = None
+    fetched_late_s: float | None = None
     most_bytes: int | None = None
     statuses: frozenset[Status] = frozenset()
 
     @property
     def are_any(self) -> bool:
         """Whether anything could go by them at all."""
-        return (self.completed_s, self.salvaged_s, self.most_bytes) != (None, None, None)
+        return (self.completed_s, self.fetched_late_s, self.most_bytes) != (None, None, None)
 
     @property
     def need_statuses(self) -> bool:
         """Whether it matters how a job ended."""
-        return bool(self.statuses) or self.completed_s != self.salvaged_s
+        return bool(self.statuses) or self.completed_s != self.fetched_late_s
 
     def oldest_s(self, status: Status) -> float | None:
         """How old a video of a job that ended so may become."""
-        return self.completed_s if status is Status.COMPLETED else self.salvaged_s
+        return self.completed_s if status is Status.COMPLETED else self.fetched_late_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class _Gathered:
 
 
 class Pruner:
-    """Finds out what the archive holds, and removes what must go; the journal is told first."""
+    """Finds out what the archive holds, and removes what must go; the job log is told first."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class Pruner:
         """
         kept = one.kept
         assert kept.status is not None  # what is under way is never doomed
-        self._ledger.removals.told(kept.job_id, kept.status, why=one.why, size_bytes=kept.size_bytes)
+        self._ledger.removals.record(kept.job_id, kept.status, why=one.why, size_bytes=kept.size_bytes)
         self._store.remove(kept.paths)
 
     def _kept(self, rules: Rules) -> Iterator[Kept]:

@@ -29,11 +29,11 @@ from jobs.errors import (
     UnknownJob,
     WrongState,
 )
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.idempotency import validate_key
 from jobs.job import Charged, Family, Job, Reason, VideoRequest
-from jobs.journal import START, News, following, order
+from jobs.job_log import START, EventBatch, following, order
 from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
 from jobs.retries import BuyAgain, GoOn, Retry, on_retry
@@ -337,7 +337,7 @@ class Service:
         """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
         for _ in range(_CANCEL_TRIES):
             job = self._ledger.get(job_id)
-            outcome = on_cancel(job, keep=self._settings.salvage.keep_cancelled)
+            outcome = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
             try:
                 match outcome:
                     case GiveUp():
@@ -369,7 +369,7 @@ class Service:
         return Retried(decision, answer.job_id, answer.replayed)
 
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
-        """Have an ended job's prompt, journal and files forgotten for good; its money row is kept.
+        """Have an ended job's prompt, job log and files forgotten for good; its money row is kept.
 
         The files go first: if this is cut short, the row still says that there is something to erase. They go once more
         at the end: until then a worker may have put something beside the video. Whatever comes later it removes itself.
@@ -419,25 +419,25 @@ class Service:
         set_alarms(self._remind, moved.alarms)
         return self._ledger.get(job_id)
 
-    def events(self, job_id: str) -> Sequence[JournalEntry]:
+    def events(self, job_id: str) -> Sequence[LogEntry]:
         """What has happened to the job, oldest first."""
         self._ledger.get(job_id)
-        return self._ledger.journal.of(job_id)
+        return self._ledger.job_log.of(job_id)
 
     def newest_event(self) -> str:
         """The cursor behind the newest event of all jobs."""
-        return self._ledger.journal.newest()
+        return self._ledger.job_log.newest()
 
-    def news(self, cursor: str) -> News:
+    def events_after(self, cursor: str) -> EventBatch:
         """What has happened to all jobs after the cursor; waits a moment for the first of it."""
-        return self._ledger.journal.after(cursor, block_s=self._block_s)
+        return self._ledger.job_log.after(cursor, block_s=self._block_s)
 
-    def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, JournalEntry]]:
+    def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, LogEntry]]:
         """Everything that happens to the jobs, from their beginning until all have ended or the time is up."""
-        journal, ends_at = self._ledger.journal, None if timeout_s is None else self._ledger.now() + timeout_s
-        cursor = journal.newest()
+        job_log, ends_at = self._ledger.job_log, None if timeout_s is None else self._ledger.now() + timeout_s
+        cursor = job_log.newest()
         told = dict.fromkeys(job_ids, START)
-        news: Sequence[tuple[str, JournalEntry]] = list(self._untold(told))
+        news: Sequence[tuple[str, LogEntry]] = list(self._untold(told))
         while True:
             for job_id, entry in news:
                 if job_id in told and order(entry.id) > order(told[job_id]):
@@ -447,12 +447,12 @@ class Service:
             left = self._block_s if ends_at is None else ends_at - self._ledger.now()
             if not told or left <= 0:
                 return
-            heard = journal.after(cursor, block_s=min(left, self._block_s))
+            heard = job_log.after(cursor, block_s=min(left, self._block_s))
             cursor, news = heard.cursor, list(self._untold(told)) if heard.gap else heard.entries
 
-    def _untold(self, told: Mapping[str, str]) -> Iterator[tuple[str, JournalEntry]]:
-        """What the jobs' own journals hold beyond what was told of them."""
-        for job_id, entries in self._ledger.journal.of_many(list(told)).items():
+    def _untold(self, told: Mapping[str, str]) -> Iterator[tuple[str, LogEntry]]:
+        """What the jobs' own job logs hold beyond what was told of them."""
+        for job_id, entries in self._ledger.job_log.of_many(list(told)).items():
             for entry in following(entries, told[job_id]):
                 yield job_id, entry
 
@@ -525,8 +525,8 @@ class Service:
                 return
             after = ids[-1]
 
-    def _drop_ended(self, told: dict[str, str], news: Sequence[tuple[str, JournalEntry]]) -> None:
-        """Stop following what has ended, also where the journal is gone with its job."""
+    def _drop_ended(self, told: dict[str, str], news: Sequence[tuple[str, LogEntry]]) -> None:
+        """Stop following what has ended, also where the job log is gone with its job."""
         ended = {job_id for job_id, entry in news if job_id in told and State(entry.state).is_final}
         if not news:
             known = {job.id: job for job, _ in self._ledger.get_many(list(told))}

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from jobs.access import Key
 from jobs.artifacts import path_of
 from jobs.catalogue import unfamiliar, usual_duration
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Hold, Job, Reason, VideoRequest
 from jobs.shorten import shorten
@@ -199,7 +199,7 @@ class VideoView(TypedDict):
 
 
 class EventView(TypedDict):
-    """One line of a job's journal."""
+    """One line of a job's job log."""
 
     id: Annotated[str, Field(description="Orders the entries, and resumes a reader.", examples=["1795000000123-0"])]
     event: Annotated[str, Field(description="What happened; docs/events.md lists them all.", examples=["job.polled"])]
@@ -279,8 +279,8 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> Vide
     }
 
 
-def entry_view(entry: JournalEntry) -> EventView:
-    """One line of the journal as plain JSON."""
+def entry_view(entry: LogEntry) -> EventView:
+    """One line of the job log as plain JSON."""
     return {
         "id": entry.id,
         "event": entry.event,

@@ -160,7 +160,7 @@ class Stage:
             "RUSHES_RESCUE__LEASE_S": "2",
             "RUSHES_RECONCILE__FIRST_S": "0.3",
             "RUSHES_RECONCILE__READ_EVERY_S": "0.3",
-            "RUSHES_SALVAGE__FIRST_S": "0.3",
+            "RUSHES_LATE_FETCH__FIRST_S": "0.3",
         }
         yield self
 

@@ -22,5 +22,5 @@ class PatientConsumer(Consumer):
         """Say what is wrong in words that help; nothing else runs in this thread while it waits."""
         super().on_connection_error_after_connected(exc)
         if isinstance(exc, redis.ResponseError):
-            log.warning("consumer waits for Redis: %s", outage.told(exc))
+            log.warning("consumer waits for Redis: %s", outage.explained(exc))
             threading.Event().wait(PAUSE_S)

@@ -12,7 +12,7 @@ from config.private import make_folder
 from config.settings import DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.job import Job, Stored, VideoRequest
 from jobs.manifest import manifest
 from jobs.media import Media, Mismatch
@@ -63,7 +63,7 @@ class Describer:
             return None
         return _media(answer.facts, size_bytes=os.stat(file).st_size)
 
-    def describe(self, job: Job, request: VideoRequest, entries: Sequence[JournalEntry]) -> Described | NotDescribed:
+    def describe(self, job: Job, request: VideoRequest, entries: Sequence[LogEntry]) -> Described | NotDescribed:
         """Put everything beside a job's video; doing it twice is harmless."""
         if job.stored is None or job.removed_at is not None:
             return Described((), "there is no video")

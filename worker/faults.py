@@ -26,7 +26,7 @@ STEPS: Final = (
     "store.after_write",
     "announce.before_put",
     "announce.before_write",
-    "deliver.before_tell",
+    "deliver.before_send",
     "deliver.before_write",
     "describe.before_write",
 )

@@ -10,9 +10,9 @@ from functools import partial
 
 from config.settings import ConfigurationError, HooksSettings
 from jobs.job import Job, VideoRequest
-from jobs.outbox import Delivery, LaneTerms
+from jobs.outbox import Delivery, ReceiverTerms
 from jobs.result import JobResult, ResultHook, result_of
-from worker.receivers import NotTold, Outcome, Told
+from worker.receivers import Delivered, NotDelivered, Outcome
 
 log = logging.getLogger("rushes.hooks")
 
@@ -25,16 +25,16 @@ class HookReceiver:
         self._hook = hook
         self._settings = settings
         self._archive = archive
-        self.terms = LaneTerms(width=settings.width, lease_s=settings.lease_s)
+        self.terms = ReceiverTerms(width=settings.width, lease_s=settings.lease_s)
 
-    def tell(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
+    def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
         """Call the hook; whatever it raises is its own."""
         try:
             _run(self._hook, result_of(job, request, self._archive))
         except (Exception, SystemExit, CancelledError, BaseExceptionGroup) as error:
             log.warning("hook raised job=%s hook=%s", job.id, self._name, exc_info=error)
-            return NotTold(f"{type(error).__name__}: {error}"[:300])
-        return Told()
+            return NotDelivered(f"{type(error).__name__}: {error}"[:300])
+        return Delivered()
 
     def next_try_s(self, tries: int) -> float | None:
         """The wait doubles with each failure, until the attempts are used up."""

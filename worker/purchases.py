@@ -18,7 +18,7 @@ from jobs.lifecycle import (
     PutInDoubt,
     WaitInQueue,
     after_submit,
-    late_receipt_salvage,
+    late_receipt_fetch_in_s,
     on_cancel,
 )
 from jobs.states import State
@@ -167,9 +167,9 @@ class Purchases:
         try:
             now_there = self._ledger.get(job.id)
             if now_there.is_final:
-                salvage_in_s = late_receipt_salvage(now_there, policy=self._policy)
+                late_fetch_in_s = late_receipt_fetch_in_s(now_there, policy=self._policy)
                 return self._ledger.bought_late(
-                    job, receipt.generation_id, cost_usd=receipt.cost_usd, salvage_in_s=salvage_in_s
+                    job, receipt.generation_id, cost_usd=receipt.cost_usd, late_fetch_in_s=late_fetch_in_s
                 )
             if now_there.generation_id != receipt.generation_id:
                 log.critical("bought beside a later purchase job=%s %r", job.id, receipt)

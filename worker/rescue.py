@@ -57,7 +57,7 @@ class Rescuer:
         self._done(self._void_leases_of_the_dead)
         reminded = sum(self._done(self._wake, work, choice.grace_s) for work in SHARED)
         reminded += sum(self._done(self._remind_claimed, state) for state in CLAIMED)
-        return reminded + self._done(self._open_lanes, choice.batch, choice.lease_s)
+        return reminded + self._done(self._wake_receivers, choice.batch, choice.lease_s)
 
     def _done(self, part: Callable[..., int], *of: Any) -> int:
         """Do one part of a step, or one job of it: what fails there keeps nothing else from being rescued."""
@@ -79,10 +79,10 @@ class Rescuer:
         claimed = self._runtime.ledger.claims.overdue(state, claim)
         return sum(self._done(self._remind, job) for job in claimed)
 
-    def _open_lanes(self, limit: int, lease_s: float) -> int:
+    def _wake_receivers(self, limit: int, lease_s: float) -> int:
         """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
         due = self._runtime.outbox.due(limit=limit, lease_s=lease_s)
-        known = [receiver for receiver in due if self._runtime.directory.find(receiver)]
+        known = [receiver for receiver in due if self._runtime.receivers.find(receiver)]
         for receiver in known:
             self._runtime.remind(TaskName.DELIVER, receiver, 0)
         return len(known)
@@ -149,7 +149,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
             State.RENDERING: ROOM * asked_s,
             State.STORING: ROOM * max(fetched_s, rescue_s),
             Errand.ANNOUNCE: ROOM * max(settings.rescue.lease_s, rescue_s),
-            Errand.SALVAGE: ROOM * max(settings.salvage.longest_s, settings.salvage.first_s, fetched_s),
+            Errand.LATE_FETCH: ROOM * max(settings.late_fetch.longest_s, settings.late_fetch.first_s, fetched_s),
         },
         of_all=ROOM * max(policy.log_reaches_s, policy.reconcile_longest_s, described_s, told_s),
     )

@@ -25,15 +25,15 @@ from jobs.webhooks import Endpoints
 from worker import faults
 from worker.archive import Archive
 from worker.breaker import UpstreamBreakers
+from worker.deliver import Deliveries
 from worker.describe import Describer
-from worker.directory import Directory
 from worker.handfuls import Handfuls
 from worker.hooks import HookReceiver, load_hooks
-from worker.lanes import Lanes
 from worker.pace import Pace
 from worker.permits import download_permits
 from worker.polling import Polling
 from worker.purchases import Purchases
+from worker.receiver_registry import ReceiverRegistry
 from worker.receivers import Receiver
 from worker.spool import Spool
 from worker.upstream.access import Access
@@ -47,7 +47,7 @@ LOUD: Final = (
     "job.in_doubt",
     "job.needs_attention",
     "job.bought_late",
-    "hook.abandoned",
+    "delivery.abandoned",
     "queue.held",
     "webhook.disabled",
     "row.unreadable",
@@ -56,7 +56,7 @@ LOUD: Final = (
 """What should wake somebody, or be found first when somebody has been woken."""
 
 QUIET: Final = ("job.polled", "job.submitting", "job.storing")
-"""A thousand polls a second would drown the rest; what is only begun is told again by its end, and by the journal."""
+"""A thousand polls a second would drown the rest; what is only begun is told again by its end, and by the job log."""
 
 LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), **dict.fromkeys(QUIET, logging.DEBUG)}
 """How loudly an event is logged, if not as information."""
@@ -73,9 +73,9 @@ class Runtime:
     poller: Poller
     polling: Polling
     archive: Archive
-    directory: Directory
+    receivers: ReceiverRegistry
     outbox: Outbox
-    lanes: Lanes
+    deliveries: Deliveries
     describer: Describer
     policy: Policy
     pace: Pace
@@ -141,7 +141,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers)
-    directory = _directory(settings, scripts, store.root)
+    receivers = _receivers(settings, scripts, store.root)
     return Runtime(
         name=name,
         settings=settings,
@@ -160,9 +160,9 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             threads=threads,
         ),
         describer=describer,
-        directory=directory,
+        receivers=receivers,
         outbox=outbox,
-        lanes=Lanes(ledger, outbox, directory, remind, worker=name, threads=max(1, threads // 2)),
+        deliveries=Deliveries(ledger, outbox, receivers, remind, worker=name, threads=max(1, threads // 2)),
         policy=chosen,
         pace=pace,
         handfuls=Handfuls(),
@@ -187,11 +187,11 @@ def files_needed(settings: Settings) -> int:
     return threads * (polling + working) + 2 * redis.max_connections + 4 * settings.hooks.width + 256
 
 
-def _directory(settings: Settings, scripts: Scripts, archive: str) -> Directory:
+def _receivers(settings: Settings, scripts: Scripts, archive: str) -> ReceiverRegistry:
     """Everybody who can be told: by the settings, by an endpoint, by an order."""
     named = hook_receivers(settings, archive) | database_receiver(settings, archive)
     sender = WebhookSender(settings.webhooks, connections=settings.worker.threads, public_url=settings.api.public_url)
-    return Directory(named, Endpoints(scripts), sender, scripts.now)
+    return ReceiverRegistry(named, Endpoints(scripts), sender, scripts.now)
 
 
 def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
@@ -227,15 +227,15 @@ def policy(settings: Settings) -> Policy:
         reconcile_longest_s=settings.reconcile.longest_s,
         quiet_s=settings.reconcile.quiet_s,
         resubmit_in_doubt=settings.reconcile.in_doubt == "resubmit",
-        salvage_first_s=settings.salvage.first_s,
-        salvage_longest_s=settings.salvage.longest_s,
-        salvage_patience_s=settings.salvage.patience_s,
-        keep_cancelled=settings.salvage.keep_cancelled,
+        late_fetch_first_s=settings.late_fetch.first_s,
+        late_fetch_longest_s=settings.late_fetch.longest_s,
+        late_fetch_patience_s=settings.late_fetch.patience_s,
+        keep_cancelled=settings.late_fetch.keep_cancelled,
     )
 
 
 def log_event(event: Event) -> None:
-    """Tell the log what the journal was told."""
+    """Tell the log what the job log was told."""
     level = LEVELS.get(event.name, logging.INFO)
     if not log.isEnabledFor(level):
         return

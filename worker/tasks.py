@@ -227,32 +227,32 @@ def _fetch(self: Reminder, job: Job, now: Now) -> Sequence[Alarm]:
             assert_never(unexpected)
 
 
-@shared_task(name=TaskName.SALVAGE.value, bind=True, base=Reminder)
-def salvage(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
+@shared_task(name=TaskName.LATE_FETCH.value, bind=True, base=Reminder)
+def late_fetch(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  # noqa: ARG001 (as above)
     """See whether ended jobs' paid generations have finished after all, and fetch them."""
-    for jobs, now in self.due(Errand.SALVAGE):
+    for jobs, now in self.due(Errand.LATE_FETCH):
         for job in jobs:
             with moved_on(self, job):
-                _salvage(self, job, now)
+                _late_fetch(self, job, now)
 
 
-def _salvage(self: Reminder, job: Job, now: Now) -> None:
+def _late_fetch(self: Reminder, job: Job, now: Now) -> None:
     parts = self.runtime
-    job = parts.ledger.errands.begun(Errand.SALVAGE, job, lease_s=parts.settings.download_lease_s)
+    job = parts.ledger.errands.begun(Errand.LATE_FETCH, job, lease_s=parts.settings.download_lease_s)
     assert job.generation_id is not None
     seen = parts.poller.poll(job.generation_id, job.family)
     decision = after_late_poll(job, seen, now=now(), policy=parts.policy)
     if isinstance(decision, StoreVideo):
-        outcome = parts.archive.fetch(job.id, job.salvage_turn, decision.video)
+        outcome = parts.archive.fetch(job.id, job.late_fetch_turn, decision.video)
         if isinstance(outcome, Fetched):
             keep_late(self, job, decision.video, outcome.stored, compared(self, job.id, outcome.media))
             return
         decision = late_again(job, outcome.message, now=now(), policy=parts.policy)
     match decision:
         case PollAgain(seconds, told):
-            self.ring(*parts.ledger.errands.salvage_waits(job, seconds, told))
+            self.ring(*parts.ledger.errands.late_fetch_waits(job, seconds, told))
         case GiveUp(message=told, charged=charged):
-            self.ring(*parts.ledger.errands.salvage_ended(job, charged, told))
+            self.ring(*parts.ledger.errands.late_fetch_ended(job, charged, told))
         case unexpected:
             assert_never(unexpected)
 
@@ -272,7 +272,7 @@ def _announce(self: Reminder) -> None:
         parts.ledger.reuse.note(ended)
     faults.here("announce.before_put")
     told, woken = list[tuple[Job, Sequence[str]]](), set[str]()
-    for job, wanted in parts.directory.wanting(ended):
+    for job, wanted in parts.receivers.wanting(ended):
         woken.update(parts.outbox.put(job.id, wanted))
         told.append((job, list(wanted)))
     faults.here("announce.before_write")
@@ -285,7 +285,7 @@ def _announce(self: Reminder) -> None:
 @shared_task(name=TaskName.DELIVER.value, bind=True, base=Reminder)
 def deliver(self: Reminder, receiver: str, turn: int = 0, *_later: object) -> None:
     """Tell one receiver what is due to it, for a bounded time; then line up again, or end."""
-    seconds = self.runtime.lanes.run(receiver)
+    seconds = self.runtime.deliveries.run(receiver)
     if seconds is not None:
         self.again(receiver, turn, seconds)
 
@@ -294,7 +294,7 @@ def keep_late(self: Reminder, job: Job, video: Video, stored: Stored, media: Med
     """Write down that a late video is ours; the copy of a job that was erased meanwhile is removed."""
     parts = self.runtime
     try:
-        self.ring(*parts.ledger.errands.salvaged(job, video, stored, media, describe=parts.describer.has_work))
+        self.ring(*parts.ledger.errands.fetched_late(job, video, stored, media, describe=parts.describer.has_work))
     except StaleTurn:
         if parts.ledger.get(job.id).erased_at is not None:
             parts.archive.discard(stored)
@@ -331,7 +331,7 @@ def describe(self: Reminder, job_id: str, turn: int, *_later: object) -> None:  
 def _describe(self: Reminder, job: Job) -> None:
     parts, chosen = self.runtime, self.runtime.settings.describe
     job = parts.ledger.errands.begun(Errand.DESCRIBE, job, lease_s=parts.settings.describe_lease_s)
-    request, story = parts.ledger.request(job.id), parts.ledger.journal.of(job.id)
+    request, story = parts.ledger.request(job.id), parts.ledger.job_log.of(job.id)
     outcome: Described | NotDescribed
     try:
         outcome = parts.describer.describe(job, request, story)

@@ -17,9 +17,9 @@ from urllib3.exceptions import HTTPError
 from config.addresses import is_public
 from config.settings import LONGEST_VARIATION, WebhooksSettings
 from jobs.job import Job, VideoRequest
-from jobs.outbox import Delivery, LaneTerms
+from jobs.outbox import Delivery, ReceiverTerms
 from jobs.payloads import message_id, payload
-from worker.receivers import NotTold, Outcome, Told
+from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.upstream.connections import AddressRefused, PunctualAdapter
 
 log = logging.getLogger("rushes.webhooks")
@@ -42,7 +42,7 @@ class WebhookSender:
         """Post the body, signed with each of the secrets."""
         sent = f"POST {_shown(url)} webhook-id: {named} {body}"[:EXCERPT_BYTES]
         if not url.lower().startswith("https://") and not self.settings.allow_private:
-            return NotTold("plain http is not allowed (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
+            return NotDelivered("plain http is not allowed (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         try:
             response = self._adapter.ask(
                 "POST",
@@ -55,12 +55,12 @@ class WebhookSender:
             with closing(response):
                 return _judged(response, sent)
         except AddressRefused:
-            return NotTold("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
+            return NotDelivered("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         except (requests.RequestException, HTTPError, ValueError) as error:  # the last: malformed addresses
-            return NotTold(f"no answer ({type(error).__name__})", sent=sent)
+            return NotDelivered(f"no answer ({type(error).__name__})", sent=sent)
         except Exception as error:
             log.exception("the answer of %s could not be read", _shown(url))
-            return NotTold(f"its answer could not be read ({type(error).__name__})", sent=sent)
+            return NotDelivered(f"its answer could not be read ({type(error).__name__})", sent=sent)
 
 
 class WebhookReceiver:
@@ -72,15 +72,15 @@ class WebhookReceiver:
         self._secrets = secrets
         settings = sender.settings
         lease_s = settings.connect_timeout_s + 2 * settings.timeout_s + 15
-        self.terms = LaneTerms(width=settings.width, lease_s=lease_s)
+        self.terms = ReceiverTerms(width=settings.width, lease_s=lease_s)
 
-    def tell(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
+    def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
         """Send the event's thin payload; its `webhook-id` is the same each time."""
         url = self._url or request.webhook_url
         if url is None:
-            return NotTold("the order names no address", never=True)
+            return NotDelivered("the order names no address", never=True)
         if not self._secrets:
-            return NotTold("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
+            return NotDelivered("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
         told = payload(delivery.event, job, request, public_url=self._sender.public_url)
         body = json.dumps(told, separators=(",", ":"))
         named = message_id(delivery.job_id, delivery.event)
@@ -110,9 +110,9 @@ def _judged(response: requests.Response, sent: str) -> Outcome:
     """Only a 2xx means told; a redirect is a failure, 410 a wish to hear nothing more."""
     status, answer = response.status_code, _excerpt(response)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Told(f"answered {status}", status=status, sent=sent, answer=answer)
+        return Delivered(f"answered {status}", status=status, sent=sent, answer=answer)
     redirect = " (redirects are not followed)" if status < HTTPStatus.BAD_REQUEST else ""
-    return NotTold(
+    return NotDelivered(
         f"answered {status}{redirect}",
         status=status,
         sent=sent,

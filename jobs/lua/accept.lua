@@ -29,5 +29,5 @@ redis.call('HSET', row_key(a.id), unpack(fields))
 redis.call('SET', request_key(a.id), a.request)
 redis.call('ZADD', due_key('queued'), stamp(now + a.due_in), a.id)
 index(a.id, 'queued', a.row.tenant)
-tell(a.id, 'job.accepted', 'queued', 1, a.data)
+emit(a.id, 'job.accepted', 'queued', 1, a.data)
 return { 'accepted', a.id, alarm_to_set('queued', now + a.due_in), stamp(now) }

@@ -40,7 +40,7 @@ if a.to ~= state then
   redis.call('ZADD', index_key(a.to), 0, a.id)
   if reached then count_pending(row, kind, reached, nil) end
 end
-tell(a.id, a.event, a.to, turn, a.data)
+emit(a.id, a.event, a.to, turn, a.data)
 if a.lesson then learn(a.lesson) end
 if a.final then
   redis.call('HDEL', row, 'due_at', 'rescues')

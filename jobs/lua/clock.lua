@@ -27,14 +27,14 @@ local function pull_field(hash, field)
   if at and at > now then redis.call('HSET', hash, field, stamp(math.max(at - back, now))) end
 end
 
-for _, told in ipairs(a.indexes) do
-  local name, longest_s, is_lease = unpack(told)
+for _, entry in ipairs(a.indexes) do
+  local name, longest_s, is_lease = unpack(entry)
   pull(a.prefix .. name, longest_s, is_lease == 1)
 end
 for _, receiver in ipairs(redis.call('ZRANGE', outboxes_key, 0, -1)) do
   pull(outbox_key(receiver), a.longest_s, false)
   if back > 0 then
-    pull(lanes_key(receiver), a.longest_s, false)
+    pull(slots_key(receiver), a.longest_s, false)
     pull_field(health_key(receiver), 'held_until')
   end
 end

@@ -18,7 +18,7 @@ if a.lease_s then
 end
 for name, value in pairs(a.set) do redis.call('HSET', row, name, value) end
 for _, name in ipairs(a.bump) do redis.call('HINCRBY', row, name, 1) end
-tell(a.id, a.event, state, turn, a.data)
+emit(a.id, a.event, state, turn, a.data)
 local alarms = start_errands(a.id, a.start)
 if a.next_in then
   for _, alarm in ipairs(plan_errand(a.id, a.errand, next_turn, a.next_in)) do alarms[#alarms + 1] = alarm end

@@ -1,4 +1,4 @@
---[[ later: what was taken is due again in a while, for a reason that its journal tells already; nothing else changes.
+--[[ later: what was taken is due again in a while, for a reason that its job log tells already; nothing else changes.
      a: state, id, turn, due_in, slot_s
      Returns {alarm}: the seconds until its reminder must ring, or nil if the alarm of its slot is set already.
      Errors UNKNOWN_JOB, STALE_TURN, WRONG_STATE. ]]

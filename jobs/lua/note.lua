@@ -13,5 +13,5 @@ for _, from in ipairs(a.from) do stands_here = stands_here or from == state end
 if not stands_here then return redis.error_reply('WRONG_STATE job is ' .. state) end
 if a.once and redis.call('HSETNX', row, a.once, stamp(now)) == 0 then return { tonumber(turn), 0, {} } end
 for name, value in pairs(a.set) do redis.call('HSET', row, name, value) end
-tell(a.id, a.event, state, turn, a.data)
+emit(a.id, a.event, state, turn, a.data)
 return { tonumber(turn), 1, start_errands(a.id, a.start) }

@@ -1,6 +1,6 @@
 --[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait in line.
      a: id, wanted {receiver: [names of events in their order]}, again? (also what was told already, and at once)
-     Returns the receivers that a lane must be opened for: a lane that is in use looks again by itself, unless it may be
+     Returns the receivers that a slot must be opened for: a slot that is in use looks again by itself, unless it may be
      busy for long. ]]
 local life_ms = math.floor(a.retention_s * 1000)
 local woken = {}
@@ -9,7 +9,7 @@ local function listed(list, name) return string.find(',' .. list .. ',', ',' .. 
 local function with(list, name) return list == '' and name or list .. ',' .. name end
 
 local function must_wake(receiver)
-  if redis.call('ZCOUNT', lanes_key(receiver), stamp(now), '+inf') == 0 then return true end
+  if redis.call('ZCOUNT', slots_key(receiver), stamp(now), '+inf') == 0 then return true end
   return tonumber(redis.call('HGET', health_key(receiver), 'took_s') or '0') > a.long_s
 end
 
@@ -28,7 +28,7 @@ for receiver, events in pairs(a.wanted) do
     redis.call('HSET', key, 'pending', pending, 'posted', posted)
     redis.call('PEXPIRE', key, life_ms)
     -- What is under way keeps its lease; what waited to be tried again goes on waiting, unless a person wants it now.
-    if not redis.call('ZSCORE', lanes_key(receiver), a.id) and (a.again or not waited) then
+    if not redis.call('ZSCORE', slots_key(receiver), a.id) and (a.again or not waited) then
       redis.call('HSET', key, 'tries', 0)
       redis.call('ZADD', outbox_key(receiver), stamp(now), a.id)
       if must_wake(receiver) then woken[#woken + 1] = receiver end

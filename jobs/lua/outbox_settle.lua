@@ -9,7 +9,7 @@ local turn, pending = unpack(redis.call('HMGET', key, 'turn', 'pending'))
 if tonumber(turn or '0') ~= a.turn then
   return redis.error_reply('STALE_TURN the delivery is at ' .. tostring(turn))
 end
-redis.call('ZREM', lanes_key(a.receiver), a.id)
+redis.call('ZREM', slots_key(a.receiver), a.id)
 
 if a.over then
   local rest = string.match(pending or '', '^[^,]+,(.+)$')
@@ -24,7 +24,7 @@ end
 local failing_s, held_until = 0, nil
 local before_s = tonumber(redis.call('HGET', health, 'took_s') or a.took_s)
 redis.call('HSET', health, 'took_s', string.format('%.3f', 0.7 * before_s + 0.3 * a.took_s))
-if a.told then
+if a.delivered then
   redis.call('HDEL', health, 'failures', 'failing_since', 'held_until', 'holds', 'last')
 elseif not a.blameless then
   local last = redis.call('HGET', health, 'last')
@@ -45,5 +45,5 @@ local log = a.prefix .. 'deliveries:' .. a.receiver
 redis.call('XADD', log, 'MAXLEN', '~', a.log_cap, '*', 'at', stamp(now), 'line', a.line)
 redis.call('PEXPIRE', log, math.floor(a.log_life_s * 1000))
 local state, job_turn = unpack(redis.call('HMGET', row_key(a.id), 'state', 'turn'))
-if state and a.event then tell(a.id, a.event, state, job_turn, a.data) end
+if state and a.event then emit(a.id, a.event, state, job_turn, a.data) end
 return { math.floor(failing_s), held_until and 1 or 0 }

@@ -1,10 +1,10 @@
---[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its lanes may be used.
+--[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its slots may be used.
      The claim moves the delivery's due time by a lease, so that a death in the middle is found like any other.
-     A receiver that keeps failing is held: then one lane tries, once in a while. One that is slow, or of which nothing is
-     known yet, has one lane.
+     A receiver that keeps failing is held: then one slot tries, once in a while. One that is slow, or of which nothing is
+     known yet, has one slot.
      a: receiver, worker, lease_s, width, slow_s, breaker_after
-     Returns {id, turn, event, tries, 1 if another lane would find work}, or nothing. ]]
-local lanes, outbox = lanes_key(a.receiver), outbox_key(a.receiver)
+     Returns {id, turn, event, tries, 1 if another slot would find work}, or nothing. ]]
+local slots, outbox = slots_key(a.receiver), outbox_key(a.receiver)
 local failures, held_until, took_s = unpack(redis.call('HMGET', health_key(a.receiver), 'failures', 'held_until',
   'took_s'))
 local broken = tonumber(failures or '0') >= a.breaker_after
@@ -14,8 +14,8 @@ if broken and tonumber(held_until or '0') > now then
 end
 local is_quick = took_s and tonumber(took_s) <= a.slow_s
 local width = (is_quick and not broken) and a.width or 1
-redis.call('ZREMRANGEBYSCORE', lanes, '-inf', stamp(now))
-local used = redis.call('ZCARD', lanes)
+redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp(now))
+local used = redis.call('ZCARD', slots)
 if used >= width then return {} end
 
 for _, id in ipairs(redis.call('ZRANGE', outbox, '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, 10)) do
@@ -28,8 +28,8 @@ for _, id in ipairs(redis.call('ZRANGE', outbox, '-inf', stamp(now), 'BYSCORE', 
     turn = redis.call('HINCRBY', key, 'turn', 1)
     redis.call('HSET', key, 'worker', a.worker, 'taken_at', stamp(now))
     redis.call('ZADD', outbox, stamp(now + a.lease_s), id)
-    redis.call('ZADD', lanes, stamp(now + a.lease_s), id)
-    redis.call('PEXPIRE', lanes, math.floor(a.lease_s * 2000))
+    redis.call('ZADD', slots, stamp(now + a.lease_s), id)
+    redis.call('PEXPIRE', slots, math.floor(a.lease_s * 2000))
     note_next(a.receiver)
     local more = used + 1 < width and redis.call('ZCOUNT', outbox, '-inf', stamp(now)) > 0
     return { id, turn, string.match(pending, '^[^,]+'), tonumber(tries) or 0, more and 1 or 0 }

@@ -31,7 +31,7 @@ for _, seen in ipairs(a.polls) do
       redis.call('HDEL', row, 'evidence', 'evidence_polls')
     end
     redis.call('ZADD', due_key('rendering'), stamp(due), id)
-    tell(id, 'job.polled', 'rendering', new_turn, data)
+    emit(id, 'job.polled', 'rendering', new_turn, data)
     alarm = alarm_to_set('rendering', due)
   end
   answers[#answers + 1] = new_turn

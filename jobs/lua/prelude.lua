@@ -15,7 +15,7 @@ local function stamp(seconds) return string.format('%.3f', seconds) end
 
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
-local function journal_key(id) return a.prefix .. 'journal:' .. id end
+local function log_key(id) return a.prefix .. 'log:' .. id end
 
 -- Fields of a row; none of what is there and is no row, which a newer version may have left.
 local function fields_of(id, ...)
@@ -53,18 +53,18 @@ local function unindex(id, state, tenant)
 end
 
 local function due_key(state) return a.prefix .. 'due:' .. state end
-local feed_key = a.prefix .. 'feed'
+local stream_key = a.prefix .. 'events'
 local retired_key = a.prefix .. 'retired'
 
 local function errand_key(name) return a.prefix .. 'errand:' .. name end
 
--- What happened is said once and stands twice under one id: in the job's own journal, and in the feed of all jobs.
-local function tell(id, event, state, turn, data)
-  local at, told = stamp(now), data or '{}'
-  local entry = redis.call('XADD', feed_key, 'MAXLEN', '~', a.feed_cap, '*',
-    'job', id, 'event', event, 'state', state, 'turn', turn, 'at', at, 'data', told)
-  local length = redis.call('RPUSH', journal_key(id), table.concat({ entry, event, state, turn, at, told }, ' '))
-  if length > a.journal_cap then redis.call('LTRIM', journal_key(id), -a.journal_cap, -1) end
+-- What happened is said once and stands twice under one id: in the job's own job log, and in the event stream of all jobs.
+local function emit(id, event, state, turn, data)
+  local at, shown = stamp(now), data or '{}'
+  local entry = redis.call('XADD', stream_key, 'MAXLEN', '~', a.stream_cap, '*',
+    'job', id, 'event', event, 'state', state, 'turn', turn, 'at', at, 'data', shown)
+  local length = redis.call('RPUSH', log_key(id), table.concat({ entry, event, state, turn, at, shown }, ' '))
+  if length > a.job_log_cap then redis.call('LTRIM', log_key(id), -a.job_log_cap, -1) end
 end
 
 -- Work that is due now needs one message for all of its kind. Returns true if the caller must send it, false while one
@@ -146,7 +146,7 @@ end
 -- A job's final edge gives its keys a life; its index entries go when that life is over, a few with each ending.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)
-  for _, key in ipairs({ row_key(id), request_key(id), journal_key(id) }) do
+  for _, key in ipairs({ row_key(id), request_key(id), log_key(id) }) do
     redis.call('PEXPIRE', key, life_ms)
   end
   local tenant = redis.call('HGET', row_key(id), 'tenant')
@@ -160,7 +160,7 @@ end
 -- The outboxes: who is to be told of which ended job, and when.
 local outboxes_key = a.prefix .. 'outboxes'
 local function outbox_key(receiver) return a.prefix .. 'outbox:' .. receiver end
-local function lanes_key(receiver) return a.prefix .. 'lanes:' .. receiver end
+local function slots_key(receiver) return a.prefix .. 'slots:' .. receiver end
 local function health_key(receiver) return a.prefix .. 'health:' .. receiver end
 local function delivery_key(receiver, id) return a.prefix .. 'delivery:' .. receiver .. ':' .. id end
 

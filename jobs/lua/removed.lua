@@ -1,15 +1,15 @@
---[[ removed: an ended job's files leave the archive. A row that still lives says since when, once, and its journal tells
-     it; the feed hears of it either way, for a video outlives its row.
+--[[ removed: an ended job's files leave the archive. A row that still lives says since when, once, and its job log tells
+     it; the event stream hears of it either way, for a video outlives its row.
      a: id, ended (how the job ended, for a row that is gone), data
      Returns {turn, 1 if it was told, else 0}.     Errors WRONG_STATE (the job is under way). ]]
 local row = row_key(a.id)
 local state, turn, finished_at = unpack(redis.call('HMGET', row, 'state', 'turn', 'finished_at'))
 if not state then
-  redis.call('XADD', feed_key, 'MAXLEN', '~', a.feed_cap, '*',
+  redis.call('XADD', stream_key, 'MAXLEN', '~', a.stream_cap, '*',
     'job', a.id, 'event', 'job.pruned', 'state', a.ended, 'turn', 0, 'at', stamp(now), 'data', a.data)
   return { 0, 1 }
 end
 if not finished_at then return redis.error_reply('WRONG_STATE job is ' .. state) end
 if redis.call('HSETNX', row, 'removed_at', stamp(now)) == 0 then return { tonumber(turn), 0 } end
-tell(a.id, 'job.pruned', state, turn, a.data)
+emit(a.id, 'job.pruned', state, turn, a.data)
 return { tonumber(turn), 1 }

@@ -22,5 +22,5 @@ redis.call('HSET', row_key(a.id), unpack(fields))
 redis.call('SET', request_key(a.id), request)
 redis.call('ZADD', due_key(a.state), stamp(now + a.due_in), a.id)
 index(a.id, a.state, a.row.tenant)
-tell(a.id, 'job.accepted', a.state, 1, a.data)
+emit(a.id, 'job.accepted', a.state, 1, a.data)
 return { 'accepted', a.id, alarm_to_set(a.state, now + a.due_in) }

@@ -27,7 +27,7 @@ from jobs.states import State
 from ops.bench.endpoint import Endpoint
 from ops.chaos.theatre import Theatre
 from ops.stack.recipe import HOST, free_port
-from producer.announcements import make_announcements
+from producer.receivers import make_receivers
 from producer.service import Order, make_service
 from producer.webhooks import make_webhooks
 from worker.sql.engine import make_engine
@@ -42,7 +42,7 @@ KEY: Final = "a key of this benchmark and no other"
 class Deployment(Theatre):
     """The drill's deployment, where nothing is struck: one worker of today's version."""
 
-    told: bool = True
+    delivered: bool = True
     with_faults: bool = False
 
     def environment(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Deployment(Theatre):
         return {
             **super().environment(),
             "RUSHES_HOOKS__CALL": "",
-            "RUSHES_SQL__ENABLED": str(self.told).lower(),
+            "RUSHES_SQL__ENABLED": str(self.delivered).lower(),
             "RUSHES_WEBHOOKS__KEYS": KEY,
             "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true",
             "RUSHES_WEBHOOKS__RETRY_S": "1,1,1,1,1,1",
@@ -80,9 +80,9 @@ class Run:
 
 def volume(jobs: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 2000) -> None:
     """Run both, print what each costs, exit 1 if anything did not arrive."""
-    bare = _run(jobs, told=False)
+    bare = _run(jobs, delivered=False)
     _say(f"nobody told       {bare}")
-    told = _run(jobs, told=True)
+    told = _run(jobs, delivered=True)
     _say(f"database, webhook {told}")
     _say(f"the telling costs {1000 * (told.cpu_s - bare.cpu_s) / jobs:.2f} ms worker CPU a video")
     for broken in (*bare.broken, *told.broken):
@@ -90,11 +90,11 @@ def volume(jobs: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20
     raise typer.Exit(int(bool(bare.broken or told.broken)))
 
 
-def _run(jobs: int, *, told: bool) -> Run:
+def _run(jobs: int, *, delivered: bool) -> Run:
     folder = Path(tempfile.mkdtemp(prefix="rushes-volume-"))
-    theatre = Deployment(folder, 1, random.Random(1), log=_say, told=told)  # noqa: S311 (unused: nothing is struck)
+    theatre = Deployment(folder, 1, random.Random(1), log=_say, delivered=delivered)  # noqa: S311 (unused: nothing is struck)
     try:
-        with theatre.open(), _endpoint(folder, told=told) as endpoint:
+        with theatre.open(), _endpoint(folder, delivered=delivered) as endpoint:
             return _measured(theatre, endpoint, jobs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,14 +102,14 @@ def _run(jobs: int, *, told: bool) -> Run:
 
 def _measured(theatre: Deployment, endpoint: Endpoint | None, jobs: int) -> Run:
     settings = load(beside_up=False)
-    service, announcements = make_service(settings), make_announcements(settings)
+    service, receivers = make_service(settings), make_receivers(settings)
     worker = psutil.Process(theatre.workers[0].pid)
     before, began = _cpu_s(worker), time.monotonic()
     orders = [Order(VideoRequest("google/veo3", f"take {n}", {"duration": 4})) for n in range(jobs)]
     ids = [answer.job_id for answer in service.submit_many(orders) if not isinstance(answer, Exception)]
     while time.monotonic() - began < SETTLES_WITHIN_S:
         ended = service.counts()[State.COMPLETED] == jobs
-        if ended and not service.errands() and not announcements.waiting():
+        if ended and not service.errands() and not receivers.waiting():
             break
         time.sleep(STEP_S)
     wall_s, cpu_s = time.monotonic() - began, _cpu_s(worker) - before
@@ -142,8 +142,8 @@ def _told(settings: Settings, endpoint: Endpoint, ids: list[str]) -> Iterator[st
 
 
 @contextmanager
-def _endpoint(folder: Path, *, told: bool) -> Iterator[Endpoint | None]:
-    if not told:
+def _endpoint(folder: Path, *, delivered: bool) -> Iterator[Endpoint | None]:
+    if not delivered:
         yield None
         return
     webhooks, port = make_webhooks(load(beside_up=False)), free_port()

@@ -18,14 +18,14 @@ from jobs.ledger import new_job_id
 from ops.chaos.invariants import Invariant, examine
 from ops.chaos.plan import strikes
 from ops.chaos.theatre import Theatre
-from producer.announcements import make_announcements
+from producer.receivers import make_receivers
 from producer.service import Service, make_service
 
 MEAN_GAP_S: Final = 4.0
 CALM_STEP_S: Final = 0.5
 SETTLE_S: Final = 120.0
 SETTLE_S_A_MINUTE: Final = 10.0
-"""Lanes die with their workers again and again in a storm: what is still to be told grows with its length."""
+"""Deliveries die with their workers again and again in a storm: what is still to be told grows with its length."""
 
 
 def drill(
@@ -95,12 +95,12 @@ def _submit(service: Service, accepted: list[str]) -> None:
 
 def _settled(theatre: Theatre, service: Service, accepted: list[str], settle_s: float) -> float:
     """Wait until every job has ended and every end was told, or the time is up."""
-    started, announcements = time.monotonic(), make_announcements(load(beside_up=False))
+    started, receivers = time.monotonic(), make_receivers(load(beside_up=False))
     while time.monotonic() - started < settle_s:
         theatre.fill_up()
         with contextlib.suppress(LedgerUnavailable):
             unfinished = [job for job, _ in service.get_many(accepted) if not job.is_final]
-            if not unfinished and not service.errands() and not announcements.waiting():
+            if not unfinished and not service.errands() and not receivers.waiting():
                 break
         time.sleep(CALM_STEP_S)
     return time.monotonic() - started

@@ -10,7 +10,7 @@ from typing import cast
 import redis
 
 from config.settings import Settings
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.job import Job
 from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
@@ -21,7 +21,14 @@ from worker.sql.reading import Choice, rows
 
 BESIDE_THE_STATE = frozenset(
     {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
-    | {"hook.told", "hook.failed", "hook.abandoned", "job.salvaged", "job.salvage_waits", "job.salvage_ended"}
+    | {
+        "delivery.succeeded",
+        "delivery.failed",
+        "delivery.abandoned",
+        "job.fetched_late",
+        "job.late_fetch_waits",
+        "job.late_fetch_ended",
+    }
     | {"job.described", "job.describe_waits", "job.describe_ended", "job.pruned"}
 )
 """Entries that tell of no edge."""
@@ -44,25 +51,25 @@ def examine(
     purchases: Mapping[str, int],
     told: Path,
 ) -> Iterator[Invariant]:
-    """Check every accepted job, every purchase, every file, every journal, every key."""
+    """Check every accepted job, every purchase, every file, every job log, every key."""
     jobs = {job.id: job for job, _ in service.get_many(accepted)}
-    journals = {job_id: list(service.events(job_id)) for job_id in jobs}
-    yield _ended_once(accepted, jobs, journals)
+    job_logs = {job_id: list(service.events(job_id)) for job_id in jobs}
+    yield _ended_once(accepted, jobs, job_logs)
     yield _bought_once(jobs, purchases)
     yield _no_video_lost(jobs, settings)
     yield _none_stuck(jobs)
-    yield _legal_paths(journals)
+    yield _legal_paths(job_logs)
     yield _all_told(jobs, told)
     yield _all_in_database(jobs, settings)
     yield _no_key_for_ever(client)
 
 
 def _ended_once(
-    accepted: Sequence[str], jobs: Mapping[str, Job], journals: Mapping[str, Sequence[JournalEntry]]
+    accepted: Sequence[str], jobs: Mapping[str, Job], job_logs: Mapping[str, Sequence[LogEntry]]
 ) -> Invariant:
     ends = {
         job_id: sum(State(entry.state).is_final and entry.event not in BESIDE_THE_STATE for entry in entries)
-        for job_id, entries in journals.items()
+        for job_id, entries in job_logs.items()
     }
     right = sum(count == 1 for count in ends.values())
     states = Counter(job.state.value for job in jobs.values())
@@ -92,7 +99,7 @@ def _no_video_lost(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
     partials = len(list((settings.archive_dir / ".partial").glob("*")))
     files = sum(1 for _ in settings.archive_dir.glob("*/*/*/*.mp4"))
     figure = (
-        f"{there} whole of {bought} bought ({completed} completed, {len(kept) - completed} salvaged), "
+        f"{there} whole of {bought} bought ({completed} completed, {len(kept) - completed} fetched late), "
         f"{files} files under final names, {partials} partial left"
     )
     return Invariant("no video lost", there == bought == files, figure)
@@ -104,15 +111,15 @@ def _none_stuck(jobs: Mapping[str, Job]) -> Invariant:
     return Invariant("no job stuck", not open_jobs, f"{len(open_jobs)} unfinished ({figure})")
 
 
-def _legal_paths(journals: Mapping[str, Sequence[JournalEntry]]) -> Invariant:
-    wrong = [step for entries in journals.values() for step in _illegal_steps(entries)]
-    steps = sum(len(entries) for entries in journals.values())
+def _legal_paths(job_logs: Mapping[str, Sequence[LogEntry]]) -> Invariant:
+    wrong = [step for entries in job_logs.values() for step in _illegal_steps(entries)]
+    steps = sum(len(entries) for entries in job_logs.values())
     return Invariant(
-        "journals are legal paths of the state machine", not wrong, f"{steps} steps, {len(wrong)} illegal {wrong[:3]}"
+        "job logs are legal paths of the state machine", not wrong, f"{steps} steps, {len(wrong)} illegal {wrong[:3]}"
     )
 
 
-def _illegal_steps(entries: Sequence[JournalEntry]) -> Iterator[str]:
+def _illegal_steps(entries: Sequence[LogEntry]) -> Iterator[str]:
     edges = [entry for entry in entries if entry.event not in BESIDE_THE_STATE]
     for before, after in pairwise(edges):
         if State(after.state) not in EDGES[State(before.state)] or after.turn != before.turn + 1:

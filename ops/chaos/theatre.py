@@ -27,8 +27,8 @@ LABELLED_STEPS: Final = (
     "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
     "poll.before_write=0.001,poll.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
     "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
-    "deliver.before_tell=0.004,deliver.before_write=0.004,"
-    "written.job.in_doubt=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.salvaged=0.05,"
+    "deliver.before_send=0.004,deliver.before_write=0.004,"
+    "written.job.in_doubt=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.fetched_late=0.05,"
     "written.job.rendered=0.002,written.job.completed=0.002"
 )
 START_WITHIN_S: Final = 30.0
@@ -98,8 +98,8 @@ class Theatre:
             "RUSHES_RECONCILE__READ_EVERY_S": "1",
             "RUSHES_RECONCILE__QUIET_S": "41",
             "RUSHES_RECONCILE__IN_DOUBT": "resubmit",
-            "RUSHES_SALVAGE__FIRST_S": "1",
-            "RUSHES_SALVAGE__LONGEST_S": "15",
+            "RUSHES_LATE_FETCH__FIRST_S": "1",
+            "RUSHES_LATE_FETCH__LONGEST_S": "15",
             "RUSHES_RESCUE__EVERY_S": "1",
             "RUSHES_RESCUE__GRACE_S": "3",
             "RUSHES_RESCUE__LEASE_S": "5",

@@ -245,7 +245,7 @@ def _api(plan: Plan) -> ChildSpec:
 
 
 def _flower(plan: Plan) -> ChildSpec:
-    # A flowerconfig.py in the working directory would be read unless another file is named.
+    # A flowerconfig.py in the working receivers would be read unless another file is named.
     auth = plan.settings.flower.basic_auth
     theirs = {} if auth is None else {"FLOWER_BASIC_AUTH": auth.get_secret_value()}
     return ChildSpec(

@@ -20,7 +20,7 @@ from config.store import open_store
 from producer.api import batches, events, health, keys, metrics_route, upstream_face, videos, webhooks
 from producer.api.border import Border
 from producer.api.docs_page import add_docs
-from producer.api.feed import Feed
+from producer.api.event_stream import EventStream
 from producer.api.metrics import Metrics
 from producer.api.orders import VideoOrder
 from producer.api.parts import Parts
@@ -55,7 +55,7 @@ def make_app(settings: Settings) -> FastAPI:
     pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
     on_loop = connect_async(settings.redis, name="api")
     service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
-    feed = Feed(service)
+    feed = EventStream(service)
     metrics = Metrics(service, feed)
     app.state.redis = on_loop
     app.state.parts = Parts(settings, service, access, pictures, open_store(settings), feed, metrics)
@@ -80,7 +80,7 @@ def make_app(settings: Settings) -> FastAPI:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Tell watchers at once when the process is to end: the server waits for them before anything else."""
     parts: Parts = app.state.parts
-    with _first_on(parts.feed.close):
+    with _first_on(parts.event_stream.close):
         yield
     await app.state.redis.aclose()
 

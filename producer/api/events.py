@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.journal import FEED_CLOCK_S
+from jobs.job_log import STREAM_CLOCK_S
 from jobs.payloads import message_id, payload
 from jobs.result import ENDS
 from producer.api.guard import Reads
@@ -20,11 +20,11 @@ router = APIRouter(tags=["webhooks"])
 
 LATEST: Final = "latest"
 
-EndName = Literal["job.completed", "job.failed", "job.cancelled", "job.expired", "job.salvaged"]
+EndName = Literal["job.completed", "job.failed", "job.cancelled", "job.expired", "job.fetched_late"]
 
 
 class EndView(TypedDict):
-    """One end of one job: a webhook's body, with its `webhook-id` and its place in the feed."""
+    """One end of one job: a webhook's body, with its `webhook-id` and its place in the event stream."""
 
     id: Annotated[
         str,
@@ -99,6 +99,6 @@ def _view(parts: Parts, end: End) -> EndView:
 def _too_old(read: Forgotten) -> Problem:
     detail = (
         "Some of what ended since is forgotten here, not lost: take a new cursor from GET /v1/events?after=latest, "
-        f"then list GET /v1/videos?ended_from={read.at - FEED_CLOCK_S:.3f}, then go on with the new cursor."
+        f"then list GET /v1/videos?ended_from={read.at - STREAM_CLOCK_S:.3f}, then go on with the new cursor."
     )
     return Problem(Code.CURSOR_TOO_OLD, detail)

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from jobs.errors import LedgerUnavailable
-from producer.api.feed import Feed
+from producer.api.event_stream import EventStream
 from producer.service import Service
 
 _BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -19,7 +19,7 @@ _ELSEWHERE: Final = "elsewhere"
 class Metrics:
     """Counts what is served. A route is named by its pattern, so that ids make no series of their own."""
 
-    def __init__(self, service: Service, feed: Feed) -> None:
+    def __init__(self, service: Service, event_stream: EventStream) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "rushes_api_requests", "Requests served.", ("method", "route", "status"), registry=self._registry
@@ -31,7 +31,7 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self._registry,
         )
-        self._registry.register(_Standing(service, feed))
+        self._registry.register(_Standing(service, event_stream))
 
     def served(self, scope: Scope, status: int, seconds: float) -> None:
         """One request was answered; status 0: nobody was there any more to hear it."""
@@ -48,9 +48,9 @@ class Metrics:
 class _Standing(Collector):
     """What is asked of the ledger at each scrape."""
 
-    def __init__(self, service: Service, feed: Feed) -> None:
+    def __init__(self, service: Service, event_stream: EventStream) -> None:
         self._service = service
-        self._feed = feed
+        self._event_stream = event_stream
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is asked when this is registered."""
@@ -58,7 +58,7 @@ class _Standing(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The numbers as they are now; those of Redis are left out while it cannot be asked."""
-        yield GaugeMetricFamily("rushes_api_watchers", "Streams and waits that are open.", self._feed.watching)
+        yield GaugeMetricFamily("rushes_api_watchers", "Streams and waits that are open.", self._event_stream.watching)
         up = GaugeMetricFamily("rushes_redis_up", "Whether Redis could be asked.")
         jobs = GaugeMetricFamily("rushes_jobs", "Jobs that are remembered, by state.", labels=("state",))
         try:

@@ -12,11 +12,11 @@ from config.settings import Settings
 from config.store import Store, StoreError
 from jobs.access import Access
 from jobs.job import Job
-from producer.announcements import Announcements, make_announcements
-from producer.api.feed import Feed
+from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.pictures import PictureCheck
+from producer.receivers import Receivers, make_receivers
 from producer.service import Service
 from producer.views import Beside
 from producer.webhooks import Webhooks, make_webhooks
@@ -31,13 +31,13 @@ class Parts:
     access: Access
     pictures: PictureCheck | None
     store: Store
-    feed: Feed
+    event_stream: EventStream
     metrics: Metrics
 
     @cached_property
-    def announcements(self) -> Announcements:
+    def receivers(self) -> Receivers:
         """What can be done about the telling of ended jobs; made when first needed."""
-        return make_announcements(self.settings)
+        return make_receivers(self.settings)
 
     @cached_property
     def webhooks(self) -> Webhooks:

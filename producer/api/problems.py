@@ -77,7 +77,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not know that method."),
     Code.ERASED: _Kind(HTTPStatus.NOT_FOUND, "The job was erased."),
-    Code.CURSOR_TOO_OLD: _Kind(HTTPStatus.GONE, "The feed no longer reaches back to that cursor."),
+    Code.CURSOR_TOO_OLD: _Kind(HTTPStatus.GONE, "The event stream no longer reaches back to that cursor."),
     Code.NOT_READY: _Kind(HTTPStatus.CONFLICT, "The video is not there yet.", retryable=True),
     Code.NO_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job ended without a video."),
     Code.VARIANT_NOT_THERE: _Kind(HTTPStatus.NOT_FOUND, "The video has no such variant."),

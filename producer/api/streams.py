@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from starlette.responses import StreamingResponse
 
-from jobs.events import JournalEntry
-from jobs.journal import START
-from producer.api.feed import Beat
+from jobs.events import LogEntry
+from jobs.job_log import START
+from producer.api.event_stream import Beat
 from producer.api.parts import Parts
 from producer.api.problems import Code, Problem, Wrong
 from producer.views import entry_view
@@ -56,7 +56,7 @@ async def ended(parts: Parts, job_id: str, *, within_s: float) -> None:
     """Wait for a job's end; or until the time is up, or the process ends."""
     try:
         async with asyncio.timeout(within_s):
-            async for _ in parts.feed.follow(job_id, after=START, beat_s=within_s):
+            async for _ in parts.event_stream.follow(job_id, after=START, beat_s=within_s):
                 pass
     except TimeoutError:
         return
@@ -67,13 +67,13 @@ def event_stream(parts: Parts, job_id: str, *, after: str) -> StreamingResponse:
 
     async def told() -> AsyncIterator[str]:
         yield f"retry: {RECONNECT_MS}\n\n"
-        async for news in parts.feed.follow(job_id, after=after, beat_s=parts.settings.api.heartbeat_s):
+        async for news in parts.event_stream.follow(job_id, after=after, beat_s=parts.settings.api.heartbeat_s):
             yield ": alive\n\n" if isinstance(news, Beat) else _event(news)
 
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # a proxy that buffers would hold it back
     return StreamingResponse(told(), headers=headers, media_type="text/event-stream")
 
 
-def _event(entry: JournalEntry) -> str:
+def _event(entry: LogEntry) -> str:
     """JSON has no line break of its own, so that nothing in it can end an event early."""
     return f"id: {entry.id}\nevent: {entry.event}\ndata: {json.dumps(entry_view(entry), separators=(',', ':'))}\n\n"

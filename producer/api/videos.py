@@ -19,7 +19,7 @@ from config.store import StoreError
 from jobs.artifacts import Artifact
 from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
 from jobs.job import Job, VideoRequest
-from jobs.journal import following
+from jobs.job_log import following
 from jobs.lifecycle import RequestCancel
 from jobs.retries import HasItsVideo, NotOver, WouldPay
 from jobs.states import State, Status
@@ -108,7 +108,7 @@ class EventList(TypedDict):
     """What has happened to a job."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
-    data: Annotated[list[EventView], Field(description="Its journal, oldest first.", examples=[[]])]
+    data: Annotated[list[EventView], Field(description="Its job log, oldest first.", examples=[[]])]
 
 
 class Deleted(TypedDict):
@@ -441,7 +441,7 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
     },
 )
 def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
-    """Prompt, journal and files go for good; what it cost is kept. Asking twice is harmless."""
+    """Prompt, job log and files go for good; what it cost is kept. Asking twice is harmless."""
     check_id(job_id)
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
@@ -459,7 +459,7 @@ def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     responses={
         200: {
             "model": EventList,
-            "description": "Its journal; or, if `text/event-stream` is accepted, a stream of it until the job ends.",
+            "description": "Its job log; or, if `text/event-stream` is accepted, a stream of it until the job ends.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "A stream was asked for, the job has ended and there is nothing left to tell."},

@@ -12,12 +12,12 @@ from typing_extensions import TypedDict
 
 from jobs.outbox import DeliveryLine
 from jobs.webhooks import Endpoint
-from producer.announcements import DeliveryChoice, check_has_ended
 from producer.api.guard import Admins, Reads, Submits
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, documented
 from producer.api.videos import COMMON, JobId, check_id, known
 from producer.deliveries import DeliveryView, EndpointView, delivery_view, endpoint_view
+from producer.receivers import DeliveryChoice, check_has_ended
 
 router = APIRouter(tags=["webhooks"])
 
@@ -104,7 +104,7 @@ class TestDelivery(TypedDict):
 )
 def list_endpoints(parts: Needs, _caller: Admins) -> Response:
     """Every endpoint with its backlog, without its secret. `rushes webhooks` adds, rotates and removes them."""
-    waiting = parts.announcements.waiting()
+    waiting = parts.receivers.waiting()
     found = [endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in parts.webhooks.all()]
     answer: WebhookList = {"object": "list", "data": found}
     return JSONResponse(answer)
@@ -128,14 +128,14 @@ def list_deliveries(
     job_id: Annotated[
         str | None, Query(description="Only this job's.", examples=["job_01kb0000000000000000000000"])
     ] = None,
-    told: Annotated[
+    delivered: Annotated[
         bool | None, Query(description="Only those that arrived, or only those that did not.", examples=[False])
     ] = None,
 ) -> Response:
     """Every try with status, time, and excerpts of request and answer. About 200 are kept, for a week."""
     parts.webhooks.get(endpoint_id)
-    choice = DeliveryChoice(job_id=job_id, told=told, before=after)
-    lines = parts.announcements.log(endpoint_id, limit=limit + 1, choice=choice)
+    choice = DeliveryChoice(job_id=job_id, delivered=delivered, before=after)
+    lines = parts.receivers.log(endpoint_id, limit=limit + 1, choice=choice)
     return JSONResponse(_page([(endpoint_id, line) for line in lines], limit))
 
 
@@ -161,7 +161,7 @@ def redeliver(endpoint_id: EndpointId, order: RedeliveryOrder, parts: Needs, _ca
     parts.webhooks.get(endpoint_id)
     check_id(order.job_id)
     parts.service.get(order.job_id)  # what was erased has nothing left to be told
-    events = parts.announcements.redeliver(endpoint_id, order.job_id)
+    events = parts.receivers.redeliver(endpoint_id, order.job_id)
     return _told_again(order.job_id, {endpoint_id: list(events)})
 
 
@@ -169,7 +169,7 @@ def redeliver(endpoint_id: EndpointId, order: RedeliveryOrder, parts: Needs, _ca
     "/v1/webhooks/{endpoint_id}/test",
     summary="Tell an endpoint of a made-up job",
     responses={
-        200: {"model": DeliveryView, "description": "How it went; `told` says whether the endpoint has it."},
+        200: {"model": DeliveryView, "description": "How it went; `delivered` says whether the endpoint has it."},
         202: {
             "model": TestDelivery,
             "description": "No worker came to it in time; its delivery will show how it went.",
@@ -181,7 +181,7 @@ async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> R
     """A worker sends it the event `job.test` of a job that never was, once, and the answer says how it went."""
     endpoint = await run_in_threadpool(parts.webhooks.get, endpoint_id)
     _check_enabled(endpoint)
-    test_delivery = await run_in_threadpool(parts.announcements.start_test, endpoint_id)
+    test_delivery = await run_in_threadpool(parts.receivers.start_test, endpoint_id)
     line = await _test_outcome(parts, endpoint_id, test_delivery)
     if line is None:
         answer: TestDelivery = {"object": "webhook.test", "job_id": test_delivery}
@@ -200,7 +200,7 @@ async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> R
 def list_own_deliveries(job_id: JobId, parts: Needs, caller: Reads) -> Response:
     """Every try to tell your receivers, as far as their logs reach: your endpoints, and the order's own address."""
     job, order = known(parts, caller, job_id)
-    found = parts.announcements.own_log(job, order, tenant=caller.tenant)
+    found = parts.receivers.own_log(job, order, tenant=caller.tenant)
     return JSONResponse(_page(found, len(found)))
 
 
@@ -227,12 +227,12 @@ def redeliver_own(
     """Your endpoints, and the order's own address, are told now, also of what they were told before."""
     job, request = known(parts, caller, job_id)
     check_has_ended(job)
-    wanted = parts.announcements.own_receivers(job, request, tenant=caller.tenant)
+    wanted = parts.receivers.own_receivers(job, request, tenant=caller.tenant)
     if order is not None and order.receiver is not None:
         if order.receiver not in wanted:
             raise Problem(Code.NOT_FOUND, "You have no such receiver that hears of this job.")
         wanted = {order.receiver: wanted[order.receiver]}
-    parts.announcements.tell_again(job_id, wanted)
+    parts.receivers.redeliver_events(job_id, wanted)
     return _told_again(job_id, {receiver: list(events) for receiver, events in wanted.items() if events})
 
 
@@ -256,7 +256,7 @@ def _check_enabled(endpoint: Endpoint) -> None:
 async def _test_outcome(parts: Parts, endpoint_id: str, test_delivery: str) -> DeliveryLine | None:
     """How a test delivery went, if a worker comes to it in time; waiting holds no thread."""
     for _ in range(max(1, int(min(PATIENCE_S, parts.settings.api.longest_wait_s) / ASK_EVERY_S))):
-        line = await run_in_threadpool(parts.announcements.test_outcome, endpoint_id, test_delivery)
+        line = await run_in_threadpool(parts.receivers.test_outcome, endpoint_id, test_delivery)
         if line is not None:
             return line
         await asyncio.sleep(ASK_EVERY_S)

@@ -49,7 +49,7 @@ def prune(
             leave(
                 Exit.USAGE,
                 "There is no rule: give --older-than or --keep-bytes, or set RUSHES_ARCHIVE__KEEP_COMPLETED_S, "
-                "__KEEP_SALVAGED_S or __KEEP_BYTES.",
+                "__KEEP_FETCHED_LATE_S or __KEEP_BYTES.",
             )
         with connect(session.settings.redis, name="prune") as client:
             pruner = Pruner(session.store, Ledger(client, retention=retention(session.settings)))
@@ -65,7 +65,7 @@ def prune(
 def _rules(settings: Settings, older_than: str | None, keep_bytes: str | None, statuses: frozenset[Status]) -> Rules:
     chosen = settings.archive
     if older_than is None and keep_bytes is None:
-        return Rules(chosen.keep_completed_s, chosen.keep_salvaged_s, chosen.keep_bytes, statuses)
+        return Rules(chosen.keep_completed_s, chosen.keep_fetched_late_s, chosen.keep_bytes, statuses)
     age_s = None if older_than is None else _read(older_than, "--older-than", _UNITS_S)
     most = None if keep_bytes is None else int(_read(keep_bytes, "--keep-bytes", _UNITS_BYTES))
     return Rules(age_s, age_s, most, statuses)

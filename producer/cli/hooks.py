@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.outbox import DeliveryLine
-from producer.announcements import Announcements, ReceiverStanding
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time, duration
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view
+from producer.receivers import KnownReceiver, Receivers
 
 TEST_DELIVERY_TIMEOUT_S: Final = 30.0
 
@@ -27,11 +27,11 @@ def list_receivers(*, as_json: AsJson = False) -> None:
     """Show every receiver with its backlog, and whether it is held back because it keeps failing."""
     with explained():
         session = Session()
-        found = session.announcements.receivers()
+        found = session.receivers.receivers()
         if as_json:
             emit_json([_view(receiver) for receiver in found])
         elif found:
-            session.out.print(_table(found, session.announcements.now()))
+            session.out.print(_table(found, session.receivers.now()))
         else:
             session.out.print("No receiver is configured. RUSHES_HOOKS__CALL names hooks; docs/hooks.md shows how.")
 
@@ -46,7 +46,7 @@ def log(
     """Show how the latest deliveries to a receiver went, newest first."""
     with explained():
         session = Session()
-        lines = session.announcements.log(receiver, limit=limit)
+        lines = session.receivers.log(receiver, limit=limit)
         if as_json:
             emit_json([delivery_view(receiver, line) for line in lines])
         else:
@@ -76,12 +76,12 @@ def redeliver(
     """Tell a receiver of ended jobs now, also if it was told before."""
     with explained():
         session = Session()
-        tell_again(session, receiver, job_ids or [], failed=failed)
+        redeliver_events(session, receiver, job_ids or [], failed=failed)
 
 
 def send_and_report(session: Session, receiver: str, *, timeout_s: float, as_json: bool) -> None:
     """Send a test delivery, and leave with a code that says whether it arrived."""
-    line = session.announcements.send_test(receiver, timeout_s=timeout_s)
+    line = session.receivers.send_test(receiver, timeout_s=timeout_s)
     if line is None:
         leave(
             Exit.TIMED_OUT,
@@ -90,19 +90,19 @@ def send_and_report(session: Session, receiver: str, *, timeout_s: float, as_jso
         )
     if as_json:
         emit_json(delivery_view(receiver, line))
-    elif line.told:
+    elif line.delivered:
         session.out.print(visible(f"{receiver} heard it in {line.took_s:.3f} s: {line.message}"), markup=False)
-    if not line.told:
+    if not line.delivered:
         leave(Exit.FAILED, f"{receiver} could not be told: {line.message}")
 
 
-def tell_again(session: Session, receiver: str, job_ids: list[str], *, failed: bool) -> None:
+def redeliver_events(session: Session, receiver: str, job_ids: list[str], *, failed: bool) -> None:
     """Tell a receiver again, and say of what."""
     if bool(job_ids) == failed:
         leave(Exit.USAGE, "Name jobs, or say --failed.")
-    chosen = dict.fromkeys(_failed(session.announcements, receiver) if failed else job_ids)
+    chosen = dict.fromkeys(_failed(session.receivers, receiver) if failed else job_ids)
     for job_id in chosen:
-        events = session.announcements.redeliver(receiver, job_id)
+        events = session.receivers.redeliver(receiver, job_id)
         session.out.print(f"{job_id}: {receiver} is told {', '.join(events)} again", markup=False)
     if not chosen:
         session.out.print(f"The log of {receiver} shows no delivery that failed last.", markup=False)
@@ -111,7 +111,7 @@ def tell_again(session: Session, receiver: str, job_ids: list[str], *, failed: b
 def line_table(lines: list[DeliveryLine]) -> Table:
     """A receiver's log for people."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("at", "job", "event", "try", "told", "status", "took", "message"):
+    for heading in ("at", "job", "event", "try", "delivered", "status", "took", "message"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for line in lines:
         table.add_row(
@@ -119,7 +119,7 @@ def line_table(lines: list[DeliveryLine]) -> Table:
             line.job_id,
             line.event,
             str(line.tries),
-            Text("yes", style="green") if line.told else Text("no", style="red"),
+            Text("yes", style="green") if line.delivered else Text("no", style="red"),
             "-" if line.status is None else str(line.status),
             f"{line.took_s:.3f} s",
             Text(visible(line.message)),
@@ -127,22 +127,22 @@ def line_table(lines: list[DeliveryLine]) -> Table:
     return table
 
 
-def _failed(announcements: Announcements, receiver: str) -> list[str]:
-    return [line.job_id for line in announcements.abandoned(receiver)]
+def _failed(receivers: Receivers, receiver: str) -> list[str]:
+    return [line.job_id for line in receivers.abandoned(receiver)]
 
 
-def _view(receiver: ReceiverStanding) -> dict[str, object]:
-    standing = receiver.standing
+def _view(receiver: KnownReceiver) -> dict[str, object]:
+    standing = receiver.status
     fields = {name: getattr(standing, name) for name in standing.__dataclass_fields__}
     return {"name": receiver.name, "known": receiver.known, **fields}
 
 
-def _table(found: list[ReceiverStanding], now: float) -> Table:
+def _table(found: list[KnownReceiver], now: float) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
     for heading in ("receiver", "waiting", "under way", "usually takes", "standing"):
         table.add_column(heading, overflow="fold")
     for receiver in found:
-        standing = receiver.standing
+        standing = receiver.status
         took = "-" if standing.took_s is None else f"{standing.took_s:.3f} s"
         table.add_row(
             Text(visible(receiver.name)), str(standing.waiting), str(standing.under_way), took, _told(receiver, now)
@@ -150,8 +150,8 @@ def _table(found: list[ReceiverStanding], now: float) -> Table:
     return table
 
 
-def _told(receiver: ReceiverStanding, now: float) -> Text:
-    standing = receiver.standing
+def _told(receiver: KnownReceiver, now: float) -> Text:
+    standing = receiver.status
     if not receiver.known:
         return Text("not configured here", style="yellow")
     if standing.failing_since is None:

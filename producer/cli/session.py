@@ -13,9 +13,9 @@ from config.links import links_of
 from config.settings import Settings, load
 from config.store import Store, open_store
 from jobs.job import Job, VideoRequest
-from producer.announcements import Announcements, make_announcements
 from producer.cli.exits import using_archive
 from producer.cli.visible import json_safe
+from producer.receivers import Receivers, make_receivers
 from producer.service import Service, make_service
 from producer.views import VideoView, job_view
 from producer.webhooks import Webhooks, make_webhooks
@@ -47,9 +47,9 @@ class Session:
         return make_service(self.settings)
 
     @cached_property
-    def announcements(self) -> Announcements:
+    def receivers(self) -> Receivers:
         """What can be done about the telling of ended jobs."""
-        return make_announcements(self.settings)
+        return make_receivers(self.settings)
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
@@ -92,8 +92,8 @@ def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mappin
     return table
 
 
-def timeline(entries: Sequence[JournalEntry]) -> RenderableType:
-    """A job's journal, each line with the time since the first."""
+def timeline(entries: Sequence[LogEntry]) -> RenderableType:
+    """A job's job log, each line with the time since the first."""
     table = Table.grid(padding=(0, 2))
     for style in ("dim", "", ""):
         table.add_column(style=style, overflow="fold")
@@ -103,7 +103,7 @@ def timeline(entries: Sequence[JournalEntry]) -> RenderableType:
     return table
 
 
-def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[JournalEntry]) -> RenderableType:
+def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[LogEntry]) -> RenderableType:
     """How a job ended: its card, then its timeline."""
     return Group(card(job, request, archive), Text(), timeline(entries))
 
@@ -175,9 +175,9 @@ def _cost(job: Job) -> str:
     return f"{job.cost_usd:.2f} USD{'?' if job.charged is Charged.UNKNOWN else ''}"
 
 
-def _event_text(entry: JournalEntry) -> Text:
+def _event_text(entry: LogEntry) -> Text:
     return Text(entry.event, style=COLOUR.get(State(entry.state), ""))
 
 
-def _data_line(entry: JournalEntry) -> str:
+def _data_line(entry: LogEntry) -> str:
     return visible("  ".join(f"{name}={value}" for name, value in entry.data.items() if name not in _QUIET_FIELDS))

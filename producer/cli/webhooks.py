@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.webhooks import ORDERED, Endpoint, UnknownEndpoint
 from producer.cli.exits import Exit, explained, leave
-from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, send_and_report, tell_again
+from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time
 from producer.cli.visible import visible
@@ -46,7 +46,7 @@ def list_endpoints(*, as_json: AsJson = False) -> None:
     """Show every endpoint with its backlog; secrets are not shown."""
     with explained():
         session = Session()
-        endpoints, waiting = session.webhooks.all(), session.announcements.waiting()
+        endpoints, waiting = session.webhooks.all(), session.receivers.waiting()
         if as_json:
             emit_json([endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in endpoints])
         elif endpoints:
@@ -138,7 +138,7 @@ def deliveries(
     """Show how the latest deliveries went, newest first; --json with excerpts of request and answer."""
     with explained():
         session = Session()
-        lines = session.announcements.log(endpoint_id, limit=limit)
+        lines = session.receivers.log(endpoint_id, limit=limit)
         if as_json:
             emit_json([delivery_view(endpoint_id, line) for line in lines])
         else:
@@ -156,7 +156,7 @@ def redeliver(
     with explained(), _known():
         session = Session()
         session.webhooks.get(endpoint_id)
-        tell_again(session, endpoint_id, job_ids or [], failed=failed)
+        redeliver_events(session, endpoint_id, job_ids or [], failed=failed)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
     """Show an endpoint with its secret: the caller holds the key that it derives from."""
     secrets = session.webhooks.secrets(endpoint.id)
     if as_json:
-        waiting = session.announcements.waiting().get(endpoint.id, 0)
+        waiting = session.receivers.waiting().get(endpoint.id, 0)
         emit_json({**endpoint_view(endpoint, waiting=waiting), "secret": secrets.current})
         return
     session.out.print(f"{endpoint.id}  {visible(endpoint.url)}", markup=False)

@@ -227,7 +227,7 @@ class AsyncJob:
         return AsyncJob(self._rushes, (await self._rushes._carried_out(plan)).id)  # noqa: SLF001 (as above)
 
     async def delete(self) -> None:
-        """Erase it, if it has ended: prompt, journal and file go, what it cost is kept."""
+        """Erase it, if it has ended: prompt, job log and file go, what it cost is kept."""
         await self._rushes._carried_out(plans.delete(self.id))  # noqa: SLF001 (as above)
 
     async def events(self) -> list[Event]:

@@ -228,7 +228,7 @@ class Job:
         return Job(self._rushes, self._rushes._carried_out(plan).id)  # noqa: SLF001 (as above)
 
     def delete(self) -> None:
-        """Erase it, if it has ended: prompt, journal and file go, what it cost is kept."""
+        """Erase it, if it has ended: prompt, job log and file go, what it cost is kept."""
         self._rushes._carried_out(plans.delete(self.id))  # noqa: SLF001 (as above)
 
     def events(self) -> list[Event]:

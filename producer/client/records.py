@@ -36,7 +36,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a job's journal."""
+    """One line of a job's job log."""
 
     id: str
     event: str

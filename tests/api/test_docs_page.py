@@ -54,7 +54,7 @@ def test_its_policy_lets_no_script_in_but_our_files(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/docs/files/", "/docs/files/none.js", "/docs/files/%2e%2e/main.py", "/redoc"])
 def test_nothing_else_is_there(api: Api, path: str) -> None:
-    """Told as any other problem."""
+    """Delivered as any other problem."""
     answer = api.get(path)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_route")

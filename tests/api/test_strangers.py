@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.api.conftest import Api
@@ -76,6 +76,7 @@ def is_theirs(status: int, body: bytes) -> bool:
 
 @MANY
 @given(order=ORDERS, path=st.sampled_from(PATHS))
+@example(order={"model": "vendor/model", "prompt": "a boat", "strength": 1e300}, path="/v1/videos")
 def test_no_json_makes_an_error_of_ours(api: Api, order: Any, path: str) -> None:
     """Any structure, any number, any text; alone, in a batch, and on the upstream's own face."""
     body = json.dumps({"orders": [order, {"prompt": "a boat"}]} if path.endswith("batch") else order).encode()

@@ -15,7 +15,7 @@ import redis
 import requests
 
 from jobs.job import Hold
-from jobs.journal import FEED
+from jobs.job_log import STREAM
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
 from tests.api.conftest import Api, answers, bought, completed
@@ -144,15 +144,15 @@ def test_who_goes_is_forgotten(api: Api) -> None:
 def test_what_the_feed_forgot_is_read_in_the_journal(
     api: Api, real_ledger: Ledger, client: "redis.Redis", archive: Path
 ) -> None:
-    """The feed is capped: a watcher that falls behind it still misses nothing."""
+    """The event stream is capped: a watcher that falls behind it still misses nothing."""
     job_id, other = api.submit()["id"], api.submit()["id"]
     with stream(api, job_id) as listening:
         assert listening.hears(1) == ["job.accepted"]
         real_ledger.held_in_queue(real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
-        assert listening.hears(1) == ["job.held"]  # what comes now comes by the feed
+        assert listening.hears(1) == ["job.held"]  # what comes now comes by the event stream
         with api.frozen():
             completed(real_ledger, job_id, archive)
-            client.xtrim(FEED, maxlen=0, approximate=False)
+            client.xtrim(STREAM, maxlen=0, approximate=False)
             bought(real_ledger, other)
         assert listening.hears(4)[-1] == "job.completed"
 
@@ -187,7 +187,7 @@ def test_a_wait_ends_when_its_time_is_up_and_the_job_goes_on(api: Api) -> None:
 
 
 def test_an_ended_job_is_not_waited_for(api: Api) -> None:
-    """Its end is in its journal."""
+    """Its end is in its job log."""
     job_id = api.submit()["id"]
     api.post(f"/v1/videos/{job_id}/cancel")
 

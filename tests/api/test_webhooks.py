@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from jobs.access import Access, Scope
-from jobs.journal import FEED
+from jobs.job_log import STREAM
 from jobs.ledger import Ledger
-from producer.announcements import make_announcements
+from producer.receivers import make_receivers
 from producer.webhooks import make_webhooks
 from tests.api.conftest import Api, bought
 from tests.receivers import WebhookServer
@@ -62,7 +62,7 @@ def test_an_operator_sees_what_failed_mends_it_and_has_it_told_again(
         stage.ended(job_id)
         eventually(lambda: receiver.calls == 3, what="the tries that come soon")
         eventually(lambda: office.get("/v1/webhooks").json()["data"][0]["waiting"] == 1)
-        failed = office.get(f"/v1/webhooks/{wh}/deliveries?told=false&limit=2").json()
+        failed = office.get(f"/v1/webhooks/{wh}/deliveries?delivered=false&limit=2").json()
         older = office.get(f"/v1/webhooks/{wh}/deliveries?limit=2&after={failed['last_id']}").json()
         assert [(line["status"], line["tries"]) for line in failed["data"] + older["data"]] == [
             (500, 3),
@@ -74,12 +74,13 @@ def test_an_operator_sees_what_failed_mends_it_and_has_it_told_again(
 
         receiver.status = 200
         tested = office.post(f"/v1/webhooks/{wh}/test")
-        assert (tested.status_code, tested.json()["told"], tested.json()["event"]) == (200, True, "job.test")
+        assert (tested.status_code, tested.json()["delivered"], tested.json()["event"]) == (200, True, "job.test")
         again = office.post(f"/v1/webhooks/{wh}/redeliver", {"job_id": job_id})
         assert (again.status_code, again.json()["receivers"]) == (202, {wh: ["job.completed"]})
         eventually(lambda: receiver.messages[-1].id == f"{job_id}.completed", what="the redelivery")
 
-    assert office.get(f"/v1/webhooks/{wh}/deliveries?told=true&job_id={job_id}").json()["data"][0]["answer"] == "ok"
+    arrived = office.get(f"/v1/webhooks/{wh}/deliveries?delivered=true&job_id={job_id}").json()["data"]
+    assert arrived[0]["answer"] == "ok"
 
 
 def test_a_tenant_sees_and_repeats_what_its_own_receivers_were_told(
@@ -91,12 +92,14 @@ def test_a_tenant_sees_and_repeats_what_its_own_receivers_were_told(
     with stage.worker():
         job_id = shop.submit()["id"]
         stage.ended(job_id)
-        log = make_announcements(stage.settings).log
+        log = make_receivers(stage.settings).log
         eventually(lambda: log(everybodys) and log(shops), what="both told")
         assert log(gyms) == []
 
         seen = shop.get(f"/v1/videos/{job_id}/deliveries").json()["data"]
-        assert [(line["receiver"], line["event"], line["told"]) for line in seen] == [(shops, "job.completed", True)]
+        assert [(line["receiver"], line["event"], line["delivered"]) for line in seen] == [
+            (shops, "job.completed", True)
+        ]
         again = shop.post(f"/v1/videos/{job_id}/redeliver").json()
         assert again["receivers"] == {shops: ["job.completed"]}
         eventually(lambda: len(log(shops)) == 2, what="the redelivery")
@@ -172,13 +175,13 @@ def test_a_receiver_that_was_down_catches_up_with_the_same_body(
 
 
 def test_a_cursor_that_is_too_old_says_what_to_do(keyed_api: Api, client: "redis.Redis") -> None:
-    """And what it says is true: the list has what the feed has not."""
+    """And what it says is true: the list has what the event stream has not."""
     shop = holder(keyed_api, client, "shop")
     shop.submit("one that ends before")
     began = shop.get("/v1/events?after=latest").json()
     job_id = shop.submit()["id"]
     assert shop.post(f"/v1/videos/{job_id}/cancel").ok
-    client.xtrim(FEED, maxlen=1, approximate=False)
+    client.xtrim(STREAM, maxlen=1, approximate=False)
 
     answer = shop.get(f"/v1/events?after={began['next']}")
 

@@ -25,7 +25,7 @@ def test_the_table_of_tasks_names_each_with_its_queue() -> None:
 
 
 def test_every_event_is_documented_and_no_other() -> None:
-    """Those who build on the journal read that table."""
+    """Those who build on the job log read that table."""
     listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
     assert listed == dict(EVENTS)
 

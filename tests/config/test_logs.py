@@ -152,7 +152,7 @@ def test_a_secret_is_blotted_out_of_an_events_fields(monkeypatch: pytest.MonkeyP
     log.info("held", extra={"event": fields})
     [told] = paper.objects
     assert (told["error"], told["more"], told["turn"]) == (f"bad key {BLOT}", [{"url": BLOT}, [BLOT]], 3)
-    assert fields["error"] == f"bad key {KEY}", "the journal's own copy is left alone"
+    assert fields["error"] == f"bad key {KEY}", "the job log's own copy is left alone"
 
 
 def test_a_secret_inside_another_is_blotted_out_as_one() -> None:

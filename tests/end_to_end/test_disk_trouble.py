@@ -32,7 +32,7 @@ BAD_BODIES: Final = {
     "expired": GONE[0],
     "huge bytes=2000000": "larger than",
 }
-"""Each way in which a download goes wrong, with what the journal says of it."""
+"""Each way in which a download goes wrong, with what the job log says of it."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from config.celery_app import make_app
 from jobs.job import Charged, Reason
 from jobs.reminders import TaskName
 from jobs.states import State
-from producer.announcements import make_announcements
+from producer.receivers import make_receivers
 from tests.stage import SANDBOX_KEY, Stage, a_request, eventually
 
 FEW_HUNDRED = 300
@@ -184,14 +184,14 @@ def raise_twice(result):
         done = stage.ended(stage.service.submit(a_request("a clip")).job_id)
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
         for job in (done, failed):
-            eventually(lambda job=job: [e.event for e in stage.service.events(job.id)].count("hook.told") == 2)  # type: ignore[misc]  # a lambda's default
+            eventually(lambda job=job: [e.event for e in stage.service.events(job.id)].count("delivery.succeeded") == 2)  # type: ignore[misc]  # a lambda's default
 
     told = {line["id"]: line for line in map(json.loads, (tmp_path / "told.jsonl").read_text().splitlines())}
     assert told[done.id]["status"] == "completed"
     assert Path(told[done.id]["file"]).is_file()
     assert told[failed.id]["reason"] == "generation_failed"
     assert (tmp_path / f"raised-{done.id}").read_text() == "xxx"
-    assert [e.event for e in stage.service.events(done.id)].count("hook.failed") == 2
+    assert [e.event for e in stage.service.events(done.id)].count("delivery.failed") == 2
 
 
 def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_pa
     environment = {"RUSHES_HOOKS__CALL": "bad_hooks:broken", "RUSHES_HOOKS__ATTEMPTS": "2", "PYTHONPATH": str(tmp_path)}
     with stage.worker(threads=4, **environment) as worker:
         job = stage.ended(stage.service.submit(a_request()).job_id)
-        eventually(lambda: stage.service.events(job.id)[-1].event == "hook.abandoned")
-        assert "hook.abandoned" in worker.said()
+        eventually(lambda: stage.service.events(job.id)[-1].event == "delivery.abandoned")
+        assert "delivery.abandoned" in worker.said()
 
     assert job.state is State.COMPLETED
-    assert not make_announcements(stage.settings).waiting()
+    assert not make_receivers(stage.settings).waiting()
 
 
 def test_a_worker_without_a_key_stops_with_a_sentence(stage: Stage) -> None:
@@ -263,7 +263,7 @@ def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: St
     with stage.worker():
         for _ in range(12):
             stage.ended(stage.service.submit(a_request()).job_id)
-        eventually(lambda: not stage.ledger.errands.count(), what="the announcements")
+        eventually(lambda: not stage.ledger.errands.count(), what="the receivers")
         assert received(TaskName.STORE) < 8
         assert received(TaskName.ANNOUNCE) < 8
 

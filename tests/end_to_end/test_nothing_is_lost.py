@@ -198,7 +198,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
     with stage.worker():
         job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), deadline_s=1).job_id
         assert stage.ended(job_id).state is State.EXPIRED
-        eventually(lambda: "job.salvaged" in [e.event for e in stage.service.events(job_id)])
+        eventually(lambda: "job.fetched_late" in [e.event for e in stage.service.events(job_id)])
         eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")
 
     job = stage.service.get(job_id)[0]
@@ -210,7 +210,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wanted(stage: Stage, keep: bool) -> None:
     """The upstream takes nothing back."""
-    stage.environment["RUSHES_SALVAGE__KEEP_CANCELLED"] = str(keep)
+    stage.environment["RUSHES_LATE_FETCH__KEEP_CANCELLED"] = str(keep)
     with stage.worker():
         job_id = stage.service.submit(a_request("clip [sandbox: latency=1500]")).job_id
         eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
@@ -227,7 +227,7 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
 
 
 def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
-    """Races with submit, poll and store: one end, told once in the journal, and the money told truly."""
+    """Races with submit, poll and store: one end, told once in the job log, and the money told truly."""
     with stage.worker(threads=8):
         ids = []
         for n in range(60):
@@ -414,7 +414,7 @@ def test_the_journals_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)]
         for job_id in ids:
             stage.ended(job_id)
-    beside = {"job.rescued", "job.cancel_requested", "job.announced", "hook.told", "job.needs_attention"}
+    beside = {"job.rescued", "job.cancel_requested", "job.announced", "delivery.succeeded", "job.needs_attention"}
     for job_id in ids:
         path = [State(e.state) for e in stage.service.events(job_id) if e.event not in beside]
         assert all(after in EDGES[before] for before, after in pairwise(path))

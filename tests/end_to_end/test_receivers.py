@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.states import State
-from producer.announcements import Announcements, make_announcements
+from producer.receivers import Receivers, make_receivers
 from tests.stage import Stage, a_request, eventually
 
 HOOKS = """
@@ -16,7 +16,7 @@ import os, pathlib, signal, time
 HERE = pathlib.Path(__file__).parent
 
 def note(name, result):
-    with (HERE / f"{name}.told").open("a") as out:
+    with (HERE / f"{name}.delivered").open("a") as out:
         out.write(result.id + chr(10))
 
 def quick(result):
@@ -57,7 +57,7 @@ def hooks(folder: Path, *names: str) -> dict[str, str]:
 
 def told(folder: Path, name: str) -> list[str]:
     """Of which jobs a hook was told, in order."""
-    file = folder / f"{name}.told"
+    file = folder / f"{name}.delivered"
     return file.read_text().splitlines() if file.exists() else []
 
 
@@ -68,24 +68,24 @@ def let_go(folder: Path) -> Iterator[Path]:
     (folder / "go-on").touch()
 
 
-def announcements(stage: Stage) -> Announcements:
+def receivers(stage: Stage) -> Receivers:
     """What a producer can ask."""
-    return make_announcements(stage.settings)
+    return make_receivers(stage.settings)
 
 
 def test_a_stuck_hook_holds_up_no_other_and_no_video(stage: Stage, folder: Path, let_go: Path) -> None:
-    """It takes its few lanes and no more; the backlog is seen, and is told when it comes back."""
+    """It takes its few slots and no more; the backlog is seen, and is told when it comes back."""
     with stage.worker(threads=4, **hooks(folder, "stuck", "quick")):
         jobs = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(12)]
         for job_id in jobs:
             assert stage.ended(job_id).state is State.COMPLETED
         eventually(lambda: sorted(told(folder, "quick")) == sorted(jobs), what="the quick hook")
-        assert announcements(stage).waiting() == {"receivers_of_ours:stuck": 12}
+        assert receivers(stage).waiting() == {"receivers_of_ours:stuck": 12}
         assert len(told(folder, "stuck")) <= 2
 
         let_go.touch()
         eventually(lambda: sorted(told(folder, "stuck")) == sorted(jobs), what="the stuck hook")
-        eventually(lambda: not announcements(stage).waiting())
+        eventually(lambda: not receivers(stage).waiting())
 
 
 def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(stage: Stage, folder: Path) -> None:
@@ -98,12 +98,12 @@ def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(sta
         eventually(lambda: len(told(folder, "broken")) > 4)
 
         (folder / "mended").touch()
-        eventually(lambda: not announcements(stage).waiting(), within_s=60)
+        eventually(lambda: not receivers(stage).waiting(), within_s=60)
 
     assert set(told(folder, "broken")) == set(jobs)
     assert sorted(told(folder, "quick")) == sorted(jobs)
-    log = announcements(stage).log("receivers_of_ours:broken")
-    assert next(line.message for line in log if not line.told) == "RuntimeError: not today"
+    log = receivers(stage).log("receivers_of_ours:broken")
+    assert next(line.message for line in log if not line.delivered) == "RuntimeError: not today"
 
 
 def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folde
 
     with stage.worker(threads=4, name="second", **environment):
         eventually(lambda: told(folder, "kills_once") == [job_id, job_id])
-        eventually(lambda: "hook.told" in [entry.event for entry in stage.service.events(job_id)])
+        eventually(lambda: "delivery.succeeded" in [entry.event for entry in stage.service.events(job_id)])
 
 
 def test_the_command_line_shows_tests_and_tells_again(stage: Stage, folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_command_line_shows_tests_and_tells_again(stage: Stage, folder: Path
         assert (unheard.returncode, unheard.stderr) == (1, f"{broken} could not be told: RuntimeError: not today\n")
 
         job_id = stage.service.submit(a_request()).job_id
-        eventually(lambda: "hook.abandoned" in [entry.event for entry in stage.service.events(job_id)])
+        eventually(lambda: "delivery.abandoned" in [entry.event for entry in stage.service.events(job_id)])
         (folder / "mended").touch()
         again = stage.rushes("hooks", "redeliver", broken, "--failed")
         assert f"{job_id}: {broken} is told job.completed again" in again.stdout
@@ -157,7 +157,7 @@ def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) ->
         order = a_request("=cmd, a boat\nin two lines", duration=4)
         done = stage.ended(stage.service.submit(order, tenant="shop").job_id)
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
-        eventually(lambda: sum(line.told for line in announcements(stage).log("sql")) == 2, what="two rows")
+        eventually(lambda: sum(line.delivered for line in receivers(stage).log("sql")) == 2, what="two rows")
 
     lines = [json.loads(line) for line in stage.rushes("export").stdout.splitlines()]
     assert {line["id"]: (line["status"], line["tenant"]) for line in lines} == {
@@ -179,9 +179,9 @@ def test_a_database_that_is_away_holds_up_nothing_and_misses_nothing(stage: Stag
     stage.environment |= {"RUSHES_SQL__ENABLED": "true", "RUSHES_SQL__URL": f"sqlite:///{absent}/videos.sqlite"}
     with stage.worker():
         jobs = {stage.ended(stage.service.submit(a_request(f"clip {n}")).job_id).id for n in range(6)}
-        eventually(lambda: announcements(stage).receivers()[0].standing.failures >= 5)
+        eventually(lambda: receivers(stage).receivers()[0].status.failures >= 5)
         absent.mkdir()
-        eventually(lambda: not announcements(stage).waiting(), within_s=60)
+        eventually(lambda: not receivers(stage).waiting(), within_s=60)
 
     assert {json.loads(line)["id"] for line in stage.rushes("export").stdout.splitlines()} == jobs
     stage.environment["RUSHES_SQL__URL"] = postgres_url

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jobs.states import State
-from producer.announcements import make_announcements
 from producer.ends import EndsRead
+from producer.receivers import make_receivers
 from producer.webhooks import make_webhooks
 from tests.receivers import WebhookServer
 from tests.stage import Stage, a_request, eventually
@@ -66,7 +66,7 @@ def test_an_endpoint_is_told_of_every_end_and_can_verify_it(
 def test_a_slow_receiver_delays_no_video_and_no_other_receiver(
     stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
 ) -> None:
-    """It has its few lanes; everybody else goes on."""
+    """It has its few slots; everybody else goes on."""
     add(stage, receiver)
     add(stage, other_receiver)
     receiver.go_on.clear()
@@ -74,7 +74,7 @@ def test_a_slow_receiver_delays_no_video_and_no_other_receiver(
         jobs = {stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)}
         assert {stage.ended(job_id).state for job_id in jobs} == {State.COMPLETED}
         eventually(lambda: other_receiver.jobs() == jobs, what="the quick receiver")
-        assert receiver.calls <= 4, "no more than its lanes"
+        assert receiver.calls <= 4, "no more than its slots"
 
         receiver.go_on.set()
         eventually(lambda: receiver.jobs() == jobs, within_s=60, what="the slow receiver")
@@ -93,7 +93,7 @@ def test_a_receiver_that_was_down_misses_nothing_and_knows_what_it_had(stage: St
         eventually(lambda: not _waiting(stage), within_s=60)
 
     assert {message.id for message in receiver.messages} == {f"{job_id}.completed" for job_id in jobs}
-    log = make_announcements(stage.settings).log(endpoint, limit=100)
+    log = make_receivers(stage.settings).log(endpoint, limit=100)
     assert {line.status for line in log} == {200, 503}
     assert log[0].answer == "ok"
 
@@ -168,7 +168,7 @@ def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: W
     assert (lines[0]["status"], f"webhook-id: {job_id}.completed" in lines[0]["sent"]) == (200, True)
     assert added["secret"] not in json.dumps(lines)
     assert "shop" in stage.rushes("webhooks", "list").stdout
-    standing = {entry.name: entry.known for entry in make_announcements(stage.settings).receivers()}
+    standing = {entry.name: entry.known for entry in make_receivers(stage.settings).receivers()}
     assert standing == {added["id"]: True}
     assert stage.rushes("webhooks", "secret", added["id"]).stdout.strip() == added["secret"]
     assert stage.rushes("webhooks", "remove", added["id"]).returncode == 0
@@ -202,7 +202,7 @@ def test_no_secret_is_in_redis_or_in_the_log(stage: Stage, receiver: WebhookServ
 
 
 def _waiting(stage: Stage) -> dict[str, int]:
-    return make_announcements(stage.settings).waiting()
+    return make_receivers(stage.settings).waiting()
 
 
 def _dump(stage: Stage, key: str) -> object:

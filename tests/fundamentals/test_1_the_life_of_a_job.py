@@ -70,8 +70,8 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     job = ledger.get(job_id)
     assert (job.state, job.polls, job.cost_usd, job.charged) == (State.COMPLETED, 2, 3.36, Charged.YES)
 
-    # The journal tells all of it.
-    assert [entry.event for entry in ledger.journal.of(job_id)] == [
+    # The job log tells all of it.
+    assert [entry.event for entry in ledger.job_log.of(job_id)] == [
         "job.accepted",
         "job.submitting",
         "job.submitted",

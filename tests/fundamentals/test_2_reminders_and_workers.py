@@ -29,7 +29,7 @@ def test_jobs_wait_for_workers_and_not_the_other_way_round(stage: Stage) -> None
 
 
 def test_waiting_for_the_upstream_is_not_failing(stage: Stage) -> None:
-    """Told to slow down three times, the job waits three times; it has one purchase in the end."""
+    """Delivered to slow down three times, the job waits three times; it has one purchase in the end."""
     with stage.worker():
         job_id = stage.service.submit(a_request("patience [sandbox: submit=429 times=3]")).job_id
         job = stage.ended(job_id)

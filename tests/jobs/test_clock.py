@@ -12,7 +12,7 @@ from jobs.events import Event
 from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
-from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
 from jobs.reminders import Errand
 from jobs.states import State
 from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
@@ -23,7 +23,7 @@ DAY_S: Final = 86_400.0
 LONGEST: Final = LongestWaits(
     {State.QUEUED: 1200, State.SUBMITTING: 600, State.RENDERING: 2000, State.STORING: 2000}, of_all=2 * DAY_S
 )
-TERMS: Final = LaneTerms(width=1, lease_s=300)
+TERMS: Final = ReceiverTerms(width=1, lease_s=300)
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def to_be_fetched(ledger: Ledger) -> Job:
     return job
 
 
-def to_be_salvaged(ledger: Ledger) -> Job:
+def to_be_fetched_late(ledger: Ledger) -> Job:
     """An ended job whose late video is looked for in 100 s."""
     job = rendering(ledger)
-    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=100))
+    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100))
     return job
 
 
@@ -66,7 +66,7 @@ WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
     "to be polled": (rendering, "due:rendering", 30),
     "to be fetched": (to_be_fetched, "due:storing", 100),
     "to be found in the log": (in_doubt, "due:in_doubt", 60),
-    "for its late video": (to_be_salvaged, "errand:salvage", 100),
+    "for its late video": (to_be_fetched_late, "errand:late_fetch", 100),
 }
 
 
@@ -107,7 +107,7 @@ def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock:
     outbox.put("job_1", {"hook": ["job.completed"]})
     delivery = outbox.take("hook", TERMS)
     assert delivery is not None
-    line = DeliveryLine("job_1", "job.completed", told=False, tries=1, took_s=0, message="down")
+    line = DeliveryLine("job_1", "job.completed", delivered=False, tries=1, took_s=0, message="down")
     outbox.settle(delivery, TERMS, Settlement(line, over=False, next_in_s=DAY_S))
 
     for _ in range(3):
@@ -134,7 +134,7 @@ def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Led
 
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """The upstream's breaker, a receiver's lane, the fleet's pace, what one does at a time, a key's quota."""
+    """The upstream's breaker, a receiver's slot, the fleet's pace, what one does at a time, a key's quota."""
     ledger.breakers.refused(
         Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
     )
@@ -181,10 +181,12 @@ def test_a_due_time_that_cannot_be_is_now(
 def test_an_errand_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
     """Those of ended jobs as well."""
     ended = rendering(ledger)
-    ledger.gave_up(ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, salvage_in_s=365 * DAY_S))
+    ledger.gave_up(
+        ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=365 * DAY_S)
+    )
     assert ledger.clock.check(LONGEST) == 1
-    assert [job.id for job in ledger.wakes.take(Errand.SALVAGE, limit=1).jobs] == [ended.id]
-    assert client.zscore("rushes:errand:salvage", ended.id) is not None
+    assert [job.id for job in ledger.wakes.take(Errand.LATE_FETCH, limit=1).jobs] == [ended.id]
+    assert client.zscore("rushes:errand:late_fetch", ended.id) is not None
 
 
 def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:

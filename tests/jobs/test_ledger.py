@@ -90,7 +90,7 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
 
 @pytest.mark.parametrize("name", MOVES)
 def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger, name: str) -> None:
-    """State, turn, index and journal move together."""
+    """State, turn, index and job log move together."""
     start, move, to = MOVES[name]
     job = start(ledger)
 
@@ -100,7 +100,7 @@ def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger,
     assert (moved.state, moved.turn) == (to, job.turn + 1)
     assert job.id in ledger.page(states=[to])
     assert job.id not in ledger.page(states=[state for state in State if state is not to])
-    last = ledger.journal.of(job.id)[-1]
+    last = ledger.job_log.of(job.id)[-1]
     assert (last.state, last.turn) == (to, moved.turn)
     assert last.event in EVENTS
 
@@ -111,12 +111,12 @@ def test_the_same_move_again_is_refused_and_changes_nothing(ledger: Ledger, name
     start, move, _ = MOVES[name]
     job = start(ledger)
     move(ledger, job)
-    before = (ledger.get(job.id), ledger.journal.of(job.id))
+    before = (ledger.get(job.id), ledger.job_log.of(job.id))
 
     with pytest.raises((StaleTurn, WrongState)):
         move(ledger, job)
 
-    assert (ledger.get(job.id), ledger.journal.of(job.id)) == before
+    assert (ledger.get(job.id), ledger.job_log.of(job.id)) == before
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -269,7 +269,7 @@ def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None
     noted = ledger.get(job.id)
     assert noted.cancel_requested_at is not None
     assert noted.turn == job.turn
-    assert [e.event for e in ledger.journal.of(job.id)].count("job.cancel_requested") == 1
+    assert [e.event for e in ledger.job_log.of(job.id)].count("job.cancel_requested") == 1
     ledger.submitted(job, "gen-1", cost_usd=None, first_poll_s=9)
 
 
@@ -337,7 +337,7 @@ def test_a_claim_is_bounded(ledger: Ledger, clock: Clock) -> None:
 def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
     """Somebody deleted the row by hand; the rescuer must not stumble over it for ever."""
     job = accepted(ledger)
-    client.delete(f"rushes:job:{job.id}", f"rushes:request:{job.id}", f"rushes:journal:{job.id}")
+    client.delete(f"rushes:job:{job.id}", f"rushes:request:{job.id}", f"rushes:log:{job.id}")
     clock.advance(60)
 
     assert ledger.claims.overdue(State.QUEUED, CLAIM) == []
@@ -353,7 +353,7 @@ def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
 
     ledger.errands.announced([(job, ["a:b", "c:d"])])
     ledger.errands.announced([(job, ["e:f"])])
-    assert ledger.journal.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
+    assert ledger.job_log.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
     assert ledger.errands.count() == 0
 
 
@@ -416,15 +416,15 @@ def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
 def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
     """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
     job = rendering(ledger)
-    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, salvage_in_s=60)
+    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
     alarms = ledger.gave_up(job, verdict).alarms
-    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {Errand.ANNOUNCE: 0, Errand.SALVAGE: 60}
+    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {Errand.ANNOUNCE: 0, Errand.LATE_FETCH: 60}
     (ended,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
     ledger.errands.announced([(ended, ["a:b"])])
 
     clock.advance(61)
-    (late,) = ledger.wakes.take(Errand.SALVAGE, limit=1).jobs
-    assert [alarm.work for alarm in ledger.errands.salvaged(late, VIDEO, STORED)] == [Errand.ANNOUNCE]
+    (late,) = ledger.wakes.take(Errand.LATE_FETCH, limit=1).jobs
+    assert [alarm.work for alarm in ledger.errands.fetched_late(late, VIDEO, STORED)] == [Errand.ANNOUNCE]
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
@@ -439,13 +439,13 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
 
     with pytest.raises(WrongState):
         ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=9)
-    (alarm,) = ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60)
-    assert (alarm.work, round(alarm.seconds)) == (Errand.SALVAGE, 60)
-    assert ledger.bought_late(job, "gen-late", cost_usd=3.36, salvage_in_s=60) == []
+    (alarm,) = ledger.bought_late(job, "gen-late", cost_usd=3.36, late_fetch_in_s=60)
+    assert (alarm.work, round(alarm.seconds)) == (Errand.LATE_FETCH, 60)
+    assert ledger.bought_late(job, "gen-late", cost_usd=3.36, late_fetch_in_s=60) == []
 
     ended = ledger.get(job.id)
     assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
-    assert [e.event for e in ledger.journal.of(job.id)].count("job.bought_late") == 1
+    assert [e.event for e in ledger.job_log.of(job.id)].count("job.bought_late") == 1
     assert ledger.errands.count() == 2  # to be announced, and its late video
 
 
@@ -457,7 +457,7 @@ def test_a_person_is_called_once(ledger: Ledger) -> None:
     ledger.needs_attention(ledger.get(job.id))
 
     assert ledger.get(job.id).attention_at is not None
-    assert [e.event for e in ledger.journal.of(job.id)].count("job.needs_attention") == 1
+    assert [e.event for e in ledger.job_log.of(job.id)].count("job.needs_attention") == 1
 
 
 TERMS: Final = BreakerTerms(first_s=5, longest_s=60, after=3)
@@ -544,7 +544,7 @@ def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client:
     job = storing(ledger)
     ledger.completed(job, STORED)
 
-    for kind in ("job", "request", "journal"):
+    for kind in ("job", "request", "log"):
         assert 0 < client.ttl(f"rushes:{kind}:{job.id}") <= 100
 
     clock.advance(101)
@@ -599,7 +599,7 @@ def test_a_subscriber_is_told_what_the_journal_is_told(client: "redis.Redis", cl
     job = storing(ledger)
     ledger.completed(job, STORED)
 
-    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.journal.of(job.id)]
+    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.job_log.of(job.id)]
 
 
 def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Redis") -> None:

@@ -200,7 +200,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Turns count up by one; states follow the table."""
         beside = {"job.rescued", "job.cancel_requested", "job.announced"}
         for job_id in self.ids:
-            path = [entry for entry in self.ledger.journal.of(job_id) if entry.event not in beside]
+            path = [entry for entry in self.ledger.job_log.of(job_id) if entry.event not in beside]
             for before, after in zip(path, path[1:], strict=False):  # noqa: RUF007 (pairs of a list that may be short)
                 assert State(after.state) in EDGES[State(before.state)]
                 assert after.turn == before.turn + 1

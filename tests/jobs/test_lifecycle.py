@@ -202,7 +202,7 @@ def test_at_the_deadline_a_video_is_better_than_none() -> None:
     verdict = after_poll(late, EMPTY, now=NOW, policy=POLICY)
     assert isinstance(verdict, GiveUp)
     assert verdict.reason is Reason.DEADLINE_PASSED
-    assert verdict.salvage_in_s is not None
+    assert verdict.late_fetch_in_s is not None
 
 
 def test_a_late_poll_reads_every_shape_too() -> None:

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from jobs.outage import told
+from jobs.outage import explained
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from jobs.outage import told
 )
 def test_each_trouble_has_its_sentence(error: redis.RedisError, words: str) -> None:
     """By class or by code; the server's words change, and are repeated only where they name what is forbidden."""
-    sentence = told(error)
+    sentence = explained(error)
 
     assert words in sentence
     assert not sentence.endswith(".")
@@ -52,4 +52,4 @@ def test_a_file_for_tls_that_is_not_there_is_named_by_its_settings() -> None:
         with pytest.raises(redis.ConnectionError) as missing:
             client.ping()
 
-    assert "ssl_ca_certs" in told(missing.value)
+    assert "ssl_ca_certs" in explained(missing.value)

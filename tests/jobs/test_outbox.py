@@ -1,4 +1,4 @@
-"""The outboxes: each receiver's deliveries, taken on lease by few lanes, tried again, held when they keep failing."""
+"""The outboxes: each receiver's deliveries, taken on lease by few slots, tried again, held when they keep failing."""
 
 from dataclasses import replace
 
@@ -6,12 +6,12 @@ import pytest
 import redis
 
 from jobs.errors import StaleTurn
-from jobs.outbox import Delivery, DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.outbox import Delivery, DeliveryLine, Outbox, ReceiverTerms, Settlement
 from jobs.scripts import Retention
 from tests.stage import Clock
 
-TERMS = LaneTerms(width=2, lease_s=60, breaker_after=3, hold_first_s=10, hold_longest_s=25)
-LINE = DeliveryLine("job_1", "job.completed", told=True, tries=1, took_s=0.1, message="told")
+TERMS = ReceiverTerms(width=2, lease_s=60, breaker_after=3, hold_first_s=10, hold_longest_s=25)
+LINE = DeliveryLine("job_1", "job.completed", delivered=True, tries=1, took_s=0.1, message="told")
 COMPLETED = {"sql": ["job.completed"]}
 
 
@@ -24,8 +24,8 @@ def outbox(client: "redis.Redis", clock: Clock) -> Outbox:
     return made
 
 
-def taken(outbox: Outbox, receiver: str = "sql", terms: LaneTerms = TERMS) -> Delivery:
-    """What a lane takes, when there must be something."""
+def taken(outbox: Outbox, receiver: str = "sql", terms: ReceiverTerms = TERMS) -> Delivery:
+    """What a slot takes, when there must be something."""
     delivery = outbox.take(receiver, terms)
     assert delivery is not None
     return delivery
@@ -38,7 +38,7 @@ def tell(outbox: Outbox, delivery: Delivery) -> None:
 
 def fail(outbox: Outbox, delivery: Delivery, *, again_in_s: float = 5, took_s: float = 0.1) -> float:
     """The receiver could not be told."""
-    line = replace(LINE, told=False, message="no", took_s=took_s)
+    line = replace(LINE, delivered=False, message="no", took_s=took_s)
     return outbox.settle(delivery, TERMS, Settlement(line, over=False, next_in_s=again_in_s))
 
 
@@ -58,11 +58,11 @@ def test_a_jobs_events_are_told_in_their_order(outbox: Outbox) -> None:
     """The later waits until the earlier is told or given up, however long that takes."""
     outbox.put("job_1", {"sql": ["job.expired"]})
     first = taken(outbox)
-    outbox.put("job_1", {"sql": ["job.expired", "job.salvaged"]})
+    outbox.put("job_1", {"sql": ["job.expired", "job.fetched_late"]})
     assert outbox.take("sql", TERMS) is None
 
     tell(outbox, first)
-    assert (first.event, taken(outbox).event) == ("job.expired", "job.salvaged")
+    assert (first.event, taken(outbox).event) == ("job.expired", "job.fetched_late")
 
 
 def test_a_slow_receiver_holds_up_no_other_and_takes_few_lanes(outbox: Outbox) -> None:
@@ -89,11 +89,11 @@ def test_the_lane_in_use_of_a_quick_receiver_is_no_reason_for_another(outbox: Ou
     fail(outbox, taken(outbox), took_s=9)
     outbox.put("job_4", COMPLETED)
     taken(outbox)
-    assert outbox.put("job_5", COMPLETED) == ["sql"], "the lane of a slow one may be busy for long"
+    assert outbox.put("job_5", COMPLETED) == ["sql"], "the slot of a slow one may be busy for long"
 
 
 def test_a_lane_whose_worker_died_is_free_when_its_lease_ends(outbox: Outbox, clock: Clock) -> None:
-    """At least once: nobody wrote how it went, so it is told again; a lane that comes back too late is refused."""
+    """At least once: nobody wrote how it went, so it is told again; a slot that comes back too late is refused."""
     outbox.put("job_1", COMPLETED)
     lost = taken(outbox)
     clock.advance(59)
@@ -136,7 +136,7 @@ def test_what_failed_waits_for_its_own_time_and_holds_up_nothing(outbox: Outbox,
 
 
 def test_a_receiver_that_keeps_failing_is_held_and_then_probed_by_one(outbox: Outbox, clock: Clock) -> None:
-    """Holding costs no tries; the first success opens every lane again."""
+    """Holding costs no tries; the first success opens every slot again."""
     for n in range(6):
         outbox.put(f"job_{n}", COMPLETED)
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_probed_by_one(outbox: Ou
 
     clock.advance(10)
     tell(outbox, taken(outbox))
-    assert outbox.standing("sql").failures == 0
+    assert outbox.status("sql").failures == 0
     assert outbox.take("sql", TERMS)
     assert outbox.take("sql", TERMS)
 
@@ -163,9 +163,9 @@ def test_a_job_that_is_forgotten_is_not_the_receivers_fault(outbox: Outbox) -> N
     """It is given up, and nobody is held for it."""
     for n in range(4):
         outbox.put(f"job_{n}", COMPLETED)
-        line = replace(LINE, told=False, message="the job's row is no longer kept")
+        line = replace(LINE, delivered=False, message="the job's row is no longer kept")
         outbox.settle(taken(outbox), TERMS, Settlement(line, over=True, blameless=True))
-    assert outbox.standing("sql").failures == 0
+    assert outbox.status("sql").failures == 0
     assert outbox.waiting() == {}
 
 
@@ -178,7 +178,7 @@ def test_one_job_that_fails_again_and_again_says_nothing_of_the_receiver(outbox:
 
     outbox.put("job_good", COMPLETED)
     assert {taken(outbox).job_id, taken(outbox).job_id} == {"job_bad", "job_good"}
-    assert outbox.standing("sql").failures == 1
+    assert outbox.status("sql").failures == 1
 
 
 def test_a_receiver_that_takes_long_has_one_lane(outbox: Outbox) -> None:
@@ -210,7 +210,10 @@ def test_every_delivery_is_in_the_receivers_log_newest_first(outbox: Outbox, clo
     clock.advance(2)
     tell(outbox, taken(outbox))
 
-    assert [(line.told, line.at) for line in outbox.log("sql", limit=2)] == [(True, clock.now), (False, clock.now - 2)]
+    assert [(line.delivered, line.at) for line in outbox.log("sql", limit=2)] == [
+        (True, clock.now),
+        (False, clock.now - 2),
+    ]
 
 
 def test_the_log_is_bounded(outbox: Outbox, client: "redis.Redis") -> None:

@@ -73,7 +73,7 @@ def test_a_repetition_goes_on_where_the_old_job_ended(ledger: Ledger, ended: Job
     assert (new.cost_usd, new.charged, new.retry_of) == (0.0, Charged.YES, ended.id)
     assert ledger.request(new.id) == ledger.request(ended.id)
     assert ledger.get(ended.id).retried_as == new.id
-    assert [entry.event for entry in ledger.journal.of(new.id)] == ["job.accepted"]
+    assert [entry.event for entry in ledger.job_log.of(new.id)] == ["job.accepted"]
 
 
 def test_a_job_is_repeated_once(ledger: Ledger, ended: Job) -> None:
@@ -101,7 +101,7 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
     assert row.erased_at is not None
     assert ledger.errands.count() == 0
     assert ledger.page() == []
-    assert not client.exists(f"rushes:request:{ended.id}", f"rushes:journal:{ended.id}")
+    assert not client.exists(f"rushes:request:{ended.id}", f"rushes:log:{ended.id}")
     with pytest.raises(UnknownJob):
         ledger.retried(ended, job_id=new_job_id(), go_on=True)
 
@@ -112,7 +112,7 @@ def test_a_worker_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Led
     ledger.erased(ended)
 
     with pytest.raises(StaleTurn):
-        ledger.errands.salvage_ended(at_it, Charged.YES, "gone")
+        ledger.errands.late_fetch_ended(at_it, Charged.YES, "gone")
 
 
 def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:

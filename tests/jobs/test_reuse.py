@@ -69,7 +69,7 @@ def test_a_tenants_video_answers_no_other_tenant(ledger: Ledger) -> None:
 
 def test_a_video_that_is_not_kept_any_more_answers_nothing(ledger: Ledger, client: "redis.Redis") -> None:
     """Removed by retention, erased on request, or its row's time is over; and the index forgets it."""
-    ledger.removals.told(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
+    ledger.removals.record(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
     assert found(ledger) is None
     ledger.erased(ledger.get(completed(ledger, name="erased")))
     assert found(ledger) is None

@@ -13,7 +13,7 @@ from jobs.errors import LedgerUnavailable, UnreadableRow
 from jobs.events import Event
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
-from jobs.outbox import DeliveryLine, LaneTerms, Outbox, Settlement
+from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
 from jobs.reminders import Errand
 from jobs.states import State
 from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
@@ -203,27 +203,27 @@ def test_a_journal_is_read_but_for_what_a_newer_version_wrote(
 ) -> None:
     """A watcher of the job is told the rest of its story."""
     job = rendering(ledger)
-    whole = ledger.journal.of(job.id)
-    client.rpush(f"rushes:journal:{job.id}", line)
+    whole = ledger.job_log.of(job.id)
+    client.rpush(f"rushes:log:{job.id}", line)
 
-    assert ledger.journal.of(job.id) == whole
-    assert ledger.journal.of_many([job.id]) == {job.id: whole}
+    assert ledger.job_log.of(job.id) == whole
+    assert ledger.job_log.of_many([job.id]) == {job.id: whole}
     assert unreadable(heard) == {job.id}
 
 
 def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis", ledger: Ledger) -> None:
     """One word of it would end every watcher."""
-    cursor = ledger.journal.newest()
+    cursor = ledger.job_log.newest()
     client.xadd(
-        "rushes:feed",
+        "rushes:events",
         {"job": "job_1", "event": "job.dreamt", "state": "composing", "turn": "1", "at": "1", "data": "{}"},
     )
     job = rendering(ledger)
 
-    news = ledger.journal.after(cursor, block_s=1)
+    news = ledger.job_log.after(cursor, block_s=1)
 
     assert {job_id for job_id, _ in news.entries} == {job.id}
-    assert news.cursor == ledger.journal.newest()
+    assert news.cursor == ledger.job_log.newest()
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis
 def test_a_delivery_of_a_newer_version_holds_up_no_other(
     client: "redis.Redis", clock: Clock, damage: Callable[["redis.Redis", str], object]
 ) -> None:
-    """It waits in its outbox; the receiver is told the others, and a dead worker's lanes are freed."""
-    outbox, terms = Outbox(client, clock=clock), LaneTerms(width=2, lease_s=10)
+    """It waits in its outbox; the receiver is told the others, and a dead worker's slots are freed."""
+    outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=2, lease_s=10)
     for job_id in ("job_1", "job_2"):
         outbox.put(job_id, {"hook": ["job.completed"]})
         clock.advance(1)
@@ -261,7 +261,7 @@ def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "
     client.expire("rushes:health:hook", 60)
 
     assert outbox.log("hook") == []
-    assert (outbox.standing("hook").failures, outbox.standing("hook").took_s) == (0, None)
+    assert (outbox.status("hook").failures, outbox.status("hook").took_s) == (0, None)
 
 
 def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", ledger: Ledger) -> None:
@@ -290,13 +290,13 @@ def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", led
 
 def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", clock: Clock) -> None:
     """Else the delivery would be given up before anybody could read its job."""
-    outbox, terms = Outbox(client, clock=clock), LaneTerms(width=1, lease_s=10)
+    outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=1, lease_s=10)
     outbox.put("job_1", {"hook": ["job.completed"]})
     for _ in range(3):
         delivery = outbox.take("hook", terms)
         assert delivery is not None
         assert delivery.tries == 0
-        line = DeliveryLine("job_1", "job.completed", told=False, tries=1, took_s=0, message="left")
+        line = DeliveryLine("job_1", "job.completed", delivered=False, tries=1, took_s=0, message="left")
         outbox.settle(delivery, terms, Settlement(line, over=False, next_in_s=60, blameless=True))
         clock.advance(60)
-    assert outbox.standing("hook").failures == 0
+    assert outbox.status("hook").failures == 0

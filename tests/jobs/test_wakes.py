@@ -9,7 +9,7 @@ import redis
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.events import Event
 from jobs.job import Charged, Job, Reason
-from jobs.journal import START, following
+from jobs.job_log import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
 from jobs.lifecycle import GiveUp
 from jobs.polls import Poll
@@ -86,13 +86,13 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
-    before = ledger.journal.of(job_id)
+    before = ledger.job_log.of(job_id)
 
     alarm = ledger.wakes.later(job, 30)
 
     assert alarm is not None
     assert 30 <= alarm.seconds <= 30 + SLOT_S
-    assert (ledger.get(job_id).turn, ledger.journal.of(job_id)) == (job.turn, before)
+    assert (ledger.get(job_id).turn, ledger.job_log.of(job_id)) == (job.turn, before)
     assert not ledger.wakes.take(State.QUEUED, limit=1).jobs
     clock.advance(alarm.seconds)
     assert ledger.wakes.take(State.QUEUED, limit=1).jobs
@@ -133,7 +133,7 @@ def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
 
 
 def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
-    """One round trip; journal, turn, counter and due time move as if each had been written alone."""
+    """One round trip; job log, turn, counter and due time move as if each had been written alone."""
     jobs = bought(ledger, many=2)
     clock.advance(30)
     taken(ledger)
@@ -144,7 +144,7 @@ def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledg
         moved = ledger.get(job.id)
         assert (moved.state, moved.turn, moved.polls) == (State.RENDERING, job.turn + 1, 1)
         assert moved.due_at == clock.now + 10
-        last = ledger.journal.of(job.id)[-1]
+        last = ledger.job_log.of(job.id)[-1]
         assert (last.event, last.turn, last.data) == ("job.polled", moved.turn, {"seen": "generating", "wait_s": 10})
 
 
@@ -175,11 +175,11 @@ def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock,
             late = Poll(replace(job, id=new_job_id()), "queued", 10)
         case _:
             ledger.gave_up(job, CALLED_OFF)
-    before = (ledger.get(job.id), ledger.journal.of(job.id))
+    before = (ledger.get(job.id), ledger.job_log.of(job.id))
 
     alarms = ledger.polls.again([late, Poll(other, "queued", 20)])
 
-    assert (ledger.get(job.id), ledger.journal.of(job.id)) == before
+    assert (ledger.get(job.id), ledger.job_log.of(job.id)) == before
     assert ledger.get(other.id).polls == 1
     assert [alarm.job_id for alarm in alarms] == [other.id]
 
@@ -276,23 +276,23 @@ def test_the_feed_tells_of_all_jobs_what_their_journals_tell_of_each(ledger: Led
     """Said once, under one id: a reader can go on from one in the other."""
     jobs = bought(ledger, many=2)
 
-    news = ledger.journal.after(START, block_s=0.01)
+    news = ledger.job_log.after(START, block_s=0.01)
 
     for job in jobs:
-        journal = ledger.journal.of(job.id)
+        journal = ledger.job_log.of(job.id)
         assert [entry for job_id, entry in news.entries if job_id == job.id] == journal
         assert list(following(journal, journal[0].id)) == journal[1:]
-    assert news.cursor == ledger.journal.newest()
-    assert not ledger.journal.after(news.cursor, block_s=0.01).entries
+    assert news.cursor == ledger.job_log.newest()
+    assert not ledger.job_log.after(news.cursor, block_s=0.01).entries
 
 
 def test_a_follower_that_was_away_for_too_long_is_told_that_there_is_a_gap(client: "redis.Redis", clock: Clock) -> None:
-    """The feed is capped; the jobs' journals are not, and the follower reads those."""
-    ledger = Ledger(client, clock=clock, retention=Retention(feed_entries=1))
+    """The event stream is capped; the jobs' job logs are not, and the follower reads those."""
+    ledger = Ledger(client, clock=clock, retention=Retention(stream_entries=1))
     bought(ledger)
-    cursor = ledger.journal.newest()
-    assert not ledger.journal.after(cursor, block_s=0.01).gap
+    cursor = ledger.job_log.newest()
+    assert not ledger.job_log.after(cursor, block_s=0.01).gap
 
-    bought(ledger, many=100)  # the feed forgets by the hundred
+    bought(ledger, many=100)  # the event stream forgets by the hundred
 
-    assert ledger.journal.after(cursor, block_s=0.01).gap
+    assert ledger.job_log.after(cursor, block_s=0.01).gap

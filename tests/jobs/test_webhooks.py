@@ -10,7 +10,7 @@ from jobs.scripts import Retention, Scripts
 from jobs.webhooks import Endpoints, UnknownEndpoint, address_problem, origin_of
 from tests.stage import Clock
 
-ENDS = ("job.expired", "job.salvaged")
+ENDS = ("job.expired", "job.fetched_late")
 
 
 @pytest.fixture
@@ -35,8 +35,11 @@ def test_an_endpoint_is_kept_until_it_is_removed(endpoints: Endpoints, clock: Cl
 
 def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
     """A filter by event; none means every end; nothing while it is disabled."""
-    everything, few = endpoints.add("https://a.example"), endpoints.add("https://b.example", events=["job.salvaged"])
-    assert (everything.wants(ENDS), few.wants(ENDS)) == (ENDS, ("job.salvaged",))
+    everything, few = (
+        endpoints.add("https://a.example"),
+        endpoints.add("https://b.example", events=["job.fetched_late"]),
+    )
+    assert (everything.wants(ENDS), few.wants(ENDS)) == (ENDS, ("job.fetched_late",))
 
     assert endpoints.disable(few.id, "down for five days").wants(ENDS) == ()
     assert endpoints.get(few.id).disabled_why == "down for five days"

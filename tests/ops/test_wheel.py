@@ -40,7 +40,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A backend's working directory, with packages of our names that raise when they are imported."""
+    """A backend's working receivers, with packages of our names that raise when they are imported."""
     folder = tmp_path / "a shop"
     for name in ("config", "worker", "producer", "shop"):
         (folder / name).mkdir(parents=True)

@@ -214,7 +214,7 @@ def test_a_run_after_everything_is_forgotten_ends_and_buys_nothing(stage: Stage)
     stage.rushes("batch", "b.jsonl", "--no-wait")
     job_id = stage.service.list()[0][0].id
     stage.service.cancel(job_id)
-    stage.client.delete(f"rushes:job:{job_id}", f"rushes:request:{job_id}", f"rushes:journal:{job_id}")
+    stage.client.delete(f"rushes:job:{job_id}", f"rushes:request:{job_id}", f"rushes:log:{job_id}")
 
     ran = stage.rushes("batch", "b.jsonl", timeout_s=20)
 

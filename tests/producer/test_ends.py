@@ -5,7 +5,7 @@ import redis
 
 from jobs.events import EVENTS
 from jobs.job import Charged, Reason, Stored, Video
-from jobs.journal import FEED, START
+from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
 from jobs.lifecycle import GiveUp
 from jobs.result import ENDS
@@ -79,8 +79,8 @@ def test_a_tenant_reads_its_own_and_its_cursor_moves_on_past_others(reader: Ends
 
 def test_one_reading_does_bounded_work(reader: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page may be empty and still have more behind it; going on finds everything."""
-    monkeypatch.setattr(module, "STRETCH", 2)
-    monkeypatch.setattr(module, "MOST_STRETCHES", 2)
+    monkeypatch.setattr(module, "RANGE", 2)
+    monkeypatch.setattr(module, "MOST_RANGES", 2)
     jobs = [ended(ledger, f"{n}") for n in range(3)]
 
     pages = [read(reader)]
@@ -100,7 +100,7 @@ def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends
     kept = reader.latest()
     assert len(read(reader, START).ends) == 1, "nothing was forgotten yet"
     ended(ledger, "second")
-    client.xtrim(FEED, maxlen=3, approximate=False)
+    client.xtrim(STREAM, maxlen=3, approximate=False)
 
     assert reader.after(before, limit=10) == Forgotten(before)
     assert reader.after(kept, limit=10) == Forgotten(kept)
@@ -109,7 +109,7 @@ def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends
 
 def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reader: Ends) -> None:
     """As it does in life, by whole nodes of the stream."""
-    ledger = Ledger(client, retention=Retention(feed_entries=50))
+    ledger = Ledger(client, retention=Retention(stream_entries=50))
     ended(ledger, "first")
     kept = reader.latest()
     for n in range(100):
@@ -121,11 +121,11 @@ def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reade
 def test_what_was_erased_is_not_told_though_the_feed_remembers(
     client: "redis.Redis", reader: Ends, ledger: Ledger
 ) -> None:
-    """The feed's own words quote URLs and messages; only the row's are shown, and that has forgotten them."""
+    """The event stream's own words quote URLs and messages; only the row's are shown, and that has forgotten them."""
     job_id = ended(ledger, "private", video=False)
     other = ended(ledger, "kept", video=False)
     ledger.erased(ledger.get(job_id))
-    assert "called off" in str(client.xrange(FEED)), "the feed itself still holds it"
+    assert "called off" in str(client.xrange(STREAM)), "the event stream itself still holds it"
 
     assert told(read(reader)) == [(other, "job.cancelled")]
 

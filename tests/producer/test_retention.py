@@ -13,7 +13,7 @@ from config.store import FolderStore
 from jobs.artifacts import Artifact, path_of
 from jobs.errors import WrongState
 from jobs.job import Stored, Video
-from jobs.journal import START
+from jobs.job_log import START
 from jobs.ledger import Ledger
 from jobs.states import Status
 from producer.retention import Kept, Pruner, Rules, doomed, gather
@@ -44,7 +44,7 @@ def test_what_is_too_old_goes_by_how_its_job_ended() -> None:
         kept("late", age_d=10, status=Status.EXPIRED),
         kept("later", age_d=3, status=Status.CANCELLED),
     ]
-    rules = Rules(completed_s=30 * DAY_S, salvaged_s=7 * DAY_S)
+    rules = Rules(completed_s=30 * DAY_S, fetched_late_s=7 * DAY_S)
     assert go(archive, rules) == [("old", "age"), ("late", "age")]
 
 
@@ -58,13 +58,13 @@ def test_what_is_over_the_total_goes_oldest_first_and_no_further() -> None:
 def test_a_job_under_way_loses_nothing_but_counts() -> None:
     """Its video may have its name already, and its row not yet know of it."""
     archive = [kept("under way", age_d=90, status=None), kept("done", age_d=1)]
-    assert go(archive, Rules(completed_s=DAY_S * 30, salvaged_s=1, most_bytes=5)) == [("done", "size")]
+    assert go(archive, Rules(completed_s=DAY_S * 30, fetched_late_s=1, most_bytes=5)) == [("done", "size")]
 
 
 def test_only_the_chosen_statuses_go() -> None:
     """`--status expired` leaves the rest, also when the total is over its bound."""
     archive = [kept("done", age_d=50), kept("late", age_d=40, status=Status.EXPIRED)]
-    rules = Rules(completed_s=DAY_S, salvaged_s=DAY_S, most_bytes=0, statuses=frozenset({Status.EXPIRED}))
+    rules = Rules(completed_s=DAY_S, fetched_late_s=DAY_S, most_bytes=0, statuses=frozenset({Status.EXPIRED}))
     assert go(archive, rules) == [("late", "age")]
 
 
@@ -122,7 +122,7 @@ def test_the_files_of_a_row_that_cannot_be_read_stay(
     client.hset(f"rushes:job:{job_id}", "state", "composing")
     clock.advance(DAY_S)
 
-    assert Pruner(store, ledger).plan(Rules(completed_s=3600, salvaged_s=3600, most_bytes=0)) == []
+    assert Pruner(store, ledger).plan(Rules(completed_s=3600, fetched_late_s=3600, most_bytes=0)) == []
 
 
 def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
@@ -141,10 +141,10 @@ def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: 
     assert job.removed_at == pytest.approx(clock.now, abs=0.01)
     assert job.cost_usd == 1
     assert job.stored is not None
-    last = ledger.journal.of(job_id)[-1]
+    last = ledger.job_log.of(job_id)[-1]
     assert (last.event, last.data["why"]) == ("job.pruned", "age")
     pruner.remove(one)  # twice is once
-    assert [entry.event for entry in ledger.journal.of(job_id)].count("job.pruned") == 1
+    assert [entry.event for entry in ledger.job_log.of(job_id)].count("job.pruned") == 1
 
 
 def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
@@ -158,11 +158,11 @@ def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
     clock.advance(30 * DAY_S)
     pruner = Pruner(store, ledger)
 
-    plan = pruner.plan(Rules(salvaged_s=7 * DAY_S))
+    plan = pruner.plan(Rules(fetched_late_s=7 * DAY_S))
     assert [one.kept.job_id for one in plan] == [late]
     for one in plan:
         pruner.remove(one)
-    ((told, entry),) = ledger.journal.after(START, block_s=0.1).entries  # the feed outlives rows and journals
+    ((told, entry),) = ledger.job_log.after(START, block_s=0.1).entries  # the event stream outlives rows and job logs
     assert (told, entry.event, entry.state, entry.data["why"]) == (late, "job.pruned", "expired", "age")
 
     assert {one.kept.job_id for one in pruner.plan(Rules(completed_s=7 * DAY_S))} == {done, unknown}
@@ -174,9 +174,9 @@ def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledg
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
     put_video(store, job_id)
     clock.advance(30 * DAY_S)
-    assert Pruner(store, ledger).plan(Rules(completed_s=1, salvaged_s=1, most_bytes=0)) == []
+    assert Pruner(store, ledger).plan(Rules(completed_s=1, fetched_late_s=1, most_bytes=0)) == []
     with pytest.raises(WrongState):
-        ledger.removals.told(job_id, Status.COMPLETED, why="age", size_bytes=1)
+        ledger.removals.record(job_id, Status.COMPLETED, why="age", size_bytes=1)
 
 
 def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledger) -> None:

@@ -417,7 +417,7 @@ def test_following_tells_everything_once_from_the_beginning_to_the_end(service: 
 
 
 def test_waiting_ends_with_the_job(service: Service, background: Callable[[Callable[[], object]], None]) -> None:
-    """The waiter is woken by the journal, not by asking again and again."""
+    """The waiter is woken by the job log, not by asking again and again."""
     job_id = service.submit(a_request()).job_id
     background(lambda: service.cancel(job_id))
 
@@ -442,7 +442,7 @@ def test_waiting_ends_when_the_job_is_forgotten_meanwhile(
     job_id = service.submit(a_request()).job_id
 
     def forget() -> None:
-        client.delete(*(f"{PREFIX}{part}:{job_id}" for part in ("job", "request", "journal")))
+        client.delete(*(f"{PREFIX}{part}:{job_id}" for part in ("job", "request", "log")))
         client.zrem(f"{PREFIX}due:queued", job_id)
 
     background(forget)
@@ -551,11 +551,11 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
             with frozen(client), pytest.raises(LedgerUnavailable):
                 service.submit(a_request(), idempotency_key="order-1")
 
-            rows, requests, journals = (
+            rows, requests, logs = (
                 {key.rpartition(":")[2] for key in client.scan_iter(f"{PREFIX}{part}:*")}
-                for part in ("job", "request", "journal")
+                for part in ("job", "request", "log")
             )
-            assert rows == requests == journals == set(client.zrange(f"{PREFIX}due:queued", 0, -1))
+            assert rows == requests == logs == set(client.zrange(f"{PREFIX}due:queued", 0, -1))
             assert set(client.zrange(f"{PREFIX}index:queued", 0, -1)) == rows
 
         again = service.submit(a_request(), idempotency_key="order-1")

@@ -23,8 +23,8 @@ from jobs.lifecycle import GiveUp
 from jobs.reminders import TaskName
 from jobs.states import State
 from ops.commands import app as rushes
-from producer.announcements import make_announcements
 from producer.api.application import make_app
+from producer.receivers import make_receivers
 from producer.service import Order, Service, Submission, make_service
 from tests.producer.test_service import in_state
 from tests.stage import Stage, a_request
@@ -157,11 +157,11 @@ def test_receivers_are_told_again_whatever_sending_raises(
     settings: Settings, service: Service, real_ledger: Ledger, error: Exception
 ) -> None:
     """A redelivery and a test delivery wait in the outbox."""
-    announcements = make_announcements(settings)
+    receivers = make_receivers(settings)
     ended = in_state(real_ledger, service.submit(a_request()).job_id, State.FAILED)
     with unsent(error) as tried:
-        assert announcements.redeliver("database", ended.id)
-        assert announcements.start_test("database")
+        assert receivers.redeliver("database", ended.id)
+        assert receivers.start_test("database")
     assert tried
 
 

@@ -18,7 +18,7 @@ from tests.stage import a_request
 from tests.worker.servers import Server, Wire, answer
 from tests.worker.test_interim import call
 from tests.worker.test_ways import upstream_at
-from worker.receivers import NotTold, Told
+from worker.receivers import Delivered, NotDelivered
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
 from worker.upstream.wire import LogPage
@@ -192,7 +192,7 @@ def test_a_webhook(stranger: Server, reply: bytes) -> None:
     """One receiver's answer is that receiver's trouble."""
     stranger.on(lambda wire: wire.send(reply))
     outcome = call(stranger.url)
-    assert isinstance(outcome, Told | NotTold)
+    assert isinstance(outcome, Delivered | NotDelivered)
     assert "could not be read" not in outcome.message
 
 
@@ -230,7 +230,7 @@ def test_whatever_a_library_raises_over_a_reply_is_that_items_outcome(
     assert receipt == Unknown("the reply was lost after the order was sent (NobodyThoughtOfThis)")
     assert page == Unreachable(Hold.UNREACHABLE, "no answer from the upstream (NobodyThoughtOfThis)")
     assert upstream.latency("google/veo3") is None
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert outcome.message == "its answer could not be read (NobodyThoughtOfThis)"
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [NobodyThoughtOfThis] * 4
 

@@ -123,8 +123,8 @@ def test_told_twice_it_is_written_once_and_news_replaces_what_was_known(engine: 
     """At least once means more than once; and a late record must not undo a newer one."""
     hook = DatabaseHook(engine, migrate=True)
     expired = replace(RESULT, status=Status.EXPIRED, reason=Reason.DEADLINE_PASSED, path=None, file=None)
-    salvaged = replace(expired, revision=2, path="x.mp4")
-    for result in (expired, expired, salvaged, salvaged, expired):
+    late = replace(expired, revision=2, path="x.mp4")
+    for result in (expired, expired, late, late, expired):
         hook(result)
 
     assert [(row["revision"], row["archive_path"]) for row in written(engine)] == [(2, "x.mp4")]
@@ -210,7 +210,7 @@ def test_what_is_no_setting_is_left_to_the_connection(postgres_url: str) -> None
 
 
 def test_a_statement_that_takes_too_long_is_given_up(server_url: str) -> None:
-    """A lane of the database must not wait for ever."""
+    """A slot of the database must not wait for ever."""
     made = make_engine(f"{server_url}?options=-cstatement_timeout%3D50", connections=1)
     with made.begin() as connection, pytest.raises(sa.exc.OperationalError, match="statement timeout"):
         connection.exec_driver_sql("SELECT pg_sleep(20)")

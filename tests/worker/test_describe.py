@@ -15,7 +15,7 @@ import redis
 from config.settings import ArchiveSettings, DescribeSettings
 from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.job import Charged, Job, Stored
 from jobs.ledger import Ledger, new_job_id
 from jobs.media import Media, Mismatch
@@ -44,9 +44,9 @@ JOB: Final = Job(
     media=Media(duration_s=2.0),
 )
 ENTRIES: Final = [
-    JournalEntry("1-0", "job.accepted", 1_800_000_000.0, "queued", 1, {"model": "google/veo3"}),
-    JournalEntry("2-0", "job.polled", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
-    JournalEntry("3-0", "job.completed", 1_800_000_100.0, "completed", 7, {}),
+    LogEntry("1-0", "job.accepted", 1_800_000_000.0, "queued", 1, {"model": "google/veo3"}),
+    LogEntry("2-0", "job.polled", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
+    LogEntry("3-0", "job.completed", 1_800_000_100.0, "completed", 7, {}),
 ]
 
 

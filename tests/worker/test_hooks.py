@@ -17,7 +17,7 @@ from jobs.outbox import Delivery
 from jobs.result import JobResult, ResultHook
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from worker.hooks import HookReceiver, load_hooks
-from worker.receivers import NotTold, Told
+from worker.receivers import Delivered, NotDelivered
 
 JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
 DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
@@ -40,7 +40,7 @@ def raising(error: BaseException) -> ResultHook:
 def test_a_hook_is_called_with_the_record_of_the_job() -> None:
     """One frozen record, whatever the hook."""
     heard: list[JobResult] = []
-    assert receiver(heard.append).tell(DELIVERY, JOB, REQUEST) == Told()
+    assert receiver(heard.append).deliver(DELIVERY, JOB, REQUEST) == Delivered()
     assert [(result.id, result.status, result.revision) for result in heard] == [(JOB.id, "completed", 1)]
 
 
@@ -59,7 +59,7 @@ def test_whatever_a_hook_raises_means_tell_me_again(
 ) -> None:
     """A stranger's code must not end the worker's thread, and its traceback is for the log only."""
     with caplog.at_level(logging.WARNING, "rushes.hooks"):
-        assert receiver(raising(error)).tell(DELIVERY, JOB, REQUEST) == NotTold(told)
+        assert receiver(raising(error)).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(told)
 
     [record] = caplog.records
     assert (record.getMessage(), record.exc_info and record.exc_info[1]) == (
@@ -130,7 +130,7 @@ def test_an_async_hook_is_run_to_its_end(shape: Callable[[Shop], ResultHook], ho
     shop = Shop()
     hook = receiver(shape(shop))
 
-    assert [hook.tell(DELIVERY, JOB, REQUEST), hook.tell(DELIVERY, JOB, REQUEST)] == [Told(), Told()]
+    assert [hook.deliver(DELIVERY, JOB, REQUEST), hook.deliver(DELIVERY, JOB, REQUEST)] == [Delivered(), Delivered()]
     assert shop.heard == [f"{how} {JOB.id}"] * 2
 
 
@@ -150,16 +150,16 @@ def test_whatever_an_async_hook_raises_means_tell_me_again(error: BaseException,
         await asyncio.sleep(0)
         raise error
 
-    assert receiver(hook).tell(DELIVERY, JOB, REQUEST) == NotTold(told)
+    assert receiver(hook).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(told)
 
 
 @pytest.mark.parametrize("name", ["yielding", "yielding_async"])
 def test_a_hook_that_only_hands_out_a_generator_was_not_told(name: str) -> None:
     """One that is hidden behind a function is found when it is called; nothing of it has run."""
     shop = Shop()
-    outcome = receiver(getattr(shop, name)).tell(DELIVERY, JOB, REQUEST)
+    outcome = receiver(getattr(shop, name)).deliver(DELIVERY, JOB, REQUEST)
 
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert "generator" in outcome.message
     assert shop.heard == []
 
@@ -167,7 +167,7 @@ def test_a_hook_that_only_hands_out_a_generator_was_not_told(name: str) -> None:
 def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
     """The operator's wish goes before the delivery; its lease ends and it is repeated after the restart."""
     with pytest.raises(KeyboardInterrupt):
-        receiver(raising(KeyboardInterrupt())).tell(DELIVERY, JOB, REQUEST)
+        receiver(raising(KeyboardInterrupt())).deliver(DELIVERY, JOB, REQUEST)
 
 
 def test_the_wait_doubles_until_the_attempts_are_used_up() -> None:
@@ -229,5 +229,5 @@ def test_a_hook_is_led_to_no_file_outside_the_archive(path: str) -> None:
     """A hook opens what the record names, and the record stands in Redis, where somebody else may write."""
     heard: list[JobResult] = []
     job = replace(JOB, stored=Stored(path, 1, "ab", "video/mp4"))
-    receiver(heard.append).tell(DELIVERY, job, REQUEST)
+    receiver(heard.append).deliver(DELIVERY, job, REQUEST)
     assert [(result.path, result.file, result.location) for result in heard] == [(None, None, None)]

@@ -19,7 +19,7 @@ from tests.worker.films import MP4
 from tests.worker.servers import Act, Server, Wire, answer
 from tests.worker.test_ways import upstream_at
 from worker.archive import Archive
-from worker.receivers import NotTold, Outcome, Told
+from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.upstream.wire import LogPage
 from worker.webhooks import WebhookSender
 
@@ -81,7 +81,7 @@ def test_a_video_is_fetched_behind_them(server: Server, tmp_path: Path, interim:
 def test_a_webhook_is_told_behind_them(server: Server, interim: bytes) -> None:
     """A receiver that answered 200 was called again."""
     server.on(behind(interim, answer(status="200 OK")))
-    assert isinstance(call(server.url), Told)
+    assert isinstance(call(server.url), Delivered)
 
 
 @before
@@ -140,7 +140,7 @@ def test_what_is_no_reply_behind_them_is_bounded_and_lost(server: Server, tmp_pa
         assert isinstance(upstream.log_page("google/veo3", 0), Unreachable)
     with closing(Archive(FolderStore(tmp_path), tmp_path, ArchiveSettings(), permits=lambda _: True)) as archive:
         assert isinstance(archive.fetch(JOB, 1, Video(server.url)), NotFetched)
-    assert isinstance(call(server.url), NotTold)
+    assert isinstance(call(server.url), NotDelivered)
 
 
 @pytest.mark.parametrize("act", [endless, endless_headers, switching, nothing_else])

@@ -26,7 +26,7 @@ DAY_S = 86_400.0
         ({"archive": {"total_timeout_s": 7200}}, State.STORING, 7300),
         ({"upstream": {"read_timeout_s": 100, "total_timeout_s": 600}}, State.SUBMITTING, 725),
         ({"rescue": {"longest_lease_s": 5000}}, State.SUBMITTING, 5000),
-        ({"salvage": {"longest_s": 20_000}}, Errand.SALVAGE, 20_000),
+        ({"late_fetch": {"longest_s": 20_000}}, Errand.LATE_FETCH, 20_000),
         ({"describe": {"attempts": 20}}, Errand.DESCRIBE, 5 * 2**19),
     ],
 )

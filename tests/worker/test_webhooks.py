@@ -18,7 +18,7 @@ from jobs.states import State
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from jobs.webhooks import secret_of
 from tests.worker.servers import REFUSING, Server, answer, hang, reset
-from worker.receivers import NotTold, Outcome, Told
+from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.webhooks import WebhookReceiver, WebhookSender, signed
 
 KEY: Final = b"k" * 32
@@ -48,7 +48,7 @@ def send(url: str, secrets: Sequence[str] = (SECRET,), **settings: Any) -> Outco
 def test_the_librarys_own_verifier_accepts_what_arrives(server: Server) -> None:
     """Receivers verify with a library in their own language: what comes over the wire is what counts."""
     server.on(answer())
-    assert send(server.url) == Told(
+    assert send(server.url) == Delivered(
         "answered 200", 200, f"POST {server.url} webhook-id: job_1.completed {BODY}", answer=""
     )
 
@@ -130,12 +130,12 @@ def test_the_id_is_the_same_for_every_try_of_an_event_and_another_for_another(se
     """By it a receiver knows what it has had already."""
     server.on(answer(status="500 No"))
     receiver = WebhookReceiver(sender(), server.url, [SECRET])
-    for delivery in (DELIVERY, replace(DELIVERY, turn=9, tries=3), replace(DELIVERY, event="job.salvaged")):
-        receiver.tell(delivery, JOB, ORDER)
+    for delivery in (DELIVERY, replace(DELIVERY, turn=9, tries=3), replace(DELIVERY, event="job.fetched_late")):
+        receiver.deliver(delivery, JOB, ORDER)
     assert [heard.headers["webhook-id"] for heard in server.heard] == [
         "job_1.completed",
         "job_1.completed",
-        "job_1.salvaged",
+        "job_1.fetched_late",
     ]
 
 
@@ -143,15 +143,15 @@ def test_an_order_brings_its_own_address(server: Server) -> None:
     """Where no endpoint is known, the job's own is called."""
     server.on(answer())
     receiver = WebhookReceiver(sender(), None, [SECRET])
-    assert isinstance(receiver.tell(DELIVERY, JOB, replace(ORDER, webhook_url=f"{server.url}/own")), Told)
+    assert isinstance(receiver.deliver(DELIVERY, JOB, replace(ORDER, webhook_url=f"{server.url}/own")), Delivered)
     assert server.heard[0].target == "/own"
-    assert receiver.tell(DELIVERY, JOB, ORDER) == NotTold("the order names no address", never=True)
+    assert receiver.deliver(DELIVERY, JOB, ORDER) == NotDelivered("the order names no address", never=True)
 
 
 def test_without_a_key_nothing_is_sent(server: Server) -> None:
     """An unsigned request would teach receivers to accept unsigned requests."""
-    outcome = WebhookReceiver(sender(), server.url, []).tell(DELIVERY, JOB, ORDER)
-    assert outcome == NotTold("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
+    outcome = WebhookReceiver(sender(), server.url, []).deliver(DELIVERY, JOB, ORDER)
+    assert outcome == NotDelivered("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
     assert server.heard == []
 
 
@@ -171,7 +171,7 @@ def test_no_private_address_is_called_unless_a_setting_allows_it(server: Server,
     """An address that a stranger names must not reach what only this network can see."""
     port = server.url.rpartition(":")[2]
     outcome = send(f"https://{host}:{port}/", allow_private=False)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert outcome.message == "its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)"
     assert (server.connections, send(f"http://{host}:{port}/", allow_private=False).message[:10]) == (0, "plain http")
 
@@ -193,7 +193,7 @@ def test_a_name_that_turns_private_between_question_and_connection_is_not_called
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     outcome = send(f"https://rebinding.example:{port}/", allow_private=False, connect_timeout_s=0.3)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert (asked, server.connections) == ([nobodys], 0)
     assert "not a public one" not in outcome.message
 
@@ -205,7 +205,7 @@ def test_a_name_that_turns_private_between_question_and_connection_is_not_called
 def test_any_2xx_means_told(server: Server, status: str) -> None:
     """As the standard says."""
     server.on(answer(status=status))
-    assert isinstance(send(server.url), Told)
+    assert isinstance(send(server.url), Delivered)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_anything_else_is_a_failure_and_a_redirect_is_not_followed(
     """Where it led, nobody has agreed to be called."""
     server.on(answer(b"<html>", status=status, Location=f"{other_server.url}/"))
     outcome = send(server.url)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert (outcome.status, outcome.answer, outcome.unwanted) == (int(status[:3]), "<html>", False)
     assert other_server.connections == 0
 
@@ -226,7 +226,7 @@ def test_gone_means_that_nothing_more_is_wanted(server: Server) -> None:
     """410 is how a receiver unsubscribes."""
     server.on(answer(status="410 Gone"))
     outcome = send(server.url)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert outcome.unwanted
 
 
@@ -238,7 +238,7 @@ def test_retry_after_is_heard_up_to_a_day(server: Server, said: str, seconds: fl
     """A receiver that says when it will be back is not called before; nonsense is not heard."""
     server.on(answer(status="503 Busy", Retry_After=said))
     outcome = send(server.url)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert outcome.retry_after_s == seconds
 
 
@@ -247,7 +247,7 @@ def test_a_receiver_that_hangs_resets_or_trickles_is_a_failure_in_bounded_time(s
     """One thread waits for it, no longer than it was told."""
     server.on(act)
     outcome = send(server.url, timeout_s=0.5)
-    assert isinstance(outcome, NotTold)
+    assert isinstance(outcome, NotDelivered)
     assert outcome.message.startswith("no answer (")
 
 
@@ -255,7 +255,7 @@ def test_an_endless_answer_is_read_no_further_than_an_excerpt(server: Server) ->
     """It was told, whatever else it has to say."""
     server.on(answer(b"x" * 1_000_000))
     outcome = send(server.url)
-    assert isinstance(outcome, Told)
+    assert isinstance(outcome, Delivered)
     assert outcome.answer == "x" * 500
 
 
@@ -264,7 +264,7 @@ def test_an_endless_answer_is_read_no_further_than_an_excerpt(server: Server) ->
 )
 def test_an_address_that_leads_nowhere_is_a_failure(url: str) -> None:
     """Never an exception."""
-    assert isinstance(send(url), NotTold)
+    assert isinstance(send(url), NotDelivered)
 
 
 def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_known(
@@ -272,8 +272,8 @@ def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_known(
 ) -> None:
     """A signature does not help who is sent to a stranger."""
     secured_server.on(answer())
-    assert isinstance(send(secured_server.url), NotTold)
-    assert isinstance(send(secured_server.url, ca_bundle=certificate), Told)
+    assert isinstance(send(secured_server.url), NotDelivered)
+    assert isinstance(send(secured_server.url, ca_bundle=certificate), Delivered)
 
 
 def test_the_schedule_is_longer_than_a_day_and_varied() -> None:

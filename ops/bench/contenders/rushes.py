@@ -45,7 +45,7 @@ def _pacing(scale: float) -> dict[str, str]:
 ABOUT = About(
     title="Rushes",
     packages=("celery", "kombu", "redis", "pycurl"),
-    how="the ledger's due index, Celery countdowns as its alarm clock; leases, journal, durable intent on",
+    how="the ledger's due index, Celery countdowns as its alarm clock; leases, job log, durable intent on",
     limit="one core of Python",
     worker=lambda _course: (
         *("-m", "celery", "-A", "worker.app", "worker", "-n", f"bench-{os.urandom(3).hex()}@%h"),

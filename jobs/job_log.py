@@ -1,7 +1,7 @@
-"""The journal: what has happened to each job, and the feed: what has happened to all of them, in one row.
+"""The job log, which says what has happened to a job, and the event stream, which says it of all jobs.
 
-An entry stands twice: in its job's journal, a compact list that lives with the job, and in the feed, one capped stream
-that followers wait at. Both know it by the feed's id, so that a reader can go on from one in the other.
+An entry is written twice: to its job's log, a compact list that lives with the job, and to the event stream, one capped
+stream that followers wait at. Both carry the stream's id, so that a reader can go on from one in the other.
 """
 
 import json
@@ -9,39 +9,39 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from jobs.events import JournalEntry
+from jobs.events import LogEntry
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
 from jobs.states import State
 
-FEED: Final = f"{PREFIX}feed"
+STREAM: Final = f"{PREFIX}events"
 START: Final = "0-0"
 """Before the first entry."""
 
-FEED_CLOCK_S: Final = 1.0
-"""How far the time in a feed's id may be from what a script was told: Redis takes the one a moment before the other."""
+STREAM_CLOCK_S: Final = 1.0
+"""An entry's id and the time in its script may differ by this many seconds: Redis takes the two one after the other."""
 
-_MOST_NEWS: Final = 1000
+_MOST_EVENTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What the feed said after a cursor. `gap`: it has forgotten some of it; the jobs' journals have not."""
+class EventBatch:
+    """What the event stream said after a cursor. `gap`: it has forgotten some of it; the jobs' job logs have not."""
 
-    entries: Sequence[tuple[str, JournalEntry]]
+    entries: Sequence[tuple[str, LogEntry]]
     cursor: str
     gap: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A piece of the feed behind a cursor: entry ids, jobs and events. `is_whole`: nothing before it was forgotten."""
+class EventRange:
+    """Entries of the stream behind a cursor: entry ids, jobs and events. `is_whole`: none before them was trimmed."""
 
     entries: Sequence[tuple[str, str, str]]
     is_whole: bool
 
 
-class Journal:
+class JobLog:
     """Reads what the ledger's scripts have written down."""
 
     def __init__(self, scripts: Scripts) -> None:
@@ -49,27 +49,27 @@ class Journal:
         self._redis = scripts.redis
 
     @asks_redis
-    def of(self, job_id: str) -> list[JournalEntry]:
+    def of(self, job_id: str) -> list[LogEntry]:
         """What has happened to the job, oldest first."""
-        lines = cast("list[str]", self._redis.lrange(f"{PREFIX}journal:{job_id}", 0, -1))
+        lines = cast("list[str]", self._redis.lrange(f"{PREFIX}log:{job_id}", 0, -1))
         return list(self._entries(job_id, lines))
 
     @asks_redis
-    def of_many(self, job_ids: Sequence[str]) -> dict[str, list[JournalEntry]]:
+    def of_many(self, job_ids: Sequence[str]) -> dict[str, list[LogEntry]]:
         """What has happened to each of the jobs, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
-            pipe.lrange(f"{PREFIX}journal:{job_id}", 0, -1)
+            pipe.lrange(f"{PREFIX}log:{job_id}", 0, -1)
         told = zip(job_ids, pipe.execute(), strict=True)
         return {job_id: list(self._entries(job_id, lines)) for job_id, lines in told}
 
-    def _entries(self, job_id: str, lines: Iterable[str]) -> Iterator[JournalEntry]:
+    def _entries(self, job_id: str, lines: Iterable[str]) -> Iterator[LogEntry]:
         """The entries that this version can read; the others are left to a newer one."""
         for line in lines:
             if entry := self._readable(job_id, _entry, line):
                 yield entry
 
-    def _readable(self, job_id: str, read: Callable[..., JournalEntry], *told: Any) -> JournalEntry | None:
+    def _readable(self, job_id: str, read: Callable[..., LogEntry], *told: Any) -> LogEntry | None:
         try:
             return read(*told)
         except Exception as error:  # noqa: BLE001 (whatever it is, it concerns this entry alone)
@@ -78,38 +78,38 @@ class Journal:
 
     @asks_redis
     def newest(self) -> str:
-        """The cursor behind the newest entry of the feed."""
-        newest = cast("list[tuple[str, Any]]", self._redis.xrevrange(FEED, count=1))
+        """The cursor behind the newest entry of the event stream."""
+        newest = cast("list[tuple[str, Any]]", self._redis.xrevrange(STREAM, count=1))
         return newest[0][0] if newest else START
 
     @asks_redis
-    def after(self, cursor: str, *, block_s: float) -> News:
+    def after(self, cursor: str, *, block_s: float) -> EventBatch:
         """The news of all jobs after the cursor; waits up to `block_s` for the first."""
-        reply = cast("Any", self._redis.xread({FEED: cursor}, count=_MOST_NEWS, block=max(1, int(block_s * 1000))))
+        reply = cast("Any", self._redis.xread({STREAM: cursor}, count=_MOST_EVENTS, block=max(1, int(block_s * 1000))))
         raw = _only_stream(reply)
         if not raw:
-            return News((), cursor, gap=False)
-        oldest = cast("list[tuple[str, Any]]", self._redis.xrange(FEED, count=1))
+            return EventBatch((), cursor, gap=False)
+        oldest = cast("list[tuple[str, Any]]", self._redis.xrange(STREAM, count=1))
         gap = cursor != START and bool(oldest) and order(oldest[0][0]) > order(cursor)
         read = [
-            (fields["job"], self._readable(fields["job"], _feed_entry, entry_id, fields)) for entry_id, fields in raw
+            (fields["job"], self._readable(fields["job"], _stream_entry, entry_id, fields)) for entry_id, fields in raw
         ]
-        return News([(job_id, entry) for job_id, entry in read if entry], raw[-1][0], gap)
+        return EventBatch([(job_id, entry) for job_id, entry in read if entry], raw[-1][0], gap)
 
     @asks_redis
-    def stretch(self, cursor: str | None, *, most: int) -> Stretch:
+    def range(self, cursor: str | None, *, most: int) -> EventRange:
         """Up to `most` entries after the cursor, without waiting; None: from the oldest that is kept."""
         pipe = self._redis.pipeline(transaction=True)  # what is trimmed between the two would be missed unseen
-        pipe.xrange(FEED, count=1)
-        pipe.xrange(FEED, min=f"({cursor}" if cursor else "-", count=most)
+        pipe.xrange(STREAM, count=1)
+        pipe.xrange(STREAM, min=f"({cursor}" if cursor else "-", count=most)
         oldest, raw = pipe.execute()
         reaches = cursor is None or not oldest or order(oldest[0][0]) <= order(cursor)
         entries = [(entry_id, fields["job"], fields["event"]) for entry_id, fields in raw]
-        return Stretch(entries, reaches or not self._has_forgotten())
+        return EventRange(entries, reaches or not self._has_forgotten())
 
     def _has_forgotten(self) -> bool:
-        """Whether the feed ever dropped an entry; a server older than Redis 7 cannot say, and so may have."""
-        feed = self._redis.xinfo_stream(FEED)
+        """Whether the event stream ever dropped an entry; a server older than Redis 7 cannot say, and so may have."""
+        feed = self._redis.xinfo_stream(STREAM)
         return bool(feed.get("entries-added") != feed["length"])
 
 
@@ -119,8 +119,8 @@ def order(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number or 0)
 
 
-def following(entries: Sequence[JournalEntry], cursor: str) -> Iterator[JournalEntry]:
-    """Those of a journal's entries that come after the cursor."""
+def following(entries: Sequence[LogEntry], cursor: str) -> Iterator[LogEntry]:
+    """Those of a job log's entries that come after the cursor."""
     return (entry for entry in entries if order(entry.id) > order(cursor))
 
 
@@ -134,14 +134,14 @@ def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:
     return list(entries[0] if entries and isinstance(entries[0][0], list | tuple) else entries)
 
 
-def _entry(line: str) -> JournalEntry:
-    """A journal's line: id, event, state, turn, time, and the rest is data."""
+def _entry(line: str) -> LogEntry:
+    """A job log's line: id, event, state, turn, time, and the rest is data."""
     entry_id, event, state, turn, at, data = line.split(" ", 5)
-    return JournalEntry(entry_id, event, float(at), State(state), int(turn), json.loads(data))
+    return LogEntry(entry_id, event, float(at), State(state), int(turn), json.loads(data))
 
 
-def _feed_entry(entry_id: str, fields: Mapping[str, str]) -> JournalEntry:
-    return JournalEntry(
+def _stream_entry(entry_id: str, fields: Mapping[str, str]) -> LogEntry:
+    return LogEntry(
         entry_id,
         fields["event"],
         float(fields["at"]),

@@ -1,6 +1,6 @@
-"""Lanes: how receivers are told, each at its own pace, with a bounded share of the worker's threads.
+"""Deliveries: how receivers are told, each at its own pace, with a bounded share of the worker's threads.
 
-A lane takes what is due to one receiver, one delivery after the other, for a bounded time. A receiver has few lanes in
+A slot takes what is due to one receiver, one delivery after the other, for a bounded time. A receiver has few slots in
 the whole fleet, so that one that is slow cannot take the threads that others, or the videos themselves, need.
 """
 
@@ -19,13 +19,13 @@ from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
 from jobs.reminders import TaskName
 from jobs.test_deliveries import is_test_delivery, made_up
 from worker import faults
-from worker.directory import Directory
-from worker.receivers import NotTold, Outcome, Receiver, Told
+from worker.receiver_registry import ReceiverRegistry
+from worker.receivers import Delivered, NotDelivered, Outcome, Receiver
 
 log = logging.getLogger("rushes.deliveries")
 
 LONGEST_STRETCH_S: Final = 5.0
-"""Seconds after which a lane gives its thread back and lines up again behind other work."""
+"""Seconds after which a slot gives its thread back and lines up again behind other work."""
 
 SOON_S: Final = 60.0
 """A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""
@@ -34,11 +34,11 @@ LATER_S: Final = 600.0
 """How long a delivery waits whose job only a newer version can read."""
 
 FULL_S: Final = 0.5
-"""How long a lane waits that found the worker's share of threads used up."""
+"""How long a slot waits that found the worker's share of threads used up."""
 
 
-class Share:
-    """The threads that lanes may use in this process; one receiver never has all of them, if there are two or more."""
+class ThreadLimit:
+    """The threads that slots may use in this process; one receiver never has all of them, if there are two or more."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -58,14 +58,14 @@ class Share:
             self._used[receiver] -= 1
 
 
-class Lanes:
+class Deliveries:
     """Tells receivers what their outboxes hold."""
 
     def __init__(
         self,
         ledger: Ledger,
         outbox: Outbox,
-        directory: Directory,
+        receivers: ReceiverRegistry,
         remind: Remind,
         *,
         worker: str,
@@ -74,22 +74,22 @@ class Lanes:
         """Use `threads` of the process's threads at most."""
         self._ledger = ledger
         self._outbox = outbox
-        self._directory = directory
+        self._receivers = receivers
         self._remind = remind
         self._worker = worker
-        self._share = Share(threads)
+        self._threads = ThreadLimit(threads)
 
     def run(self, name: str) -> float | None:
-        """Use one lane of a receiver; returns in how many seconds to come again, if that should be planned."""
-        receiver = self._directory.find(name)
+        """Use one slot of a receiver; returns in how many seconds to come again, if that should be planned."""
+        receiver = self._receivers.find(name)
         if receiver is None:
             return None  # a newer worker knows it, or it is gone
-        if not self._share.enter(name):
+        if not self._threads.enter(name):
             return FULL_S
         try:
             return self._use(name, receiver)
         finally:
-            self._share.leave(name)
+            self._threads.leave(name)
 
     def _use(self, name: str, receiver: Receiver) -> float | None:
         soonest: float | None = None
@@ -107,7 +107,7 @@ class Lanes:
 
     def _deliver(self, receiver: Receiver, delivery: Delivery) -> float | None:
         """Tell the receiver once and write how it went; returns when the next try is due, if there is one."""
-        faults.here("deliver.before_tell")
+        faults.here("deliver.before_send")
         began = time.monotonic()
         outcome = self._tell(receiver, delivery)
         took_s = time.monotonic() - began
@@ -115,21 +115,21 @@ class Lanes:
         how = settlement(delivery, outcome, took_s=took_s, next_try_s=receiver.next_try_s(delivery.tries + 1))
         with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: somebody else tells it again
             failing_s = self._outbox.settle(delivery, receiver.terms, how)
-            self._directory.failed(delivery.receiver, outcome, failing_s=failing_s)
+            self._receivers.failed(delivery.receiver, outcome, failing_s=failing_s)
         return None if how.over else how.next_in_s
 
     def _tell(self, receiver: Receiver, delivery: Delivery) -> Outcome:
         try:
             job, request = self._subject(delivery.job_id)
         except UnknownJob:
-            return NotTold("the job's row is no longer kept", never=True)
+            return NotDelivered("the job's row is no longer kept", never=True)
         except UnreadableRow as error:
-            return NotTold(str(error), later=True)
+            return NotDelivered(str(error), later=True)
         try:
-            return receiver.tell(delivery, job, request)
+            return receiver.deliver(delivery, job, request)
         except Exception as error:  # one poisoned delivery must not hold the receiver's others
             log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
-            return NotTold(f"unforeseen: {type(error).__name__}")
+            return NotDelivered(f"unforeseen: {type(error).__name__}")
 
     def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
         if is_test_delivery(job_id):
@@ -145,7 +145,7 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
     line = DeliveryLine(
         job_id=delivery.job_id,
         event=delivery.event,
-        told=isinstance(outcome, Told),
+        delivered=isinstance(outcome, Delivered),
         tries=delivery.tries + 1,
         took_s=round(took_s, 4),
         message=outcome.message,
@@ -153,10 +153,10 @@ def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_
         sent=outcome.sent,
         answer=outcome.answer,
     )
-    if isinstance(outcome, NotTold) and outcome.later:
+    if isinstance(outcome, NotDelivered) and outcome.later:
         return Settlement(line, over=False, next_in_s=LATER_S, blameless=True)
-    if isinstance(outcome, Told) or outcome.never or outcome.unwanted:
-        return Settlement(line, over=True, blameless=isinstance(outcome, NotTold) and outcome.never)
+    if isinstance(outcome, Delivered) or outcome.never or outcome.unwanted:
+        return Settlement(line, over=True, blameless=isinstance(outcome, NotDelivered) and outcome.never)
     if next_try_s is None or is_test_delivery(delivery.job_id):
         return Settlement(line, over=True)
     return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

@@ -11,9 +11,9 @@ from config.reminding import Remind, reminder_sender
 from config.settings import Settings
 from jobs.errors import WrongState
 from jobs.job import Job, VideoRequest
-from jobs.journal import order
+from jobs.job_log import order
 from jobs.ledger import Ledger
-from jobs.outbox import DATABASE, DeliveryLine, Outbox, Standing
+from jobs.outbox import DATABASE, DeliveryLine, Outbox, ReceiverStatus
 from jobs.reminders import TaskName
 from jobs.result import ends_of
 from jobs.scripts import Scripts
@@ -26,12 +26,12 @@ WHOLE_LOG: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiverStanding:
+class KnownReceiver:
     """A receiver and how it stands. `known`: the settings of this host, an endpoint, or an order names it."""
 
     name: str
     known: bool
-    standing: Standing
+    status: ReceiverStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,19 @@ class DeliveryChoice:
     """Which deliveries are asked for; what is left open fits all. `before`: only those older than that line."""
 
     job_id: str | None = None
-    told: bool | None = None
+    delivered: bool | None = None
     before: str | None = None
 
     def fits(self, line: DeliveryLine) -> bool:
         """Whether a delivery is asked for."""
         return (
             self.job_id in {None, line.job_id}
-            and self.told in {None, line.told}
+            and self.delivered in {None, line.delivered}
             and (self.before is None or order(line.id) < order(self.before))
         )
 
 
-class Announcements:
+class Receivers:
     """The use cases around receivers, over the outboxes.
 
     Every method raises LedgerUnavailable when Redis cannot be asked.
@@ -66,11 +66,11 @@ class Announcements:
         self._outbox = outbox
         self._remind = remind
 
-    def receivers(self) -> list[ReceiverStanding]:
+    def receivers(self) -> list[KnownReceiver]:
         """Every receiver that the settings name, every endpoint, and every other receiver with waiting deliveries."""
         known = [*self._names, *(endpoint.id for endpoint in self._endpoints.all())]
         return [
-            ReceiverStanding(name, name in known or is_origin(name), self._outbox.standing(name))
+            KnownReceiver(name, name in known or is_origin(name), self._outbox.status(name))
             for name in dict.fromkeys([*known, *self._outbox.waiting()])
         ]
 
@@ -143,17 +143,17 @@ class Announcements:
         job = self._ledger.get(job_id)
         check_has_ended(job)
         events = ends_of(job)
-        self.tell_again(job_id, {receiver: events})
+        self.redeliver_events(job_id, {receiver: events})
         return events
 
-    def tell_again(self, job_id: str, wanted: Mapping[str, Sequence[str]]) -> None:
+    def redeliver_events(self, job_id: str, wanted: Mapping[str, Sequence[str]]) -> None:
         """Tell receivers these events of an ended job now, also those that they were told before."""
         self._wake(self._outbox.put(job_id, wanted, again=True))
 
     def abandoned(self, receiver: str) -> Iterator[DeliveryLine]:
         """The deliveries that failed last, as far as the receiver's log reaches, the oldest first."""
         latest = {(line.job_id, line.event): line for line in reversed(self._outbox.log(receiver))}
-        return (line for line in latest.values() if not (line.told or is_test_delivery(line.job_id)))
+        return (line for line in latest.values() if not (line.delivered or is_test_delivery(line.job_id)))
 
     def _wake(self, receivers: Sequence[str]) -> None:
         for receiver in receivers:
@@ -174,13 +174,13 @@ def _is_own(endpoint: Endpoint, job: Job, tenant: str | None) -> bool:
     return endpoint.hears(job.tenant) if tenant is None else endpoint.tenant == tenant
 
 
-def make_announcements(settings: Settings) -> Announcements:
+def make_receivers(settings: Settings) -> Receivers:
     """The parts, poured together."""
     client = connect(settings.redis, name="producer")
     kept = retention(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
     scripts = Scripts(client, retention=kept, clock=None, subscribers=())
-    return Announcements(
+    return Receivers(
         names,
         Endpoints(scripts),
         Ledger(client, retention=kept),

@@ -6,13 +6,13 @@ from typing import Final
 from jobs.job import Job, VideoRequest
 from jobs.result import ends_of
 from jobs.webhooks import ORDERED, Endpoint, Endpoints, UnknownEndpoint, is_endpoint, is_origin, origin_of, secret_of
-from worker.receivers import NotTold, Outcome, Receiver
+from worker.receivers import NotDelivered, Outcome, Receiver
 from worker.webhooks import WebhookReceiver, WebhookSender
 
 _FIRST: Final = (1,)
 
 
-class Directory:
+class ReceiverRegistry:
     """Knows the receivers that the settings name, the webhook endpoints, and the addresses that orders bring along."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Directory:
 
     def failed(self, name: str, outcome: Outcome, *, failing_s: float) -> None:
         """An endpoint that wants nothing more, or has failed for too long, is disabled, loudly."""
-        if not (is_endpoint(name) and isinstance(outcome, NotTold)):
+        if not (is_endpoint(name) and isinstance(outcome, NotDelivered)):
             return
         if outcome.unwanted:
             self._disable(name, f"it wants to hear nothing more: {outcome.message}")

@@ -16,15 +16,15 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from jobs.errors import LedgerUnavailable
-from jobs.events import JournalEntry
-from jobs.journal import News, following, order
+from jobs.events import LogEntry
+from jobs.job_log import EventBatch, following, order
 from jobs.states import State
 from producer.service import Service
 
-log = logging.getLogger("rushes.api.feed")
+log = logging.getLogger("rushes.api.event_stream")
 
 MOST_UNHEARD: Final = 500
-"""A watcher that falls this far behind reads its job's journal instead."""
+"""A watcher that falls this far behind reads its job's job log instead."""
 
 _PAUSE_S: Final = 0.5
 
@@ -41,11 +41,11 @@ class Watcher:
     """What one watcher has not heard yet."""
 
     job_id: str
-    unheard: list[JournalEntry] = field(default_factory=list)
+    unheard: list[LogEntry] = field(default_factory=list)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     has_missed: bool = False
 
-    def tell(self, entry: JournalEntry) -> None:
+    def tell(self, entry: LogEntry) -> None:
         """Something happened to its job."""
         if len(self.unheard) >= MOST_UNHEARD:
             self.miss()
@@ -54,13 +54,13 @@ class Watcher:
             self.woken.set()
 
     def miss(self) -> None:
-        """It has to read the journal."""
+        """It has to read the job log."""
         self.unheard.clear()
         self.has_missed = True
         self.woken.set()
 
 
-class Feed:
+class EventStream:
     """Tells watchers what happens to their jobs. Used from one event loop."""
 
     def __init__(self, service: Service) -> None:
@@ -88,7 +88,7 @@ class Feed:
             for watcher in watchers:
                 watcher.woken.set()
 
-    async def follow(self, job_id: str, *, after: str, beat_s: float) -> AsyncIterator[JournalEntry | Beat]:
+    async def follow(self, job_id: str, *, after: str, beat_s: float) -> AsyncIterator[LogEntry | Beat]:
         """Everything that happens to a job after an entry, until it ends; a beat whenever nothing did for a while."""
         with self._watch(job_id) as watcher:
             told, watcher.has_missed = after, True
@@ -101,7 +101,7 @@ class Feed:
                 if not watcher.woken.is_set() and not await _happens(watcher.woken, within_s=beat_s):
                     yield BEAT
 
-    async def _news(self, watcher: Watcher, told: str) -> Sequence[JournalEntry]:
+    async def _news(self, watcher: Watcher, told: str) -> Sequence[LogEntry]:
         watcher.woken.clear()
         entries, watcher.unheard = watcher.unheard, []
         if watcher.has_missed:
@@ -132,7 +132,7 @@ class Feed:
         self._wanted.set()
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read the feed for as long as anybody watches; begin anew where it ends when somebody does again."""
+        """Read the event stream for as long as anybody watches; begin anew where it ends when somebody does again."""
         cursor: str | None = None
         while not self._is_closed:
             if not self._wanted.is_set():
@@ -143,23 +143,23 @@ class Feed:
                 if cursor is None:
                     cursor = self._service.newest_event()
                     loop.call_soon_threadsafe(self._begin)
-                news = self._service.news(cursor)
+                news = self._service.events_after(cursor)
                 cursor = news.cursor
                 if news.entries or news.gap:
                     loop.call_soon_threadsafe(self._spread, news)
             except LedgerUnavailable as error:
-                log.warning("the feed cannot be read, trying again error=%s", error)
+                log.warning("the event stream cannot be read, trying again error=%s", error)
                 threading.Event().wait(_PAUSE_S)
             except RuntimeError:  # the loop has ended, and with it everybody who watched
                 return
 
     def _begin(self) -> None:
-        """From here on nothing is missed; a watcher that came before reads the journal once more."""
+        """From here on nothing is missed; a watcher that came before reads the job log once more."""
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.miss()
 
-    def _spread(self, news: News) -> None:
+    def _spread(self, news: EventBatch) -> None:
         for job_id, entry in news.entries:
             for watcher in self._watchers.get(job_id, ()):
                 watcher.tell(entry)
