@@ -12,9 +12,9 @@ from typing import Final, cast
 
 from jobs.breakers import Breaker
 from jobs.keyspace import PREFIX
-from jobs.reminders import WORKS, Errand
+from jobs.reminders import WORKS, Work
 from jobs.scripts import Scripts, asks_redis
-from jobs.states import State
+from jobs.states import FollowUp, State
 
 TOLERANCE_S: Final = 5.0
 """What a clock may be set back by, or be behind on a promoted replica, without anybody noticing."""
@@ -31,9 +31,9 @@ _SHORT: Final = ("alone", "allowance", "access:rate")
 
 @dataclass(frozen=True, slots=True)
 class LongestWaits:
-    """How far off a due time can be, in seconds, by its state or errand; `of_all` holds for all others."""
+    """How far off a due time can be, in seconds, by its state or follow-up; `of_all` holds for all others."""
 
-    by_work: Mapping[State | Errand, float]
+    by_work: Mapping[Work, float]
     of_all: float
 
 
@@ -59,10 +59,8 @@ class FleetClock:
     @asks_redis
     def check(self, longest: LongestWaits) -> int:
         """Pull forward what is due later than it can be; returns how many due times that were."""
-        indexes = [
-            *([f"due:{state}", longest.by_work.get(state, longest.of_all), _is_lease(state)] for state in State),
-            *([f"errand:{errand}", longest.by_work.get(errand, longest.of_all), 0] for errand in Errand),
-        ]
+        works: tuple[Work, ...] = (*State, *FollowUp)
+        indexes = [[f"due:{work}", longest.by_work.get(work, longest.of_all), _is_lease(work)] for work in works]
         back, pulled = self._scripts.run(
             "clock",
             tolerance_s=TOLERANCE_S,
@@ -95,6 +93,6 @@ class FleetClock:
         return ClockStatus(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
 
 
-def _is_lease(state: State) -> int:
+def _is_lease(work: Work) -> int:
     """Whether a job of this state is due only when its worker may be taken for dead."""
-    return int(state is State.SUBMITTING)
+    return int(work is State.SUBMITTING)

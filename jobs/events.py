@@ -14,7 +14,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.needs_attention": "A purchase stayed in doubt past the quiet window: a person must decide.",
     "job.adopted": "The generation of a purchase in doubt was found, or named by a person; the job goes on with it.",
     "job.resubmitted": "It was decided to buy again although the first purchase is in doubt.",
-    "job.polled": "A worker polled the generation; `seen` says what it saw, `wait_s` when it polls again.",
+    "job.polled": "A worker polled the generation; `result` says what came back, `wait_s` when it polls again.",
     "job.rendered": "The upstream finished; `url` is where the video is. A `note` says what was odd about its reply.",
     "job.storing": "A worker began to fetch the bytes.",
     "job.store_failed": "The bytes could not be fetched this time; `wait_s` says when the next try comes.",

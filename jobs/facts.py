@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jobs.artifacts import Artifact
 from jobs.job import Charged, Hold, Stored, Video
 from jobs.media import Media
 
@@ -132,3 +133,18 @@ class ArchiveUnavailable:
 
 
 Download = Fetched | Gone | NotFetched | ArchiveUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What now stands beside the video; `trouble` says why something does not, and never will."""
+
+    made: tuple[Artifact, ...]
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotDescribed:
+    """The store could not be used: try again later."""
+
+    message: str

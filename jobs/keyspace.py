@@ -4,9 +4,9 @@
     rushes:request:<id>       string  what was ordered, as JSON            with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
     rushes:events               stream  all job logs in one row, capped      permanent
-    rushes:due:<state>        zset    unfinished job -> when something should have happened      permanent
-    rushes:errand:<errand>    zset    ended job -> when its errand is due                        permanent
-    rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or errand    a day
+    rushes:due:<state>        zset    unfinished job -> when its next step is due                permanent
+    rushes:due:<follow-up>    zset    ended job -> when its follow-up is due                     permanent
+    rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or follow-up   a day
     rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
     rushes:rate:<what>        string  when the next request may go         seconds
     rushes:breaker:<breaker>  hash    a circuit breaker of the upstream: open until when, and why  while it matters
@@ -39,7 +39,6 @@ from typing import Final
 PREFIX: Final = "rushes:"
 PERMANENT_KEYS: Final = (
     "rushes:due:",
-    "rushes:errand:",
     "rushes:events",
     "rushes:retired",
     "rushes:index:",

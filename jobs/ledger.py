@@ -1,12 +1,12 @@
 """The ledger: what is true of every job, in Redis, changed only by small scripts that guard state and turn.
 
-`jobs/keyspace.py` draws the keys. Beside the rows stand the job log, the breakers, the errands and the polls, each in a
-module of its own.
+`jobs/keyspace.py` draws the keys. Beside the rows stand the job log and the breakers, each in a module of its
+own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import redis
 import redis.asyncio
@@ -15,25 +15,31 @@ from ulid import ULID
 from jobs.breakers import Breakers
 from jobs.claims import Claims
 from jobs.clock import FleetClock
-from jobs.errands import Errands, with_video
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.events import Subscriber
+from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_names
 from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
-from jobs.lessons import Lesson
-from jobs.lifecycle import GiveUp
-from jobs.media import Media, differences
-from jobs.polls import Polls
-from jobs.reminders import Errand
+from jobs.lessons import LIFE_S
+from jobs.media import Media
+from jobs.moves import Move, held, submitting
 from jobs.removals import Removals
 from jobs.reuse import Reuse
-from jobs.row import VERSION, fingerprint_of, job_from, media_field, plain, request_from, request_text
+from jobs.row import VERSION, fingerprint_of, job_from, plain, request_from, request_text
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
-from jobs.states import EDGES, State
+from jobs.states import EDGES, FollowUp, State
 from jobs.wakes import Alarm, Wakes, alarms_of
+
+_BUCKETS: Final[Mapping[str, float]] = {
+    "first_edge_s": FIRST_EDGE_S,
+    "buckets_per_octave": BUCKETS_PER_OCTAVE,
+    "buckets": BUCKETS,
+    "pending_life_ms": int(LIFE_S * 1000),
+}
+"""How the script counts the generations that are still pending."""
 
 WORKER_MEMORY_S: Final = 86400
 """How long a worker that is gone is remembered."""
@@ -73,22 +79,12 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """An edge that was taken: the new turn, whether a cancel had been asked for, and the alarms to set."""
+class Applied:
+    """A move that was applied: the new turn (of the job, or of the follow-up), and the alarms to set."""
 
     turn: int
-    cancel_asked: bool
+    cancel_requested: bool
     alarms: Sequence[Alarm]
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A generation that was found done: its video, what it teaches of how long such a job takes, what was odd."""
-
-    job: Job
-    video: Video
-    lesson: Lesson | None = None
-    note: str | None = None
 
 
 def new_job_id() -> str:
@@ -97,7 +93,7 @@ def new_job_id() -> str:
 
 
 class Ledger:
-    """Every job's truth. Each writing method moves a job along one edge and returns its new turn.
+    """Every job's truth: jobs are accepted, claimed, and moved by moves that guard turn and state.
 
     Raises:
         StaleTurn: the caller's job is out of date; somebody else moved it on.
@@ -131,12 +127,10 @@ class Ledger:
         self.job_log = JobLog(self._scripts)
         self.claims = Claims(self._scripts)
         self.clock = FleetClock(self._scripts)
-        self.errands = Errands(self._scripts, slot_s=slot_s)
         self.breakers = Breakers(self._scripts)
         self.removals = Removals(self._scripts)
         self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
-        self.polls = Polls(self._scripts, slot_s=slot_s)
 
     # -- taking orders and answering questions ------------------------------------------------------------------
 
@@ -373,262 +367,96 @@ class Ledger:
         """The workers that were seen within the last `within_s` seconds."""
         return [str(name) for name in self._redis.zrangebyscore(f"{PREFIX}workers", self.now() - within_s, "+inf")]
 
-    # -- the edges -------------------------------------------------------------------------------------------------
+    # -- moving jobs -----------------------------------------------------------------------------------------------
 
-    def held_in_queue(self, job: Job, seconds: float, hold: Hold, message: str) -> Moved:
-        """Nothing was bought: the job waits in the queue."""
-        return self._moved(
-            job,
-            State.QUEUED,
-            "job.held",
-            origins=_purchase_states(job),
-            by_purchase=job.state is State.SUBMITTING,
-            due_in=seconds,
-            set={"hold": hold, "message": message, "charged": Charged.NO},
-            unset=["request_id", "worker"],
-            bump=["holds"],
-            slot_s=self._slot_s,
-            data={"hold": hold, "wait_s": seconds, "message": message},
-        )
+    def move(self, job: Job, move: Move) -> Applied:
+        """Apply one move, or raise what refused it."""
+        (applied,) = self.apply([(job, move)])
+        if isinstance(applied, JobError):
+            raise applied
+        return applied
 
     @asks_redis
-    def submitting(self, job: Job, *, lease_s: float, worker: str = "", intent: str = "") -> Job:
+    def apply(self, moves: Sequence[tuple[Job, Move]]) -> list[Applied | JobError]:
+        """Apply many moves in one round trip, each by itself; one that was refused has its error in its place."""
+        drawn = [_drawn(job, move) for job, move in moves]
+        steps = [step for step in drawn if isinstance(step, _Step)]
+        answers = iter(self._applied(steps, self._scripts.run("apply", **self._named(steps))) if steps else ())
+        return [next(answers) if isinstance(step, _Step) else step for step in drawn]
+
+    @asks_redis
+    def apply_durably(self, job: Job, move: Move) -> tuple[Applied, bool]:
+        """Apply a move; and whether that is on Redis's disk, and on the replicas asked for.
+
+        Without it, a power cut of Redis could forget the intent of a purchase that happened, and buy it again. A server
+        that cannot say passes.
+        """
+        if self._durability is None:
+            return self.move(job, move), True
+        steps = [_Step.of(job, move)]
+        wait_ms = int(self._durability.wait_s * 1000)
+        answers, promise = self._scripts.run_and(
+            "apply", self._named(steps), "WAITAOF", 1, self._durability.replicas, wait_ms
+        )
+        (applied,) = self._applied(steps, answers)
+        if isinstance(applied, JobError):
+            raise applied
+        if isinstance(promise, redis.RedisError):
+            if _is_outage(promise) or _can_promise(self._redis):
+                raise promise
+            return applied, True  # an older server, or one without an append-only file: `doctor` tells
+        local, replicas = promise
+        return applied, bool(local >= 1 and replicas >= self._durability.replicas)
+
+    def intend(self, job: Job, *, lease_s: float, worker: str = "", intent: str = "") -> Job:
         """Write the intent to buy; the job as returned speaks for this one purchase until `lease_s` is over.
 
-        `intent` is the caller's own mark of this call: should no answer come, the row shows whether it was written.
+        Raises:
+            LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
         """
-        attempt = job.attempt + 1
-        request_id = f"{job.id}.{attempt}"
-        edge = _edge(
-            job,
-            State.SUBMITTING,
-            "job.submitting",
-            due_in=lease_s,
-            set={
-                "attempt": str(attempt),
-                "request_id": request_id,
-                "worker": worker,
-                "intent": intent,
-                "charged": Charged.UNKNOWN,
-            },
-            stamps=["intent_at"],
-            unset=["hold"],
-            data={"attempt": attempt, "request_id": request_id},
-        )
-        moved, durable = self._durably_moved(edge)
-        job = replace(
-            job,
-            state=State.SUBMITTING,
-            turn=moved.turn,
-            attempt=attempt,
-            request_id=request_id,
-            worker=worker,
-            charged=Charged.UNKNOWN,
-        )
-        if not durable:
+        move = submitting(job, lease_s=lease_s, worker=worker, intent=intent)
+        applied, is_durable = self.apply_durably(job, move)
+        job = replace(job, state=State.SUBMITTING, turn=applied.turn, **move.set)
+        if not is_durable:
             message = "Redis did not confirm in time that the intent is on disk"
-            self.held_in_queue(job, lease_s, Hold.NOT_DURABLE, message)
+            self.move(job, held(Hold.NOT_DURABLE, message, wait_s=lease_s))
             raise LedgerUnavailable(message)
         return job
 
-    def submitted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Moved:
-        """Keep the receipt; it is taken for as long as the job speaks of this purchase, however late it comes."""
-        cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
-        return self._moved(
-            job,
-            State.RENDERING,
-            "job.submitted",
-            origins=(State.SUBMITTING, State.IN_DOUBT),
-            by_purchase=True,
-            due_in=first_poll_s,
-            deadline_in=job.deadline_s,
-            set={"generation_id": generation_id, "charged": Charged.YES, **cost},
-            stamps=["submitted_at"],
-            unset=["hold", "message", "worker"],
-            slot_s=self._slot_s,
-            data={"generation_id": generation_id, **({"cost_usd": cost_usd} if cost_usd is not None else {})},
-        )
+    def begin(self, job: Job, move: Move) -> Job:
+        """Take a step that takes long on a lease; the job as returned holds the new turn."""
+        turn = self.move(job, move).turn
+        follow_up: dict[str, Any] = {"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn}
+        return replace(job, **follow_up)
 
-    def in_doubt(self, job: Job, message: str, *, ask_in_s: float) -> Moved:
-        """Whether the purchase happened is not known; it is asked about in `ask_in_s`."""
-        return self._in_doubt(
-            job,
-            "job.in_doubt",
-            by_purchase=True,
-            due_in=ask_in_s,
-            set={"charged": Charged.UNKNOWN, "message": message},
-            data={"message": message},
-        )
+    def _named(self, steps: Sequence["_Step"]) -> dict[str, Any]:
+        return {"moves": [step.named for step in steps], "slot_s": self._slot_s, **_BUCKETS}
 
-    def asked_again(self, job: Job, seconds: float, message: str) -> Moved:
-        """The upstream's log does not show the purchase yet: it is read again in `seconds`."""
-        return self._in_doubt(
-            job,
-            "job.still_in_doubt",
-            due_in=seconds,
-            bump=["log_reads"],
-            data={"message": message, "wait_s": round(seconds, 3)},
-        )
+    def _applied(self, steps: Sequence["_Step"], answers: Sequence[Any]) -> list[Applied | JobError]:
+        return [self._answer(step, answer) for step, answer in zip(steps, answers, strict=True)]
 
-    def _in_doubt(self, job: Job, event: str, *, due_in: float, **changes: Any) -> Moved:
-        """Put the purchase in doubt. Each doubt has an alarm of its own: a task reads the log of one model only."""
-        moved = self._moved(job, State.IN_DOUBT, event, due_in=due_in, **changes)
-        return replace(moved, alarms=[Alarm(State.IN_DOUBT, job.id, moved.turn, due_in)])
-
-    def adopted(self, job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float, by: str) -> Moved:
-        """The generation of a purchase in doubt is known: the job goes on with it."""
-        cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
-        return self._moved(
-            job,
-            State.RENDERING,
-            "job.adopted",
-            origins=(State.IN_DOUBT,),
-            due_in=first_poll_s,
-            deadline_in=job.deadline_s,
-            set={"generation_id": generation_id, "charged": Charged.YES, **cost},
-            stamps=["submitted_at"],
-            unset=["message", "attention_at"],
-            slot_s=self._slot_s,
-            data={"generation_id": generation_id, "by": by},
-        )
-
-    def resubmitted(self, job: Job, *, by: str) -> Moved:
-        """It was decided to buy again; whether the first purchase happened stays unknown."""
-        return self._moved(
-            job,
-            State.QUEUED,
-            "job.resubmitted",
-            due_in=0,
-            deadline_in=self._retention.queue_ttl_s,
-            set={"charged": Charged.NO},
-            unset=["request_id", "message", "attention_at", "worker"],
-            slot_s=self._slot_s,
-            data={"by": by, "after_attempt": job.attempt},
-        )
-
-    def rendered(self, job: Job, video: Video, lesson: Lesson | None = None) -> Moved:
-        """Done: where the video is, and what is known of it, is written before a byte is fetched.
-
-        With it goes the `lesson` about how long such a job takes, so that each job is learnt from once.
-        """
-        (moved,) = self.rendered_many([Rendered(job, video, lesson)])
-        if isinstance(moved, JobError):
-            raise moved
-        return moved
-
-    @asks_redis
-    def rendered_many(self, found: Sequence[Rendered]) -> list[Moved | JobError]:
-        """Write many such finds in one round trip; one whose job has moved on has its error in its place."""
-        edges = [self._rendered(one) for one in found]
-        answers = self._scripts.run_many("advance", [edge.named for edge in edges])
-        return [
-            answer if isinstance(answer, JobError) else self._took(edge, answer)
-            for edge, answer in zip(edges, answers, strict=True)
-        ]
-
-    def _rendered(self, found: Rendered) -> "_Edge":
-        return _edge(
-            found.job,
-            State.STORING,
-            "job.rendered",
-            due_in=0,
-            set={"video": plain(found.video)},
-            stamps=[] if found.job.rendered_at else ["rendered_at"],
-            unset=["evidence", "evidence_polls"],
-            bump=["polls"],
-            slot_s=self._slot_s,
-            data={"url": found.video.url, **({"note": found.note} if found.note else {})},
-            lesson=asdict(found.lesson) if found.lesson else None,
-        )
-
-    def storing(self, job: Job, *, lease_s: float, worker: str = "") -> Job:
-        """Take the download, so that a doubled message does not fetch beside it until `lease_s` is over."""
-        moved = self._moved(job, State.STORING, "job.storing", due_in=lease_s, set={"worker": worker})
-        return replace(job, turn=moved.turn)
-
-    def store_again(self, job: Job, seconds: float, message: str) -> Moved:
-        """The download failed: the next try is due in `seconds`."""
-        return self._not_stored(job, State.STORING, seconds, message)
-
-    def url_gone(self, job: Job, seconds: float, message: str) -> Moved:
-        """The URL serves no video any more: a poll in `seconds` asks for a fresh one."""
-        return self._not_stored(job, State.RENDERING, seconds, message)
-
-    def _not_stored(self, job: Job, to: State, seconds: float, message: str) -> Moved:
-        return self._moved(
-            job,
-            to,
-            "job.store_failed",
-            due_in=seconds,
-            set={"message": message},
-            unset=["worker"],
-            bump=["downloads"],
-            slot_s=self._slot_s,
-            data={"message": message, "wait_s": seconds},
-        )
-
-    def completed(self, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> Moved:
-        """The bytes are ours: the job ends with its video.
-
-        With `describe`, manifest and pictures are to be put beside the video, as an errand.
-        """
-        return self._moved(
-            job,
-            State.COMPLETED,
-            "job.completed",
-            set={"stored": plain(stored), "charged": Charged.YES, **media_field(media)},
-            unset=["message"],
-            errands=with_video(describe=describe),
-            slot_s=self._slot_s,
-            data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256, **differences(media)},
-        )
-
-    def gave_up(self, job: Job, end: GiveUp) -> Moved:
-        """The job ends without its video; what was bought is looked for later, if that is wanted."""
-        late_fetch = (
-            {} if end.late_fetch_in_s is None or job.generation_id is None else {Errand.LATE_FETCH: end.late_fetch_in_s}
-        )
-        return self._moved(
-            job,
-            end.state,
-            f"job.{end.state}",
-            origins=_purchase_states(job),
-            by_purchase=job.state is State.SUBMITTING,
-            errands={Errand.ANNOUNCE: 0, **late_fetch},
-            slot_s=self._slot_s,
-            set={"reason": end.reason, "message": end.message, "charged": end.charged},
-            unset=["hold"],
-            data={"reason": end.reason, "message": end.message, "charged": end.charged},
-        )
-
-    def cancel_requested(self, job: Job) -> None:
-        """Note the wish to cancel without taking the turn from the worker that is buying."""
-        self._noted(job, (State.SUBMITTING, State.IN_DOUBT), "job.cancel_requested", once="cancel_requested_at")
-
-    def needs_attention(self, job: Job) -> None:
-        """Say, once, that a person must decide."""
-        self._noted(job, (State.IN_DOUBT,), "job.needs_attention", once="attention_at")
-
-    def bought_late(
-        self, job: Job, generation_id: str, *, cost_usd: float | None, late_fetch_in_s: float | None
-    ) -> Sequence[Alarm]:
-        """A receipt came for a job that had ended: keep what was bought, and fetch it if that is wanted."""
-        cost = {} if cost_usd is None else {"cost_usd": str(cost_usd)}
-        return self._noted(
-            job,
-            tuple(state for state in State if state.is_final),
-            "job.bought_late",
-            once="bought_late_at",
-            request_id=job.request_id,
-            set={"generation_id": generation_id, "charged": Charged.YES, **cost},
-            start={} if late_fetch_in_s is None else {Errand.LATE_FETCH: late_fetch_in_s},
-            data={"generation_id": generation_id},
-        )
+    def _answer(self, step: "_Step", answer: Any) -> Applied | JobError:
+        if isinstance(answer, str):
+            return refusal_of(redis.ResponseError(answer))
+        written, turn, own_turn, cancel_requested, rings = answer
+        if written and step.move.event is not None:
+            self._scripts.emit(step.move.event, step.job_id, turn, step.move.data)
+        alarms = alarms_of(step.job_id, rings)
+        if (
+            step.move.to is State.IN_DOUBT
+        ):  # a task reads the log of one model only: each doubt has a wake-up of its own
+            alarms = [Alarm(State.IN_DOUBT, step.job_id, turn, step.move.due_in_s or 0.0)]
+        return Applied(own_turn, bool(cancel_requested), alarms)
 
     @asks_redis
     def lease_void(self, job: Job) -> None:
         """The worker that took this job on lease is gone: the job is due now, not when the lease ends."""
         self._redis.zadd(f"{PREFIX}due:{job.state}", {job.id: self.now()}, xx=True, lt=True)
+
+    @asks_redis
+    def follow_ups(self) -> int:
+        """How many follow-ups ended jobs still need."""
+        return sum(int(self._redis.zcard(f"{PREFIX}due:{follow_up}")) for follow_up in FollowUp)
 
     # -- what may be done with an ended job ------------------------------------------------------------------------
 
@@ -665,7 +493,7 @@ class Ledger:
     @asks_redis
     def erased(self, job: Job) -> None:
         """Forget what an ended job was about, and whatever it still needed; its row says what it cost."""
-        if self._scripts.run("erase", id=job.id, errands=list(Errand)):
+        if self._scripts.run("erase", id=job.id, follow_ups=list(FollowUp)):
             self._scripts.emit("job.erased", job.id, job.turn, {})
 
     @asks_redis
@@ -688,80 +516,80 @@ class Ledger:
         _, used, left_ms = pipe.execute()
         return 0.0 if used <= limit else max(left_ms, 1) / 1000
 
-    # -- how a script is asked -----------------------------------------------------------------------------------
-
-    @asks_redis
-    def _noted(self, job: Job, states: Sequence[State], event: str, *, once: str, **named: Any) -> Sequence[Alarm]:
-        data = named.pop("data", {})
-        arguments = {"set": {}, "start": {}, "slot_s": self._slot_s, **named, "from": list(states)}
-        turn, written, alarms = self._scripts.run(
-            "note", id=job.id, once=once, event=event, data=to_json(data), **arguments
-        )
-        if written:
-            self._scripts.emit(event, job.id, turn, data)
-        return alarms_of(job.id, alarms)
-
-    @asks_redis
-    def _moved(self, job: Job, to: State, event: str, **how: Any) -> Moved:
-        edge = _edge(job, to, event, **how)
-        return self._took(edge, self._scripts.run("advance", **edge.named))
-
-    def _took(self, edge: "_Edge", answer: Sequence[Any]) -> Moved:
-        turn, cancel_asked, alarms = answer
-        self._scripts.emit(edge.event, edge.job_id, turn, edge.data)
-        return Moved(int(turn), bool(cancel_asked), alarms_of(edge.job_id, alarms))
-
-    def _durably_moved(self, edge: "_Edge") -> tuple[Moved, bool]:
-        """Take an edge; and whether that is on disk, and on the replicas asked for. A server that cannot say passes.
-
-        Without it, a power cut of Redis could forget the intent of a purchase that happened, and buy it again.
-        """
-        if self._durability is None:
-            return self._took(edge, self._scripts.run("advance", **edge.named)), True
-        wait_ms = int(self._durability.wait_s * 1000)
-        answer, promise = self._scripts.run_and("advance", edge.named, "WAITAOF", 1, self._durability.replicas, wait_ms)
-        moved = self._took(edge, answer)
-        if isinstance(promise, redis.RedisError):
-            if _is_outage(promise) or _can_promise(self._redis):
-                raise promise
-            return moved, True  # an older server, or one without an append-only file: `doctor` tells
-        local, replicas = promise
-        return moved, bool(local >= 1 and replicas >= self._durability.replicas)
-
 
 @dataclass(frozen=True, slots=True)
-class _Edge:
-    """An edge as the script is told of it, and as the subscribers are."""
+class _Step:
+    """A move of one job, as the script takes it."""
 
     job_id: str
-    event: str
-    data: Mapping[str, Any]
+    move: Move
     named: Mapping[str, Any]
 
+    @classmethod
+    def of(cls, job: Job, move: Move) -> Self:
+        """Guard the move by the job's turn, its follow-up's, or the purchase that it speaks for.
 
-def _edge(
-    job: Job,
-    to: State,
-    event: str,
-    *,
-    origins: Sequence[State] = (),
-    by_purchase: bool = False,
-    data: Mapping[str, Any] | None = None,
-    **changes: Any,
-) -> _Edge:
-    """The edge of the job's turn, or of the purchase that it speaks for.
+        Raises:
+            WrongState: no such edge is drawn.
+        """
+        is_purchase = job.state is State.SUBMITTING
+        starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
+        for start in starts:
+            if move.to is not None and move.to not in EDGES[start]:
+                raise WrongState(f"no edge leads from {start} to {move.to}")
+        if move.follow_up is not None:
+            guard: dict[str, Any] = {"follow_up": move.follow_up, "turn": turn_of(job, move.follow_up)}
+        elif is_purchase:
+            guard = {"request_id": job.request_id, "from": starts}
+        else:
+            guard = {"turn": job.turn, "from": starts}
+        return cls(job.id, move, {"id": job.id, **guard, **_named(move)})
 
-    Raises:
-        WrongState: no such edge is drawn.
-    """
-    starts = tuple(origins) or (job.state,)
-    for origin in starts:
-        if to not in EDGES[origin]:
-            raise WrongState(f"no edge leads from {origin} to {to}")
-    guard = {"request_id": job.request_id} if by_purchase else {"turn": job.turn}
-    told = {"id": job.id, "to": to, "event": event, "data": to_json(data or {}), "final": to.is_final or None}
-    unsaid: dict[str, Any] = {"set": {}, "unset": [], "bump": [], "stamps": [], "errands": {}}
-    return _Edge(job.id, event, data or {}, {"from": starts, **told, **unsaid, **guard, **changes})
+
+def _drawn(job: Job, move: Move) -> _Step | WrongState:
+    """The step; or why there is none, so that one job stops no other."""
+    try:
+        return _Step.of(job, move)
+    except WrongState as error:
+        return error
+
+
+def _named(move: Move) -> dict[str, Any]:
+    """The move's arguments of the script; what does not apply is left out."""
+    named = {
+        "to": move.to,
+        "final": move.to is not None and move.to.is_final,
+        "event": move.event,
+        "data": to_json(move.data) if move.event else None,
+        "set": {name: _text(value) for name, value in move.set.items()},
+        "stamps": list(move.stamp),
+        "bump": list(move.bump),
+        "unset": list(move.clear),
+        "once": move.once,
+        "due_in": move.due_in_s if move.lease_s is None else move.lease_s,
+        "arm": move.lease_s is None and move.to is not State.IN_DOUBT,
+        "deadline_in": move.deadline_in_s,
+        "follow_ups": dict(move.follow_ups),
+        "lesson": asdict(move.lesson) if move.lesson else None,
+    }
+    return {name: value for name, value in named.items() if value or (value == 0 and value is not False)}
+
+
+def turn_of(job: Job, follow_up: FollowUp) -> int:
+    """The turn of a job's follow-up."""
+    turns = {
+        FollowUp.ANNOUNCE: job.announce_turn,
+        FollowUp.LATE_FETCH: job.late_fetch_turn,
+        FollowUp.DESCRIBE: job.describe_turn,
+    }
+    return turns[follow_up]
+
+
+def _text(value: Any) -> str:
+    """A field's value as the row holds it."""
+    if isinstance(value, Video | Stored | Media):
+        return plain(value)
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _ask_whole(pipe: Any, job_id: str) -> None:
@@ -786,8 +614,3 @@ def _can_promise(connection: "redis.Redis") -> bool:
 def _alarm(state: State, job_id: str, rings_in: Sequence[str | None]) -> Alarm | None:
     """The alarm to set for a new job, if the script named its seconds."""
     return next((Alarm(state, job_id, 1, float(seconds)) for seconds in rings_in if seconds is not None), None)
-
-
-def _purchase_states(job: Job) -> tuple[State, ...]:
-    """What is learnt of a purchase also counts if the purchase was put in doubt meanwhile."""
-    return (State.SUBMITTING, State.IN_DOUBT) if job.state is State.SUBMITTING else (job.state,)

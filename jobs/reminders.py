@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from jobs.states import State
+from jobs.states import FollowUp, State
 
 
 class TaskName(StrEnum):
@@ -18,14 +18,6 @@ class TaskName(StrEnum):
     LATE_FETCH = "rushes.late_fetch"
     DELIVER = "rushes.deliver"
     DESCRIBE = "rushes.describe"
-
-
-class Errand(StrEnum):
-    """What an ended job may still need; each has a turn and a due time of its own."""
-
-    ANNOUNCE = "announce"  # its end is put into the outbox of every receiver
-    LATE_FETCH = "late_fetch"  # its paid generation may still finish
-    DESCRIBE = "describe"  # manifest, poster and preview are put beside its video
 
 
 class QueueName(StrEnum):
@@ -48,10 +40,10 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
     TaskName.DESCRIBE: QueueName.TRANSFER,
 }
 
-Work: TypeAlias = State | Errand
-"""What a reminder is of: the state that a job waits in, or an errand of an ended one."""
+Work: TypeAlias = State | FollowUp
+"""What a reminder is of: the state that a job waits in, or a follow-up of an ended one."""
 
-WORKS: Final[Mapping[str, Work]] = {work.value: work for work in (*State, *Errand)}
+WORKS: Final[Mapping[str, Work]] = {work.value: work for work in (*State, *FollowUp)}
 """Work by its name."""
 
 REMINDER_OF: Final[Mapping[Work, TaskName]] = {
@@ -59,8 +51,8 @@ REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     State.IN_DOUBT: TaskName.RECONCILE,
     State.RENDERING: TaskName.POLL,
     State.STORING: TaskName.STORE,
-    Errand.ANNOUNCE: TaskName.ANNOUNCE,
-    Errand.LATE_FETCH: TaskName.LATE_FETCH,
-    Errand.DESCRIBE: TaskName.DESCRIBE,
+    FollowUp.ANNOUNCE: TaskName.ANNOUNCE,
+    FollowUp.LATE_FETCH: TaskName.LATE_FETCH,
+    FollowUp.DESCRIBE: TaskName.DESCRIBE,
 }
 """Which task does which work. A purchase under way has no reminder: nothing may repeat it."""

@@ -1,4 +1,4 @@
-"""The states of a job and the edges between them: the one state machine of Rushes."""
+"""The states of a job and the edges between them, the one state machine of Rushes; and the follow-ups of ended jobs."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -54,3 +54,11 @@ EDGES: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
     State.EXPIRED: frozenset(),
 }
+
+
+class FollowUp(StrEnum):
+    """What an ended job may still need; each has a turn and a due time of its own."""
+
+    ANNOUNCE = "announce"  # put its end into the outbox of each receiver
+    LATE_FETCH = "late_fetch"  # fetch its paid video, should the generation still finish
+    DESCRIBE = "describe"  # put manifest, poster and preview beside its video

@@ -14,9 +14,10 @@ import redis
 from jobs.errors import UnreadableRow
 from jobs.job import Job
 from jobs.keyspace import PREFIX
-from jobs.reminders import WORKS, Errand, Work
+from jobs.reminders import WORKS, Work
 from jobs.row import job_from
 from jobs.scripts import Scripts, asks_redis
+from jobs.states import FollowUp
 
 LEASE_S: Final = 10.0
 """Seconds that others leave a taken item alone; work that takes longer is held, or has a lease of its own."""
@@ -46,7 +47,7 @@ class Taken:
 
 
 class Wakes:
-    """What is due in each state, and of each errand, for the whole fleet.
+    """What is due in each state, and of each follow-up, for the whole fleet.
 
     Raises:
         LedgerUnavailable: Redis could not be asked; what was taken is due again when its lease ends.
@@ -67,7 +68,6 @@ class Wakes:
         at, rows, left, *more = self._scripts.run(
             "take",
             work=work,
-            index=_index(work),
             turn_field=_turn_field(work),
             woke=woke or None,
             limit=limit,
@@ -88,30 +88,18 @@ class Wakes:
                 self._scripts.unreadable(row.get("id", "-"), error)
 
     @asks_redis
-    def hold(self, work: Work, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
+    def renew(self, work: Work, jobs: Iterable[Job], *, lease_s: float = LEASE_S) -> None:
         """Keep what is still under way from being taken by others for `lease_s` more."""
         until = self._scripts.now() + lease_s
         names = {job.id: until for job in jobs}
         if names:
-            self._scripts.redis.zadd(f"{PREFIX}{_index(work)}", names, xx=True)
-
-    @asks_redis
-    def later(self, job: Job, seconds: float) -> Alarm | None:
-        """A job that was taken is due again in `seconds`, for the reason that it told; returns the alarm to set.
-
-        Raises:
-            StaleTurn, WrongState, UnknownJob: it has moved on.
-        """
-        (rings_in,) = self._scripts.run(
-            "later", state=job.state, id=job.id, turn=job.turn, due_in=seconds, slot_s=self._slot_s
-        )
-        return None if rings_in is None else Alarm(job.state, job.id, job.turn, float(rings_in))
+            self._scripts.redis.zadd(f"{PREFIX}due:{work}", names, xx=True)
 
     @asks_redis
     def overdue(self, work: Work, *, grace_s: float) -> Alarm | None:
         """A job that nobody has taken for a grace after it was due: its alarm was lost, and perhaps others with it."""
         latest = self._scripts.now() - grace_s
-        found = cast("list[str]", self._scripts.redis.zrangebyscore(f"{PREFIX}{_index(work)}", "-inf", latest, 0, 1))
+        found = cast("list[str]", self._scripts.redis.zrangebyscore(f"{PREFIX}due:{work}", "-inf", latest, 0, 1))
         if not found:
             return None
         self._scripts.redis.delete(f"{PREFIX}alarms:{work}", f"{PREFIX}call:{work}")
@@ -130,9 +118,5 @@ def alarms_of(job_id: str, told: Iterable[tuple[str, int, str]]) -> list[Alarm]:
     return [Alarm(WORKS[name], job_id, int(turn), float(seconds)) for name, turn, seconds in told]
 
 
-def _index(work: Work) -> str:
-    return f"errand:{work}" if isinstance(work, Errand) else f"due:{work}"
-
-
 def _turn_field(work: Work) -> str:
-    return f"{work}_turn" if isinstance(work, Errand) else "turn"
+    return f"{work}_turn" if isinstance(work, FollowUp) else "turn"

@@ -32,11 +32,10 @@ from jobs.errors import (
 from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.idempotency import validate_key
-from jobs.job import Charged, Family, Job, Reason, VideoRequest
+from jobs.job import Family, Job, VideoRequest
 from jobs.job_log import START, EventBatch, following, order
 from jobs.ledger import Acceptance, Ledger, new_job_id
-from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel, on_cancel
-from jobs.retries import BuyAgain, GoOn, Retry, on_retry
+from jobs.moves import Move, Retry, adopted, given_up_in_doubt, on_cancel, on_retry, resubmitted
 from jobs.reuse import reuse_problem
 from jobs.sketches import Sketches
 from jobs.states import State, Status
@@ -86,10 +85,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The answer to a cancel: the job as it now stands, and what came of the wish."""
+    """The answer to a cancel: the job as it now stands, and the move that it came to; None: the job had ended."""
 
     job: Job
-    outcome: GiveUp | RequestCancel | AlreadyOver
+    move: Move | None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the wish waits until the outcome of the purchase is known."""
+        return self.move is not None and self.move.to is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,18 +341,13 @@ class Service:
         """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
         for _ in range(_CANCEL_TRIES):
             job = self._ledger.get(job_id)
-            outcome = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
+            move = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
             try:
-                match outcome:
-                    case GiveUp():
-                        set_alarms(self._remind, self._ledger.gave_up(job, outcome).alarms)
-                    case RequestCancel():
-                        self._ledger.cancel_requested(job)
-                    case AlreadyOver():
-                        pass
+                if move is not None:
+                    self._move(job, move)
             except (StaleTurn, WrongState):
                 continue  # the job moved between reading and writing: decide anew
-            return Cancelled(self._ledger.get(job_id), outcome)
+            return Cancelled(self._ledger.get(job_id), move)
         raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
 
     def retry(self, job_id: str, *, pay_again: bool = False) -> Retried:
@@ -361,9 +360,9 @@ class Service:
         decision = on_retry(job, pay_again=pay_again)
         if job.retried_as is not None:
             return Retried(decision, job.retried_as, replayed=True)
-        if not isinstance(decision, GoOn | BuyAgain):
+        if decision not in {Retry.GO_ON, Retry.BUY_AGAIN}:
             return Retried(decision, None, replayed=False)
-        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=isinstance(decision, GoOn))
+        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON)
         if answer.alarm is not None:
             set_alarms(self._remind, [answer.alarm])
         return Retried(decision, answer.job_id, answer.replayed)
@@ -399,8 +398,7 @@ class Service:
             WrongState: the job is not in doubt.
         """
         job = self._in_doubt(job_id)
-        moved = self._ledger.adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person")
-        set_alarms(self._remind, moved.alarms)
+        self._move(job, adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person"))
         return self._ledger.get(job_id)
 
     def resolve(self, job_id: str, *, resubmit: bool) -> Job:
@@ -410,13 +408,8 @@ class Service:
             WrongState: the job is not in doubt.
         """
         job = self._in_doubt(job_id)
-        if resubmit:
-            moved = self._ledger.resubmitted(job, by="a person")
-        else:
-            message = "given up by a person; whether it was bought is not known"
-            verdict = GiveUp(State.FAILED, Reason.IN_DOUBT, message, Charged.UNKNOWN)
-            moved = self._ledger.gave_up(job, verdict)
-        set_alarms(self._remind, moved.alarms)
+        again = resubmitted(job, by="a person", queue_ttl_s=retention(self._settings).queue_ttl_s)
+        self._move(job, again if resubmit else given_up_in_doubt())
         return self._ledger.get(job_id)
 
     def events(self, job_id: str) -> Sequence[LogEntry]:
@@ -466,9 +459,9 @@ class Service:
         """How many jobs stand in each state."""
         return self._ledger.counts()
 
-    def errands(self) -> int:
-        """How many ended jobs still need something: their hooks told, their late video fetched."""
-        return self._ledger.errands.count()
+    def follow_ups(self) -> int:
+        """How many follow-ups ended jobs still need: announcements, descriptions, late fetches."""
+        return self._ledger.follow_ups()
 
     def now(self) -> float:
         """The time by the fleet's clock, in seconds since the epoch."""
@@ -507,6 +500,9 @@ class Service:
     def has_eta_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether the job's ETA can be told without asking Redis."""
         return self._etas.is_at_hand(job, now=at)
+
+    def _move(self, job: Job, move: Move) -> None:
+        set_alarms(self._remind, self._ledger.move(job, move).alarms)
 
     def _in_doubt(self, job_id: str) -> Job:
         """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""

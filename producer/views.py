@@ -207,7 +207,8 @@ class EventView(TypedDict):
     state: Annotated[State, Field(description="The job's state after it.", examples=["rendering"])]
     turn: Annotated[int, Field(description="The job's turn after it.", examples=[5])]
     data: Annotated[
-        dict[str, Any], Field(description="What else there is to say.", examples=[{"seen": "generating", "wait_s": 10}])
+        dict[str, Any],
+        Field(description="What else there is to say.", examples=[{"result": "generating", "wait_s": 10}]),
     ]
 
 

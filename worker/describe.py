@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from config.settings import DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
 from jobs.events import LogEntry
+from jobs.facts import Described, NotDescribed
 from jobs.job import Job, Stored, VideoRequest
 from jobs.manifest import manifest
 from jobs.media import Media, Mismatch
@@ -21,21 +21,6 @@ from worker.media.isolated import Found, IsolatedProcess, Trouble
 _LONGEST_WORD: Final = 60
 _LARGEST: Final = 1e9
 _SHORTEST_S: Final = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What now stands beside the video; `trouble` says why something does not, and never will."""
-
-    made: tuple[Artifact, ...]
-    trouble: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotDescribed:
-    """The store could not be used: try again later."""
-
-    message: str
 
 
 class Describer:

@@ -1,13 +1,19 @@
-"""How a purchase in doubt is resolved: the upstream's log is read once for all of them."""
+"""How purchases in doubt are resolved: the upstream's request log is read once for all of a model's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from config.settings import ReconcileSettings
 from jobs.facts import LogRow, Unreachable
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
+from jobs.moves import Policy, after_failed_reading, after_reading
 from jobs.states import State
+from jobs.wakes import Alarm
+from worker.breaker import spread
+from worker.claimed import contained
+from worker.purchase import Purchases
 from worker.upstream.client import Upstream
 
 MOST_PAGES: Final = 50
@@ -27,6 +33,47 @@ class Reading:
     rows: Mapping[str, LogRow]
     whole: bool
     trouble: Unreachable | None = None
+
+
+class Reconciling:
+    """Reads the upstream's log for purchases in doubt; adopts what is found, reads again for the rest."""
+
+    def __init__(
+        self, ledger: Ledger, upstream: Upstream, purchases: Purchases, policy: Policy, settings: ReconcileSettings
+    ) -> None:
+        self._ledger = ledger
+        self._upstream = upstream
+        self._purchases = purchases
+        self._policy = policy
+        self._settings = settings
+
+    def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
+        """Resolve this doubt and all others of its model whose time has come; yields the alarms to set."""
+        job = self._ledger.held(job_id, turn)
+        if not self._ledger.alone(f"reconcile:{job.model}", for_s=self._settings.read_every_s):
+            # Another task is reading the log for us.
+            yield Alarm(State.IN_DOUBT, job_id, turn, spread(self._settings.read_every_s))
+            return
+        doubted = [other for other in in_doubt(self._ledger) if other.model == job.model]
+        allowed = allowed_reads(self._ledger, self._settings.reads_per_min)
+        reading = read_log(self._upstream, job.model, doubted, allowed)
+        now = self._ledger.now()
+        for other in doubted:
+            row = reading.rows.get(other.request_id or "")
+            is_due = other.id == job_id or (other.due_at or now) <= now
+            if row is not None or is_due:
+                with contained("reconcile", other):
+                    yield from self._resolve(other, row, reading, now)
+
+    def _resolve(self, job: Job, row: LogRow | None, reading: Reading, now: float) -> Iterator[Alarm]:
+        if row is None and not reading.whole:
+            move = after_failed_reading(reading.trouble, policy=self._policy)
+        else:
+            move = after_reading(job, row, now=now, policy=self._policy)
+        applied = self._ledger.move(job, move)
+        yield from applied.alarms
+        if applied.cancel_requested:
+            yield from self._purchases.grant_cancel(job.id)
 
 
 def in_doubt(ledger: Ledger) -> list[Job]:

@@ -9,16 +9,20 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-from config.reminding import set_alarms
+from config.reminding import Remind, set_alarms
 from config.settings import Settings
 from jobs.claims import Claim, Overdue
 from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow, WrongState
 from jobs.job import Job
-from jobs.lifecycle import Policy
-from jobs.reminders import REMINDER_OF, Errand, TaskName, Work
-from jobs.states import State
-from worker.runtime import Runtime
+from jobs.ledger import Ledger
+from jobs.moves import Policy, in_doubt
+from jobs.outbox import Outbox
+from jobs.reminders import REMINDER_OF, TaskName, Work
+from jobs.states import FollowUp, State
+from worker.pace import Pace
+from worker.purchase import Purchases
+from worker.receiver_registry import ReceiverRegistry
 
 log = logging.getLogger("rushes.rescue")
 
@@ -26,7 +30,7 @@ JITTER: Final = 0.2
 """Workers that started together must not ask together for ever."""
 
 
-SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *Errand)
+SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *FollowUp)
 """The work that is shared: one reminder serves all that is overdue."""
 
 CLAIMED: Final = (State.SUBMITTING, State.IN_DOUBT)
@@ -45,19 +49,44 @@ DEAD_AFTER_S: Final = 15.0
 class Rescuer:
     """Claims what is overdue in bounded batches and reminds it; the claim makes two rescuers harmless."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._longest = longest_waits(runtime.settings, runtime.policy)
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        receivers: ReceiverRegistry,
+        purchases: Purchases,
+        pace: Pace,
+        remind: Remind,
+        settings: Settings,
+        policy: Policy,
+        worker: str,
+    ) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._receivers = receivers
+        self._purchases = purchases
+        self._pace = pace
+        self._remind = remind
+        self._choice = settings.rescue
+        self._policy = policy
+        self._worker = worker
+        self._longest = longest_waits(settings, policy)
+
+    def round(self, stopping: threading.Event) -> None:
+        """Say that this worker lives, and rescue all that is overdue, a batch at a time."""
+        self._ledger.worker_seen(self._worker)
+        while self.step() >= self._choice.batch and not stopping.is_set():
+            pass  # a full batch: more is overdue
+        self._pace.refresh()
 
     def step(self) -> int:
         """Rescue one batch of each kind; returns how many jobs were reminded."""
-        choice = self._runtime.settings.rescue
-        self._done(self._runtime.ledger.clock.check, self._longest)
-        self._done(self._runtime.purchases.replay)
+        self._done(self._ledger.clock.check, self._longest)
+        self._done(self._purchases.replay)
         self._done(self._void_leases_of_the_dead)
-        reminded = sum(self._done(self._wake, work, choice.grace_s) for work in SHARED)
+        reminded = sum(self._done(self._wake, work) for work in SHARED)
         reminded += sum(self._done(self._remind_claimed, state) for state in CLAIMED)
-        return reminded + self._done(self._wake_receivers, choice.batch, choice.lease_s)
+        return reminded + self._done(self._wake_receivers)
 
     def _done(self, part: Callable[..., int], *of: Any) -> int:
         """Do one part of a step, or one job of it: what fails there keeps nothing else from being rescued."""
@@ -74,40 +103,38 @@ class Rescuer:
         return 0
 
     def _remind_claimed(self, state: State) -> int:
-        choice = self._runtime.settings.rescue
+        choice = self._choice
         claim = Claim(choice.grace_s, choice.batch, choice.lease_s, choice.longest_lease_s)
-        claimed = self._runtime.ledger.claims.overdue(state, claim)
-        return sum(self._done(self._remind, job) for job in claimed)
+        return sum(self._done(self._remind_one, job) for job in self._ledger.claims.overdue(state, claim))
 
-    def _wake_receivers(self, limit: int, lease_s: float) -> int:
+    def _wake_receivers(self) -> int:
         """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
-        due = self._runtime.outbox.due(limit=limit, lease_s=lease_s)
-        known = [receiver for receiver in due if self._runtime.receivers.find(receiver)]
+        due = self._outbox.due(limit=self._choice.batch, lease_s=self._choice.lease_s)
+        known = [receiver for receiver in due if self._receivers.find(receiver)]
         for receiver in known:
-            self._runtime.remind(TaskName.DELIVER, receiver, 0)
+            self._remind(TaskName.DELIVER, receiver, 0)
         return len(known)
 
-    def _wake(self, work: Work, grace_s: float) -> int:
+    def _wake(self, work: Work) -> int:
         """Send one reminder for all of this work that is overdue: the task that wakes takes it."""
-        alarm = self._runtime.ledger.wakes.overdue(work, grace_s=grace_s)
+        alarm = self._ledger.wakes.overdue(work, grace_s=self._choice.grace_s)
         if alarm is None:
             return 0
         log.info("work.rescued work=%s job=%s", work, alarm.job_id)
-        return int(self._runtime.remind(REMINDER_OF[work], alarm.job_id, alarm.turn))
+        return int(self._remind(REMINDER_OF[work], alarm.job_id, alarm.turn))
 
-    def _remind(self, job: Overdue) -> int:
+    def _remind_one(self, job: Overdue) -> int:
         if job.state is State.SUBMITTING:
-            return self._doubt(self._runtime.ledger.get(job.job_id))
+            return self._doubt(self._ledger.get(job.job_id))
         if job.state in REMINDER_OF:
-            self._runtime.remind(REMINDER_OF[job.state], job.job_id, job.turn)
+            self._remind(REMINDER_OF[job.state], job.job_id, job.turn)
         return 1
 
     def _void_leases_of_the_dead(self) -> int:
         """End the leases of workers that are known to be gone, before their time."""
-        ledger = self._runtime.ledger
+        ledger, limit = self._ledger, self._choice.batch
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
-        self._runtime.outbox.void(alive, after_s=DEAD_AFTER_S)
-        limit = self._runtime.settings.rescue.batch
+        self._outbox.void(alive, after_s=DEAD_AFTER_S)
         voided = 0
         for state in (State.SUBMITTING, State.STORING):
             for job, _ in ledger.get_many(ledger.page(states=[state], limit=limit, newest_first=False)):
@@ -117,7 +144,7 @@ class Rescuer:
 
     def _void_lease(self, job: Job, now: float) -> int:
         if job.state is State.STORING:
-            self._runtime.ledger.lease_void(job)
+            self._ledger.lease_void(job)
         elif job.state is State.SUBMITTING and now - (job.intent_at or 0) > DEAD_AFTER_S:
             return self._doubt(job)
         return 1
@@ -125,9 +152,8 @@ class Rescuer:
     def _doubt(self, job: Job) -> int:
         """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
         with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
-            first_s = self._runtime.policy.reconcile_first_s
-            message = "the worker that was buying did not report back"
-            set_alarms(self._runtime.remind, self._runtime.ledger.in_doubt(job, message, ask_in_s=first_s).alarms)
+            move = in_doubt("the worker that was buying did not report back", policy=self._policy)
+            set_alarms(self._remind, self._ledger.move(job, move).alarms)
         return 1
 
 
@@ -148,8 +174,8 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
             State.SUBMITTING: max(settings.submit_lease_s, rescue_s),
             State.RENDERING: ROOM * asked_s,
             State.STORING: ROOM * max(fetched_s, rescue_s),
-            Errand.ANNOUNCE: ROOM * max(settings.rescue.lease_s, rescue_s),
-            Errand.LATE_FETCH: ROOM * max(settings.late_fetch.longest_s, settings.late_fetch.first_s, fetched_s),
+            FollowUp.ANNOUNCE: ROOM * max(settings.rescue.lease_s, rescue_s),
+            FollowUp.LATE_FETCH: ROOM * max(settings.late_fetch.longest_s, settings.late_fetch.first_s, fetched_s),
         },
         of_all=ROOM * max(policy.log_reaches_s, policy.reconcile_longest_s, described_s, told_s),
     )
@@ -167,7 +193,8 @@ class RescueStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **_options: Any) -> None:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._runtime: Runtime = parent.app.runtime
+        self._rescuer: Rescuer = parent.app.runtime.rescuer
+        self._settings: Settings = parent.app.settings
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
         """Begin to look for overdue jobs."""
@@ -178,21 +205,18 @@ class RescueStep(bootsteps.StartStopStep):
         """Stop after the step under way."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(timeout=self._runtime.settings.redis.socket_timeout_s)
+            self._thread.join(timeout=self._settings.redis.socket_timeout_s)
 
     def terminate(self, parent: Any) -> None:
         """A cold shutdown stops the rescuer no differently."""
         self.stop(parent)
 
     def _run(self) -> None:
-        rescuer, pause_s = Rescuer(self._runtime), 0.0  # after a crash, the first round comes at once
+        pause_s = 0.0  # after a crash, the first round comes at once
         while not self._stopping.wait(pause_s):
-            pause_s = self._runtime.settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
+            pause_s = self._settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
             try:
-                self._runtime.ledger.worker_seen(self._runtime.name)
-                while rescuer.step() >= self._runtime.settings.rescue.batch and not self._stopping.is_set():
-                    pass  # a full batch: more is overdue
-                self._runtime.pace.refresh()
+                self._rescuer.round(self._stopping)
             except LedgerUnavailable as error:
                 log.warning("rescue waits for the ledger: %s", error)
             except Exception:  # without this thread nothing is rescued, and others take this worker for dead

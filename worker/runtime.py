@@ -1,11 +1,13 @@
 """The composition root of a worker: settings are poured into the parts here, and nowhere else."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+import redis
 from celery import Celery
 
 from config.celery_app import make_app
@@ -13,28 +15,33 @@ from config.connection import connect, retention
 from config.private import make_folder, prepare_state
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
-from config.store import open_store
-from jobs.events import Event
+from config.store import Store, open_store
+from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
-from jobs.lifecycle import Policy
+from jobs.moves import Policy
 from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing, InSlots
 from jobs.scripts import Scripts
 from jobs.sketches import Sketches
 from jobs.webhooks import Endpoints
 from worker import faults
+from worker.announce import Announcing
 from worker.archive import Archive
 from worker.breaker import UpstreamBreakers
 from worker.deliver import Deliveries
 from worker.describe import Describer
+from worker.describing import Describing
+from worker.download import Downloading, LateFetching
 from worker.handfuls import Handfuls
 from worker.hooks import HookReceiver, load_hooks
 from worker.pace import Pace
 from worker.permits import download_permits
-from worker.polling import Polling
-from worker.purchases import Purchases
+from worker.poll import Polling, Polls
+from worker.purchase import Purchases, Purchasing
 from worker.receiver_registry import ReceiverRegistry
 from worker.receivers import Receiver
+from worker.reconcile import Reconciling
+from worker.rescue import Rescuer
 from worker.spool import Spool
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
@@ -64,25 +71,24 @@ LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), **dict.fromkeys(QUIET, 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything that a task needs. `name` is this process's own: a worker started again has another."""
+    """A worker's parts: one for each queue, and what claims and wakes for them all.
+
+    `name` is this process's own: a worker started again has another.
+    """
 
     name: str
-    settings: Settings
     ledger: Ledger
-    upstream: Upstream
-    poller: Poller
-    polling: Polling
-    archive: Archive
-    receivers: ReceiverRegistry
-    outbox: Outbox
-    deliveries: Deliveries
-    describer: Describer
-    policy: Policy
-    pace: Pace
-    handfuls: Handfuls
-    breakers: UpstreamBreakers
-    purchases: Purchases
     remind: Remind
+    handfuls: Handfuls
+    purchasing: Purchasing
+    reconciling: Reconciling
+    polling: Polling
+    downloading: Downloading
+    late_fetching: LateFetching
+    announcing: Announcing
+    deliveries: Deliveries
+    describing: Describing
+    rescuer: Rescuer
 
 
 class WorkerApp(Celery):
@@ -113,62 +119,85 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
-    name = f"{hostname}.{token_hex(3)}"
-    threads, chosen, remind = settings.worker.threads, policy(settings), reminder_sender(app)
-    durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
+    name, remind = f"{hostname}.{token_hex(3)}", reminder_sender(app)
     client, subscribers = connect(settings.redis, name="worker"), [log_event, faults.after_write]
-    ledger = Ledger(
+    ledger = _ledger(settings, client, subscribers)
+    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers)
+    outbox = Outbox(client, retention=retention(settings), subscribers=subscribers)
+    threads, chosen, handfuls = settings.worker.threads, policy(settings), Handfuls()
+    access = _access(settings)
+    upstream = Upstream(access, settings.upstream, threads=threads)
+    poller = _poller(settings, access)
+    breakers = _breakers(settings, ledger)
+    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.alone)
+    store, folder = open_store(settings), _made(settings, settings.archive_dir)
+    describer = Describer(store, folder, settings.describe)
+    archive = _archive(settings, store, folder, describer)
+    receivers = _receivers(settings, scripts, store.root)
+    purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace, remind)
+    return Runtime(
+        name=name,
+        ledger=ledger,
+        remind=remind,
+        handfuls=handfuls,
+        purchasing=Purchasing(purchases, ledger, upstream, breakers, lease_s=settings.submit_lease_s, worker=name),
+        reconciling=Reconciling(ledger, upstream, purchases, chosen, settings.reconcile),
+        polling=Polling(ledger, Polls(ledger.wakes, poller, breakers), pace, settings.poll),
+        downloading=Downloading(ledger, archive, chosen, lease_s=settings.download_lease_s, worker=name),
+        late_fetching=LateFetching(ledger, archive, poller, chosen, lease_s=settings.download_lease_s),
+        announcing=Announcing(
+            ledger,
+            outbox,
+            receivers,
+            handfuls,
+            remind,
+            lease_s=settings.rescue.lease_s,
+            reuses=settings.reuse.enabled,
+        ),
+        deliveries=Deliveries(ledger, outbox, receivers, remind, worker=name, threads=max(1, threads // 2)),
+        describing=Describing(ledger, describer, archive, chosen, lease_s=settings.describe_lease_s),
+        rescuer=Rescuer(ledger, outbox, receivers, purchases, pace, remind, settings, chosen, name),
+    )
+
+
+def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Subscriber]) -> Ledger:
+    durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
+    return Ledger(
         client,
         retention=retention(settings),
         durability=durability if settings.ledger.durable_intent else None,
         slot_s=settings.poll.slot_s,
         subscribers=subscribers,
     )
-    access = _access(settings)
+
+
+def _poller(settings: Settings, access: Access) -> Poller:
     connections = settings.poll.connections
-    patient = max(1, min(threads, connections) // 4)
-    poller = Poller(access, settings.upstream, connections=connections, patient=patient)
-    breakers = UpstreamBreakers(
+    patient = max(1, min(settings.worker.threads, connections) // 4)
+    return Poller(access, settings.upstream, connections=connections, patient=patient)
+
+
+def _breakers(settings: Settings, ledger: Ledger) -> UpstreamBreakers:
+    return UpstreamBreakers(
         ledger.breakers,
         first_s=settings.queue.hold_first_s,
         longest_s=settings.queue.hold_longest_s,
         after=settings.queue.breaker_after,
         trial_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
-    outbox = Outbox(client, retention=retention(settings), subscribers=subscribers)
-    upstream = Upstream(access, settings.upstream, threads=threads)
-    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.alone)
-    store, folder = open_store(settings), _made(settings, settings.archive_dir)
-    describer = Describer(store, folder, settings.describe)
-    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers)
-    receivers = _receivers(settings, scripts, store.root)
-    return Runtime(
-        name=name,
-        settings=settings,
-        ledger=ledger,
-        upstream=upstream,
-        poller=poller,
-        polling=Polling(ledger.wakes, poller, breakers),
-        archive=Archive(
-            store,
-            folder,
-            settings.archive,
-            permits=download_permits(
-                private=settings.archive.private_addresses, upstream=settings.upstream.base_url.host or ""
-            ),
-            probe=describer.probe,
-            threads=threads,
-        ),
-        describer=describer,
-        receivers=receivers,
-        outbox=outbox,
-        deliveries=Deliveries(ledger, outbox, receivers, remind, worker=name, threads=max(1, threads // 2)),
-        policy=chosen,
-        pace=pace,
-        handfuls=Handfuls(),
-        breakers=breakers,
-        purchases=Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace, remind),
-        remind=remind,
+
+
+def _archive(settings: Settings, store: Store, folder: Path, describer: Describer) -> Archive:
+    permits = download_permits(
+        private=settings.archive.private_addresses, upstream=settings.upstream.base_url.host or ""
+    )
+    return Archive(
+        store,
+        folder,
+        settings.archive,
+        permits=permits,
+        probe=describer.probe,
+        threads=settings.worker.threads,
     )
 
 
@@ -231,6 +260,10 @@ def policy(settings: Settings) -> Policy:
         late_fetch_longest_s=settings.late_fetch.longest_s,
         late_fetch_patience_s=settings.late_fetch.patience_s,
         keep_cancelled=settings.late_fetch.keep_cancelled,
+        queue_ttl_s=retention(settings).queue_ttl_s,
+        describe=settings.describe.manifest or settings.describe.previews,
+        describe_first_s=settings.describe.retry_first_s,
+        describe_attempts=settings.describe.attempts,
     )
 
 

@@ -1,5 +1,5 @@
 --[[ erase: forget what an ended job was about, and end whatever it still needed; what it cost stays in its row.
-     a: id, errands [names]
+     a: id, follow_ups [names]
      Returns 1, or 0 if it was erased before.     Errors UNKNOWN_JOB, WRONG_STATE (it has not ended). ]]
 local row = row_key(a.id)
 local state, ended, tenant = unpack(redis.call('HMGET', row, 'state', 'finished_at', 'tenant'))
@@ -10,8 +10,8 @@ if redis.call('HSETNX', row, 'erased_at', stamp(now)) == 0 then return 0 end
 redis.call('DEL', request_key(a.id), log_key(a.id))
 redis.call('HDEL', row, 'video', 'stored', 'media', 'artifacts', 'message')
 unindex(a.id, state, tenant)
-for _, name in ipairs(a.errands) do
-  -- A worker that is at this errand now finds its turn taken.
-  if redis.call('ZREM', errand_key(name), a.id) == 1 then redis.call('HINCRBY', row, name .. '_turn', 1) end
+for _, name in ipairs(a.follow_ups) do
+  -- A worker that is busy with this follow-up finds its turn taken.
+  if redis.call('ZREM', due_key(name), a.id) == 1 then redis.call('HINCRBY', row, name .. '_turn', 1) end
 end
 return 1

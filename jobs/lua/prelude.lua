@@ -56,8 +56,6 @@ local function due_key(state) return a.prefix .. 'due:' .. state end
 local stream_key = a.prefix .. 'events'
 local retired_key = a.prefix .. 'retired'
 
-local function errand_key(name) return a.prefix .. 'errand:' .. name end
-
 -- What happened is said once and stands twice under one id: in the job's own job log, and in the event stream of all jobs.
 local function emit(id, event, state, turn, data)
   local at, shown = stamp(now), data or '{}'
@@ -68,8 +66,8 @@ local function emit(id, event, state, turn, data)
 end
 
 -- Work that is due now needs one message for all of its kind. Returns true if the caller must send it, false while one
--- is under way: until some of the work is taken, or for two seconds, when it counts as lost. `work` is a state or an
--- errand, here and below.
+-- is under way: until some of the work is taken, or for two seconds, when it counts as lost. `work` is a state or a
+-- follow-up, here and below.
 local function call_to_ring(work)
   return redis.call('SET', a.prefix .. 'call:' .. work, '1', 'NX', 'PX', 2000) and true or false
 end
@@ -89,20 +87,15 @@ local function forget_alarms(work, until_now)
   redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. work, '-inf', until_now)
 end
 
--- An errand of an ended job is due in a while. Returns the alarms to set, {{errand, turn, seconds}} or {}.
-local function plan_errand(id, name, turn, due_in)
-  redis.call('ZADD', errand_key(name), stamp(now + due_in), id)
-  local rings_in = alarm_to_set(name, now + due_in)
-  return rings_in and { { name, turn, rings_in } } or {}
-end
-
--- What an ended job still needs is done beside its state: each errand by name, with the seconds until it is due.
--- Returns the alarms to set, [{errand, turn, seconds}].
-local function start_errands(id, errands)
+-- What an ended job still needs is done beside its state: each follow-up by name, with the seconds until it is due.
+-- Returns the alarms to set, [{follow-up, turn, seconds}].
+local function start_follow_ups(id, follow_ups)
   local alarms = {}
-  for name, due_in in pairs(errands) do
+  for name, due_in in pairs(follow_ups) do
     local turn = redis.call('HINCRBY', row_key(id), name .. '_turn', 1)
-    for _, alarm in ipairs(plan_errand(id, name, turn, due_in)) do alarms[#alarms + 1] = alarm end
+    redis.call('ZADD', due_key(name), stamp(now + due_in), id)
+    local rings_in = alarm_to_set(name, now + due_in)
+    if rings_in then alarms[#alarms + 1] = { name, turn, rings_in } end
   end
   return alarms
 end

@@ -1,11 +1,11 @@
 --[[ take: take the due work of one kind for the task that woke, whichever job its message named.
      Taking a job moves its due time by a lease: if the taker dies, it is due again. Its turn stays, and guards what the
      taker writes. A task that has just woken (a.woke) forgets the alarms that have rung; one that goes on leaves them.
-     a: work (a state or an errand), index (due:<state> or errand:<errand>), turn_field, woke?, limit, lease_s,
+     a: work (a state or a follow-up), turn_field, woke?, limit, lease_s,
         early_s, per_s? (the fleet takes no more; at most a second's worth is saved up)
      Returns {now, rows [HGETALL of each], 1 if something due was not taken, else 0, more}; more: {id, turn, wait_s} of
      such a job, if nobody has been called to it yet. ]]
-local due, rate_key = a.prefix .. a.index, a.prefix .. 'rate:' .. a.work
+local due, rate_key = due_key(a.work), a.prefix .. 'rate:' .. a.work
 local until_now = stamp(now + a.early_s)
 if a.woke then forget_alarms(a.work, until_now) end
 

@@ -19,12 +19,13 @@ from config.settings import Settings, load
 from config.store import open_store
 from jobs.facts import Accepted, Fetched
 from jobs.job import Family, Job, Stored, Video, VideoRequest
-from jobs.ledger import Durability, Ledger, Rendered, new_job_id
-from jobs.polls import Poll
+from jobs.ledger import Durability, Ledger, new_job_id
+from jobs.moves import completed, polled, rendered, storing, submitted
 from jobs.states import State
 from ops.bench.processes import Upstream, server
 from worker.archive import Archive
 from worker.permits import download_permits
+from worker.runtime import policy
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream as Buyer
 
@@ -55,23 +56,24 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
         ledger.accept(ORDER, job_id=new_job_id(), deadline_s=1000)
     queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
     held: list[Job] = []
-    yield "intent, on disk", _cpu_us(lambda: held.append(ledger.submitting(next(queued), lease_s=60)), many)
+    yield "intent, on disk", _cpu_us(lambda: held.append(ledger.intend(next(queued), lease_s=60)), many)
     buyer = Buyer(Access.of(settings.upstream), settings.upstream)
     ids: list[str] = []
     yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
     buying = iter(held)
-    receipt = lambda: ledger.submitted(next(buying), "gen-1", cost_usd=3.0, first_poll_s=0)  # noqa: E731 (it is timed)
-    yield "receipt", _cpu_us(receipt, many)
+    yield "receipt", _cpu_us(lambda: _receive(ledger, next(buying)), many)
 
     batches = many // BATCH
     yield "a poll's share of taking and writing down", _cpu_us(lambda: _poll_again(ledger), batches) / BATCH
-    done = [Rendered(job, Video("http://127.0.0.1/x.mp4")) for job in _taken(ledger, State.RENDERING, many)]
-    yield "a find's share of writing down", _cpu_us(lambda: ledger.rendered_many(done), 1) / len(done)
+    found = Video("http://127.0.0.1/x.mp4")
+    done = [(job, rendered(job, found)) for job in _taken(ledger, State.RENDERING, many)]
+    yield "a find's share of writing down", _cpu_us(lambda: ledger.apply(done), 1) / len(done)
 
-    storing = iter([ledger.storing(job, lease_s=60) for job in _taken(ledger, State.STORING, many)])
-    archive = _archive(settings)
+    begun = storing(lease_s=60, worker="parts")
+    fetching = iter([ledger.begin(job, begun) for job in _taken(ledger, State.STORING, many)])
+    archive, end = _archive(settings), completed(STORED, None, policy=policy(settings))
     yield "download of 64 KB (requests, kept alive), fsync", _cpu_us(lambda: _fetch(archive, ids[0], settings), many)
-    yield "the end", _cpu_us(lambda: ledger.completed(next(storing), STORED), many)
+    yield "the end", _cpu_us(lambda: ledger.move(next(fetching), end), many)
 
 
 def _bought(buyer: Buyer) -> str:
@@ -80,12 +82,17 @@ def _bought(buyer: Buyer) -> str:
     return receipt.generation_id
 
 
+def _receive(ledger: Ledger, job: Job) -> None:
+    ledger.move(job, submitted(job, "gen-1", cost_usd=3.0, first_poll_s=0))
+
+
 def _taken(ledger: Ledger, state: State, many: int) -> list[Job]:
     return list(ledger.wakes.take(state, limit=many).jobs)
 
 
 def _poll_again(ledger: Ledger) -> None:
-    ledger.polls.again([Poll(job, "generating", 0.0, pending=True) for job in _taken(ledger, State.RENDERING, BATCH)])
+    claimed = _taken(ledger, State.RENDERING, BATCH)
+    ledger.apply([(job, polled(job, "generating", wait_s=0.0, pending=True)) for job in claimed])
 
 
 def _archive(settings: Settings) -> Archive:

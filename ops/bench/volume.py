@@ -109,7 +109,7 @@ def _measured(theatre: Deployment, endpoint: Endpoint | None, jobs: int) -> Run:
     ids = [answer.job_id for answer in service.submit_many(orders) if not isinstance(answer, Exception)]
     while time.monotonic() - began < SETTLES_WITHIN_S:
         ended = service.counts()[State.COMPLETED] == jobs
-        if ended and not service.errands() and not receivers.waiting():
+        if ended and not service.follow_ups() and not receivers.waiting():
             break
         time.sleep(STEP_S)
     wall_s, cpu_s = time.monotonic() - began, _cpu_s(worker) - before

@@ -100,7 +100,7 @@ def _settled(theatre: Theatre, service: Service, accepted: list[str], settle_s: 
         theatre.fill_up()
         with contextlib.suppress(LedgerUnavailable):
             unfinished = [job for job, _ in service.get_many(accepted) if not job.is_final]
-            if not unfinished and not service.errands() and not receivers.waiting():
+            if not unfinished and not service.follow_ups() and not receivers.waiting():
                 break
         time.sleep(CALM_STEP_S)
     return time.monotonic() - started

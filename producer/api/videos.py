@@ -20,8 +20,7 @@ from jobs.artifacts import Artifact
 from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
 from jobs.job import Job, VideoRequest
 from jobs.job_log import following
-from jobs.lifecycle import RequestCancel
-from jobs.retries import HasItsVideo, NotOver, WouldPay
+from jobs.moves import Retry
 from jobs.states import State, Status
 from producer.api.content import content, matches
 from producer.api.forms import read_fields
@@ -388,7 +387,7 @@ def cancel(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     """Before the purchase this is free. After it, `charged` says what was bought: it is not taken back."""
     known(parts, caller, job_id)
     answer = parts.service.cancel(job_id)
-    status = HTTPStatus.ACCEPTED if isinstance(answer.outcome, RequestCancel) else HTTPStatus.OK
+    status = HTTPStatus.ACCEPTED if answer.is_pending else HTTPStatus.OK
     return _told(parts, _seen(parts, job_id), status, {})
 
 
@@ -420,11 +419,11 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
     answer = parts.service.retry(job_id, pay_again=order is not None and order.pay_again)
     if answer.job_id is None:
         match answer.decision:
-            case NotOver():
+            case Retry.NOT_OVER:
                 raise Problem(Code.NOT_ENDED, "It goes on by itself; wait for its end, or cancel it.")
-            case HasItsVideo():
+            case Retry.HAS_ITS_VIDEO:
                 raise Problem(Code.HAS_ITS_VIDEO, "There is nothing to repeat: get it from /content.")
-            case WouldPay():
+            case Retry.WOULD_PAY:
                 detail = 'No generation is left to fetch. Send {"pay_again": true} to buy another.'
                 raise Problem(Code.WOULD_PAY, detail)
     assert answer.job_id is not None

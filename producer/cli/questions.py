@@ -1,14 +1,13 @@
 """Commands that ask about jobs: get, list, events, wait, watch, download; and cancel."""
 
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import Annotated
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
 from jobs.job import Charged
-from jobs.lifecycle import AlreadyOver, GiveUp, RequestCancel
 from jobs.states import Status
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.orders import pairs
@@ -126,19 +125,16 @@ def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, session.service.get(job_id)[1]))
             return
-        match answer.outcome:
-            case GiveUp(charged=Charged.NO):
-                said = f"{job_id} is cancelled. Nothing was bought."
-            case GiveUp():
-                cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
-                said = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream does not take it back."
-            case RequestCancel():
-                said = f"{job_id} is being bought at this moment. It is cancelled as soon as the outcome is known."
-            case AlreadyOver():
-                said = f"{job_id} is {job.state} already; there is nothing to cancel."
-            case unexpected:
-                assert_never(unexpected)
-        session.out.print(Text(said))
+        if answer.move is None:
+            sentence = f"{job_id} is {job.state} already; there is nothing to cancel."
+        elif answer.is_pending:
+            sentence = f"{job_id} is being bought at this moment. It is cancelled as soon as the outcome is known."
+        elif job.charged is Charged.NO:
+            sentence = f"{job_id} is cancelled. Nothing was bought."
+        else:
+            cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
+            sentence = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream does not take it back."
+        session.out.print(Text(sentence))
 
 
 def download(

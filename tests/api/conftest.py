@@ -16,6 +16,7 @@ from jobs.artifacts import Artifact, path_of
 from jobs.job import Job, Stored, Video
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
+from tests import steps
 from tests.stage import Stage, child, eventually
 
 BYTES: Final = bytes(range(256)) * 40
@@ -126,8 +127,8 @@ def staged_api(stage: Stage) -> Iterator[Api]:
 
 def bought(ledger: Ledger, job_id: str) -> Job:
     """Take a queued job through its purchase."""
-    job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, "generation-1", cost_usd=4.16, first_poll_s=60)
+    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+    steps.submitted(ledger, job, "generation-1", cost_usd=4.16, first_poll_s=60)
     return ledger.get(job_id)
 
 
@@ -142,11 +143,11 @@ def completed(
 ) -> Job:
     """Take a queued job to its stored video."""
     job = bought(ledger, job_id)
-    ledger.rendered(job, Video("https://cdn.example/clip.mp4"))
+    steps.rendered(ledger, job, Video("https://cdn.example/clip.mp4"))
     path = f"2026/11/24/{job_id}.mp4"
     (archive / path).parent.mkdir(parents=True, exist_ok=True)
     (archive / path).write_bytes(BYTES)
-    ledger.completed(ledger.get(job_id), Stored(path, size_bytes, sha256, "video/mp4"), describe=describe)
+    steps.completed(ledger, ledger.get(job_id), Stored(path, size_bytes, sha256, "video/mp4"), describe=describe)
     return ledger.get(job_id)
 
 
@@ -157,5 +158,5 @@ def described(ledger: Ledger, job_id: str, archive: Path) -> dict[str, bytes]:
     made = {artifact: f"this is the {artifact}".encode() for artifact in Artifact if artifact is not Artifact.VIDEO}
     for artifact, data in made.items():
         (archive / path_of(artifact, job.stored.path)).write_bytes(data)
-    ledger.errands.described(job, list(made), None)
+    steps.described(ledger, job, list(made), None)
     return {artifact.value: data for artifact, data in made.items()}

@@ -18,6 +18,7 @@ from jobs.job import Hold
 from jobs.job_log import STREAM
 from jobs.ledger import Ledger
 from ops.stack.recipe import free_port
+from tests import steps
 from tests.api.conftest import Api, answers, bought, completed
 from tests.stage import child, eventually
 
@@ -124,7 +125,7 @@ def test_many_watch_and_a_question_is_still_answered(api: Api, real_ledger: Ledg
         assert all(one.hears(1) == ["job.accepted"] for one in streams)
         assert api.get(f"/v1/videos/{job_id}").ok
         assert watchers(api) == ENOUGH + 3
-        real_ledger.submitting(real_ledger.get(job_id), lease_s=60)
+        steps.submitting(real_ledger, real_ledger.get(job_id), lease_s=60)
         assert all(one.hears(1) == ["job.submitting"] for one in streams[:ENOUGH])
     finally:
         for context in contexts:
@@ -148,7 +149,7 @@ def test_what_the_feed_forgot_is_read_in_the_journal(
     job_id, other = api.submit()["id"], api.submit()["id"]
     with stream(api, job_id) as listening:
         assert listening.hears(1) == ["job.accepted"]
-        real_ledger.held_in_queue(real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
+        steps.held_in_queue(real_ledger, real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
         assert listening.hears(1) == ["job.held"]  # what comes now comes by the event stream
         with api.frozen():
             completed(real_ledger, job_id, archive)

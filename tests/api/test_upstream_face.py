@@ -14,9 +14,9 @@ import requests
 
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.states import State
 from ops.stack.recipe import free_port
+from tests import steps
 from tests.api.conftest import BYTES, Api, bought, completed
 from tests.stage import ROOT, Stage, child, eventually
 
@@ -67,9 +67,9 @@ def test_a_finished_video_is_linked_and_needs_no_key(api: Api, real_ledger: Ledg
 def test_a_failure_has_the_upstreams_words(api: Api, real_ledger: Ledger) -> None:
     """Always HTTP 200: the status word says it."""
     job_id = api.post(ANY, {"model": "google/veo3", "prompt": "a boat"}).json()["id"]
-    verdict = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
+    verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
     bought(real_ledger, job_id)
-    real_ledger.gave_up(real_ledger.get(job_id), verdict)
+    steps.gave_up(real_ledger, real_ledger.get(job_id), verdict)
 
     answer = api.get(f"{ANY}?generation_id={job_id}")
 

@@ -15,8 +15,8 @@ import requests
 
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.states import State
+from tests import steps
 from tests.api.conftest import BYTES, Api, bought, completed, described
 from tests.stage import eventually
 
@@ -25,7 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 def gave_up(ledger: Ledger, job_id: str, reason: Reason, charged: Charged) -> None:
     """End a job without its video."""
-    ledger.gave_up(ledger.get(job_id), GiveUp(State.FAILED, reason, "it could not be", charged))
+    steps.gave_up(ledger, ledger.get(job_id), steps.ended(State.FAILED, reason, "it could not be", charged))
 
 
 # -- create ---------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_a_cancel_before_the_purchase_is_free(api: Api) -> None:
 def test_a_cancel_in_the_middle_of_the_purchase_is_noted(api: Api, real_ledger: Ledger) -> None:
     """202: what was bought is not known yet."""
     job_id = api.submit()["id"]
-    real_ledger.submitting(real_ledger.get(job_id), lease_s=60)
+    steps.submitting(real_ledger, real_ledger.get(job_id), lease_s=60)
 
     answer = api.post(f"/v1/videos/{job_id}/cancel")
 
@@ -375,7 +375,7 @@ def test_a_delete_erases_prompt_and_file_and_keeps_the_cost(
     row = real_ledger.get(job_id)
     assert (row.cost_usd, row.charged, row.stored, row.video) == (4.16, Charged.YES, None, None)
     assert not [key for key in client.scan_iter() if client.type(key) == "string" and "private" in str(client.get(key))]
-    assert real_ledger.errands.count() == 0
+    assert real_ledger.follow_ups() == 0
 
 
 def test_what_has_not_ended_is_not_erased(api: Api) -> None:

@@ -15,11 +15,11 @@ import redis
 
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.states import State
 from jobs.webhooks import ORDERED
 from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
 from producer.webhooks import make_webhooks
+from tests import steps
 from tests.api.conftest import BYTES, Api, bought, completed
 from tests.client.proxy import Flaky
 from tests.receivers import WebhookServer
@@ -80,8 +80,8 @@ def test_a_failure_is_told_with_its_reason_and_its_cost(rushes: Rushes, real_led
     """So that a backend can decide what to tell its own customer."""
     job = rushes.submit("a boat")
     bought(real_ledger, job.id)
-    verdict = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
-    real_ledger.gave_up(real_ledger.get(job.id), verdict)
+    verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
+    steps.gave_up(real_ledger, real_ledger.get(job.id), verdict)
 
     with pytest.raises(VideoFailed, match="no dragons today") as failed:
         job.wait()
@@ -283,8 +283,8 @@ def test_a_stream_that_breaks_is_taken_up_again(api: Api, real_ledger: Ledger) -
         names += [next(stories).event]
         flaky.cut()
         names += [next(stories).event]
-        verdict = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no", Charged.NO)
-        real_ledger.gave_up(real_ledger.get(job.id), verdict)
+        verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no", Charged.NO)
+        steps.gave_up(real_ledger, real_ledger.get(job.id), verdict)
         names += [event.event for event in stories]
 
     assert names == ["job.accepted", "job.submitting", "job.submitted", "job.failed"]

@@ -81,7 +81,7 @@ def test_a_worker_killed_while_it_describes_leaves_a_described_job(stage: Stage)
     assert "job.described" not in events(stage, job_id)
 
     with stage.worker(name="second"):
-        stage.client.zadd("rushes:errand:describe", {job_id: 0})  # its lease would end in a few minutes
+        stage.client.zadd("rushes:due:describe", {job_id: 0})  # its lease would end in a few minutes
         described(stage, job_id)
 
 

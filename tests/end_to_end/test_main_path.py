@@ -263,7 +263,7 @@ def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: St
     with stage.worker():
         for _ in range(12):
             stage.ended(stage.service.submit(a_request()).job_id)
-        eventually(lambda: not stage.ledger.errands.count(), what="the receivers")
+        eventually(lambda: not stage.ledger.follow_ups(), what="the receivers")
         assert received(TaskName.STORE) < 8
         assert received(TaskName.ANNOUNCE) < 8
 

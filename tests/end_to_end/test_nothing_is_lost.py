@@ -22,6 +22,7 @@ from jobs.ledger import new_job_id
 from jobs.reminders import TaskName
 from jobs.states import EDGES, State
 from ops.stack.recipe import free_port
+from tests import steps
 from tests.stage import Sandbox, Stage, a_request, eventually
 
 IN_FLIGHT: Final = 500
@@ -35,8 +36,8 @@ def in_flight(stage: Stage, count: int, *, first_poll_s: float, told: bool = Tru
     for _ in range(count):
         job_id = new_job_id()
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-        job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
-        turn = ledger.submitted(job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
+        job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
+        turn = steps.submitted(ledger, job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
         if told:
             remind(TaskName.POLL, job_id, turn, countdown=first_poll_s)
         ids.append(job_id)
@@ -304,7 +305,7 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
 def _seen(stage: Stage, ids: list[str], hold: Hold) -> int:
     """How many of the jobs were told at a poll that they have to wait for this."""
     return sum(
-        any(str(entry.data.get("seen", "")).startswith(hold) for entry in stage.service.events(job_id))
+        any(str(entry.data.get("result", "")).startswith(hold) for entry in stage.service.events(job_id))
         for job_id in ids
     )
 

@@ -10,10 +10,9 @@ import pytest
 from config.settings import RescueSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.job import Charged, Reason
-from jobs.lifecycle import GiveUp
 from jobs.states import State
+from tests import steps
 from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
-from tests.jobs.test_lifecycle import POLICY
 from tests.stage import Stage, a_request, eventually
 from worker.rescue import RescueStep
 
@@ -23,7 +22,9 @@ def _strange_rows(stage: Stage) -> dict[str, Any]:
     ledger, client = stage.ledger, stage.client
     made = [make(ledger) for make in (accepted, submitting, in_doubt, rendering, storing) for _ in range(2)]
     ended = rendering(ledger)
-    ledger.gave_up(ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=0))
+    steps.gave_up(
+        ledger, ended, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=0)
+    )
     for job in made:
         client.zadd(f"rushes:due:{job.state}", {job.id: ledger.now() - 100})
         client.hset(f"rushes:job:{job.id}", "worker", "somebody who is gone")
@@ -79,7 +80,7 @@ def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCa
     """Whatever a step raises, the next one is made; what nobody foresaw is told with its traceback."""
     again, calls = threading.Event(), 0
 
-    def seen(_name: str) -> None:
+    def fail(_stopping: threading.Event) -> None:
         nonlocal calls
         calls += 1
         if calls > 1:
@@ -87,8 +88,8 @@ def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCa
         raise error
 
     settings = Settings(_env_file=None, rescue=RescueSettings(every_s=0.01))
-    runtime = SimpleNamespace(name="one", settings=settings, policy=POLICY, ledger=SimpleNamespace(worker_seen=seen))
-    step = RescueStep(SimpleNamespace(app=SimpleNamespace(runtime=runtime)))
+    runtime = SimpleNamespace(rescuer=SimpleNamespace(round=fail))
+    step = RescueStep(SimpleNamespace(app=SimpleNamespace(runtime=runtime, settings=settings)))
     with caplog.at_level(logging.WARNING, "rushes.rescue"):
         step.start(None)
         assert again.wait(10)

@@ -7,15 +7,11 @@ reads the job, touches the world once, and writes the next turn; a reminder of a
 import pytest
 
 from jobs.errors import StaleTurn
-from jobs.facts import Accepted, Finished, Pending, Unknown
+from jobs.facts import Accepted, Fetched, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.lifecycle import Await, Buy, Policy, PollAgain, PutInDoubt, StoreVideo
-from jobs.lifecycle import after_poll as decide_after_poll
-from jobs.lifecycle import after_submit as decide_after_submit
-from jobs.lifecycle import before_submit as decide_before_submit
+from jobs.moves import Policy, after_download, after_poll, after_submit, before_submit, storing
 from jobs.pacing import FixedPacing
-from jobs.polls import Poll
 from jobs.states import State, Status
 from jobs.wakes import Alarm
 from tests.stage import Clock, a_request
@@ -39,34 +35,34 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     assert job.state is State.QUEUED
 
     # A worker is reminded. It writes down that it is about to buy, and only then buys.
-    assert decide_before_submit(job, now=clock.now) == Buy()
-    job = ledger.submitting(job, lease_s=60)
+    assert before_submit(job, now=clock.now) is None
+    job = ledger.intend(job, lease_s=60)
     assert job.request_id == f"{job_id}.1"  # what the upstream will know this purchase by
 
-    # The upstream's receipt is a fact; what follows from it is a decision; the ledger writes it.
-    decision = decide_after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
-    assert isinstance(decision, Await)
-    turn = ledger.submitted(job, "gen-7", cost_usd=3.36, first_poll_s=decision.seconds).turn
+    # The upstream's receipt is a fact; what follows from it is a move; the ledger applies it.
+    move = after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
+    assert (move.event, move.to, move.due_in_s) == ("job.submitted", State.RENDERING, 30)
+    turn = ledger.move(job, move).turn
 
     # Nobody waits. When the first poll is due, a worker that wakes takes it; not done yet: poll again in ten seconds.
     clock.advance(30)
     (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     assert job.turn == turn
     assert job.state.status is Status.IN_PROGRESS
-    decision_2 = decide_after_poll(job, Pending("generating"), now=clock.now, policy=POLICY)
-    assert decision_2 == PollAgain(10, "generating")
-    (alarm,) = ledger.polls.again([Poll(job, "generating", 10)])  # the alarm that somebody must set for it
+    move = after_poll(job, Pending("generating"), now=clock.now, policy=POLICY)
+    assert (move.event, move.due_in_s) == ("job.polled", 10)
+    (alarm,) = ledger.move(job, move).alarms  # the alarm that somebody must set for it
 
     # Done. Where the video is, is written before a byte is fetched: it is paid for.
     clock.advance(alarm.seconds)
     (job,) = ledger.wakes.take(State.RENDERING, limit=100).jobs
     video = Video("https://cdn.example/clip.mp4")
-    assert decide_after_poll(job, Finished(video), now=clock.now, policy=POLICY) == StoreVideo(video)
-    turn = ledger.rendered(job, video).turn
+    turn = ledger.move(job, after_poll(job, Finished(video), now=clock.now, policy=POLICY)).turn
 
     # The bytes are fetched; the job is completed, and has cost what the receipt said.
-    job = ledger.storing(ledger.held(job_id, turn), lease_s=600)
-    ledger.completed(job, Stored("2027/01/15/clip.mp4", 3_716_781, "ab12", "video/mp4"))
+    job = ledger.begin(ledger.held(job_id, turn), storing(lease_s=600, worker="one"))
+    fetched = Fetched(Stored("2027/01/15/clip.mp4", 3_716_781, "ab12", "video/mp4"))
+    ledger.move(job, after_download(job, fetched, now=clock.now, policy=POLICY))
     job = ledger.get(job_id)
     assert (job.state, job.polls, job.cost_usd, job.charged) == (State.COMPLETED, 2, 3.36, Charged.YES)
 
@@ -89,10 +85,10 @@ def test_a_doubled_message_moves_the_job_once(ledger: Ledger) -> None:
     first_delivery = ledger.held(job_id, turn=1)
     second_delivery = ledger.held(job_id, turn=1)
 
-    ledger.submitting(first_delivery, lease_s=60)
+    ledger.intend(first_delivery, lease_s=60)
 
     with pytest.raises(StaleTurn):
-        ledger.submitting(second_delivery, lease_s=60)
+        ledger.intend(second_delivery, lease_s=60)
 
 
 def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -> None:
@@ -110,11 +106,9 @@ def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> Non
     """The upstream has no idempotency key: a second POST would be a second purchase. So the doubt is a state."""
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-    job = ledger.submitting(ledger.held(job_id, turn=1), lease_s=60)
+    job = ledger.intend(ledger.held(job_id, turn=1), lease_s=60)
 
-    decision = decide_after_submit(job, Unknown("the reply was lost"), policy=POLICY)
-    assert isinstance(decision, PutInDoubt)
-    ledger.in_doubt(job, decision.message, ask_in_s=600)
+    ledger.move(job, after_submit(job, Unknown("the reply was lost"), policy=POLICY))
 
     doubtful = ledger.get(job_id)
     assert (doubtful.state, doubtful.charged) == (State.IN_DOUBT, Charged.UNKNOWN)

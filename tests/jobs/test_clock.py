@@ -11,10 +11,9 @@ from jobs.clock import LongestWaits
 from jobs.events import Event
 from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
-from jobs.reminders import Errand
-from jobs.states import State
+from jobs.states import FollowUp, State
+from tests import steps
 from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
 from tests.stage import Clock
 
@@ -43,21 +42,23 @@ def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
 def held(ledger: Ledger) -> Job:
     """A job that waits in the queue for 100 s."""
     job = accepted(ledger)
-    ledger.held_in_queue(job, 100, Hold.THROTTLED, "not so fast")
+    steps.held_in_queue(ledger, job, 100, Hold.THROTTLED, "not so fast")
     return job
 
 
 def to_be_fetched(ledger: Ledger) -> Job:
     """A job whose download is tried again in 100 s."""
     job = storing(ledger)
-    ledger.store_again(job, 100, "cut off")
+    steps.store_again(ledger, job, 100, "cut off")
     return job
 
 
 def to_be_fetched_late(ledger: Ledger) -> Job:
     """An ended job whose late video is looked for in 100 s."""
     job = rendering(ledger)
-    ledger.gave_up(job, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100))
+    steps.gave_up(
+        ledger, job, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100)
+    )
     return job
 
 
@@ -66,7 +67,7 @@ WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
     "to be polled": (rendering, "due:rendering", 30),
     "to be fetched": (to_be_fetched, "due:storing", 100),
     "to be found in the log": (in_doubt, "due:in_doubt", 60),
-    "for its late video": (to_be_fetched_late, "errand:late_fetch", 100),
+    "for its late video": (to_be_fetched_late, "due:late_fetch", 100),
 }
 
 
@@ -103,7 +104,7 @@ def test_what_waits_is_due_as_soon_as_before(
 def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A doubt for a person is asked about every 23 h, a receiver that is down is called a day later."""
     doubt, outbox = submitting(ledger), Outbox(client, clock=clock)
-    ledger.in_doubt(doubt, "lost", ask_in_s=23 * HOUR_S)
+    steps.in_doubt(ledger, doubt, "lost", ask_in_s=23 * HOUR_S)
     outbox.put("job_1", {"hook": ["job.completed"]})
     delivery = outbox.take("hook", TERMS)
     assert delivery is not None
@@ -181,12 +182,14 @@ def test_a_due_time_that_cannot_be_is_now(
 def test_an_errand_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
     """Those of ended jobs as well."""
     ended = rendering(ledger)
-    ledger.gave_up(
-        ended, GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=365 * DAY_S)
+    steps.gave_up(
+        ledger,
+        ended,
+        steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=365 * DAY_S),
     )
     assert ledger.clock.check(LONGEST) == 1
-    assert [job.id for job in ledger.wakes.take(Errand.LATE_FETCH, limit=1).jobs] == [ended.id]
-    assert client.zscore("rushes:errand:late_fetch", ended.id) is not None
+    assert [job.id for job in ledger.wakes.take(FollowUp.LATE_FETCH, limit=1).jobs] == [ended.id]
+    assert client.zscore("rushes:due:late_fetch", ended.id) is not None
 
 
 def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:

@@ -17,16 +17,15 @@ from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailabl
 from jobs.events import EVENTS, Event
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
-from jobs.lifecycle import GiveUp
-from jobs.reminders import Errand
 from jobs.scripts import Retention
-from jobs.states import EDGES, State
+from jobs.states import EDGES, FollowUp, State
 from jobs.wakes import Alarm
+from tests import steps
 from tests.stage import Clock, a_request, eventually
 
 VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
 STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
-END: Final = GiveUp(State.FAILED, Reason.REFUSED, "no", Charged.NO)
+END: Final = steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO)
 CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
 
 
@@ -39,51 +38,59 @@ def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
 
 def submitting(ledger: Ledger) -> Job:
     """A job whose worker is buying."""
-    return ledger.submitting(accepted(ledger), lease_s=60)
+    return steps.submitting(ledger, accepted(ledger), lease_s=60)
 
 
 def rendering(ledger: Ledger) -> Job:
     """A job that is bought."""
     job = submitting(ledger)
-    ledger.submitted(job, "gen:1/2", cost_usd=3.36, first_poll_s=30)
+    steps.submitted(ledger, job, "gen:1/2", cost_usd=3.36, first_poll_s=30)
     return ledger.get(job.id)
 
 
 def storing(ledger: Ledger) -> Job:
     """A job whose video is done."""
     job = rendering(ledger)
-    ledger.rendered(job, VIDEO)
+    steps.rendered(ledger, job, VIDEO)
     return ledger.get(job.id)
 
 
 def in_doubt(ledger: Ledger) -> Job:
     """A job whose purchase is in doubt."""
     job = submitting(ledger)
-    ledger.in_doubt(job, "lost", ask_in_s=60)
+    steps.in_doubt(ledger, job, "lost", ask_in_s=60)
     return ledger.get(job.id)
 
 
 MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], object], State]]] = {
-    "hold": (accepted, lambda lg, j: lg.held_in_queue(j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
-    "submitting": (accepted, lambda lg, j: lg.submitting(j, lease_s=60), State.SUBMITTING),
-    "proved-unsent": (submitting, lambda lg, j: lg.held_in_queue(j, 5, Hold.THROTTLED, "429"), State.QUEUED),
-    "submitted": (submitting, lambda lg, j: lg.submitted(j, "g", cost_usd=None, first_poll_s=9), State.RENDERING),
-    "in_doubt": (submitting, lambda lg, j: lg.in_doubt(j, "lost", ask_in_s=60), State.IN_DOUBT),
-    "asked": (in_doubt, lambda lg, j: lg.asked_again(j, 60, "nothing"), State.IN_DOUBT),
-    "adopted": (in_doubt, lambda lg, j: lg.adopted(j, "g", cost_usd=1, first_poll_s=9, by="log"), State.RENDERING),
-    "resubmitted": (in_doubt, lambda lg, j: lg.resubmitted(j, by="me"), State.QUEUED),
+    "hold": (accepted, lambda lg, j: steps.held_in_queue(lg, j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
+    "submitting": (accepted, lambda lg, j: steps.submitting(lg, j, lease_s=60), State.SUBMITTING),
+    "proved-unsent": (submitting, lambda lg, j: steps.held_in_queue(lg, j, 5, Hold.THROTTLED, "429"), State.QUEUED),
+    "submitted": (
+        submitting,
+        lambda lg, j: steps.submitted(lg, j, "g", cost_usd=None, first_poll_s=9),
+        State.RENDERING,
+    ),
+    "in_doubt": (submitting, lambda lg, j: steps.in_doubt(lg, j, "lost", ask_in_s=60), State.IN_DOUBT),
+    "asked": (in_doubt, lambda lg, j: steps.asked_again(lg, j, 60, "nothing"), State.IN_DOUBT),
+    "adopted": (
+        in_doubt,
+        lambda lg, j: steps.adopted(lg, j, "g", cost_usd=1, first_poll_s=9, by="log"),
+        State.RENDERING,
+    ),
+    "resubmitted": (in_doubt, lambda lg, j: steps.resubmitted(lg, j, by="me"), State.QUEUED),
     "late-refusal": (
         submitting,
-        lambda lg, j: lg.gave_up(j, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
+        lambda lg, j: steps.gave_up(lg, j, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
         State.FAILED,
     ),
-    "late-receipt": (in_doubt, lambda lg, j: lg.submitted(j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
-    "rendered": (rendering, lambda lg, j: lg.rendered(j, VIDEO), State.STORING),
-    "storing": (storing, lambda lg, j: lg.storing(j, lease_s=60), State.STORING),
-    "store-again": (storing, lambda lg, j: lg.store_again(j, 5, "disk full"), State.STORING),
-    "url-gone": (storing, lambda lg, j: lg.url_gone(j, 5, "403"), State.RENDERING),
-    "completed": (storing, lambda lg, j: lg.completed(j, STORED), State.COMPLETED),
-    "gave-up": (rendering, lambda lg, j: lg.gave_up(j, END), State.FAILED),
+    "late-receipt": (in_doubt, lambda lg, j: steps.submitted(lg, j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
+    "rendered": (rendering, lambda lg, j: steps.rendered(lg, j, VIDEO), State.STORING),
+    "storing": (storing, lambda lg, j: steps.storing(lg, j, lease_s=60), State.STORING),
+    "store-again": (storing, lambda lg, j: steps.store_again(lg, j, 5, "disk full"), State.STORING),
+    "url-gone": (storing, lambda lg, j: steps.url_gone(lg, j, 5, "403"), State.RENDERING),
+    "completed": (storing, lambda lg, j: steps.completed(lg, j, STORED), State.COMPLETED),
+    "gave-up": (rendering, lambda lg, j: steps.gave_up(lg, j, END), State.FAILED),
 }
 """Every edge that a caller can take: where it starts, how it is taken, where it leads."""
 
@@ -150,7 +157,7 @@ def test_an_ended_job_moves_no_more(ledger: Ledger, name: str) -> None:
     """A job ends exactly once."""
     start, move, _ = MOVES[name]
     job = start(ledger)
-    ledger.gave_up(job, END)
+    steps.gave_up(ledger, job, END)
     ended = ledger.get(job.id)
 
     with pytest.raises((StaleTurn, WrongState)):
@@ -166,7 +173,7 @@ def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(l
     job = accepted(ledger)
 
     with pytest.raises(WrongState, match="no edge"):
-        ledger.completed(job, STORED)
+        steps.completed(ledger, job, STORED)
 
     assert State.COMPLETED not in EDGES[State.QUEUED]
 
@@ -174,9 +181,9 @@ def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(l
 def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
     """A worker that was frozen past its lease comes back with the id of a paid generation."""
     job = submitting(ledger)
-    ledger.in_doubt(job, "no word", ask_in_s=60)
+    steps.in_doubt(ledger, job, "no word", ask_in_s=60)
 
-    ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=10)
+    steps.submitted(ledger, job, "gen-late", cost_usd=3.36, first_poll_s=10)
 
     bought = ledger.get(job.id)
     assert (bought.state, bought.generation_id, bought.charged) == (State.RENDERING, "gen-late", Charged.YES)
@@ -185,12 +192,12 @@ def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
 def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Ledger) -> None:
     """Each attempt has a request id of its own."""
     first = submitting(ledger)
-    ledger.held_in_queue(first, 5, Hold.THROTTLED, "429")
-    second = ledger.submitting(ledger.get(first.id), lease_s=60)
+    steps.held_in_queue(ledger, first, 5, Hold.THROTTLED, "429")
+    second = steps.submitting(ledger, ledger.get(first.id), lease_s=60)
     assert (first.request_id, second.request_id) == (f"{first.id}.1", f"{first.id}.2")
 
     with pytest.raises(StaleTurn):
-        ledger.submitted(first, "gen-1", cost_usd=None, first_poll_s=10)
+        steps.submitted(ledger, first, "gen-1", cost_usd=None, first_poll_s=10)
 
     assert ledger.get(first.id).generation_id is None
 
@@ -199,8 +206,8 @@ def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> 
     """A day in a long queue must not eat the time that the generation may take."""
     job = accepted(ledger)
     clock.advance(3600)
-    buying = ledger.submitting(ledger.get(job.id), lease_s=60)
-    ledger.submitted(buying, "gen-1", cost_usd=None, first_poll_s=10)
+    buying = steps.submitting(ledger, ledger.get(job.id), lease_s=60)
+    steps.submitted(ledger, buying, "gen-1", cost_usd=None, first_poll_s=10)
 
     assert ledger.get(job.id).deadline_at == clock.now + 1000
 
@@ -208,7 +215,7 @@ def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> 
 def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
     """One spelling of a row, in one place."""
     job = storing(ledger)
-    ledger.completed(job, STORED)
+    steps.completed(ledger, job, STORED)
 
     done = ledger.get(job.id)
     assert (done.video, done.stored, done.cost_usd) == (VIDEO, STORED, 3.36)
@@ -224,7 +231,7 @@ def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
 
     assert (again.job_id, again.replayed, first.replayed) == (first.job_id, True, False)
     assert ledger.page() == [first.job_id]
-    ledger.gave_up(ledger.get(first.job_id), END)
+    steps.gave_up(ledger, ledger.get(first.job_id), END)
 
 
 def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
@@ -252,7 +259,7 @@ def test_a_subscriber_that_raises_hurts_no_job(client: "redis.Redis", caplog: py
 
     ledger = Ledger(client, subscribers=[broken, lambda event: heard.append(event.name)])
     job = submitting(ledger)
-    ledger.submitted(job, "g", cost_usd=1, first_poll_s=5)
+    steps.submitted(ledger, job, "g", cost_usd=1, first_poll_s=5)
 
     assert ledger.get(job.id).state is State.RENDERING
     assert heard == ["job.accepted", "job.submitting", "job.submitted"]
@@ -263,23 +270,14 @@ def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None
     """The worker in mid-purchase must be able to write its receipt."""
     job = submitting(ledger)
 
-    ledger.cancel_requested(job)
-    ledger.cancel_requested(job)
+    steps.cancel_requested(ledger, job)
+    steps.cancel_requested(ledger, job)
 
     noted = ledger.get(job.id)
     assert noted.cancel_requested_at is not None
     assert noted.turn == job.turn
     assert [e.event for e in ledger.job_log.of(job.id)].count("job.cancel_requested") == 1
-    ledger.submitted(job, "gen-1", cost_usd=None, first_poll_s=9)
-
-
-@pytest.mark.parametrize("start", [accepted, rendering, storing])
-def test_a_wish_to_cancel_is_noted_only_during_a_purchase(ledger: Ledger, start: Callable[[Ledger], Job]) -> None:
-    """Everywhere else the cancel itself is possible."""
-    with pytest.raises(WrongState):
-        ledger.cancel_requested(start(ledger))
-    with pytest.raises(UnknownJob):
-        ledger.cancel_requested(replace(start(ledger), id=new_job_id()))
+    steps.submitted(ledger, job, "gen-1", cost_usd=None, first_poll_s=9)
 
 
 def test_an_overdue_job_is_claimed_once(ledger: Ledger, clock: Clock) -> None:
@@ -301,7 +299,7 @@ def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> 
     clock.advance(60)
     (found,) = ledger.claims.overdue(State.STORING, CLAIM)
 
-    ledger.store_again(job, 10, "reset")
+    steps.store_again(ledger, job, 10, "reset")
     with pytest.raises(StaleTurn):
         ledger.held(job.id, found.turn)
 
@@ -320,7 +318,7 @@ def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger
         gaps.append(left_alone_s - CLAIM.grace_s)
 
     assert gaps == [10, 20, 40, 60, 60]
-    ledger.store_again(ledger.get(job.id), 10, "reset")
+    steps.store_again(ledger, ledger.get(job.id), 10, "reset")
     assert ledger.get(job.id).rescues == 0
 
 
@@ -346,51 +344,55 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
 
 def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
     """A doubled message finds the round taken; a worker that settles it too late leaves no trace."""
-    ledger.completed(storing(ledger), STORED)
+    steps.completed(ledger, storing(ledger), STORED)
 
-    (job,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
-    assert ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs == []
+    (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
+    assert ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs == []
 
-    ledger.errands.announced([(job, ["a:b", "c:d"])])
-    ledger.errands.announced([(job, ["e:f"])])
+    steps.announced(ledger, [(job, ["a:b", "c:d"])])
+    steps.announced(ledger, [(job, ["e:f"])])
     assert ledger.job_log.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
-    assert ledger.errands.count() == 0
+    assert ledger.follow_ups() == 0
 
 
 def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
     """A job's end is told at least once, also if the worker dies while it tells it."""
-    ledger.completed(storing(ledger), STORED)
-    (job,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9, lease_s=60).jobs
-    assert ledger.wakes.overdue(Errand.ANNOUNCE, grace_s=CLAIM.grace_s) is None
+    steps.completed(ledger, storing(ledger), STORED)
+    (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9, lease_s=60).jobs
+    assert ledger.wakes.overdue(FollowUp.ANNOUNCE, grace_s=CLAIM.grace_s) is None
 
     clock.advance(60 + CLAIM.grace_s + 1)
 
-    assert ledger.wakes.overdue(Errand.ANNOUNCE, grace_s=CLAIM.grace_s) == Alarm(Errand.ANNOUNCE, job.id, 1, 0)
-    assert [found.id for found in ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs] == [job.id]
+    assert ledger.wakes.overdue(FollowUp.ANNOUNCE, grace_s=CLAIM.grace_s) == Alarm(FollowUp.ANNOUNCE, job.id, 1, 0)
+    assert [found.id for found in ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs] == [job.id]
 
 
 def test_one_message_announces_all_that_ended(ledger: Ledger) -> None:
     """A thousand jobs that end in a second do not need a thousand messages."""
-    ends = [ledger.completed(storing(ledger), STORED, describe=True).alarms for _ in range(3)]
+    ends = [steps.completed(ledger, storing(ledger), STORED, describe=True).alarms for _ in range(3)]
 
-    assert [sorted(alarm.work for alarm in alarms) for alarms in ends] == [[Errand.ANNOUNCE, Errand.DESCRIBE], [], []]
+    assert [sorted(alarm.work for alarm in alarms) for alarms in ends] == [
+        [FollowUp.ANNOUNCE, FollowUp.DESCRIBE],
+        [],
+        [],
+    ]
 
 
 def test_what_takes_long_is_begun_by_one(ledger: Ledger, clock: Clock) -> None:
     """Two who took the same late video, one of them after a lease, must not write into the same file."""
-    ledger.completed(storing(ledger), STORED, describe=True)
-    (job,) = ledger.wakes.take(Errand.DESCRIBE, limit=1, lease_s=10).jobs
+    steps.completed(ledger, storing(ledger), STORED, describe=True)
+    (job,) = ledger.wakes.take(FollowUp.DESCRIBE, limit=1, lease_s=10).jobs
     clock.advance(11)
-    (also,) = ledger.wakes.take(Errand.DESCRIBE, limit=1, lease_s=10).jobs
+    (also,) = ledger.wakes.take(FollowUp.DESCRIBE, limit=1, lease_s=10).jobs
 
-    at_it = ledger.errands.begun(Errand.DESCRIBE, also, lease_s=90)
+    at_it = steps.begun(ledger, FollowUp.DESCRIBE, also, lease_s=90)
     with pytest.raises(StaleTurn):
-        ledger.errands.begun(Errand.DESCRIBE, job, lease_s=90)
+        steps.begun(ledger, FollowUp.DESCRIBE, job, lease_s=90)
 
     clock.advance(60)
-    assert ledger.wakes.take(Errand.DESCRIBE, limit=1).jobs == []
-    ledger.errands.described(at_it, [], None)
-    assert ledger.errands.count() == 1  # to be announced
+    assert ledger.wakes.take(FollowUp.DESCRIBE, limit=1).jobs == []
+    steps.described(ledger, at_it, [], None)
+    assert ledger.follow_ups() == 1  # to be announced
 
 
 def test_an_order_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
@@ -408,53 +410,53 @@ def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     """Also not for a stranger."""
     going_on = rendering(ledger)
     with pytest.raises(StaleTurn):
-        ledger.errands.described(going_on, [], None)
+        steps.described(ledger, going_on, [], None)
     with pytest.raises(UnknownJob):
-        ledger.errands.described(replace(going_on, id=new_job_id()), [], None)
+        steps.described(ledger, replace(going_on, id=new_job_id()), [], None)
 
 
 def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
     """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
     job = rendering(ledger)
-    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
-    alarms = ledger.gave_up(job, verdict).alarms
-    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {Errand.ANNOUNCE: 0, Errand.LATE_FETCH: 60}
-    (ended,) = ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs
-    ledger.errands.announced([(ended, ["a:b"])])
+    verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
+    alarms = steps.gave_up(ledger, job, verdict).alarms
+    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {FollowUp.ANNOUNCE: 0, FollowUp.LATE_FETCH: 60}
+    (ended,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
+    steps.announced(ledger, [(ended, ["a:b"])])
 
     clock.advance(61)
-    (late,) = ledger.wakes.take(Errand.LATE_FETCH, limit=1).jobs
-    assert [alarm.work for alarm in ledger.errands.fetched_late(late, VIDEO, STORED)] == [Errand.ANNOUNCE]
+    (late,) = ledger.wakes.take(FollowUp.LATE_FETCH, limit=1).jobs
+    assert [alarm.work for alarm in steps.fetched_late(ledger, late, VIDEO, STORED).alarms] == [FollowUp.ANNOUNCE]
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
-    assert [again.id for again in ledger.wakes.take(Errand.ANNOUNCE, limit=9).jobs] == [job.id]
+    assert [again.id for again in ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs] == [job.id]
 
 
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
     """It was given up while its buyer was frozen: the money is in the row, and its late video is polled for."""
     job = submitting(ledger)
-    ledger.in_doubt(job, "no word", ask_in_s=60)
-    ledger.gave_up(ledger.get(job.id), GiveUp(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
+    steps.in_doubt(ledger, job, "no word", ask_in_s=60)
+    steps.gave_up(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
 
     with pytest.raises(WrongState):
-        ledger.submitted(job, "gen-late", cost_usd=3.36, first_poll_s=9)
-    (alarm,) = ledger.bought_late(job, "gen-late", cost_usd=3.36, late_fetch_in_s=60)
-    assert (alarm.work, round(alarm.seconds)) == (Errand.LATE_FETCH, 60)
-    assert ledger.bought_late(job, "gen-late", cost_usd=3.36, late_fetch_in_s=60) == []
+        steps.submitted(ledger, job, "gen-late", cost_usd=3.36, first_poll_s=9)
+    (alarm,) = steps.bought_late(ledger, job, "gen-late", cost_usd=3.36, late_fetch_in_s=60).alarms
+    assert (alarm.work, round(alarm.seconds)) == (FollowUp.LATE_FETCH, 60)
+    assert steps.bought_late(ledger, job, "gen-late", cost_usd=3.36, late_fetch_in_s=60).alarms == []
 
     ended = ledger.get(job.id)
     assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
     assert [e.event for e in ledger.job_log.of(job.id)].count("job.bought_late") == 1
-    assert ledger.errands.count() == 2  # to be announced, and its late video
+    assert ledger.follow_ups() == 2  # to be announced, and its late video
 
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:
     """The alarm rings when the quiet window ends, not at each reading after it."""
     job = in_doubt(ledger)
-    ledger.needs_attention(job)
-    ledger.asked_again(job, 600, "nothing")
-    ledger.needs_attention(ledger.get(job.id))
+    steps.needs_attention(ledger, job)
+    steps.asked_again(ledger, ledger.get(job.id), 600, "nothing")
+    steps.needs_attention(ledger, ledger.get(job.id))
 
     assert ledger.get(job.id).attention_at is not None
     assert [e.event for e in ledger.job_log.of(job.id)].count("job.needs_attention") == 1
@@ -521,11 +523,11 @@ def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> 
     job = accepted(ledger)
 
     with pytest.raises(LedgerUnavailable, match="on disk"):
-        ledger.submitting(job, lease_s=60)
+        steps.submitting(ledger, job, lease_s=60)
 
     waiting = ledger.get(job.id)
     assert (waiting.state, waiting.hold, waiting.request_id) == (State.QUEUED, Hold.NOT_DURABLE, None)
-    assert Ledger(client, durability=Durability(wait_s=3)).submitting(waiting, lease_s=60).request_id
+    assert Ledger(client, durability=Durability(wait_s=3)).intend(waiting, lease_s=60).request_id
 
 
 @pytest.mark.parametrize("config", [{"appendonly": "no"}, {"appendonly": "yes", "rename-command": "WAITAOF none"}])
@@ -535,21 +537,21 @@ def test_a_server_that_cannot_promise_anything_is_bought_for_all_the_same(config
         settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{server.port}/0"})
         with connect(settings, name="test") as client:
             ledger = Ledger(client, durability=Durability(wait_s=1))
-            assert ledger.submitting(accepted(ledger), lease_s=60).request_id
+            assert steps.submitting(ledger, accepted(ledger), lease_s=60).request_id
 
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
     """Nothing lives in Redis for ever by accident."""
     ledger = Ledger(client, clock=clock, retention=Retention(retention_s=100))
     job = storing(ledger)
-    ledger.completed(job, STORED)
+    steps.completed(ledger, job, STORED)
 
     for kind in ("job", "request", "log"):
         assert 0 < client.ttl(f"rushes:{kind}:{job.id}") <= 100
 
     clock.advance(101)
     later = rendering(ledger)
-    ledger.gave_up(later, END)
+    steps.gave_up(ledger, later, END)
     assert ledger.page() == [later.id]
     assert ledger.page(states=[State.COMPLETED]) == []
 
@@ -578,7 +580,7 @@ def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client
         with connect(RedisSettings.model_validate({"url": redis_url}), name="racer") as connection:
             gate.wait()
             try:
-                won.append(Ledger(connection).submitting(job, lease_s=60))
+                won.append(steps.submitting(Ledger(connection), job, lease_s=60))
             except JobError as error:
                 lost.append(error)
 
@@ -597,7 +599,7 @@ def test_a_subscriber_is_told_what_the_journal_is_told(client: "redis.Redis", cl
     ledger = Ledger(client, clock=clock, subscribers=[heard.append])
 
     job = storing(ledger)
-    ledger.completed(job, STORED)
+    steps.completed(ledger, job, STORED)
 
     assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.job_log.of(job.id)]
 
@@ -624,7 +626,7 @@ def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") 
     client.config_set("maxmemory", used // 2)
     try:
         with pytest.raises(LedgerUnavailable, match=r"OOM|maxmemory"):
-            ledger.submitting(job, lease_s=60)
+            steps.submitting(ledger, job, lease_s=60)
     finally:
         client.config_set("maxmemory", 0)
     assert ledger.get(job.id) == job

@@ -21,10 +21,11 @@ from jobs.claims import Claim
 from jobs.errors import StaleTurn, WrongState
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.lifecycle import GiveUp, on_cancel
-from jobs.polls import Poll
+from jobs.moves import on_cancel
 from jobs.states import EDGES, State
+from tests import steps
 from tests.stage import Clock, a_request
+from tests.steps import Poll
 
 CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
 MOST_JOBS: Final = 2  # few jobs, so that many steps meet on each
@@ -78,10 +79,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert job.request_id is not None
         self.upstream.bought[job.request_id] = reply in {"heard", "lost"}
         tell: dict[str, Callable[[], object]] = {
-            "heard": lambda: self.ledger.submitted(job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
+            "heard": lambda: steps.submitted(self.ledger, job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
             "lost": lambda: None,
-            "refused": lambda: self.ledger.held_in_queue(job, 5, Hold.THROTTLED, "429"),
-            "rejected": lambda: self.ledger.gave_up(job, GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
+            "refused": lambda: steps.held_in_queue(self.ledger, job, 5, Hold.THROTTLED, "429"),
+            "rejected": lambda: steps.gave_up(
+                self.ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)
+            ),
         }
         self.try_to(tell[reply])
 
@@ -92,33 +95,33 @@ class LedgerMachine(RuleBasedStateMachine):
             case State.QUEUED if choice:
                 self.by_turn(job, lambda: self.intend(job))
             case State.RENDERING if choice == 1:
-                self.by_turn(job, lambda: self.ledger.rendered(job, Video("https://cdn.example/a.mp4")))
+                self.by_turn(job, lambda: steps.rendered(self.ledger, job, Video("https://cdn.example/a.mp4")))
             case State.RENDERING if choice:
                 self.poll(job)
             case State.STORING if choice == 1:
-                self.by_turn(job, lambda: self.ledger.store_again(job, 5, "reset"))
+                self.by_turn(job, lambda: steps.store_again(self.ledger, job, 5, "reset"))
             case State.STORING if choice == 2:
-                self.by_turn(job, lambda: self.ledger.url_gone(job, 5, "403"))
+                self.by_turn(job, lambda: steps.url_gone(self.ledger, job, 5, "403"))
             case State.STORING if choice:
-                self.by_turn(job, lambda: self.ledger.completed(job, Stored("a.mp4", 1, "ab", "video/mp4")))
+                self.by_turn(job, lambda: steps.completed(self.ledger, job, Stored("a.mp4", 1, "ab", "video/mp4")))
             case State.SUBMITTING | State.IN_DOUBT:
-                self.try_to(lambda: self.ledger.cancel_requested(job))
+                self.try_to(lambda: steps.cancel_requested(self.ledger, job))
             case _:
                 verdict = on_cancel(job)
-                if isinstance(verdict, GiveUp):
-                    self.by_turn(job, lambda: self.ledger.gave_up(job, verdict))
+                if verdict is not None:
+                    self.by_turn(job, lambda: steps.gave_up(self.ledger, job, verdict))
         return self.ledger.get(job.id)
 
     def poll(self, job: Job) -> None:
         """A poll that found nothing new is written only by the holder of the latest turn; to others nothing is said."""
         before = self.ledger.get(job.id)
-        self.ledger.polls.again([Poll(job, "generating", 5)])
+        steps.polled(self.ledger, [Poll(job, "generating", 5)])
         moved = self.ledger.get(job.id).turn != before.turn
         assert moved == (before.turn == job.turn and before.state is State.RENDERING)
 
     def intend(self, job: Job) -> None:
         """Write the intent to buy; the worker may send the order whenever it likes, or die."""
-        self.intents.append(self.ledger.submitting(job, lease_s=30, worker="w"))
+        self.intents.append(steps.submitting(self.ledger, job, lease_s=30, worker="w"))
 
     @rule(seconds=st.sampled_from([1, 20, 60]))
     def rescue(self, seconds: int) -> None:
@@ -130,7 +133,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert job.state is state
                 if state is not State.SUBMITTING:
                     continue
-                self.try_to(lambda job=job: self.ledger.in_doubt(job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
+                self.try_to(lambda job=job: steps.in_doubt(self.ledger, job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
 
     @rule(state=st.sampled_from([State.QUEUED, State.RENDERING, State.STORING]))
     def take(self, state: State) -> None:
@@ -146,13 +149,15 @@ class LedgerMachine(RuleBasedStateMachine):
         """The upstream's log is read: a purchase is adopted, its absence proves nothing."""
         now = self.ledger.get(job.id)
         if now.state is State.IN_DOUBT and self.upstream.bought.get(now.request_id or ""):
-            self.try_to(lambda: self.ledger.adopted(now, f"g-{now.request_id}", cost_usd=1, first_poll_s=5, by="log"))
+            self.try_to(
+                lambda: steps.adopted(self.ledger, now, f"g-{now.request_id}", cost_usd=1, first_poll_s=5, by="log")
+            )
 
     @rule(job=held)
     def announce(self, job: Job) -> None:
         """The hooks are told."""
         if job.is_final:
-            self.try_to(lambda: self.ledger.errands.announced([(job, ["a:b"])]))
+            self.try_to(lambda: steps.announced(self.ledger, [(job, ["a:b"])]))
 
     def by_turn(self, job: Job, act: Callable[[], object]) -> None:
         """A step that only the holder of the latest turn may take: anybody else must be refused."""

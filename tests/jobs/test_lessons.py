@@ -8,7 +8,7 @@ import pytest
 from jobs.forecast import EDGES_S, Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.lessons import lesson
-from tests.jobs.test_lifecycle import NOW, a_job
+from tests.jobs.test_moves import NOW, a_job
 
 FORECAST: Final = Forecast(Sketch(), Latency.typical(110))
 KNOWN: Final = replace(

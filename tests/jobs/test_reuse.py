@@ -8,9 +8,9 @@ import redis
 from jobs.errors import IdempotencyConflict
 from jobs.job import Charged, Reason, Stored, Video, VideoRequest
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.reuse import Reused, digest_of, reuse_problem
 from jobs.states import State, Status
+from tests import steps
 from tests.conftest import immortal_keys
 from tests.stage import a_request
 
@@ -21,10 +21,10 @@ def completed(ledger: Ledger, order: VideoRequest = ORDER, *, name: str = "one",
     """A job that has its video, noted as the worker does when it announces it."""
     job_id = f"job_{name}"
     ledger.accept(order, job_id=job_id, deadline_s=60, tenant=tenant)
-    job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
-    ledger.rendered(ledger.get(job_id), Video("https://cdn.example/1.mp4"))
-    ledger.completed(ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
+    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+    steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
+    steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
+    steps.completed(ledger, ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
     ledger.reuse.note([(ledger.get(job_id), order)])
     return job_id
 
@@ -82,8 +82,8 @@ def test_only_a_completed_job_is_noted(ledger: Ledger, client: "redis.Redis") ->
     """A worker may be late: what was erased meanwhile must not come back."""
     ledger.accept(ORDER, job_id="job_1", deadline_s=60)
     ledger.reuse.note([(ledger.get("job_1"), ORDER)])
-    verdict = GiveUp(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
-    ledger.gave_up(ledger.get("job_1"), verdict)
+    verdict = steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
+    steps.gave_up(ledger, ledger.get("job_1"), verdict)
     ledger.reuse.note([(ledger.get("job_1"), ORDER)])
     late = ledger.get(completed(ledger, name="late"))
     ledger.reuse.forget(late, ORDER)

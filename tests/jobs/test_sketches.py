@@ -13,12 +13,12 @@ from jobs.forecast import MEMORY_JOBS, Latency, Sketch, bucket_of
 from jobs.job import Charged, Job, Reason
 from jobs.ledger import Ledger
 from jobs.lessons import LIFE_S, Lesson
-from jobs.lifecycle import GiveUp
-from jobs.polls import Poll
 from jobs.sketches import Experience, Sketches
 from jobs.states import State
+from tests import steps
 from tests.jobs.test_ledger import VIDEO, rendering
 from tests.stage import Clock
+from tests.steps import Poll
 
 KIND = "google/veo3:8:720p"
 LESSON = Lesson(KIND, {130: 0.25, 131: 0.75}, took_s=120.0)
@@ -34,7 +34,7 @@ def sketches(client: "redis.Redis") -> Sketches:
 def found_done(ledger: Ledger, lesson: Lesson = LESSON) -> Job:
     """A job that a poll found done."""
     job = rendering(ledger)
-    ledger.rendered(job, VIDEO, lesson)
+    steps.rendered(ledger, job, VIDEO, lesson)
     return job
 
 
@@ -52,7 +52,7 @@ def test_a_job_is_learnt_from_once(ledger: Ledger, sketches: Sketches) -> None:
     job = found_done(ledger)
 
     with pytest.raises(StaleTurn):
-        ledger.rendered(job, VIDEO, LESSON)
+        steps.rendered(ledger, job, VIDEO, LESSON)
 
     assert sketches.recall(KIND).sketch.seen == 1
 
@@ -124,9 +124,9 @@ def test_a_latency_that_cannot_be_is_not_believed(sketches: Sketches, latency: L
 def test_a_poll_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
     """And one that learnt nothing is not."""
     job = rendering(ledger)
-    ledger.polls.again([Poll(job, "unreachable: 503", 10)])
+    steps.polled(ledger, [Poll(job, "unreachable: 503", 10)])
     unseen = ledger.get(job.id)
-    ledger.polls.again([Poll(unseen, "generating", 10, pending=True)])
+    steps.polled(ledger, [Poll(unseen, "generating", 10, pending=True)])
 
     assert unseen.pending_at is None
     assert ledger.get(job.id).pending_at is not None
@@ -141,7 +141,7 @@ def test_those_that_are_pending_are_counted_where_they_have_come_to(
     jobs = [rendering(ledger) for _ in range(2)]
     for passed_s in (5.0, seconds):
         clock.advance(passed_s)
-        ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
+        steps.polled(ledger, [Poll(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
 
     assert sketches.recall(KIND).pending == {bucket_of(5 + seconds): 2}
 
@@ -149,11 +149,11 @@ def test_those_that_are_pending_are_counted_where_they_have_come_to(
 def test_a_poll_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sketches) -> None:
     """The job has moved on, or somebody else has polled."""
     job = rendering(ledger)
-    ledger.polls.again([Poll(job, "generating", 10, pending=True)] * 2)
+    steps.polled(ledger, [Poll(job, "generating", 10, pending=True)] * 2)
     assert sum(sketches.recall(KIND).pending.values()) == 1
 
-    ledger.rendered(ledger.get(job.id), VIDEO)
-    ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True)])
+    steps.rendered(ledger, ledger.get(job.id), VIDEO)
+    steps.polled(ledger, [Poll(ledger.get(job.id), "generating", 10, pending=True)])
     assert sketches.recall(KIND).pending == {}
 
 
@@ -162,12 +162,12 @@ def test_a_job_that_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock
     done, failed, never_polled = (rendering(ledger) for _ in range(3))
     for _ in range(3):
         clock.advance(20)
-        ledger.polls.again([Poll(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
+        steps.polled(ledger, [Poll(ledger.get(job.id), "generating", 10, pending=True) for job in (done, failed)])
     assert LIFE_S - 60 < client.ttl(f"rushes:pending:{KIND}") <= LIFE_S
 
-    ledger.rendered(ledger.get(done.id), VIDEO)
-    ledger.gave_up(ledger.get(failed.id), GiveUp(State.FAILED, Reason.REFUSED, "400", Charged.NO))
-    ledger.rendered(ledger.get(never_polled.id), VIDEO)
+    steps.rendered(ledger, ledger.get(done.id), VIDEO)
+    steps.gave_up(ledger, ledger.get(failed.id), steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO))
+    steps.rendered(ledger, ledger.get(never_polled.id), VIDEO)
 
     assert not client.exists(f"rushes:pending:{KIND}")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jobs.reminders import QUEUE_OF, REMINDER_OF, WORKS, Errand, TaskName
-from jobs.states import EDGES, State, Status
+from jobs.reminders import QUEUE_OF, REMINDER_OF, WORKS, TaskName
+from jobs.states import EDGES, FollowUp, State, Status
 
 
 def test_every_state_has_its_edges() -> None:
@@ -44,7 +44,7 @@ def test_each_state_has_a_public_word(state: State) -> None:
 def test_every_state_that_waits_for_us_has_a_reminder() -> None:
     """Only a purchase under way has no reminder: nothing may repeat it."""
     waiting = {state for state in State if not state.is_final}
-    assert {*waiting, *Errand} - set(REMINDER_OF) == {State.SUBMITTING}
-    assert set(WORKS) == {work.value for work in (*State, *Errand)}
-    assert len(WORKS) == len(State) + len(Errand)  # no name means both
+    assert {*waiting, *FollowUp} - set(REMINDER_OF) == {State.SUBMITTING}
+    assert set(WORKS) == {work.value for work in (*State, *FollowUp)}
+    assert len(WORKS) == len(State) + len(FollowUp)  # no name means both
     assert set(QUEUE_OF) == set(TaskName)

@@ -14,8 +14,8 @@ from jobs.events import Event
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
 from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
-from jobs.reminders import Errand
-from jobs.states import State
+from jobs.states import FollowUp, State
+from tests import steps
 from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
 from tests.stage import Clock
 
@@ -280,12 +280,12 @@ def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", led
     """A worker that can read it announces its end."""
     strange, plain = storing(ledger), storing(ledger)
     for job in (strange, plain):
-        ledger.completed(job, STORED)
+        steps.completed(ledger, job, STORED)
     client.hset(f"rushes:job:{strange.id}", "reason", "bored")
     clock.advance(1)
 
-    assert [job.id for job in ledger.wakes.take(Errand.ANNOUNCE, limit=10).jobs] == [plain.id]
-    assert client.zscore("rushes:errand:announce", strange.id) is not None
+    assert [job.id for job in ledger.wakes.take(FollowUp.ANNOUNCE, limit=10).jobs] == [plain.id]
+    assert client.zscore("rushes:due:announce", strange.id) is not None
 
 
 def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", clock: Clock) -> None:

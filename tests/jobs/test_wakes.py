@@ -11,16 +11,16 @@ from jobs.events import Event
 from jobs.job import Charged, Job, Reason
 from jobs.job_log import START, following
 from jobs.ledger import Acceptance, Ledger, Order, new_job_id
-from jobs.lifecycle import GiveUp
-from jobs.polls import Poll
 from jobs.scripts import Retention
 from jobs.states import State
 from jobs.wakes import Alarm
+from tests import steps
 from tests.stage import Clock, a_request
+from tests.steps import Poll
 
 LEASE_S: Final = 10.0
 SLOT_S: Final = 0.25
-CALLED_OFF: Final = GiveUp(State.CANCELLED, Reason.CANCELLED, "changed my mind", Charged.YES)
+CALLED_OFF: Final = steps.ended(State.CANCELLED, Reason.CANCELLED, "changed my mind", Charged.YES)
 
 
 def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[Job]:
@@ -28,8 +28,8 @@ def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[J
     ids = [new_job_id() for _ in range(many)]
     for job_id in ids:
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-        job = ledger.submitting(ledger.get(job_id), lease_s=60)
-        ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_poll_s=first_poll_s)
+        job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+        steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=first_poll_s)
     return [ledger.get(job_id) for job_id in ids]
 
 
@@ -65,7 +65,7 @@ def test_a_poll_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock:
     clock.advance(30)
     taken(ledger)
     clock.advance(LEASE_S - 1)
-    ledger.wakes.hold(State.RENDERING, [job], lease_s=LEASE_S)
+    ledger.wakes.renew(State.RENDERING, [job], lease_s=LEASE_S)
 
     clock.advance(LEASE_S - 1)
     assert taken(ledger) == set()
@@ -76,8 +76,8 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
     (job,) = bought(ledger)
     clock.advance(30)
     taken(ledger)
-    ledger.gave_up(job, CALLED_OFF)
-    ledger.wakes.hold(State.RENDERING, [job], lease_s=LEASE_S)
+    steps.gave_up(ledger, job, CALLED_OFF)
+    ledger.wakes.renew(State.RENDERING, [job], lease_s=LEASE_S)
     assert ledger.claims.unfinished() == set()
 
 
@@ -88,20 +88,19 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
     before = ledger.job_log.of(job_id)
 
-    alarm = ledger.wakes.later(job, 30)
+    (alarm,) = steps.later(ledger, job, 30)
 
-    assert alarm is not None
     assert 30 <= alarm.seconds <= 30 + SLOT_S
     assert (ledger.get(job_id).turn, ledger.job_log.of(job_id)) == (job.turn, before)
     assert not ledger.wakes.take(State.QUEUED, limit=1).jobs
     clock.advance(alarm.seconds)
     assert ledger.wakes.take(State.QUEUED, limit=1).jobs
     with pytest.raises(StaleTurn):
-        ledger.wakes.later(replace(job, turn=7), 30)
+        steps.later(ledger, replace(job, turn=7), 30)
     with pytest.raises(WrongState):
-        ledger.wakes.later(replace(job, state=State.RENDERING), 30)
+        steps.later(ledger, replace(job, state=State.RENDERING), 30)
     with pytest.raises(UnknownJob):
-        ledger.wakes.later(replace(job, id=new_job_id()), 30)
+        steps.later(ledger, replace(job, id=new_job_id()), 30)
 
 
 def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
@@ -138,24 +137,24 @@ def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledg
     clock.advance(30)
     taken(ledger)
 
-    ledger.polls.again([Poll(job, "generating", 10) for job in jobs])
+    steps.polled(ledger, [Poll(job, "generating", 10) for job in jobs])
 
     for job in jobs:
         moved = ledger.get(job.id)
         assert (moved.state, moved.turn, moved.polls) == (State.RENDERING, job.turn + 1, 1)
         assert moved.due_at == clock.now + 10
         last = ledger.job_log.of(job.id)[-1]
-        assert (last.event, last.turn, last.data) == ("job.polled", moved.turn, {"seen": "generating", "wait_s": 10})
+        assert (last.event, last.turn, last.data) == ("job.polled", moved.turn, {"result": "generating", "wait_s": 10})
 
 
 def test_what_an_inconclusive_poll_showed_is_kept_until_another_kind_of_reply(ledger: Ledger) -> None:
     """Whether it is the same the next time decides about the job; a plain reply in between begins anew."""
     (job,) = bought(ledger)
-    ledger.polls.again([Poll(job, "published, with a video", 10, evidence="video 1", evidence_polls=2)])
+    steps.polled(ledger, [Poll(job, "published, with a video", 10, evidence="video 1", evidence_polls=2)])
     held = ledger.get(job.id)
     assert (held.evidence, held.evidence_polls) == ("video 1", 2)
 
-    ledger.polls.again([Poll(held, "generating", 10, pending=True)])
+    steps.polled(ledger, [Poll(held, "generating", 10, pending=True)])
     assert (ledger.get(job.id).evidence, ledger.get(job.id).evidence_polls) == (None, 0)
 
 
@@ -168,16 +167,16 @@ def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock,
     late = Poll(job, "queued", 10)
     match how:
         case "stale":
-            ledger.polls.again([Poll(job, "generating", 7)])
+            steps.polled(ledger, [Poll(job, "generating", 7)])
         case "doubled":
-            ledger.polls.again([late])
+            steps.polled(ledger, [late])
         case "unknown":
             late = Poll(replace(job, id=new_job_id()), "queued", 10)
         case _:
-            ledger.gave_up(job, CALLED_OFF)
+            steps.gave_up(ledger, job, CALLED_OFF)
     before = (ledger.get(job.id), ledger.job_log.of(job.id))
 
-    alarms = ledger.polls.again([late, Poll(other, "queued", 20)])
+    alarms = steps.polled(ledger, [late, Poll(other, "queued", 20)])
 
     assert (ledger.get(job.id), ledger.job_log.of(job.id)) == before
     assert ledger.get(other.id).polls == 1
@@ -190,7 +189,7 @@ def test_one_alarm_serves_all_whose_polls_fall_due_in_its_slot(ledger: Ledger, c
     clock.advance(30)
     taken(ledger)
 
-    alarms = ledger.polls.again([Poll(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
+    alarms = steps.polled(ledger, [Poll(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
 
     assert 1 <= len(alarms) <= 2
     for alarm in alarms:
@@ -205,7 +204,7 @@ def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> Non
     for _ in range(3):
         clock.advance(30)
         (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
-        (alarm,) = ledger.polls.again([Poll(job, "queued", 29)])
+        (alarm,) = steps.polled(ledger, [Poll(job, "queued", 29)])
         assert alarm.job_id == job.id
 
 
@@ -215,8 +214,8 @@ def test_a_first_poll_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> 
     moves = []
     for job_id in ids:
         ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-        job = ledger.submitting(ledger.get(job_id), lease_s=60)
-        moves.append(ledger.submitted(job, "g", cost_usd=1, first_poll_s=30))
+        job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+        moves.append(steps.submitted(ledger, job, "g", cost_usd=1, first_poll_s=30))
 
     assert [[alarm.job_id for alarm in moved.alarms] for moved in moves] == [[ids[0]], []]
 
@@ -226,7 +225,7 @@ def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
     first, second = bought(ledger, many=2)
     clock.advance(30)
     taken(ledger)
-    ledger.polls.again([Poll(first, "queued", 10), Poll(second, "queued", 20)])
+    steps.polled(ledger, [Poll(first, "queued", 10), Poll(second, "queued", 20)])
     clock.advance(10 + 5)
 
     assert ledger.wakes.overdue(State.RENDERING, grace_s=6) is None
@@ -235,7 +234,7 @@ def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
     assert alarm is not None
     assert (alarm.job_id, alarm.turn) == (first.id, ledger.get(first.id).turn)
     (job,) = ledger.wakes.take(State.RENDERING, limit=10, lease_s=LEASE_S).jobs
-    assert ledger.polls.again([Poll(job, "queued", 5)])  # the slot of the second's poll: its alarm was lost as well
+    assert steps.polled(ledger, [Poll(job, "queued", 5)])  # the slot of the second's poll: its alarm was lost as well
 
 
 def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:

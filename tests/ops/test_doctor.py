@@ -17,6 +17,7 @@ from jobs.ledger import Ledger
 from ops.doctor import Finding, Verdict, examine
 from producer.cli.exits import Exit
 from producer.service import make_service
+from tests import steps
 from tests.stage import Stage
 from tests.worker.servers import Server, answer
 from tests.worker.test_interim import INTERIM, behind
@@ -117,8 +118,8 @@ def test_a_clock_of_redis_that_was_set_back_is_told(stage: Stage, monkeypatch: p
 def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for nothing that happens by itself in the next minutes."""
     job_id = make_service(stage.settings).submit(VideoRequest("google/veo3", "x")).job_id
-    job = stage.ledger.submitting(stage.ledger.get(job_id), lease_s=60)
-    stage.ledger.in_doubt(job, "the reply was lost", ask_in_s=60)
+    job = steps.submitting(stage.ledger, stage.ledger.get(job_id), lease_s=60)
+    steps.in_doubt(stage.ledger, job, "the reply was lost", ask_in_s=60)
 
     with examined(stage, monkeypatch) as found:
         assert one(found["jobs"], "in doubt").verdict is Verdict.WARN

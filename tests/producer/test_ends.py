@@ -7,12 +7,12 @@ from jobs.events import EVENTS
 from jobs.job import Charged, Reason, Stored, Video
 from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.result import ENDS
 from jobs.scripts import Retention
 from jobs.states import State
 from producer import ends as module
 from producer.ends import Ends, EndsRead, Forgotten
+from tests import steps
 from tests.stage import a_request
 
 
@@ -27,12 +27,14 @@ def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool =
     job_id = f"job_{name}"
     ledger.accept(a_request(name), job_id=job_id, deadline_s=60, tenant=tenant)
     if not video:
-        ledger.gave_up(ledger.get(job_id), GiveUp(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO))
+        steps.gave_up(
+            ledger, ledger.get(job_id), steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
+        )
         return job_id
-    job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
-    ledger.rendered(ledger.get(job_id), Video("https://cdn.example/1.mp4"))
-    ledger.completed(ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
+    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+    steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
+    steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
+    steps.completed(ledger, ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
     return job_id
 
 

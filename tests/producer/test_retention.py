@@ -17,6 +17,7 @@ from jobs.job_log import START
 from jobs.ledger import Ledger
 from jobs.states import Status
 from producer.retention import Kept, Pruner, Rules, doomed, gather
+from tests import steps
 from tests.buckets import Bucket
 from tests.stage import Clock, Stage, a_request
 
@@ -94,11 +95,11 @@ def put_video(store: FolderStore, job_id: str, *, status: str = "completed", man
 def ended(ledger: Ledger, job_id: str) -> None:
     """A completed row for that video."""
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-    job = ledger.submitting(ledger.held(job_id, 1), lease_s=60)
-    ledger.submitted(job, "gen", cost_usd=1, first_poll_s=0)
+    job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
+    steps.submitted(ledger, job, "gen", cost_usd=1, first_poll_s=0)
     job = ledger.get(job_id)
-    ledger.rendered(job, Video("https://cdn.example/x"))
-    ledger.completed(ledger.get(job_id), Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4"))
+    steps.rendered(ledger, job, Video("https://cdn.example/x"))
+    steps.completed(ledger, ledger.get(job_id), Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4"))
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from jobs.errors import LedgerUnavailable
 from jobs.job import Charged, Reason
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
-from jobs.lifecycle import GiveUp
 from jobs.reminders import TaskName
 from jobs.states import State
 from ops.commands import app as rushes
 from producer.api.application import make_app
 from producer.receivers import make_receivers
 from producer.service import Order, Service, Submission, make_service
+from tests import steps
 from tests.producer.test_service import in_state
 from tests.stage import Stage, a_request
 
@@ -178,7 +178,7 @@ async def test_the_api_answers_as_if_the_message_had_gone(
             return await caller.post(path, json=body)
 
         queued, failed = (service.submit(a_request()).job_id for _ in range(2))
-        real_ledger.gave_up(real_ledger.get(failed), GiveUp(State.FAILED, Reason.REFUSED, "no", Charged.NO))
+        steps.gave_up(real_ledger, real_ledger.get(failed), steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
         with unsent(error) as tried:
             one = await posted("/v1/videos", {"prompt": "a boat"})
             batch = await posted("/v1/videos/batch", {"orders": [{"prompt": "a boat"}, {"prompt": "a plane"}]})

@@ -7,7 +7,7 @@ import pytest
 from jobs.job import Hold
 from jobs.states import State
 from producer.waiting import waiting
-from tests.jobs.test_lifecycle import NOW, a_job
+from tests.jobs.test_moves import NOW, a_job
 
 SENTENCES: Final[list[tuple[State, dict[str, Any], list[str]]]] = [
     (State.QUEUED, {"hold": Hold.THROTTLED, "message": "429 slow down."}, ["Held (throttled): 429 slow down. ", "8 s"]),

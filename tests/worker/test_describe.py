@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import av
@@ -16,6 +15,7 @@ from config.settings import ArchiveSettings, DescribeSettings
 from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
 from jobs.events import LogEntry
+from jobs.facts import Described, Fetched, NotDescribed
 from jobs.job import Charged, Job, Stored
 from jobs.ledger import Ledger, new_job_id
 from jobs.media import Media, Mismatch
@@ -24,8 +24,8 @@ from jobs.states import State
 from tests.stage import a_request
 from tests.worker.servers import REFUSING
 from tests.worker.test_media import _sing, a_film
-from worker.describe import Described, Describer, NotDescribed
-from worker.tasks import compared
+from worker.describe import Describer
+from worker.download import compared
 
 PATH: Final = "2026/11/22/job_a.mp4"
 JOB: Final = Job(
@@ -45,7 +45,7 @@ JOB: Final = Job(
 )
 ENTRIES: Final = [
     LogEntry("1-0", "job.accepted", 1_800_000_000.0, "queued", 1, {"model": "google/veo3"}),
-    LogEntry("2-0", "job.polled", 1_800_000_030.0, "rendering", 3, {"seen": "generating"}),
+    LogEntry("2-0", "job.polled", 1_800_000_030.0, "rendering", 3, {"result": "generating"}),
     LogEntry("3-0", "job.completed", 1_800_000_100.0, "completed", 7, {}),
 ]
 
@@ -253,9 +253,12 @@ def test_what_is_odd_stands_beside_what_differs_from_the_order(
     """One list in row, event and views; nothing is said of a film that could not be read."""
     ledger, job_id = Ledger(client), new_job_id()
     ledger.accept(a_request(duration=8, generate_audio=True), job_id=job_id, deadline_s=1000)
-    parts: Any = SimpleNamespace(runtime=SimpleNamespace(ledger=ledger))
+    stored = Stored(PATH, 1, "00", "video/mp4")
 
-    media = compared(parts, job_id, seen)
+    outcome = compared(ledger, ledger.get(job_id), Fetched(stored, seen))
 
-    assert media is not None
-    assert [found.field for found in media.mismatch if found.field in {*fields, "picture", "file_size"}] == fields
+    assert isinstance(outcome, Fetched)
+    assert outcome.media is not None
+    assert [
+        found.field for found in outcome.media.mismatch if found.field in {*fields, "picture", "file_size"}
+    ] == fields

@@ -2,8 +2,7 @@
 
 import pytest
 
-from jobs.reminders import Errand
-from jobs.states import State
+from jobs.states import FollowUp, State
 from worker.handfuls import MOST_AT_ONCE, Handfuls
 
 
@@ -21,7 +20,7 @@ def test_so_many_are_taken_as_were_done_in_a_quarter_of_a_second(each_s: float, 
     handfuls.took(State.STORING, each_s)
 
     assert (handfuls.of(State.STORING), handfuls.is_quick(State.STORING)) == (many, many > 1)
-    assert handfuls.of(Errand.LATE_FETCH) == 1
+    assert handfuls.of(FollowUp.LATE_FETCH) == 1
 
 
 def test_a_slow_one_is_remembered_through_a_few_quick_ones() -> None:

@@ -14,9 +14,10 @@ from jobs.ledger import Ledger
 from jobs.lessons import Lesson
 from jobs.pacing import FixedPacing, InSlots, LearnedPacing
 from jobs.sketches import Sketches
+from tests import steps
 from tests.jobs.test_ledger import VIDEO, rendering
 from tests.jobs.test_lessons import KNOWN
-from tests.jobs.test_lifecycle import NOW, POLICY
+from tests.jobs.test_moves import NOW, POLICY
 from worker import pace as pace_module
 from worker.pace import Pace
 
@@ -63,7 +64,7 @@ def finish(ledger: Ledger, *, jobs: int, pending_s: float, done_s: float) -> Non
     """Jobs that were seen pending `pending_s` and found done `done_s` seconds after their receipt."""
     lesson = Lesson(KIND, Forecast(Sketch(), Latency.typical(110)).lesson(pending_s, done_s), took_s=done_s)
     for _ in range(jobs):
-        ledger.rendered(rendering(ledger), VIDEO, lesson)
+        steps.rendered(ledger, rendering(ledger), VIDEO, lesson)
 
 
 def test_a_kind_is_paced_by_what_the_fleet_has_learnt_of_it(make: Callable[..., Pace], ledger: Ledger) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from config.settings import Settings
 from jobs.ledger import Ledger
-from jobs.reminders import Errand
-from jobs.states import State
+from jobs.states import FollowUp, State
+from tests import steps
 from tests.jobs.test_ledger import accepted
 from tests.stage import Stage, a_request
 from worker.rescue import longest_waits
@@ -26,12 +26,12 @@ DAY_S = 86_400.0
         ({"archive": {"total_timeout_s": 7200}}, State.STORING, 7300),
         ({"upstream": {"read_timeout_s": 100, "total_timeout_s": 600}}, State.SUBMITTING, 725),
         ({"rescue": {"longest_lease_s": 5000}}, State.SUBMITTING, 5000),
-        ({"late_fetch": {"longest_s": 20_000}}, Errand.LATE_FETCH, 20_000),
-        ({"describe": {"attempts": 20}}, Errand.DESCRIBE, 5 * 2**19),
+        ({"late_fetch": {"longest_s": 20_000}}, FollowUp.LATE_FETCH, 20_000),
+        ({"describe": {"attempts": 20}}, FollowUp.DESCRIBE, 5 * 2**19),
     ],
 )
 def test_no_wait_that_the_settings_allow_is_too_long(
-    changed: dict[str, dict[str, float]], work: State | Errand, wait_s: float
+    changed: dict[str, dict[str, float]], work: State | FollowUp, wait_s: float
 ) -> None:
     """Else it would be pulled forward at each step, and made again, and so on."""
     settings = Settings.model_validate(changed)
@@ -65,8 +65,8 @@ def test_jobs_are_done_at_once_when_redis_was_an_hour_ahead(stage: Stage) -> Non
     ahead.clock.check(longest_waits(stage.settings, policy(stage.settings)))
     ids = [accepted(ahead).id for _ in range(5)]
     for job_id in ids[1:]:
-        job = ahead.submitting(ahead.get(job_id), lease_s=60)
-        ahead.submitted(job, generation, cost_usd=1, first_poll_s=0.5)
+        job = steps.submitting(ahead, ahead.get(job_id), lease_s=60)
+        steps.submitted(ahead, job, generation, cost_usd=1, first_poll_s=0.5)
 
     with stage.worker(name="right") as worker:
         jobs = [stage.ended(job_id) for job_id in ids]

@@ -9,12 +9,13 @@ from jobs.job import Hold, Job
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
 from jobs.states import State
+from tests import steps
 from tests.stage import a_request
 from tests.worker.servers import Server, answer, hang
 from tests.worker.test_client import poller_at
-from worker import polling
+from worker import poll
 from worker.breaker import UpstreamBreakers
-from worker.polling import Polling
+from worker.poll import Polls
 
 if TYPE_CHECKING:
     import redis
@@ -24,8 +25,8 @@ def bought(ledger: Ledger) -> str:
     """A job whose generation renders and may be polled."""
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-    job = ledger.submitting(ledger.get(job_id), lease_s=60)
-    ledger.submitted(job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
+    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+    steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
     return job_id
 
 
@@ -33,7 +34,7 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
     client: "redis.Redis", server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When there is reason for doubt, one poll goes ahead, perhaps for longer than a lease."""
-    monkeypatch.setattr(polling, "LEASE_S", 0.6)
+    monkeypatch.setattr(poll, "LEASE_S", 0.6)
     server.on(hang)
     ledger = Ledger(client)
     ids = {bought(ledger) for _ in range(3)}
@@ -46,7 +47,7 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
         return float(client.zscore(f"{PREFIX}due:{State.RENDERING}", job.id) or 0)
 
     with poller_at(server.url, total_timeout_s=1.5) as poller:
-        results = Polling(ledger.wakes, poller, breakers).results(taken)
+        results = Polls(ledger.wakes, poller, breakers).results(taken)
         [(first, seen)] = next(results)
         server.on(answer(b'{"status":"queued"}'))
         others = dict(pair for group in results for pair in group)

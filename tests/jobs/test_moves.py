@@ -23,28 +23,26 @@ from jobs.facts import (
     Unreachable,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
-from jobs.lifecycle import (
-    AlreadyOver,
-    Await,
-    Buy,
-    Complete,
-    FetchAgain,
-    GiveUp,
+from jobs.moves import (
+    Move,
     Policy,
-    PollAgain,
-    PutInDoubt,
-    RequestCancel,
-    StoreVideo,
-    WaitInQueue,
     after_download,
     after_late_poll,
     after_poll,
     after_submit,
     before_submit,
+    completed,
+    ended,
+    held,
+    in_doubt,
     on_cancel,
+    polled,
+    rendered,
+    store_failed,
+    submitted,
 )
 from jobs.pacing import FixedPacing
-from jobs.states import State
+from jobs.states import FollowUp, State
 
 NOW: Final = 1_800_000_000.0
 POLICY: Final = Policy(
@@ -76,97 +74,109 @@ def a_job(state: State = State.RENDERING, **fields: object) -> Job:
     return replace(job, **fields)  # type: ignore[arg-type]  # a test names the fields it is about
 
 
+def outcome(move: Move | None) -> tuple[object, ...]:
+    """How a move ends the job."""
+    assert move is not None
+    return (move.to, move.set.get("reason"), move.set.get("charged"))
+
+
 def test_a_queued_job_buys() -> None:
     """The normal way."""
-    assert before_submit(a_job(State.QUEUED), now=NOW) == Buy()
+    assert before_submit(a_job(State.QUEUED), now=NOW) is None
 
 
 def test_a_job_that_waited_too_long_expires_before_it_costs_anything() -> None:
     """A customer who ordered it yesterday may not want to pay for it today."""
     verdict = before_submit(a_job(State.QUEUED, deadline_at=NOW), now=NOW)
 
-    assert isinstance(verdict, GiveUp)
-    assert (verdict.state, verdict.reason, verdict.charged) == (State.EXPIRED, Reason.QUEUE_EXPIRED, Charged.NO)
+    assert outcome(verdict) == (State.EXPIRED, Reason.QUEUE_EXPIRED, Charged.NO)
 
 
 def test_a_cancel_asked_for_during_a_refused_purchase_is_granted_before_the_next() -> None:
     """The wish outlives the turn in which it was made."""
     verdict = before_submit(a_job(State.QUEUED, cancel_requested_at=NOW - 1), now=NOW)
 
-    assert isinstance(verdict, GiveUp)
-    assert (verdict.state, verdict.charged) == (State.CANCELLED, Charged.NO)
+    assert outcome(verdict) == (State.CANCELLED, Reason.CANCELLED, Charged.NO)
 
 
 def test_a_receipt_is_followed_by_the_first_poll() -> None:
     """No video has come sooner than the first poll."""
-    receipt = Accepted("gen-1", 3.36)
-    assert after_submit(a_job(State.SUBMITTING), receipt, policy=POLICY) == Await(receipt, 30)
+    job = a_job(State.SUBMITTING)
+    move = after_submit(job, Accepted("gen-1", 3.36), policy=POLICY)
+
+    assert move == submitted(job, "gen-1", cost_usd=3.36, first_poll_s=30)
+    assert (move.to, move.due_in_s, move.deadline_in_s) == (State.RENDERING, 30, 1000)
 
 
 @pytest.mark.parametrize(("holds", "wait"), [(0, 5), (1, 10), (2, 20), (5, 120), (5000, 120)])
 def test_holds_in_a_row_wait_longer_each_time(holds: int, wait: float) -> None:
     """An upstream that refuses is not hammered, and not forgotten."""
     verdict = after_submit(a_job(State.SUBMITTING, holds=holds), NotBought(Hold.BAD_KEY, "no"), policy=POLICY)
-    assert verdict == WaitInQueue(wait, Hold.BAD_KEY, "no")
+    assert verdict == held(Hold.BAD_KEY, "no", wait_s=wait)
 
 
 def test_retry_after_is_obeyed() -> None:
     """The upstream knows better than our backoff."""
     verdict = after_submit(a_job(State.SUBMITTING), NotBought(Hold.THROTTLED, "slow", 17.0), policy=POLICY)
-    assert verdict == WaitInQueue(17.0, Hold.THROTTLED, "slow")
+    assert verdict == held(Hold.THROTTLED, "slow", wait_s=17.0)
 
 
 def test_a_refused_order_fails_free_of_charge() -> None:
     """The same order would be refused again."""
     verdict = after_submit(a_job(State.SUBMITTING), Rejected("bad prompt"), policy=POLICY)
-    assert verdict == GiveUp(State.FAILED, Reason.REFUSED, "bad prompt", Charged.NO)
+    assert verdict == ended(State.FAILED, Reason.REFUSED, "bad prompt", Charged.NO)
 
 
 def test_an_unknown_outcome_is_asked_about_and_never_repeated() -> None:
     """It may have been bought: the one thing that must not follow is another purchase."""
-    assert after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY) == PutInDoubt("lost")
+    move = after_submit(a_job(State.SUBMITTING), Unknown("lost"), policy=POLICY)
+
+    assert move == in_doubt("lost", policy=POLICY)
+    assert move.set["charged"] is Charged.UNKNOWN
 
 
 @pytest.mark.parametrize("polls", [0, 1000])
 def test_waiting_is_not_failing(polls: int) -> None:
     """A thousand polls cost no attempt."""
-    assert after_poll(a_job(polls=polls), Pending("generating"), now=NOW, policy=POLICY) == PollAgain(10, "generating")
+    job = a_job(polls=polls)
+    move = after_poll(job, Pending("generating"), now=NOW, policy=POLICY)
+    assert move == polled(job, "generating", wait_s=10, pending=True)
 
 
 @pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524")])
 def test_only_the_deadline_ends_the_waiting(seen: PollResult) -> None:
     """Neither a slow video nor a sick upstream fails a job before its time; then the charge is not known."""
     late = after_poll(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
-    assert isinstance(late, GiveUp)
-    assert (late.state, late.reason, late.charged) == (State.EXPIRED, Reason.DEADLINE_PASSED, Charged.UNKNOWN)
+    assert outcome(late) == (State.EXPIRED, Reason.DEADLINE_PASSED, Charged.UNKNOWN)
 
-    assert isinstance(after_poll(a_job(deadline_at=NOW + 1), seen, now=NOW, policy=POLICY), PollAgain)
+    assert after_poll(a_job(deadline_at=NOW + 1), seen, now=NOW, policy=POLICY).event == "job.polled"
 
 
 def test_the_last_poll_comes_at_the_deadline() -> None:
     """An interval later would be later than promised."""
-    verdict = after_poll(a_job(deadline_at=NOW + 3), Pending("queued"), now=NOW, policy=POLICY)
-    assert verdict == PollAgain(3, "queued")
+    move = after_poll(a_job(deadline_at=NOW + 3), Pending("queued"), now=NOW, policy=POLICY)
+    assert (move.event, move.due_in_s) == ("job.polled", 3)
 
 
 def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
     """It is paid for."""
-    assert after_poll(a_job(deadline_at=NOW - 5), Finished(VIDEO), now=NOW, policy=POLICY) == StoreVideo(VIDEO)
+    late = a_job(deadline_at=NOW - 5)
+    assert after_poll(late, Finished(VIDEO), now=NOW, policy=POLICY) == rendered(late, VIDEO)
 
 
 def test_a_generation_that_failed_is_not_charged() -> None:
     """The upstream's own terms."""
     verdict = after_poll(a_job(), Refused("no face"), now=NOW, policy=POLICY)
-    assert verdict == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
+    assert verdict == ended(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
 
 
 def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
     """Before the purchase and after it: the prompt has to change."""
-    polled = after_poll(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
-    assert polled == GiveUp(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
+    later = after_poll(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
+    assert later == ended(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
 
-    submitted = after_submit(a_job(State.SUBMITTING), Rejected("no", by_filter=True), policy=POLICY)
-    assert submitted == GiveUp(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.NO)
+    at_once = after_submit(a_job(State.SUBMITTING), Rejected("no", by_filter=True), policy=POLICY)
+    assert at_once == ended(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.NO)
 
 
 ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "taken for done"), polls=3)
@@ -177,12 +187,20 @@ def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() 
     """Each poll writes down what it saw; another kind of evidence begins anew."""
     first = after_poll(a_job(), ODD, now=NOW, policy=POLICY)
     second = after_poll(a_job(evidence="video 1", evidence_polls=1), ODD, now=NOW, policy=POLICY)
-    third = after_poll(a_job(evidence="video 1", evidence_polls=2), ODD, now=NOW, policy=POLICY)
+    last = a_job(evidence="video 1", evidence_polls=2)
     other = after_poll(a_job(evidence="video 2", evidence_polls=2), ODD, now=NOW, policy=POLICY)
 
-    assert first == other == PollAgain(10, "published, with a video", "video 1", 1)
-    assert second == PollAgain(10, "published, with a video", "video 1", 2)
-    assert third == StoreVideo(VIDEO, "taken for done")
+    assert first == other
+    assert (first.event, first.due_in_s) == (second.event, second.due_in_s) == ("job.polled", 10)
+    assert first.set == {"evidence": "video 1", "evidence_polls": 1}
+    assert second.set == {"evidence": "video 1", "evidence_polls": 2}
+    assert after_poll(last, ODD, now=NOW, policy=POLICY) == rendered(last, VIDEO, "taken for done")
+
+
+def test_a_plain_reply_forgets_the_evidence_before_it() -> None:
+    """Only replies in a row are believed."""
+    move = after_poll(a_job(evidence="video 1", evidence_polls=2), Pending("queued"), now=NOW, policy=POLICY)
+    assert {*move.clear} == {"evidence", "evidence_polls"}
 
 
 def test_success_without_a_video_fails_after_three_more_polls() -> None:
@@ -190,111 +208,115 @@ def test_success_without_a_video_fails_after_three_more_polls() -> None:
     more = after_poll(a_job(evidence="no video", evidence_polls=2), EMPTY, now=NOW, policy=POLICY)
     last = after_poll(a_job(evidence="no video", evidence_polls=3), EMPTY, now=NOW, policy=POLICY)
 
-    assert isinstance(more, PollAgain)
-    assert last == GiveUp(State.FAILED, Reason.GENERATION_FAILED, "nothing came", Charged.UNKNOWN)
+    assert more.event == "job.polled"
+    assert last == ended(State.FAILED, Reason.GENERATION_FAILED, "nothing came", Charged.UNKNOWN)
 
 
 def test_at_the_deadline_a_video_is_better_than_none() -> None:
     """What an odd reply shows is fetched; a reply without a video is what the late polls are for."""
-    late = a_job(deadline_at=NOW)
-    assert after_poll(late, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
+    late = a_job(deadline_at=NOW, generation_id="gen-1")
+    assert after_poll(late, ODD, now=NOW, policy=POLICY) == rendered(late, VIDEO, "taken for done")
 
     verdict = after_poll(late, EMPTY, now=NOW, policy=POLICY)
-    assert isinstance(verdict, GiveUp)
-    assert verdict.reason is Reason.DEADLINE_PASSED
-    assert verdict.late_fetch_in_s is not None
+    assert verdict.set["reason"] is Reason.DEADLINE_PASSED
+    assert FollowUp.LATE_FETCH in verdict.follow_ups
 
 
 def test_a_late_poll_reads_every_shape_too() -> None:
     """Late fetching is the last chance of a paid video."""
-    ended = a_job(State.EXPIRED, finished_at=NOW - 60, reason=Reason.DEADLINE_PASSED)
-    assert after_late_poll(ended, ODD, now=NOW, policy=POLICY) == StoreVideo(VIDEO, "taken for done")
-    assert isinstance(after_late_poll(ended, EMPTY, now=NOW, policy=POLICY), PollAgain)
-    assert after_late_poll(ended, Refused("no"), now=NOW, policy=POLICY) == GiveUp(
-        State.EXPIRED, Reason.DEADLINE_PASSED, "no", Charged.NO
-    )
+    job = a_job(State.EXPIRED, finished_at=NOW - 60, reason=Reason.DEADLINE_PASSED)
+    assert after_late_poll(job, ODD, now=NOW, policy=POLICY) == VIDEO
+    again = after_late_poll(job, EMPTY, now=NOW, policy=POLICY)
+    refused = after_late_poll(job, Refused("no", Charged.UNKNOWN), now=NOW, policy=POLICY)
+
+    assert isinstance(again, Move)
+    assert (again.event, again.due_in_s) == ("job.late_fetch_waits", 60)
+    assert isinstance(refused, Move)
+    assert (refused.event, refused.set) == ("job.late_fetch_ended", {"charged": Charged.UNKNOWN})
 
 
 def test_a_throttled_poll_waits_as_long_as_it_is_told() -> None:
     """And at least the usual interval."""
-    told = after_poll(a_job(), Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
-    untold = after_poll(a_job(), Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
+    job = a_job()
+    asked = after_poll(job, Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
+    hardly = after_poll(job, Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
 
-    assert told == PollAgain(40, "throttled: 429")
-    assert untold == PollAgain(10, "throttled: 429")
+    assert asked == polled(job, "throttled: 429", wait_s=40)
+    assert hardly == polled(job, "throttled: 429", wait_s=10)
 
 
 def test_fetched_bytes_complete_the_job() -> None:
     """The normal end."""
-    assert after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY) == Complete(STORED)
+    move = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY)
+    assert move == completed(STORED, None, policy=POLICY)
+    assert move.follow_ups == {FollowUp.ANNOUNCE: 0}
 
 
 @pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (4999, 300)])
 def test_a_failed_download_is_tried_again(downloads: int, wait: float) -> None:
     """The download, never the generation."""
     verdict = after_download(a_job(State.STORING, downloads=downloads), NotFetched("reset"), now=NOW, policy=POLICY)
-    assert verdict == FetchAgain(wait, "reset")
+    assert verdict == store_failed("reset", wait_s=wait, fresh_url=False)
 
 
 def test_a_url_that_has_gone_is_asked_for_anew() -> None:
     """The next poll may hand out a fresh one."""
-    assert after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY) == PollAgain(2, "403")
+    move = after_download(a_job(State.STORING), Gone("403"), now=NOW, policy=POLICY)
+    assert move == store_failed("403", wait_s=2, fresh_url=True)
 
 
 @pytest.mark.parametrize(("downloads", "wait"), [(2, 8), (5, 64), (299, 300)])
 def test_a_url_that_failed_three_times_is_asked_for_anew(downloads: int, wait: float) -> None:
     """Its host may be gone for good, and the upstream know another."""
     storing = a_job(State.STORING, downloads=downloads)
-    assert after_download(storing, NotFetched("reset"), now=NOW, policy=POLICY) == PollAgain(wait, "reset")
+    move = after_download(storing, NotFetched("reset"), now=NOW, policy=POLICY)
+    assert move == store_failed("reset", wait_s=wait, fresh_url=True)
 
 
 @pytest.mark.parametrize("downloads", range(9))
 def test_an_archive_that_takes_nothing_is_no_reason_to_ask_for_another_url(downloads: int) -> None:
     """The same bytes will fit when there is room."""
     storing = a_job(State.STORING, downloads=downloads)
-    assert isinstance(after_download(storing, ArchiveUnavailable("full"), now=NOW, policy=POLICY), FetchAgain)
+    assert after_download(storing, ArchiveUnavailable("full"), now=NOW, policy=POLICY).to is State.STORING
 
 
-@pytest.mark.parametrize("outcome", [Gone("404"), NotFetched("reset"), ArchiveUnavailable("full")])
-def test_a_video_that_can_never_be_fetched_ends_as_charged(outcome: Download) -> None:
+@pytest.mark.parametrize("download", [Gone("404"), NotFetched("reset"), ArchiveUnavailable("full")])
+def test_a_video_that_can_never_be_fetched_ends_as_charged(download: Download) -> None:
     """Patience is long, but it ends; the money is gone and the job says so."""
-    verdict = after_download(a_job(State.STORING, rendered_at=NOW - 86400), outcome, now=NOW, policy=POLICY)
+    verdict = after_download(a_job(State.STORING, rendered_at=NOW - 86400), download, now=NOW, policy=POLICY)
 
-    assert isinstance(verdict, GiveUp)
-    assert (verdict.state, verdict.reason, verdict.charged) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
+    assert outcome(verdict) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
 
 
 @pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524"), EMPTY])
 def test_a_video_that_was_seen_once_outlives_the_deadline(seen: PollResult) -> None:
     """The deadline bounds the generation; a fresh URL is asked for as long as the download is tried."""
-    rendered = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)
-    assert isinstance(after_poll(rendered, seen, now=NOW, policy=POLICY), PollAgain)
+    recent = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)
+    assert after_poll(recent, seen, now=NOW, policy=POLICY).event == "job.polled"
 
     for_a_day = a_job(deadline_at=NOW - 50, rendered_at=NOW - 86400)
     verdict = after_poll(for_a_day, seen, now=NOW, policy=POLICY)
-    assert isinstance(verdict, GiveUp)
-    assert (verdict.reason, verdict.charged) == (Reason.NOT_STORED, Charged.YES)
+    assert outcome(verdict) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
 
 
 def test_an_upstream_that_disowns_a_rendered_video_was_paid_all_the_same() -> None:
     """It said that the video was done; that it has expired since does not give the money back."""
     verdict = after_poll(a_job(rendered_at=NOW - 100), Refused("expired"), now=NOW, policy=POLICY)
-    assert verdict == GiveUp(State.FAILED, Reason.NOT_STORED, "expired", Charged.YES)
+    assert verdict == ended(State.FAILED, Reason.NOT_STORED, "expired", Charged.YES)
 
 
 @pytest.mark.parametrize("state", State)
 def test_cancelling_is_honest(state: State) -> None:
     """Free before the purchase, noted during it, charged after it, nothing once it is over."""
-    answer = on_cancel(a_job(state))
+    move = on_cancel(a_job(state))
 
     match state:
         case State.QUEUED:
-            assert isinstance(answer, GiveUp)
-            assert answer.charged is Charged.NO
+            assert outcome(move) == (State.CANCELLED, Reason.CANCELLED, Charged.NO)
         case State.SUBMITTING | State.IN_DOUBT:
-            assert answer == RequestCancel()
+            assert move is not None
+            assert (move.event, move.to) == ("job.cancel_requested", None)
         case State.RENDERING | State.STORING:
-            assert isinstance(answer, GiveUp)
-            assert answer.charged is Charged.YES
+            assert outcome(move) == (State.CANCELLED, Reason.CANCELLED, Charged.YES)
         case _:
-            assert answer == AlreadyOver()
+            assert move is None

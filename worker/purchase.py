@@ -1,36 +1,90 @@
-"""What follows a purchase: its receipt is written to the ledger, or kept on disk until it can be."""
+"""The purchase: what is due in the queue is bought, each job once; a receipt in hand is never lost.
+
+`Upstream.submit` is the one function that spends money; `Purchasing` is its one caller.
+"""
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from secrets import token_hex
-from typing import assert_never
+from time import monotonic
 
 from config.reminding import Remind, set_alarms
+from jobs.breakers import OpenBreaker
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
-from jobs.job import Hold, Job
+from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.lifecycle import (
-    Await,
-    GiveUp,
-    PutInDoubt,
-    WaitInQueue,
-    after_submit,
-    late_receipt_fetch_in_s,
-    on_cancel,
-)
+from jobs.moves import Move, after_late_receipt, after_submit, before_submit, held, on_cancel, still_held
 from jobs.states import State
 from jobs.wakes import Alarm
+from worker import faults
+from worker.breaker import UpstreamBreakers, spread
+from worker.claimed import Now, contained
 from worker.pace import Pace
 from worker.spool import Spool, Spooled
+from worker.upstream.client import Upstream
 
 log = logging.getLogger("rushes.purchases")
 
 
+class Purchasing:
+    """Buys what is due in the queue: first the intent is written, then the request sent, then the receipt written."""
+
+    def __init__(
+        self,
+        purchases: "Purchases",
+        ledger: Ledger,
+        upstream: Upstream,
+        breakers: UpstreamBreakers,
+        *,
+        lease_s: float,
+        worker: str,
+    ) -> None:
+        self._purchases = purchases
+        self._ledger = ledger
+        self._upstream = upstream
+        self._breakers = breakers
+        self._lease_s = lease_s
+        self._worker = worker
+
+    def buy(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
+        """Buy for each of the claimed jobs; yields the alarms to set."""
+        requests = {job.id: request for job, request in self._ledger.with_requests(jobs)}
+        for job in jobs:
+            with contained("submit", job):
+                yield from self._buy(job, requests.get(job.id), now)
+
+    def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> Sequence[Alarm]:
+        move = before_submit(job, now=now()) or self._held_by_breaker(job)
+        if move is not None:
+            return self._ledger.move(job, move).alarms
+        if request is None:
+            raise UnknownJob(job.id)
+        faults.here("submit.before_intent")
+        began = monotonic()
+        job = self._purchases.intend(job, lease_s=self._lease_s, worker=self._worker)
+        assert job.request_id is not None
+        faults.here("submit.before_post")
+        receipt = self._upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)
+        faults.here("submit.after_post")
+        alarms = self._purchases.settle(job, receipt)
+        faults.here("submit.after_write")
+        self._breakers.after_submit(receipt)
+        return alarms
+
+    def _held_by_breaker(self, job: Job) -> Move | None:
+        """Say once why the job waits, however often it meets the open breaker."""
+        breaker: OpenBreaker | None = self._breakers.before_submit()
+        if breaker is None:
+            return None
+        wait_s = spread(breaker.wait_s)
+        return still_held(wait_s) if job.hold is breaker.hold else held(breaker.hold, breaker.message, wait_s=wait_s)
+
+
 class Purchases:
-    """Settles receipts; a receipt in hand is never lost for want of a ledger."""
+    """Writes intents and receipts to the ledger; what the ledger can't take is spooled and replayed."""
 
     def __init__(self, ledger: Ledger, spool: Spool, pace: Pace, remind: Remind) -> None:
         self._ledger = ledger
@@ -48,7 +102,7 @@ class Purchases:
         """
         intent = token_hex(8)
         try:
-            return self._ledger.submitting(job, lease_s=lease_s, worker=worker, intent=intent)
+            return self._ledger.intend(job, lease_s=lease_s, worker=worker, intent=intent)
         except LedgerUnavailable as error:
             unsent = NotBought(Hold.NOT_DURABLE, "Redis did not answer that the intent is written: nothing was sent")
             self._keep(Spooled(job.id, f"{job.id}.{job.attempt + 1}", unsent, intent), error)
@@ -88,43 +142,25 @@ class Purchases:
         self._spool.forget(spooled)
 
     def _write(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        decision = after_submit(job, receipt, policy=self._pace.policy(job))
-        match decision:
-            case Await(accepted, seconds):
-                moved = self._ledger.submitted(
-                    job, accepted.generation_id, cost_usd=accepted.cost_usd, first_poll_s=seconds
-                )
-                if not moved.cancel_asked:
-                    return moved.alarms
-            case WaitInQueue(seconds, hold, message):
-                moved = self._ledger.held_in_queue(job, seconds, hold, message)
-            case PutInDoubt(message):
-                seconds = self._policy.reconcile_first_s
-                moved = self._ledger.in_doubt(job, message, ask_in_s=seconds)
-            case GiveUp():
-                return self._ledger.gave_up(job, decision).alarms
-            case _:
-                assert_never(decision)
-        return [*moved.alarms, *self.cancel_if_asked(job.id)]
+        applied = self._ledger.move(job, after_submit(job, receipt, policy=self._pace.policy(job)))
+        return [*applied.alarms, *(self.grant_cancel(job.id) if applied.cancel_requested else ())]
 
-    def cancel_if_asked(self, job_id: str) -> Sequence[Alarm]:
-        """Grant a cancel that was asked for while the purchase was under way, now that its outcome is known."""
+    def grant_cancel(self, job_id: str) -> Sequence[Alarm]:
+        """Grant a cancel that was requested while the purchase was under way, if its outcome is known now."""
         job = self._ledger.get(job_id)
-        if job.cancel_requested_at is None:
-            return ()
-        verdict = on_cancel(job, keep=self._policy.keep_cancelled)
-        return self._ledger.gave_up(job, verdict).alarms if isinstance(verdict, GiveUp) else ()
+        move = on_cancel(job, keep=self._policy.keep_cancelled)
+        return () if move is None or move.to is None else self._ledger.move(job, move).alarms
 
     def _keep(self, spooled: Spooled, error: LedgerUnavailable) -> None:
         try:
             self._spool.keep(spooled)
         except OSError as trouble:
             self._in_hand.append(spooled)
-            self._tell(spooled, trouble)
+            self._log_unspooled(spooled, trouble)
         else:
             log.warning("receipt.spooled job=%s request_id=%s ledger=%s", spooled.job_id, spooled.request_id, error)
 
-    def _tell(self, spooled: Spooled, trouble: OSError) -> None:
+    def _log_unspooled(self, spooled: Spooled, trouble: OSError) -> None:
         """Only this process and its log have the receipt: should it die, what was bought can be adopted by hand."""
         match spooled.receipt:
             case Accepted(generation_id):
@@ -167,10 +203,8 @@ class Purchases:
         try:
             now_there = self._ledger.get(job.id)
             if now_there.is_final:
-                late_fetch_in_s = late_receipt_fetch_in_s(now_there, policy=self._policy)
-                return self._ledger.bought_late(
-                    job, receipt.generation_id, cost_usd=receipt.cost_usd, late_fetch_in_s=late_fetch_in_s
-                )
+                move = after_late_receipt(now_there, receipt, policy=self._policy)
+                return self._ledger.move(job, move).alarms
             if now_there.generation_id != receipt.generation_id:
                 log.critical("bought beside a later purchase job=%s %r", job.id, receipt)
         except (StaleTurn, WrongState, UnknownJob) as error:

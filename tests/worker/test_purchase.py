@@ -15,10 +15,11 @@ from jobs.job import Hold, Job
 from jobs.ledger import Ledger, new_job_id
 from jobs.sketches import Sketches
 from jobs.states import State
+from tests import steps
 from tests.redis_servers import Cable
 from tests.stage import a_request
 from worker.pace import Pace
-from worker.purchases import Purchases
+from worker.purchase import Purchases
 from worker.runtime import policy
 from worker.spool import Spool, Spooled
 
@@ -38,7 +39,7 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     connection = connect(settings, name="test")
     ledger, choice = Ledger(connection), Settings()
     pace = Pace(policy(choice), choice.poll, Sketches(connection), lambda _model: None, ledger.alone)
-    ledger.submitting(_accepted(ledger), lease_s=100)  # connected, and Redis knows the script
+    steps.submitting(ledger, _accepted(ledger), lease_s=100)  # connected, and Redis knows the script
     return Purchases(ledger, Spool(tmp_path / "spool"), pace, lambda *_, **__: True)
 
 
@@ -77,7 +78,7 @@ def test_an_intent_that_was_never_written_says_nothing_of_the_next_one(
     with pytest.raises(LedgerUnavailable):
         purchases.intend(job, lease_s=100, worker="one")
     cable.mend()
-    bought = Ledger(client).submitting(job, lease_s=100, worker="two", intent="another")
+    bought = steps.submitting(Ledger(client), job, lease_s=100, worker="two", intent="another")
 
     assert purchases.replay() == 1
     assert Ledger(client).get(job.id) == Ledger(client).get(bought.id)

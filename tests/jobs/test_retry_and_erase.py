@@ -8,9 +8,9 @@ import redis
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.job import Charged, Job, Reason, Stored, VideoRequest
 from jobs.ledger import Ledger, new_job_id
-from jobs.lifecycle import GiveUp
-from jobs.retries import BuyAgain, GoOn, HasItsVideo, NotOver, WouldPay, on_retry
+from jobs.moves import Retry, on_retry
 from jobs.states import State
+from tests import steps
 
 GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
@@ -19,9 +19,11 @@ GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
     """A job whose generation was bought, and that was then given up; its late video is still polled for."""
     job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
-    ledger.submitted(ledger.submitting(ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30)
-    verdict = GiveUp(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, 60.0)
-    ledger.gave_up(ledger.get(job_id), verdict)
+    steps.submitted(
+        ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30
+    )
+    verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, late_fetch_in_s=60)
+    steps.gave_up(ledger, ledger.get(job_id), verdict)
     return ledger.get(job_id)
 
 
@@ -32,7 +34,7 @@ def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
 @pytest.mark.parametrize("pay_again", [False, True])
 def test_a_generation_that_may_be_fetched_is_never_bought_again(ended: Job, state: State, pay_again: bool) -> None:
     """Not even by somebody who would pay."""
-    assert on_retry(replace(ended, state=state), pay_again=pay_again) == GoOn()
+    assert on_retry(replace(ended, state=state), pay_again=pay_again) == Retry.GO_ON
 
 
 @pytest.mark.parametrize("state", GIVEN_UP)
@@ -42,22 +44,22 @@ def test_without_a_generation_only_the_callers_word_buys(ended: Job, state: Stat
         replace(ended, state=state, generation_id=None),
         replace(ended, state=state, reason=Reason.GENERATION_FAILED),
     ):
-        assert on_retry(job, pay_again=False) == WouldPay()
-        assert on_retry(job, pay_again=True) == BuyAgain()
+        assert on_retry(job, pay_again=False) == Retry.WOULD_PAY
+        assert on_retry(job, pay_again=True) == Retry.BUY_AGAIN
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.is_final])
 def test_what_goes_on_is_not_repeated(ended: Job, state: State) -> None:
     """It would be bought twice."""
-    assert on_retry(replace(ended, state=state), pay_again=True) == NotOver()
+    assert on_retry(replace(ended, state=state), pay_again=True) == Retry.NOT_OVER
 
 
 def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
     """Also where it came late, after the job had expired."""
     stored = Stored("a.mp4", 1, "00", "video/mp4")
 
-    assert on_retry(replace(ended, state=State.COMPLETED), pay_again=True) == HasItsVideo()
-    assert on_retry(replace(ended, stored=stored), pay_again=True) == HasItsVideo()
+    assert on_retry(replace(ended, state=State.COMPLETED), pay_again=True) == Retry.HAS_ITS_VIDEO
+    assert on_retry(replace(ended, stored=stored), pay_again=True) == Retry.HAS_ITS_VIDEO
 
 
 # -- the ledger -----------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
     row = ledger.get(ended.id)
     assert (row.cost_usd, row.charged, row.message) == (3.36, Charged.YES, None)
     assert row.erased_at is not None
-    assert ledger.errands.count() == 0
+    assert ledger.follow_ups() == 0
     assert ledger.page() == []
     assert not client.exists(f"rushes:request:{ended.id}", f"rushes:log:{ended.id}")
     with pytest.raises(UnknownJob):
@@ -112,7 +114,7 @@ def test_a_worker_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Led
     ledger.erased(ended)
 
     with pytest.raises(StaleTurn):
-        ledger.errands.late_fetch_ended(at_it, Charged.YES, "gone")
+        steps.late_fetch_ended(ledger, at_it, Charged.YES, "gone")
 
 
 def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:

@@ -1,16 +1,10 @@
 """What one item's trouble does to the others of its batch: nothing."""
 
-from types import SimpleNamespace
-from typing import cast
-
 import pytest
 
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow
-from tests.jobs.test_lifecycle import a_job
-from worker.reminder import Reminder
-from worker.tasks import moved_on
-
-TASK = cast("Reminder", SimpleNamespace(name="rushes.store"))
+from tests.jobs.test_moves import a_job
+from worker.claimed import contained
 
 
 def fail(error: Exception) -> None:
@@ -31,12 +25,12 @@ def fail(error: Exception) -> None:
 )
 def test_whatever_one_item_raises_the_others_are_worked_on(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """A stranger's data in one job must not keep the videos of others; the log has the traceback."""
-    with moved_on(TASK, a_job()):
+    with contained("store", a_job()):
         fail(error)
     assert ("Traceback" in caplog.text) is not isinstance(error, JobError)
 
 
 def test_a_ledger_out_of_reach_ends_the_batch() -> None:
     """Nothing more can be written for any of them."""
-    with pytest.raises(LedgerUnavailable), moved_on(TASK, a_job()):
+    with pytest.raises(LedgerUnavailable), contained("store", a_job()):
         raise LedgerUnavailable("away")

@@ -1,0 +1,187 @@
+"""The steps of a job's life, as tests take them: each a move that workers make, applied to the ledger at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from jobs import moves
+from jobs.artifacts import Artifact
+from jobs.errors import JobError
+from jobs.facts import Accepted, Described, Fetched, Refused, Unknown
+from jobs.job import Charged, Hold, Job, Stored, Video
+from jobs.ledger import Applied, Ledger
+from jobs.lessons import Lesson
+from jobs.media import Media
+from jobs.moves import Move, Policy
+from jobs.pacing import FixedPacing
+from jobs.states import FollowUp
+from jobs.wakes import Alarm
+
+POLICY: Final = Policy(
+    pacing=FixedPacing(first_s=20, interval_s=10),
+    hold_first_s=2,
+    hold_longest_s=60,
+    download_first_s=1,
+    download_longest_s=300,
+    download_patience_s=3600,
+)
+
+
+ended = moves.ended
+
+
+def held_in_queue(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
+    """Nothing was bought: the job waits."""
+    return ledger.move(job, moves.held(hold, message, wait_s=seconds))
+
+
+def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", intent: str = "") -> Job:
+    """Write the intent to buy."""
+    return ledger.intend(job, lease_s=lease_s, worker=worker, intent=intent)
+
+
+def submitted(
+    ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = 3.36, first_poll_s: float = 0
+) -> Applied:
+    """Write the receipt."""
+    return ledger.move(job, moves.submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s))
+
+
+def in_doubt(ledger: Ledger, job: Job, message: str, *, ask_in_s: float = 15) -> Applied:
+    """The reply to the purchase was lost."""
+    policy = replace(POLICY, reconcile_first_s=ask_in_s)
+    return ledger.move(job, moves.after_submit(job, Unknown(message), policy=policy))
+
+
+def asked_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """The upstream's log does not show the purchase yet."""
+    return ledger.move(job, moves.still_in_doubt(message, wait_s=seconds))
+
+
+def needs_attention(ledger: Ledger, job: Job) -> Applied:
+    """The quiet window is over without a trace: a person must decide."""
+    long_after = (job.intent_at or job.accepted_at) + POLICY.quiet_s + 1
+    return ledger.move(job, moves.after_reading(job, None, now=long_after, policy=POLICY))
+
+
+def adopted(
+    ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = None, first_poll_s: float = 0, by: str
+) -> Applied:
+    """The purchase was found."""
+    move = moves.adopted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s, by=by)
+    return ledger.move(job, move)
+
+
+def resubmitted(ledger: Ledger, job: Job, *, by: str) -> Applied:
+    """Somebody decided to buy again."""
+    return ledger.move(job, moves.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
+
+
+def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> Applied:
+    """The generation is done."""
+    return ledger.move(job, replace(moves.rendered(job, video), lesson=lesson))
+
+
+def storing(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "") -> Job:
+    """Begin the download."""
+    return ledger.begin(job, moves.storing(lease_s=lease_s, worker=worker))
+
+
+def store_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """The download failed."""
+    return ledger.move(job, moves.store_failed(message, wait_s=seconds, fresh_url=False))
+
+
+def url_gone(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """The URL serves the video no more."""
+    return ledger.move(job, moves.store_failed(message, wait_s=seconds, fresh_url=True))
+
+
+def completed(
+    ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False
+) -> Applied:
+    """The video is ours."""
+    return ledger.move(job, moves.completed(stored, media, policy=replace(POLICY, describe=describe)))
+
+
+def gave_up(ledger: Ledger, job: Job, end: Move) -> Applied:
+    """The job ends without its video."""
+    return ledger.move(job, end)
+
+
+def cancel_requested(ledger: Ledger, job: Job) -> Applied:
+    """Somebody wants it cancelled while it is being bought."""
+    move = moves.on_cancel(job)
+    assert move is not None
+    return ledger.move(job, move)
+
+
+def bought_late(
+    ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None, late_fetch_in_s: float | None
+) -> Applied:
+    """A receipt came for a job that had ended."""
+    policy = replace(POLICY, keep_cancelled=late_fetch_in_s is not None, late_fetch_first_s=late_fetch_in_s or 60)
+    return ledger.move(job, moves.after_late_receipt(job, Accepted(generation_id, cost_usd), policy=policy))
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll that found nothing new, and in how many seconds the next one is due."""
+
+    job: Job
+    result: str
+    seconds: float
+    pending: bool = False
+    evidence: str | None = None
+    evidence_polls: int = 0
+
+    @property
+    def move(self) -> Move:
+        """What it comes to."""
+        move = moves.polled(self.job, self.result, wait_s=self.seconds, pending=self.pending)
+        evidence = {"evidence": self.evidence, "evidence_polls": self.evidence_polls}
+        return replace(move, set=evidence, clear=()) if self.evidence else move
+
+
+def polled(ledger: Ledger, polls: Sequence[Poll]) -> list[Alarm]:
+    """Write polls down in one round trip; those of jobs that have moved on leave no trace."""
+    answers = ledger.apply([(poll.job, poll.move) for poll in polls])
+    return [alarm for answer in answers if not isinstance(answer, JobError) for alarm in answer.alarms]
+
+
+def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[Applied | JobError]:
+    """Write finds down in one round trip."""
+    return ledger.apply([(job, moves.rendered(job, video)) for job, video in found])
+
+
+def later(ledger: Ledger, job: Job, seconds: float) -> Sequence[Alarm]:
+    """A job that met the open breaker again waits on."""
+    return ledger.move(job, moves.still_held(seconds)).alarms
+
+
+def begun(ledger: Ledger, follow_up: FollowUp, job: Job, *, lease_s: float) -> Job:
+    """Begin a follow-up."""
+    return ledger.begin(job, moves.begun(follow_up, lease_s=lease_s))
+
+
+def announced(ledger: Ledger, jobs: Sequence[tuple[Job, Sequence[str]]]) -> None:
+    """The ends of these jobs are in the outboxes."""
+    ledger.apply([(job, moves.announced(receivers)) for job, receivers in jobs])
+
+
+def described(ledger: Ledger, job: Job, made: Sequence[Artifact], trouble: str | None) -> Applied:
+    """All that will stand beside the video does."""
+    return ledger.move(job, moves.after_describe(job, Described(tuple(made), trouble), policy=POLICY))
+
+
+def fetched_late(ledger: Ledger, job: Job, video: Video, stored: Stored) -> Applied:
+    """The late video is ours."""
+    now = job.finished_at or 0.0
+    return ledger.move(job, moves.after_late_download(job, video, Fetched(stored), now=now, policy=POLICY))
+
+
+def late_fetch_ended(ledger: Ledger, job: Job, charged: Charged, message: str) -> Applied:
+    """The late video will not come."""
+    ended = moves.after_late_poll(job, Refused(message, charged), now=0.0, policy=POLICY)
+    assert isinstance(ended, Move)
+    return ledger.move(job, ended)

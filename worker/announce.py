@@ -1,0 +1,63 @@
+"""Announcing: the ends of jobs are put into the outboxes of everybody who subscribes to them."""
+
+from collections.abc import Iterator
+from time import monotonic
+
+from config.reminding import Remind
+from jobs.job import Job
+from jobs.ledger import Ledger
+from jobs.moves import Move, announced
+from jobs.outbox import Outbox
+from jobs.reminders import TaskName
+from jobs.states import FollowUp
+from jobs.wakes import Alarm
+from worker import faults
+from worker.claimed import apply_all
+from worker.handfuls import Handfuls
+from worker.receiver_registry import ReceiverRegistry
+
+MOST_ENDS = 64
+"""Ended jobs announced at once, at most."""
+
+
+class Announcing:
+    """Puts ends into outboxes, and wakes those who deliver them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        receivers: ReceiverRegistry,
+        handfuls: Handfuls,
+        remind: Remind,
+        *,
+        lease_s: float,
+        reuses: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._receivers = receivers
+        self._handfuls = handfuls
+        self._remind = remind
+        self._lease_s = lease_s
+        self._reuses = reuses
+
+    def run(self) -> Iterator[Alarm]:
+        """Announce a batch of ends; yields the alarms to set."""
+        began = monotonic()
+        claimed = self._ledger.wakes.take(FollowUp.ANNOUNCE, limit=MOST_ENDS, lease_s=self._lease_s)
+        if claimed.more:
+            yield claimed.more
+        ended = self._ledger.with_requests(claimed.jobs)
+        if self._reuses:
+            self._ledger.reuse.note(ended)
+        faults.here("announce.before_put")
+        moves, woken = list[tuple[Job, Move]](), set[str]()
+        for job, wanted in self._receivers.wanting(ended):
+            woken.update(self._outbox.put(job.id, wanted))
+            moves.append((job, announced(list(wanted))))
+        faults.here("announce.before_write")
+        yield from apply_all(self._ledger, moves)
+        for receiver in sorted(woken):
+            self._remind(TaskName.DELIVER, receiver, 0)
+        self._handfuls.took(FollowUp.ANNOUNCE, monotonic() - began)

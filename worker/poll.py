@@ -1,0 +1,89 @@
+"""Polling: all generations that are due are polled together; or one ahead of the others, while polls fail."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import TypeAlias
+
+from config.settings import PollSettings
+from jobs.facts import PollResult
+from jobs.job import Job
+from jobs.ledger import Ledger
+from jobs.moves import Move, after_poll
+from jobs.states import State
+from jobs.wakes import LEASE_S, Alarm, Wakes
+from worker import faults
+from worker.breaker import BatchHealth, UpstreamBreakers, spread
+from worker.claimed import apply_all, clock_from, contained
+from worker.pace import Pace
+from worker.upstream.poller import Poller, Subject
+
+Group: TypeAlias = Sequence[tuple[Job, PollResult]]
+"""Jobs whose polls ended together, so that they are written down together."""
+
+
+class Polling:
+    """Polls what is due, and writes down what came of it."""
+
+    def __init__(self, ledger: Ledger, polls: "Polls", pace: Pace, settings: PollSettings) -> None:
+        self._ledger = ledger
+        self._polls = polls
+        self._pace = pace
+        self._settings = settings
+
+    def run(self) -> Iterator[tuple[Sequence[Alarm], bool]]:
+        """Poll a batch; yields the alarms to set as results come in, and whether these are the last."""
+        claimed = self._ledger.wakes.take(State.RENDERING, limit=self._settings.batch, per_s=self._settings.most_per_s)
+        now, unseen = clock_from(claimed.at), len(claimed.jobs)
+        if claimed.more:
+            yield [claimed.more], False
+        for group in self._polls.results(claimed.jobs):
+            faults.here("poll.before_write")
+            alarms = apply_all(self._ledger, list(self._moves(group, now())))
+            faults.here("poll.after_write")
+            unseen -= len(group)
+            yield alarms, not unseen
+
+    def _moves(self, group: Group, now: float) -> Iterator[tuple[Job, Move]]:
+        for job, result in group:
+            with contained("poll", job):
+                move = after_poll(job, result, now=now, policy=self._pace.policy(job))
+                if move.to is State.STORING:
+                    move = replace(move, lesson=self._pace.lesson(job, now=now))
+                yield job, move
+
+
+class Polls:
+    """Polls the jobs of a batch, mindful of the circuit breaker and of their leases."""
+
+    def __init__(self, wakes: Wakes, poller: Poller, breakers: UpstreamBreakers) -> None:
+        self._wakes = wakes
+        self._poller = poller
+        self._breakers = breakers
+
+    def results(self, jobs: Sequence[Job]) -> Iterator[Group]:
+        """The result of each poll, as it comes in; while the breaker is open, why it is."""
+        if not jobs:
+            return
+        trouble = self._breakers.before_polls()
+        if trouble is not None:
+            yield [(job, replace(trouble, retry_after_s=spread(trouble.retry_after_s or 0.0))) for job in jobs]
+        elif self._breakers.polls_failing:
+            yield from self._poll(jobs[:1], then=jobs[1:])
+            yield from self.results(jobs[1:])
+        else:
+            yield from self._poll(jobs, then=())
+
+    def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
+        """Poll some, and renew the leases of those that are polled after them (`then`)."""
+        unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs))
+        subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
+        renewed_at = monotonic()
+        for group in self._poller.poll_many(subjects, pause_s=LEASE_S / 3):
+            if monotonic() - renewed_at > LEASE_S / 3:
+                self._wakes.renew(State.RENDERING, [*unseen.values(), *then])
+                renewed_at = monotonic()
+            results = [(unseen.pop(index), result) for index, result in group]
+            if results:
+                health.add([result for _, result in results])
+                yield results
