@@ -5,8 +5,8 @@ own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Self, cast
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
@@ -15,22 +15,23 @@ from ulid import ULID
 from jobs.breakers import Breakers
 from jobs.claims import Claims
 from jobs.clock import FleetClock
-from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
+from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow
 from jobs.events import Subscriber
 from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_names
-from jobs.job import Charged, Family, Hold, Job, Stored, Video, VideoRequest
+from jobs.job import Charged, Family, Hold, Job, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
 from jobs.lessons import LIFE_S
-from jobs.media import Media
-from jobs.moves import Move, held, submitting
+from jobs.moves.move import Move
+from jobs.moves.purchase import held, submitting
 from jobs.removals import Removals
 from jobs.reuse import Reuse
-from jobs.row import VERSION, fingerprint_of, job_from, plain, request_from, request_text
+from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
-from jobs.states import EDGES, FollowUp, State
+from jobs.states import FollowUp, State
+from jobs.step import Step, step_of
 from jobs.wakes import Alarm, Wakes, alarms_of
 
 _BUCKETS: Final[Mapping[str, float]] = {
@@ -379,10 +380,10 @@ class Ledger:
     @asks_redis
     def apply(self, moves: Sequence[tuple[Job, Move]]) -> list[Applied | JobError]:
         """Apply many moves in one round trip, each by itself; one that was refused has its error in its place."""
-        drawn = [_drawn(job, move) for job, move in moves]
-        steps = [step for step in drawn if isinstance(step, _Step)]
+        drawn = [step_of(job, move) for job, move in moves]
+        steps = [step for step in drawn if isinstance(step, Step)]
         answers = iter(self._applied(steps, self._scripts.run("apply", **self._named(steps))) if steps else ())
-        return [next(answers) if isinstance(step, _Step) else step for step in drawn]
+        return [next(answers) if isinstance(step, Step) else step for step in drawn]
 
     @asks_redis
     def apply_durably(self, job: Job, move: Move) -> tuple[Applied, bool]:
@@ -393,7 +394,7 @@ class Ledger:
         """
         if self._durability is None:
             return self.move(job, move), True
-        steps = [_Step.of(job, move)]
+        steps = [Step.of(job, move)]
         wait_ms = int(self._durability.wait_s * 1000)
         answers, promise = self._scripts.run_and(
             "apply", self._named(steps), "WAITAOF", 1, self._durability.replicas, wait_ms
@@ -429,13 +430,13 @@ class Ledger:
         follow_up: dict[str, Any] = {"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn}
         return replace(job, **follow_up)
 
-    def _named(self, steps: Sequence["_Step"]) -> dict[str, Any]:
+    def _named(self, steps: Sequence[Step]) -> dict[str, Any]:
         return {"moves": [step.named for step in steps], "slot_s": self._slot_s, **_BUCKETS}
 
-    def _applied(self, steps: Sequence["_Step"], answers: Sequence[Any]) -> list[Applied | JobError]:
+    def _applied(self, steps: Sequence[Step], answers: Sequence[Any]) -> list[Applied | JobError]:
         return [self._answer(step, answer) for step, answer in zip(steps, answers, strict=True)]
 
-    def _answer(self, step: "_Step", answer: Any) -> Applied | JobError:
+    def _answer(self, step: Step, answer: Any) -> Applied | JobError:
         if isinstance(answer, str):
             return refusal_of(redis.ResponseError(answer))
         written, turn, own_turn, cancel_requested, rings = answer
@@ -515,81 +516,6 @@ class Ledger:
         pipe.pttl(key)
         _, used, left_ms = pipe.execute()
         return 0.0 if used <= limit else max(left_ms, 1) / 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A move of one job, as the script takes it."""
-
-    job_id: str
-    move: Move
-    named: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, job: Job, move: Move) -> Self:
-        """Guard the move by the job's turn, its follow-up's, or the purchase that it speaks for.
-
-        Raises:
-            WrongState: no such edge is drawn.
-        """
-        is_purchase = job.state is State.SUBMITTING
-        starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
-        for start in starts:
-            if move.to is not None and move.to not in EDGES[start]:
-                raise WrongState(f"no edge leads from {start} to {move.to}")
-        if move.follow_up is not None:
-            guard: dict[str, Any] = {"follow_up": move.follow_up, "turn": turn_of(job, move.follow_up)}
-        elif is_purchase:
-            guard = {"request_id": job.request_id, "from": starts}
-        else:
-            guard = {"turn": job.turn, "from": starts}
-        return cls(job.id, move, {"id": job.id, **guard, **_named(move)})
-
-
-def _drawn(job: Job, move: Move) -> _Step | WrongState:
-    """The step; or why there is none, so that one job stops no other."""
-    try:
-        return _Step.of(job, move)
-    except WrongState as error:
-        return error
-
-
-def _named(move: Move) -> dict[str, Any]:
-    """The move's arguments of the script; what does not apply is left out."""
-    named = {
-        "to": move.to,
-        "final": move.to is not None and move.to.is_final,
-        "event": move.event,
-        "data": to_json(move.data) if move.event else None,
-        "set": {name: _text(value) for name, value in move.set.items()},
-        "stamps": list(move.stamp),
-        "bump": list(move.bump),
-        "unset": list(move.clear),
-        "once": move.once,
-        "due_in": move.due_in_s if move.lease_s is None else move.lease_s,
-        "arm": move.lease_s is None and move.to is not State.IN_DOUBT,
-        "deadline_in": move.deadline_in_s,
-        "follow_ups": dict(move.follow_ups),
-        "lesson": asdict(move.lesson) if move.lesson else None,
-    }
-    return {name: value for name, value in named.items() if value or (value == 0 and value is not False)}
-
-
-def turn_of(job: Job, follow_up: FollowUp) -> int:
-    """The turn of a job's follow-up."""
-    turns = {
-        FollowUp.ANNOUNCE: job.announce_turn,
-        FollowUp.LATE_FETCH: job.late_fetch_turn,
-        FollowUp.DESCRIBE: job.describe_turn,
-    }
-    return turns[follow_up]
-
-
-def _text(value: Any) -> str:
-    """A field's value as the row holds it."""
-    if isinstance(value, Video | Stored | Media):
-        return plain(value)
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _ask_whole(pipe: Any, job_id: str) -> None:

@@ -27,7 +27,7 @@ from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
 from jobs.facts import Unreachable
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves import FAILURES_PER_URL
+from jobs.moves.download import FAILURES_PER_URL
 from jobs.states import State
 from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings

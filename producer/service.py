@@ -35,7 +35,9 @@ from jobs.idempotency import validate_key
 from jobs.job import Family, Job, VideoRequest
 from jobs.job_log import START, EventBatch, following, order
 from jobs.ledger import Acceptance, Ledger, new_job_id
-from jobs.moves import Move, Retry, adopted, given_up_in_doubt, on_cancel, on_retry, resubmitted
+from jobs.moves.move import Move
+from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
+from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.reuse import reuse_problem
 from jobs.sketches import Sketches
 from jobs.states import State, Status

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobs import moves
 from jobs.artifacts import Artifact
 from jobs.errors import JobError
 from jobs.facts import Accepted, Described, Fetched, Refused, Unknown
@@ -12,7 +11,10 @@ from jobs.job import Charged, Hold, Job, Stored, Video
 from jobs.ledger import Applied, Ledger
 from jobs.lessons import Lesson
 from jobs.media import Media
-from jobs.moves import Move, Policy
+from jobs.moves import download, poll, purchase, reconcile, request
+from jobs.moves import follow_up as follow_ups
+from jobs.moves import move as parts
+from jobs.moves.move import Move, Policy
 from jobs.pacing import FixedPacing
 from jobs.states import FollowUp
 from jobs.wakes import Alarm
@@ -27,12 +29,12 @@ POLICY: Final = Policy(
 )
 
 
-ended = moves.ended
+ended = parts.ended
 
 
 def held_in_queue(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
     """Nothing was bought: the job waits."""
-    return ledger.move(job, moves.held(hold, message, wait_s=seconds))
+    return ledger.move(job, purchase.held(hold, message, wait_s=seconds))
 
 
 def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", intent: str = "") -> Job:
@@ -44,64 +46,64 @@ def submitted(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = 3.36, first_poll_s: float = 0
 ) -> Applied:
     """Write the receipt."""
-    return ledger.move(job, moves.submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s))
+    return ledger.move(job, purchase.submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s))
 
 
 def in_doubt(ledger: Ledger, job: Job, message: str, *, ask_in_s: float = 15) -> Applied:
     """The reply to the purchase was lost."""
     policy = replace(POLICY, reconcile_first_s=ask_in_s)
-    return ledger.move(job, moves.after_submit(job, Unknown(message), policy=policy))
+    return ledger.move(job, purchase.after_submit(job, Unknown(message), policy=policy))
 
 
 def asked_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
     """The upstream's log does not show the purchase yet."""
-    return ledger.move(job, moves.still_in_doubt(message, wait_s=seconds))
+    return ledger.move(job, reconcile.still_in_doubt(message, wait_s=seconds))
 
 
 def needs_attention(ledger: Ledger, job: Job) -> Applied:
     """The quiet window is over without a trace: a person must decide."""
     long_after = (job.intent_at or job.accepted_at) + POLICY.quiet_s + 1
-    return ledger.move(job, moves.after_reading(job, None, now=long_after, policy=POLICY))
+    return ledger.move(job, reconcile.after_reading(job, None, now=long_after, policy=POLICY))
 
 
 def adopted(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = None, first_poll_s: float = 0, by: str
 ) -> Applied:
     """The purchase was found."""
-    move = moves.adopted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s, by=by)
+    move = reconcile.adopted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s, by=by)
     return ledger.move(job, move)
 
 
 def resubmitted(ledger: Ledger, job: Job, *, by: str) -> Applied:
     """Somebody decided to buy again."""
-    return ledger.move(job, moves.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
+    return ledger.move(job, reconcile.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
 
 
 def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> Applied:
     """The generation is done."""
-    return ledger.move(job, replace(moves.rendered(job, video), lesson=lesson))
+    return ledger.move(job, replace(poll.rendered(job, video), lesson=lesson))
 
 
 def storing(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "") -> Job:
     """Begin the download."""
-    return ledger.begin(job, moves.storing(lease_s=lease_s, worker=worker))
+    return ledger.begin(job, download.storing(lease_s=lease_s, worker=worker))
 
 
 def store_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
     """The download failed."""
-    return ledger.move(job, moves.store_failed(message, wait_s=seconds, fresh_url=False))
+    return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=False))
 
 
 def url_gone(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
     """The URL serves the video no more."""
-    return ledger.move(job, moves.store_failed(message, wait_s=seconds, fresh_url=True))
+    return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=True))
 
 
 def completed(
     ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False
 ) -> Applied:
     """The video is ours."""
-    return ledger.move(job, moves.completed(stored, media, policy=replace(POLICY, describe=describe)))
+    return ledger.move(job, download.completed(stored, media, policy=replace(POLICY, describe=describe)))
 
 
 def gave_up(ledger: Ledger, job: Job, end: Move) -> Applied:
@@ -111,7 +113,7 @@ def gave_up(ledger: Ledger, job: Job, end: Move) -> Applied:
 
 def cancel_requested(ledger: Ledger, job: Job) -> Applied:
     """Somebody wants it cancelled while it is being bought."""
-    move = moves.on_cancel(job)
+    move = request.on_cancel(job)
     assert move is not None
     return ledger.move(job, move)
 
@@ -121,7 +123,7 @@ def bought_late(
 ) -> Applied:
     """A receipt came for a job that had ended."""
     policy = replace(POLICY, keep_cancelled=late_fetch_in_s is not None, late_fetch_first_s=late_fetch_in_s or 60)
-    return ledger.move(job, moves.after_late_receipt(job, Accepted(generation_id, cost_usd), policy=policy))
+    return ledger.move(job, purchase.after_late_receipt(job, Accepted(generation_id, cost_usd), policy=policy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Poll:
     @property
     def move(self) -> Move:
         """What it comes to."""
-        move = moves.polled(self.job, self.result, wait_s=self.seconds, pending=self.pending)
+        move = poll.polled(self.job, self.result, wait_s=self.seconds, pending=self.pending)
         evidence = {"evidence": self.evidence, "evidence_polls": self.evidence_polls}
         return replace(move, set=evidence, clear=()) if self.evidence else move
 
@@ -151,37 +153,37 @@ def polled(ledger: Ledger, polls: Sequence[Poll]) -> list[Alarm]:
 
 def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[Applied | JobError]:
     """Write finds down in one round trip."""
-    return ledger.apply([(job, moves.rendered(job, video)) for job, video in found])
+    return ledger.apply([(job, poll.rendered(job, video)) for job, video in found])
 
 
 def later(ledger: Ledger, job: Job, seconds: float) -> Sequence[Alarm]:
     """A job that met the open breaker again waits on."""
-    return ledger.move(job, moves.still_held(seconds)).alarms
+    return ledger.move(job, purchase.still_held(seconds)).alarms
 
 
 def begun(ledger: Ledger, follow_up: FollowUp, job: Job, *, lease_s: float) -> Job:
     """Begin a follow-up."""
-    return ledger.begin(job, moves.begun(follow_up, lease_s=lease_s))
+    return ledger.begin(job, follow_ups.begun(follow_up, lease_s=lease_s))
 
 
 def announced(ledger: Ledger, jobs: Sequence[tuple[Job, Sequence[str]]]) -> None:
     """The ends of these jobs are in the outboxes."""
-    ledger.apply([(job, moves.announced(receivers)) for job, receivers in jobs])
+    ledger.apply([(job, follow_ups.announced(receivers)) for job, receivers in jobs])
 
 
 def described(ledger: Ledger, job: Job, made: Sequence[Artifact], trouble: str | None) -> Applied:
     """All that will stand beside the video does."""
-    return ledger.move(job, moves.after_describe(job, Described(tuple(made), trouble), policy=POLICY))
+    return ledger.move(job, follow_ups.after_describe(job, Described(tuple(made), trouble), policy=POLICY))
 
 
 def fetched_late(ledger: Ledger, job: Job, video: Video, stored: Stored) -> Applied:
     """The late video is ours."""
     now = job.finished_at or 0.0
-    return ledger.move(job, moves.after_late_download(job, video, Fetched(stored), now=now, policy=POLICY))
+    return ledger.move(job, follow_ups.after_late_download(job, video, Fetched(stored), now=now, policy=POLICY))
 
 
 def late_fetch_ended(ledger: Ledger, job: Job, charged: Charged, message: str) -> Applied:
     """The late video will not come."""
-    ended = moves.after_late_poll(job, Refused(message, charged), now=0.0, policy=POLICY)
+    ended = follow_ups.after_late_poll(job, Refused(message, charged), now=0.0, policy=POLICY)
     assert isinstance(ended, Move)
     return ledger.move(job, ended)

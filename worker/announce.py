@@ -6,7 +6,8 @@ from time import monotonic
 from config.reminding import Remind
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves import Move, announced
+from jobs.moves.follow_up import announced
+from jobs.moves.move import Move
 from jobs.outbox import Outbox
 from jobs.reminders import TaskName
 from jobs.states import FollowUp

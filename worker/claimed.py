@@ -9,7 +9,7 @@ from typing import TypeAlias
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.job import Job
 from jobs.ledger import Applied, Ledger
-from jobs.moves import Move
+from jobs.moves.move import Move
 from jobs.wakes import Alarm
 
 log = logging.getLogger("rushes.tasks")

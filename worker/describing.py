@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from jobs.facts import Described, NotDescribed
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves import Policy, after_describe, begun
+from jobs.moves.follow_up import after_describe, begun
+from jobs.moves.move import Policy
 from jobs.states import FollowUp
 from jobs.wakes import Alarm
 from worker import faults

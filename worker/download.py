@@ -10,7 +10,9 @@ from jobs.facts import Download, Fetched
 from jobs.job import Job, Stored
 from jobs.ledger import Ledger
 from jobs.media import Media, mismatches
-from jobs.moves import Move, Policy, after_download, after_late_download, after_late_poll, begun, storing
+from jobs.moves.download import after_download, storing
+from jobs.moves.follow_up import after_late_download, after_late_poll, begun
+from jobs.moves.move import Move, Policy
 from jobs.states import FollowUp, State
 from jobs.wakes import Alarm
 from worker import faults

@@ -11,7 +11,7 @@ from jobs.errors import LedgerUnavailable
 from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.lessons import Lesson, kind, lesson
-from jobs.moves import Policy
+from jobs.moves.move import Policy
 from jobs.pacing import Dial, InSlots, plan
 from jobs.sketches import Experience, Sketches
 

@@ -9,7 +9,8 @@ from config.settings import PollSettings
 from jobs.facts import PollResult
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves import Move, after_poll
+from jobs.moves.move import Move
+from jobs.moves.poll import after_poll
 from jobs.states import State
 from jobs.wakes import LEASE_S, Alarm, Wakes
 from worker import faults

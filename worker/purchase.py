@@ -16,7 +16,9 @@ from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow,
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.moves import Move, after_late_receipt, after_submit, before_submit, held, on_cancel, still_held
+from jobs.moves.move import Move
+from jobs.moves.purchase import after_late_receipt, after_submit, before_submit, held, still_held
+from jobs.moves.request import on_cancel
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker import faults

@@ -8,7 +8,8 @@ from config.settings import ReconcileSettings
 from jobs.facts import LogRow, Unreachable
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
-from jobs.moves import Policy, after_failed_reading, after_reading
+from jobs.moves.move import Policy
+from jobs.moves.reconcile import after_failed_reading, after_reading
 from jobs.states import State
 from jobs.wakes import Alarm
 from worker.breaker import spread

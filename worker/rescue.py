@@ -16,7 +16,8 @@ from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow, WrongState
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves import Policy, in_doubt
+from jobs.moves.move import Policy
+from jobs.moves.purchase import in_doubt
 from jobs.outbox import Outbox
 from jobs.reminders import REMINDER_OF, TaskName, Work
 from jobs.states import FollowUp, State

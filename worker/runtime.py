@@ -18,7 +18,7 @@ from config.settings import ConfigurationError, Settings
 from config.store import Store, open_store
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
-from jobs.moves import Policy
+from jobs.moves.move import Policy
 from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing, InSlots
 from jobs.scripts import Scripts

@@ -30,7 +30,7 @@ from config.settings import RedisSettings
 from jobs.access import Access, Scope
 from jobs.job import VideoRequest
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves import submitted
+from jobs.moves.purchase import submitted
 from ops.stack.children import Child, ChildSpec
 from ops.stack.recipe import HOST, free_port
 

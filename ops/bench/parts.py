@@ -20,7 +20,9 @@ from config.store import open_store
 from jobs.facts import Accepted, Fetched
 from jobs.job import Family, Job, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
-from jobs.moves import completed, polled, rendered, storing, submitted
+from jobs.moves.download import completed, storing
+from jobs.moves.poll import polled, rendered
+from jobs.moves.purchase import submitted
 from jobs.states import State
 from ops.bench.processes import Upstream, server
 from worker.archive import Archive

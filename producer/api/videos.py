@@ -20,7 +20,7 @@ from jobs.artifacts import Artifact
 from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
 from jobs.job import Job, VideoRequest
 from jobs.job_log import following
-from jobs.moves import Retry
+from jobs.moves.request import Retry
 from jobs.states import State, Status
 from producer.api.content import content, matches
 from producer.api.forms import read_fields

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from jobs.job import Charged, Job
-from jobs.moves import FAILURES_PER_URL
+from jobs.moves.download import FAILURES_PER_URL
 from jobs.states import State
 from tests.redis_servers import Server
 from tests.stage import Sandbox, Stage, a_request, eventually

@@ -10,7 +10,10 @@ from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Fetched, Finished, Pending, Unknown
 from jobs.job import Charged, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves import Policy, after_download, after_poll, after_submit, before_submit, storing
+from jobs.moves.download import after_download, storing
+from jobs.moves.move import Policy
+from jobs.moves.poll import after_poll
+from jobs.moves.purchase import after_submit, before_submit
 from jobs.pacing import FixedPacing
 from jobs.states import State, Status
 from jobs.wakes import Alarm

@@ -21,7 +21,7 @@ from jobs.claims import Claim
 from jobs.errors import StaleTurn, WrongState
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves import on_cancel
+from jobs.moves.request import on_cancel
 from jobs.states import EDGES, State
 from tests import steps
 from tests.stage import Clock, a_request

@@ -23,24 +23,12 @@ from jobs.facts import (
     Unreachable,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
-from jobs.moves import (
-    Move,
-    Policy,
-    after_download,
-    after_late_poll,
-    after_poll,
-    after_submit,
-    before_submit,
-    completed,
-    ended,
-    held,
-    in_doubt,
-    on_cancel,
-    polled,
-    rendered,
-    store_failed,
-    submitted,
-)
+from jobs.moves.download import after_download, completed, store_failed
+from jobs.moves.follow_up import after_late_poll
+from jobs.moves.move import Move, Policy, ended
+from jobs.moves.poll import after_poll, polled, rendered
+from jobs.moves.purchase import after_submit, before_submit, held, in_doubt, submitted
+from jobs.moves.request import on_cancel
 from jobs.pacing import FixedPacing
 from jobs.states import FollowUp, State
 

@@ -8,7 +8,7 @@ import redis
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.job import Charged, Job, Reason, Stored, VideoRequest
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves import Retry, on_retry
+from jobs.moves.request import Retry, on_retry
 from jobs.states import State
 from tests import steps
 

@@ -1,0 +1,65 @@
+"""The download: the job ends with its video, or the bytes are fetched again."""
+
+from typing import Final, assert_never
+
+from jobs.backoff import backoff
+from jobs.facts import (
+    ArchiveUnavailable,
+    Download,
+    Fetched,
+    Gone,
+    NotFetched,
+)
+from jobs.job import Charged, Job, Reason, Stored
+from jobs.media import Media, differences
+from jobs.moves.move import Move, Policy, ended, media_field, with_video
+from jobs.states import State
+
+FAILURES_PER_URL: Final = 3
+"""A URL that failed this many times is asked for anew: its host may be gone."""
+
+
+def storing(*, lease_s: float, worker: str) -> Move:
+    """Begin the download, so that a doubled message does not fetch beside it until `lease_s` is over."""
+    return Move(event="job.storing", to=State.STORING, lease_s=lease_s, set={"worker": worker})
+
+
+def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -> Move:
+    """Try a failed download again for long: the video is paid for and its URL is known."""
+    match outcome:
+        case Fetched(stored, media):
+            return completed(stored, media, policy=policy)
+        case Gone(message) | NotFetched(message) | ArchiveUnavailable(message):
+            pass
+        case _:
+            assert_never(outcome)
+    if now - (job.rendered_at or now) >= policy.download_patience_s:
+        return ended(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
+    wait_s = backoff(policy.download_first_s, policy.download_longest_s, job.downloads)
+    is_lasting = isinstance(outcome, NotFetched) and (job.downloads + 1) % FAILURES_PER_URL == 0
+    return store_failed(message, wait_s=wait_s, fresh_url=isinstance(outcome, Gone) or is_lasting)
+
+
+def completed(stored: Stored, media: Media | None, *, policy: Policy) -> Move:
+    """The bytes are ours: the job ends with its video."""
+    return Move(
+        event="job.completed",
+        to=State.COMPLETED,
+        set={"stored": stored, "charged": Charged.YES, **media_field(media)},
+        clear=["message"],
+        follow_ups=with_video(policy),
+        data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256, **differences(media)},
+    )
+
+
+def store_failed(message: str, *, wait_s: float, fresh_url: bool) -> Move:
+    """Try the download again in `wait_s`; with `fresh_url`, poll first, as this URL serves the video no more."""
+    return Move(
+        event="job.store_failed",
+        to=State.RENDERING if fresh_url else State.STORING,
+        due_in_s=wait_s,
+        set={"message": message},
+        clear=["worker"],
+        bump=["downloads"],
+        data={"message": message, "wait_s": wait_s},
+    )

@@ -1,0 +1,108 @@
+"""Follow-ups of ended jobs: announcements, late fetches, descriptions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, assert_never
+
+from jobs.backoff import backoff
+from jobs.facts import (
+    Described,
+    Download,
+    Fetched,
+    Finished,
+    Inconclusive,
+    NotDescribed,
+    Pending,
+    PollResult,
+    Refused,
+    Unreachable,
+)
+from jobs.job import Charged, Job, Video
+from jobs.media import differences
+from jobs.moves.move import Move, Policy, media_field, with_video
+from jobs.states import FollowUp
+
+
+def begun(follow_up: FollowUp, *, lease_s: float) -> Move:
+    """Begin a follow-up that takes long; other takers are stale until `lease_s` is over."""
+    return Move(event=None, follow_up=follow_up, lease_s=lease_s)
+
+
+def announced(receivers: Sequence[str]) -> Move:
+    """The job's end is in the outbox of each receiver."""
+    return Move(event="job.announced", follow_up=FollowUp.ANNOUNCE, data={"receivers": list(receivers)})
+
+
+def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Video | Move:
+    """Poll an ended job's paid generation ever less often, for a bounded time; a Video in return is to be fetched."""
+    match result:
+        case Finished(video) | Inconclusive(outcome=Finished(video)):
+            return video
+        case Refused(message, charged):
+            return _late_fetch_ended(message, charged)
+        case Pending(text) | Unreachable(message=text) | Inconclusive(text):
+            return _late_fetch_again(job, text, now=now, policy=policy)
+    assert_never(result)
+
+
+def after_late_download(job: Job, video: Video, outcome: Download, *, now: float, policy: Policy) -> Move:
+    """The late video is ours, and its receivers are told once more; or it is tried again."""
+    if not isinstance(outcome, Fetched):
+        return _late_fetch_again(job, outcome.message, now=now, policy=policy)
+    stored, media = outcome.stored, outcome.media
+    return Move(
+        event="job.fetched_late",
+        follow_up=FollowUp.LATE_FETCH,
+        set={"video": video, "stored": stored, "charged": Charged.YES, **media_field(media)},
+        clear=["removed_at"],  # whatever retention removed before: now there is a video
+        follow_ups=with_video(policy),
+        data={"path": stored.path, "size_bytes": stored.size_bytes, **differences(media)},
+    )
+
+
+def _late_fetch_again(job: Job, result: str, *, now: float, policy: Policy) -> Move:
+    ended_for_s = now - (job.finished_at or now)
+    if ended_for_s >= policy.late_fetch_patience_s:
+        return _late_fetch_ended(result, job.charged)
+    wait_s = min(max(ended_for_s / 2, policy.late_fetch_first_s), policy.late_fetch_longest_s)
+    return Move(
+        event="job.late_fetch_waits",
+        follow_up=FollowUp.LATE_FETCH,
+        due_in_s=wait_s,
+        data={"result": result, "wait_s": round(wait_s, 3)},
+    )
+
+
+def _late_fetch_ended(result: str, charged: Charged) -> Move:
+    return Move(
+        event="job.late_fetch_ended",
+        follow_up=FollowUp.LATE_FETCH,
+        set={"charged": charged},
+        data={"result": result},
+    )
+
+
+LONGEST_DESCRIBE_WAIT_S: Final = 86_400.0
+
+
+def after_describe(job: Job, outcome: Described | NotDescribed, *, policy: Policy) -> Move:
+    """Keep what stands beside the video; while the store fails, try again, a bounded number of times."""
+    match outcome:
+        case Described(made, trouble):
+            data = {"made": list(made), **({"trouble": trouble} if trouble else {})}
+            return Move(event="job.described", follow_up=FollowUp.DESCRIBE, set={"artifacts": tuple(made)}, data=data)
+        case NotDescribed(message):
+            pass
+        case _:
+            assert_never(outcome)
+    failed = Move(
+        event="job.describe_ended",
+        follow_up=FollowUp.DESCRIBE,
+        bump=["describe_failures"],
+        data={"message": message},
+    )
+    if job.describe_failures + 1 >= policy.describe_attempts:
+        return failed
+    wait_s = backoff(policy.describe_first_s, LONGEST_DESCRIBE_WAIT_S, job.describe_failures)
+    waits = {"message": message, "wait_s": round(wait_s, 3)}
+    return replace(failed, event="job.describe_waits", due_in_s=wait_s, data=waits)

@@ -1,0 +1,113 @@
+"""A move, and the parts of moves that several decisions share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.job import Charged, Job, Reason
+from jobs.lessons import Lesson
+from jobs.media import Media
+from jobs.pacing import Pacing
+from jobs.states import FollowUp, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One step of a job's life, named by the event that says so.
+
+    It is applied if the job's turn is still the one that was read. A job that was read while it was being bought speaks
+    for that purchase instead: a receipt counts however late it comes.
+
+    `to`: the state it moves to; None: the job stays where it is and keeps its turn.
+    `follow_up`: the step belongs to this follow-up, whose own turn guards it.
+    `starts`: the states it may start from; none: the one in which the job was read.
+    `set`, `stamp`, `bump`, `clear`: the job's fields that get a value, the time of writing, one more, or none.
+    `once`: a stamped field; if it has a value already, nothing is written.
+    `due_in_s`: seconds until the next step is due; `lease_s`: the same while a worker is busy with it, waking nobody.
+    `deadline_in_s`: seconds until the job's new deadline.
+    `follow_ups`: those that begin, each with the seconds until it is due.
+    """
+
+    event: str | None
+    to: State | None = None
+    follow_up: FollowUp | None = None
+    starts: Sequence[State] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
+    stamp: Sequence[str] = ()
+    bump: Sequence[str] = ()
+    clear: Sequence[str] = ()
+    once: str | None = None
+    due_in_s: float | None = None
+    lease_s: float | None = None
+    deadline_in_s: float | None = None
+    follow_ups: Mapping[FollowUp, float] = field(default_factory=dict)
+    lesson: Lesson | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a deployment chose about waiting, retrying and giving up; times in seconds."""
+
+    pacing: Pacing
+    hold_first_s: float
+    hold_longest_s: float
+    download_first_s: float
+    download_longest_s: float
+    download_patience_s: float
+    queue_ttl_s: float = 86_400
+    reconcile_first_s: float = 15
+    reconcile_longest_s: float = 600
+    quiet_s: float = 3600
+    log_reaches_s: float = 82_800
+    resubmit_in_doubt: bool = False
+    late_fetch_first_s: float = 60
+    late_fetch_longest_s: float = 600
+    late_fetch_patience_s: float = 21_600
+    keep_cancelled: bool = False
+    describe: bool = False
+    describe_first_s: float = 60
+    describe_attempts: int = 8
+
+
+def ended(
+    state: State, reason: Reason, message: str, charged: Charged, *, late_fetch_in_s: float | None = None
+) -> Move:
+    """End the job without its video; what was bought is fetched later, if that is wanted."""
+    late = {} if late_fetch_in_s is None else {FollowUp.LATE_FETCH: late_fetch_in_s}
+    why = {"reason": reason, "message": message, "charged": charged}
+    return Move(
+        event=f"job.{state}",
+        to=state,
+        set=why,
+        clear=["hold"],
+        follow_ups={FollowUp.ANNOUNCE: 0.0, **late},
+        data=why,
+    )
+
+
+def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_poll_s: float) -> Move:
+    """The generation runs upstream: poll it in `first_poll_s`. The caller names the event."""
+    return Move(
+        event=None,
+        to=State.RENDERING,
+        due_in_s=first_poll_s,
+        deadline_in_s=job.deadline_s,
+        set={"generation_id": generation_id, "charged": Charged.YES, **cost_field(cost_usd)},
+        stamp=["submitted_at"],
+    )
+
+
+def with_video(policy: Policy) -> dict[FollowUp, float]:
+    """What a job that has its video needs."""
+    return {FollowUp.ANNOUNCE: 0.0, **({FollowUp.DESCRIBE: 0.0} if policy.describe else {})}
+
+
+def cost_field(cost_usd: float | None) -> dict[str, float]:
+    """The field for the cost, where it is known."""
+    return {} if cost_usd is None else {"cost_usd": cost_usd}
+
+
+def media_field(media: Media | None) -> dict[str, Media]:
+    """The field for what is in the video, where that is known."""
+    return {} if media is None else {"media": media}

@@ -1,0 +1,104 @@
+"""Polling: what a poll result means, and when to poll again."""
+
+from dataclasses import replace
+from typing import Final, assert_never
+
+from jobs.facts import (
+    Finished,
+    Inconclusive,
+    Pending,
+    PollResult,
+    Refused,
+    Unreachable,
+)
+from jobs.job import Charged, Job, Reason, Video
+from jobs.moves.move import Move, Policy, ended
+from jobs.states import State
+
+
+def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Move:
+    """Waiting is not failing: only the deadline or the upstream's refusal ends a job."""
+    match result:
+        case Finished(video, note):
+            return rendered(job, video, note)
+        case Refused():
+            return _refused(job, result)
+        case Inconclusive():
+            return _after_inconclusive(job, result, now=now, policy=policy)
+        case Pending(word):
+            wait_s = policy.pacing.wait(now - (job.began_at or now))
+            return _poll_again(job, word, wait_s, now=now, policy=policy, pending=True)
+        case Unreachable(hold, message, retry_after_s):
+            wait_s = max(policy.pacing.interval_s, retry_after_s or 0.0)
+            return _poll_again(job, f"{hold}: {message}", wait_s, now=now, policy=policy)
+    assert_never(result)
+
+
+def rendered(job: Job, video: Video, note: str | None = None) -> Move:
+    """Done: keep where the video is, then fetch it; `note` says what is odd about the reply."""
+    return Move(
+        event="job.rendered",
+        to=State.STORING,
+        starts=[State.RENDERING],
+        due_in_s=0,
+        set={"video": video},
+        stamp=[] if job.rendered_at else ["rendered_at"],
+        clear=_EVIDENCE if job.evidence else (),
+        bump=["polls"],
+        data={"url": video.url, **({"note": note} if note else {})},
+    )
+
+
+_EVIDENCE: Final = ("evidence", "evidence_polls")
+
+
+def _after_inconclusive(job: Job, result: Inconclusive, *, now: float, policy: Policy) -> Move:
+    """Believe a reply that alone proves nothing once it has come often enough in a row, with the same evidence."""
+    polls = job.evidence_polls + 1 if job.evidence == result.evidence else 1
+    if polls >= result.polls or (isinstance(result.outcome, Finished) and now >= job.deadline_at):
+        return after_poll(job, result.outcome, now=now, policy=policy)
+    move = _poll_again(job, result.word, policy.pacing.interval_s, now=now, policy=policy)
+    if move.to is not State.RENDERING:
+        return move
+    return replace(move, set={"evidence": result.evidence, "evidence_polls": polls}, clear=())
+
+
+def _poll_again(job: Job, result: str, wait_s: float, *, now: float, policy: Policy, pending: bool = False) -> Move:
+    """Poll again after a wait, the last time at the deadline itself; then give up."""
+    ends_at, end = _end_of_polling(job, result, policy=policy)
+    if now >= ends_at:
+        return end
+    return polled(job, result, wait_s=min(wait_s, ends_at - now), pending=pending)
+
+
+def polled(job: Job, result: str, *, wait_s: float, pending: bool = False) -> Move:
+    """Nothing new: poll again in `wait_s`. `pending`: the upstream said that it still renders."""
+    return Move(
+        event="job.polled",
+        to=State.RENDERING,
+        starts=[State.RENDERING],
+        due_in_s=wait_s,
+        stamp=["pending_at"] if pending else (),
+        bump=["polls"],
+        clear=_EVIDENCE if job.evidence else (),
+        data={"result": result, "wait_s": round(wait_s, 3)},
+    )
+
+
+def _end_of_polling(job: Job, result: str, *, policy: Policy) -> tuple[float, Move]:
+    """When polling ends, and how. A video that was found once is polled for a fresh URL while downloads are tried."""
+    if job.rendered_at is not None:
+        message = f"no URL served the video for {policy.download_patience_s:g} s; last result: {result}"
+        end = ended(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
+        return job.rendered_at + policy.download_patience_s, end
+    message = f"not finished {job.deadline_s:g} s after the purchase; last result: {result}"
+    late = policy.late_fetch_first_s if job.generation_id is not None else None
+    return job.deadline_at, ended(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, late_fetch_in_s=late)
+
+
+def _refused(job: Job, refused: Refused) -> Move:
+    """A generation that had been found finished was paid for, whatever the upstream says of it later."""
+    if job.rendered_at is not None:
+        return ended(State.FAILED, Reason.NOT_STORED, refused.message, Charged.YES)
+    reason = Reason.CONTENT_REFUSED if refused.by_filter else Reason.GENERATION_FAILED
+    return ended(State.FAILED, reason, refused.message, refused.charged)

@@ -1,0 +1,121 @@
+"""Buying: what comes before the purchase, and what its receipt means."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from jobs.backoff import backoff
+from jobs.facts import (
+    Accepted,
+    NotBought,
+    Receipt,
+    Rejected,
+    Unknown,
+)
+from jobs.job import Charged, Hold, Job, Reason
+from jobs.moves.move import Move, Policy, cost_field, ended, to_rendering
+from jobs.states import FollowUp, State
+
+
+def before_submit(job: Job, *, now: float) -> Move | None:
+    """End a job that was cancelled or has waited for too long, before it costs anything; None: buy it."""
+    if job.cancel_requested_at is not None:
+        return ended(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
+    if now >= job.deadline_at:
+        message = "waited in the queue for too long; nothing was bought"
+        return ended(State.EXPIRED, Reason.QUEUE_EXPIRED, message, Charged.NO)
+    return None
+
+
+def submitting(job: Job, *, lease_s: float, worker: str, intent: str) -> Move:
+    """Write the intent to buy; from here on money may be spent.
+
+    `intent` is the caller's mark: should no answer come, the row shows whether the intent was written.
+    """
+    attempt = job.attempt + 1
+    request_id = f"{job.id}.{attempt}"
+    return Move(
+        event="job.submitting",
+        to=State.SUBMITTING,
+        lease_s=lease_s,
+        set={
+            "attempt": attempt,
+            "request_id": request_id,
+            "worker": worker,
+            "intent": intent,
+            "charged": Charged.UNKNOWN,
+        },
+        stamp=["intent_at"],
+        clear=["hold"],
+        data={"attempt": attempt, "request_id": request_id},
+    )
+
+
+def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
+    """Only a proof that nothing was bought lets the same request be sent again."""
+    match receipt:
+        case Accepted(generation_id, cost_usd):
+            return submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=policy.pacing.first())
+        case NotBought(hold, message, retry_after_s):
+            # "Retry at once" is not obeyed: it would be a hot loop.
+            wait_s = retry_after_s or backoff(policy.hold_first_s, policy.hold_longest_s, job.holds)
+            return held(hold, message, wait_s=wait_s)
+        case Rejected(message, by_filter):
+            reason = Reason.CONTENT_REFUSED if by_filter else Reason.REFUSED
+            return ended(State.FAILED, reason, message, Charged.NO)
+        case Unknown(message):
+            return in_doubt(message, policy=policy)
+    assert_never(receipt)
+
+
+def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Move:
+    """The generation is bought and runs: poll it in `first_poll_s`."""
+    cost = {} if cost_usd is None else {"cost_usd": cost_usd}
+    return replace(
+        to_rendering(job, generation_id, cost_usd, first_poll_s),
+        event="job.submitted",
+        clear=["hold", "message", "worker"],
+        data={"generation_id": generation_id, **cost},
+    )
+
+
+def held(hold: Hold, message: str, *, wait_s: float) -> Move:
+    """Nothing was bought: the job waits in the queue."""
+    return Move(
+        event="job.held",
+        to=State.QUEUED,
+        due_in_s=wait_s,
+        set={"hold": hold, "message": message, "charged": Charged.NO},
+        clear=["request_id", "worker"],
+        bump=["holds"],
+        data={"hold": hold, "wait_s": wait_s, "message": message},
+    )
+
+
+def still_held(wait_s: float) -> Move:
+    """The reason for which it waits is in its log already: only the time changes."""
+    return Move(event=None, due_in_s=wait_s)
+
+
+def in_doubt(message: str, *, policy: Policy) -> Move:
+    """Whether the purchase happened is not known: find out, never guess."""
+    return Move(
+        event="job.in_doubt",
+        to=State.IN_DOUBT,
+        starts=[State.SUBMITTING],
+        due_in_s=policy.reconcile_first_s,
+        set={"charged": Charged.UNKNOWN, "message": message},
+        data={"message": message},
+    )
+
+
+def after_late_receipt(job: Job, receipt: Accepted, *, policy: Policy) -> Move:
+    """Keep a purchase whose job has ended meanwhile, and fetch its video unless that is not wanted."""
+    is_wanted = job.state is not State.CANCELLED or policy.keep_cancelled
+    return Move(
+        event="job.bought_late",
+        starts=[state for state in State if state.is_final],
+        once="bought_late_at",
+        set={"generation_id": receipt.generation_id, "charged": Charged.YES, **cost_field(receipt.cost_usd)},
+        follow_ups={FollowUp.LATE_FETCH: policy.late_fetch_first_s} if is_wanted else {},
+        data={"generation_id": receipt.generation_id},
+    )

@@ -1,0 +1,88 @@
+"""A move as the `apply` script takes it: guarded, and with its fields as the row holds them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from jobs.errors import WrongState
+from jobs.job import Job, Stored, Video
+from jobs.media import Media
+from jobs.moves.move import Move
+from jobs.row import plain
+from jobs.scripts import to_json
+from jobs.states import EDGES, FollowUp, State
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A move of one job, as the script takes it."""
+
+    job_id: str
+    move: Move
+    named: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, job: Job, move: Move) -> Self:
+        """Guard the move by the job's turn, its follow-up's, or the purchase that it speaks for.
+
+        Raises:
+            WrongState: no such edge is drawn.
+        """
+        is_purchase = job.state is State.SUBMITTING
+        starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
+        for start in starts:
+            if move.to is not None and move.to not in EDGES[start]:
+                raise WrongState(f"no edge leads from {start} to {move.to}")
+        if move.follow_up is not None:
+            guard: dict[str, Any] = {"follow_up": move.follow_up, "turn": turn_of(job, move.follow_up)}
+        elif is_purchase:
+            guard = {"request_id": job.request_id, "from": starts}
+        else:
+            guard = {"turn": job.turn, "from": starts}
+        return cls(job.id, move, {"id": job.id, **guard, **_named(move)})
+
+
+def step_of(job: Job, move: Move) -> Step | WrongState:
+    """The step; or why there is none, so that one job stops no other."""
+    try:
+        return Step.of(job, move)
+    except WrongState as error:
+        return error
+
+
+def _named(move: Move) -> dict[str, Any]:
+    """The move's arguments of the script; what does not apply is left out."""
+    named = {
+        "to": move.to,
+        "final": move.to is not None and move.to.is_final,
+        "event": move.event,
+        "data": to_json(move.data) if move.event else None,
+        "set": {name: _text(value) for name, value in move.set.items()},
+        "stamps": list(move.stamp),
+        "bump": list(move.bump),
+        "unset": list(move.clear),
+        "once": move.once,
+        "due_in": move.due_in_s if move.lease_s is None else move.lease_s,
+        "arm": move.lease_s is None and move.to is not State.IN_DOUBT,
+        "deadline_in": move.deadline_in_s,
+        "follow_ups": dict(move.follow_ups),
+        "lesson": asdict(move.lesson) if move.lesson else None,
+    }
+    return {name: value for name, value in named.items() if value or (value == 0 and value is not False)}
+
+
+def turn_of(job: Job, follow_up: FollowUp) -> int:
+    """The turn of a job's follow-up."""
+    turns = {
+        FollowUp.ANNOUNCE: job.announce_turn,
+        FollowUp.LATE_FETCH: job.late_fetch_turn,
+        FollowUp.DESCRIBE: job.describe_turn,
+    }
+    return turns[follow_up]
+
+
+def _text(value: Any) -> str:
+    """A field's value as the row holds it."""
+    if isinstance(value, Video | Stored | Media):
+        return plain(value)
+    return ",".join(value) if isinstance(value, tuple) else str(value)
