@@ -112,7 +112,6 @@ class Job:
     request_id: str | None = None
     generation_id: str | None = None
     worker: str | None = None
-    intent: str | None = None
     intent_at: float | None = None
     log_reads: int = 0
     attention_at: float | None = None

@@ -25,7 +25,7 @@ from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
 from jobs.lessons import LIFE_S
 from jobs.moves.move import Move
-from jobs.moves.purchase import held, submitting
+from jobs.moves.purchase import held
 from jobs.removals import Removals
 from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text
@@ -409,18 +409,17 @@ class Ledger:
         local, replicas = promise
         return applied, bool(local >= 1 and replicas >= self._durability.replicas)
 
-    def intend(self, job: Job, *, lease_s: float, worker: str = "", intent: str = "") -> Job:
-        """Write the intent to buy; the job as returned speaks for this one purchase until `lease_s` is over.
+    def intend(self, job: Job, move: Move) -> Job:
+        """Write the intent to buy; the job as returned speaks for this one purchase until the lease is over.
 
         Raises:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
         """
-        move = submitting(job, lease_s=lease_s, worker=worker, intent=intent)
         applied, is_durable = self.apply_durably(job, move)
         job = replace(job, state=State.SUBMITTING, turn=applied.turn, **move.set)
         if not is_durable:
             message = "Redis did not confirm in time that the intent is on disk"
-            self.move(job, held(Hold.NOT_DURABLE, message, wait_s=lease_s))
+            self.move(job, held(Hold.NOT_DURABLE, message, wait_s=move.lease_s or 0.0))
             raise LedgerUnavailable(message)
         return job
 

@@ -59,7 +59,6 @@ def _job(row: Mapping[str, str]) -> Job:
         request_id=row.get("request_id"),
         generation_id=row.get("generation_id"),
         worker=row.get("worker"),
-        intent=row.get("intent"),
         intent_at=_seconds(row, "intent_at"),
         log_reads=_count(row.get("log_reads", 0)),
         attention_at=_seconds(row, "attention_at"),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,9 +76,11 @@ class Sandbox:
         requests.post(f"{self.url}/sandbox/reset", timeout=5).raise_for_status()
 
     def purchases(self) -> dict[str, int]:
-        """How often each client request id bought a generation."""
-        counts: dict[str, int] = self._read("purchases")["by_client_request_id"]
-        return counts
+        """How many generations were bought for each job; each try of a purchase has a request id of its own."""
+        counts: Counter[str] = Counter()
+        for request_id, bought in self._read("purchases")["by_client_request_id"].items():
+            counts[request_id.rpartition(".")[0]] += bought
+        return dict(counts)
 
     def requests(self) -> dict[str, int]:
         """How many requests of each kind came."""

@@ -37,9 +37,9 @@ def held_in_queue(ledger: Ledger, job: Job, seconds: float, hold: Hold, message:
     return ledger.move(job, purchase.held(hold, message, wait_s=seconds))
 
 
-def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", intent: str = "") -> Job:
+def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", suffix: str = "a1") -> Job:
     """Write the intent to buy."""
-    return ledger.intend(job, lease_s=lease_s, worker=worker, intent=intent)
+    return ledger.intend(job, purchase.submitting(job, lease_s=lease_s, worker=worker, suffix=suffix))
 
 
 def submitted(

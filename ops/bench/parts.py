@@ -22,7 +22,7 @@ from jobs.job import Family, Job, Stored, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.moves.download import completed, storing
 from jobs.moves.poll import polled, rendered
-from jobs.moves.purchase import submitted
+from jobs.moves.purchase import submitted, submitting
 from jobs.states import State
 from ops.bench.processes import Upstream, server
 from worker.archive import Archive
@@ -58,7 +58,7 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
         ledger.accept(ORDER, job_id=new_job_id(), deadline_s=1000)
     queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
     held: list[Job] = []
-    yield "intent, on disk", _cpu_us(lambda: held.append(ledger.intend(next(queued), lease_s=60)), many)
+    yield "intent, on disk", _cpu_us(lambda: held.append(_intend(ledger, next(queued))), many)
     buyer = Buyer(Access.of(settings.upstream), settings.upstream)
     ids: list[str] = []
     yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
@@ -82,6 +82,10 @@ def _bought(buyer: Buyer) -> str:
     receipt = buyer.submit(ORDER, Family.UNIVERSAL, "job_1.1")
     assert isinstance(receipt, Accepted), receipt
     return receipt.generation_id
+
+
+def _intend(ledger: Ledger, job: Job) -> Job:
+    return ledger.intend(job, submitting(job, lease_s=60, worker="parts", suffix="1"))
 
 
 def _receive(ledger: Ledger, job: Job) -> None:

@@ -13,7 +13,7 @@ from jobs.ledger import Ledger, new_job_id
 from jobs.moves.download import after_download, storing
 from jobs.moves.move import Policy
 from jobs.moves.poll import after_poll
-from jobs.moves.purchase import after_submit, before_submit
+from jobs.moves.purchase import after_submit, before_submit, submitting
 from jobs.pacing import FixedPacing
 from jobs.states import State, Status
 from jobs.wakes import Alarm
@@ -39,8 +39,8 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
 
     # A worker is reminded. It writes down that it is about to buy, and only then buys.
     assert before_submit(job, now=clock.now) is None
-    job = ledger.intend(job, lease_s=60)
-    assert job.request_id == f"{job_id}.1"  # what the upstream will know this purchase by
+    job = ledger.intend(job, submitting(job, lease_s=60, worker="one", suffix="7f3a"))
+    assert job.request_id == f"{job_id}.1-7f3a"  # what the upstream will know this purchase by
 
     # The upstream's receipt is a fact; what follows from it is a move; the ledger applies it.
     move = after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
@@ -88,10 +88,10 @@ def test_a_doubled_message_moves_the_job_once(ledger: Ledger) -> None:
     first_delivery = ledger.held(job_id, turn=1)
     second_delivery = ledger.held(job_id, turn=1)
 
-    ledger.intend(first_delivery, lease_s=60)
+    ledger.intend(first_delivery, submitting(first_delivery, lease_s=60, worker="one", suffix="1"))
 
     with pytest.raises(StaleTurn):
-        ledger.intend(second_delivery, lease_s=60)
+        ledger.intend(second_delivery, submitting(second_delivery, lease_s=60, worker="two", suffix="2"))
 
 
 def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -> None:
@@ -109,7 +109,8 @@ def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> Non
     """The upstream has no idempotency key: a second POST would be a second purchase. So the doubt is a state."""
     job_id = new_job_id()
     ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
-    job = ledger.intend(ledger.held(job_id, turn=1), lease_s=60)
+    job = ledger.held(job_id, turn=1)
+    job = ledger.intend(job, submitting(job, lease_s=60, worker="one", suffix="1"))
 
     ledger.move(job, after_submit(job, Unknown("the reply was lost"), policy=POLICY))
 

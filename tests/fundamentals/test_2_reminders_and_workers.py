@@ -16,7 +16,7 @@ def test_a_submitted_prompt_becomes_a_file(stage: Stage) -> None:
     file = stage.settings.archive_dir / job.stored.path
     assert file.name == f"{job.id}.mp4"
     assert file.stat().st_size == job.stored.size_bytes
-    assert stage.sandbox.purchases() == {f"{job.id}.1": 1}
+    assert stage.sandbox.purchases() == {job.id: 1}
 
 
 def test_jobs_wait_for_workers_and_not_the_other_way_round(stage: Stage) -> None:

@@ -194,7 +194,7 @@ def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Led
     first = submitting(ledger)
     steps.held_in_queue(ledger, first, 5, Hold.THROTTLED, "429")
     second = steps.submitting(ledger, ledger.get(first.id), lease_s=60)
-    assert (first.request_id, second.request_id) == (f"{first.id}.1", f"{first.id}.2")
+    assert (first.request_id, second.request_id) == (f"{first.id}.1-a1", f"{first.id}.2-a1")
 
     with pytest.raises(StaleTurn):
         steps.submitted(ledger, first, "gen-1", cost_usd=None, first_poll_s=10)
@@ -527,7 +527,7 @@ def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> 
 
     waiting = ledger.get(job.id)
     assert (waiting.state, waiting.hold, waiting.request_id) == (State.QUEUED, Hold.NOT_DURABLE, None)
-    assert Ledger(client, durability=Durability(wait_s=3)).intend(waiting, lease_s=60).request_id
+    assert steps.submitting(Ledger(client, durability=Durability(wait_s=3)), waiting).request_id
 
 
 @pytest.mark.parametrize("config", [{"appendonly": "no"}, {"appendonly": "yes", "rename-command": "WAITAOF none"}])

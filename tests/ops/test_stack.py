@@ -113,7 +113,7 @@ def test_what_is_killed_is_started_again_and_the_job_in_flight_completes(machine
             kill_and_see_it_return(stack, name)
 
         eventually(lambda: state_of(stack, job_id) is State.COMPLETED, within_s=60, what="the job's end")
-        assert purchases(stack) == {f"{job_id}.1": 1}
+        assert purchases(stack) == {job_id: 1}
         assert stack.ends_by(signal.SIGINT) == Exit.DONE
     eventually(machine.is_quiet, what="the end of every process")
 
@@ -148,7 +148,7 @@ def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_
 
     with machine.up() as stack:
         eventually(lambda: state_of(stack, job_id) is State.COMPLETED, within_s=60, what="the job's end")
-        assert purchases(stack) == {f"{job_id}.1": 1}
+        assert purchases(stack) == {job_id: 1}
     eventually(machine.is_quiet, what="the end of every process")
 
 

@@ -73,12 +73,12 @@ def test_an_intent_that_was_written_without_an_answer_goes_back_to_the_queue(
 def test_an_intent_that_was_never_written_says_nothing_of_the_next_one(
     purchases: Purchases, cable: Cable, client: "redis.Redis", job: Job
 ) -> None:
-    """The next try may buy by the same request id: it must not be called unsent, or it would be bought again."""
+    """The next try buys: it must not be called unsent, or it would be bought again."""
     cable.cut()
     with pytest.raises(LedgerUnavailable):
         purchases.intend(job, lease_s=100, worker="one")
     cable.mend()
-    bought = steps.submitting(Ledger(client), job, lease_s=100, worker="two", intent="another")
+    bought = steps.submitting(Ledger(client), job, lease_s=100, worker="two", suffix="another")
 
     assert purchases.replay() == 1
     assert Ledger(client).get(job.id) == Ledger(client).get(bought.id)
