@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from functools import partial
 
 from config.settings import ConfigurationError, HooksSettings
+from jobs.backoff import backoff
 from jobs.job import Job, VideoRequest
 from jobs.outbox import Delivery, ReceiverTerms
 from jobs.result import JobResult, ResultHook, result_of
@@ -40,7 +41,7 @@ class HookReceiver:
         """The wait doubles with each failure, until the attempts are used up."""
         if tries >= self._settings.attempts:
             return None
-        return min(self._settings.retry_first_s * 2.0 ** min(tries - 1, 30), self._settings.retry_longest_s)
+        return backoff(self._settings.retry_first_s, self._settings.retry_longest_s, tries - 1)
 
 
 def _run(hook: ResultHook, result: JobResult) -> None:

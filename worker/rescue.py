@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from celery import bootsteps
 
 from config.reminding import Remind, set_alarms
 from config.settings import Settings
+from jobs.backoff import backoff
 from jobs.claims import Claim, Overdue
 from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnreadableRow, WrongState
@@ -21,6 +23,7 @@ from jobs.moves.purchase import in_doubt
 from jobs.outbox import Outbox
 from jobs.reminders import REMINDER_OF, TaskName, Work
 from jobs.states import FollowUp, State
+from producer.client.retry_after import LONGEST_S
 from worker.pace import Pace
 from worker.purchase import Purchases
 from worker.receiver_registry import ReceiverRegistry
@@ -39,9 +42,6 @@ CLAIMED: Final = (State.SUBMITTING, State.IN_DOUBT)
 
 ROOM: Final = 2.0
 """Waits are drawn out at random by up to half."""
-
-A_DAY_S: Final = 86_400.0
-"""The longest that a receiver may ask to be left alone for."""
 
 DEAD_AFTER_S: Final = 15.0
 """A worker that has given no sign of life for this many seconds is taken for dead."""
@@ -167,8 +167,8 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
     )
     asked_s = max(poll.deadline_s, poll.first_s, poll.interval_s, poll.longest_s, retry_after_s)
     fetched_s = max(settings.download_lease_s, settings.archive.retry_longest_s, asked_s)
-    described_s = settings.describe.retry_first_s * 2.0 ** min(settings.describe.attempts, 30)
-    told_s = max(*settings.webhooks.retry_s, settings.hooks.retry_longest_s, settings.hooks.lease_s, A_DAY_S)
+    described_s = backoff(settings.describe.retry_first_s, math.inf, settings.describe.attempts)
+    told_s = max(*settings.webhooks.retry_s, settings.hooks.retry_longest_s, settings.hooks.lease_s, LONGEST_S)
     return LongestWaits(
         by_work={
             State.QUEUED: ROOM * max(settings.queue.hold_longest_s, retry_after_s),

@@ -3,10 +3,9 @@
 import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -19,13 +18,13 @@ from config.settings import LONGEST_VARIATION, WebhooksSettings
 from jobs.job import Job, VideoRequest
 from jobs.outbox import Delivery, ReceiverTerms
 from jobs.payloads import message_id, payload
+from producer.client.retry_after import retry_after_s
 from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.upstream.connections import AddressRefused, PunctualAdapter
 
 log = logging.getLogger("rushes.webhooks")
 
 EXCERPT_BYTES: Final = 500
-LONGEST_RETRY_AFTER_S: Final = 86_400.0
 
 
 class WebhookSender:
@@ -53,7 +52,7 @@ class WebhookSender:
                 verify=self._verify,
             )
             with closing(response):
-                return _judged(response, sent)
+                return _judged(response, sent, now)
         except AddressRefused:
             return NotDelivered("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         except (requests.RequestException, HTTPError, ValueError) as error:  # the last: malformed addresses
@@ -106,7 +105,7 @@ def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> d
     }
 
 
-def _judged(response: requests.Response, sent: str) -> Outcome:
+def _judged(response: requests.Response, sent: str, now: datetime) -> Outcome:
     """Only a 2xx means told; a redirect is a failure, 410 a wish to hear nothing more."""
     status, answer = response.status_code, _excerpt(response)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -117,7 +116,7 @@ def _judged(response: requests.Response, sent: str) -> Outcome:
         status=status,
         sent=sent,
         answer=answer,
-        retry_after_s=_retry_after_s(response.headers),
+        retry_after_s=retry_after_s(response.headers, now=now.timestamp()),
         unwanted=status == HTTPStatus.GONE,
     )
 
@@ -128,17 +127,6 @@ def _excerpt(response: requests.Response) -> str | None:
         return (response.raw.read1(EXCERPT_BYTES, decode_content=True) or b"").decode(errors="replace")
     except Exception:  # noqa: BLE001 (a decoder may raise anything)
         return None
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "")
-    if text.isascii() and text.isdecimal():
-        return min(float(text), LONGEST_RETRY_AFTER_S)
-    try:
-        wait = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _shown(url: str) -> str:

@@ -28,7 +28,7 @@ end
 -- Polls that were made together count together until the breaker opens; from then on each try is one step.
 local before = tonumber(refusals or '0')
 local count = before >= a.after and before + 1 or math.min(before + a.times, a.after)
-local wait = a.wait_s or math.min(a.first_s * 2 ^ math.min(math.max(count - a.after, 0), 20), a.longest_s)
+local wait = a.wait_s or backoff(a.first_s, a.longest_s, count - a.after)
 redis.call('HSET', key, 'refusals', count, 'hold', a.hold, 'message', a.message)
 if count >= a.after then
   if not half_open_at then redis.call('HSET', key, 'opened_at', stamp(now)) end

@@ -17,7 +17,7 @@ for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 
     for _, value in ipairs({ id, state or '', turn or '' }) do taken[#taken + 1] = value end
   else
     redis.call('HSET', row, 'rescues', rescues)
-    local lease = math.min(a.lease_s * 2 ^ math.min(rescues - 1, 20), a.longest_lease_s)
+    local lease = backoff(a.lease_s, a.longest_lease_s, rescues - 1)
     redis.call('ZADD', index, stamp(now + lease), id)
     emit(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = 'due:' .. a.state }))
     for _, value in ipairs({ id, state, turn }) do taken[#taken + 1] = value end

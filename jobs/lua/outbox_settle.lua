@@ -34,7 +34,7 @@ elseif not a.blameless then
   redis.call('HSET', health, 'last', a.id)
   if failures >= a.breaker_after then
     local holds = redis.call('HINCRBY', health, 'holds', 1)
-    held_until = now + math.min(a.hold_first_s * 2 ^ math.min(holds - 1, 20), a.hold_longest_s)
+    held_until = now + backoff(a.hold_first_s, a.hold_longest_s, holds - 1)
     redis.call('HSET', health, 'held_until', stamp(held_until))
   end
 end

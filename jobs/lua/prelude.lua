@@ -11,6 +11,11 @@ end
 
 local now = clock()
 
+-- Seconds to wait: `first_s`, doubled for each of the earlier `failures`, at most `longest_s`.
+local function backoff(first_s, longest_s, failures)
+  return math.min(first_s * 2 ^ math.min(math.max(failures, 0), 30), longest_s)
+end
+
 local function stamp(seconds) return string.format('%.3f', seconds) end
 
 local function row_key(id) return a.prefix .. 'job:' .. id end

@@ -247,7 +247,7 @@ class AsyncJob:
                         if event := listener.hear(line):
                             yield event
             except self._rushes._no_answer:  # noqa: SLF001 (as above)
-                await self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+                await self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
 
     async def download(self, path: str | Path) -> Path:
         """Write its video to a file, whole and checked, or not at all.
@@ -261,7 +261,7 @@ class AsyncJob:
         for _ in range(ATTEMPTS):
             if await self._fetched(partial):
                 return partial.finish()
-            await self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+            await self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
         raise Unreachable(f"the download of {self.id} broke off {ATTEMPTS} times")
 
     async def _fetched(self, partial: Partial) -> bool:

@@ -246,7 +246,7 @@ class Job:
                     listener.begin(reply.status_code)
                     yield from filter(None, map(listener.hear, reply.iter_lines()))
             except self._rushes._no_answer:  # noqa: SLF001 (as above)
-                self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+                self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
 
     def download(self, path: str | Path) -> Path:
         """Write its video to a file, whole and checked, or not at all.
@@ -260,7 +260,7 @@ class Job:
         for _ in range(ATTEMPTS):
             if self._fetched(partial):
                 return partial.finish()
-            self._rushes._pause(plans.FIRST_PAUSE_S)  # noqa: SLF001 (as above)
+            self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
         raise Unreachable(f"the download of {self.id} broke off {ATTEMPTS} times")
 
     def _fetched(self, partial: Partial) -> bool:

@@ -5,16 +5,21 @@ One plan serves the blocking client and the asynchronous one, which only carry i
 
 import json
 import secrets
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from producer.client.errors import FIRST_REFUSAL, StillGoing, Unreachable, VideoFailed, problem_in, refused
 from producer.client.records import End, Event, Video, end_from, event_from, video_from
+from producer.client.retry_after import retry_after_s
 
-ATTEMPTS: Final = 5
-FIRST_PAUSE_S: Final = 0.5
+PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
+"""How long to wait before each repetition."""
+
 LONGEST_PAUSE_S: Final = 30.0
+"""A server is not obeyed for longer."""
+
 WAIT_S: Final = 30.0
 """How long one request waits for a job's end; the next one follows at once."""
 
@@ -70,7 +75,7 @@ def ask(call: Call, *, repeatable: bool = True) -> Plan[Reply]:
         Unreachable: no usable answer came.
     """
     last: Reply | Lost | None = None
-    for attempt in range(ATTEMPTS):
+    for pause_s in (*PAUSES_S, None):
         last = yield call
         match last:
             case Reply(status) if status < FIRST_REFUSAL:
@@ -79,8 +84,8 @@ def ask(call: Call, *, repeatable: bool = True) -> Plan[Reply]:
                 raise refused(last.status, last.body)
             case Lost() if not repeatable:
                 break
-        if attempt < ATTEMPTS - 1:
-            yield Pause(_pause_s(last, attempt))
+        if pause_s is not None:
+            yield Pause(max(pause_s, _asked_s(last)))
     if isinstance(last, Reply):
         raise refused(last.status, last.body)
     raise Unreachable(f"{call.method} {call.path}: {last.why if isinstance(last, Lost) else 'no answer'}")
@@ -185,10 +190,10 @@ def _may_help(reply: Reply) -> bool:
     return told if isinstance(told, bool) else reply.status in {429, 502, 503, 504}
 
 
-def _pause_s(last: Reply | Lost | None, attempt: int) -> float:
-    pause_s = min(FIRST_PAUSE_S * 2.0**attempt, LONGEST_PAUSE_S)
-    asked = last.headers.get("retry-after", "") if isinstance(last, Reply) else ""
-    return max(pause_s, min(float(asked), LONGEST_PAUSE_S)) if asked.isdecimal() else pause_s
+def _asked_s(last: Reply | Lost | None) -> float:
+    """The pause that the last reply asks for."""
+    asked = retry_after_s(last.headers, now=time.time()) if isinstance(last, Reply) else None
+    return min(asked or 0.0, LONGEST_PAUSE_S)
 
 
 def _json(reply: Reply) -> Any:

@@ -21,9 +21,9 @@ from worker.upstream.replies import (
     object_in,
     outcome_of_anything,
     reason_in,
-    retry_after_s,
     shortened,
     text_or_none,
+    wait_asked_s,
 )
 
 EMPTY_POLLS: Final = 4
@@ -104,7 +104,7 @@ def _http_error(status: int, headers: Mapping[str, str], body: bytes) -> PollRes
     is_client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     if about_us is None and is_client_error and is_content_refusal(object_in(body)):
         return Inconclusive(message, f"refused {status}", Refused(message, by_filter=True), REFUSED_POLLS)
-    return Unreachable(about_us or Hold.UNAVAILABLE, message, retry_after_s(headers))
+    return Unreachable(about_us or Hold.UNAVAILABLE, message, wait_asked_s(headers))
 
 
 def _without_video(word: str, headers: Mapping[str, str], reply: Mapping[str, Any]) -> Refused | Inconclusive:

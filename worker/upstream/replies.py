@@ -5,13 +5,13 @@ import json
 import logging
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, ParamSpec, TypeVar
 
 from jobs.job import Hold
+from producer.client.retry_after import retry_after_s
 
 log = logging.getLogger("rushes.upstream")
 
@@ -64,16 +64,9 @@ def outcome_of_anything(
     return safe
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the reply asks us to wait (RFC 9110 §10.2.3: a number, or a date read against the reply's own)."""
-    value = headers.get("retry-after", "").strip()
-    if value.isdecimal():
-        return number_or_none(value)
-    try:
-        until, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (until.replace(tzinfo=UTC) - sent.replace(tzinfo=UTC)).total_seconds())
+def wait_asked_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the reply asks us to wait."""
+    return retry_after_s(headers, now=time.time())
 
 
 def cost_usd(headers: Mapping[str, str], reply: Mapping[str, Any]) -> float | None:

@@ -23,7 +23,7 @@ from worker.upstream.replies import (
     object_in,
     outcome_of_anything,
     price_usd,
-    retry_after_s,
+    wait_asked_s,
 )
 
 LOG_PATH: Final = "/v2/logs"
@@ -61,12 +61,12 @@ def read_receipt(status: int, headers: Mapping[str, str], body: bytes) -> Receip
         return _acceptance(headers, object_in(body))
     if (moved := moved_to(status, headers)) and not _names_generation(headers, body):
         said = f"{status}: the address redirects to {moved}; set RUSHES_UPSTREAM__BASE_URL to the API's own"
-        return NotBought(Hold.MISCONFIGURED, said, retry_after_s(headers))
+        return NotBought(Hold.MISCONFIGURED, said, wait_asked_s(headers))
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PROVES_NOTHING:
         said, hold = error_message(status, body), hold_of(status, body)
         if hold in {None, Hold.FORBIDDEN} and is_content_refusal(object_in(body)):
             return Rejected(said, by_filter=True)
-        return Rejected(said) if hold is None else NotBought(hold, said, retry_after_s(headers))
+        return Rejected(said) if hold is None else NotBought(hold, said, wait_asked_s(headers))
     return Unknown(f"the upstream answered {error_message(status, body)}")
 
 
@@ -125,7 +125,7 @@ def read_log_page(status: int, headers: Mapping[str, str], body: bytes) -> LogPa
     lines = reply.get("data") if status == HTTPStatus.OK and reply else None
     if not isinstance(lines, list):
         return Unreachable(
-            hold_of(status, body) or Hold.UNAVAILABLE, error_message(status, body), retry_after_s(headers)
+            hold_of(status, body) or Hold.UNAVAILABLE, error_message(status, body), wait_asked_s(headers)
         )
     pagination = (reply or {}).get("pagination")
     objects = [line for line in lines if isinstance(line, dict)]
