@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, Validatio
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from config.address import NotAnAddress, parse
+from jobs.errors import RushesError
 
 PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
@@ -30,7 +31,7 @@ _ENDPOINT = re.compile(r"(/+v[12])+(/(video/generations|generate/video/google/ge
 _DOTENV = Path(".env")
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(RushesError):
     """The settings cannot stand as they are; the message says which and what to do. Stop the process with it."""
 
 

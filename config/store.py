@@ -26,6 +26,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 from config.private import FILE_MODE, make_folder
 from config.settings import ArchiveSettings, ConfigurationError, Settings
 from jobs.artifacts import is_within
+from jobs.errors import RushesError
 
 SLICE_BYTES: Final = 2_097_152
 """What is read at a time: a time-out then bounds a slice, not the whole of a large video on a slow line."""
@@ -40,7 +41,7 @@ _LONGEST_TOLD: Final = 200
 Bucket = S3Store | GCSStore | AzureStore
 
 
-class StoreError(Exception):
+class StoreError(RushesError):
     """The store cannot be used now: try again later, or tell the operator. The message holds no secret."""
 
 

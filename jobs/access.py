@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import redis
 import redis.asyncio
 
+from jobs.errors import UnknownKey
 from jobs.keyspace import PREFIX
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis
 
@@ -71,10 +72,6 @@ class Admitted:
 
     key: Key
     quota: Quota
-
-
-class UnknownKey(Exception):
-    """There is no such key."""
 
 
 class Access:

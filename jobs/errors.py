@@ -1,21 +1,47 @@
-"""What can go wrong with a job. Each class says what its catcher does.
+"""What can go wrong. Each class says what its catcher does; one that stands elsewhere is named with its module.
 
-JobError
-├── UnknownJob            tell the caller: no such job, or its life in the ledger is over
-│   └── Erased            tell the caller: it was erased on request, only what it cost is kept
-├── StaleTurn             drop the message quietly: the job has moved on without it
-├── WrongState            the job is not where this step starts from: read it again and decide anew
-├── IdempotencyConflict   tell the caller: this key was used for another request
-├── IdTaken               make a new id and accept again: nothing was written
-├── InvalidRequest        tell the caller which fields to mend: nothing was queued, nothing was bought
-└── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
-    └── UnreadableRow     leave this one job to a newer version, and go on with the others
+RushesError
+├── JobError
+│   ├── UnknownJob            tell the caller: no such job, or its life in the ledger is over
+│   │   └── Erased            tell the caller: it was erased on request, only what it cost is kept
+│   ├── StaleTurn             drop the message quietly: the job has moved on without it
+│   ├── WrongState            the job is not where this step starts from: read it again and decide anew
+│   ├── IdempotencyConflict   tell the caller: this key was used for another request
+│   ├── IdTaken               make a new id and accept again: nothing was written
+│   ├── InvalidRequest        tell the caller which fields to mend: nothing was queued, nothing was bought
+│   └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
+│       └── UnreadableRow     leave this one job to a newer version, and go on with the others
+├── UnknownKey                tell the caller: no such API key
+├── UnknownEndpoint           tell the caller: no such webhook endpoint; a delivery to it is dropped
+├── ConfigurationError        config.settings: stop the process with the message
+└── StoreError                config.store: try again later, or tell the operator; what is stored is not lost
+    └── NotThere              config.store: tell the caller that the file is gone
+
+Others go no further than the caller beside them, and are of the kind that the libraries in between pass on:
+
+NotAnAddress                  config.address: refuse the setting; the message repeats nothing of the URL
+UnreadableMessage             config.envelopes: drop the message with a line in the log
+AddressRefused                worker.upstream.connections: do not connect, and say that the address is not permitted
+NotKept                       worker.downloads: discard what came, and fetch again later
+Unshowable                    worker.media.previews: describe the video without pictures
+DatabaseTrouble               worker.sql.hook: deliver the row again later
+SchemaBehind                  worker.sql.schema: deliver again later, and tell the operator to migrate
+UnreadableText                producer.cli.text: leave with the message
+Problem                       producer.api.problems: answer the request with what it says
+StartFailed                   ops.stack.supervisor: stop what was started, and leave with the message
+Unhealthy                     ops.image.health: report the container as unhealthy
+
+The client library stands alone and draws its own tree in `producer/client/errors.py`; the sandbox plays a stranger.
 """
 
 from dataclasses import dataclass
 
 
-class JobError(Exception):
+class RushesError(Exception):
+    """Base of everything that Rushes raises for a caller of its own code."""
+
+
+class JobError(RushesError):
     """Base of everything that Rushes raises about a job."""
 
 
@@ -49,6 +75,14 @@ class LedgerUnavailable(JobError):
 
 class UnreadableRow(LedgerUnavailable):
     """A row holds what this version does not know: a newer one wrote it, or nobody did."""
+
+
+class UnknownKey(RushesError):
+    """No such API key: the id is wrong, or the key ended so long ago that it is forgotten."""
+
+
+class UnknownEndpoint(RushesError):
+    """No such webhook endpoint: the id is wrong, or it was removed."""
 
 
 @dataclass(frozen=True, slots=True)

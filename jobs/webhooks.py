@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ulid import ULID
 
-from jobs.errors import JobError
+from jobs.errors import UnknownEndpoint
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
@@ -24,10 +24,6 @@ ORDERED: Final = "ordered"
 _KEY: Final = f"{PREFIX}webhooks"
 _ENDPOINT: Final = "wh_"
 _ORIGIN: Final = "url_"
-
-
-class UnknownEndpoint(JobError):
-    """No such endpoint: the id is wrong, or it was removed. Tell the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from jobs.errors import UnknownEndpoint
 from jobs.job import Job, VideoRequest
 from jobs.result import ends_of
-from jobs.webhooks import ORDERED, Endpoint, Endpoints, UnknownEndpoint, is_endpoint, is_origin, origin_of, secret_of
+from jobs.webhooks import ORDERED, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
 from worker.receivers import NotDelivered, Outcome, Receiver
 from worker.webhooks import WebhookReceiver, WebhookSender
 

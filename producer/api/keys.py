@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.access import Key, Scope, UnknownKey
+from jobs.access import Scope
 from producer.api.guard import Admins
 from producer.api.parts import Needs
-from producer.api.problems import Code, Problem, documented
+from producer.api.problems import Code, documented
 from producer.views import KeyView, key_view
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -103,8 +103,4 @@ def revoke(
     _caller: Admins,
 ) -> Response:
     """It opens nothing from now on, in any process."""
-    try:
-        key: Key = parts.access.revoke(key_id)
-    except UnknownKey:
-        raise Problem(Code.NOT_FOUND, "There is no such key.") from None
-    return JSONResponse(key_view(key))
+    return JSONResponse(key_view(parts.access.revoke(key_id)))

@@ -15,12 +15,14 @@ from jobs.errors import (
     InvalidRequest,
     JobError,
     LedgerUnavailable,
+    RushesError,
+    UnknownEndpoint,
     UnknownJob,
+    UnknownKey,
     UnreadableRow,
     WrongState,
 )
 from jobs.job import Charged
-from jobs.webhooks import UnknownEndpoint
 from producer.api.envelopes import envelope
 from producer.api.problems import Code, Problem, Wrong
 
@@ -32,9 +34,10 @@ _BY_STATUS: Final[Mapping[int, tuple[Code, str]]] = {
 }
 
 
-_BY_ERROR: Final[Mapping[type[JobError], tuple[Code, str]]] = {  # the special before the general
+_BY_ERROR: Final[Mapping[type[RushesError], tuple[Code, str]]] = {  # the special before the general
     Erased: (Code.ERASED, "Its prompt and files were erased on request; only what it cost is kept."),
     UnknownJob: (Code.NOT_FOUND, "There is no such job, or it ended so long ago that it is forgotten."),
+    UnknownKey: (Code.NOT_FOUND, "There is no such key."),
     UnknownEndpoint: (Code.NOT_FOUND, "There is no such endpoint; GET /v1/webhooks lists those there are."),
     IdempotencyConflict: (
         Code.IDEMPOTENCY_CONFLICT,
@@ -50,6 +53,7 @@ _BY_ERROR: Final[Mapping[type[JobError], tuple[Code, str]]] = {  # the special b
     ),
     WrongState: (Code.NOT_ENDED, "{error}. Cancel it first, or wait for its end."),
 }
+_TOLD: Final = (JobError, UnknownKey, UnknownEndpoint)
 _LOST_RACE: Final = (Code.INTERNAL, "The job moved while it was being changed; read it again.")
 
 
@@ -60,7 +64,7 @@ def refusal(problem: Problem, *, path: str, query: str, request_id: str) -> Resp
     return problem.response(path=path, request_id=request_id)
 
 
-def problem_of(error: JobError) -> Problem:
+def problem_of(error: JobError | UnknownKey | UnknownEndpoint) -> Problem:
     """What an error of the ledger means to a caller."""
     if isinstance(error, InvalidRequest):
         wrongs = [Wrong(f"body.{told.field}", told.message) for told in error.errors]
@@ -96,7 +100,7 @@ def install(app: FastAPI) -> None:
         return _answer(request, error)
 
     async def on_job_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, JobError)
+        assert isinstance(error, _TOLD)
         return _answer(request, problem_of(error))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
@@ -115,7 +119,7 @@ def install(app: FastAPI) -> None:
 
     handlers: dict[type[Exception], Any] = {
         Problem: on_problem,
-        JobError: on_job_error,
+        **dict.fromkeys(_TOLD, on_job_error),
         RequestValidationError: on_invalid,
         HTTPException: on_http,
     }

@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from jobs.access import Key, Scope, UnknownKey
+from jobs.access import Key, Scope
+from jobs.errors import UnknownKey
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
 from producer.service import make_access

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from jobs.webhooks import ORDERED, Endpoint, UnknownEndpoint
+from jobs.errors import UnknownEndpoint
+from jobs.webhooks import ORDERED, Endpoint
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report
 from producer.cli.session import Session, emit_json

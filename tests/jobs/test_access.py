@@ -4,7 +4,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from jobs.access import Access, Issued, Scope, UnknownKey
+from jobs.access import Access, Issued, Scope
+from jobs.errors import UnknownKey
 from tests.stage import Clock
 
 MANY = 1000
