@@ -25,9 +25,6 @@ LIFE_S: Final = 7 * 86400.0
 MOST: Final = 1000
 """How many due times that are too far off one check pulls forward."""
 
-_SHORT: Final = ("alone", "allowance", "access:rate")
-"""Keys of seconds or minutes by whose absence, or moment, somebody may go on."""
-
 
 @dataclass(frozen=True, slots=True)
 class LongestWaits:
@@ -73,16 +70,15 @@ class FleetClock:
         )
         set_back_s = float(back)
         if set_back_s:
-            self._forget_short_keys()
+            self._forget_rates()
         if set_back_s or pulled:
             self._scripts.emit("due.pulled_forward", "-", 0, {"count": pulled, "set_back_s": round(set_back_s, 1)})
         return int(pulled)
 
-    def _forget_short_keys(self) -> None:
-        """Redis counts their lives by the same clock: a key of ten seconds would live for that hour."""
-        for kind in _SHORT:
-            for key in self._scripts.redis.scan_iter(f"{PREFIX}{kind}:*", count=1000):
-                self._scripts.redis.delete(key)
+    def _forget_rates(self) -> None:
+        """Redis counts their lives by the same clock: a rate limit of ten seconds would last for that hour."""
+        for key in self._scripts.redis.scan_iter(f"{PREFIX}rate:*", count=1000):
+            self._scripts.redis.delete(key)
 
     @asks_redis
     def status(self) -> ClockStatus:

@@ -8,15 +8,13 @@
     rushes:due:<follow-up>    zset    ended job -> when its follow-up is due                     permanent
     rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or follow-up   a day
     rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
-    rushes:rate:<what>        string  when the next request may go         seconds
+    rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<breaker>  hash    a circuit breaker of the upstream: open until when, and why  while it matters
-    rushes:allowance:<what>   string  how often something was done in this window                the window
-    rushes:alone:<what>       string  somebody does this at the moment                           seconds
+    rushes:writable           string  whether Redis takes a write          a second
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
     rushes:access:key:<id>    hash    an API key: tenant, scopes, digest   until a month past its end, if it has one
     rushes:access:keys        set     the ids of all API keys              permanent
-    rushes:access:rate:<id>   string  when a key's quota is whole again    a minute
     rushes:access:links       string  the secret that signs links          permanent
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)

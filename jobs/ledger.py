@@ -24,6 +24,7 @@ from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.kinds import kind_of
 from jobs.lessons import LIFE_S
+from jobs.limits import Limits
 from jobs.moves.move import Move
 from jobs.moves.purchase import held
 from jobs.removals import Removals
@@ -127,6 +128,7 @@ class Ledger:
         self._redis = client
         self.job_log = JobLog(self._scripts)
         self.claims = Claims(self._scripts)
+        self.limits = Limits(self._scripts)
         self.clock = FleetClock(self._scripts)
         self.breakers = Breakers(self._scripts)
         self.removals = Removals(self._scripts)
@@ -497,24 +499,9 @@ class Ledger:
             self._scripts.emit("job.erased", job.id, job.turn, {})
 
     @asks_redis
-    def alone(self, what: str, *, for_s: float) -> bool:
-        """Whether the caller may do something that one of the fleet does at a time; true once in `for_s`."""
-        return bool(self._redis.set(f"{PREFIX}alone:{what}", "1", nx=True, px=int(for_s * 1000)))
-
-    @asks_redis
-    def allowance(self, what: str, *, limit: int, window_s: float) -> float:
-        """Take one of the `limit` that the fleet has in each window; 0 if it was there, else seconds until the next.
-
-        A window begins with its first use. Any `window_s` touches two of them at most, and so sees twice the limit at
-        most.
-        """
-        key = f"{PREFIX}allowance:{what}"
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.set(key, 0, nx=True, px=int(window_s * 1000))
-        pipe.incr(key)
-        pipe.pttl(key)
-        _, used, left_ms = pipe.execute()
-        return 0.0 if used <= limit else max(left_ms, 1) / 1000
+    def check_writable(self) -> None:
+        """Write a key that lives for a second: a Redis that is full, or a replica, refuses it as it would a job."""
+        self._redis.set(f"{PREFIX}writable", "1", px=1000)
 
 
 def _ask_whole(pipe: Any, job_id: str) -> None:

@@ -471,7 +471,7 @@ class Service:
 
     def check_writable(self) -> None:
         """Write something small and short-lived: a Redis that is full or a replica refuses, as it would an order."""
-        self._ledger.alone("readyz", for_s=1)
+        self._ledger.check_writable()
 
     def workers(self, *, within_s: float) -> Sequence[str]:
         """The workers that gave a sign of life within these seconds."""

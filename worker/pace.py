@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from config.settings import PollSettings
 from jobs.errors import LedgerUnavailable
 from jobs.forecast import Forecast, Latency, Sketch
 from jobs.job import Job
 from jobs.lessons import Lesson, kind, lesson
+from jobs.limits import Limits
 from jobs.moves.move import Policy
 from jobs.pacing import Dial, InSlots, plan
 from jobs.sketches import Experience, Sketches
@@ -20,13 +21,6 @@ REFRESH_S: Final = 10.0
 
 UNUSED_S: Final = 3600.0
 """A kind that nobody has asked about for this many seconds is dropped."""
-
-
-class Alone(Protocol):
-    """Whether the caller is the one of the fleet that does something now."""
-
-    def __call__(self, what: str, *, for_s: float) -> bool:
-        """True once in `for_s`."""
 
 
 @dataclass(slots=True)
@@ -51,14 +45,14 @@ class Pace:
         choice: PollSettings,
         sketches: Sketches,
         ask_upstream: Callable[[str], Latency | None],
-        alone: Alone,
+        limits: Limits,
     ) -> None:
         self.base = base
         self._choice = choice
         self._dial = Dial(choice.lateness_s, choice.shortest_s, choice.longest_s, choice.interval_s)
         self._sketches = sketches
         self._ask_upstream = ask_upstream
-        self._alone = alone
+        self._limits = limits
         self._known: dict[str, _Known] = {}
 
     def policy(self, job: Job) -> Policy:
@@ -114,7 +108,7 @@ class Pace:
     def _hear(self, name: str, model: str) -> None:
         """Ask the upstream, if it is time and nobody else of the fleet has just done it."""
         every_s = self._choice.metrics_every_s
-        if not (every_s and self._alone(f"latency:{name.partition(':')[0]}", for_s=every_s)):
+        if not every_s or self._limits.take(f"latency:{name.partition(':')[0]}", every_s=every_s):
             return
         latency = self._ask_upstream(model)
         if latency is not None:

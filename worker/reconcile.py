@@ -26,6 +26,8 @@ MOST_JOBS: Final = 500
 CLOCKS_APART_S: Final = 600.0
 """How far the upstream's clock and ours may disagree."""
 
+A_MINUTE_S: Final = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -51,7 +53,7 @@ class Reconciling:
     def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
         """Resolve this doubt and all others of its model whose time has come; yields the alarms to set."""
         job = self._ledger.held(job_id, turn)
-        if not self._ledger.alone(f"reconcile:{job.model}", for_s=self._settings.read_every_s):
+        if self._ledger.limits.take(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
             # Another task is reading the log for us.
             yield Alarm(State.IN_DOUBT, job_id, turn, spread(self._settings.read_every_s))
             return
@@ -84,8 +86,11 @@ def in_doubt(ledger: Ledger) -> list[Job]:
 
 
 def allowed_reads(ledger: Ledger, per_min: int) -> Callable[[], float]:
-    """The fleet's allowance of log pages, whatever the number of models: 0 if one may be read, else seconds to wait."""
-    return lambda: ledger.allowance("log", limit=per_min, window_s=60)
+    """The fleet's limit of log pages, whatever the number of models: 0 if one may be read, else a minute.
+
+    In a minute there are as many again as one reading needs, which starts at the first page each time.
+    """
+    return lambda: A_MINUTE_S if ledger.limits.take("log", every_s=A_MINUTE_S / per_min, burst=per_min) else 0.0
 
 
 def read_log(upstream: Upstream, model: str, doubted: Sequence[Job], allowed: Callable[[], float]) -> Reading:

@@ -129,7 +129,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     upstream = Upstream(access, settings.upstream, threads=threads)
     poller = _poller(settings, access)
     breakers = _breakers(settings, ledger)
-    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.alone)
+    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.limits)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)

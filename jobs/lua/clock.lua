@@ -46,7 +46,7 @@ if back == 0 then return { '0', pulled } end
 
 redis.call('HSET', key, 'set_back_s', stamp(back), 'set_back_at', stamp(now))
 for _, work in ipairs(a.works) do
-  redis.call('DEL', a.prefix .. 'rate:' .. work, a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
+  redis.call('DEL', a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
 end
 for _, breaker in ipairs(a.breakers) do
   pull_field(a.prefix .. 'breaker:' .. breaker, 'half_open_at')

@@ -18,6 +18,23 @@ end
 
 local function stamp(seconds) return string.format('%.3f', seconds) end
 
+-- A rate limit: a bucket of `burst` tokens, of which one comes back every `each_s` seconds. It is kept as one moment, when
+-- it is full again (GCRA), in a key that lives until then. Ten microseconds make up for rounding.
+local function bucket(name, burst, each_s)
+  local key = a.prefix .. 'rate:' .. name
+  local full_at = math.min(math.max(tonumber(redis.call('GET', key) or '') or 0, now), now + burst * each_s)
+  local function tokens() return burst - (full_at - now - 0.00001) / each_s end
+  return {
+    left = function() return math.max(math.floor(tokens()), 0) end,
+    wait_s = function(count) return math.max(count - tokens(), 0) * each_s end,
+    full_in_s = function() return full_at - now end,
+    take = function(count)
+      full_at = full_at + count * each_s
+      redis.call('SET', key, string.format('%.6f', full_at), 'PX', math.ceil((full_at - now) * 1000))
+    end,
+  }
+end
+
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
 local function log_key(id) return a.prefix .. 'log:' .. id end

@@ -5,15 +5,12 @@
         early_s, per_s? (the fleet takes no more; at most a second's worth is saved up)
      Returns {now, rows [HGETALL of each], 1 if something due was not taken, else 0, more}; more: {id, turn, wait_s} of
      such a job, if nobody has been called to it yet. ]]
-local due, rate_key = due_key(a.work), a.prefix .. 'rate:' .. a.work
+local due = due_key(a.work)
 local until_now = stamp(now + a.early_s)
 if a.woke then forget_alarms(a.work, until_now) end
 
-local room, free_at = a.limit, now
-if a.per_s then
-  free_at = math.max(tonumber(redis.call('GET', rate_key) or '0'), now - 1)
-  room = math.max(math.min(room, math.floor((now - free_at) * a.per_s)), 0)
-end
+local rate = a.per_s and bucket(a.work, a.per_s, 1 / a.per_s)
+local room = rate and math.min(a.limit, rate.left()) or a.limit
 local found = redis.call('ZRANGE', due, '-inf', until_now, 'BYSCORE', 'LIMIT', 0, room + 1)
 local rows = {}
 for index = 1, math.min(#found, room) do
@@ -26,7 +23,7 @@ for index = 1, math.min(#found, room) do
     rows[#rows + 1] = row
   end
 end
-if a.per_s and #rows > 0 then redis.call('SET', rate_key, stamp(free_at + #rows / a.per_s), 'PX', 5000) end
+if rate and #rows > 0 then rate.take(#rows) end
 local left = found[room + 1]
 if not left or not call_to_ring(a.work) then return { stamp(now), rows, left and 1 or 0 } end
 local wait_s = room < a.limit and 1 / a.per_s or 0

@@ -144,7 +144,7 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
         eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs told to wait for the next window")
         assert stage.sandbox.requests()["log_reads"] == 2
 
-        stage.client.delete("rushes:allowance:log")  # the minute is over
+        stage.client.delete("rushes:rate:log")  # the minute is over
         for job_id in ids:
             stage.client.zadd(f"rushes:due:{State.IN_DOUBT}", {job_id: 0}, xx=True)
         eventually(lambda: stage.sandbox.requests()["log_reads"] > 2, what="the next readings")

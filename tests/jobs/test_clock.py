@@ -145,8 +145,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     rendering(ledger)
     clock.advance(30)
     assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
-    assert ledger.alone("reconcile:veo3", for_s=10)
-    client.set("rushes:access:rate:key", clock.now + 30, ex=60)
+    assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
     ledger.worker_seen("one@test")
 
     clock.advance(-HOUR_S)
@@ -154,8 +153,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
     assert ledger.breakers.currently_open()[Breaker.POLL].wait_s <= 5
-    assert ledger.alone("reconcile:veo3", for_s=10)
-    assert not client.exists("rushes:access:rate:key")
+    assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
     clock.advance(301)
     assert outbox.take("hook", TERMS) is not None
     rendering(ledger)

@@ -21,7 +21,7 @@ from jobs.scripts import Retention
 from jobs.states import EDGES, FollowUp, State
 from jobs.wakes import Alarm
 from tests import steps
-from tests.stage import Clock, a_request, eventually
+from tests.stage import Clock, a_request
 
 VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
 STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
@@ -510,13 +510,6 @@ def test_a_trial_request_that_succeeds_closes_the_breaker_for_all(ledger: Ledger
     assert ledger.breakers.currently_open() == {}
 
 
-def test_one_of_the_fleet_does_it_at_a_time(ledger: Ledger) -> None:
-    """The second caller leaves it to the first."""
-    assert ledger.alone("reading", for_s=10)
-    assert not ledger.alone("reading", for_s=10)
-    assert ledger.alone("another thing", for_s=10)
-
-
 def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> None:
     """Redis must say that the intent is on disk; if it cannot in time, the job waits in the queue, unbought."""
     ledger = Ledger(client, durability=Durability(wait_s=0.1, replicas=1))  # there is no replica
@@ -630,12 +623,3 @@ def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") 
     finally:
         client.config_set("maxmemory", 0)
     assert ledger.get(job.id) == job
-
-
-def test_an_allowance_is_the_fleets_and_comes_anew(ledger: Ledger, client: "redis.Redis") -> None:
-    """`limit` in a window for the whole fleet; after that a caller is told the seconds until the next window."""
-    other = Ledger(client)
-    assert [each.allowance("log", limit=3, window_s=60) for each in (ledger, other, ledger)] == [0, 0, 0]
-    assert 30 < other.allowance("log", limit=3, window_s=60) <= 60
-    assert ledger.allowance("something else", limit=1, window_s=0.05) == 0
-    eventually(lambda: ledger.allowance("something else", limit=1, window_s=0.05) == 0, what="the next window")

@@ -50,7 +50,7 @@ def make(client: "redis.Redis", ledger: Ledger, upstream: Upstreams) -> Callable
 
     def made(**choice: object) -> Pace:
         poll = PollSettings.model_validate(choice)
-        return Pace(POLICY, poll, Sketches(client), upstream.latency, ledger.alone)
+        return Pace(POLICY, poll, Sketches(client), upstream.latency, ledger.limits)
 
     return made
 
@@ -134,7 +134,7 @@ def test_fixed_pacing_stays_available_and_still_learns(make: Callable[..., Pace]
 def test_the_first_job_of_a_kind_is_paced_although_redis_is_away(ledger: Ledger, upstream: Upstreams) -> None:
     """A receipt in hand must be written, not lost for want of a schedule; the sketch is read when Redis is back."""
     away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
-    pace = Pace(POLICY, PollSettings.model_validate({}), away, upstream.latency, ledger.alone)
+    pace = Pace(POLICY, PollSettings.model_validate({}), away, upstream.latency, ledger.limits)
 
     in_slots = pace.policy(KNOWN).pacing
     assert isinstance(in_slots, InSlots)

@@ -38,7 +38,7 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
     connection = connect(settings, name="test")
     ledger, choice = Ledger(connection), Settings()
-    pace = Pace(policy(choice), choice.poll, Sketches(connection), lambda _model: None, ledger.alone)
+    pace = Pace(policy(choice), choice.poll, Sketches(connection), lambda _model: None, ledger.limits)
     steps.submitting(ledger, _accepted(ledger), lease_s=100)  # connected, and Redis knows the script
     return Purchases(ledger, Spool(tmp_path / "spool"), pace, lambda *_, **__: True)
 

@@ -1,0 +1,25 @@
+"""The fleet's rate limits: buckets from which whoever does something takes a token first.
+
+rushes:rate:<name>    string    the moment when a bucket is full again    until then
+"""
+
+from jobs.scripts import Scripts, asks_redis
+
+
+class Limits:
+    """Rate limits that all processes share.
+
+    Raises:
+        LedgerUnavailable: Redis could not be asked.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    @asks_redis
+    def take(self, name: str, *, every_s: float, burst: int = 1) -> float:
+        """Take a token: 0 if there was one, else the seconds until there is.
+
+        One comes back every `every_s` seconds, and at most `burst` are saved up.
+        """
+        return int(self._scripts.run("limit", name=name, every_s=every_s, burst=burst)) / 1000
