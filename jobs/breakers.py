@@ -1,12 +1,21 @@
-"""The circuit breakers of the upstream account: one for each kind of request, shared by the fleet."""
+"""The circuit breakers of upstream accounts: one for each kind of request, shared by the fleet.
+
+    rushes:breaker:<account>:<kind>       hash    failures in a row; half-open when; why; the trial     while it matters
+    rushes:breaker:receiver:<receiver>    hash    the same of a receiver of ended jobs                  the retention
+
+Both go by the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outbox.py` use the receivers'.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Final, cast
 
 from jobs.job import Hold
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
+
+DEFAULT_ACCOUNT: Final = "default"
+"""The upstream account that the settings name."""
 
 
 class Breaker(StrEnum):
@@ -47,13 +56,15 @@ class Breakers:
         When the time is up the breaker is half-open: the first that asks makes the trial request, which is given up
         after `trial_s` seconds; the others ask anew after `again_s` at most.
         """
-        wait_ms, *why = self._scripts.run("breaker", breaker=breaker, verb="ask", trial_s=trial_s, again_s=again_s)
+        wait_ms, *why = self._scripts.run(
+            "breaker", breaker=name_of(breaker), verb="ask", trial_s=trial_s, again_s=again_s
+        )
         return OpenBreaker(wait_ms / 1000, _hold(why[0]), why[1]) if wait_ms else None
 
     @asks_redis
     def passed(self, breaker: Breaker) -> None:
         """A request succeeded: close the breaker for all."""
-        if self._scripts.run("breaker", breaker=breaker, verb="passed")[0]:
+        if self._scripts.run("breaker", breaker=name_of(breaker), verb="passed")[0]:
             self._scripts.emit("queue.resumed", "-", 0, {"breaker": breaker})
 
     @asks_redis
@@ -70,7 +81,7 @@ class Breakers:
         """Requests were refused for a reason that concerns all: after `terms.after` in a row the breaker opens."""
         opened = self._scripts.run(
             "breaker",
-            breaker=breaker,
+            breaker=name_of(breaker),
             verb="refused",
             hold=hold,
             message=message,
@@ -88,11 +99,16 @@ class Breakers:
         """The breakers that are open or half-open now, and why."""
         now, found = self._scripts.now(), {}
         for breaker in Breaker:
-            row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}breaker:{breaker}"))
+            row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}breaker:{name_of(breaker)}"))
             if "half_open_at" in row:
                 wait_s = max(float(row["half_open_at"]) - now, 0.0)
                 found[breaker] = OpenBreaker(wait_s, _hold(row["hold"]), row["message"])
         return found
+
+
+def name_of(breaker: Breaker) -> str:
+    """How a breaker of the account is called in Redis."""
+    return f"{DEFAULT_ACCOUNT}:{breaker}"
 
 
 def _hold(word: str) -> Hold:

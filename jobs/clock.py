@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-from jobs.breakers import Breaker
+from jobs.breakers import Breaker, name_of
 from jobs.keyspace import PREFIX
 from jobs.reminders import WORKS, Work
 from jobs.scripts import Scripts, asks_redis
@@ -65,7 +65,7 @@ class FleetClock:
             indexes=indexes,
             longest_s=longest.of_all,
             works=list(WORKS),
-            breakers=list(Breaker),
+            breakers=[name_of(breaker) for breaker in Breaker],
             most=MOST,
         )
         set_back_s = float(back)

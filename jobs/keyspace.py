@@ -9,7 +9,7 @@
     rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or follow-up   a day
     rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
-    rushes:breaker:<breaker>  hash    a circuit breaker of the upstream: open until when, and why  while it matters
+    rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
     rushes:writable           string  whether Redis takes a write          a second
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent

@@ -4,11 +4,12 @@
     rushes:outboxes                   zset    receiver -> when somebody must next look into its outbox   the retention
     rushes:delivery:<receiver>:<id>   hash    turn, tries, events to be told and those that were         the retention
     rushes:slots:<receiver>           zset    job that it is being told of -> when that lease ends       twice a lease
-    rushes:health:<receiver>          hash    how it fares: failures in a row, since when, held until    the retention
+    rushes:health:<receiver>          hash    how it fares: how long it takes, since when it fails       the retention
     rushes:deliveries:<receiver>      stream  how each delivery went, capped                             the log's life
 
 A receiver is told of ended jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has an
-outbox and slots of its own, so that one that is slow or broken holds up no other.
+outbox, slots and a circuit breaker (`jobs/breakers.py`) of its own, so that one that is slow or broken holds up no
+other.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Final, cast
 
 import redis
 
+from jobs.breakers import BreakerTerms
 from jobs.events import Subscriber
 from jobs.keyspace import PREFIX
 from jobs.scripts import Retention, Scripts, asks_redis, to_json
@@ -36,21 +38,22 @@ LOG_LIFE_S: Final = 7 * 86400
 """How long a receiver's log is kept after its last line."""
 
 
+BREAKER: Final = BreakerTerms(first_s=5.0, longest_s=600.0, after=5)
+"""When the circuit breaker of a receiver opens."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiverTerms:
     """How a receiver may be called.
 
     `width` deliveries at once for the whole fleet, one while it is not known to take less than `slow_s` on average,
-    each taken on a lease of `lease_s`. After failures of `breaker_after` different deliveries in a row it is held,
-    first for `hold_first_s`, doubling up to `hold_longest_s`.
+    each taken on a lease of `lease_s`. The circuit breaker counts only different deliveries that fail in a row.
     """
 
     width: int
     lease_s: float
     slow_s: float = 2.0
-    breaker_after: int = 5
-    hold_first_s: float = 5.0
-    hold_longest_s: float = 600.0
+    breaker: BreakerTerms = BREAKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,6 @@ class Outbox:
             lease_s=terms.lease_s,
             width=terms.width,
             slow_s=terms.slow_s,
-            breaker_after=terms.breaker_after,
         )
         if not found:
             return None
@@ -162,7 +164,7 @@ class Outbox:
         wait = {} if how.over else {"wait_s": round(how.next_in_s, 3)}
         trouble = {} if line.delivered else {"message": line.message, **wait}
         data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1, **trouble}
-        failing_s, _ = self._scripts.run(
+        failing_s = self._scripts.run(
             "outbox_settle",
             receiver=delivery.receiver,
             id=delivery.job_id,
@@ -175,9 +177,9 @@ class Outbox:
             line=to_json(asdict(line)),
             log_cap=LOG_ENTRIES,
             log_life_s=LOG_LIFE_S,
-            breaker_after=terms.breaker_after,
-            hold_first_s=terms.hold_first_s,
-            hold_longest_s=terms.hold_longest_s,
+            first_s=terms.breaker.first_s,
+            longest_s=terms.breaker.longest_s,
+            after=terms.breaker.after,
             event=event,
             data=to_json(data),
         )
@@ -211,13 +213,14 @@ class Outbox:
         pipe.zcard(f"{PREFIX}outbox:{receiver}")
         pipe.zcount(f"{PREFIX}slots:{receiver}", self._scripts.now(), "+inf")
         pipe.hgetall(f"{PREFIX}health:{receiver}")
-        waiting, under_way, health = pipe.execute()
+        pipe.hgetall(f"{PREFIX}breaker:receiver:{receiver}")
+        waiting, under_way, health, breaker = pipe.execute()
         return ReceiverStatus(
             waiting,
             under_way,
-            int(_seconds(health, "failures") or 0),
+            int(_seconds(breaker, "failures") or 0),
             _seconds(health, "failing_since"),
-            _seconds(health, "held_until"),
+            _seconds(breaker, "half_open_at"),
             _seconds(health, "took_s"),
         )
 
@@ -236,14 +239,14 @@ class Outbox:
     @asks_redis
     def forget(self, receiver: str) -> None:
         """Drop what a receiver that is gone was still to be told; its log stays for its life."""
-        kinds = ("outbox", "slots", "health")
+        kinds = ("outbox", "slots", "health", "breaker:receiver")
         self._scripts.redis.delete(*(f"{PREFIX}{kind}:{receiver}" for kind in kinds))
         self._scripts.redis.zrem(f"{PREFIX}outboxes", receiver)
 
 
-def _seconds(health: Mapping[str, str], name: str) -> float | None:
+def _seconds(row: Mapping[str, str], name: str) -> float | None:
     try:
-        return float(health[name])
+        return float(row[name])
     except (KeyError, ValueError):
         return None
 

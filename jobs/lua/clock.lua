@@ -35,7 +35,7 @@ for _, receiver in ipairs(redis.call('ZRANGE', outboxes_key, 0, -1)) do
   pull(outbox_key(receiver), a.longest_s, false)
   if back > 0 then
     pull(slots_key(receiver), a.longest_s, false)
-    pull_field(health_key(receiver), 'held_until')
+    pull_field(breaker_key('receiver:' .. receiver), 'half_open_at')
   end
 end
 pull(outboxes_key, a.longest_s, false)
@@ -48,9 +48,9 @@ redis.call('HSET', key, 'set_back_s', stamp(back), 'set_back_at', stamp(now))
 for _, work in ipairs(a.works) do
   redis.call('DEL', a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
 end
-for _, breaker in ipairs(a.breakers) do
-  pull_field(a.prefix .. 'breaker:' .. breaker, 'half_open_at')
-  pull_field(a.prefix .. 'breaker:' .. breaker, 'trial_until')
+for _, name in ipairs(a.breakers) do
+  pull_field(breaker_key(name), 'half_open_at')
+  pull_field(breaker_key(name), 'trial_until')
 end
 local workers = a.prefix .. 'workers'
 for _, name in ipairs(redis.call('ZRANGE', workers, '(' .. stamp(now), '+inf', 'BYSCORE')) do

@@ -1,19 +1,18 @@
 --[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its slots may be used.
      The claim moves the delivery's due time by a lease, so that a death in the middle is found like any other.
-     A receiver that keeps failing is held: then one slot tries, once in a while. One that is slow, or of which nothing is
-     known yet, has one slot.
-     a: receiver, worker, lease_s, width, slow_s, breaker_after
+     While its circuit breaker is open nothing is taken, and while it is half-open one slot tries. A receiver that is slow,
+     or of which nothing is known yet, has one slot.
+     a: receiver, worker, lease_s, width, slow_s
      Returns {id, turn, event, tries, 1 if another slot would find work}, or nothing. ]]
 local slots, outbox = slots_key(a.receiver), outbox_key(a.receiver)
-local failures, held_until, took_s = unpack(redis.call('HMGET', health_key(a.receiver), 'failures', 'held_until',
-  'took_s'))
-local broken = tonumber(failures or '0') >= a.breaker_after
-if broken and tonumber(held_until or '0') > now then
-  note_next(a.receiver, tonumber(held_until))
+local circuit = breaker('receiver:' .. a.receiver)
+if circuit.open_s > 0 then
+  note_next(a.receiver, now + circuit.open_s)
   return {}
 end
+local took_s = redis.call('HGET', health_key(a.receiver), 'took_s')
 local is_quick = took_s and tonumber(took_s) <= a.slow_s
-local width = (is_quick and not broken) and a.width or 1
+local width = (is_quick and circuit.is_closed) and a.width or 1
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp(now))
 local used = redis.call('ZCARD', slots)
 if used >= width then return {} end

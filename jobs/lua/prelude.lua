@@ -35,6 +35,35 @@ local function bucket(name, burst, each_s)
   }
 end
 
+local function breaker_key(name) return a.prefix .. 'breaker:' .. name end
+
+-- A circuit breaker. It is open until `half_open_at`, then half-open: one trial decides; without that moment it is closed.
+-- `failures` counts those in a row, `last` is what the latest was about.
+local function breaker(name)
+  local key = breaker_key(name)
+  local half_open_at, failures, last = unpack(redis.call('HMGET', key, 'half_open_at', 'failures', 'last'))
+  half_open_at, failures = tonumber(half_open_at), tonumber(failures) or 0
+  return {
+    is_closed = not half_open_at,
+    open_s = math.max((half_open_at or 0) - now, 0),
+    succeed = function() redis.call('DEL', key) end,
+    -- how: after (failures in a row until it opens), first_s, longest_s, wait_s? (instead of the back-off), times? (at
+    --   once), of? (failures of the same thing in a row count once), note? [field, value, ...], life_s?
+    -- Returns the seconds that it is open for now; nil: it is still closed.
+    fail = function(how)
+      local times = how.of and how.of == last and 0 or how.times or 1
+      -- From the moment when it opens, each failed trial is one step.
+      local count = failures >= how.after and failures + 1 or math.min(failures + times, how.after)
+      local wait = how.wait_s or backoff(how.first_s, how.longest_s, count - how.after)
+      redis.call('HSET', key, 'failures', count, 'last', how.of or '', unpack(how.note or {}))
+      if count >= how.after then redis.call('HSET', key, 'half_open_at', stamp(now + wait), 'trial_until', '0') end
+      -- A breaker that nobody asks any more closes by itself.
+      redis.call('PEXPIRE', key, math.ceil((how.life_s or 2 * (wait + how.longest_s)) * 1000))
+      return count >= how.after and wait or nil
+    end,
+  }
+end
+
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
 local function log_key(id) return a.prefix .. 'log:' .. id end

@@ -23,6 +23,7 @@ LONGEST: Final = LongestWaits(
     {State.QUEUED: 1200, State.SUBMITTING: 600, State.RENDERING: 2000, State.STORING: 2000}, of_all=2 * DAY_S
 )
 TERMS: Final = ReceiverTerms(width=1, lease_s=300)
+BROKEN: Final = ReceiverTerms(width=1, lease_s=300, breaker=BreakerTerms(first_s=60, longest_s=60, after=1))
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Led
 
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """The upstream's breaker, a receiver's slot, the fleet's pace, what one does at a time, a key's quota."""
+    """The upstream's breaker, a receiver's breaker and slot, the fleet's pace, every rate limit."""
     ledger.breakers.refused(
         Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
     )
@@ -147,6 +148,11 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
     assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
     ledger.worker_seen("one@test")
+    outbox.put("job_2", {"broken": ["job.completed"]})
+    delivery = outbox.take("broken", BROKEN)
+    assert delivery is not None
+    line = DeliveryLine("job_2", "job.completed", delivered=False, tries=1, took_s=0, message="down")
+    outbox.settle(delivery, BROKEN, Settlement(line, over=False, next_in_s=1))
 
     clock.advance(-HOUR_S)
     ledger.clock.check(LONGEST)
@@ -154,8 +160,10 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
     assert ledger.breakers.currently_open()[Breaker.POLL].wait_s <= 5
     assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
+    assert (outbox.status("broken").held_until or 0) - clock.now <= 90
     clock.advance(301)
     assert outbox.take("hook", TERMS) is not None
+    assert outbox.take("broken", BROKEN) is not None
     rendering(ledger)
     clock.advance(30)
     assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import redis
 
+from jobs.breakers import BreakerTerms
 from jobs.errors import StaleTurn
 from jobs.outbox import Delivery, DeliveryLine, Outbox, ReceiverTerms, Settlement
 from jobs.scripts import Retention
 from tests.stage import Clock
 
-TERMS = ReceiverTerms(width=2, lease_s=60, breaker_after=3, hold_first_s=10, hold_longest_s=25)
+TERMS = ReceiverTerms(width=2, lease_s=60, breaker=BreakerTerms(first_s=10, longest_s=25, after=3))
 LINE = DeliveryLine("job_1", "job.completed", delivered=True, tries=1, took_s=0.1, message="told")
 COMPLETED = {"sql": ["job.completed"]}
 
@@ -157,6 +158,25 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_probed_by_one(outbox: Ou
     assert outbox.status("sql").failures == 0
     assert outbox.take("sql", TERMS)
     assert outbox.take("sql", TERMS)
+
+
+def test_what_keeps_a_receivers_breaker_lives_as_long_as_its_deliveries(
+    outbox: Outbox, clock: Clock, client: "redis.Redis"
+) -> None:
+    """Failures that are hours apart are in a row all the same, if nothing between them was delivered."""
+    for n in range(3):
+        outbox.put(f"job_{n}", COMPLETED)
+        fail(outbox, taken(outbox), again_in_s=80_000)
+        clock.advance(5000)
+    status = outbox.status("sql")
+    assert (status.failures, status.failing_since) == (3, clock.now - 15_000)
+    assert status.held_until == clock.now - 4990
+    assert 86_000 < client.ttl("rushes:breaker:receiver:sql") <= 86_400
+
+    tell(outbox, taken(outbox)) if outbox.put("job_3", COMPLETED) else None
+    status = outbox.status("sql")
+    assert (status.failures, status.failing_since, status.held_until) == (0, None, None)
+    assert not client.exists("rushes:breaker:receiver:sql")
 
 
 def test_a_job_that_is_forgotten_is_not_the_receivers_fault(outbox: Outbox) -> None:

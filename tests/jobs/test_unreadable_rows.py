@@ -256,9 +256,11 @@ def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "
     """A list of receivers must not fail for one of them."""
     outbox = Outbox(client, clock=clock)
     client.xadd("rushes:deliveries:hook", {"at": "1", "line": '{"of": "a later time"}'})
-    client.hset("rushes:health:hook", mapping={"failures": "many", "took_s": "long"})
+    client.hset("rushes:health:hook", mapping={"took_s": "long"})
+    client.hset("rushes:breaker:receiver:hook", mapping={"failures": "many"})
     client.expire("rushes:deliveries:hook", 60)
     client.expire("rushes:health:hook", 60)
+    client.expire("rushes:breaker:receiver:hook", 60)
 
     assert outbox.log("hook") == []
     assert (outbox.status("hook").failures, outbox.status("hook").took_s) == (0, None)
@@ -267,7 +269,7 @@ def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "
 def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", ledger: Ledger) -> None:
     """Whatever the reason is called."""
     ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "no", terms=BreakerTerms(first_s=5, longest_s=60, after=1))
-    client.hset("rushes:breaker:submit", "hold", "moonstruck")
+    client.hset("rushes:breaker:default:submit", "hold", "moonstruck")
 
     refused = ledger.breakers.ask(Breaker.SUBMIT, trial_s=10, again_s=2)
 
