@@ -21,7 +21,7 @@ Others go no further than the caller beside them, and are of the kind that the l
 
 NotAnAddress                  config.address: refuse the setting; the message repeats nothing of the URL
 UnreadableMessage             config.envelopes: drop the message with a line in the log
-AddressRefused                worker.upstream.connections: do not connect, and say that the address is not permitted
+AddressRefused                config.outbound: do not connect, and say that the address is not permitted
 NotKept                       worker.downloads: discard what came, and fetch again later
 Unshowable                    worker.media.previews: describe the video without pictures
 DatabaseTrouble               worker.sql.hook: deliver the row again later

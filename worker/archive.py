@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ulid import ULID
 
+from config.outbound import Permits
 from config.settings import ArchiveSettings
 from config.store import PARTIALS, Store, StoreError
 from jobs.artifacts import is_name, paths_of
@@ -22,7 +23,6 @@ from jobs.media import Media, Mismatch
 from worker.containers import Container, container_of
 from worker.downloads import Body, Downloads, NotKept
 from worker.partials import Partial, Partials
-from worker.upstream.connections import Permits
 
 log = logging.getLogger("rushes.archive")
 

@@ -13,12 +13,12 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from config.outbound import AddressRefused, Permits, PunctualAdapter, location_of
 from config.settings import ArchiveSettings
 from jobs.facts import Gone, NotFetched
 from jobs.media import Mismatch
 from worker import faults
 from worker.partials import Mark, Partial
-from worker.upstream.connections import AddressRefused, Permits, PunctualAdapter
 
 CHUNK_BYTES: Final = 262_144
 MOST_REDIRECTS: Final = 3
@@ -114,7 +114,7 @@ class Downloads:
                 if not response.is_redirect:
                     return response
                 response.close()
-                url = urljoin(url, _location(response))
+                url = urljoin(url, location_of(response))
             except ValueError as error:  # requests and urllib let some malformed addresses through to their parsers
                 raise NotKept(f"the video's URL leads nowhere ({type(error).__name__})") from error
             self._check_time(until)
@@ -262,8 +262,3 @@ def _bare(url: str) -> str:
     """Without the query, whose signature is a fresh one each time."""
     scheme, host, path, _, _ = urlsplit(url)
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))
-
-
-def _location(redirect: requests.Response) -> str:
-    """Where it leads: header bytes arrive as Latin-1, whatever they were."""
-    return redirect.headers["location"].encode("latin-1").decode(errors="replace")

@@ -3,7 +3,7 @@
 import socket
 
 from config.addresses import is_link_local, is_public
-from worker.upstream.connections import Permits
+from config.outbound import Permits
 
 
 def download_permits(*, private: bool | None, upstream: str) -> Permits:

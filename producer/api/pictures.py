@@ -6,35 +6,28 @@ told at once. The request goes to the address that was checked, not to what the 
 
 import base64
 import binascii
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from itertools import islice
-from time import monotonic
 from typing import Any, Final
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from requests import PreparedRequest
+import requests
+from urllib3.exceptions import HTTPError, NameResolutionError
 
 from config.addresses import is_public
-from config.replies import FinalResponse
+from config.outbound import AddressRefused, Permits, PunctualAdapter, location_of
 from producer.api.problems import Code, Problem, Wrong
 from producer.client.pictures import KINDS, SNIFFED_BYTES, as_data_url, kind_of
+from producer.client.proxies import Proxies
 
 MOST_REDIRECTS: Final = 3
-MOST_ADDRESSES: Final = 4
-"""Addresses of one name that are tried; each gets an equal share of the time left."""
-
 MOST_TOLD: Final = 4
 """Pictures that cannot be taken, until no more are checked: each may take its time."""
 
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_HEADERS: Final = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "rushes"}
 
 
 class _Unfit(Exception):
@@ -77,14 +70,25 @@ def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-@dataclass(frozen=True, slots=True)
 class PictureCheck:
-    """Checks the beginning of a picture, wherever it is. `allows` judges each address before it is spoken to."""
+    """Checks the beginning of a picture, wherever it is; each hop takes `within_s` seconds at most."""
 
-    most_bytes: int
-    within_s: float = 10.0
-    allows: Callable[[str], bool] = is_public
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    def __init__(
+        self,
+        most_bytes: int,
+        *,
+        within_s: float = 10.0,
+        permits: Permits = is_public,
+        ca_bundle: str | None = None,
+    ) -> None:
+        """Use `permits` to judge each address before it is spoken to; one that it refuses refuses its name."""
+        self._most_bytes = most_bytes
+        self._verify = ca_bundle or True
+        self._part_s = within_s / 2  # to connect, and to be answered
+        direct = Proxies({})
+        self._adapter = PunctualAdapter(
+            connections=8, reply_s=self._part_s, permits=permits, strict=True, proxies=direct
+        )
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Refuse an order whose pictures are none, too large, or not on the public internet.
@@ -108,93 +112,41 @@ class PictureCheck:
     def _seen(self, url: str) -> bytes:
         """The first bytes at the end of the redirects; each hop is judged like the first."""
         for _ in range(MOST_REDIRECTS + 1):
-            place = _place(url)
-            connection = _Pinned(place, self._addresses(place), self.tls, within_s=self.within_s)
             try:
-                response = connection.ask()
-                if response.status not in _REDIRECTS:
-                    return self._beginning(response)
-                url = urljoin(url, _location(response))
-            except (OSError, HTTPException, ValueError) as error:
-                raise _Unfit(f"cannot be fetched ({type(error).__name__})") from error
-            finally:
-                connection.end()
+                with closing(self._ask(_checked(url))) as response:
+                    if not response.is_redirect:
+                        return self._beginning(response)
+                    url = urljoin(url, location_of(response))
+            except AddressRefused as error:
+                raise _Unfit("is not on the public internet") from error
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+                raise _Unfit(_why_not(error)) from error
         raise _Unfit(f"redirects more than {MOST_REDIRECTS} times")
 
-    def _addresses(self, place: SplitResult) -> list[str]:
-        """The name's addresses, each once; one that is not allowed refuses the name."""
-        try:
-            found = socket.getaddrinfo(place.hostname, place.port or 443, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise _Unfit("its host is not known") from error
-        addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
-        if not addresses or not all(map(self.allows, addresses)):
-            raise _Unfit("is not on the public internet")
-        return addresses[:MOST_ADDRESSES]
+    def _ask(self, url: str) -> requests.Response:
+        timeouts = (self._part_s, self._part_s)
+        return self._adapter.ask("GET", url, headers=_HEADERS, timeout=timeouts, verify=self._verify)
 
-    def _beginning(self, response: HTTPResponse) -> bytes:
-        if response.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            raise _Unfit(f"cannot be fetched (its server answers {response.status})")
-        if response.length is not None and response.length > self.most_bytes:
-            raise _Unfit(f"may have {self.most_bytes} bytes; it has {response.length}")
-        return response.read(SNIFFED_BYTES)
+    def _beginning(self, response: requests.Response) -> bytes:
+        if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            raise _Unfit(f"cannot be fetched (its server answers {response.status_code})")
+        length = response.raw.length_remaining
+        if length is not None and length > self._most_bytes:
+            raise _Unfit(f"may have {self._most_bytes} bytes; it has {length}")
+        beginning: bytes = response.raw.read(SNIFFED_BYTES, decode_content=False)
+        return beginning
 
 
-class _Pinned(HTTPSConnection):
-    """A connection to one of some addresses, whatever the host's name stands for, that ends in bounded time."""
-
-    response_class = FinalResponse
-
-    def __init__(self, place: SplitResult, addresses: Sequence[str], tls: ssl.SSLContext, *, within_s: float) -> None:
-        assert place.hostname is not None
-        super().__init__(place.hostname, place.port or 443, timeout=within_s, context=tls)
-        self._path = (place.path or "/") + (f"?{place.query}" if place.query else "")
-        self._addresses = addresses
-        self._tls = tls
-        self._until = monotonic() + within_s
-        self._response: HTTPResponse | None = None
-        self._end = threading.Timer(within_s, self._cut)
-
-    def ask(self) -> HTTPResponse:
-        """Ask for the file; only its beginning is read."""
-        self._end.start()
-        self.request("GET", self._path, headers={"accept": "image/*", "user-agent": "rushes"})
-        self._response = self.getresponse()
-        return self._response
-
-    def connect(self) -> None:
-        """To the first judged address that answers, as the host that was named."""
-        raw = self._connected()
-        raw.settimeout(self.timeout)
-        self.sock = raw  # so that it can be cut in the middle of the handshake
-        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
-
-    def _connected(self) -> socket.socket:
-        for left in range(len(self._addresses), 0, -1):
-            wait_s = max(self._until - monotonic(), 0.001) / left
-            try:
-                return socket.create_connection((self._addresses[-left], self.port), timeout=wait_s)
-            except OSError:
-                if left == 1:
-                    raise
-        raise AssertionError("a name without addresses was refused before")
-
-    def end(self) -> None:
-        """Close it."""
-        self._end.cancel()
-        if self._response is not None:
-            self._response.close()  # it holds the socket, too
-        self.close()
-
-    def _cut(self) -> None:
-        if self.sock is not None:
-            with suppress(OSError):  # it may have ended by itself a moment ago
-                self.sock.shutdown(socket.SHUT_RDWR)
+def _why_not(error: Exception) -> str:
+    """Why a picture cannot be fetched."""
+    if isinstance(getattr(next(iter(error.args), None), "reason", None), NameResolutionError):
+        return "its host is not known"
+    return f"cannot be fetched ({type(error).__name__})"
 
 
-def _place(url: str) -> SplitResult:
-    """Where a URL leads, in ASCII: names by IDNA, other letters percent-encoded, as a browser would ask."""
-    request = PreparedRequest()
+def _checked(url: str) -> str:
+    """A URL in ASCII: its name by IDNA, other letters percent-encoded, as a browser would ask."""
+    request = requests.PreparedRequest()
     try:
         request.prepare_url(url, None)
         place = urlsplit(request.url or "")
@@ -203,12 +155,7 @@ def _place(url: str) -> SplitResult:
         raise _Unfit("is no URL") from error
     if place.scheme.lower() != "https" or not place.hostname or place.username:
         raise _Unfit("must be, and stay, an https URL without a user")
-    return place
-
-
-def _location(redirect: HTTPResponse) -> str:
-    """Where it leads: header bytes arrive as Latin-1, whatever they were."""
-    return redirect.headers.get("location", "").encode("latin-1").decode(errors="replace")
+    return place.geturl()
 
 
 def _decoded(picture: str) -> bytes:

@@ -147,3 +147,26 @@ def _read(connection: socket.socket) -> Heard | None:
             headers[name.lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", 0)))
         return Heard(first[0], first[1], headers, body)
+
+
+@contextmanager
+def slow_handshake() -> Iterator[int]:
+    """A port on which a handshake of TLS begins and then trickles, for as long as the client stays."""
+    over = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KB
+                    while not over.wait(0.1):
+                        connection.sendall(b"\x02")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()

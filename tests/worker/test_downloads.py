@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from config.addresses import is_link_local, is_public
+from config.outbound import Permits
 from config.settings import ArchiveSettings
 from config.store import FolderStore
 from jobs.facts import Download, Fetched, NotFetched
@@ -23,7 +24,6 @@ from tests.worker.servers import Act, Server, Wire, answer, hang
 from worker.archive import Archive
 from worker.partials import Partials
 from worker.permits import download_permits
-from worker.upstream.connections import Permits
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 LONG_MP4: Final = FTYP + MOOV + box(b"mdat", bytes(range(256)) * 4096)

@@ -1,6 +1,7 @@
 """Webhooks over real HTTP: signed as Standard Webhooks says, sent where they may be, judged by their status."""
 
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from jobs.payloads import payload
 from jobs.states import State
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from jobs.webhooks import secret_of
-from tests.worker.servers import REFUSING, Server, answer, hang, reset
+from tests.worker.servers import REFUSING, Server, answer, hang, reset, slow_handshake
 from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.webhooks import WebhookReceiver, WebhookSender, signed
 
@@ -196,6 +197,14 @@ def test_a_name_that_turns_private_between_question_and_connection_is_not_called
     assert isinstance(outcome, NotDelivered)
     assert (asked, server.connections) == ([nobodys], 0)
     assert "not a public one" not in outcome.message
+
+
+def test_a_handshake_that_trickles_frees_the_slot_in_time() -> None:
+    """The bound holds for the whole of a connection, and not anew for each byte of it."""
+    began = time.monotonic()
+    with slow_handshake() as port:
+        assert isinstance(send(f"https://127.0.0.1:{port}/", connect_timeout_s=1), NotDelivered)
+    assert time.monotonic() - began < 4
 
 
 # -- judged ---------------------------------------------------------------------------------------------------------

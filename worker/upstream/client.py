@@ -12,12 +12,13 @@ from typing import Any, Final
 import requests
 from urllib3.exceptions import HTTPError
 
+from config.outbound import PunctualAdapter
 from config.settings import UpstreamSettings
 from jobs.facts import NotBought, Receipt, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.access import Access
-from worker.upstream.connections import ConnectionWitness, PunctualAdapter
+from worker.upstream.connections import ConnectionWitness
 from worker.upstream.wire import (
     BILLING_PATH,
     LOG_PAGE_LENGTH,
