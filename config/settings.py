@@ -299,7 +299,7 @@ class HooksSettings(_Group):
     retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
     retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
     attempts: int = Field(
-        12, ge=1, description="How often a raising hook is called for one job before it is given up, loudly."
+        12, ge=1, le=1000, description="How often a raising hook is called for one job before it is given up, loudly."
     )
     lease_s: float = Field(300.0, gt=0, description="How long one call of a hook may take before it is repeated.")
     width: int = Field(

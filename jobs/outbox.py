@@ -21,6 +21,7 @@ from typing import Final, cast
 import redis
 
 from jobs.breakers import BreakerTerms
+from jobs.delivery import Delivery, DeliveryLine, Settlement
 from jobs.events import Subscriber
 from jobs.keyspace import PREFIX
 from jobs.scripts import Retention, Scripts, asks_redis, to_json
@@ -54,51 +55,6 @@ class ReceiverTerms:
     lease_s: float
     slow_s: float = 2.0
     breaker: BreakerTerms = BREAKER
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event of one ended job on its way to one receiver.
-
-    `tries` counts those that failed; `more`: another slot would find work too.
-    """
-
-    receiver: str
-    job_id: str
-    event: str
-    turn: int
-    tries: int
-    more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryLine:
-    """A line of a receiver's log; `id` orders them. `status` is an HTTP status; `sent` and `answer` are excerpts."""
-
-    job_id: str
-    event: str
-    delivered: bool
-    tries: int
-    took_s: float
-    message: str
-    status: int | None = None
-    sent: str | None = None
-    answer: str | None = None
-    at: float = 0.0
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How a delivery went, and what follows: over, or tried again in `next_in_s`.
-
-    `blameless`: it says nothing of the receiver that it was not told.
-    """
-
-    line: DeliveryLine
-    over: bool
-    next_in_s: float = 0.0
-    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from jobs.outbox import DeliveryLine
+from jobs.delivery import DeliveryLine
 from jobs.webhooks import Endpoint
 
 
@@ -26,7 +26,7 @@ class EndpointView(TypedDict):
     disabled_at: Annotated[float | None, Field(description="Since when it is told nothing.", examples=[1795000000.5])]
     disabled_why: Annotated[
         str | None,
-        Field(description="Why not.", examples=["it wants to hear nothing more: answered 410"]),
+        Field(description="Why not.", examples=["it wants no further deliveries: answered 410"]),
     ]
     waiting: Annotated[int, Field(description="How many deliveries it still has to expect.", examples=[0])]
 

@@ -9,11 +9,12 @@ from config.celery_app import make_app
 from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
+from jobs.delivery import DeliveryLine
 from jobs.errors import WrongState
 from jobs.job import Job, VideoRequest
 from jobs.job_log import order
 from jobs.ledger import Ledger
-from jobs.outbox import DATABASE, DeliveryLine, Outbox, ReceiverStatus
+from jobs.outbox import DATABASE, Outbox, ReceiverStatus
 from jobs.reminders import TaskName
 from jobs.result import ends_of
 from jobs.scripts import Scripts

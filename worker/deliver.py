@@ -6,21 +6,24 @@ the whole fleet, so that one that is slow cannot take the threads that others, o
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections import Counter
 from typing import Final
 
 from config.reminding import Remind
+from jobs.delivery import Delivery, NotDelivered, Outcome
 from jobs.errors import StaleTurn, UnknownJob, UnreadableRow
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.outbox import Delivery, DeliveryLine, Outbox, Settlement
+from jobs.moves.delivery import after_delivery, reason_to_disable
+from jobs.outbox import Outbox
 from jobs.reminders import TaskName
 from jobs.test_deliveries import is_test_delivery, made_up
 from worker import faults
 from worker.receiver_registry import ReceiverRegistry
-from worker.receivers import Delivered, NotDelivered, Outcome, Receiver
+from worker.receivers import Receiver
 
 log = logging.getLogger("rushes.deliveries")
 
@@ -29,9 +32,6 @@ LONGEST_STRETCH_S: Final = 5.0
 
 SOON_S: Final = 60.0
 """A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""
-
-LATER_S: Final = 600.0
-"""How long a delivery waits whose job only a newer version can read."""
 
 FULL_S: Final = 0.5
 """How long a slot waits that found the worker's share of threads used up."""
@@ -112,10 +112,12 @@ class Deliveries:
         outcome = self._tell(receiver, delivery)
         took_s = time.monotonic() - began
         faults.here("deliver.before_write")
-        how = settlement(delivery, outcome, took_s=took_s, next_try_s=receiver.next_try_s(delivery.tries + 1))
+        spread = random.random()  # noqa: S311 (no secret)
+        how = after_delivery(delivery, outcome, receiver.retries, took_s=took_s, spread=spread)
         with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: somebody else tells it again
             failing_s = self._outbox.settle(delivery, receiver.terms, how)
-            self._receivers.failed(delivery.receiver, outcome, failing_s=failing_s)
+            if why := reason_to_disable(outcome, receiver.retries, failing_s=failing_s):
+                self._receivers.disable(delivery.receiver, why)
         return None if how.over else how.next_in_s
 
     def _tell(self, receiver: Receiver, delivery: Delivery) -> Outcome:
@@ -138,25 +140,3 @@ class Deliveries:
         if request is None:
             raise UnknownJob(job_id)
         return job, request
-
-
-def settlement(delivery: Delivery, outcome: Outcome, *, took_s: float, next_try_s: float | None) -> Settlement:
-    """What a try comes to: told, tried again, or given up. A test delivery is tried once."""
-    line = DeliveryLine(
-        job_id=delivery.job_id,
-        event=delivery.event,
-        delivered=isinstance(outcome, Delivered),
-        tries=delivery.tries + 1,
-        took_s=round(took_s, 4),
-        message=outcome.message,
-        status=outcome.status,
-        sent=outcome.sent,
-        answer=outcome.answer,
-    )
-    if isinstance(outcome, NotDelivered) and outcome.later:
-        return Settlement(line, over=False, next_in_s=LATER_S, blameless=True)
-    if isinstance(outcome, Delivered) or outcome.never or outcome.unwanted:
-        return Settlement(line, over=True, blameless=isinstance(outcome, NotDelivered) and outcome.never)
-    if next_try_s is None or is_test_delivery(delivery.job_id):
-        return Settlement(line, over=True)
-    return Settlement(line, over=False, next_in_s=max(next_try_s, outcome.retry_after_s or 0.0))

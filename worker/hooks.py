@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from functools import partial
 
 from config.settings import ConfigurationError, HooksSettings
-from jobs.backoff import backoff
+from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
-from jobs.outbox import Delivery, ReceiverTerms
+from jobs.moves.delivery import RetryTerms
+from jobs.outbox import ReceiverTerms
 from jobs.result import JobResult, ResultHook, result_of
-from worker.receivers import Delivered, NotDelivered, Outcome
 
 log = logging.getLogger("rushes.hooks")
 
@@ -24,9 +24,9 @@ class HookReceiver:
     def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:
         self._name = name
         self._hook = hook
-        self._settings = settings
         self._archive = archive
         self.terms = ReceiverTerms(width=settings.width, lease_s=settings.lease_s)
+        self.retries = RetryTerms.doubling(settings.retry_first_s, settings.retry_longest_s, settings.attempts)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
         """Call the hook; whatever it raises is its own."""
@@ -36,12 +36,6 @@ class HookReceiver:
             log.warning("hook raised job=%s hook=%s", job.id, self._name, exc_info=error)
             return NotDelivered(f"{type(error).__name__}: {error}"[:300])
         return Delivered()
-
-    def next_try_s(self, tries: int) -> float | None:
-        """The wait doubles with each failure, until the attempts are used up."""
-        if tries >= self._settings.attempts:
-            return None
-        return backoff(self._settings.retry_first_s, self._settings.retry_longest_s, tries - 1)
 
 
 def _run(hook: ResultHook, result: JobResult) -> None:

@@ -1,13 +1,14 @@
 """The directory: every receiver that this worker can tell, by name, and who wants to be told of which job."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from jobs.errors import UnknownEndpoint
 from jobs.job import Job, VideoRequest
 from jobs.result import ends_of
 from jobs.webhooks import ORDERED, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
-from worker.receivers import NotDelivered, Outcome, Receiver
+from worker.receivers import Receiver
 from worker.webhooks import WebhookReceiver, WebhookSender
 
 _FIRST: Final = (1,)
@@ -47,20 +48,10 @@ class ReceiverRegistry:
         everybody = {**dict.fromkeys(self._receivers, events), **asked, **ordered}
         return {name: wanted for name, wanted in everybody.items() if wanted}
 
-    def failed(self, name: str, outcome: Outcome, *, failing_s: float) -> None:
-        """An endpoint that wants nothing more, or has failed for too long, is disabled, loudly."""
-        if not (is_endpoint(name) and isinstance(outcome, NotDelivered)):
-            return
-        if outcome.unwanted:
-            self._disable(name, f"it wants to hear nothing more: {outcome.message}")
-        elif failing_s >= self._sender.settings.disable_after_s:
-            self._disable(name, f"it has been failing for {failing_s / 3600:.0f} h, last: {outcome.message}")
-
-    def _disable(self, name: str, why: str) -> None:
-        try:
+    def disable(self, name: str, why: str) -> None:
+        """Deliver nothing more to an endpoint, loudly."""
+        with suppress(UnknownEndpoint):  # removed meanwhile
             self._endpoints.disable(name, why)
-        except UnknownEndpoint:
-            return  # removed meanwhile
 
     def _endpoint(self, name: str) -> Receiver | None:
         try:

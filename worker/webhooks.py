@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,11 +15,12 @@ from urllib3.exceptions import HTTPError
 from config.addresses import is_public
 from config.outbound import AddressRefused, PunctualAdapter
 from config.settings import LONGEST_VARIATION, WebhooksSettings
+from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
-from jobs.outbox import Delivery, ReceiverTerms
+from jobs.moves.delivery import RetryTerms
+from jobs.outbox import ReceiverTerms
 from jobs.payloads import message_id, payload
 from producer.client.retry_after import retry_after_s
-from worker.receivers import Delivered, NotDelivered, Outcome
 
 log = logging.getLogger("rushes.webhooks")
 
@@ -72,6 +72,8 @@ class WebhookReceiver:
         settings = sender.settings
         lease_s = settings.connect_timeout_s + 2 * settings.timeout_s + 15
         self.terms = ReceiverTerms(width=settings.width, lease_s=lease_s)
+        disable_after_s = None if url is None else settings.disable_after_s
+        self.retries = RetryTerms(settings.retry_s, LONGEST_VARIATION, disable_after_s)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
         """Send the event's thin payload; its `webhook-id` is the same each time."""
@@ -84,13 +86,6 @@ class WebhookReceiver:
         body = json.dumps(told, separators=(",", ":"))
         named = message_id(delivery.job_id, delivery.event)
         return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC))
-
-    def next_try_s(self, tries: int) -> float | None:
-        """By the schedule, varied so that what failed together is not tried again together."""
-        schedule = self._sender.settings.retry_s
-        if tries > len(schedule):
-            return None
-        return schedule[tries - 1] * random.uniform(2 - LONGEST_VARIATION, LONGEST_VARIATION)  # noqa: S311 (no secret)
 
 
 def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> dict[str, str]:
@@ -106,7 +101,7 @@ def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> d
 
 
 def _judged(response: requests.Response, sent: str, now: datetime) -> Outcome:
-    """Only a 2xx means told; a redirect is a failure, 410 a wish to hear nothing more."""
+    """Only a 2xx means told; a redirect is a failure, 410 that nothing more is wanted."""
     status, answer = response.status_code, _excerpt(response)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Delivered(f"answered {status}", status=status, sent=sent, answer=answer)

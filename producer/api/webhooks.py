@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.outbox import DeliveryLine
+from jobs.delivery import DeliveryLine
 from jobs.webhooks import Endpoint
 from producer.api.guard import Admins, Reads, Submits
 from producer.api.parts import Needs, Parts

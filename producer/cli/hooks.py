@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from jobs.outbox import DeliveryLine
+from jobs.delivery import DeliveryLine
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import clock_time, duration

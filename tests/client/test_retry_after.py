@@ -9,6 +9,7 @@ from producer.client.retry_after import LONGEST_S, retry_after_s
 NOON = "Wed, 21 Oct 2026 12:00:00 GMT"
 NOON_S = 1_792_584_000.0
 FOREVER = "9" * 400
+LATIN_1 = st.text(st.characters(max_codepoint=255), max_size=40)  # as header bytes arrive
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_a_date_is_compared_with_the_replys_own_clock(sent: str, wait_s: float) 
     assert retry_after_s(headers, now=NOON_S) == wait_s
 
 
-@given(said=st.text(), sent=st.text(), now=st.floats(0, 1e11))
+@given(said=LATIN_1, sent=LATIN_1, now=st.floats(0, 1e11))
 def test_no_header_can_ask_for_anything_else(said: str, sent: str, now: float) -> None:
     """Strangers write these headers: whatever they say, the wait is a number within bounds, or none."""
     wait_s = retry_after_s({"retry-after": said, "date": sent}, now=now)

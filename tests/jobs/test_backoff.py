@@ -14,7 +14,13 @@ def test_the_wait_doubles_up_to_its_bound(failures: int, wait_s: float) -> None:
     assert backoff(2, 60, failures) == wait_s
 
 
-def test_one_function_doubles_in_the_scripts() -> None:
-    """Each wait that grows grows by the same rule."""
-    sources = [path for path in (ROOT / "jobs" / "lua").glob("*.lua") if re.search(r"2 ?\^", path.read_text())]
-    assert [path.name for path in sources] == ["prelude.lua"]
+@pytest.mark.parametrize(
+    ("suffix", "power", "home"),
+    [("py", r"2(\.0)? ?\*\* ?[a-z(]", "jobs/backoff.py"), ("lua", r"2 ?\^", "jobs/lua/prelude.lua")],
+)
+def test_one_function_doubles(suffix: str, power: str, home: str) -> None:
+    """In Python and in the scripts, every wait that grows grows by the same rule."""
+    sources = [
+        path for package in ("config", "jobs", "worker", "producer") for path in (ROOT / package).rglob(f"*.{suffix}")
+    ]
+    assert [str(path.relative_to(ROOT)) for path in sources if re.search(power, path.read_text())] == [home]

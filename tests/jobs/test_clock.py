@@ -8,10 +8,11 @@ import redis
 
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.clock import LongestWaits
+from jobs.delivery import DeliveryLine, Settlement
 from jobs.events import Event
 from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger
-from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
+from jobs.outbox import Outbox, ReceiverTerms
 from jobs.states import FollowUp, State
 from tests import steps
 from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting

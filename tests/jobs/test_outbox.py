@@ -6,8 +6,9 @@ import pytest
 import redis
 
 from jobs.breakers import BreakerTerms
+from jobs.delivery import Delivery, DeliveryLine, Settlement
 from jobs.errors import StaleTurn
-from jobs.outbox import Delivery, DeliveryLine, Outbox, ReceiverTerms, Settlement
+from jobs.outbox import Outbox, ReceiverTerms
 from jobs.scripts import Retention
 from tests.stage import Clock
 

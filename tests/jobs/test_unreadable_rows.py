@@ -9,11 +9,12 @@ import redis.asyncio
 
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.claims import Claim
+from jobs.delivery import DeliveryLine, Settlement
 from jobs.errors import LedgerUnavailable, UnreadableRow
 from jobs.events import Event
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
-from jobs.outbox import DeliveryLine, Outbox, ReceiverTerms, Settlement
+from jobs.outbox import Outbox, ReceiverTerms
 from jobs.states import FollowUp, State
 from tests import steps
 from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from config.replies import FinalResponse
+from jobs.delivery import Delivered, NotDelivered
 from jobs.facts import Accepted, NotBought, Pending, PollResult, Rejected, Unknown, Unreachable
 from jobs.forecast import Latency
 from jobs.job import Family, Hold
@@ -18,7 +19,6 @@ from tests.stage import a_request
 from tests.worker.servers import Server, Wire, answer
 from tests.worker.test_interim import call
 from tests.worker.test_ways import upstream_at
-from worker.receivers import Delivered, NotDelivered
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
 from worker.upstream.wire import LogPage

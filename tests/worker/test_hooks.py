@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from config.settings import ConfigurationError, HooksSettings
+from jobs.delivery import Delivered, Delivery, NotDelivered
 from jobs.job import Stored
-from jobs.outbox import Delivery
 from jobs.result import JobResult, ResultHook
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from worker.hooks import HookReceiver, load_hooks
-from worker.receivers import Delivered, NotDelivered
 
 JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
 DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
@@ -173,7 +172,7 @@ def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
 def test_the_wait_doubles_until_the_attempts_are_used_up() -> None:
     """A retry budget of its own: 2 s, 4 s, … up to the longest, then given up."""
     waits = receiver(raising(ValueError()), retry_first_s=2, retry_longest_s=10, attempts=5)
-    assert [waits.next_try_s(tries) for tries in range(1, 7)] == [2, 4, 8, 10, None, None]
+    assert [waits.retries.wait_s(failures, spread=0.9) for failures in range(1, 7)] == [2, 4, 8, 10, None, None]
 
 
 @pytest.fixture

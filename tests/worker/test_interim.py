@@ -10,6 +10,7 @@ import pytest
 from config.replies import MOST_INTERIM
 from config.settings import ArchiveSettings, WebhooksSettings
 from config.store import FolderStore
+from jobs.delivery import Delivered, NotDelivered, Outcome
 from jobs.facts import Accepted, Fetched, NotBought, NotFetched, Pending, Unknown, Unreachable
 from jobs.job import Family, Video
 from jobs.webhooks import secret_of
@@ -19,7 +20,6 @@ from tests.worker.films import MP4
 from tests.worker.servers import Act, Server, Wire, answer
 from tests.worker.test_ways import upstream_at
 from worker.archive import Archive
-from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.upstream.wire import LogPage
 from worker.webhooks import WebhookSender
 

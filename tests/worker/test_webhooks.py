@@ -12,14 +12,13 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from config.settings import WebhooksSettings
+from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Charged, Reason, Stored, VideoRequest
-from jobs.outbox import Delivery
 from jobs.payloads import payload
 from jobs.states import State
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from jobs.webhooks import secret_of
 from tests.worker.servers import REFUSING, Server, answer, hang, reset, slow_handshake
-from worker.receivers import Delivered, NotDelivered, Outcome
 from worker.webhooks import WebhookReceiver, WebhookSender, signed
 
 KEY: Final = b"k" * 32
@@ -288,9 +287,9 @@ def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_known(
 def test_the_schedule_is_longer_than_a_day_and_varied() -> None:
     """A receiver that is away over a weekend misses nothing, and they do not all come back at one moment."""
     receiver = WebhookReceiver(sender(), "https://x.example", [SECRET])
-    waits = [receiver.next_try_s(tries) for tries in range(1, 10)]
+    waits = [receiver.retries.wait_s(failures, spread=0.5) for failures in range(1, 11)]
     known = [wait for wait in waits if wait is not None]
     assert sum(known) > 2 * 86_400
-    assert receiver.next_try_s(10) is None
-    assert 4 <= known[0] <= 6
-    assert len({receiver.next_try_s(3) for _ in range(20)}) > 10
+    assert (len(known), waits[-1]) == (9, None)
+    assert receiver.retries.wait_s(1, spread=0) == pytest.approx(4)
+    assert receiver.retries.wait_s(1, spread=1) == pytest.approx(6)

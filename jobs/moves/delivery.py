@@ -1,0 +1,76 @@
+"""Deliveries to receivers: what follows from one, whether it is tried again, and when an endpoint is disabled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from jobs.backoff import backoff
+from jobs.delivery import Delivered, Delivery, DeliveryLine, Outcome, Settlement
+from jobs.test_deliveries import is_test_delivery
+
+NEWER_VERSION_S: Final = 600.0
+"""How long a delivery waits whose job only a newer version can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """When a failed delivery is tried again: after each of `waits_s`, then it is given up.
+
+    A wait is varied at random by at most the factor `variation`. A receiver that has been failing for `disable_after_s`
+    seconds, or wants no further deliveries, is disabled; None: it never is.
+    """
+
+    waits_s: Sequence[float]
+    variation: float = 1.0
+    disable_after_s: float | None = None
+
+    @classmethod
+    def doubling(cls, first_s: float, longest_s: float, attempts: int) -> Self:
+        """So many attempts, between which the wait doubles."""
+        return cls(tuple(backoff(first_s, longest_s, failures) for failures in range(attempts - 1)))
+
+    def wait_s(self, failures: int, *, spread: float) -> float | None:
+        """Seconds until the next try after this many failed ones; None: there is none."""
+        if failures > len(self.waits_s):
+            return None
+        return self.waits_s[failures - 1] * (1 + (2 * spread - 1) * (self.variation - 1))
+
+
+def after_delivery(
+    delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, took_s: float, spread: float
+) -> Settlement:
+    """Decide what a try comes to; `spread` is a random number from 0 to 1. A test delivery is tried once."""
+    line = _line(delivery, outcome, took_s)
+    if isinstance(outcome, Delivered):
+        return Settlement(line, over=True)
+    if outcome.later:
+        return Settlement(line, over=False, next_in_s=NEWER_VERSION_S, blameless=True)
+    wait_s = retries.wait_s(delivery.tries + 1, spread=spread)
+    if outcome.never or outcome.unwanted or wait_s is None or is_test_delivery(delivery.job_id):
+        return Settlement(line, over=True, blameless=outcome.never)
+    return Settlement(line, over=False, next_in_s=max(wait_s, outcome.retry_after_s or 0.0))
+
+
+def reason_to_disable(outcome: Outcome, retries: RetryTerms, *, failing_s: float) -> str | None:
+    """Why a receiver that has been failing for `failing_s` seconds gets no further deliveries; None: it does."""
+    if isinstance(outcome, Delivered) or retries.disable_after_s is None:
+        return None
+    if outcome.unwanted:
+        return f"it wants no further deliveries: {outcome.message}"
+    if failing_s >= retries.disable_after_s:
+        return f"it has been failing for {failing_s / 3600:.0f} h, last: {outcome.message}"
+    return None
+
+
+def _line(delivery: Delivery, outcome: Outcome, took_s: float) -> DeliveryLine:
+    return DeliveryLine(
+        job_id=delivery.job_id,
+        event=delivery.event,
+        delivered=isinstance(outcome, Delivered),
+        tries=delivery.tries + 1,
+        took_s=round(took_s, 4),
+        message=outcome.message,
+        status=outcome.status,
+        sent=outcome.sent,
+        answer=outcome.answer,
+    )
