@@ -84,6 +84,8 @@ class VideoRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults that the stored video is compared with where `parameters` is silent; the upstream is not sent them."""
 
     def body(self) -> dict[str, Any]:
         """The JSON object that the upstream is sent."""

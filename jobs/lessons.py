@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.forecast import MEMORY_JOBS, MEMORY_OF_FLIGHT, PACE_JOBS, Forecast
-from jobs.job import Job, VideoRequest
-from jobs.kinds import kind_of
+from jobs.job import Job
 
 LIFE_S: Final = 90 * 86400.0
 """A sketch that nobody adds to for this many seconds is forgotten."""
@@ -42,8 +41,8 @@ def lesson(job: Job, forecast: Forecast, *, now: float) -> Lesson | None:
 
 
 def kind(job: Job) -> str:
-    """The kind of a job; rows of older versions know their model only."""
-    return job.kind or kind_of(VideoRequest(job.model, None))
+    """The kind of a job: what its latency depends on."""
+    return job.kind or job.model
 
 
 def _between(job: Job, now: float) -> tuple[float, float] | None:

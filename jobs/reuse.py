@@ -11,8 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.catalogue import MODELS
-from jobs.errors import FieldError, JobError
+from jobs.errors import JobError
 from jobs.idempotency import key_names
 from jobs.job import Job, VideoRequest
 from jobs.row import fingerprint_of
@@ -40,7 +39,7 @@ class Reuse:
     @asks_redis
     def note(self, ended: Sequence[tuple[Job, VideoRequest]]) -> None:
         """Have completed jobs found by orders like their own, in one round trip; those without a seed are not."""
-        seeded = [(job, request) for job, request in ended if reuse_problem(request) is None]
+        seeded = [(job, request) for job, request in ended if request.parameters.get("seed") is not None]
         calls = [{"id": job.id, "digest": digest_of(request, job.tenant)} for job, request in seeded]
         for answer in self._scripts.run_many("reuse_note", calls):
             if isinstance(answer, JobError):
@@ -76,12 +75,3 @@ def digest_of(request: VideoRequest, tenant: str | None) -> str:
     """The same for a tenant's orders that the upstream could not tell apart; labels and webhook are the producer's."""
     told = [tenant, request.body()]
     return hashlib.sha256(json.dumps(told, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
-
-
-def reuse_problem(request: VideoRequest) -> FieldError | None:
-    """Why an order can never be the same as another: without a seed, each means another video."""
-    if request.parameters.get("seed") is not None:
-        return None
-    if "seed" in MODELS.get(request.model, {"seed": None}):
-        return FieldError("seed", "must be set where dedupe is: without a seed, each order means another video")
-    return FieldError("dedupe", f"cannot be asked of {request.model}: it takes no seed, so no two orders are the same")

@@ -113,13 +113,14 @@ def request_text(request: VideoRequest) -> str:
         "parameters": dict(request.parameters),
         "metadata": dict(request.metadata),
         **({"webhook_url": request.webhook_url} if request.webhook_url else {}),
+        **({"expected": dict(request.expected)} if request.expected else {}),
     }
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def fingerprint_of(request: VideoRequest) -> str:
-    """Names an order: by it an idempotency key knows the request that it was first used for."""
-    return hashlib.sha256(request_text(request).encode()).hexdigest()
+    """Names an order: by it an idempotency key knows the request that it was first used for, whatever is expected."""
+    return hashlib.sha256(request_text(replace(request, expected={})).encode()).hexdigest()
 
 
 def media_from(text: str) -> Media:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -18,7 +18,6 @@ from config.settings import Settings
 from config.store import open_store
 from jobs.access import Access
 from jobs.artifacts import paths_of
-from jobs.catalogue import unfamiliar, validate
 from jobs.errors import (
     Erased,
     FieldError,
@@ -38,11 +37,13 @@ from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
-from jobs.reuse import reuse_problem
 from jobs.sketches import Sketches
 from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
+from producer.models.catalogue import unfamiliar
+from producer.models.kinds import expected_of, kind_of
+from producer.models.validation import reuse_problem, validate
 from producer.views import Beside
 
 log = logging.getLogger("rushes.producer")
@@ -220,13 +221,14 @@ class Service:
         if warning := unfamiliar(order.request.model):
             log.warning("an order may be a mistake: %s", warning)
         return (self._reused(order) if order.reuse else None) or jobs.ledger.Order(
-            order.request,
+            replace(order.request, expected=expected_of(order.request)),
             job_id=new_job_id(),
             deadline_s=order.deadline_s or self._settings.poll.deadline_s,
             family=self._family(order.request),
             idempotency_key=order.idempotency_key,
             idempotency_life_s=order.idempotency_life_s,
             tenant=order.tenant,
+            kind=kind_of(order.request),
         )
 
     def _judge_reuse(self, request: VideoRequest) -> None:

@@ -9,12 +9,12 @@ from typing_extensions import TypedDict
 
 from jobs.access import Key
 from jobs.artifacts import path_of
-from jobs.catalogue import unfamiliar, usual_duration
 from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Hold, Job, Reason, VideoRequest
 from jobs.shorten import shorten
 from jobs.states import State, Status
+from producer.models.catalogue import defaults_of, unfamiliar
 from producer.waiting import waiting
 
 SIZES: Final[Mapping[str, tuple[str, str]]] = {
@@ -325,7 +325,7 @@ def _eta(eta: Eta | None) -> EtaView | None:
 
 
 def _length(request: VideoRequest) -> str | None:
-    duration = request.parameters.get("duration") or usual_duration(request.model)
+    duration = request.parameters.get("duration") or defaults_of(request.model).get("duration")
     return None if duration is None else str(shorten(duration))
 
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from jobs.catalogue import expected_of
 from jobs.errors import StaleTurn, WrongState
 from jobs.facts import Download, Fetched
 from jobs.job import Job, Stored
@@ -109,7 +108,8 @@ def compared(ledger: Ledger, job: Job, outcome: Download) -> Download:
 
 
 def _compared(ledger: Ledger, job: Job, media: Media) -> Media:
-    expected = expected_of(ledger.request(job.id))
+    request = ledger.request(job.id)
+    expected = {**request.expected, **request.parameters}
     try:
         return replace(media, mismatch=(*media.mismatch, *mismatches(expected, media)))
     except Exception:  # a stranger's parameters must not keep a paid video from being stored

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
-from jobs.catalogue import read_text
 from jobs.errors import FieldError
 from jobs.job import VideoRequest
 from producer.api.forms import Fields, rebuilt
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, Problem, Wrong
+from producer.models.texts import read_text
 from producer.views import SIZES
 
 LONGEST_PROMPT: Final = 32_768

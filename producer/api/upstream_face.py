@@ -13,7 +13,6 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.catalogue import unfamiliar
 from jobs.errors import UnknownJob
 from jobs.job import Job
 from jobs.states import State
@@ -23,6 +22,7 @@ from producer.api.links import Link
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
 from producer.api.videos import JOB_ID, idempotency_key, json_order, known, ordered, submit_async
+from producer.models.catalogue import unfamiliar
 
 router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
 

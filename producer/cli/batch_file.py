@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jobs.catalogue import read_text
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from jobs.row import request_text
 from producer.cli.text import decoded
+from producer.models.texts import read_text
 
 _TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
 """What is no parameter of a model's."""

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.catalogue import unfamiliar
 from jobs.job import VideoRequest
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
@@ -17,6 +16,7 @@ from producer.cli.session import Session, emit_json
 from producer.cli.text import UnreadableText, decoded, text_of
 from producer.cli.visible import visible
 from producer.client.pictures import KINDS, url_of
+from producer.models.catalogue import unfamiliar
 from producer.service import Submission
 
 DEFAULT_MODEL = "google/veo3"

@@ -1,5 +1,6 @@
 """One namespace of idempotency keys for each tenant, and what earlier versions wrote is still found."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,3 +99,13 @@ def test_what_is_no_text_is_no_key(key: Any) -> None:
     """An empty one, of a variable that was never set, would make all orders one."""
     with pytest.raises(InvalidRequest, match="idempotency_key"):
         validate_key(key)
+
+
+def test_the_same_request_is_known_whatever_is_expected_of_its_video(ledger: Ledger) -> None:
+    """A model's default that changes overnight does not turn a repeated request into a conflict."""
+    first = accept(ledger, "job_1", "order-1")
+    expected = replace(ORDER, expected={"duration": 8})
+
+    again = ledger.accept(expected, job_id="job_2", deadline_s=60, idempotency_key="order-1")
+
+    assert (again.job_id, again.replayed) == (first, True)

@@ -32,7 +32,7 @@ CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
 def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
     """A job that has just been accepted."""
     job_id = new_job_id()
-    ledger.accept(request or a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(request or a_request(), job_id=job_id, deadline_s=1000, due_in_s=0, kind="google/veo3:8:720p")
     return ledger.get(job_id)
 
 

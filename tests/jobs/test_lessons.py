@@ -77,12 +77,12 @@ def test_what_would_blur_the_sketch_teaches_nothing(change: dict[str, float | No
     assert lesson(replace(KNOWN, **change), FORECAST, now=NOW) is None  # type: ignore[arg-type]  # the fields of each case
 
 
-def test_a_row_of_an_older_version_teaches_the_usual_kind_of_its_model() -> None:
-    """Rolling deploys mix versions."""
+def test_a_row_without_a_kind_teaches_its_models() -> None:
+    """A job that was accepted without one is of a kind with all others of its model."""
     learnt = lesson(replace(KNOWN, kind=None), FORECAST, now=NOW)
 
     assert learnt is not None
-    assert learnt.kind == "google/veo3:8:720p"
+    assert learnt.kind == "google/veo3"
 
 
 def test_an_adopted_generation_is_paced_from_the_intent() -> None:

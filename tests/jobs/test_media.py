@@ -1,12 +1,10 @@
-"""What differs from the order and from what goes without saying, where it can be compared."""
+"""What differs from what was asked for, where it can be compared."""
 
 from typing import Any
 
 import pytest
 
 from jobs.artifacts import Artifact, path_of, paths_of
-from jobs.catalogue import expected_of
-from jobs.job import VideoRequest
 from jobs.media import Media, Mismatch, mismatches
 from jobs.row import media_from, plain
 
@@ -67,28 +65,6 @@ def test_each_parameter_is_compared_with_a_little_tolerance(
 ) -> None:
     """An encoder rounds; a track of silence is no sound; a stranger's parameter is not guessed at."""
     assert mismatches(asked, media) == found
-
-
-@pytest.mark.parametrize(
-    ("model", "parameters", "fields"),
-    [
-        ("google/veo3", {}, ["duration", "generate_audio"]),
-        ("google/veo3", {"duration": 4, "generate_audio": None}, ["generate_audio"]),
-        ("google/veo3", {"duration": 4, "generate_audio": False}, []),
-        ("veo2", {}, ["duration"]),
-        ("somebody/else", {}, []),
-        ("google/veo-3.1-t2v", {}, ["duration", "resolution", "generate_audio"]),
-        ("google/veo-3.1-i2v-fast", {"resolution": "720p"}, ["duration", "generate_audio"]),
-        ("google/veo3-1-extend-video", {}, ["duration", "generate_audio"]),
-    ],
-)
-def test_what_goes_without_saying_is_compared_as_well(
-    model: str, parameters: dict[str, Any], fields: list[str]
-) -> None:
-    """An order for nothing in particular paid for the model's usual video; of a stranger's model nothing is known."""
-    found = mismatches(expected_of(VideoRequest(model, "a boat", parameters)), SILENT)
-
-    assert [mismatch.field for mismatch in found] == fields
 
 
 @pytest.mark.parametrize("media", [FILM, Media(), Media(mismatch=(Mismatch("duration", 8, 4.0),))])

@@ -1,5 +1,6 @@
 """Reuse: which video answers which order, and until when."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import redis
 from jobs.errors import IdempotencyConflict
 from jobs.job import Charged, Reason, Stored, Video, VideoRequest
 from jobs.ledger import Ledger
-from jobs.reuse import Reused, digest_of, reuse_problem
+from jobs.reuse import Reused, digest_of
 from jobs.states import State, Status
 from tests import steps
 from tests.conftest import immortal_keys
@@ -128,21 +129,17 @@ def test_a_key_that_made_a_job_of_its_own_is_left_to_it(ledger: Ledger) -> None:
     assert ledger.accept(ORDER, job_id="job_x", deadline_s=60, idempotency_key="k1").job_id == mine
 
 
-@pytest.mark.parametrize(
-    ("order", "field"),
-    [
-        (ORDER, None),
-        (VideoRequest("somebody/else", "a boat", {"seed": 1}), None),
-        (a_request("a boat"), "seed"),
-        (a_request("a boat", seed=None), "seed"),
-        (VideoRequest("somebody/else", "a boat"), "seed"),
-        (VideoRequest("google/veo-3.1-i2v", "a boat", {"image_url": "https://a.example/1.png"}), "dedupe"),
-    ],
-)
-def test_without_a_seed_no_two_orders_are_the_same(order: VideoRequest, field: str | None) -> None:
-    """The upstream would draw another; and some models take none."""
-    problem = reuse_problem(order)
-    assert (problem.field if problem else None) == field
+def test_a_job_without_a_seed_is_not_noted(ledger: Ledger) -> None:
+    """The upstream would draw another video."""
+    unseeded = a_request("a paper boat", duration=8)
+    completed(ledger, unseeded)
+    assert found(ledger, unseeded) is None
+
+
+def test_what_is_expected_of_the_video_makes_no_other_order(ledger: Ledger) -> None:
+    """Defaults that are worked out at acceptance are not part of what the upstream is sent."""
+    job_id = completed(ledger, replace(ORDER, expected={"resolution": "720P"}))
+    assert found(ledger) == Reused(job_id, replayed=False)
 
 
 def test_the_index_holds_no_prompt() -> None:

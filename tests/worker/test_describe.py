@@ -250,9 +250,10 @@ def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
 def test_what_is_odd_stands_beside_what_differs_from_the_order(
     client: "redis.Redis", seen: Media, fields: list[str]
 ) -> None:
-    """One list in row, event and views; nothing is said of a film that could not be read."""
+    """One list in row, event and views; what was asked for outranks the default; an unreadable film says nothing."""
     ledger, job_id = Ledger(client), new_job_id()
-    ledger.accept(a_request(duration=8, generate_audio=True), job_id=job_id, deadline_s=1000)
+    request = replace(a_request(duration=8), expected={"duration": 5, "generate_audio": True})
+    ledger.accept(request, job_id=job_id, deadline_s=1000)
     stored = Stored(PATH, 1, "00", "video/mp4")
 
     outcome = compared(ledger, ledger.get(job_id), Fetched(stored, seen))

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import pytest
 
-from jobs.catalogue import MODELS, validate
 from jobs.errors import InvalidRequest
 from jobs.job import VideoRequest
+from producer.models.catalogue import MODELS, parameters_of
+from producer.models.validation import reuse_problem, validate
 
 LARGEST: Final = 8_388_608
 IMAGE: Final = "https://example.com/first.png"
@@ -78,7 +79,7 @@ BAD: Final[Mapping[str, tuple[list[Any], str]]] = {
     "video_url": (["http://example.com/a.mp4", "a.mp4", "", 5, "QUJD"], "must be an https URL; got "),
     "image_urls": (
         [[], [IMAGE] * 4, IMAGE, ["http://example.com/a.png"], [5], 5, {}],
-        "must be a list of 1 to 3 https URLs or base64 images",
+        "must be a list of 1 to 3, each an https URL or a base64 image; got ",
     ),
 }
 
@@ -95,7 +96,7 @@ def problems(model: str, prompt: Any = "a dragon", /, metadata: Any = None, **pa
 def test_the_catalogue_is_the_upstreams_pages() -> None:
     """No model more, no field less: a page that changes is changed here too."""
     listed = {model: {"prompt", *required, *optional} for model, (required, optional) in PAGES.items()}
-    assert {model: set(fields) for model, fields in MODELS.items()} == listed
+    assert {model: set(parameters_of(model)) for model in MODELS} == listed
 
 
 @pytest.mark.parametrize("model", PAGES)
@@ -119,7 +120,9 @@ def test_what_a_model_requires_is_asked_for(model: str) -> None:
 def test_a_prompt_is_text_that_says_something(model: str, prompt: Any) -> None:
     """An empty prompt is a forgotten variable."""
     required, _ = PAGES[model]
-    assert problems(model, prompt, **required) == {"prompt": "must be text, and not empty"}
+    told = problems(model, prompt, **required)
+    assert list(told) == ["prompt"]
+    assert told["prompt"].startswith("must be text, and not empty; got ")
 
 
 @pytest.mark.parametrize("model", PAGES)
@@ -329,5 +332,25 @@ def test_labels_past_their_limits_are_refused(labels: Any, field: str, message: 
 
 def test_the_exception_tells_the_whole_story_in_one_line() -> None:
     """A caller that only prints it still learns what to mend."""
-    with pytest.raises(InvalidRequest, match=r"^duration: must be one of 4, 6, 8; got 5; seed: must be a whole number"):
+    with pytest.raises(InvalidRequest, match=r"^seed: must be a whole number; got \"x\"; duration: must be one of"):
         validate(VideoRequest("google/veo3", "a", {"duration": 5, "seed": "x"}), largest_bytes=LARGEST)
+
+
+# Reuse
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        (VideoRequest("google/veo3", "a boat", {"seed": 7}), None),
+        (VideoRequest("somebody/else", "a boat", {"seed": 1}), None),
+        (VideoRequest("google/veo3", "a boat"), "seed"),
+        (VideoRequest("google/veo3", "a boat", {"seed": None}), "seed"),
+        (VideoRequest("somebody/else", "a boat"), "seed"),
+        (VideoRequest("google/veo-3.1-i2v", "a boat", {"image_url": "https://a.example/1.png"}), "dedupe"),
+    ],
+)
+def test_without_a_seed_no_two_requests_are_the_same(asked: VideoRequest, field: str | None) -> None:
+    """The upstream would draw another; and some models take none."""
+    problem = reuse_problem(asked)
+    assert (problem.field if problem else None) == field

@@ -1,4 +1,4 @@
-"""Which orders are of one kind."""
+"""What is worked out of a request at acceptance: its kind, and what its video is compared with."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.job import VideoRequest
-from jobs.kinds import LONGEST_MODEL, kind_of
+from producer.models.kinds import LONGEST_MODEL, expected_of, kind_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,26 @@ def test_a_kind_is_fit_to_be_a_key_whatever_was_ordered(model: str, duration: ob
 
     assert re.fullmatch(r"[a-z0-9._:/-]*", kind)
     assert len(kind) < 150
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "expected"),
+    [
+        ("google/veo3", {}, {"duration": 8, "resolution": "720P", "generate_audio": True}),
+        ("google/veo3", {"duration": 4, "generate_audio": None}, {"resolution": "720P", "generate_audio": True}),
+        ("google/veo3", {"duration": 4, "resolution": "1080P", "generate_audio": False}, {}),
+        ("google/veo-3.0-i2v", {}, {"duration": 8, "resolution": "720P", "generate_audio": True}),
+        ("veo2", {}, {"duration": 5}),
+        ("veo2/image-to-video", {}, {"duration": 5}),
+        ("google/veo-3.1-t2v", {}, {"duration": 8, "resolution": "1080P", "generate_audio": True}),
+        ("google/veo-3.1-i2v-fast", {"resolution": "720p"}, {"duration": 8, "generate_audio": True}),
+        ("google/veo-3.1-reference-to-video", {}, {"duration": 8, "resolution": "1080P", "generate_audio": True}),
+        ("google/veo3-1-extend-video", {}, {"duration": 7, "resolution": "720P", "generate_audio": True}),
+        ("somebody/else", {}, {}),
+    ],
+)
+def test_a_video_is_compared_with_the_defaults_of_what_was_left_out(
+    model: str, parameters: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """A request for nothing in particular paid for the model's usual video; of a stranger's model nothing is known."""
+    assert expected_of(VideoRequest(model, "a boat", parameters)) == expected

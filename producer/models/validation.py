@@ -1,0 +1,145 @@
+"""A bad request is refused before it is queued, by everything that is wrong with it."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from jobs.errors import FieldError, InvalidRequest
+from jobs.job import VideoRequest
+from jobs.webhooks import address_problem
+from producer.models.catalogue import MODELS, close_match, parameters_of, schema_of
+from producer.models.parameters import Parameters
+from producer.models.wording import may_be, shown
+
+LONGEST_LABEL: Final = 64
+LONGEST_LABEL_VALUE: Final = 512
+MOST_LABELS: Final = 16
+DEEPEST: Final = 32
+LARGEST_WHOLE: Final = 2**64
+
+
+def validate(request: VideoRequest, *, largest_bytes: int, signs_webhooks: bool = True) -> None:
+    """Refuse a request that the upstream would refuse, or whose webhook could not be signed here.
+
+    Raises:
+        InvalidRequest: naming every field that must change, and what it may be.
+    """
+    wrong = _model_errors(request)
+    named = {error.field for error in wrong}
+    errors = [
+        *wrong,
+        *_hidden_errors(request.parameters),
+        *_bound_errors({name: value for name, value in request.parameters.items() if name not in named}),
+        *_label_errors(request.metadata),
+        *_webhook_errors(request.webhook_url, can_sign=signs_webhooks),
+        *_size_errors(request, largest_bytes),
+    ]
+    if errors:
+        raise InvalidRequest(tuple(errors))
+
+
+def _model_errors(request: VideoRequest) -> list[FieldError]:
+    model: Any = request.model  # a row of a batch file may hold anything
+    if not isinstance(model, str) or not model or model.strip() != model:
+        return [FieldError("model", f"must name a model, such as google/veo3; got {shown(model)}")]
+    if family := MODELS.get(model):
+        return _parameter_errors(request, family)
+    meant = close_match(model)  # to find out upstream would cost a round trip; another vendor's model passes
+    return [FieldError("model", f"{shown(model)} is not known; did you mean {meant}?")] if meant else []
+
+
+def _parameter_errors(request: VideoRequest, family: type[Parameters]) -> list[FieldError]:
+    given = request.body()
+    del given["model"]
+    try:
+        family.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        names = dict.fromkeys(str(told["loc"][0]) for told in found if told["loc"])  # one error for each parameter
+        return [FieldError(name, _message(request.model, family, name, given.get(name))) for name in names]
+    return []
+
+
+def _message(model: str, family: type[Parameters], name: str, value: Any) -> str:
+    schema = schema_of(family)
+    known = schema["properties"]
+    if name not in known:
+        return f"is not a parameter of this model; it has {', '.join(known)}"
+    if value is None and name in schema["required"]:
+        return f"is required by {model}"
+    return f"must be {may_be(known[name])}; got {shown(value)}"
+
+
+def _hidden_errors(parameters: Mapping[str, Any]) -> list[FieldError]:
+    """A parameter would take the place of the judged model or prompt, or tell the upstream a webhook's address."""
+    return [
+        FieldError(f"parameters.{name}", f"may not be a parameter; give it as the request's {name}")
+        for name in ("model", "prompt", "webhook_url")
+        if name in parameters
+    ]
+
+
+def _bound_errors(parameters: Mapping[str, Any]) -> Iterator[FieldError]:
+    """JSON bounds neither numbers nor depth, but its readers do: no request may break one further on."""
+    for name, value in parameters.items():
+        if problem := _beyond(value, 0):
+            yield FieldError(f"parameters.{name}", problem)
+
+
+def _beyond(value: Any, depth: int) -> str | None:
+    match value:
+        case bool() | str() | None:
+            return None
+        case int():
+            return None if abs(value) < LARGEST_WHOLE else "may hold whole numbers of up to 64 bits"
+        case float():
+            return None if math.isfinite(value) else "may hold no NaN and no infinity"
+        case _ if depth >= DEEPEST:
+            return f"may be nested {DEEPEST} deep"
+        case Mapping() | list() | tuple():
+            inner = value.values() if isinstance(value, Mapping) else value
+            return next((problem for each in inner if (problem := _beyond(each, depth + 1))), None)
+        case _:
+            return None  # judged where it is written as JSON
+
+
+def _label_errors(metadata: Any) -> list[FieldError]:
+    if not isinstance(metadata, Mapping):
+        return [FieldError("metadata", f"must be labels, a name and a text each; got {shown(metadata)}")]
+    if len(metadata) > MOST_LABELS:
+        return [FieldError("metadata", f"may hold {MOST_LABELS} labels; got {len(metadata)}")]
+    return [
+        FieldError(f"metadata.{name}"[:80], f"must be text up to {LONGEST_LABEL_VALUE} characters, its name up to 64")
+        for name, value in metadata.items()
+        if not (0 < len(name) <= LONGEST_LABEL and isinstance(value, str) and len(value) <= LONGEST_LABEL_VALUE)
+    ]
+
+
+def _webhook_errors(url: Any, *, can_sign: bool) -> list[FieldError]:
+    unsigned = None if can_sign else "cannot be called: without RUSHES_WEBHOOKS__KEYS no request could be signed"
+    problem = None if url is None else address_problem(url) or unsigned
+    return [FieldError("webhook_url", problem)] if problem else []
+
+
+def _size_errors(request: VideoRequest, largest_bytes: int) -> list[FieldError]:
+    try:
+        size = len(json.dumps(request.body(), allow_nan=False))
+        # Half a surrogate pair can be escaped, but not written down as UTF-8.
+        json.dumps([request.body(), request.metadata], ensure_ascii=False, default=dict).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return [FieldError("parameters", f"must be plain JSON: {error}")]
+    too_large = FieldError("parameters", f"may be {largest_bytes} bytes as JSON; these are {size}")
+    return [too_large] if size > largest_bytes else []
+
+
+def reuse_problem(request: VideoRequest) -> FieldError | None:
+    """Why a request can never be the same as another: without a seed, each means another video."""
+    if request.parameters.get("seed") is not None:
+        return None
+    if request.model in MODELS and "seed" not in parameters_of(request.model):
+        message = f"cannot be asked of {request.model}: it takes no seed, so no two requests are the same"
+        return FieldError("dedupe", message)
+    return FieldError("seed", "must be set where dedupe is: without a seed, each request means another video")
