@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from config.connection import connect_async
 from config.settings import Settings
 from config.store import open_store
-from producer.api import batches, events, health, keys, metrics_route, upstream_face, videos, webhooks
+from producer.api import batches, events, health, keys, metrics_route, models, upstream_face, videos, webhooks
 from producer.api.border import Border
 from producer.api.docs_page import add_docs
 from producer.api.event_stream import EventStream
@@ -28,6 +28,7 @@ from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
 from producer.api.query import check_query
 from producer.api.refusals import install
+from producer.models.catalogue import MODELS, schema_of
 from producer.service import make_access, make_service
 
 DESCRIPTION: Final = (
@@ -64,6 +65,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(webhooks.router)
     app.include_router(events.router)
     app.include_router(upstream_face.router)
+    app.include_router(models.router)
     app.include_router(keys.router)
     app.include_router(metrics_route.router)
     app.include_router(health.router)
@@ -144,6 +146,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schema = TypeAdapter(model).json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
+    schemas |= {family.__name__: schema_of(family) for family in MODELS.values()}
+    schemas["VideoOrder"]["description"] += " `x-parameters` names the schema of each known model's own parameters."
+    schemas["VideoOrder"]["x-parameters"] = {
+        model: {"$ref": _REF.format(model=family.__name__)} for model, family in MODELS.items()
+    }
     schemas["VideoForm"] = _form(schemas["VideoOrder"])
     document["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key: `rushes keys issue`."}

@@ -13,20 +13,11 @@ from jobs.job import VideoRequest
 from producer.api.forms import Fields, rebuilt
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, Problem, Wrong
+from producer.models.catalogue import all_parameters
 from producer.models.texts import read_text
 from producer.views import SIZES
 
 LONGEST_PROMPT: Final = 32_768
-_UPSTREAMS: Final = (
-    ("duration", "integer", "The length in seconds: for Veo 3 4, 6 or 8.", 8),
-    ("aspect_ratio", "string", "16:9 or 9:16.", "16:9"),
-    ("resolution", "string", "720P or 1080P.", "720P"),
-    ("negative_prompt", "string", "What the video must not show.", "people"),
-    ("seed", "integer", "The same seed gives similar videos.", 42),
-    ("enhance_prompt", "boolean", "Let the upstream rewrite the prompt.", True),
-    ("generate_audio", "boolean", "With sound.", True),
-    ("image_url", "string", "The first frame, for image-to-video models.", "https://pictures.example/boat.png"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,9 @@ class InputReference(BaseModel):
 def _described(schema: dict[str, Any]) -> None:
     """The upstream's own parameters are passed on, not read; the OpenAPI document lists them for its readers."""
     schema["properties"] |= {
-        name: {"type": kind, "description": told, "examples": [example]} for name, kind, told, example in _UPSTREAMS
+        name: {part: parameter[part] for part in ("type", "description", "examples")}
+        for name, parameter in all_parameters().items()
+        if name not in schema["properties"]
     }
 
 

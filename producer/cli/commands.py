@@ -7,6 +7,7 @@ from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
 from producer.cli.hooks import hooks
 from producer.cli.keys import keys
+from producer.cli.models import models
 from producer.cli.orders import submit
 from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
 from producer.cli.webhooks import webhooks
@@ -29,6 +30,7 @@ app.command()(cancel)
 app.command()(events)
 app.command()(download)
 app.command()(batch)
+app.command()(models)
 app.command()(adopt)
 app.command()(resolve)
 app.add_typer(keys)

@@ -135,3 +135,11 @@ async def test_its_asynchronous_half_works_too(staged_api: Api) -> None:
     async with AsyncOpenAI(base_url=f"{staged_api.url}/v1", api_key="any") as client:
         video = await client.videos.create(model="google/veo3", prompt="a boat")
         assert (await client.videos.retrieve(video.id)).id == video.id
+
+
+def test_it_lists_the_models(openai_client: OpenAI) -> None:
+    """And gets one by its name with the slash."""
+    assert "google/veo3" in [model.id for model in openai_client.models.list()]
+    assert openai_client.models.retrieve("google/veo3").owned_by == "google"
+    with pytest.raises(openai.NotFoundError):
+        openai_client.models.retrieve("google/veo4")

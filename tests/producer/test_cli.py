@@ -147,6 +147,24 @@ def test_a_bad_parameter_is_named_with_what_it_may_be(stage: Stage) -> None:
     assert stage.client.dbsize() == 0
 
 
+def test_the_models_are_listed_with_what_each_takes(stage: Stage) -> None:
+    """By the schemas that requests are validated with; no Redis is asked."""
+    stage.environment["RUSHES_REDIS__URL"] = "redis://127.0.0.1:1/0"
+    listed, shown = stage.rushes("models"), stage.rushes("models", "google/veo-3.0-i2v")
+    views = [json.loads(line) for line in stage.rushes("models", "--json").stdout.splitlines()]
+    schema = parsed(stage.rushes("models", "google/veo-3.0-i2v", "--json"))
+    unknown = stage.rushes("models", "google/veo4")
+
+    assert re.search(r"^ *google/veo-3.0-i2v +prompt, image_url ", listed.stdout, re.MULTILINE)
+    assert re.search(r"^ *duration +one of 4, 6, 8 +8 ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^ *image_url +an https URL or a base64 image +\(required\) ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^ *seed +a whole number +- ", shown.stdout, re.MULTILINE)
+    assert schema == next(view for view in views if view["id"] == "google/veo-3.0-i2v")["parameters"]
+    assert (schema["required"], schema["properties"]["duration"]["enum"]) == (["prompt", "image_url"], [4, 6, 8])
+    assert unknown.returncode == Exit.USAGE
+    assert "does not know the model google/veo4" in unknown.stderr
+
+
 def test_a_picture_comes_from_a_file(stage: Stage) -> None:
     """Known by its bytes, it brings the model that takes one."""
     (stage.folder / "boat.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
