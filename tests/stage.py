@@ -1,4 +1,4 @@
-"""The parts that tests are played with: a clock, a sandbox process, worker processes, and waiting on conditions."""
+"""The real parts of a test: a clock, a sandbox process, worker processes, and waiting on conditions."""
 
 import os
 import signal
@@ -33,21 +33,21 @@ class Clock:
         self.now = now
 
     def __call__(self) -> float:
-        """The time, as the ledger asks for it."""
+        """Return the time."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
 
 def a_request(prompt: str = DRAGON, **parameters: Any) -> VideoRequest:
-    """An order for a short video."""
+    """Make a request for a short video."""
     return VideoRequest("google/veo3", prompt, parameters)
 
 
 def eventually(condition: Callable[[], object], *, within_s: float = 30.0, what: str = "the condition") -> None:
-    """Wait until the condition holds; fail the test if it does not in time."""
+    """Wait until the condition is true; fail the test if that takes too long."""
     give_up_at = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up_at, f"{what} did not come true within {within_s:g} s"
@@ -63,7 +63,7 @@ class Sandbox:
     @classmethod
     @contextmanager
     def started(cls, folder: Path, *options: str) -> Iterator[Self]:
-        """Start one; its address is known once it listens."""
+        """Start a sandbox and wait until it listens."""
         ready = folder / "ready"
         command = [sys.executable, "-m", "ops.sandbox", "--port", "0", "--ready-file", str(ready), "--render", "shared"]
         command += ["--time-scale", f"{TIME_SCALE:g}", *options]
@@ -72,28 +72,28 @@ class Sandbox:
             yield cls(ready.read_text().strip())
 
     def reset(self) -> None:
-        """Forget all purchases and troubles."""
+        """Delete all purchases and faults."""
         requests.post(f"{self.url}/sandbox/reset", timeout=5).raise_for_status()
 
     def purchases(self) -> dict[str, int]:
-        """How many generations were bought for each job; each try of a purchase has a request id of its own."""
+        """Count the generations bought for each job; each try of a purchase has its own request id."""
         counts: Counter[str] = Counter()
         for request_id, bought in self._read("purchases")["by_client_request_id"].items():
             counts[request_id.rpartition(".")[0]] += bought
         return dict(counts)
 
     def requests(self) -> dict[str, int]:
-        """How many requests of each kind came."""
+        """Count the requests of each kind."""
         counted: dict[str, int] = self._read("requests")
         return counted
 
-    def trouble(self, **terms: Any) -> None:
-        """Arrange trouble for the requests to come."""
-        requests.post(f"{self.url}/sandbox/trouble", json=terms, timeout=5).raise_for_status()
+    def add_fault(self, **terms: Any) -> None:
+        """Schedule a fault for coming requests."""
+        requests.post(f"{self.url}/sandbox/faults", json=terms, timeout=5).raise_for_status()
 
     def calm(self) -> None:
-        """No more trouble."""
-        requests.delete(f"{self.url}/sandbox/trouble", timeout=5).raise_for_status()
+        """Remove all faults."""
+        requests.delete(f"{self.url}/sandbox/faults", timeout=5).raise_for_status()
 
     def _read(self, what: str) -> dict[str, Any]:
         response = requests.get(f"{self.url}/sandbox/{what}", timeout=5)
@@ -111,23 +111,23 @@ class Worker:
     log: Path
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self, *, within_s: float = 60) -> int:
-        """Ask it to end; returns its exit code."""
+        """Send SIGTERM and wait; returns the exit code."""
         self.process.terminate()
         return self.process.wait(within_s)
 
     def said(self) -> str:
-        """Its log so far."""
+        """Read its log so far."""
         return self.log.read_text(errors="replace")
 
 
 @dataclass
 class Stage:
-    """A deployment in small, for one test."""
+    """A small deployment for one test."""
 
     client: "redis.Redis"
     redis_url: str
@@ -137,7 +137,7 @@ class Stage:
 
     @contextmanager
     def open(self) -> Iterator[Self]:
-        """Set the environment that every part reads."""
+        """Set the environment of every process."""
         self.environment = {
             "RUSHES_REDIS__URL": self.redis_url,
             "RUSHES_STATE_DIR": str(self.folder / "state"),
@@ -169,7 +169,7 @@ class Stage:
 
     @property
     def settings(self) -> Settings:
-        """The settings as a process of this stage reads them."""
+        """The settings of this deployment's processes."""
         kept = dict(os.environ)
         os.environ.update(self.environment)
         try:
@@ -180,19 +180,19 @@ class Stage:
 
     @property
     def service(self) -> Service:
-        """A producer on this stage."""
+        """A producer of this deployment."""
         return make_service(self.settings)
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger, by Redis's own clock."""
+        """The ledger, with Redis's clock."""
         return Ledger(self.client)
 
     @contextmanager
     def worker(
         self, *, threads: int = 4, name: str = "one", app: str = "worker.app", queues: str = "", **environment: str
     ) -> Iterator[Worker]:
-        """A real worker process, of all queues or of some, at work before the test goes on."""
+        """Run a worker process for all queues or some, and wait until it works."""
         before = self._seen(name)
         with self.starting_worker(threads=threads, name=name, app=app, queues=queues, **environment) as worker:
             eventually(
@@ -206,7 +206,7 @@ class Stage:
     def starting_worker(
         self, *, threads: int = 4, name: str = "one", app: str = "worker.app", queues: str = "", **environment: str
     ) -> Iterator[Worker]:
-        """A worker process that the test does not wait for: something keeps it from its work."""
+        """Run a worker process without waiting until it works, because something prevents that."""
         command = [
             sys.executable,
             "-m",
@@ -226,7 +226,7 @@ class Stage:
             yield Worker(name, process, log)
 
     def _seen(self, name: str) -> set[str]:
-        """The worker processes of this name that have given a sign of life."""
+        """The worker processes of this name that have shown signs of life."""
         return {seen for seen in self.ledger.workers(within_s=3600) if seen.startswith(f"{name}@test.")}
 
     def rushes(self, *arguments: str, stdin: str = "", timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
@@ -243,15 +243,15 @@ class Stage:
         )
 
     def ended(self, job_id: str, *, within_s: float = 60) -> Job:
-        """The job once it has ended."""
+        """Wait for the job's end and return it."""
         job = self.service.wait(job_id, timeout_s=within_s)
         assert job.is_final, f"{job_id} is still {job.state}"
         return job
 
 
 @contextmanager
-def hearing_ctrl_c() -> Iterator[None]:
-    """A shell that starts the tests in the background has them ignore Ctrl-C, and with them whatever they start."""
+def receiving_ctrl_c() -> Iterator[None]:
+    """Stop ignoring Ctrl-C, which tests and their children inherit from a background shell."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -263,7 +263,7 @@ def hearing_ctrl_c() -> Iterator[None]:
 def child(
     command: list[str], log: Path, environment: dict[str, str] | None = None, **how: Any
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that does not outlive its test; `how` is for subprocess: whose it is, where it runs."""
+    """Run a process that ends with its test; `how` goes to `Popen`."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,

@@ -1,4 +1,4 @@
-"""The account's endpoints: the request log, the balance and the ledger."""
+"""The account's endpoints: the request log, the balance and the transactions."""
 
 import asyncio
 import base64
@@ -13,18 +13,18 @@ from starlette.responses import Response
 
 from ops.sandbox.authentication import Authenticator
 from ops.sandbox.catalogue import usd
+from ops.sandbox.counters import Counters
 from ops.sandbox.envelopes import Json, problem, timestamp
-from ops.sandbox.faults import MESSAGES, hang, refusal, spoilt
+from ops.sandbox.fault_replies import MESSAGES, corrupted, hang, refusal
+from ops.sandbox.fault_schedule import FaultSchedule
 from ops.sandbox.generation import Generation
-from ops.sandbox.orders import Complaint
-from ops.sandbox.studio import Charge, Studio, now_ms
-from ops.sandbox.tally import Tally
-from ops.sandbox.troublemaker import Troublemaker
+from ops.sandbox.state import Charge, SandboxState, now_ms
+from ops.sandbox.video_request import Complaint
 
 LARGEST_PAGE = 100
-USUAL_PAGE = 50
+DEFAULT_PAGE = 50
 LONGEST_WINDOW = timedelta(days=92)
-USUAL_WINDOW = timedelta(hours=24)
+DEFAULT_WINDOW = timedelta(hours=24)
 READS_PER_WINDOW = 200
 READ_WINDOW_S = 60.0
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -33,7 +33,7 @@ STATUSES = ("succeeded", "failed")
 
 
 class BadQueryError(Exception):
-    """A query parameter makes no sense; the caller answers 400."""
+    """A query parameter is invalid; the caller answers 400."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
@@ -42,36 +42,36 @@ class BadQueryError(Exception):
 
 @dataclass(slots=True)
 class Account:
-    """What was asked and what was spent."""
+    """Serves the request log and the money spent."""
 
-    studio: Studio
+    state: SandboxState
     authenticator: Authenticator
-    troublemaker: Troublemaker
-    tally: Tally
+    fault_schedule: FaultSchedule
+    counters: Counters
     reads: deque[float] = field(default_factory=deque)
 
     async def logs(self, request: Request) -> Response:
-        """One row a generation, newest first, late as in life."""
-        self.tally.log_reads += 1
+        """Return one row per generation, newest first; rows appear late, as in the real service."""
+        self.counters.log_reads += 1
         if refused := self.authenticator.refuse(request.scope):
             return refused
         if not self.may_read():
             return problem(request.scope, 429, MESSAGES[429])
-        trouble = self.troublemaker.logs()
-        if trouble and (instead := refusal(request.scope, trouble)):
+        fault = self.fault_schedule.logs()
+        if fault and (instead := refusal(request.scope, fault)):
             return instead
-        if trouble and trouble.kind == "hang":
-            await hang(trouble)
+        if fault and fault.kind == "hang":
+            await hang(fault)
         try:
             page = self.log_page(request)
         except BadQueryError as bad:
             return problem(request.scope, 400, MESSAGES[400], data=[bad.complaint])
-        return spoilt(Json(page), trouble) if trouble else Json(page)
+        return corrupted(Json(page), fault) if fault else Json(page)
 
     def may_read(self) -> bool:
-        """The log's own rate limit: 200 reads in 60 s of upstream time."""
+        """Apply the log's rate limit: 200 reads in 60 s of upstream time."""
         now = asyncio.get_running_loop().time()
-        while self.reads and self.reads[0] <= now - READ_WINDOW_S / self.studio.settings.time_scale:
+        while self.reads and self.reads[0] <= now - READ_WINDOW_S / self.state.settings.time_scale:
             self.reads.popleft()
         if len(self.reads) >= READS_PER_WINDOW:
             return False
@@ -79,20 +79,20 @@ class Account:
         return True
 
     def log_page(self, request: Request) -> dict[str, object]:
-        """The rows that a query asks for."""
+        """Return the rows that match a query."""
         limit, offset = page_of(request)
         begin, end = window_of(request)
         wanted = request.query_params.getlist("status")
         if set(wanted) - set(STATUSES):
             raise BadQueryError("status", f"status is one of {', '.join(STATUSES)}")
-        rows = self.studio.log_rows(
+        rows = self.state.log_rows(
             request.query_params.getlist("model"), from_ms=milliseconds(begin), to_ms=milliseconds(end)
         )
         if wanted:
-            rows = [number for number in rows if log_status(self.studio.generations[number]) in wanted]
+            rows = [number for number in rows if log_status(self.state.generations[number]) in wanted]
         newest_first = rows[len(rows) - 1 - offset :: -1][:limit] if offset < len(rows) else []
         return {
-            "data": [log_row(self.studio.generations[number]) for number in newest_first],
+            "data": [log_row(self.state.generations[number]) for number in newest_first],
             "pagination": {
                 "limit": limit,
                 "offset": offset,
@@ -102,40 +102,40 @@ class Account:
         }
 
     async def balance(self, request: Request) -> Response:
-        """What is left."""
+        """Return the balance."""
         if refused := self.authenticator.refuse(request.scope):
             return refused
-        return Json({"current_balance": usd(self.studio.balance_credits), "currency": "USD"})
+        return Json({"current_balance": usd(self.state.balance_credits), "currency": "USD"})
 
     async def transactions(self, request: Request) -> Response:
-        """One entry a debit, newest first, with a cursor."""
+        """Return one entry per debit, newest first, with a cursor."""
         if refused := self.authenticator.refuse(request.scope):
             return refused
-        self.studio.settle()
+        self.state.settle()
         try:
-            return Json(self.ledger_page(request))
+            return Json(self.transactions_page(request))
         except BadQueryError as bad:
             return problem(request.scope, 400, MESSAGES[400], data=[bad.complaint])
 
-    def ledger_page(self, request: Request) -> dict[str, object]:
-        """The entries that a query asks for."""
+    def transactions_page(self, request: Request) -> dict[str, object]:
+        """Return the entries that match a query."""
         limit, _ = page_of(request)
         begin, end = moment(request, "from", BEGINNING), moment(request, "to", END)
         newest_first = [
             place
-            for place in range(position(request, len(self.studio.charges)) - 1, -1, -1)
-            if milliseconds(begin) <= self.studio.charges[place].at_ms < milliseconds(end)
+            for place in range(position(request, len(self.state.charges)) - 1, -1, -1)
+            if milliseconds(begin) <= self.state.charges[place].at_ms < milliseconds(end)
         ]
         shown = newest_first[:limit]
         more = len(newest_first) > limit
         return {
-            "data": [self.entry(self.studio.charges[place]) for place in shown],
+            "data": [self.entry(self.state.charges[place]) for place in shown],
             "pagination": {"next_cursor": cursor(shown[-1]) if more else None, "has_more": more},
         }
 
     def entry(self, charge: Charge) -> dict[str, object]:
-        """One debit."""
-        generation = self.studio.generations[charge.number]
+        """Format one debit."""
+        generation = self.state.generations[charge.number]
         cost = generation.charged_credits
         return {
             "created_at": timestamp(charge.at_ms),
@@ -148,13 +148,13 @@ class Account:
 
 
 def log_status(generation: Generation) -> str:
-    """The log knows two outcomes; of a generation that still runs it says that the request succeeded."""
-    failed = generation.fate is not None and generation.ends and now_ms() >= generation.ready_ms
+    """Return one of the log's two statuses; a generation that still runs counts as succeeded."""
+    failed = generation.outcome is not None and generation.ends and now_ms() >= generation.ready_ms
     return "failed" if failed else "succeeded"
 
 
 def log_row(generation: Generation) -> dict[str, object]:
-    """One row of the request log."""
+    """Format one row of the request log."""
     cost = generation.charged_credits
     return {
         "created": timestamp(generation.accepted_ms),
@@ -170,15 +170,15 @@ def log_row(generation: Generation) -> dict[str, object]:
 
 
 def page_of(request: Request) -> tuple[int, int]:
-    """How many rows, from where."""
-    limit = whole_number(request, "limit", USUAL_PAGE)
+    """Read `limit` and `offset`."""
+    limit = whole_number(request, "limit", DEFAULT_PAGE)
     if not 1 <= limit <= LARGEST_PAGE:
         raise BadQueryError("limit", f"limit is between 1 and {LARGEST_PAGE}")
     return limit, whole_number(request, "offset", 0)
 
 
 def whole_number(request: Request, name: str, otherwise: int) -> int:
-    """A query parameter that counts."""
+    """Read a query parameter that is a whole number."""
     given = request.query_params.get(name, str(otherwise))
     if not re.fullmatch(r"\d{1,9}", given):
         raise BadQueryError(name, f"{name} is a whole number, not '{given}'")
@@ -186,21 +186,23 @@ def whole_number(request: Request, name: str, otherwise: int) -> int:
 
 
 def window_of(request: Request) -> tuple[datetime, datetime]:
-    """The time that is asked for: `period`, or `start` with `end`; a day otherwise."""
+    """Read the time window: `period`, or `start` with `end`; 24 hours by default."""
     period, bounds = request.query_params.get("period"), {"start", "end"} & set(request.query_params)
     now = datetime.now(UTC)
     if bounds and (period or len(bounds) == 1):
         raise BadQueryError("period", "Provide either period or both start and end, never both")
     begin, end = (moment(request, "start", now), moment(request, "end", now)) if bounds else (now - span(period), now)
     if not timedelta(0) <= end - begin <= LONGEST_WINDOW:
-        raise BadQueryError("end", f"The window is at most {LONGEST_WINDOW.days} days and does not run backwards")
+        raise BadQueryError(
+            "end", f"The window is at most {LONGEST_WINDOW.days} days, and its end is not before its start"
+        )
     return begin, end
 
 
 def span(period: str | None) -> timedelta:
-    """`24h` or `7d` as a length of time."""
+    """Parse `24h` or `7d`."""
     if period is None:
-        return USUAL_WINDOW
+        return DEFAULT_WINDOW
     found = re.fullmatch(r"([1-9]\d{0,4})([hd])", period)
     if not found:
         raise BadQueryError("period", f"period is a number followed by h or d, not '{period}'")
@@ -208,7 +210,7 @@ def span(period: str | None) -> timedelta:
 
 
 def moment(request: Request, name: str, otherwise: datetime) -> datetime:
-    """A query parameter that is a time; one without an offset is in UTC."""
+    """Read a query parameter that is a time; one without an offset is in UTC."""
     given = request.query_params.get(name)
     try:
         read = datetime.fromisoformat(given) if given else otherwise
@@ -218,21 +220,21 @@ def moment(request: Request, name: str, otherwise: datetime) -> datetime:
 
 
 def milliseconds(at: datetime) -> int:
-    """A moment as milliseconds since 1970."""
+    """Convert a time to milliseconds since 1970."""
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def cursor(place: int) -> str:
-    """An opaque name for the place after which a next page begins."""
+    """Encode the position of the next page."""
     return base64.urlsafe_b64encode(f"before:{place}".encode()).decode()
 
 
 def position(request: Request, otherwise: int) -> int:
-    """The place that a cursor names."""
+    """Decode the position in the `cursor` parameter."""
     given = request.query_params.get("cursor")
     if given is None:
         return otherwise
     try:
         return min(otherwise, int(base64.urlsafe_b64decode(given).removeprefix(b"before:")))
     except (ValueError, binascii.Error):
-        raise BadQueryError("cursor", "cursor must be taken verbatim from the previous reply") from None
+        raise BadQueryError("cursor", "cursor must be copied unchanged from the previous reply") from None

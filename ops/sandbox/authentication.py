@@ -1,4 +1,4 @@
-"""Who may come in."""
+"""Checks API keys."""
 
 import hmac
 from dataclasses import dataclass
@@ -7,29 +7,29 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ops.sandbox.envelopes import old_problem
-from ops.sandbox.faults import MESSAGES
+from ops.sandbox.fault_replies import MESSAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Knows the key."""
+    """Accepts requests with the configured key only."""
 
     expected: bytes
 
     @classmethod
     def for_key(cls, key: str) -> "Authenticator":
-        """Let this key in, and no other."""
+        """Accept this key only."""
         return cls(f"Bearer {key}".encode())
 
     def refuse(self, scope: Scope) -> Response | None:
-        """The 401 for a request without the key; None lets it in."""
+        """Return a 401 reply if the key is missing or wrong, else None."""
         if hmac.compare_digest(authorization(scope) or b"", self.expected):
             return None
         return old_problem(scope, 401, MESSAGES[401])
 
 
 def authorization(scope: Scope) -> bytes | None:
-    """The request's Authorization header."""
+    """Return the request's Authorization header."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             found: bytes = value

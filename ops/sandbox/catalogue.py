@@ -1,4 +1,4 @@
-"""The models on offer: what each accepts, and what a second of it costs."""
+"""The available models: the fields that each accepts, and its price per second."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ CREDITS_PER_USD = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """One request field: its type, the values it may have, and what it is when absent."""
+    """One request field: its type, its permitted values, and its default."""
 
     name: str
     kind: FieldKind
@@ -27,13 +27,13 @@ class Model:
     title: str
     fields: tuple[FieldRule, ...]
     usd_per_s_silent: float
-    usd_per_s_sounding: float | None
+    usd_per_s_with_sound: float | None
     aliases: tuple[str, ...] = ()
 
-    def credits(self, duration_s: float, *, sounding: bool) -> int:
+    def credits(self, duration_s: float, *, with_sound: bool) -> int:
         """Price of one video, in credits."""
-        heard = self.usd_per_s_sounding if sounding else None
-        return round((heard or self.usd_per_s_silent) * duration_s * CREDITS_PER_USD)
+        price_with_sound = self.usd_per_s_with_sound if with_sound else None
+        return round((price_with_sound or self.usd_per_s_silent) * duration_s * CREDITS_PER_USD)
 
 
 PROMPT = FieldRule("prompt", "text", required=True)
@@ -44,7 +44,7 @@ AUDIO = FieldRule("generate_audio", "flag", default=True)
 ASPECT = FieldRule("aspect_ratio", "choice", ("16:9", "9:16"), default="16:9")
 SECONDS = FieldRule("duration", "choice", (4, 6, 8), default=8)
 RESOLUTION = FieldRule("resolution", "choice", ("720P", "1080P"), default="720P")
-# The model's page writes these in lower case, the master specification in upper case: both get through.
+# The model's page writes these in lower case, the specification in upper case: both are accepted.
 RESOLUTION_EITHER_CASE = FieldRule("resolution", "choice", ("720p", "1080p", "720P", "1080P"), default="720p")
 FIRST_FRAME = FieldRule("image_url", "picture", required=True)
 
@@ -73,7 +73,7 @@ VEO31_EXTENSION = (
 FULL = (0.26, 0.52)
 FAST = (0.13, 0.26)
 
-# Only veo3's silent price and veo-3.0-fast's are published; the rest stands in for numbers that nobody has shown.
+# Only the silent prices of veo3 and veo-3.0-fast are published; the other prices are guesses.
 MODELS = (
     Model("google/veo3", "Veo 3", VEO3, *FULL),
     Model("google/veo-3.0-fast", "Veo 3 Fast", VEO3, *FAST),
@@ -104,15 +104,15 @@ BY_NAME = {name: model for model in MODELS for name in (model.id, *model.aliases
 
 
 def is_of_google(name: str) -> bool:
-    """A name from the vendor whose fields are known here, so that a stranger among them is a mistake."""
+    """Whether the name is one of Google's: their fields are known here, so an unknown name is an error."""
     return name.startswith(("google/", "veo"))
 
 
 def other_vendors_model(name: str) -> Model:
-    """A model that the sandbox knows nothing about, rendered and billed all the same."""
+    """Make up a model for an unknown name; it is rendered and billed like any other."""
     return Model(name, name, (), 0.1, 0.1)
 
 
 def usd(amount: int) -> float:
-    """Credits as dollars, to the millionth."""
+    """Convert credits to dollars, rounded to a millionth."""
     return round(amount / CREDITS_PER_USD, 6)

@@ -1,4 +1,4 @@
-"""The TCP connection beneath a request, for the troubles that HTTP has no words for."""
+"""The TCP connection of a request, for faults below HTTP: resets and early closes."""
 
 import asyncio
 import socket
@@ -12,36 +12,36 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class ExposedConnection(HttpToolsProtocol):
-    """uvicorn's protocol, which lets the application have its transport."""
+    """uvicorn's protocol, with its transport exposed to the application."""
 
     def on_message_begin(self) -> None:
-        """Pass the transport along with each request."""
+        """Add the transport to each request's scope."""
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: {"transport": self.transport}}
 
 
 async def reset(scope: Scope, receive: Receive) -> None:
-    """Tear the connection down with a TCP reset; what was not sent is lost."""
+    """Reset the TCP connection; unsent data is lost."""
     transport = transport_of(scope)
     raw = transport.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     transport.abort()
-    await gone(receive)
+    await disconnect(receive)
 
 
 async def close(scope: Scope, receive: Receive) -> None:
-    """Send what was written and hang up politely, however much was promised."""
+    """Flush what was written and close, even if less was sent than announced."""
     transport_of(scope).close()
-    await gone(receive)
+    await disconnect(receive)
 
 
 def transport_of(scope: Scope) -> asyncio.Transport:
-    """The transport that carries this request."""
+    """Return the request's transport."""
     transport: asyncio.Transport = scope["extensions"][EXTENSION]["transport"]
     return transport
 
 
-async def gone(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is no more, so that it does not try to reply."""
+async def disconnect(receive: Receive) -> None:
+    """Wait until the server notices the disconnect, so that it does not try to reply."""
     while (await receive())["type"] != "http.disconnect":
         pass

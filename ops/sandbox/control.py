@@ -1,4 +1,4 @@
-"""The control endpoints: trouble to order, the books to read, a clean start. For development machines only."""
+"""The control endpoints: schedule faults, read counters, reset. For development machines only."""
 
 import json
 from dataclasses import dataclass
@@ -6,94 +6,94 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ops.sandbox.counters import Counters
 from ops.sandbox.envelopes import Json
-from ops.sandbox.studio import Studio
-from ops.sandbox.tally import Tally
-from ops.sandbox.trouble import OPTIONS, Trouble, read
-from ops.sandbox.troublemaker import Match, Standing, Troublemaker
+from ops.sandbox.fault import OPTIONS, Fault, read
+from ops.sandbox.fault_schedule import FaultSchedule, Match, ScheduledFault
+from ops.sandbox.state import SandboxState
 
 
-class BadOrderError(Exception):
-    """The JSON asks for no trouble that there is; its message says what is wrong."""
+class BadFaultError(Exception):
+    """The JSON describes no known fault; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Steers the sandbox from outside. It asks for no key: anybody who reaches the port may use it."""
+    """Controls the sandbox over HTTP. It asks for no key: anybody who reaches the port may use it."""
 
-    studio: Studio
-    troublemaker: Troublemaker
-    tally: Tally
+    state: SandboxState
+    fault_schedule: FaultSchedule
+    counters: Counters
 
-    async def add_trouble(self, request: Request) -> Response:
-        """Let trouble befall all, or the next `times`, requests that match."""
+    async def add_fault(self, request: Request) -> Response:
+        """Schedule a fault for all matching requests, or for the next `times`."""
         try:
-            words = json.loads(await request.body())
-            trouble, match = read_trouble(words)
-        except ValueError as wrong:
-            return Json({"error": str(wrong)}, 400)
-        except BadOrderError as wrong:
-            return Json({"error": str(wrong)}, 400)
-        return Json(shown(self.troublemaker.order(trouble, match, words)), 201)
+            terms = json.loads(await request.body())
+            fault, match = read_fault(terms)
+        except (ValueError, BadFaultError) as error:
+            return Json({"error": str(error)}, 400)
+        return Json(as_json(self.fault_schedule.add(fault, match, terms)), 201)
 
-    async def list_trouble(self, _request: Request) -> Response:
-        """Standing troubles, with how often each was met and how often it still will be."""
-        return Json({"data": [shown(one) for one in self.troublemaker.standing]})
+    async def list_faults(self, _request: Request) -> Response:
+        """List the scheduled faults, with how often each was used and is left."""
+        return Json({"data": [as_json(one) for one in self.fault_schedule.scheduled]})
 
-    async def clear_trouble(self, request: Request) -> Response:
-        """Withdraw all standing troubles, or the one named by `id`."""
+    async def clear_faults(self, request: Request) -> Response:
+        """Remove all scheduled faults, or the one with this `id`."""
         given = request.query_params.get("id")
         if given is not None and not given.isdecimal():
             return Json({"error": f"id is a number, not '{given}'"}, 400)
-        return Json({"cleared": self.troublemaker.clear(int(given) if given else None)})
+        return Json({"cleared": self.fault_schedule.clear(int(given) if given else None)})
 
     async def purchases(self, _request: Request) -> Response:
-        """What was bought, by client request id and by model."""
-        return Json(self.studio.purchases())
+        """Count purchases, by client request id and by model."""
+        return Json(self.state.purchases())
 
     async def requests(self, _request: Request) -> Response:
-        """What was asked, by kind and by status."""
-        return Json(self.tally.report())
+        """Count requests by kind and replies by status."""
+        return Json(self.counters.report())
 
     async def reset(self, _request: Request) -> Response:
-        """Forget generations, troubles and counters; ids begin anew from the seed."""
-        self.studio.reset()
-        self.troublemaker.forget()
-        self.tally.forget()
+        """Delete generations, faults and counters; ids start again from the seed."""
+        self.state.reset()
+        self.fault_schedule.reset()
+        self.counters.reset()
         return Json({"status": "reset"})
 
     async def health(self, _request: Request) -> Response:
-        """Whether it is there at all."""
-        return Json({"status": "ok", "generations": len(self.studio.generations)})
+        """Answer that the sandbox runs."""
+        return Json({"status": "ok", "generations": len(self.state.generations)})
 
 
-def read_trouble(words: object) -> tuple[Trouble, Match]:
-    """One trouble and whom it befalls, from JSON with a directive's words."""
-    if not isinstance(words, dict):
-        raise BadOrderError('Send an object such as {"submit": 429, "times": 1}.')
-    match = read_match(words.get("match", {}))
-    pairs = [(str(word).lower(), as_text(value)) for word, value in words.items() if word != "match"]
-    found = list(read(sorted(pairs, key=lambda pair: pair[0] in OPTIONS)))  # JSON's order says nothing
+def read_fault(terms: object) -> tuple[Fault, Match]:
+    """Read one fault and which requests it matches; the fields are those of a directive."""
+    if not isinstance(terms, dict):
+        raise BadFaultError('Send an object such as {"submit": 429, "times": 1}.')
+    match = read_match(terms.get("match", {}))
+    pairs = [(str(word).lower(), as_text(value)) for word, value in terms.items() if word != "match"]
+    found = list(
+        read(sorted(pairs, key=lambda pair: pair[0] in OPTIONS))
+    )  # options after the fault; JSON objects are unordered
     if len(found) > 1:
-        raise BadOrderError("One trouble at a time: send several requests.")
+        raise BadFaultError("One fault at a time: send several requests.")
     return found[0], match
 
 
-def read_match(words: object) -> Match:
-    """Whom a trouble befalls."""
+def read_match(fields: object) -> Match:
+    """Read which requests a fault matches."""
     known = Match.__slots__
-    if not isinstance(words, dict) or set(words) - set(known):
-        raise BadOrderError(f"match is an object that may hold {', '.join(known)}.")
-    return Match(**{name: str(value) for name, value in words.items()})
+    if not isinstance(fields, dict) or set(fields) - set(known):
+        raise BadFaultError(f"match is an object with any of these fields: {', '.join(known)}.")
+    return Match(**{name: str(value) for name, value in fields.items()})
 
 
 def as_text(value: object) -> str:
-    """A JSON value as a directive would write it."""
+    """Write a JSON value as a directive does."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
 
 
-def shown(standing: Standing) -> dict[str, object]:
-    """A standing trouble as JSON."""
-    return {"id": standing.id, **standing.words, "left": standing.left, "served": standing.served}
+def as_json(scheduled: ScheduledFault) -> dict[str, object]:
+    """Serialize a scheduled fault."""
+    return {"id": scheduled.id, **scheduled.terms, "left": scheduled.left, "served": scheduled.served}

@@ -1,4 +1,4 @@
-"""The forms of a reply: plain JSON, the error envelopes of 2026 and 2025, and a proxy's HTML page."""
+"""The formats of replies: JSON, the error envelopes of 2026 and 2025, a proxy's HTML page, a CDN's XML."""
 
 import json
 import uuid
@@ -21,23 +21,23 @@ NAMES = {
 
 
 class Json(Response):
-    """JSON in ASCII: whatever text a client sent, lone surrogates included, can be sent back."""
+    """JSON in ASCII, so that any text from a client, lone surrogates included, can be sent back."""
 
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        """The compact form."""
+        """Serialize compactly."""
         return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 class Problem(Json):
-    """An error's JSON."""
+    """JSON with the content type of an error."""
 
     media_type = "application/problem+json"
 
 
 def problem(scope: Scope, status: int, message: str, *, data: object = None) -> Response:
-    """The 2026 envelope."""
+    """Build an error in the envelope of 2026."""
     title, name = NAMES[status]
     error: dict[str, object] = {"name": name, "message": message}
     if data is not None:
@@ -54,7 +54,7 @@ def problem(scope: Scope, status: int, message: str, *, data: object = None) -> 
 
 
 def old_problem(scope: Scope, status: int, message: str) -> Response:
-    """The envelope of 2025 and before, still in use."""
+    """Build an error in the envelope of 2025, which the service still uses."""
     body = {
         "requestId": str(uuid.uuid4()),
         "statusCode": status,
@@ -66,7 +66,7 @@ def old_problem(scope: Scope, status: int, message: str) -> Response:
 
 
 def html_error(status: int, title: str) -> Response:
-    """The page of a proxy that stands before the service."""
+    """Build the error page of a proxy in front of the service."""
     page = (
         f"<!DOCTYPE html>\n<html><head><title>{status}: {title}</title></head>"
         f"<body><center><h1>Error {status}</h1><p>{title}</p></center><hr><center>proxy</center></body></html>\n"
@@ -75,12 +75,12 @@ def html_error(status: int, title: str) -> Response:
 
 
 def access_denied(status: int, code: str, message: str) -> Response:
-    """What a CDN says instead of a file."""
+    """Build a CDN's XML error."""
     page = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>\n'
     return Response(page, status, media_type="application/xml")
 
 
 def timestamp(at_ms: int | None = None) -> str:
-    """ISO 8601 in UTC with milliseconds, as the service writes it; now, unless told when."""
+    """Format a time (default: now) as the service does: ISO 8601 in UTC with milliseconds."""
     at = datetime.now(UTC) if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

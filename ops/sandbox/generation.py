@@ -1,17 +1,17 @@
-"""One generation: what was ordered, when it will be done, and how far it is."""
+"""One generation: what was requested, when it will be done, and its progress."""
 
 from enum import StrEnum
 
-from ops.sandbox.orders import Shape
-from ops.sandbox.trouble import Trouble
+from ops.sandbox.fault import Fault
+from ops.sandbox.video_request import Shape
 
-QUEUED_SHARE = 0.15  # of its life a generation waits before it is worked on
+QUEUED_SHARE = 0.15  # the part of its latency for which a generation is queued
 
 STUCK = "stuck"
 
 
 class Phase(StrEnum):
-    """How far a generation is, in the words that a poll answers."""
+    """A generation's progress, in the words of a poll's reply."""
 
     QUEUED = "queued"
     GENERATING = "generating"
@@ -20,25 +20,25 @@ class Phase(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Nothing will change any more."""
+        """Whether the phase is final."""
         return self in (Phase.COMPLETED, Phase.ERROR)
 
 
 class Generation:
-    """A bought generation. A hundred thousand of them live in memory, so it is slots and shared parts only."""
+    """A bought generation. Slots and shared shapes keep 100,000 of them small in memory."""
 
     __slots__ = (
         "accepted_ms",
         "client_request_id",
-        "fate",
+        "faults",
         "google_path",
         "id",
         "number",
+        "outcome",
         "prompt",
         "ready_ms",
         "seed",
         "shape",
-        "troubles",
         "url_issued_ms",
     )
 
@@ -54,8 +54,8 @@ class Generation:
         google_path: bool,
         accepted_ms: int,
         ready_ms: int,
-        fate: str | None,
-        troubles: tuple[Trouble, ...],
+        outcome: str | None,
+        faults: tuple[Fault, ...],
     ) -> None:
         self.number = number
         self.id = id
@@ -66,24 +66,24 @@ class Generation:
         self.google_path = google_path
         self.accepted_ms = accepted_ms
         self.ready_ms = ready_ms
-        self.fate = fate
-        """None: it will complete. `stuck`: it never ends. Else the shape of its error."""
-        self.troubles = troubles
+        self.outcome = outcome
+        """None: it completes. `stuck`: it never ends. Else the format of its error."""
+        self.faults = faults
         self.url_issued_ms = 0
 
     @property
     def ends(self) -> bool:
         """Whether it ever finishes."""
-        return self.fate != STUCK
+        return self.outcome != STUCK
 
     @property
     def charged_credits(self) -> int:
-        """What it costs in the end: failures are free."""
-        return self.shape.credits if self.fate is None else 0
+        """What it costs; failures are free."""
+        return self.shape.credits if self.outcome is None else 0
 
     def phase(self, now_ms: int) -> Phase:
-        """How far it is at that moment."""
+        """Return its phase at that time."""
         if self.ends and now_ms >= self.ready_ms:
-            return Phase.COMPLETED if self.fate is None else Phase.ERROR
+            return Phase.COMPLETED if self.outcome is None else Phase.ERROR
         started_ms = self.accepted_ms + QUEUED_SHARE * (self.ready_ms - self.accepted_ms)
         return Phase.QUEUED if now_ms < started_ms else Phase.GENERATING

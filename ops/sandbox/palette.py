@@ -1,4 +1,4 @@
-"""The colours of one landscape, in harmony around a hue."""
+"""The colours of one landscape, derived from one hue."""
 
 import colorsys
 import random
@@ -14,7 +14,7 @@ NIGHT = (14, 17, 26)
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """A time of day."""
+    """The colours of sky, sun, hills and text accent."""
 
     zenith: Colour
     horizon: Colour
@@ -25,7 +25,7 @@ class Palette:
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
-        """Sky and hills around one hue, the horizon a little warmer, the accent opposite."""
+        """Draw a hue for sky and hills; the horizon is slightly warmer, the accent opposite."""
         hue = chance.random()
         warm = (hue + chance.uniform(0.08, 0.18)) % 1.0
         return cls(
@@ -39,6 +39,6 @@ class Palette:
 
 
 def colour(hue: float, saturation: float, value: float) -> Colour:
-    """Hue, saturation and value, each from 0 to 1, as RGB."""
+    """Convert hue, saturation and value, each from 0 to 1, to RGB."""
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,4 +1,4 @@
-"""The two poll endpoints: how far a generation is, in all the forms in which that is told."""
+"""The two poll endpoints: a generation's progress, in every format that the real service has used."""
 
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -8,16 +8,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ops.sandbox.authentication import Authenticator
-from ops.sandbox.clips import Clips
+from ops.sandbox.clip_cache import ClipCache
+from ops.sandbox.counters import Counters
 from ops.sandbox.envelopes import Json, problem
-from ops.sandbox.faults import MESSAGES, hang, refusal, spoilt
+from ops.sandbox.fault import Fault
+from ops.sandbox.fault_replies import MESSAGES, corrupted, hang, refusal
+from ops.sandbox.fault_schedule import FaultSchedule, Target
 from ops.sandbox.generation import Generation, Phase
 from ops.sandbox.links import Links
-from ops.sandbox.studio import Studio, now_ms
+from ops.sandbox.state import SandboxState, now_ms
 from ops.sandbox.submits import GOOGLE_PATH
-from ops.sandbox.tally import Tally
-from ops.sandbox.trouble import Trouble
-from ops.sandbox.troublemaker import Subject, Troublemaker
 
 OLD_WORDS = {Phase.QUEUED: "waiting", Phase.GENERATING: "active"}
 
@@ -43,53 +43,53 @@ DUMMY_ERROR = {"name": "string", "message": "string"}
 
 @dataclass(frozen=True, slots=True)
 class Polls:
-    """Answers polls. A bare ASGI application, because nothing else is called as often."""
+    """Answers polls; plain ASGI, because polls are the most frequent request."""
 
-    studio: Studio
+    state: SandboxState
     authenticator: Authenticator
-    troublemaker: Troublemaker
-    clips: Clips
+    fault_schedule: FaultSchedule
+    clips: ClipCache
     links: Links
-    tally: Tally
+    counters: Counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one poll."""
-        self.tally.polls += 1
+        self.counters.polls += 1
         reply = self.authenticator.refuse(scope) or await self.answer(scope)
         await reply(scope, receive, send)
 
     async def answer(self, scope: Scope) -> Response:
-        """Find the generation that is asked for, and say how far it is."""
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("generation_id", [""])[0]
-        if not asked:
+        """Find the generation and report its progress."""
+        generation_id = parse_qs(scope["query_string"].decode("latin-1")).get("generation_id", [""])[0]
+        if not generation_id:
             return Json({"id": "", "status": "unknown", "error": ERRORS["unknown"]})
-        generation = self.studio.by_id.get(asked)
+        generation = self.state.by_id.get(generation_id)
         if generation is None or not self.belongs(generation, scope["path"]):
             return problem(scope, 404, MESSAGES[404])
         phase = generation.phase(now_ms())
-        trouble = self.trouble_of(generation, phase)
-        if trouble is None:
+        fault = self.fault_of(generation, phase)
+        if fault is None:
             return Json(self.progress(scope, generation, phase))
-        if instead := refusal(scope, trouble):
+        if instead := refusal(scope, fault):
             return instead
-        if trouble.kind == "hang":
-            await hang(trouble)
-        return spoilt(Json(disguised(self.progress(scope, generation, phase), phase, trouble)), trouble)
+        if fault.kind == "hang":
+            await hang(fault)
+        return corrupted(Json(in_variant_form(self.progress(scope, generation, phase), phase, fault)), fault)
 
     def belongs(self, generation: Generation, path: str) -> bool:
         """Whether an id may be polled on this path."""
-        return not self.studio.settings.strict_paths or generation.google_path == (path == GOOGLE_PATH)
+        return not self.state.settings.strict_paths or generation.google_path == (path == GOOGLE_PATH)
 
-    def trouble_of(self, generation: Generation, phase: Phase) -> Trouble | None:
-        """The trouble that this poll meets."""
-        if not generation.troubles and not self.troublemaker.standing:
+    def fault_of(self, generation: Generation, phase: Phase) -> Fault | None:
+        """Pick the fault of this poll."""
+        if not generation.faults and not self.fault_schedule.scheduled:
             return None
-        return self.troublemaker.poll(
-            generation.troubles, lambda: subject_of(generation), owner=generation.id, finished=phase.finished
+        return self.fault_schedule.poll(
+            generation.faults, lambda: target_of(generation), owner=generation.id, finished=phase.finished
         )
 
     def progress(self, scope: Scope, generation: Generation, phase: Phase) -> dict[str, object]:
-        """How far it is, untroubled."""
+        """Build the reply without a fault."""
         if phase is Phase.COMPLETED:
             return {"id": generation.id, "status": "completed", "video": self.video(scope, generation)}
         if phase is Phase.ERROR:
@@ -98,7 +98,7 @@ class Polls:
         return {"id": generation.id, "status": phase.value}
 
     def video(self, scope: Scope, generation: Generation) -> dict[str, object]:
-        """Where the video is; its size is told only when it is known already, as the service does it."""
+        """Build the video's fields; like the service, leave out the size until it is known."""
         video: dict[str, object] = {
             "url": self.links.url(generation, base_url(scope)),
             "content_type": "video/mp4",
@@ -108,35 +108,35 @@ class Polls:
         return video if size is None else {**video, "file_size": size}
 
 
-def subject_of(generation: Generation) -> Subject:
-    """A generation, as standing troubles see it."""
-    return Subject(generation.shape.model, generation.prompt, generation.client_request_id)
+def target_of(generation: Generation) -> Target:
+    """Return the fields of a generation that scheduled faults match."""
+    return Target(generation.shape.model, generation.prompt, generation.client_request_id)
 
 
 def base_url(scope: Scope) -> str:
-    """The address under which the caller reached us: the video is to be found there too."""
+    """Return the address that the client used; its video URLs begin with it."""
     return f"{scope['scheme']}://{Headers(scope=scope).get('host', '127.0.0.1')}"
 
 
 def failure(generation: Generation) -> dict[str, object]:
-    """A failed generation, in the shape that its fate says."""
-    error = ERRORS[generation.fate or "object"]
-    if generation.fate == "unknown":
+    """Build the reply of a failed generation, in the format of its outcome."""
+    error = ERRORS[generation.outcome or "object"]
+    if generation.outcome == "unknown":
         return {"id": "", "status": "unknown", "error": error}
     return {"id": generation.id, "status": "error", "error": error}
 
 
-def disguised(body: dict[str, object], phase: Phase, trouble: Trouble) -> dict[str, object]:
-    """The same news in another form that the service has been seen to use."""
-    if trouble.kind == "word" and not phase.finished:
-        return {**body, "status": trouble.word}
-    if trouble.kind == "old_words" and not phase.finished:
+def in_variant_form(body: dict[str, object], phase: Phase, fault: Fault) -> dict[str, object]:
+    """Change the reply to another format that the service has used."""
+    if fault.kind == "word" and not phase.finished:
+        return {**body, "status": fault.word}
+    if fault.kind == "old_words" and not phase.finished:
         return {**body, "status": OLD_WORDS[phase]}
-    return rearranged(body, trouble.kind) if phase is Phase.COMPLETED else body
+    return rearranged(body, fault.kind) if phase is Phase.COMPLETED else body
 
 
 def rearranged(body: dict[str, object], kind: str) -> dict[str, object]:
-    """A completed generation, told otherwise."""
+    """Change a completed generation's reply, as the fault's kind says."""
     if kind == "no_video":
         return {key: value for key, value in body.items() if key != "video"}
     if kind == "cancelled":
@@ -156,6 +156,6 @@ def rearranged(body: dict[str, object], kind: str) -> dict[str, object]:
 
 
 def url_only(body: dict[str, object]) -> dict[str, object]:
-    """The video with its URL and nothing else."""
+    """Reduce the video to its URL."""
     video = body["video"]
     return {"url": video["url"]} if isinstance(video, dict) else {}

@@ -1,7 +1,7 @@
-"""A render process: scenes come in on standard input, one JSON line each; a line goes out when each film is on disk.
+"""A render process: reads scenes as JSON lines from standard input, and writes a line when each film is on disk.
 
-Run by the render pool as `python -m ops.sandbox.render_process`. It ends when its input does, so that it cannot
-outlive the sandbox, however that died.
+The render pool runs it as `python -m ops.sandbox.render_process`. It ends at the end of its input, so it cannot
+outlive the sandbox.
 """
 
 import json
@@ -10,36 +10,36 @@ import signal
 import sys
 from pathlib import Path
 
-from ops.sandbox.film import shoot
+from ops.sandbox.film import write_film
 from ops.sandbox.scene import Scene
 
-POLITENESS = 10  # about a tenth of the processor time that another process gets
+NICENESS = 10  # gets about a tenth of another process's processor time
 
 
 def main() -> None:
-    """Shoot scenes until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sandbox's to answer
-    os.nice(POLITENESS)
+    """Render scenes until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sandbox handles Ctrl-C
+    os.nice(NICENESS)
     for line in sys.stdin:
-        order = json.loads(line)
-        answer(attempt(Scene.loads(order["scene"]), Path(order["path"])))
+        request = json.loads(line)
+        answer(attempt(Scene.loads(request["scene"]), Path(request["path"])))
 
 
 def attempt(scene: Scene, path: Path) -> str:
-    """Shoot one scene, so that the file appears whole or not at all; returns what went wrong, if anything."""
+    """Render one scene, so that the file appears whole or not at all; returns the error, or an empty string."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        shoot(scene, unfinished)
+        write_film(scene, unfinished)
         unfinished.replace(path)
-    except Exception as failed:  # noqa: BLE001 - told to the sandbox, which tells the client
+    except Exception as failed:  # noqa: BLE001 - sent to the sandbox, which answers the client
         unfinished.unlink(missing_ok=True)
         return f"{type(failed).__name__}: {failed}"
     return ""
 
 
-def answer(complaint: str) -> None:
-    """Say that a film is done; an empty complaint is none."""
-    sys.stdout.write(json.dumps({"complaint": complaint}) + "\n")
+def answer(error: str) -> None:
+    """Report that a film is done; an empty error means success."""
+    sys.stdout.write(json.dumps({"error": error}) + "\n")
     sys.stdout.flush()
 
 

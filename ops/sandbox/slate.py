@@ -1,19 +1,19 @@
-"""The slate: a clapperboard that carries the prompt and the parameters, and the signs of the timecode."""
+"""The slate: a clapperboard with the prompt and the parameters, and the digits of the timecode."""
 
 from PIL import Image, ImageDraw
 
-from ops.sandbox.lettering import BOLD, LINE_HEIGHT, MONO, Font, fitted, font, printable
 from ops.sandbox.palette import DIM_INK, INK, NIGHT, Palette
 from ops.sandbox.scene import Scene
+from ops.sandbox.text import BOLD, LINE_HEIGHT, MONO, Font, fitted, font, printable
 
 STRIPES = 14
 STRIPE_SHARE = 0.085  # of the slate's height
 SLATE_ALPHA = 214
-SMOOTHING = 2  # edges are drawn this many times larger
+SMOOTHING = 2  # drawn this many times larger, then scaled down
 
 
 def slate(size: tuple[int, int], scene: Scene, palette: Palette) -> Image.Image:
-    """The whole slate, ready to hang before the landscape."""
+    """Draw the slate."""
     width, height = size
     margin = round(min(width, height) * 0.075)
     board = background(size, palette)
@@ -27,7 +27,7 @@ def slate(size: tuple[int, int], scene: Scene, palette: Palette) -> Image.Image:
 
 
 def background(size: tuple[int, int], palette: Palette) -> Image.Image:
-    """A dark board with rounded corners and a striped clapper."""
+    """Draw a dark board with rounded corners and a striped clapper."""
     large = (size[0] * SMOOTHING, size[1] * SMOOTHING)
     radius = min(large) // 22
     mask = Image.new("L", large)
@@ -47,25 +47,25 @@ def background(size: tuple[int, int], palette: Palette) -> Image.Image:
 
 
 def title(pen: ImageDraw.ImageDraw, scene: Scene, at: tuple[int, int], size: int, palette: Palette) -> None:
-    """The model's name, and that this is no real film."""
+    """Draw the model's name and the word `sandbox`."""
     pen.text(at, printable(scene.model), font=font(BOLD, size), fill=(*palette.accent, 255))
     width = font(BOLD, size).getlength(printable(scene.model))
     pen.text((at[0] + width + size, at[1]), "sandbox", font=font(MONO, size), fill=(*DIM_INK, 255))
 
 
 def facts(pen: ImageDraw.ImageDraw, scene: Scene, at: tuple[int, int], width: int, size: int) -> int:
-    """The parameters, upwards from the lower left; returns the height that they take."""
-    sound = "sound" if scene.sounding else "silent"
-    told = f"{scene.aspect_ratio}  {scene.resolution}  {scene.duration_s:g} s  {sound}  seed {scene.seed}"
-    while font(MONO, size).getlength(printable(told)) > width and size > 6:  # noqa: PLR2004 - smaller is unreadable
+    """Draw the parameters at the lower left; returns their height."""
+    sound = "sound" if scene.with_sound else "silent"
+    line = f"{scene.aspect_ratio}  {scene.resolution}  {scene.duration_s:g} s  {sound}  seed {scene.seed}"
+    while font(MONO, size).getlength(printable(line)) > width and size > 6:  # noqa: PLR2004 - smaller is unreadable
         size -= 1
     height = round(size * LINE_HEIGHT)
-    pen.text((at[0], at[1] - height), printable(told), font=font(MONO, size), fill=(*DIM_INK, 255))
+    pen.text((at[0], at[1] - height), printable(line), font=font(MONO, size), fill=(*DIM_INK, 255))
     return height
 
 
 def prompt(pen: ImageDraw.ImageDraw, scene: Scene, upper: tuple[int, int], lower: tuple[int, int]) -> None:
-    """The prompt, as large as it fits."""
+    """Draw the prompt in the largest font that fits."""
     width, height = lower[0] - upper[0], lower[1] - upper[1]
     largest = max(10, height // 5)
     step = max(1, largest // 14)
@@ -76,14 +76,14 @@ def prompt(pen: ImageDraw.ImageDraw, scene: Scene, upper: tuple[int, int], lower
 
 
 def timecode_signs(size: int) -> dict[str, Image.Image]:
-    """Digits and colon, each on its own piece of one dark ribbon."""
+    """Draw the digits and the colon, each as an image."""
     face = font(MONO, size)
     box = (2 * round(size * 0.66 / 2), 2 * round(size * 1.4 / 2))
     return {sign: timecode_sign(sign, face, box) for sign in "0123456789:"}
 
 
 def timecode_sign(sign: str, face: Font, box: tuple[int, int]) -> Image.Image:
-    """One sign, in the middle of its piece."""
+    """Draw one character, centred."""
     piece = Image.new("RGB", box, NIGHT)
     pen = ImageDraw.Draw(piece)
     _, top, _, bottom = pen.textbbox((0, 0), "0", font=face)

@@ -1,4 +1,4 @@
-"""The sound: a soft chord that breathes, as samples."""
+"""The sound: samples of a soft chord that swells once per second."""
 
 from __future__ import annotations  # array[float] is subscriptable from 3.12 on
 
@@ -8,12 +8,12 @@ from array import array
 from collections.abc import Iterator
 from functools import lru_cache
 
-SAMPLES_PER_S = 24_000  # plenty for a chord this low, at half the encoder's time
+SAMPLES_PER_S = 24_000  # enough for these low pitches, at half the encoding time of 48 kHz
 PER_FRAME = 1024
 FADE_S = 0.6
 LOUDNESS = 0.16
 
-# Whole numbers of hertz, so that one second of the chord can be repeated without a seam.
+# Whole hertz, so that one second can be repeated without a click.
 CHORDS = (
     (131, 196, 262, 330),
     (147, 220, 294, 370),
@@ -26,7 +26,7 @@ CHORDS = (
 
 @lru_cache(maxsize=len(CHORDS))
 def chord(pitches: tuple[int, int, int, int]) -> array[float]:
-    """One second of it."""
+    """Compute one second of a chord."""
     wave = [math.sin(2 * math.pi * n / SAMPLES_PER_S) for n in range(SAMPLES_PER_S)]
     breath = [LOUDNESS * (0.8 - 0.2 * wave[(n + SAMPLES_PER_S // 4) % SAMPLES_PER_S]) for n in range(SAMPLES_PER_S)]
     low, mid, high, top = pitches
@@ -46,8 +46,8 @@ def chord(pitches: tuple[int, int, int, int]) -> array[float]:
 
 
 def frames(key: str, duration_s: float) -> Iterator[array[float]]:
-    """The chord for that long, in the encoder's portions, faded at both ends."""
-    second = chord(random.Random(key).choice(CHORDS))  # noqa: S311 - the same scene shall sound the same
+    """Yield the chord in encoder frames, faded in and out."""
+    second = chord(random.Random(key).choice(CHORDS))  # noqa: S311 - the same scene must sound the same
     total = round(duration_s * SAMPLES_PER_S)
     for start in range(0, total, PER_FRAME):
         portion = looped(second, start, min(PER_FRAME, total - start))
@@ -55,14 +55,14 @@ def frames(key: str, duration_s: float) -> Iterator[array[float]]:
 
 
 def looped(second: array[float], start: int, count: int) -> array[float]:
-    """That many samples of an endlessly repeated second."""
+    """Return `count` samples of the repeated second."""
     begin = start % SAMPLES_PER_S
     portion = second[begin : begin + count]
     return portion + second[: count - len(portion)]
 
 
 def faded(portion: array[float], start: int, total: int) -> array[float]:
-    """Quieter, if it lies near the beginning or the end."""
+    """Fade samples near the beginning or the end."""
     fade = FADE_S * SAMPLES_PER_S
     if start >= fade and start + len(portion) <= total - fade:
         return portion

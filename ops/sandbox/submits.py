@@ -1,4 +1,4 @@
-"""The two submit endpoints: where an order is judged, bought and acknowledged, or where that goes wrong."""
+"""The two submit endpoints: validate a request, buy it and acknowledge it, or inject a fault."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from ops.sandbox.authentication import Authenticator
 from ops.sandbox.catalogue import usd
+from ops.sandbox.counters import Counters
 from ops.sandbox.envelopes import Json, problem
-from ops.sandbox.faults import MESSAGES, OUT_OF_CREDITS, Dropped, hang, refusal, spoilt
+from ops.sandbox.fault import DirectiveError, Fault, faults_in
+from ops.sandbox.fault_replies import MESSAGES, OUT_OF_CREDITS, Dropped, corrupted, hang, refusal
+from ops.sandbox.fault_schedule import FaultSchedule, Target
 from ops.sandbox.generation import Generation
-from ops.sandbox.orders import InvalidOrderError, ModelWithdrawnError, Order, read_order
-from ops.sandbox.studio import Studio
-from ops.sandbox.tally import Tally
-from ops.sandbox.trouble import DirectiveError, Trouble, troubles_in
-from ops.sandbox.troublemaker import Subject, Troublemaker
+from ops.sandbox.state import SandboxState
+from ops.sandbox.video_request import InvalidRequestError, ModelWithdrawnError, VideoRequest, read_request
 
 GOOGLE_PATH = "/v2/generate/video/google/generation"
 ANY_PATH = "/v2/video/generations"
@@ -34,31 +34,31 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Submits:
-    """Takes orders."""
+    """Accepts video requests."""
 
-    studio: Studio
+    state: SandboxState
     authenticator: Authenticator
-    troublemaker: Troublemaker
-    tally: Tally
+    fault_schedule: FaultSchedule
+    counters: Counters
 
-    async def take(self, request: Request) -> Response:
-        """Judge an order, meet its trouble, buy it and acknowledge it."""
-        self.tally.submits += 1
+    async def accept(self, request: Request) -> Response:
+        """Validate a video request, buy it and acknowledge it."""
+        self.counters.submits += 1
         try:
-            order, troubles = await self.understood(request)
+            wanted, faults = await self.validated(request)
         except RefusedError as refused:
             return refused.reply
-        return await self.serve(request, order, troubles)
+        return await self.buy(request, wanted, faults)
 
-    async def understood(self, request: Request) -> tuple[Order, tuple[Trouble, ...]]:
-        """The order in a request, with the troubles that its prompt asks for."""
+    async def validated(self, request: Request) -> tuple[VideoRequest, tuple[Fault, ...]]:
+        """Read and validate the video request, and the faults in its prompt."""
         scope = request.scope
         if refused := self.authenticator.refuse(scope):
             raise RefusedError(refused)
         try:
-            order = read_order(json.loads(await request.body()), google_only=scope["path"] == GOOGLE_PATH)
-            troubles = troubles_in(order.prompt)
-        except InvalidOrderError as invalid:
+            wanted = read_request(json.loads(await request.body()), google_only=scope["path"] == GOOGLE_PATH)
+            faults = faults_in(wanted.prompt)
+        except InvalidRequestError as invalid:
             raise RefusedError(problem(scope, 400, MESSAGES[400], data=invalid.complaints)) from None
         except DirectiveError as unreadable:
             complaint = {"code": "custom", "path": ["prompt"], "message": str(unreadable), "received": "[sandbox: …]"}
@@ -67,46 +67,46 @@ class Submits:
             raise RefusedError(problem(scope, 404, f"Model {withdrawn} is not available (any more)")) from None
         except ValueError:
             raise RefusedError(problem(scope, 400, "Request body is not valid JSON")) from None
-        if order.shape.credits > self.studio.balance_credits:
+        if wanted.shape.credits > self.state.balance_credits:
             raise RefusedError(problem(scope, 403, MESSAGES[403], data=OUT_OF_CREDITS))
-        return order, troubles
+        return wanted, faults
 
-    async def serve(self, request: Request, order: Order, troubles: tuple[Trouble, ...]) -> Response:
-        """Buy, unless a trouble comes first."""
+    async def buy(self, request: Request, wanted: VideoRequest, faults: tuple[Fault, ...]) -> Response:
+        """Buy, unless a fault prevents it, and reply."""
         name = client_request_id(request)
-        subject = Subject(order.shape.model, order.prompt, name)
-        trouble = self.troublemaker.submit(troubles, subject)
+        target = Target(wanted.shape.model, wanted.prompt, name)
+        fault = self.fault_schedule.submit(faults, target)
         generation = None
-        if trouble is None or trouble.buys:
-            generation = self.studio.accept(
-                order,
+        if fault is None or fault.buys:
+            generation = self.state.accept(
+                wanted,
                 client_request_id=name,
                 google_path=request.scope["path"] == GOOGLE_PATH,
-                troubles=troubles,
-                inflicted=self.troublemaker.inflicted(subject),
+                faults=faults,
+                scheduled=self.fault_schedule.for_generation(target),
             )
-        if trouble is None:
+        if fault is None:
             return receipt(generation)
-        return await troubled_reply(request, generation, trouble)
+        return await faulty_reply(request, generation, fault)
 
 
 def client_request_id(request: Request) -> str | None:
-    """The caller's correlation id; a malformed one is dropped without a word."""
+    """Read the caller's correlation id; like the service, ignore a malformed one."""
     given = request.headers.get("x-client-request-id", "")
     return given if WELL_FORMED.fullmatch(given) else None
 
 
-async def troubled_reply(request: Request, generation: Generation | None, trouble: Trouble) -> Response:
-    """What is said of a submit that met a trouble, whether or not it bought."""
-    if instead := refusal(request.scope, trouble):
+async def faulty_reply(request: Request, generation: Generation | None, fault: Fault) -> Response:
+    """Build the reply of a submit with a fault, whether or not it bought."""
+    if instead := refusal(request.scope, fault):
         return instead
-    if trouble.kind == "hang":
-        await hang(trouble)
-    return spoilt(receipt(generation, trouble), trouble)
+    if fault.kind == "hang":
+        await hang(fault)
+    return corrupted(receipt(generation, fault), fault)
 
 
-def receipt(generation: Generation | None, trouble: Trouble | None = None) -> Response:
-    """The acknowledgement of a purchase; of none there is nothing to say."""
+def receipt(generation: Generation | None, fault: Fault | None = None) -> Response:
+    """Build the acknowledgement of a purchase; without one, drop the connection."""
     if generation is None:
         return Dropped()
     cost = generation.shape.credits
@@ -117,14 +117,14 @@ def receipt(generation: Generation | None, trouble: Trouble | None = None) -> Re
     }
     if generation.client_request_id:
         headers["x-client-request-id"] = generation.client_request_id
-    kind = trouble.kind if trouble else ""
+    kind = fault.kind if fault else ""
     if kind == "no_id":
         del headers["x-inference-id"]
     return Json(receipt_body(generation, kind), 201, headers)
 
 
 def receipt_body(generation: Generation, kind: str) -> dict[str, object]:
-    """The body, in one of the variations that were seen."""
+    """Build the body, in one of the variants that the service has used."""
     cost = generation.shape.credits
     usage: dict[str, object] = {"credits_used": cost, "usd_spent": usd(cost)}
     if kind == "tokens_used":

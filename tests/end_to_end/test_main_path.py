@@ -20,7 +20,7 @@ FEW_HUNDRED = 300
 @pytest.mark.timeout(300)
 def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     """No slot sleeps: a job in flight is a countdown, not a thread."""
-    stage.sandbox.trouble(submit="no_meta", times=1)
+    stage.sandbox.add_fault(submit="no_meta", times=1)
     job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=4000]")).job_id for n in range(FEW_HUNDRED)]
 
     seldom = {"RUSHES_POLL__PACING": "fixed", "RUSHES_POLL__FIRST_S": "20", "RUSHES_POLL__INTERVAL_S": "5"}

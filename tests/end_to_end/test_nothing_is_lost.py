@@ -126,7 +126,7 @@ def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path
 
 def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
     """A hundred lost replies are not a hundred readings."""
-    stage.sandbox.trouble(submit="drop", times=30)
+    stage.sandbox.add_fault(submit="drop", times=30)
     with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READ_EVERY_S="1"):
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
         assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
@@ -138,7 +138,7 @@ def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
 def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number_of_models(stage: Stage) -> None:
     """The bound is the fleet's; a worker that comes too late asks again when the next window begins."""
     models = ("google/veo3", "google/veo-3.0-fast", "veo2", "kling/v9")
-    stage.sandbox.trouble(submit="drop", times=len(models))
+    stage.sandbox.add_fault(submit="drop", times=len(models))
     with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READS_PER_MIN="2"):
         ids = [stage.service.submit(VideoRequest(model, "clip")).job_id for model in models]
         eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs told to wait for the next window")
@@ -252,7 +252,7 @@ def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
 )
 def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: Stage, trouble: str, hold: Hold) -> None:
     """Thirty jobs, a handful of requests while the breaker is open, and no hand when it closes."""
-    stage.sandbox.trouble(submit=trouble, times=4)
+    stage.sandbox.add_fault(submit=trouble, times=4)
     with stage.worker():
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
         eventually(lambda: any(e.data.get("hold") == hold for e in stage.service.events(ids[0])), within_s=60)
@@ -268,7 +268,7 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=1200]")).job_id for n in range(40)]
         eventually(lambda: stage.service.counts()[State.RENDERING] >= 35)
         before = stage.sandbox.requests()["polls"]
-        stage.sandbox.trouble(poll="503")
+        stage.sandbox.add_fault(poll="503")
         eventually(stage.ledger.breakers.currently_open, what="an open breaker")
         doctor = stage.rushes("doctor").stdout
         assert "All polls are held: unavailable" in doctor or not stage.ledger.breakers.currently_open()
@@ -292,7 +292,7 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
         names = [f"{'well' if n % 8 else 'stuck'} {n} [sandbox: latency=50000]" for n in range(64)]
         ids = {name: stage.service.submit(a_request(name)).job_id for name in names}
         eventually(lambda: stage.service.counts()[State.RENDERING] == len(names))
-        stage.sandbox.trouble(poll="hang", seconds=30, match={"prompt": "stuck"})
+        stage.sandbox.add_fault(poll="hang", seconds=30, match={"prompt": "stuck"})
         before = stage.sandbox.requests()["polls"]
         late = stage.service.submit(a_request("a late one")).job_id
         eventually(lambda: stage.sandbox.requests()["polls"] - before > 300, what="polls of the others", within_s=25)
@@ -409,8 +409,8 @@ def _answers(client: "redis.Redis") -> bool:
 
 def test_the_journals_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
     """What is written is what the table allows."""
-    stage.sandbox.trouble(submit="drop", times=5)
-    stage.sandbox.trouble(cdn="truncated", times=5)
+    stage.sandbox.add_fault(submit="drop", times=5)
+    stage.sandbox.add_fault(cdn="truncated", times=5)
     with stage.worker():
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)]
         for job_id in ids:

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from config.settings import Settings
 from ops.stack.recipe import free_port
 from producer.service import Service, make_service
-from tests.stage import eventually, hearing_ctrl_c
+from tests.stage import eventually, receiving_ctrl_c
 
 RUSHES: Final = [sys.executable, "-m", "ops.cli"]
 ABSENT: Final = "(absent)"
@@ -59,7 +59,7 @@ class Machine:
     @contextmanager
     def run(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A command in this folder, its words in `up.log`."""
-        with (self.folder / "up.log").open("ab") as out, hearing_ctrl_c():
+        with (self.folder / "up.log").open("ab") as out, receiving_ctrl_c():
             process = subprocess.Popen(
                 [*RUSHES, *arguments],
                 env=self.environment(),

@@ -115,7 +115,7 @@ def test_with_exactly_the_least_everything_works(server: Server, sandbox: Sandbo
         job_id = api.submit()["id"]
         assert stage.ended(job_id).state is State.COMPLETED
         assert stage.rushes("submit", "--wait", "a boat").returncode == Exit.DONE
-        sandbox.trouble(submit="drop", times=1)  # a purchase in doubt, which the upstream's log resolves
+        sandbox.add_fault(submit="drop", times=1)  # a purchase in doubt, which the upstream's log resolves
         assert stage.ended(stage.service.submit(a_request()).job_id).state is State.COMPLETED
         cancelled = api.submit("a boat [sandbox: latency=300]")["id"]
         assert api.post(f"/v1/videos/{cancelled}/cancel").ok

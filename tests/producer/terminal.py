@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.stage import Stage, eventually, hearing_ctrl_c
+from tests.stage import Stage, eventually, receiving_ctrl_c
 
 COMMAND = [sys.executable, "-m", "ops.cli"]
 
@@ -28,7 +28,7 @@ class Running:
     def started(cls, stage: Stage, *arguments: str, in_terminal: bool = False) -> Iterator[Self]:
         """Start `rushes` with a pipe, or a terminal, as its standard output and error."""
         ours, theirs = pty.openpty() if in_terminal else os.pipe()
-        with hearing_ctrl_c():
+        with receiving_ctrl_c():
             process = subprocess.Popen(
                 [*COMMAND, *arguments],
                 env={**os.environ, **stage.environment, "TERM": "xterm-256color", "COLUMNS": "200"},

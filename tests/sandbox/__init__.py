@@ -1,1 +1,1 @@
-"""The sandbox upstream, from outside: a real process, asked over real HTTP."""
+"""The sandbox upstream from outside: a real process, called over real HTTP."""

@@ -1,4 +1,4 @@
-"""The account: the late request log, the balance, the ledger; and what needs no key."""
+"""The account: the delayed request log, the balance, the transactions; and the endpoints without a key."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from tests.sandbox.harness import QUICK, Sandbox, until
 
 
 def test_a_lost_receipt_is_found_in_the_log(sandbox: Sandbox) -> None:
-    """The row carries the client's request id and the generation's id: the way to adopt it."""
+    """The row has the client's request id and the generation's id, so that a client can adopt it."""
     generation_id = sandbox.bought(name="job-1:1")
     row = sandbox.get("/v2/logs", period="1h", model="google/veo3").json()["data"][0]
     assert (row["inference_id"], row["client_request_id"]) == (generation_id, "job-1:1")
@@ -20,7 +20,7 @@ def test_a_lost_receipt_is_found_in_the_log(sandbox: Sandbox) -> None:
 
 
 def test_the_log_is_paged_newest_first(sandbox: Sandbox) -> None:
-    """At most a hundred a page; `has_more` says whether to go on."""
+    """A page has at most 100 rows; `has_more` says whether another follows."""
     bought = [sandbox.bought(name=f"job-{n}") for n in range(7)]
     pages = [sandbox.get("/v2/logs", limit=3, offset=offset).json() for offset in (0, 3, 6, 9)]
     assert [row["inference_id"] for page in pages for row in page["data"]] == bought[::-1]
@@ -29,7 +29,7 @@ def test_the_log_is_paged_newest_first(sandbox: Sandbox) -> None:
 
 
 def test_the_log_is_filtered_by_model_status_and_time(sandbox: Sandbox) -> None:
-    """Models in full or barely named; repeated parameters add up."""
+    """Models match by full or short name; repeated parameters are alternatives."""
     sandbox.bought()
     sandbox.bought(model="google/veo-3.0-fast")
     sandbox.bought("[sandbox: error=face]", model="veo2")
@@ -60,15 +60,15 @@ def test_the_log_is_filtered_by_model_status_and_time(sandbox: Sandbox) -> None:
         {"status": "pending"},
     ],
 )
-def test_a_senseless_log_query_is_refused(sandbox: Sandbox, query: dict[str, Any]) -> None:
-    """With the name of the parameter."""
+def test_an_invalid_log_query_is_refused(sandbox: Sandbox, query: dict[str, Any]) -> None:
+    """The 400 names the parameter."""
     reply = sandbox.get("/v2/logs", **query)
     assert reply.status_code == 400
     assert reply.json()["error"]["data"][0]["path"]
 
 
 def test_log_rows_come_late(start: Start) -> None:
-    """An absent row proves nothing until the pipeline has caught up."""
+    """A missing row proves nothing until the delay has passed."""
     sandbox = start("--latency-median-s=0", "--latency-minimum-s=0", "--log-delay-s=2", "--render=shared")
     generation_id = sandbox.bought()
     assert sandbox.finished(generation_id)["status"] == "completed"
@@ -78,7 +78,7 @@ def test_log_rows_come_late(start: Start) -> None:
 
 
 def test_log_rows_can_come_from_acceptance_on(start: Start) -> None:
-    """The other possible reading of the pipeline."""
+    """It is unknown when the real log's delay starts, so both are offered."""
     sandbox = start("--log-delay-s=0", "--log-after=acceptance", "--render=shared")
     generation_id = sandbox.bought()
     assert sandbox.poll(generation_id).json()["status"] == "queued"
@@ -86,14 +86,14 @@ def test_log_rows_can_come_from_acceptance_on(start: Start) -> None:
 
 
 def test_the_log_has_a_rate_limit(start: Start) -> None:
-    """Two hundred reads a minute."""
+    """It allows 200 reads a minute."""
     sandbox = start(*QUICK)
     statuses = [sandbox.get("/v2/logs").status_code for _ in range(201)]
     assert statuses == [200] * 200 + [429]
 
 
 def test_the_balance_falls_on_completion_and_failures_are_free(start: Start) -> None:
-    """Acceptance is a promise, completion a debit."""
+    """A generation is charged when it completes."""
     sandbox = start(*QUICK, "--balance-usd=100")
     sandbox.bought("[sandbox: stuck]")
     sandbox.finished(sandbox.bought("[sandbox: error=object]"))
@@ -105,7 +105,7 @@ def test_the_balance_falls_on_completion_and_failures_are_free(start: Start) -> 
 
 
 def test_an_empty_account_buys_nothing(start: Start) -> None:
-    """In the service's own spelling."""
+    """The error kind is misspelt as in the real service."""
     sandbox = start(*QUICK, "--balance-usd=5")
     sandbox.finished(sandbox.bought())
     reply = sandbox.submit()
@@ -114,8 +114,8 @@ def test_an_empty_account_buys_nothing(start: Start) -> None:
     assert sandbox.purchases()["total"] == 1
 
 
-def test_the_ledger_has_one_entry_a_debit(sandbox: Sandbox) -> None:
-    """Newest first, with a cursor; the reference is the generation's id."""
+def test_there_is_one_transaction_per_debit(sandbox: Sandbox) -> None:
+    """They come newest first, with a cursor; the reference is the generation's id."""
     bought = [sandbox.bought() for _ in range(5)]
     for generation_id in bought:
         sandbox.finished(generation_id)
@@ -130,7 +130,7 @@ def test_the_ledger_has_one_entry_a_debit(sandbox: Sandbox) -> None:
 
 
 def test_the_catalogue_needs_no_key_and_has_an_etag(sandbox: Sandbox) -> None:
-    """Prices by variant; nothing new is a 304 without a body."""
+    """Prices depend on the variant; an unchanged catalogue is a 304 without a body."""
     reply = sandbox.get("/v1/models", key=None, id="google/veo3", include="pricing")
     (model,) = reply.json()["data"]
     assert model["pricing"]["variants"][1] == {
@@ -145,7 +145,7 @@ def test_the_catalogue_needs_no_key_and_has_an_etag(sandbox: Sandbox) -> None:
 
 
 def test_metrics_need_no_key_and_are_scaled(start: Start) -> None:
-    """They measure what a clock on the wall would."""
+    """They are real milliseconds, not upstream time."""
     sandbox = start("--time-scale=10", "--render=shared")
     (model,) = sandbox.get("/models/metrics", key=None, aliases="google/veo3").json()["models"]
     duration = model["metrics"]["duration_ms"]

@@ -1,4 +1,4 @@
-"""The videos: real H.264 and AAC, of the form that was ordered, with the prompt to be read in them."""
+"""The videos: real H.264 and AAC, of the requested format, with a readable prompt."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image, ImageChops
 
-from ops.sandbox.film import shoot
+from ops.sandbox.film import write_film
 from ops.sandbox.scene import Scene
 from tests.sandbox.harness import Sandbox, running, until
 
@@ -20,26 +20,26 @@ BRIGHT = 150
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox that renders each prompt, at once."""
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Run a sandbox that renders each prompt without delay."""
     with running(tmp_path_factory.mktemp("films"), "--latency-median-s=0", "--latency-minimum-s=0") as sandbox:
         yield sandbox
 
 
 def a_scene(prompt: str = "A dragon", **other: Any) -> Scene:
-    """A short, small, silent scene."""
+    """Make a short, small, silent scene."""
     usual: dict[str, Any] = {
         "aspect_ratio": "16:9",
         "resolution": "240p",
         "duration_s": 0.5,
-        "sounding": False,
+        "with_sound": False,
         "seed": 1,
     }
     return Scene(prompt, "google/veo3", **usual | other)
 
 
 def frames_of(path: Path) -> list[Image.Image]:
-    """Every picture of a film."""
+    """Decode every frame of a film."""
     with av.open(str(path)) as reel:
         return [frame.to_image() for frame in reel.decode(video=0)]  # type: ignore[no-untyped-call] # av has no type for it
 
@@ -55,9 +55,9 @@ def frames_of(path: Path) -> list[Image.Image]:
         ({"model": "veo2", "duration": 5}, (1280, 720)),
     ],
 )
-def test_a_video_has_the_form_that_was_ordered(studio: Sandbox, fields: dict[str, Any], size: tuple[int, int]) -> None:
-    """Codecs, size, length, frame rate, sound; and its index comes first, so that a browser starts at once."""
-    body = studio.download(studio.video_url("A dragon over a lake", **fields)).content
+def test_a_video_has_the_requested_format(renderer: Sandbox, fields: dict[str, Any], size: tuple[int, int]) -> None:
+    """Codecs, size, length, frame rate and sound are right; the index comes first, so that a browser starts at once."""
+    body = renderer.download(renderer.video_url("A dragon over a lake", **fields)).content
     with av.open(BytesIO(body), "r") as reel:
         (video,) = reel.streams.video
         assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -72,8 +72,8 @@ def test_a_video_has_the_form_that_was_ordered(studio: Sandbox, fields: dict[str
 
 
 def test_the_picture_moves(tmp_path: Path) -> None:
-    """From the first frame to the next, and a lot by the last."""
-    shoot(a_scene(duration_s=1.0), tmp_path / "film.mp4")
+    """The second frame and the last one differ from the first."""
+    write_film(a_scene(duration_s=1.0), tmp_path / "film.mp4")
     frames = frames_of(tmp_path / "film.mp4")
     assert len(frames) == 24
     assert ImageChops.difference(frames[0], frames[1]).getbbox()
@@ -81,10 +81,10 @@ def test_the_picture_moves(tmp_path: Path) -> None:
 
 
 def test_the_prompt_can_be_read(tmp_path: Path) -> None:
-    """More words make more ink on the slate."""
+    """More words make more bright pixels on the slate."""
     picture = {}
     for prompt in ("I", "MMMM WWWW MMMM WWWW"):
-        shoot(a_scene(prompt, duration_s=0.1, resolution="480p"), tmp_path / "film.mp4")
+        write_film(a_scene(prompt, duration_s=0.1, resolution="480p"), tmp_path / "film.mp4")
         picture[prompt] = frames_of(tmp_path / "film.mp4")[0].convert("L")
     width, height = picture["I"].size
     slate = (round(width * 0.06), round(height * 0.24), round(width * 0.6), round(height * 0.55))
@@ -92,9 +92,9 @@ def test_the_prompt_can_be_read(tmp_path: Path) -> None:
     assert 0 < ink["I"] < ink["MMMM WWWW MMMM WWWW"]
 
 
-def test_the_sound_can_be_heard(tmp_path: Path) -> None:
-    """Soft, but not silent, and faded in."""
-    shoot(a_scene(duration_s=2.0, sounding=True), tmp_path / "film.mp4")
+def test_the_sound_is_audible(tmp_path: Path) -> None:
+    """It is soft, not silent, and faded in."""
+    write_film(a_scene(duration_s=2.0, with_sound=True), tmp_path / "film.mp4")
     with av.open(str(tmp_path / "film.mp4")) as reel:
         loudness = [
             max(abs(sample) for sample in memoryview(frame.planes[0]).cast("f")) for frame in reel.decode(audio=0)
@@ -104,10 +104,10 @@ def test_the_sound_can_be_heard(tmp_path: Path) -> None:
 
 
 def test_the_same_scene_makes_the_same_bytes(tmp_path: Path) -> None:
-    """A clip that was thrown away comes back as it was; another seed is another clip."""
+    """An evicted clip is rendered again identically; another seed gives another clip."""
     films = []
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):
-        shoot(a_scene(seed=seed, sounding=True), tmp_path / name)
+        write_film(a_scene(seed=seed, with_sound=True), tmp_path / name)
         films.append((tmp_path / name).read_bytes())
     assert films[0] == films[1] != films[2]
 
@@ -129,60 +129,60 @@ def test_the_same_scene_makes_the_same_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_any_text_can_be_drawn(tmp_path: Path, prompt: str) -> None:
-    """However long, in whatever script."""
-    shoot(a_scene(prompt, duration_s=0.05), tmp_path / "film.mp4")
+    """Any length and any script is drawn."""
+    write_film(a_scene(prompt, duration_s=0.05), tmp_path / "film.mp4")
     assert frames_of(tmp_path / "film.mp4")
 
 
 def test_odd_shapes_can_be_drawn(tmp_path: Path) -> None:
     """Other vendors have other ratios and resolutions."""
     for aspect_ratio, resolution in (("1:1", "480p"), ("21:9", "360P"), ("3:4", "4K"), ("?", "?"), ("0:1", "99999")):
-        shoot(a_scene(aspect_ratio=aspect_ratio, resolution=resolution, duration_s=0.05), tmp_path / "film.mp4")
+        write_film(a_scene(aspect_ratio=aspect_ratio, resolution=resolution, duration_s=0.05), tmp_path / "film.mp4")
         assert frames_of(tmp_path / "film.mp4")
 
 
-def test_a_lone_surrogate_gets_through_the_whole_sandbox(studio: Sandbox) -> None:
-    """JSON can carry what no encoding can."""
+def test_a_lone_surrogate_gets_through_the_whole_sandbox(renderer: Sandbox) -> None:
+    """JSON can hold a lone surrogate, which no encoding can."""
     prompt = "\ud83d lone"
-    url = studio.video_url(prompt, duration=4, generate_audio=False)
-    assert studio.download(url).status_code == 200
-    assert studio.submit(prompt, resolution="\ud83d").status_code == 400
+    url = renderer.video_url(prompt, duration=4, generate_audio=False)
+    assert renderer.download(url).status_code == 200
+    assert renderer.submit(prompt, resolution="\ud83d").status_code == 400
 
 
-def test_rendering_holds_nobody_up(studio: Sandbox) -> None:
-    """While clips are made, polls are answered at once: another process has the work."""
-    urls = [studio.video_url(f"Crowd {n}", duration=4) for n in range(3)]
-    watched = studio.bought("[sandbox: stuck]")
+def test_rendering_does_not_delay_polls(renderer: Sandbox) -> None:
+    """Polls are answered at once while other processes render."""
+    urls = [renderer.video_url(f"Crowd {n}", duration=4) for n in range(3)]
+    watched = renderer.bought("[sandbox: stuck]")
     with ThreadPoolExecutor(len(urls)) as clients:
-        downloads = [clients.submit(studio.download, url) for url in urls]
+        downloads = [clients.submit(renderer.download, url) for url in urls]
         waits = []
         while not all(download.done() for download in downloads):
             begun = time.perf_counter()
-            studio.poll(watched)
+            renderer.poll(watched)
             waits.append(time.perf_counter() - begun)
     assert all(download.result().status_code == 200 for download in downloads)
     assert sorted(waits)[len(waits) // 2] < 0.05
 
 
-def test_a_dead_render_process_is_replaced(studio: Sandbox) -> None:
-    """One lost clip at worst, which the next download has made anew."""
-    studio.download(studio.video_url("Before", duration=4))
-    for child in psutil.Process(studio.process.pid).children():
+def test_a_dead_render_process_is_replaced(renderer: Sandbox) -> None:
+    """At most one clip is lost, and the next download renders it again."""
+    renderer.download(renderer.video_url("Before", duration=4))
+    for child in psutil.Process(renderer.process.pid).children():
         child.kill()
-    url = studio.video_url("After", duration=4)
-    until(lambda: True if studio.download(url).ok else None)
+    url = renderer.video_url("After", duration=4)
+    until(lambda: True if renderer.download(url).ok else None)
 
 
-def test_a_second_poll_knows_the_size(studio: Sandbox) -> None:
-    """The size is told as soon as the clip is there; before that it is left out, as the service does at times."""
-    generation_id = studio.bought("Sizes", duration=4)
-    url = studio.finished(generation_id)["video"]["url"]
-    body = studio.download(url).content
-    assert studio.finished(generation_id)["video"]["file_size"] == len(body)
+def test_a_second_poll_knows_the_size(renderer: Sandbox) -> None:
+    """The size is in the reply once the clip is rendered; before, it is left out, as the service does at times."""
+    generation_id = renderer.bought("Sizes", duration=4)
+    url = renderer.finished(generation_id)["video"]["url"]
+    body = renderer.download(url).content
+    assert renderer.finished(generation_id)["video"]["file_size"] == len(body)
 
 
 def test_the_cache_stays_within_bounds(tmp_path: Path) -> None:
-    """The oldest clips go, and come back when they are asked for."""
+    """The oldest clips are evicted, and rendered again on demand."""
     options = ("--latency-median-s=0", "--latency-minimum-s=0", "--clip-cache-bytes=100000", f"--state-dir={tmp_path}")
     with running(tmp_path, *options) as sandbox:
         small = {"model": "other/vendor", "duration": 1, "resolution": "360p"}
@@ -194,7 +194,7 @@ def test_the_cache_stays_within_bounds(tmp_path: Path) -> None:
 
 
 def test_shared_clips_are_tiny_and_of_the_right_ratio(sandbox: Sandbox) -> None:
-    """For benchmarks: rendered once for each shape."""
+    """Benchmarks use them: each shape is rendered once."""
     bodies = [sandbox.download(sandbox.video_url(f"Prompt {n}", aspect_ratio="9:16")).content for n in range(2)]
     assert bodies[0] == bodies[1]
     assert len(bodies[0]) < 200_000

@@ -13,7 +13,7 @@ NANOID = re.compile(r"[\w-]{21}")
 
 
 def test_a_submit_answers_with_an_id_and_the_price(sandbox: Sandbox) -> None:
-    """Body and headers say the same, so that a client may read either."""
+    """Body and headers agree, so that a client may read either."""
     reply = sandbox.submit(name="job-1.attempt:1")
     assert reply.status_code == 201
     body = reply.json()
@@ -27,14 +27,14 @@ def test_a_submit_answers_with_an_id_and_the_price(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("path", [ANY_PATH, GOOGLE_PATH])
 def test_both_pairs_of_paths_lead_to_a_video(sandbox: Sandbox, path: str) -> None:
-    """The older path is still documented, and the seed's program uses it."""
+    """The older path is still documented, and the seed program uses it."""
     generation_id = sandbox.bought(path=path)
     body = sandbox.poll(generation_id, path).json()
     assert body["status"] == "completed"
     assert sandbox.download(body["video"]["url"]).headers["content-type"] == "video/mp4"
 
 
-def test_a_generation_passes_through_the_words_in_order(start: Start) -> None:
+def test_a_generation_passes_through_the_phases_in_order(start: Start) -> None:
     """Queued, generating, completed; never backwards."""
     sandbox = start("--time-scale=30", "--latency-sigma=0", "--latency-median-s=60", "--render=shared")
     generation_id = sandbox.bought()
@@ -50,7 +50,7 @@ def test_a_generation_passes_through_the_words_in_order(start: Start) -> None:
 
 
 def test_ids_come_in_every_form_and_all_can_be_polled(sandbox: Sandbox) -> None:
-    """Colons, slashes, a leading dash: a client that does not escape them finds out here."""
+    """Ids have colons, slashes and leading dashes, which a client must escape."""
     ids = [sandbox.bought() for _ in range(60)]
     assert len(set(ids)) == 60
     for form in (
@@ -65,16 +65,16 @@ def test_ids_come_in_every_form_and_all_can_be_polled(sandbox: Sandbox) -> None:
         assert sandbox.poll(example).json()["id"] == example
 
 
-def test_the_same_seed_deals_the_same_ids(sandbox: Sandbox, start: Start) -> None:
-    """A failing run can be repeated, and another seed is another run."""
-    dealt = [sandbox.bought() for _ in range(5)]
+def test_the_same_seed_gives_the_same_ids(sandbox: Sandbox, start: Start) -> None:
+    """A failing run can be repeated; another seed gives other ids."""
+    drawn = [sandbox.bought() for _ in range(5)]
     again, other = start(*QUICK), start(*QUICK, "--seed=2")
-    assert [again.bought() for _ in range(5)] == dealt
-    assert [other.bought() for _ in range(5)] != dealt
+    assert [again.bought() for _ in range(5)] == drawn
+    assert [other.bought() for _ in range(5)] != drawn
 
 
 def test_the_same_request_id_buys_twice(sandbox: Sandbox) -> None:
-    """It correlates, it does not deduplicate: just what makes a blind second POST expensive."""
+    """The id correlates and does not deduplicate, so a blind second POST costs money."""
     first, second = (sandbox.bought(name="job-7") for _ in range(2))
     assert first != second
     assert sandbox.purchases()["by_client_request_id"] == {"job-7": 2}
@@ -83,7 +83,7 @@ def test_the_same_request_id_buys_twice(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("malformed", ["with space", "x" * 129, "sla/sh"])
 def test_a_malformed_request_id_is_dropped_and_billed(sandbox: Sandbox, malformed: str) -> None:
-    """The service says nothing about it, so a client must get it right."""
+    """The service reports no error, so a client must get it right."""
     reply = sandbox.submit(name=malformed)
     assert reply.status_code == 201
     assert "x-client-request-id" not in reply.headers
@@ -91,20 +91,20 @@ def test_a_malformed_request_id_is_dropped_and_billed(sandbox: Sandbox, malforme
 
 
 def test_an_unknown_id_is_not_found(sandbox: Sandbox) -> None:
-    """In the words that were seen."""
+    """The message is the real service's."""
     reply = sandbox.poll("nobody")
     assert (reply.status_code, reply.json()["message"]) == (404, "Inference not found")
 
 
 def test_no_id_at_all_is_answered_with_unknown(sandbox: Sandbox) -> None:
-    """A 200 with an error in it, as seen."""
+    """It is a 200 with an error in it, as in the real service."""
     reply = sandbox.get(ANY_PATH)
     assert (reply.status_code, reply.json()["status"]) == (200, "unknown")
 
 
 @pytest.mark.parametrize("key", [None, "another"])
 def test_without_the_key_there_is_only_a_401(sandbox: Sandbox, key: str | None) -> None:
-    """In the envelope of 2025, as the service still sends it; and nothing is bought."""
+    """The error has the envelope of 2025, as in the real service, and nothing is bought."""
     body = {"model": "google/veo3", "prompt": "x"}
     for reply in (
         sandbox.post(ANY_PATH, body, key=key),
@@ -118,7 +118,7 @@ def test_without_the_key_there_is_only_a_401(sandbox: Sandbox, key: str | None) 
 
 
 def test_strict_paths_keep_the_two_apart(start: Start) -> None:
-    """Whether an id can be polled on the other path is unknown; this is the worse answer."""
+    """It is unknown whether the real service finds an id on the other path; strict is the worse case."""
     sandbox = start(*QUICK, "--strict-paths")
     generation_id = sandbox.bought(path=GOOGLE_PATH)
     assert sandbox.poll(generation_id, ANY_PATH).status_code == 404
@@ -126,7 +126,7 @@ def test_strict_paths_keep_the_two_apart(start: Start) -> None:
 
 
 def test_a_url_expires_and_the_next_poll_has_a_fresh_one(start: Start) -> None:
-    """While it is good the URL stays the same; a poll after that hands out another."""
+    """A valid URL stays the same; a poll after its expiry returns another."""
     sandbox = start(*QUICK, "--url-life-s=0.4")
     generation_id = sandbox.bought()
     first = sandbox.finished(generation_id)["video"]["url"]
@@ -138,23 +138,23 @@ def test_a_url_expires_and_the_next_poll_has_a_fresh_one(start: Start) -> None:
 
 
 def test_a_made_up_url_is_not_found(sandbox: Sandbox) -> None:
-    """Only URLs that were given out lead to a video."""
+    """Only issued URLs lead to a video."""
     url = sandbox.video_url()
     assert sandbox.download(url.replace("-", "-f")).status_code == 404
     assert sandbox.download(url.rsplit("/", 1)[0] + "/output.mp4").status_code == 404
 
 
 def test_a_key_that_is_sent_to_the_cdn_is_noticed(sandbox: Sandbox) -> None:
-    """The CDN belongs to someone else."""
+    """The CDN belongs to a third party, so the key must not go there."""
     url = sandbox.video_url()
     sandbox.download(url)
-    assert sandbox.tally()["key_leaks"] == 0
+    assert sandbox.counters()["key_leaks"] == 0
     sandbox.download(url, Authorization="Bearer sandbox-key")
-    assert sandbox.tally()["key_leaks"] == 1
+    assert sandbox.counters()["key_leaks"] == 1
 
 
 def test_ranges_are_served(sandbox: Sandbox) -> None:
-    """A browser seeks with them, a downloader resumes with them."""
+    """Browsers use ranges to seek, downloaders to resume."""
     url = sandbox.video_url()
     whole = sandbox.download(url)
     assert int(whole.headers["content-length"]) == len(whole.content)

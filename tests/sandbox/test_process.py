@@ -1,4 +1,4 @@
-"""The process: how it starts, what it says, how it ends."""
+"""The process: its start, its messages, its end."""
 
 import signal
 import socket
@@ -15,12 +15,12 @@ from tests.sandbox.harness import QUICK, command, until
 
 
 def ended(*options: str) -> "subprocess.CompletedProcess[str]":
-    """A sandbox that does not get far."""
+    """Run a sandbox that fails to start."""
     return subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_it_says_where_it_is_and_what_lets_one_in(start: Start) -> None:
-    """One line, once it really listens."""
+def test_it_prints_its_address_and_key(start: Start) -> None:
+    """It prints one line once it listens."""
     sandbox = start(*QUICK, "--api-key=open-sesame")
     assert sandbox.process.stdout
     line = sandbox.process.stdout.readline()
@@ -30,21 +30,21 @@ def test_it_says_where_it_is_and_what_lets_one_in(start: Start) -> None:
     assert sandbox.get("/v2/billing", key="open-sesame").status_code == 200
 
 
-def test_a_taken_port_is_one_sentence() -> None:
-    """No traceback: the reader is not its author."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_one_sentence() -> None:
+    """The error is a sentence, not a traceback."""
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         died = ended(f"--port={port}")
     assert died.returncode == 1
     assert died.stderr.strip().count("\n") == 0
-    assert f"Port {port} on 127.0.0.1 is taken" in died.stderr
+    assert f"Port {port} on 127.0.0.1 is in use" in died.stderr
 
 
 @pytest.mark.parametrize("option", ["--time-scale=0", "--latency-median-s=-1", "--render-processes=0", "--port=70000"])
 def test_a_setting_out_of_bounds_is_one_sentence(option: str) -> None:
-    """It names the setting."""
+    """The sentence names the setting."""
     died = ended(option)
     assert died.returncode == 1
     assert option.partition("=")[0].removeprefix("--").replace("-", "_") in died.stderr
@@ -52,7 +52,7 @@ def test_a_setting_out_of_bounds_is_one_sentence(option: str) -> None:
 
 
 def test_settings_come_from_the_environment_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the command line overrides them."""
+    """The command line overrides them."""
     monkeypatch.setenv("RUSHES_SANDBOX__BALANCE_USD", "7")
     monkeypatch.setenv("RUSHES_SANDBOX__TIME_SCALE", "3")
     sandbox = start(*QUICK, "--time-scale=10")
@@ -63,16 +63,16 @@ def test_settings_come_from_the_environment_too(start: Start, monkeypatch: pytes
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quickly_with_requests_in_flight(start: Start, number: signal.Signals) -> None:
-    """Hung submits, trickling downloads and all; and nobody is told a made-up status."""
+    """Hung submits and slow downloads are aborted, and no client gets a made-up status."""
     sandbox = start(*QUICK)
     url = sandbox.video_url("[sandbox: cdn=slow seconds=60]")
     with ThreadPoolExecutor() as clients, requests.Session() as other:
         key = {"Authorization": "Bearer sandbox-key"}
-        order = {"model": "google/veo3", "prompt": "[sandbox: submit=hang]"}
-        hung = clients.submit(other.post, f"{sandbox.url}/v2/video/generations", json=order, headers=key, timeout=30)
+        body = {"model": "google/veo3", "prompt": "[sandbox: submit=hang]"}
+        hung = clients.submit(other.post, f"{sandbox.url}/v2/video/generations", json=body, headers=key, timeout=30)
         slow = clients.submit(sandbox.session.get, url, timeout=30)
-        until(lambda: tally_of(sandbox.url)["submits"] == 2 or None)
-        until(lambda: tally_of(sandbox.url)["cdn_gets"] == 1 or None)
+        until(lambda: counters_of(sandbox.url)["submits"] == 2 or None)
+        until(lambda: counters_of(sandbox.url)["cdn_gets"] == 1 or None)
         begun = time.monotonic()
         sandbox.process.send_signal(number)
         assert sandbox.process.wait(10) == 0
@@ -84,14 +84,14 @@ def test_it_ends_quickly_with_requests_in_flight(start: Start, number: signal.Si
     assert "Traceback" not in sandbox.process.stdout.read()
 
 
-def tally_of(url: str) -> dict[str, int]:
-    """The counters, over a connection of their own."""
+def counters_of(url: str) -> dict[str, int]:
+    """Read the counters over a separate connection."""
     found: dict[str, int] = requests.get(f"{url}/sandbox/requests", timeout=5).json()
     return found
 
 
 def test_no_render_process_outlives_a_kill(start: Start) -> None:
-    """They end when their input does."""
+    """They end when their input ends."""
     sandbox = start("--latency-median-s=0", "--latency-minimum-s=0", "--render-processes=1")
     sandbox.download(sandbox.video_url(duration=4, generate_audio=False))
     renderers = psutil.Process(sandbox.process.pid).children()

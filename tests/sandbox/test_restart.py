@@ -1,4 +1,4 @@
-"""What survives when the sandbox itself is killed."""
+"""What survives when the sandbox is killed."""
 
 import json
 import subprocess
@@ -9,27 +9,27 @@ import pytest
 from tests.sandbox.conftest import Start
 from tests.sandbox.harness import QUICK, command
 
-BOOK = "generations.jsonl"
+GENERATIONS = "generations.jsonl"
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Where the book is."""
+    """Choose the state folder."""
     return tmp_path / "state"
 
 
 def test_generations_survive_a_kill(start: Start, state: Path) -> None:
-    """Polls go on, purchases and balance add up, a URL that was given out still works."""
+    """Polls, purchases, balance and issued URLs go on."""
     first = start(*QUICK, f"--state-dir={state}")
     done = first.bought(name="job-1")
     url = first.finished(done)["video"]["url"].removeprefix(first.url)
     failed, stuck = first.bought("[sandbox: error=face]"), first.bought("[sandbox: stuck]")
-    books, balance = first.purchases(), first.get("/v2/billing").json()
+    bought, balance = first.purchases(), first.get("/v2/billing").json()
     first.process.kill()
     first.process.wait()
 
     second = start(*QUICK, f"--state-dir={state}")
-    assert second.purchases() == books
+    assert second.purchases() == bought
     assert second.get("/v2/billing").json() == balance
     assert second.poll(done).json()["status"] == "completed"
     assert second.poll(failed).json()["status"] == "error"
@@ -39,12 +39,12 @@ def test_generations_survive_a_kill(start: Start, state: Path) -> None:
 
 
 def test_time_goes_on_while_the_sandbox_is_down(start: Start, state: Path) -> None:
-    """A generation that fell due meanwhile is completed at the first poll."""
+    """A generation that became ready meanwhile is completed at the first poll."""
     first = start("--time-scale=100", "--latency-sigma=0", "--latency-median-s=200", f"--state-dir={state}")
     generation_id = first.bought()
     assert first.poll(generation_id).json()["status"] in ("queued", "generating")
     assert first.stop() == 0
-    ready_ms = json.loads((state / BOOK).read_text())["ready_ms"]
+    ready_ms = json.loads((state / GENERATIONS).read_text())["ready_ms"]
 
     second = start(*QUICK, f"--state-dir={state}")
     body = second.finished(generation_id)
@@ -54,12 +54,12 @@ def test_time_goes_on_while_the_sandbox_is_down(start: Start, state: Path) -> No
 
 
 def test_a_torn_last_line_is_cut_off(start: Start, state: Path) -> None:
-    """A kill in the middle of a write loses that one line, which nobody had heard of, and nothing else."""
+    """A kill during a write loses only that line, which was not acknowledged."""
     first = start(*QUICK, f"--state-dir={state}")
     kept = first.bought()
     first.stop()
-    with (state / BOOK).open("a") as book:
-        book.write('{"n":1,"id":"torn-')
+    with (state / GENERATIONS).open("a") as generation_file:
+        generation_file.write('{"n":1,"id":"torn-')
 
     second = start(*QUICK, f"--state-dir={state}")
     assert second.poll(kept).json()["status"] == "completed"
@@ -70,12 +70,12 @@ def test_a_torn_last_line_is_cut_off(start: Start, state: Path) -> None:
 
 
 def test_a_damaged_book_is_not_skipped_over(start: Start, state: Path) -> None:
-    """Damage in the middle would lose purchases silently: the sandbox says where it is and does not start."""
+    """Skipping damage would lose purchases, so the sandbox names the line and does not start."""
     first = start(*QUICK, f"--state-dir={state}")
     first.bought()
     first.stop()
-    book = state / BOOK
-    book.write_text("nonsense\n" + book.read_text())
+    generation_file = state / GENERATIONS
+    generation_file.write_text("nonsense\n" + generation_file.read_text())
     died = subprocess.run(
         command("--port=0", f"--state-dir={state}"), capture_output=True, text=True, timeout=30, check=False
     )
@@ -85,7 +85,7 @@ def test_a_damaged_book_is_not_skipped_over(start: Start, state: Path) -> None:
 
 
 def test_two_sandboxes_do_not_share_a_book(start: Start, state: Path) -> None:
-    """They would deal the same ids twice."""
+    """They would issue the same ids twice."""
     start(*QUICK, f"--state-dir={state}")
     died = subprocess.run(
         command("--port=0", f"--state-dir={state}"), capture_output=True, text=True, timeout=30, check=False
@@ -95,7 +95,7 @@ def test_two_sandboxes_do_not_share_a_book(start: Start, state: Path) -> None:
 
 
 def test_reset_empties_the_book(start: Start, state: Path) -> None:
-    """For good, not until the next restart."""
+    """The generations are gone after a restart too."""
     first = start(*QUICK, f"--state-dir={state}")
     first.bought()
     first.post("/sandbox/reset")

@@ -1,4 +1,4 @@
-"""The documentation's own program runs against the sandbox, to the end."""
+"""The upstream documentation's program runs against the sandbox to the end."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ PROGRAM = Path(__file__).with_name("seed_program.py.txt")
 
 
 def test_the_seed_program_gets_its_video(sandbox: Sandbox, tmp_path: Path) -> None:
-    """With its address and its key replaced, and nothing else."""
+    """Only its address and its key are replaced."""
     program = PROGRAM.read_text()
     adapted = program.replace("https://api.aimlapi.com/v2", f"{sandbox.url}/v2").replace(
         '"<YOUR_AIMLAPI_KEY>"', f'"{KEY}"'

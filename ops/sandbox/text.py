@@ -1,4 +1,4 @@
-"""Text in pictures: fonts that are there, words that fit."""
+"""Text in pictures: loads fonts, wraps and fits text."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PLAIN, BOLD, MONO = "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf"
-MOST_CHARACTERS = 900
+MAX_CHARACTERS = 900
 LINE_HEIGHT = 1.3
 
 
 @lru_cache(maxsize=64)
 def font(name: str, size: int) -> Font:
-    """A DejaVu font of the system, or Pillow's own where there is none."""
+    """Load a DejaVu font of the system, or Pillow's own if there is none."""
     try:
         return ImageFont.truetype(name, size, layout_engine=ImageFont.Layout.BASIC)
     except OSError:
@@ -23,16 +23,14 @@ def font(name: str, size: int) -> Font:
 
 
 def printable(text: str) -> str:
-    """Any text as words that a font can be asked for; what lies past all fitting is cut off."""
-    shown = "".join(
-        " " if unicodedata.category(sign) in ("Cc", "Cs", "Cn") else sign for sign in text[:MOST_CHARACTERS]
-    )
+    """Replace characters that no font draws, and cut text that could never fit."""
+    shown = "".join(" " if unicodedata.category(sign) in ("Cc", "Cs", "Cn") else sign for sign in text[:MAX_CHARACTERS])
     words = " ".join(shown.split())
-    return f"{words} …" if len(text) > MOST_CHARACTERS else words
+    return f"{words} …" if len(text) > MAX_CHARACTERS else words
 
 
 def fitted(text: str, width: int, height: int, sizes: range) -> tuple[Font, list[str]]:
-    """The largest lettering in which the text fits the box; in the smallest, it is cut."""
+    """Return the largest font in which the text fits the box, and its lines; at the smallest size, cut the text."""
     for size in sizes:
         face = font(PLAIN, size)
         lines = list(wrapped(text, face, width))
@@ -45,7 +43,7 @@ def fitted(text: str, width: int, height: int, sizes: range) -> tuple[Font, list
 
 
 def wrapped(text: str, face: Font, width: int) -> Iterator[str]:
-    """Lines that are no wider than that; a word that is too long by itself is broken."""
+    """Wrap text to this width; a word that is too long is broken."""
     line = ""
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
@@ -60,7 +58,7 @@ def wrapped(text: str, face: Font, width: int) -> Iterator[str]:
 
 
 def broken(word: str, face: Font, width: int) -> Iterator[str]:
-    """A word in pieces that are no wider than that."""
+    """Break a word into pieces of at most this width."""
     piece = ""
     for sign in word:
         if piece and face.getlength(piece + sign) > width:

@@ -1,4 +1,4 @@
-"""Reading a submit: from a JSON body to an order, or to the complaints that the upstream would send."""
+"""Parses and validates the JSON body of a submit, with the upstream's own complaints."""
 
 import re
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ LARGEST_NUMBER = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """All that decides a video's price and form, shared by every order alike."""
+    """The parameters that determine a video's price and format; equal requests share one object."""
 
     model: str
     duration_s: float
     aspect_ratio: str
     resolution: str
-    sounding: bool
+    with_sound: bool
     credits: int
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A valid submit."""
+class VideoRequest:
+    """A valid video request."""
 
     shape: Shape
     prompt: str
@@ -38,87 +38,87 @@ class Order:
 
 
 class ModelWithdrawnError(Exception):
-    """No model of that name (any more); the caller answers 404."""
+    """There is no model of that name (any more); the caller answers 404."""
 
 
-class InvalidOrderError(Exception):
-    """The body is not an order; the caller answers 400 with the complaints."""
+class InvalidRequestError(Exception):
+    """The body is no valid video request; the caller answers 400 with the complaints."""
 
     def __init__(self, complaints: list[Complaint]) -> None:
         super().__init__(complaints)
         self.complaints = complaints
 
 
-def read_order(body: object, *, google_only: bool) -> Order:
-    """Read a submit's body; `google_only` on the older path, which knows no other vendor."""
+def read_request(body: object, *, google_only: bool) -> VideoRequest:
+    """Read a submit's body; the older path is `google_only` and knows no other vendor."""
     if not isinstance(body, dict):
-        raise InvalidOrderError([wrong_type([], "object", body)])
+        raise InvalidRequestError([wrong_type([], "object", body)])
     model = named_model(body.get("model", MISSING), google_only=google_only)
     if not model.fields:
-        return foreign_order(model, body)
-    if complaints := [complaint for rule in model.fields for complaint in judge(rule, body.get(rule.name, MISSING))]:
-        raise InvalidOrderError(complaints)
-    return google_order(model, body)
+        return other_vendors_request(model, body)
+    if complaints := [complaint for rule in model.fields for complaint in validate(rule, body.get(rule.name, MISSING))]:
+        raise InvalidRequestError(complaints)
+    return google_request(model, body)
 
 
 def named_model(name: object, *, google_only: bool) -> Model:
-    """The model of that name, a made-up one for another vendor's, or a complaint."""
+    """Return the model of that name, made up if it is another vendor's; raise if it is unknown."""
     if not isinstance(name, str) or not name:
-        raise InvalidOrderError([wrong_type(["model"], "string", name)])
+        raise InvalidRequestError([wrong_type(["model"], "string", name)])
     if name in BY_NAME:
         return BY_NAME[name]
     if is_of_google(name):
         raise ModelWithdrawnError(name)
     if google_only:
-        raise InvalidOrderError([wrong_option(["model"], tuple(BY_NAME), name)])
+        raise InvalidRequestError([wrong_option(["model"], tuple(BY_NAME), name)])
     return other_vendors_model(name)
 
 
-def google_order(model: Model, body: dict[str, object]) -> Order:
-    """An order whose fields were judged good; absent ones take their defaults."""
+def google_request(model: Model, body: dict[str, object]) -> VideoRequest:
+    """Build a request from validated fields; absent ones get their defaults."""
     given = {rule.name: body.get(rule.name, rule.default) for rule in model.fields}
-    sounding = bool(given.get("generate_audio", False))
+    with_sound = bool(given.get("generate_audio", False))
     shape = shape_of(
         model,
         seconds=number(given["duration"], 8.0),
         aspect_ratio=str(given.get("aspect_ratio", "16:9")),
         resolution=str(given.get("resolution", "720P")),
-        sounding=sounding,
+        with_sound=with_sound,
     )
     seed = given.get("seed")
-    return Order(shape, str(given["prompt"]), int(seed) if isinstance(seed, int | float) else None)
+    return VideoRequest(shape, str(given["prompt"]), int(seed) if isinstance(seed, int | float) else None)
 
 
-def foreign_order(model: Model, body: dict[str, object]) -> Order:
-    """Another vendor's order: nothing is checked, and what is readable is used."""
+def other_vendors_request(model: Model, body: dict[str, object]) -> VideoRequest:
+    """Build another vendor's request: use the fields that can be read, validate none."""
     shape = shape_of(
         model,
         seconds=number(body.get("duration"), 5.0),
         aspect_ratio=str(body.get("aspect_ratio", "16:9")),
         resolution=str(body.get("resolution", "720P")),
-        sounding=body.get("generate_audio") is not False,
+        with_sound=body.get("generate_audio") is not False,
     )
     seed = body.get("seed")
-    return Order(shape, str(body.get("prompt", "")), seed if isinstance(seed, int) else None)
+    return VideoRequest(shape, str(body.get("prompt", "")), seed if isinstance(seed, int) else None)
 
 
 @lru_cache(maxsize=4096)
-def shape_of(model: Model, *, seconds: float, aspect_ratio: str, resolution: str, sounding: bool) -> Shape:
-    """The one shape object of all orders alike: a hundred thousand generations share a few."""
+def shape_of(model: Model, *, seconds: float, aspect_ratio: str, resolution: str, with_sound: bool) -> Shape:
+    """Return the shared shape of equal requests, so that 100,000 generations need only a few."""
     seconds = min(max(seconds, 1.0), LONGEST_S)
-    return Shape(model.id, seconds, aspect_ratio, resolution, sounding, model.credits(seconds, sounding=sounding))
+    return Shape(model.id, seconds, aspect_ratio, resolution, with_sound, model.credits(seconds, with_sound=with_sound))
 
 
 def number(value: object, otherwise: float) -> float:
-    """A number, also from a string such as `5` or `5s`; else the fallback."""
-    if isinstance(value, int | float) and abs(value) < LARGEST_NUMBER:  # which NaN is not
+    """Read a number, also from `5` or `5s` as text; else return the fallback."""
+    if isinstance(value, int | float) and abs(value) < LARGEST_NUMBER:  # false for NaN
         return float(value)
     found = re.match(r"\d{1,6}(\.\d{1,6})?", value) if isinstance(value, str) else None
     return float(found[0]) if found else otherwise
 
 
-def judge(rule: FieldRule, value: object) -> Iterator[Complaint]:
-    """Complain about one field's value, in the upstream's validator's words."""
+def validate(rule: FieldRule, value: object) -> Iterator[Complaint]:
+    """Validate one field's value; complaints are worded as the upstream's."""
     path: list[str | int] = [rule.name]
     if value is MISSING:
         if rule.required:
@@ -126,22 +126,22 @@ def judge(rule: FieldRule, value: object) -> Iterator[Complaint]:
         return
     match rule.kind:
         case "text":
-            yield from judge_text(path, value, required=rule.required)
+            yield from validate_text(path, value, required=rule.required)
         case "choice":
-            yield from judge_choice(path, rule.options, value)
+            yield from validate_choice(path, rule.options, value)
         case "integer":
-            yield from judge_integer(path, value)
+            yield from validate_integer(path, value)
         case "flag":
             if not isinstance(value, bool):
                 yield wrong_type(path, "boolean", value)
         case "picture" | "film":
-            yield from judge_link(path, value, base64=rule.kind == "picture")
+            yield from validate_link(path, value, base64=rule.kind == "picture")
         case "pictures":
-            yield from judge_links(path, value)
+            yield from validate_links(path, value)
 
 
-def judge_text(path: list[str | int], value: object, *, required: bool) -> Iterator[Complaint]:
-    """A string, and not an empty one where it matters."""
+def validate_text(path: list[str | int], value: object, *, required: bool) -> Iterator[Complaint]:
+    """Require a string, and a non-empty one if the field is required."""
     if not isinstance(value, str):
         yield wrong_type(path, "string", value)
     elif required and not value:
@@ -155,15 +155,15 @@ def judge_text(path: list[str | int], value: object, *, required: bool) -> Itera
         }
 
 
-def judge_choice(path: list[str | int], options: tuple[str | int, ...], value: object) -> Iterator[Complaint]:
-    """One of the options, in type and case."""
+def validate_choice(path: list[str | int], options: tuple[str | int, ...], value: object) -> Iterator[Complaint]:
+    """Require one of the options, in type and case."""
     expected = str if isinstance(options[0], str) else int
     if isinstance(value, bool) or value not in options or (expected is str) is not isinstance(value, str):
         yield wrong_option(path, options, value)
 
 
-def judge_integer(path: list[str | int], value: object) -> Iterator[Complaint]:
-    """A whole number; JSON's 3.0 is one, true is not."""
+def validate_integer(path: list[str | int], value: object) -> Iterator[Complaint]:
+    """Require a whole number; JSON's 3.0 is one, true is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield wrong_type(path, "number", value)
     elif value != value // 1:
@@ -172,8 +172,8 @@ def judge_integer(path: list[str | int], value: object) -> Iterator[Complaint]:
         )}  # fmt: skip
 
 
-def judge_link(path: list[str | int], value: object, *, base64: bool) -> Iterator[Complaint]:
-    """An https URL or, for a picture, its bytes in base64."""
+def validate_link(path: list[str | int], value: object, *, base64: bool) -> Iterator[Complaint]:
+    """Require an https URL or, for a picture, base64."""
     if not isinstance(value, str):
         yield wrong_type(path, "string", value)
     elif not value.startswith("https://") and not (base64 and BASE64.fullmatch(value)):
@@ -186,8 +186,8 @@ def judge_link(path: list[str | int], value: object, *, base64: bool) -> Iterato
         }
 
 
-def judge_links(path: list[str | int], value: object) -> Iterator[Complaint]:
-    """One to three pictures."""
+def validate_links(path: list[str | int], value: object) -> Iterator[Complaint]:
+    """Require one to three pictures."""
     if not isinstance(value, list):
         yield wrong_type(path, "array", value)
         return
@@ -200,18 +200,18 @@ def judge_links(path: list[str | int], value: object) -> Iterator[Complaint]:
             "message": f"Array must contain 1 to {MOST_REFERENCES} element(s)",
         }
     for position, link in enumerate(value):
-        yield from judge_link([*path, position], link, base64=True)
+        yield from validate_link([*path, position], link, base64=True)
 
 
 def wrong_type(path: list[str] | list[str | int], expected: str, value: object) -> Complaint:
-    """The validator's complaint about a type; about a missing field it only says `Required`."""
+    """Build the complaint about a type; a missing field is just `Required`."""
     received = type_name(value)
     message = "Required" if value is MISSING else f"Expected {expected}, received {received}"
     return {"code": "invalid_type", "expected": expected, "received": received, "path": path, "message": message}
 
 
 def wrong_option(path: list[str] | list[str | int], options: tuple[str | int, ...], value: object) -> Complaint:
-    """The validator's complaint about a value outside its enum."""
+    """Build the complaint about a value outside an enum."""
     expected = " | ".join(f"'{option}'" if isinstance(option, str) else str(option) for option in options)
     shown = value if isinstance(value, str | int | float | None) else type_name(value)
     return {
@@ -224,7 +224,7 @@ def wrong_option(path: list[str] | list[str | int], options: tuple[str | int, ..
 
 
 def type_name(value: object) -> str:
-    """A JSON type as JavaScript names it."""
+    """Return JavaScript's name of a JSON type."""
     if value is MISSING:
         return "undefined"
     names = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}

@@ -1,12 +1,12 @@
-"""What was asked of the sandbox, counted."""
+"""Counters of the sandbox's requests and replies."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counters of requests by kind and replies by status."""
+class Counters:
+    """Counts requests by kind and replies by status."""
 
     submits: int = 0
     polls: int = 0
@@ -17,7 +17,7 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
 
     def report(self) -> dict[str, object]:
-        """The counters as JSON shows them."""
+        """Return the counters as a JSON object."""
         return {
             "submits": self.submits,
             "polls": self.polls,
@@ -30,8 +30,8 @@ class Tally:
             "by_status": {str(status): count for status, count in sorted(self.statuses.items())},
         }
 
-    def forget(self) -> None:
-        """Count from nothing again."""
-        fresh = Tally()
+    def reset(self) -> None:
+        """Set every counter to 0."""
+        fresh = Counters()
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))

@@ -1,4 +1,4 @@
-"""The book of accepted generations: append-only JSON lines that survive a kill and a torn last line."""
+"""The file of accepted generations: append-only JSON lines that survive a kill and a torn last line."""
 
 import fcntl
 import json
@@ -8,17 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ops.sandbox.fault import faults_in
 from ops.sandbox.generation import Generation
-from ops.sandbox.orders import Shape
-from ops.sandbox.trouble import troubles_in
+from ops.sandbox.video_request import Shape
 
 
-class BookError(Exception):
-    """The book cannot be used; its message tells the operator why, and the sandbox does not start."""
+class GenerationFileError(Exception):
+    """The file is damaged or in use, so the sandbox does not start; the message says what to do."""
 
 
-class Book:
-    """Where generations are written before they are acknowledged."""
+class GenerationFile:
+    """Stores each generation before it is acknowledged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,9 @@ class Book:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self.descriptor)
-            raise BookError(f"Another sandbox is using {path.parent}: stop it, or choose another state_dir.") from None
+            raise GenerationFileError(
+                f"Another sandbox is using {path.parent}: stop it, or choose another state_dir."
+            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -53,19 +55,21 @@ class Book:
         os.ftruncate(self.descriptor, whole_bytes)
 
     def generation_in(self, line: bytes, number: int) -> Generation:
-        """One line's generation; a whole line that makes no sense is damage, and is not skipped over."""
+        """Parse one line; a complete line that cannot be parsed is damage and is never skipped."""
         try:
             return from_record(json.loads(line))
         except (ValueError, KeyError, TypeError) as wrong:
-            raise BookError(f"Line {number} of {self.path} is damaged ({wrong}): repair it or move the file.") from None
+            raise GenerationFileError(
+                f"Line {number} of {self.path} is damaged ({wrong}): repair it or move the file."
+            ) from None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all generations."""
         os.ftruncate(self.descriptor, 0)
 
 
 def as_record(generation: Generation) -> dict[str, object]:
-    """A generation as the book keeps it."""
+    """Serialize a generation."""
     shape = generation.shape
     return {
         "n": generation.number,
@@ -77,7 +81,7 @@ def as_record(generation: Generation) -> dict[str, object]:
         "google_path": generation.google_path,
         "accepted_ms": generation.accepted_ms,
         "ready_ms": generation.ready_ms,
-        "fate": generation.fate,
+        "outcome": generation.outcome,
     }
 
 
@@ -85,8 +89,8 @@ SHAPES: dict[Shape, Shape] = {}
 
 
 def from_record(record: dict[str, object]) -> Generation:
-    """A generation as it was when it was written."""
-    read = Shape(*record["shape"])  # type: ignore[misc] # our own file, in our own order
+    """Deserialize a generation."""
+    read = Shape(*record["shape"])  # type: ignore[misc] # we wrote it in this order
     return Generation(
         number=int(str(record["n"])),
         id=str(record["id"]),
@@ -97,6 +101,6 @@ def from_record(record: dict[str, object]) -> Generation:
         google_path=bool(record["google_path"]),
         accepted_ms=int(str(record["accepted_ms"])),
         ready_ms=int(str(record["ready_ms"])),
-        fate=None if record["fate"] is None else str(record["fate"]),
-        troubles=troubles_in(str(record["prompt"])),
+        outcome=None if record["outcome"] is None else str(record["outcome"]),
+        faults=faults_in(str(record["prompt"])),
     )

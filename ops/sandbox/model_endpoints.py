@@ -1,4 +1,4 @@
-"""The endpoints that need no key: the catalogue with its prices, and how fast the models are just now."""
+"""The endpoints that need no key: the model catalogue with prices, and the models' latencies."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ops.sandbox.catalogue import BY_NAME, MODELS, Model
-from ops.sandbox.dice import Dice
 from ops.sandbox.envelopes import Json, problem, timestamp
+from ops.sandbox.random_source import RandomSource
 from ops.sandbox.submits import ANY_PATH
 
 METRICS_WINDOW_S = 300
@@ -16,13 +16,13 @@ QUANTILES = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p99": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
-class Showroom:
-    """Tells anyone what is on offer."""
+class ModelEndpoints:
+    """Serves the model catalogue and latency metrics."""
 
-    dice: Dice
+    random_source: RandomSource
 
     async def models(self, request: Request) -> Response:
-        """The catalogue, with an ETag that a caller can send back."""
+        """Return the catalogue, with an ETag."""
         wanted = {name.lower() for name in separated(request, "id")}
         sections = separated(request, "include")
         priced = bool({"pricing", "all"} & set(sections)) or request.query_params.get("details") == "true"
@@ -35,9 +35,9 @@ class Showroom:
         return reply
 
     async def metrics(self, request: Request) -> Response:
-        """Percentiles of the latencies that are being dealt."""
-        if strange := set(request.query_params) - {"aliases"}:
-            return problem(request.scope, 400, f"Unknown query parameter {min(strange)}")
+        """Return percentiles of the configured latencies."""
+        if unknown := set(request.query_params) - {"aliases"}:
+            return problem(request.scope, 400, f"Unknown query parameter {min(unknown)}")
         aliases = request.query_params.getlist("aliases") or [model.id for model in MODELS]
         body = {
             "window_seconds": METRICS_WINDOW_S,
@@ -47,21 +47,22 @@ class Showroom:
         return Json(body)
 
     def measured(self, alias: str) -> dict[str, object]:
-        """One model's latencies, as a clock on the wall would measure them."""
-        scale = self.dice.settings.time_scale
+        """Return one model's latencies in real milliseconds."""
+        scale = self.random_source.settings.time_scale
         duration_ms = {
-            name: round(1000 * self.dice.latency_quantile_s(share) / scale) for name, share in QUANTILES.items()
+            name: round(1000 * self.random_source.latency_quantile_s(share) / scale)
+            for name, share in QUANTILES.items()
         }
         return {"alias": alias, "endpoint": ANY_PATH, "metrics": {"duration_ms": duration_ms}}
 
 
 def separated(request: Request, name: str) -> list[str]:
-    """A parameter's values, repeated or comma-separated."""
+    """Read a parameter's values, repeated or comma-separated."""
     return [value for given in request.query_params.getlist(name) for value in given.split(",") if value]
 
 
 def described(model: Model, *, priced: bool) -> dict[str, object]:
-    """One model's entry in the catalogue."""
+    """Build one model's catalogue entry."""
     entry: dict[str, object] = {
         "id": model.id,
         "aliases": list(model.aliases),
@@ -73,19 +74,19 @@ def described(model: Model, *, priced: bool) -> dict[str, object]:
 
 
 def pricing(model: Model) -> dict[str, object]:
-    """What a second costs; with two rates where sound costs extra."""
-    if model.usd_per_s_sounding is None:
+    """Build the price per second, with two rates where sound costs extra."""
+    if model.usd_per_s_with_sound is None:
         return {"kind": "fixed", "units": [rate(model.usd_per_s_silent)]}
     return {
         "kind": "variants",
         "dimensions": ["generate_audio"],
         "variants": [
             {"when": {"generate_audio": False}, **rate(model.usd_per_s_silent)},
-            {"when": {"generate_audio": True}, **rate(model.usd_per_s_sounding)},
+            {"when": {"generate_audio": True}, **rate(model.usd_per_s_with_sound)},
         ],
     }
 
 
 def rate(usd_per_s: float) -> dict[str, object]:
-    """A price with its unit."""
+    """Build a price with its unit."""
     return {"price": usd_per_s, "unit": "second", "per": 1}

@@ -140,7 +140,7 @@ class Theatre:
 
     def calm(self) -> None:
         """No more blows: every trouble withdrawn, all parts running, no worker that dies by a label."""
-        requests.delete(f"{self.sandbox_url}/sandbox/trouble", timeout=10).raise_for_status()
+        requests.delete(f"{self.sandbox_url}/sandbox/faults", timeout=10).raise_for_status()
         self.with_faults = False
         for worker in self.workers:
             worker.terminate()
@@ -228,7 +228,7 @@ class Theatre:
             client.execute_command(*words)
 
     def _trouble(self, **terms: Any) -> None:
-        requests.post(f"{self.sandbox_url}/sandbox/trouble", json=terms, timeout=10).raise_for_status()
+        requests.post(f"{self.sandbox_url}/sandbox/faults", json=terms, timeout=10).raise_for_status()
 
     def _redis_answers(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What may be ordered, and how a bad order is refused."""
+"""Which video requests are valid, and how invalid ones are refused."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ PICTURE = "https://example.org/first.png"
     ],
 )
 def test_enums_are_strict(sandbox: Sandbox, field: str, value: object, options: list[object]) -> None:
-    """Case and type included; the complaint names the field, the options and what came."""
+    """Case and type count; the complaint names the field, the options and the value."""
     fields: dict[str, Any] = {field: value}
     reply = sandbox.submit(**fields)
     assert reply.status_code == 400
@@ -48,7 +48,7 @@ def test_enums_are_strict(sandbox: Sandbox, field: str, value: object, options: 
     ],
 )
 def test_types_are_strict(sandbox: Sandbox, field: str, value: object) -> None:
-    """One complaint a field, with its path."""
+    """There is one complaint per field, with its path."""
     fields: dict[str, Any] = {field: value}
     reply = sandbox.submit(**fields)
     assert reply.status_code == 400
@@ -56,14 +56,14 @@ def test_types_are_strict(sandbox: Sandbox, field: str, value: object) -> None:
 
 
 def test_a_missing_prompt_is_required(sandbox: Sandbox) -> None:
-    """The validator says so in one word."""
+    """The validator's message is one word."""
     reply = sandbox.post(ANY_PATH, {"model": "google/veo3"})
     assert reply.json()["error"]["data"][0]["message"] == "Required"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null", b'{"prompt": "x"}', b'{"model": 3}'])
-def test_a_body_that_is_no_order_is_refused(sandbox: Sandbox, body: bytes) -> None:
-    """Whatever comes, a 400 goes back."""
+def test_a_body_that_is_no_request_is_refused(sandbox: Sandbox, body: bytes) -> None:
+    """Any such body gets a 400."""
     headers = {"Authorization": f"Bearer {KEY}"}
     reply = sandbox.session.post(sandbox.url + ANY_PATH, data=body, headers=headers, timeout=10)
     assert (reply.status_code, reply.json()["error"]["name"]) == (400, "BadRequestException")
@@ -89,8 +89,8 @@ def test_a_body_that_is_no_order_is_refused(sandbox: Sandbox, body: bytes) -> No
         ("minimax/hailuo", {}),
     ],
 )
-def test_every_model_on_offer_can_be_ordered(sandbox: Sandbox, model: str, fields: dict[str, Any]) -> None:
-    """The siblings with their own fields, and any other vendor's with any."""
+def test_every_model_can_be_requested(sandbox: Sandbox, model: str, fields: dict[str, Any]) -> None:
+    """Google's models have their own fields; another vendor's may have any."""
     generation_id = sandbox.bought(model=model, **fields)
     assert sandbox.finished(generation_id)["status"] == "completed"
 
@@ -108,20 +108,22 @@ def test_every_model_on_offer_can_be_ordered(sandbox: Sandbox, model: str, field
         ("google/veo3-1-extend-video", {"video_url": "clip.mp4"}, ["video_url"]),
     ],
 )
-def test_the_siblings_are_as_strict(sandbox: Sandbox, model: str, fields: dict[str, Any], path: list[object]) -> None:
-    """Each about its own fields."""
+def test_other_google_models_are_as_strict(
+    sandbox: Sandbox, model: str, fields: dict[str, Any], path: list[object]
+) -> None:
+    """Each validates its own fields."""
     reply = sandbox.submit(model=model, **fields)
     assert reply.status_code == 400
     assert reply.json()["error"]["data"][0]["path"] == path
 
 
-def test_a_model_that_google_does_not_have_is_gone(sandbox: Sandbox) -> None:
-    """A 404, as for one that was withdrawn."""
+def test_an_unknown_model_of_google_is_not_found(sandbox: Sandbox) -> None:
+    """It gets a 404, like a withdrawn model."""
     assert sandbox.submit(model="google/veo-9").status_code == 404
 
 
 def test_the_google_path_knows_no_other_vendor(sandbox: Sandbox) -> None:
-    """There the model is an enum."""
+    """On that path the model is an enum."""
     reply = sandbox.submit(model="kling-video/v3", path=GOOGLE_PATH)
     assert (reply.status_code, reply.json()["error"]["data"][0]["path"]) == (400, ["model"])
 
@@ -138,6 +140,6 @@ def test_the_google_path_knows_no_other_vendor(sandbox: Sandbox) -> None:
     ],
 )
 def test_the_price_follows_model_length_and_sound(sandbox: Sandbox, fields: dict[str, Any], usd: float) -> None:
-    """In dollars and in credits, two million to the dollar."""
+    """The price is in dollars and in credits, 2,000,000 per dollar."""
     usage = sandbox.submit(**fields).json()["meta"]["usage"]
     assert usage == {"credits_used": round(usd * 2_000_000), "usd_spent": usd}

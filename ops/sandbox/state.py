@@ -1,4 +1,4 @@
-"""The studio: every generation that was bought, by number, by id and by what it cost."""
+"""The sandbox's state: every bought generation, the account's charges and the log's rows."""
 
 import bisect
 import heapq
@@ -6,17 +6,17 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ops.sandbox.book import Book
 from ops.sandbox.catalogue import CREDITS_PER_USD, usd
-from ops.sandbox.dice import Dice
+from ops.sandbox.fault import Fault
 from ops.sandbox.generation import STUCK, Generation
-from ops.sandbox.orders import Order
+from ops.sandbox.generation_file import GenerationFile
+from ops.sandbox.random_source import RandomSource
 from ops.sandbox.settings import SandboxSettings
-from ops.sandbox.trouble import Trouble
+from ops.sandbox.video_request import VideoRequest
 
 
 def now_ms() -> int:
-    """Wall-clock milliseconds: they go on while the sandbox is down."""
+    """Return wall-clock milliseconds, which also pass while the sandbox is down."""
     return time.time_ns() // 1_000_000
 
 
@@ -28,19 +28,19 @@ class Charge:
     number: int
 
 
-class Studio:
-    """Accepts orders, remembers them, and keeps the account."""
+class SandboxState:
+    """Stores generations and books their charges."""
 
-    def __init__(self, settings: SandboxSettings, book: Book | None) -> None:
+    def __init__(self, settings: SandboxSettings, generation_file: GenerationFile | None) -> None:
         self.settings = settings
-        self.book = book
-        self.dice = Dice(settings)
-        self.forget()
-        for generation in book.replay() if book else ():
+        self.generation_file = generation_file
+        self.random_source = RandomSource(settings)
+        self.clear()
+        for generation in generation_file.replay() if generation_file else ():
             self.admit(generation)
 
-    def forget(self) -> None:
-        """Empty every shelf; the book is left alone."""
+    def clear(self) -> None:
+        """Empty the state in memory, but not the file."""
         self.generations: list[Generation] = []
         self.by_id: dict[str, Generation] = {}
         self.charges: list[Charge] = []
@@ -51,48 +51,48 @@ class Studio:
         self.logged_of: defaultdict[str, list[int]] = defaultdict(list)
 
     def reset(self) -> None:
-        """Start over as if nothing had ever been bought."""
-        self.forget()
-        if self.book:
-            self.book.clear()
+        """Delete everything, in memory and on disk."""
+        self.clear()
+        if self.generation_file:
+            self.generation_file.clear()
 
     def accept(
         self,
-        order: Order,
+        request: VideoRequest,
         *,
         client_request_id: str | None,
         google_path: bool,
-        troubles: tuple[Trouble, ...],
-        inflicted: tuple[Trouble, ...],
+        faults: tuple[Fault, ...],
+        scheduled: tuple[Fault, ...],
     ) -> Generation:
-        """Buy a generation; written to the book before anyone hears of it.
+        """Buy a generation, and write it to the file before the reply.
 
-        `troubles` came with the prompt and stay with the generation; `inflicted` ones came from the control endpoint.
+        `faults` are the prompt's and stay with the generation; `scheduled` come from the control endpoint.
         """
         number = len(self.generations)
-        hand = self.dice.hand(number, order.shape.model)
+        draw = self.random_source.draw(number, request.shape.model)
         accepted_ms = now_ms()
-        latency_s, fate = destiny(hand.latency_s, (*troubles, *inflicted))
+        latency_s, outcome = outcome_of(draw.latency_s, (*faults, *scheduled))
         generation = Generation(
             number=number,
-            id=hand.id,
-            shape=order.shape,
-            prompt=order.prompt,
-            seed=hand.seed if order.seed is None else order.seed,
+            id=draw.id,
+            shape=request.shape,
+            prompt=request.prompt,
+            seed=draw.seed if request.seed is None else request.seed,
             client_request_id=client_request_id,
             google_path=google_path,
             accepted_ms=accepted_ms,
             ready_ms=accepted_ms + round(1000 * latency_s / self.settings.time_scale),
-            fate=fate,
-            troubles=troubles,
+            outcome=outcome,
+            faults=faults,
         )
-        if self.book:
-            self.book.write(generation)
+        if self.generation_file:
+            self.generation_file.write(generation)
         self.admit(generation)
         return generation
 
     def admit(self, generation: Generation) -> None:
-        """Put a generation on every shelf."""
+        """Add a generation to every index."""
         self.generations.append(generation)
         self.by_id[generation.id] = generation
         if not generation.ends:
@@ -101,12 +101,12 @@ class Studio:
         heapq.heappush(self.unlogged, (self.logged_ms(generation), generation.number))
 
     def logged_ms(self, generation: Generation) -> int:
-        """When its row shows up in the request log."""
+        """Return when its row appears in the request log."""
         since = generation.ready_ms if self.settings.log_after == "completion" else generation.accepted_ms
         return since + round(1000 * self.settings.log_delay_s / self.settings.time_scale)
 
     def settle(self) -> None:
-        """Book the debits and the log rows that have fallen due."""
+        """Book the debits and the log rows that are due."""
         now = now_ms()
         while self.unsettled and self.unsettled[0][0] <= now:
             at_ms, number = heapq.heappop(self.unsettled)
@@ -120,28 +120,28 @@ class Studio:
 
     @property
     def balance_credits(self) -> int:
-        """What is left on the account."""
+        """The account's balance, in credits."""
         self.settle()
         return round(self.settings.balance_usd * CREDITS_PER_USD) - self.charged_credits
 
     def log_rows(self, models: list[str], *, from_ms: int, to_ms: int) -> list[int]:
-        """Numbers of the generations in the log, oldest first, of these models (all, if none) and that time."""
+        """Return the numbers of the logged generations of these models (empty: all) in a time range, oldest first."""
         self.settle()
         rows = self.rows_of(models) if models else self.logged
         begin = bisect.bisect_left(rows, from_ms, key=self.accepted_ms)
         return rows[begin : bisect.bisect_right(rows, to_ms, key=self.accepted_ms)]
 
     def rows_of(self, names: list[str]) -> list[int]:
-        """The log's rows of these models, each named in full (`google/veo3`) or barely (`veo3`)."""
-        shelves = [rows for model, rows in self.logged_of.items() if {model, model.partition("/")[2]} & set(names)]
-        return shelves[0] if len(shelves) == 1 else sorted(number for rows in shelves for number in rows)
+        """Return the log's rows of these models, each named in full (`google/veo3`) or short (`veo3`)."""
+        per_model = [rows for model, rows in self.logged_of.items() if {model, model.partition("/")[2]} & set(names)]
+        return per_model[0] if len(per_model) == 1 else sorted(number for rows in per_model for number in rows)
 
     def accepted_ms(self, number: int) -> int:
-        """When that generation was accepted."""
+        """Return when that generation was accepted."""
         return self.generations[number].accepted_ms
 
     def purchases(self) -> dict[str, object]:
-        """Everything that was bought, counted."""
+        """Count all purchases."""
         self.settle()
         named = Counter(g.client_request_id for g in self.generations if g.client_request_id)
         return {
@@ -155,15 +155,15 @@ class Studio:
         }
 
 
-def destiny(latency_s: float, troubles: tuple[Trouble, ...]) -> tuple[float, str | None]:
-    """How long a generation takes and how it ends, once its troubles have had their say."""
-    fate: str | None = None
-    for trouble in troubles:
-        match trouble.kind if trouble.stage == "generation" else "":
+def outcome_of(latency_s: float, faults: tuple[Fault, ...]) -> tuple[float, str | None]:
+    """Apply a generation's faults to its latency and outcome."""
+    outcome: str | None = None
+    for fault in faults:
+        match fault.kind if fault.stage == "generation" else "":
             case "latency":
-                latency_s = trouble.seconds or 0.0
+                latency_s = fault.seconds or 0.0
             case "stuck":
-                fate = STUCK
+                outcome = STUCK
             case "error":
-                fate = trouble.word
-    return latency_s, fate
+                outcome = fault.word
+    return latency_s, outcome

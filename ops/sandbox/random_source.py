@@ -1,4 +1,4 @@
-"""What is left to chance, drawn so that the same seed always deals the same hand."""
+"""Random ids, latencies and seeds of generations, repeatable for a given seed."""
 
 import math
 import random
@@ -16,34 +16,34 @@ LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Hand:
-    """What chance decides about one generation."""
+class Draw:
+    """The random values of one generation."""
 
     id: str
     latency_s: float
     seed: int
 
 
-class Dice:
-    """Deals the n-th generation its hand."""
+class RandomSource:
+    """Draws the random values of the n-th generation."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
 
-    def hand(self, number: int, model: str) -> Hand:
-        """The same for the same (seed, number, model), whatever was dealt before."""
+    def draw(self, number: int, model: str) -> Draw:
+        """Draw the values; they depend on (seed, number, model) only, not on earlier draws."""
         chance = random.Random(f"{self.settings.seed}/{number}")  # noqa: S311 - repeatable on purpose
         latency_s = self.latency_s(chance.gauss(0.0, 1.0))
         seed = chance.randint(0, LARGEST_SEED)
-        return Hand(chance.choice(ID_FORMS)(chance, model), latency_s, seed)
+        return Draw(chance.choice(ID_FORMS)(chance, model), latency_s, seed)
 
     def latency_s(self, deviations: float) -> float:
-        """Upstream seconds of a generation that lies this many standard deviations from the median."""
+        """Return the latency this many standard deviations from the median, in upstream seconds."""
         drawn = self.settings.latency_median_s * math.exp(self.settings.latency_sigma * deviations)
         return max(self.settings.latency_minimum_s, drawn)
 
     def latency_quantile_s(self, share: float) -> float:
-        """Upstream seconds within which that share of generations is done."""
+        """Return the latency within which this share of generations is done, in upstream seconds."""
         return self.latency_s(NormalDist().inv_cdf(share))
 
 
@@ -58,12 +58,12 @@ def long_named(chance: random.Random, model: str) -> str:
 
 
 def nano(chance: random.Random, _model: str) -> str:
-    """21 characters that may hold `_` and `-`."""
+    """21 characters, `_` and `-` among them."""
     return "".join(chance.choices(NANO, k=NANO_LENGTH))
 
 
 def dashed(chance: random.Random, _model: str) -> str:
-    """21 characters that do begin with `-`, as an option of a command would."""
+    """21 characters that begin with `-`, like a command's option."""
     return "-" + "".join(chance.choices(NANO, k=NANO_LENGTH - 1))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong between the CDN and the client's disk."""
+"""Faults of downloads."""
 
 import pytest
 import requests
@@ -8,7 +8,7 @@ from tests.sandbox.harness import Sandbox
 
 @pytest.mark.parametrize("kind", ["truncated", "reset"])
 def test_a_body_can_end_before_its_length(sandbox: Sandbox, kind: str) -> None:
-    """Content-Length promises the whole file; a client must count. The next try gets it."""
+    """Content-Length announces the whole file, so a client must count bytes; the next try gets it."""
     url = sandbox.video_url(f"[sandbox: cdn={kind} times=1]")
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
         sandbox.download(url)
@@ -20,13 +20,13 @@ def test_a_body_can_end_before_its_length(sandbox: Sandbox, kind: str) -> None:
     [("expired", 403), ("403", 403), ("404", 404), ("429", 429), ("500", 500), ("503", 503), ("524", 524)],
 )
 def test_a_file_can_be_refused(sandbox: Sandbox, kind: str, status: int) -> None:
-    """For a while or for good."""
+    """The next try gets it."""
     url = sandbox.video_url(f"[sandbox: cdn={kind} times=1]")
     assert [sandbox.download(url).status_code for _ in range(2)] == [status, 200]
 
 
-def test_what_comes_need_not_be_a_video(sandbox: Sandbox) -> None:
-    """A page, garbage under a video's name, nothing, or half of it under a length that fits."""
+def test_the_body_need_not_be_a_video(sandbox: Sandbox) -> None:
+    """It may be a page, garbage, empty, or half the file with a matching length."""
     url = sandbox.video_url("[sandbox: cdn=html times=1 cdn=garbage times=1 cdn=empty times=1 cdn=malformed times=1]")
     page, garbage, empty, half = (sandbox.download(url) for _ in range(4))
     assert page.headers["content-type"].startswith("text/html")
@@ -36,15 +36,15 @@ def test_what_comes_need_not_be_a_video(sandbox: Sandbox) -> None:
     assert len(half.content) == len(sandbox.download(url).content) // 2
 
 
-def test_a_slow_download_trickles(sandbox: Sandbox) -> None:
-    """Every chunk comes in time, the whole takes long."""
+def test_a_slow_download_comes_in_pieces(sandbox: Sandbox) -> None:
+    """Every piece comes within the read time-out."""
     url = sandbox.video_url("[sandbox: cdn=slow seconds=0.5 times=1]")
     slow = sandbox.download(url, timeout_s=0.4)
     assert slow.content == sandbox.download(url).content
 
 
 def test_hung_and_dropped_downloads(sandbox: Sandbox) -> None:
-    """Silence, then a reset, then the file."""
+    """The first hangs, the second is reset, the third gets the file."""
     url = sandbox.video_url("[sandbox: cdn=hang seconds=30 times=1 cdn=drop times=1]")
     with pytest.raises(requests.ReadTimeout):
         sandbox.download(url, timeout_s=0.3)
@@ -54,7 +54,7 @@ def test_hung_and_dropped_downloads(sandbox: Sandbox) -> None:
 
 
 def test_a_body_can_be_far_too_large(sandbox: Sandbox) -> None:
-    """A gigabyte by default, with no length given: a client must have a limit, and leaving early harms nobody."""
+    """The default is 1 GB without a length, so a client needs a limit; disconnecting early does no harm."""
     url = sandbox.video_url("[sandbox: cdn=huge times=1 cdn=huge bytes=3000000 times=1]")
     with sandbox.session.get(url, stream=True, timeout=5) as endless:
         assert "content-length" not in endless.headers

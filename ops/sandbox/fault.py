@@ -1,7 +1,7 @@
-"""Trouble: which kinds there are, and how a directive asks for one.
+"""Faults: their kinds, and how a directive in a prompt asks for them.
 
-A directive stands in a prompt, `[sandbox: submit=429 retry_after=2 times=1]`, or is posted as JSON with the same
-words. It is a list of subjects, each followed by its options; a subject is one trouble at one stage.
+A directive is part of a prompt, `[sandbox: submit=429 retry_after=2 times=1]`, or JSON with the same fields. It lists
+faults, each followed by its options; a fault belongs to one stage.
 """
 
 import re
@@ -43,26 +43,26 @@ OPTIONS = {
     "retry_after": "seconds, sent as the Retry-After header",
     "seconds": "how long hang and slow take, in real seconds",
     "bytes": "how large huge is",
-    "bought": "yes or no: was the generation accepted although the reply says nothing of it",
+    "bought": "yes or no: whether the generation is accepted although the reply does not say so",
     "envelope": "2026 or 2025: the form of error bodies",
-    "word": "the status word that poll=word says",
+    "word": "the status word that poll=word answers",
 }
-FIELDS = {"bytes": "size_bytes", "envelope": "old_envelope"}  # the others are called what they are
+FIELDS = {"bytes": "size_bytes", "envelope": "old_envelope"}  # the other options have the name of their field
 MEANINGS = {"bought": {"yes": True, "no": False}, "envelope": {"2026": False, "2025": True}}
 
 DIRECTIVE = re.compile(r"\[sandbox:([^\]]*)\]", re.IGNORECASE)
 
 
 class DirectiveError(ValueError):
-    """A directive that cannot be read; its message says which exist, for the person who wrote it."""
+    """A directive that cannot be read; the message lists the valid ones."""
 
     def __init__(self, complaint: str) -> None:
         super().__init__(f"{complaint} {vocabulary()}")
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing that goes wrong, at one stage."""
+class Fault:
+    """One fault at one stage."""
 
     stage: Stage
     kind: str
@@ -76,29 +76,29 @@ class Trouble:
 
     @property
     def buys(self) -> bool:
-        """Whether a submit that meets this trouble is accepted, and so paid for."""
+        """Whether a submit with this fault is accepted, and so paid for."""
         if self.bought is not None:
             return self.bought
         return self.kind in ("drop", "hang", "slow", "malformed", "empty", *RECEIPT_KINDS)
 
 
-def troubles_in(prompt: str) -> tuple[Trouble, ...]:
-    """The troubles that a prompt's directives ask for; most prompts ask for none."""
+def faults_in(prompt: str) -> tuple[Fault, ...]:
+    """Read the faults of a prompt's directives; most prompts have none."""
     if "[sandbox:" not in prompt.lower():
         return ()
-    return tuple(trouble for found in DIRECTIVE.finditer(prompt) for trouble in read(split(found[1])))
+    return tuple(fault for found in DIRECTIVE.finditer(prompt) for fault in read(split(found[1])))
 
 
 def split(directive: str) -> Iterator[tuple[str, str]]:
-    """`submit=429 stuck` as pairs; a bare word's value is empty."""
+    """Split `submit=429 stuck` into pairs; a bare word has an empty value."""
     for token in directive.replace(",", " ").split():
         word, _, value = token.partition("=")
         yield word.lower(), value
 
 
-def read(words: Iterable[tuple[str, str]]) -> Iterator[Trouble]:
-    """Subjects with the options that follow each."""
-    current: Trouble | None = None
+def read(words: Iterable[tuple[str, str]]) -> Iterator[Fault]:
+    """Read faults, each with the options that follow it."""
+    current: Fault | None = None
     for word, value in words:
         if word in OPTIONS:
             if current is None:
@@ -107,36 +107,36 @@ def read(words: Iterable[tuple[str, str]]) -> Iterator[Trouble]:
             continue
         if current is not None:
             yield current
-        current = subject(word, value)
+        current = fault_named(word, value)
     if current is None:
         raise DirectiveError("The directive is empty.")
     yield current
 
 
-def subject(word: str, value: str) -> Trouble:
-    """The trouble that a subject names."""
+def fault_named(word: str, value: str) -> Fault:
+    """Return the fault that `word=value` names, without options."""
     match word:
         case "stuck" if value.lower() in ("", "yes", "true"):
-            return Trouble("generation", "stuck")
+            return Fault("generation", "stuck")
         case "latency":
-            return Trouble("generation", "latency", seconds=at_least_zero(word, value))
+            return Fault("generation", "latency", seconds=at_least_zero(word, value))
         case "error":
-            return Trouble("generation", "error", word=known(word, value or "object"))
+            return Fault("generation", "error", word=known(word, value or "object"))
         case "submit" | "poll" | "cdn" | "logs":
-            return Trouble(word, known(word, value))
+            return Fault(word, known(word, value))
     raise DirectiveError(f"Unknown directive '{word}'.")
 
 
-def with_option(trouble: Trouble, option: str, value: str) -> Trouble:
-    """The trouble with one more of its options set."""
-    if not takes(trouble, option):
-        raise DirectiveError(f"The option '{option}' does not belong to '{trouble.stage}={trouble.kind}'.")
+def with_option(fault: Fault, option: str, value: str) -> Fault:
+    """Set one option of a fault."""
+    if not takes(fault, option):
+        raise DirectiveError(f"The option '{option}' does not belong to '{fault.stage}={fault.kind}'.")
     changed: dict[str, Any] = {FIELDS.get(option, option): meaning(option, value)}
-    return replace(trouble, **changed)
+    return replace(fault, **changed)
 
 
 def meaning(option: str, value: str) -> object:
-    """What an option's value stands for."""
+    """Parse an option's value."""
     match option:
         case "times" | "bytes":
             return int(at_least_zero(option, value))
@@ -149,31 +149,31 @@ def meaning(option: str, value: str) -> object:
 
 
 def sendable(option: str, value: str) -> str:
-    """A text that fits into a header."""
+    """Return the text if it is valid in a header."""
     if not (value and value.isascii() and value.isprintable()):
         raise DirectiveError(f"'{option}' is plain text, not '{value}'.")
     return value
 
 
-def takes(trouble: Trouble, option: str) -> bool:
-    """Whether the option means anything for this trouble."""
+def takes(fault: Fault, option: str) -> bool:
+    """Whether this fault has the option."""
     match option:
         case "bought":
-            return trouble.stage == "submit" and trouble.kind in MAYBE_BOUGHT
+            return fault.stage == "submit" and fault.kind in MAYBE_BOUGHT
         case "word":
-            return trouble.kind == "word"
+            return fault.kind == "word"
         case "bytes":
-            return trouble.kind == "huge"
+            return fault.kind == "huge"
         case "retry_after" | "envelope":
-            return trouble.kind in ("400", "card", "moderation", *HTTP_STATUSES)
+            return fault.kind in ("400", "card", "moderation", *HTTP_STATUSES)
         case "seconds":
-            return trouble.kind in ("hang", "slow")
+            return fault.kind in ("hang", "slow")
         case _:
             return True
 
 
 def known(word: str, value: str) -> str:
-    """One of the subject's kinds."""
+    """Return the kind in lower case; reject one that the stage does not have."""
     kind = value.lower()
     if kind not in KINDS[word]:
         raise DirectiveError(f"Unknown kind '{value}' for '{word}'.")
@@ -181,7 +181,7 @@ def known(word: str, value: str) -> str:
 
 
 def one_of(option: str, value: str) -> bool:
-    """What the option's value means."""
+    """Parse the value of an option with two choices."""
     meanings = MEANINGS[option]
     if value.lower() not in meanings:
         raise DirectiveError(f"The option '{option}' is one of {', '.join(meanings)}.")
@@ -189,13 +189,13 @@ def one_of(option: str, value: str) -> bool:
 
 
 def at_least_zero(option: str, value: str) -> float:
-    """A number that is not negative."""
+    """Parse a number that is not negative."""
     if not re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value):
         raise DirectiveError(f"'{option}' is a number, not '{value}'.")
     return float(value)
 
 
 def vocabulary() -> str:
-    """Every word that a directive may use, in a sentence or two."""
+    """List every valid directive and option."""
     subjects = "; ".join(f"{word}={'|'.join(kinds)}" for word, kinds in KINDS.items())
     return f"Directives: {subjects}; stuck; latency=<seconds>. Options: {', '.join(OPTIONS)}."
