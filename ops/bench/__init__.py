@@ -1,1 +1,1 @@
-"""`make bench`: what Rushes and others pay for the same job, side by side."""
+"""`make bench`: compares the costs of Rushes and of other task queues for the same jobs."""

@@ -1,4 +1,4 @@
-"""`make bench`: what is measured, with what, and where it is told."""
+"""`make bench`: its options and its output."""
 
 import os
 import platform
@@ -19,37 +19,37 @@ from ops.bench.results import Results, Scenario
 
 PLOTS: Final = ROOT / "docs" / "performance"
 FILES: Final = 65_536
-"""What each process of a trial may hold open: no contender is to be measured by the limits of somebody's shell."""
+"""Open files per process, so that no contender is limited by the shell's ulimit."""
 SIZES: Final = {"full": FULL, "quick": QUICK, "miniature": MINIATURE}
 
 
 def main(
     *,
     size: Annotated[str, typer.Option(help="full, quick (a few minutes) or miniature (for tests).")] = "full",
-    rounds: Annotated[int, typer.Option(min=1, help="How often, the contenders taking turns.")] = 3,
-    only: Annotated[str, typer.Option(help="Contenders, by file name, with commas; all if empty.")] = "",
-    scenarios: Annotated[str, typer.Option(help="Scenarios, with commas; all if empty.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured; the contenders alternate.")] = 3,
+    only: Annotated[str, typer.Option(help="Contenders by file name, comma-separated; empty: all.")] = "",
+    scenarios: Annotated[str, typer.Option(help="Scenarios, comma-separated; empty: all.")] = "",
     minutes: Annotated[float, typer.Option(min=0, help="How long the soak lasts; 0: none.")] = 20.0,
     beside: Annotated[
-        list[str] | None, typer.Option(help="An interpreter of contenders that ours does not have.")
+        list[str] | None, typer.Option(help="Another Python interpreter, for contenders that ours lacks.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where results and plots go.")] = PLOTS,
-    page: Annotated[Path | None, typer.Option(help="The page whose tables are renewed; none unless named.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results and plots.")] = PLOTS,
+    page: Annotated[Path | None, typer.Option(help="The page whose tables are replaced; default: none.")] = None,
 ) -> None:
-    """Measure, write the JSON as it goes, and at the end the tables, the plots and the bars."""
+    """Measure, write the JSON after each trial, and at the end the tables, the plots and the bars."""
     allow(FILES)
     out.mkdir(parents=True, exist_ok=True)
     results = Results(_machine(), quick=size != "full")
     pythons = [sys.executable, *(str(Path(python).absolute()) for python in beside or [])]
-    contenders = _meet(only.split(",") if only else names(), pythons, results)
+    contenders = _available(only.split(",") if only else names(), pythons, results)
     wanted = frozenset(map(Scenario, scenarios.split(","))) if scenarios else frozenset(Scenario)
     bench = Bench(results, contenders, SIZES[size], rounds, out / "results.json", wanted)
     bench.run(minutes)
-    tell(results, out, page, pythons)
+    report(results, out, page, pythons)
 
 
-def tell(results: Results, out: Path, page: Path | None, pythons: list[str]) -> None:
-    """Tables, plots and bars from the results."""
+def report(results: Results, out: Path, page: Path | None, pythons: list[str]) -> None:
+    """Write tables and plots, and print the bars."""
     if page is not None:
         write_into(page, results)
     if not any(_drawn(python, out) for python in pythons):
@@ -63,17 +63,17 @@ def _drawn(python: str, out: Path) -> bool:
     return subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == 0  # noqa: S603 (our own)
 
 
-def _meet(wanted: list[str], pythons: list[str], results: Results) -> dict[str, Contender]:
-    """Those who can take part, each in the first environment that has its packages."""
-    met = {}
+def _available(wanted: list[str], pythons: list[str], results: Results) -> dict[str, Contender]:
+    """Find the contenders that can run, each in the first environment with its packages."""
+    available = {}
     for name in wanted:
-        one = next(filter(None, (Contender.met(name, python) for python in pythons)), None)
+        one = next(filter(None, (Contender.described(name, python) for python in pythons)), None)
         if one is None:
-            say(f"{name} takes no part: its packages are not installed")
+            say(f"{name} is skipped: its packages are not installed")
             continue
-        met[name] = one
+        available[name] = one
         results.contenders[name] = {"title": one.title, "versions": one.versions, "how": one.how, "limit": one.limit}
-    return met
+    return available
 
 
 def _machine() -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""`python -m ops.bench.api`: what a request costs beside a bare route, and what watchers cost, in the same run.
+"""`python -m ops.bench.api`: the CPU of API requests relative to a bare route, and the cost of open event streams.
 
-CPU is the server process's own, user and system, over many requests on kept connections. The bare route is FastAPI on
-the same uvicorn with one Redis write. The kinds take turns, and the ratio is the median of the turns' own, so that a
-machine that changes its pace changes it for all; its noise shows in the spread, which is printed.
+CPU is the server process's user and system time over many requests on kept-alive connections. The bare route is FastAPI
+on the same uvicorn with one Redis write. The kinds alternate in rounds, and the result is the median of the rounds'
+ratios, so that a change in the machine's speed affects all kinds; the printed spread shows the noise.
 """
 
 import asyncio
@@ -36,32 +36,32 @@ from ops.stack.recipe import HOST, free_port
 
 CONNECTIONS: Final = 8
 AT_MOST: Final = 3.0
-HEARD_WITHIN_S: Final = 1.0
+DELIVERED_WITHIN_S: Final = 1.0
 IDLE_S: Final = 10.0
-_ORDER: Final = json.dumps({"prompt": "a paper boat in the rain", "model": "google/veo3", "seconds": "8"})
+_BODY: Final = json.dumps({"prompt": "a paper boat in the rain", "model": "google/veo3", "seconds": "8"})
 _JSON: Final = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server process under measurement."""
+    """A measured server process."""
 
     url: str
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        """What it has used so far."""
+        """Return its CPU seconds so far."""
         used = self.process.cpu_times()
         return float(used.user + used.system)
 
 
 def main(
     *,
-    requests_each: Annotated[int, typer.Option("--requests", min=100, help="Requests of each kind in a turn.")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each kind.")] = 9,
-    watchers: Annotated[int, typer.Option(min=0, help="Open streams.")] = 2000,
+    requests_each: Annotated[int, typer.Option("--requests", min=100, help="Requests of each kind per round.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 9,
+    watchers: Annotated[int, typer.Option(min=0, help="Open event streams.")] = 2000,
 ) -> None:
-    """Measure and print; exits with 1 if a bar is not met."""
+    """Measure and print; exit 1 if a bar is not met."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         redis = stack.enter_context(ValkeyServer(port=free_port(), config={"appendonly": "yes"}))
@@ -76,38 +76,38 @@ def main(
 def _requests_cost(bare: Server, ours: Server, redis_url: str, count: int, rounds: int) -> bool:
     token = _token(redis_url)
     headers = {**_JSON, "authorization": f"Bearer {token}"}
-    queued = _asked(ours, "POST", "/v1/videos", _ORDER, headers)["id"]
-    rendering = _asked(ours, "POST", "/v1/videos", _ORDER, headers)["id"]
+    queued = _sent(ours, "POST", "/v1/videos", _BODY, headers)["id"]
+    rendering = _sent(ours, "POST", "/v1/videos", _BODY, headers)["id"]
     _bought(redis_url, rendering)
     kinds: dict[str, Callable[[], float]] = {
-        "bare write": lambda: _cpu_us(bare, "POST", "/write", _ORDER, _JSON, count),
-        "create": lambda: _cpu_us(ours, "POST", "/v1/videos", _ORDER, headers, count),
+        "bare write": lambda: _cpu_us(bare, "POST", "/write", _BODY, _JSON, count),
+        "create": lambda: _cpu_us(ours, "POST", "/v1/videos", _BODY, headers, count),
         "get queued": lambda: _cpu_us(ours, "GET", f"/v1/videos/{queued}", None, headers, count),
         "get rendering": lambda: _cpu_us(ours, "GET", f"/v1/videos/{rendering}", None, headers, count),
     }
     for kind in kinds.values():
         kind()  # warm
-    turns = [{name: kind() for name, kind in kinds.items()} for _ in range(rounds)]
-    ratios = {name: median(turn[name] / turn["bare write"] for turn in turns) for name in kinds}
+    per_round = [{name: kind() for name, kind in kinds.items()} for _ in range(rounds)]
+    ratios = {name: median(one[name] / one["bare write"] for one in per_round) for name in kinds}
     for name, ratio in ratios.items():
-        costs = [turn[name] for turn in turns]
+        costs = [one[name] for one in per_round]
         spread = f"{min(costs):.0f} to {max(costs):.0f}"
-        _say(f"{name:<14}{median(costs):8.0f} us CPU a request ({spread})   x{ratio:.2f}")
+        _say(f"{name:<14}{median(costs):8.0f} us CPU per request ({spread})   x{ratio:.2f}")
     worst = max(ratios.values())
     return _bar(worst <= AT_MOST, f"a create and a get cost at most {AT_MOST:g} times the bare write: {worst:.2f}")
 
 
 def _cpu_us(server: Server, method: str, path: str, body: str | None, headers: dict[str, str], count: int) -> float:
-    """CPU of one request, in microseconds."""
-    place = urlsplit(server.url)
+    """Measure the CPU of one request, in microseconds."""
+    address = urlsplit(server.url)
 
     def ask(_: int) -> None:
-        connection = HTTPConnection(str(place.hostname), place.port)
+        connection = HTTPConnection(str(address.hostname), address.port)
         for _ in range(count // CONNECTIONS):
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             response.read()
-            assert response.status < 300, response.status  # noqa: PLR2004 (where success ends)
+            assert response.status < 300, response.status  # noqa: PLR2004 (above are errors)
         connection.close()
 
     before = server.cpu_s()
@@ -139,18 +139,19 @@ async def _watch(ours: Server, ledger: Ledger, access: Access, count: int) -> bo
     before = ours.cpu_s()
     await asyncio.sleep(IDLE_S)
     idle = (ours.cpu_s() - before) / IDLE_S
-    readers = sum(1 for found in ledger._redis.client_list() if "xread" in str(found.get("cmd", "")))  # noqa: SLF001 (a bench looks inside)
+    readers = sum(1 for found in ledger._redis.client_list() if "xread" in str(found.get("cmd", "")))  # noqa: SLF001 (a benchmark may use internals)
     began = time.time()
-    hearing = [asyncio.create_task(_heard_at(stream)) for stream in streams]
+    waiting = [asyncio.create_task(_lateness_s(stream)) for stream in streams]
     await asyncio.to_thread(lambda: [_intend(ledger, job_id) for job_id in ids])
     written_s = time.time() - began
-    late = sorted(await asyncio.gather(*hearing))
+    late = sorted(await asyncio.gather(*waiting))
     for _, writer in streams:
         writer.close()
-    _say(f"{count} watchers of {count} jobs: {each_kb:.1f} KB each, {idle:.3f} of a core while nothing happens")
-    _say(f"an event for each within {written_s:.1f} s: heard {late[count // 2] * 1000:.0f} ms after it was written")
+    _say(f"{count} watchers of {count} jobs: {each_kb:.1f} KB each, {idle:.3f} of a core while idle")
+    _say(f"an event for each within {written_s:.1f} s: received {late[count // 2] * 1000:.0f} ms after it was written")
     met = _bar(
-        late[-1] <= HEARD_WITHIN_S, f"every watcher hears its event within {HEARD_WITHIN_S:g} s: {late[-1]:.2f} s"
+        late[-1] <= DELIVERED_WITHIN_S,
+        f"every event arrives within {DELIVERED_WITHIN_S:g} s: {late[-1]:.2f} s",
     )
     return _bar(readers == 1, f"one reader for all watchers: {readers}") and met
 
@@ -174,8 +175,8 @@ async def _until(stream: Stream, word: bytes) -> bytes:
             return line
 
 
-async def _heard_at(stream: Stream) -> float:
-    """How long after it was written the next event came."""
+async def _lateness_s(stream: Stream) -> float:
+    """Wait for the next event; returns its delay since it was written, in seconds."""
     line = await _until(stream, b"job.submitting")
     return time.time() - float(json.loads(line.removeprefix(b"data: "))["at"])
 
@@ -196,7 +197,7 @@ def _serving(app: str, redis_url: str, folder: Path) -> Iterator[Server]:
     try:
         while not _answers(f"{url}/healthz"):
             time.sleep(0.05)
-        yield Server(url, psutil.Process(child._process.pid))  # noqa: SLF001 (a bench looks inside)
+        yield Server(url, psutil.Process(child._process.pid))  # noqa: SLF001 (a benchmark may use internals)
     finally:
         child.stop()
         child.wait(30)
@@ -213,7 +214,7 @@ def _intend(ledger: Ledger, job_id: str) -> Job:
 
 
 def _bought(redis_url: str, job_id: str) -> None:
-    """Make a job one that renders, as a worker would."""
+    """Move a job to rendering, as a worker does."""
     with connect(RedisSettings.model_validate({"url": redis_url}), name="bench") as client:
         ledger = Ledger(client)
         bought = _intend(ledger, job_id)
@@ -227,7 +228,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _asked(server: Server, method: str, path: str, body: str, headers: dict[str, str]) -> dict[str, Any]:
+def _sent(server: Server, method: str, path: str, body: str, headers: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = requests.request(method, server.url + path, data=body, headers=headers, timeout=10).json()
     return found
 

@@ -1,7 +1,6 @@
-"""The job's three errands for contenders that await: aiohttp, one session for the worker, as it is documented.
+"""The three steps of a job for async contenders, with one aiohttp session per worker, as aiohttp documents it.
 
-aiohttp and not httpx, which costs many times as much with many requests in flight: nobody is to look slow by our
-choice.
+Not httpx: it costs many times as much with many requests in flight, and would make the contenders look slow.
 """
 
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Final
 
 import aiohttp
 
-from ops.bench.contender import Course
+from ops.bench.contender import RunConfig
 
-COURSE: Final = Course.from_environment()
+CONFIG: Final = RunConfig.from_environment()
 
 
 def session() -> aiohttp.ClientSession:
-    """For the life of a worker."""
+    """Open a worker's session."""
     return aiohttp.ClientSession(
         headers={"Authorization": "Bearer bench-key"},
-        connector=aiohttp.TCPConnector(limit=COURSE.slots),
+        connector=aiohttp.TCPConnector(limit=CONFIG.slots),
         timeout=aiohttp.ClientTimeout(total=60),
     )
 
@@ -26,28 +25,28 @@ def session() -> aiohttp.ClientSession:
 async def buy(client: aiohttp.ClientSession, prompt: str) -> str:
     """Submit; returns the generation's id."""
     body = {"model": "google/veo3", "prompt": prompt}
-    async with client.post(f"{COURSE.upstream_url}/v2/video/generations", json=body) as reply:
+    async with client.post(f"{CONFIG.upstream_url}/v2/video/generations", json=body) as reply:
         reply.raise_for_status()
         return str((await reply.json())["id"])
 
 
 async def poll(client: aiohttp.ClientSession, generation_id: str) -> str | None:
-    """The video's URL, or None while it renders."""
+    """Return the video's URL, or None while it renders."""
     query = {"generation_id": generation_id}
-    async with client.get(f"{COURSE.upstream_url}/v2/video/generations", params=query) as reply:
+    async with client.get(f"{CONFIG.upstream_url}/v2/video/generations", params=query) as reply:
         reply.raise_for_status()
         seen = await reply.json()
     return str(seen["video"]["url"]) if seen["status"] == "completed" else None
 
 
 async def store(client: aiohttp.ClientSession, generation_id: str, url: str) -> None:
-    """Fetch the bytes into the folder."""
+    """Download the video into the folder."""
     async with client.get(url) as reply:
         reply.raise_for_status()
         (_videos() / f"{generation_id}.mp4").write_bytes(await reply.read())
 
 
 def _videos() -> Path:
-    folder = COURSE.folder / "videos"
+    folder = CONFIG.folder / "videos"
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""What the API's cost is measured against: a FastAPI route that reads an order and writes it to Redis, and no more."""
+"""The baseline of the API's cost: a FastAPI route that reads a request and writes it to Redis."""
 
 import os
 from typing import Final
@@ -11,8 +11,8 @@ app = FastAPI()
 client: Final = redis.asyncio.Redis.from_url(os.environ["RUSHES_REDIS__URL"])
 
 
-class Order(BaseModel):
-    """As little of an order as there can be."""
+class VideoRequest(BaseModel):
+    """A minimal video request."""
 
     prompt: str
     model: str
@@ -21,12 +21,12 @@ class Order(BaseModel):
 
 @app.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Alive."""
+    """Answer that the process runs."""
     return {"status": "alive"}
 
 
 @app.post("/write")
-async def write(order: Order) -> Order:
-    """One write."""
-    await client.set("bench:bare", order.prompt, ex=60)
-    return order
+async def write(request: VideoRequest) -> VideoRequest:
+    """Write once."""
+    await client.set("bench:bare", request.prompt, ex=60)
+    return request

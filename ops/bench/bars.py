@@ -1,4 +1,4 @@
-"""What Rushes must reach, each bar beside its figure of the same run."""
+"""The performance bars of Rushes, judged by the figures of the same run."""
 
 import statistics
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ from ops.bench.results import Results, Scenario
 RUSHES, ARQ, BARE = "rushes", "arq_defer", "bare_asyncio"
 MANY, MOST, FEW = 10_000, 50_000, 1_000
 CORES_OF_A_PAIR = 4
-"""Two workers, and the servers beside them."""
+"""Two workers and the servers need this many cores."""
 
 REFERENCE_US = 200
-"""What a request of the bare loop costs on the machine that bars in seconds, rates and shares of a core were set on."""
+"""µs CPU per request of the bare loop on the reference machine, on which absolute bars were set."""
 
 TWICE = 1.8
 ENOUGH = 0.98
-"""A contender that makes this share of the due polls keeps up."""
+"""A contender keeps up if it makes this share of the due polls."""
 
 UNHINDERED = 0.9
-"""Whole lives 100 ms away are held up by nothing if they use this multiple of the core that lives next door use."""
+"""With an upstream 100 ms away, whole jobs must use this multiple of the core that they use with a near one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar. `met` is None where this run did not measure it."""
+    """One bar; `met` is None if this run did not measure it."""
 
     promise: str
     figure: str
@@ -32,7 +32,7 @@ class Bar:
 
 
 def bars(results: Results) -> Iterator[Bar]:
-    """All of them, in the order of the documentation."""
+    """Judge all bars, in the order of the documentation."""
     yield from _cpu(results, Scenario.LIVES, "CPU per request")
     yield from _paced(results)
     yield from _in_flight(results)
@@ -45,7 +45,7 @@ def bars(results: Results) -> Iterator[Bar]:
 
 
 def slowness(results: Results) -> float | None:
-    """How many times the CPU of the bars' machine this one takes for the same work, by the bare loop."""
+    """Return this machine's CPU per request of the bare loop, relative to the reference machine's."""
     bare = results.median("cpu_us_per_request", Scenario.LIVES, BARE)
     return bare / REFERENCE_US if bare else None
 
@@ -69,19 +69,19 @@ def _paced(results: Results) -> Iterator[Bar]:
 
 
 def _in_flight(results: Results) -> Iterator[Bar]:
-    share, late = (_held(results, figure, MANY) for figure in ("cpu_share", "late_p99_s"))
+    share, late = (_of_full_flight(results, figure, MANY) for figure in ("cpu_share", "late_p99_s"))
     yield _most(
         "10,000 jobs in flight: at most 30 % of the core", share and share * 100, 30, "%", slow=slowness(results)
     )
     yield _most("… p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
-    done = _held(results, "due_done", MOST)
+    done = _of_full_flight(results, "due_done", MOST)
     yield _least("50,000 jobs in flight: it keeps up (98 % of due polls)", done and done * 100, ENOUGH * 100, "%")
-    few, most = (_held(results, "cpu_us_per_poll", jobs) for jobs in (FEW, MOST))
+    few, most = (_of_full_flight(results, "cpu_us_per_poll", jobs) for jobs in (FEW, MOST))
     yield _ratio("the cost of a poll does not grow from 1,000 to 50,000", most, few, 1.0, "µs")
 
 
-def _held(results: Results, figure: str, jobs: int) -> float | None:
-    """A figure of a trial in which all jobs were bought: otherwise it is the cost of buying, too."""
+def _of_full_flight(results: Results, figure: str, jobs: int) -> float | None:
+    """Return a figure of a trial in which all jobs were bought; otherwise it includes the cost of buying."""
     return results.median(figure, Scenario.FLIGHT, RUSHES, jobs=jobs, bought=jobs)
 
 
@@ -95,16 +95,18 @@ def _memory(results: Results) -> Iterator[Bar]:
 
 
 def _each(results: Results, figure: str) -> float | None:
-    """How much more a job in flight takes: the slope between the least and the most that were held."""
-    found = [(jobs, held) for jobs in results.loads(RUSHES) if (held := _held(results, figure, jobs)) is not None]
-    if not found or found[-1][0] - found[0][0] < FEW:  # over fewer, the slope is the interpreter's own warming up
+    """Return the memory per job: the slope between the fewest and the most jobs in flight."""
+    found = [
+        (jobs, size) for jobs in results.loads(RUSHES) if (size := _of_full_flight(results, figure, jobs)) is not None
+    ]
+    if not found or found[-1][0] - found[0][0] < FEW:  # over fewer jobs, the slope is the interpreter's warm-up
         return None
     (few, low), *_, (many, high) = found
     return (high - low) / (many - few)
 
 
 def _growth(samples: list[float]) -> float | None:
-    """From the second quarter, when all is warm, to the last, in per cent."""
+    """Return the growth from the second quarter, when all is warm, to the last, in per cent."""
     quarter = len(samples) // 4
     if not quarter:
         return None
@@ -120,12 +122,12 @@ def _accepting(results: Results) -> Iterator[Bar]:
 
 
 def _pair(results: Results) -> Bar:
-    """On a machine where the second worker has no core of its own, what each request costs must tell."""
+    """Compare one worker with two: by rate, or by CPU if the second worker shares its core with the servers."""
     crowded = int(results.machine.get("cores", 0)) < CORES_OF_A_PAIR
-    figure, unit = ("cpu_us_per_request", " µs CPU a request") if crowded else ("requests_per_s", "/s")
+    figure, unit = ("cpu_us_per_request", " µs CPU per request") if crowded else ("requests_per_s", "/s")
     one = results.median(figure, Scenario.PAIR, RUSHES, workers=1)
     two = results.median(figure, Scenario.PAIR, RUSHES, workers=2)
-    promise = "two workers on two cores finish at least 1.8 x what one does"
+    promise = "two workers on two cores finish at least 1.8 x what one finishes"
     if not one or not two:
         return Bar(promise, "not measured", None)
     times = 2 * one / two if crowded else two / one
@@ -138,7 +140,7 @@ def _far(results: Results) -> Iterator[Bar]:
     near = results.median("cpu_share", Scenario.PAIR, RUSHES, workers=1)
     far = results.median("cpu_share", Scenario.FAR_LIVES, RUSHES)
     times = far / near if far and near else None
-    promise = "… whole lives use up the core as next door, at least 0.9 x: nothing else bounds them"
+    promise = "… whole jobs use up the core as with a near upstream, at least 0.9 x: nothing else limits them"
     yield _least(promise, times, UNHINDERED, "x", digits=2)
     late = results.median("late_p99_s", Scenario.FAR, RUSHES, jobs=MANY, bought=MANY)
     yield _most("… 10,000 jobs in flight: p99 lateness at most 0.5 s", late, 0.5, "s", digits=3)
@@ -150,7 +152,7 @@ def _far(results: Results) -> Iterator[Bar]:
 
 def _hanging(results: Results) -> Bar:
     done = results.median("due_done", Scenario.HANGING, RUSHES, jobs=MANY, bought=MANY)
-    promise = "one poll in a hundred never answered: 10,000 jobs in flight are kept up with (98 % of due polls)"
+    promise = "one poll in a hundred never answered: with 10,000 jobs in flight it keeps up (98 % of due polls)"
     return _least(promise, done and done * 100, ENOUGH * 100, "%")
 
 
@@ -166,8 +168,8 @@ def _most(
 ) -> Bar:
     if figure is None:
         return Bar(promise, "not measured", None)
-    there = _there(slow and figure / slow, unit, digits)
-    return Bar(promise, f"{figure:,.{digits}f} {unit}{there}", figure <= limit)
+    reference = _at_reference(slow and figure / slow, unit, digits)
+    return Bar(promise, f"{figure:,.{digits}f} {unit}{reference}", figure <= limit)
 
 
 def _least(
@@ -175,13 +177,13 @@ def _least(
 ) -> Bar:
     if figure is None:
         return Bar(promise, "not measured", None)
-    there = _there(slow and figure * slow, unit, digits)
-    return Bar(promise, f"{figure:,.{digits}f} {unit}{there}", figure >= limit)
+    reference = _at_reference(slow and figure * slow, unit, digits)
+    return Bar(promise, f"{figure:,.{digits}f} {unit}{reference}", figure >= limit)
 
 
-def _there(figure: float | None, unit: str, digits: int) -> str:
-    """The figure at the pace of the bars' machine; the verdict goes by the one that was measured."""
-    return f" (at the reference's pace {figure:,.{digits}f} {unit})" if figure else ""
+def _at_reference(figure: float | None, unit: str, digits: int) -> str:
+    """Format the figure scaled to the reference machine; the verdict uses the measured one."""
+    return f" (on the reference machine {figure:,.{digits}f} {unit})" if figure else ""
 
 
 def _ratio(promise: str, ours: float | None, theirs: float | None, share: float, unit: str, *, digits: int = 0) -> Bar:

@@ -1,4 +1,4 @@
-"""The job's three errands for contenders that block: requests, one session a thread, as its documentation has it."""
+"""The three steps of a job for blocking contenders, with one requests session per thread."""
 
 import threading
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Final
 
 import requests
 
-from ops.bench.contender import Course
+from ops.bench.contender import RunConfig
 
-COURSE: Final = Course.from_environment()
+CONFIG: Final = RunConfig.from_environment()
 TIMEOUT_S: Final = (5, 30)
 _of_thread = threading.local()
 
@@ -16,7 +16,7 @@ _of_thread = threading.local()
 def buy(prompt: str) -> str:
     """Submit; returns the generation's id."""
     reply = _session().post(
-        f"{COURSE.upstream_url}/v2/video/generations",
+        f"{CONFIG.upstream_url}/v2/video/generations",
         json={"model": "google/veo3", "prompt": prompt},
         timeout=TIMEOUT_S,
     )
@@ -25,9 +25,9 @@ def buy(prompt: str) -> str:
 
 
 def poll(generation_id: str) -> str | None:
-    """The video's URL, or None while it renders."""
+    """Return the video's URL, or None while it renders."""
     reply = _session().get(
-        f"{COURSE.upstream_url}/v2/video/generations", params={"generation_id": generation_id}, timeout=TIMEOUT_S
+        f"{CONFIG.upstream_url}/v2/video/generations", params={"generation_id": generation_id}, timeout=TIMEOUT_S
     )
     reply.raise_for_status()
     seen = reply.json()
@@ -35,14 +35,14 @@ def poll(generation_id: str) -> str | None:
 
 
 def store(generation_id: str, url: str) -> None:
-    """Fetch the bytes into the folder."""
+    """Download the video into the folder."""
     reply = _session().get(url, timeout=TIMEOUT_S)
     reply.raise_for_status()
     (_videos() / f"{generation_id}.mp4").write_bytes(reply.content)
 
 
 def _videos() -> Path:
-    folder = COURSE.folder / "videos"
+    folder = CONFIG.folder / "videos"
     folder.mkdir(exist_ok=True)
     return folder
 

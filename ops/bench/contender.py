@@ -1,8 +1,8 @@
-"""What a contender is: one file in `contenders/` with `ABOUT`, `give` and what its worker runs.
+"""A contender is one file in `contenders/` with `ABOUT`, `submit` and its worker's tasks.
 
-Contenders live in an environment of their own (arq and Rushes cannot share a redis-py), so the harness never imports
-one: it asks it. `python -m ops.bench.contender about NAME` tells who it is, as JSON; `give NAME COUNT` puts jobs in;
-`work NAME` is the worker of one that has no command of its own.
+Some contenders need a separate environment (arq and Rushes need different versions of redis-py), so the harness runs
+them as processes: `python -m ops.bench.contender about NAME` prints its description as JSON; `submit NAME COUNT`
+submits jobs; `work NAME` runs the worker of a contender without a command.
 """
 
 import importlib
@@ -30,25 +30,25 @@ FIELDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What every contender of one run is given: the servers, the pace, the room."""
+class RunConfig:
+    """The configuration of every contender in a run: servers, poll interval, concurrency."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     upstream_url: str = "http://127.0.0.1:1"
     first_s: float = 1.0
-    """From the receipt to the first poll."""
+    """Seconds from the receipt to the first poll."""
     interval_s: float = 1.0
-    """From one poll's answer to the next poll."""
+    """Seconds from one poll's answer to the next poll."""
     slots: int = 128
-    """How many jobs may be worked on at once, where the contender has such a number."""
+    """Concurrent jobs, if the contender has such a limit."""
     folder: Path = Path()
-    """Where the videos go."""
+    """Folder for the videos."""
     learned: int = 0
-    """1: a contender that can pace polls by what it has learned may do so; 0: it polls every interval, as told."""
+    """1: a contender may learn when to poll; 0: it polls at every interval."""
 
     @classmethod
     def from_environment(cls) -> Self:
-        """As the harness set it."""
+        """Read what the harness set."""
         found = {name: os.environ[variable] for name, variable in FIELDS.items() if variable in os.environ}
         kinds: dict[str, Callable[[str], Any]] = {
             "first_s": float,
@@ -57,57 +57,57 @@ class Course:
             "folder": Path,
             "learned": int,
         }
-        return cls(**{name: kinds.get(name, str)(told) for name, told in found.items()})
+        return cls(**{name: kinds.get(name, str)(value) for name, value in found.items()})
 
     def environment(self) -> dict[str, str]:
-        """The same for a child process."""
+        """Return the same as environment variables."""
         return {variable: str(getattr(self, name)) for name, variable in FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """How a contender presents itself."""
+    """The description of a contender."""
 
     title: str
     packages: tuple[str, ...]
-    """Distributions whose versions are told."""
+    """Distributions whose versions are reported."""
     how: str
-    """Which mechanism of its documentation waits for the next poll."""
+    """The documented mechanism with which it waits for the next poll."""
     limit: str
-    """What bounds it, in one sentence."""
-    worker: Callable[[Course], Sequence[str]]
+    """What limits it, in one sentence."""
+    worker: Callable[[RunConfig], Sequence[str]]
     """The worker's command, without the interpreter."""
-    environment: Callable[[Course], Mapping[str, str]] = field(default=lambda _course: {})
-    """What its worker and its producer need in theirs."""
+    environment: Callable[[RunConfig], Mapping[str, str]] = field(default=lambda _config: {})
+    """Environment variables of its worker and its producer."""
 
 
 def names() -> list[str]:
-    """Every contender, one file each."""
+    """List the contenders, one file each."""
     return sorted(found.name for found in pkgutil.iter_modules(contenders.__path__))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`about NAME`, `give NAME COUNT`, `accept NAME COUNT` (tells how fast, as JSON) or `work NAME`."""
+    """Run `about NAME`, `submit NAME COUNT`, `accept NAME COUNT` (prints the rates as JSON) or `work NAME`."""
     verb, name, *rest = arguments
     module: Any = importlib.import_module(f"{contenders.__name__}.{name}")
     if verb == "about":
-        sys.stdout.write(json.dumps(_told(module.ABOUT, Course.from_environment())))
-    elif verb == "give":
-        module.give(int(rest[0]))
+        sys.stdout.write(json.dumps(_described(module.ABOUT, RunConfig.from_environment())))
+    elif verb == "submit":
+        module.submit(int(rest[0]))
     elif verb == "accept":
         sys.stdout.write(json.dumps(module.accept(int(rest[0]))))
     else:
         module.work()
 
 
-def _told(about: About, course: Course) -> dict[str, Any]:
+def _described(about: About, config: RunConfig) -> dict[str, Any]:
     return {
         "title": about.title,
         "versions": ", ".join(f"{package} {version(package)}" for package in about.packages),
         "how": about.how,
         "limit": about.limit,
-        "command": list(about.worker(course)),
-        "environment": dict(about.environment(course)),
+        "command": list(about.worker(config)),
+        "environment": dict(about.environment(config)),
     }
 
 

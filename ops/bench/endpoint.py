@@ -1,4 +1,4 @@
-"""A webhook receiver in a process of its own: verifies each request, writes down its id, fails now and then."""
+"""A webhook receiver as a process: verifies each request, records its id, fails every fiftieth."""
 
 import json
 import os
@@ -26,15 +26,15 @@ FORGED: Final = "forged"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The receiver, seen from the benchmark."""
+    """The receiver's records, for the benchmark."""
 
     file: Path
 
     @classmethod
     @contextmanager
     def started(cls, folder: Path, port: int, secret: str) -> Iterator[Self]:
-        """Start it; it listens when the file is there."""
-        file = folder / "heard.jsonl"
+        """Start the process and wait until it listens."""
+        file = folder / "received.jsonl"
         process = subprocess.Popen(  # noqa: S603 (our own command)
             [sys.executable, "-m", "ops.bench.endpoint", str(port), str(file)],
             env={**os.environ, "RECEIVER_SECRET": secret},
@@ -51,17 +51,17 @@ class Endpoint:
             process.kill()
             process.wait()
 
-    def heard(self) -> list[tuple[str, str]]:
-        """Every verified request: the job's id and the `webhook-id`."""
+    def received(self) -> list[tuple[str, str]]:
+        """List the verified requests: job id and `webhook-id`."""
         return [(job, message) for job, message in self._lines() if message != FORGED]
 
     def forged(self) -> int:
-        """How many could not be verified."""
+        """Count the requests that could not be verified."""
         return sum(message == FORGED for _, message in self._lines())
 
     def note(self) -> str:
-        """How many requests came for how many events."""
-        counts = Counter(message for _, message in self.heard())
+        """Summarize the numbers of requests and events."""
+        counts = Counter(message for _, message in self.received())
         return f"({counts.total()} requests for {len(counts)} events)"
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -92,7 +92,7 @@ def serve(port: int, file: Path, secret: str) -> None:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer((HOST, port), Handler)
     file.touch()

@@ -1,4 +1,4 @@
-"""A run: every contender and every scenario in turn, each figure noted as soon as it is there."""
+"""A run: every contender and every scenario in sequence, each figure written at once."""
 
 import json
 import subprocess
@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from ops.bench import trials
 from ops.bench.bars import ARQ, BARE, RUSHES
-from ops.bench.contender import Course
+from ops.bench.contender import RunConfig
 from ops.bench.processes import ROOT, Contender, process, server, until
 from ops.bench.results import Results, Scenario
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything."""
+    """The size of a run."""
 
     lives: int = 3000
     pair: int = 6000
@@ -32,7 +32,7 @@ class Size:
     window_s: float = 30.0
     fill_s: float = 30.0
     all_flights: bool = True
-    """False: only Rushes is asked for many jobs in flight."""
+    """False: only Rushes runs with many jobs in flight."""
     paced: int = 400
     scale: float = 2.5
     accept: int = 4000
@@ -40,10 +40,10 @@ class Size:
 
 FAR_S: Final = 0.1
 HANGS: Final = 100
-"""One poll in this many is never answered, where polls hang."""
+"""In the hanging scenario one poll in this many is never answered."""
 PACED_CAP_S: Final = 300.0
-PATIENCE_S: Final = 0.015
-"""For each job that must be bought before a trial of jobs in flight begins."""
+FILL_S_PER_JOB: Final = 0.015
+"""Time per job for the purchases before a trial of jobs in flight, in seconds."""
 FULL: Final = Size()
 QUICK: Final = Size(
     lives=80,
@@ -81,7 +81,7 @@ MINIATURE: Final = Size(
 
 @dataclass(slots=True)
 class Bench:
-    """A run under way: what is measured goes into the results at once, so that an interrupted run has its figures."""
+    """A run; results are written after each trial, so that an interrupted run keeps its figures."""
 
     results: Results
     contenders: dict[str, Contender]
@@ -91,7 +91,7 @@ class Bench:
     wanted: frozenset[Scenario]
 
     def measure(self, scenario: Scenario, contender: str, trial: Callable[[], dict[str, Any]], **facts: Any) -> None:
-        """Run one trial and note it; one that cannot be run is noted as well, and the rest goes on."""
+        """Run one trial and record its figures, or why it failed."""
         if scenario not in self.wanted or contender not in self.contenders:
             return
         began = time.monotonic()
@@ -99,14 +99,13 @@ class Bench:
             row = trial()
         except (TimeoutError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             row = {"failed": str(error)}
-        told = {"scenario": scenario.value, "contender": contender, **facts, **row}
-        self.results.rows.append(told)
+        self.results.rows.append({"scenario": scenario.value, "contender": contender, **facts, **row})
         self.results.write(self.file)
         figures = ", ".join(f"{name} {_short(value)}" for name, value in {**facts, **row}.items())
         say(f"{scenario:7} {contender:15} {time.monotonic() - began:5.1f} s  {figures}")
 
     def run(self, minutes: float) -> None:
-        """Everything that is wanted; in a round the contenders take turns, so that all meet the machine's moods."""
+        """Run the wanted scenarios; contenders alternate within a round, so that noise affects all."""
         for number in range(self.rounds):
             for name in self.contenders:
                 self._lives(Scenario.LIVES, name, self.size.lives, round=number)
@@ -124,7 +123,7 @@ class Bench:
         self, scenario: Scenario, name: str, jobs: int, *, workers: int = 1, latency_s: float = 0.0, **facts: int
     ) -> None:
         size = self.size
-        times = 1 if scenario is Scenario.LIVES else 3  # the others are to be done with the same work
+        times = 1 if scenario is Scenario.LIVES else 3  # the other scenarios must finish their work
         self.measure(
             scenario,
             name,
@@ -154,7 +153,7 @@ class Bench:
         )
 
     def _alone(self, number: int) -> None:
-        """What only Rushes is asked."""
+        """Measure what only Rushes has."""
         self.measure(
             Scenario.ACCEPT, RUSHES, lambda: accepting(self.contenders[RUSHES], self.size.accept), round=number
         )
@@ -189,7 +188,7 @@ class Bench:
                 jobs=jobs,
                 interval_s=size.interval_s,
                 window_s=size.window_s,
-                fill_s=size.fill_s + jobs * PATIENCE_S,
+                fill_s=size.fill_s + jobs * FILL_S_PER_JOB,
                 latency_s=latency_s,
                 hangs=hangs,
             ),
@@ -197,22 +196,22 @@ class Bench:
 
 
 def accepting(contender: Contender, count: int) -> dict[str, Any]:
-    """How fast one producer's process gets jobs accepted, with no worker about."""
+    """Measure how fast one producer process submits jobs, without a worker."""
     with tempfile.TemporaryDirectory(prefix="rushes-bench-") as name, server(Path(name), trials.OTHER_CORE) as url:
-        course = Course(redis_url=url, folder=Path(name))
+        config = RunConfig(redis_url=url, folder=Path(name))
         command = [contender.python, "-m", "ops.bench.contender", "accept", contender.name, str(count)]
-        environment = contender.command(course)[1]
+        environment = contender.command(config)[1]
         log = Path(name) / "accept.log"
         with process(command, log, core=trials.WORKER_CORE, environment=environment) as child:
             until(lambda: child.poll() is not None, "the end of the producer", within_s=300)
         if child.returncode:
             raise RuntimeError(log.read_text()[-2000:])
-        told: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
-        return told
+        rates: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
+        return rates
 
 
 def importing() -> dict[str, Any]:
-    """How long the client library takes to import, in a fresh process."""
+    """Measure the import of the client library in a new process."""
     code = "import time; began = time.perf_counter(); import producer.client; print(time.perf_counter() - began)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)  # noqa: S603
     if ran.returncode:
@@ -221,7 +220,7 @@ def importing() -> dict[str, Any]:
 
 
 def say(line: str) -> None:
-    """Print a line with the time of day, for a person who watches."""
+    """Print a line with the time of day."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')}  {line}\n")
     sys.stdout.flush()
 

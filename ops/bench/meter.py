@@ -1,4 +1,4 @@
-"""What a worker's process tree has used: CPU and memory, from /proc."""
+"""CPU and memory of a worker's process tree, from /proc."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A tree at one moment."""
+    """CPU and memory of a process tree at one time."""
 
     cpu_s: float
     rss_bytes: int
 
 
 def read(pid: int) -> Reading:
-    """User and system seconds and resident bytes of a process and its children, dead ones' seconds included."""
+    """Read user and system seconds (dead children included) and resident bytes of a process and its children."""
     cpu_s, rss = 0.0, 0
     for member in _family(pid):
         try:
@@ -27,16 +27,16 @@ def read(pid: int) -> Reading:
 
 
 def busy_s(core: int) -> float:
-    """How many seconds a core has worked, for all processes together; 0 where the system does not tell."""
+    """Return a core's busy seconds over all processes; 0 if the system does not report them."""
     cores = psutil.cpu_times(percpu=True)
     if core >= len(cores):
         return 0.0
-    told = cores[core]
-    return float(sum(told)) - told.idle - getattr(told, "iowait", 0.0)
+    times = cores[core]
+    return float(sum(times)) - times.idle - getattr(times, "iowait", 0.0)
 
 
-def lives(pid: int) -> bool:
-    """Whether the process runs; one that nobody has waited for yet does not."""
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,7 +1,7 @@
-"""`python -m ops.bench.parts`: what each part of a video's life costs alone, in CPU of one thread.
+"""`python -m ops.bench.parts`: the CPU of each step of a job alone, in one thread.
 
-The same calls that a worker makes, one after the other against the bench's upstream and server, without Celery, threads
-or an event loop around them. What `make bench` measures above their sum is what a busy process adds.
+It makes a worker's calls in sequence against the bench's upstream and server, without Celery, threads or an event loop.
+What `make bench` measures beyond their sum is the overhead of a busy process.
 """
 
 import os
@@ -33,11 +33,11 @@ from worker.upstream.client import Upstream as Buyer
 
 OTHER_CORE: Final = 1
 BATCH: Final = 100
-ORDER: Final = VideoRequest("google/veo3", "a paper boat in the rain", {"duration": 8})
+REQUEST: Final = VideoRequest("google/veo3", "a paper boat in the rain", {"duration": 8})
 STORED: Final = Stored("2026/01/01/x.mp4", 1, "0" * 64, "video/mp4")
 
 
-def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="How many of each.")] = 500) -> None:
+def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="Repetitions of each.")] = 500) -> None:
     """Measure and print a table."""
     with tempfile.TemporaryDirectory(prefix="rushes-parts-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
@@ -55,31 +55,31 @@ def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="How many of each.
 def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     ledger = Ledger(connect(settings.redis, name="parts"), durability=Durability(1.0, 0))
     for _ in range(many):
-        ledger.accept(ORDER, job_id=new_job_id(), deadline_s=1000)
+        ledger.accept(REQUEST, job_id=new_job_id(), deadline_s=1000)
     queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
-    held: list[Job] = []
-    yield "intent, on disk", _cpu_us(lambda: held.append(_intend(ledger, next(queued))), many)
+    intended: list[Job] = []
+    yield "intent, on disk", _cpu_us(lambda: intended.append(_intend(ledger, next(queued))), many)
     buyer = Buyer(Access.of(settings.upstream), settings.upstream)
     ids: list[str] = []
     yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
-    buying = iter(held)
+    buying = iter(intended)
     yield "receipt", _cpu_us(lambda: _receive(ledger, next(buying)), many)
 
     batches = many // BATCH
-    yield "a poll's share of taking and writing down", _cpu_us(lambda: _poll_again(ledger), batches) / BATCH
+    yield "one poll's share of claiming and writing back", _cpu_us(lambda: _poll_again(ledger), batches) / BATCH
     found = Video("http://127.0.0.1/x.mp4")
-    done = [(job, rendered(job, found)) for job in _taken(ledger, State.RENDERING, many)]
-    yield "a find's share of writing down", _cpu_us(lambda: ledger.apply(done), 1) / len(done)
+    done = [(job, rendered(job, found)) for job in _claimed(ledger, State.RENDERING, many)]
+    yield "one found video's share of writing back", _cpu_us(lambda: ledger.apply(done), 1) / len(done)
 
     begun = storing(lease_s=60, worker="parts")
-    fetching = iter([ledger.begin(job, begun) for job in _taken(ledger, State.STORING, many)])
+    fetching = iter([ledger.begin(job, begun) for job in _claimed(ledger, State.STORING, many)])
     archive, end = _archive(settings), completed(STORED, None, policy=policy(settings))
     yield "download of 64 KB (requests, kept alive), fsync", _cpu_us(lambda: _fetch(archive, ids[0], settings), many)
     yield "the end", _cpu_us(lambda: ledger.move(next(fetching), end), many)
 
 
 def _bought(buyer: Buyer) -> str:
-    receipt = buyer.submit(ORDER, Family.UNIVERSAL, "job_1.1")
+    receipt = buyer.submit(REQUEST, Family.UNIVERSAL, "job_1.1")
     assert isinstance(receipt, Accepted), receipt
     return receipt.generation_id
 
@@ -92,12 +92,12 @@ def _receive(ledger: Ledger, job: Job) -> None:
     ledger.move(job, submitted(job, "gen-1", cost_usd=3.0, first_poll_s=0))
 
 
-def _taken(ledger: Ledger, state: State, many: int) -> list[Job]:
+def _claimed(ledger: Ledger, state: State, many: int) -> list[Job]:
     return list(ledger.wakes.take(state, limit=many).jobs)
 
 
 def _poll_again(ledger: Ledger) -> None:
-    claimed = _taken(ledger, State.RENDERING, BATCH)
+    claimed = _claimed(ledger, State.RENDERING, BATCH)
     ledger.apply([(job, polled(job, "generating", wait_s=0.0, pending=True)) for job in claimed])
 
 

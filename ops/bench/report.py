@@ -1,4 +1,4 @@
-"""A run as Markdown, written between two markers of a page, so that no figure is ever copied by hand."""
+"""Writes a run as Markdown between two markers of a page, so that nobody copies figures by hand."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _MARK: Final = {True: "met", False: "**not met**", None: "-"}
 
 
 def write_into(page: Path, results: Results) -> None:
-    """Renew what lies between the markers.
+    """Replace the text between the markers.
 
     Raises:
         ValueError: the page has no such markers.
@@ -27,24 +27,28 @@ def write_into(page: Path, results: Results) -> None:
 
 
 def markdown(results: Results) -> str:
-    """The whole run."""
+    """Format the whole run."""
     parts = [_machine(results), *_lives(results), *_flight(results), *_paced(results), *_bars(results), *_who(results)]
     return "\n".join(parts)
 
 
 def _machine(results: Results) -> str:
-    told = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
     quick = (
         " **A quick run: its figures show that the bench works, not how fast anything is.**" if results.quick else ""
     )
     others = max((row.get("disturbed") or 0.0 for row in results.rows), default=0.0)
-    noisy = f" **Others took up to {others:.0%} of the worker's core: not a quiet machine.**" if others > QUIET else ""
-    return f"Measured on {told}.{quick}{noisy}\n"
+    noisy = (
+        f" **Other processes used up to {others:.0%} of the worker's core: not a quiet machine.**"
+        if others > QUIET
+        else ""
+    )
+    return f"Measured on {machine}.{quick}{noisy}\n"
 
 
 def _lives(results: Results) -> Iterator[str]:
-    for scenario, told in (
-        (Scenario.LIVES, "### CPU per request\n\nWhole lives (buy, 12 polls, store), as many as one core can do.\n"),
+    for scenario, heading in (
+        (Scenario.LIVES, "### CPU per request\n\nWhole jobs (buy, 12 polls, store), as many as one core can do.\n"),
         (Scenario.FAR_LIVES, "The same, 100 ms away.\n"),
     ):
         rows = []
@@ -53,10 +57,10 @@ def _lives(results: Results) -> Iterator[str]:
             rate = results.range("requests_per_s", scenario, name)
             assert cost is not None
             assert rate is not None
-            rows.append((cost.median, [_title(results, name), cost.told(), rate.told()]))
+            rows.append((cost.median, [_title(results, name), cost.formatted(), rate.formatted()]))
         rows.sort(key=lambda row: row[0])
         if rows:
-            yield told
+            yield heading
             yield _table(["", "µs CPU per request", "requests/s"], (cells for _, cells in rows))
 
 
@@ -64,7 +68,7 @@ def _flight(results: Results) -> Iterator[str]:
     for scenario, title in (
         (Scenario.FLIGHT, "Jobs in flight, polled every 10 s"),
         (Scenario.FAR, "The same, 100 ms away"),
-        (Scenario.HANGING, "The same next door, one poll in a hundred never answered"),
+        (Scenario.HANGING, "The same with a near upstream, one poll in a hundred never answered"),
     ):
         rows = [
             [_title(results, name), _wanted(results, scenario, name, jobs), *_in_flight(results, scenario, name, jobs)]
@@ -93,18 +97,18 @@ def _wanted(results: Results, scenario: Scenario, name: str, jobs: int) -> str:
 
 
 def _in_flight(results: Results, scenario: Scenario, name: str, jobs: int) -> list[str]:
-    def told(figure: str, digits: int, times: float = 1.0, unit: str = "") -> str:
+    def median(figure: str, digits: int, times: float = 1.0, unit: str = "") -> str:
         found = results.median(figure, scenario, name, jobs=jobs)
         return "-" if found is None else f"{found * times:,.{digits}f}{unit}"
 
     return [
-        told("cpu_share", 0, 100, " %"),
-        told("due_done", 0, 100, " %"),
-        told("late_p50_s", 2, unit=" s"),
-        told("late_p99_s", 2, unit=" s"),
-        told("cpu_us_per_poll", 0),
-        told("rss_bytes", 0, 1e-6),
-        told("redis_bytes", 0, 1e-6),
+        median("cpu_share", 0, 100, " %"),
+        median("due_done", 0, 100, " %"),
+        median("late_p50_s", 2, unit=" s"),
+        median("late_p99_s", 2, unit=" s"),
+        median("cpu_us_per_poll", 0),
+        median("rss_bytes", 0, 1e-6),
+        median("redis_bytes", 0, 1e-6),
     ]
 
 
@@ -118,9 +122,9 @@ def _paced(results: Results) -> Iterator[str]:
             ]
             if found[0]:
                 how = "learned" if learned else "fixed 10 s"
-                rows.append([_title(results, name), how, *(part.told(2) if part else "-" for part in found)])
+                rows.append([_title(results, name), how, *(part.formatted(2) if part else "-" for part in found)])
     if rows:
-        yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to life.\n"
+        yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to real time.\n"
         yield _table(["", "polls", "ms CPU per video", "polls per video", "mean lateness, s", "p95, s"], rows)
 
 
@@ -129,9 +133,9 @@ def _bars(results: Results) -> Iterator[str]:
     slow = slowness(results)
     if slow:
         yield (
-            f"Bars in seconds, rates and shares of a core were set where a request of the bare loop costs "
-            f"{REFERENCE_US} µs; on this machine it costs {slow * REFERENCE_US:,.0f}, {slow:.2f} times as much. "
-            f"The verdict goes by what was measured.\n"
+            f"Bars in seconds, rates and shares of a core were set on a reference machine, where a request of the bare "
+            f"loop costs {REFERENCE_US} µs; here it costs {slow * REFERENCE_US:,.0f} µs, {slow:.2f} times as much. "
+            f"The verdict uses the measured figures.\n"
         )
     yield _table(["bar", "figure", ""], ([bar.promise, bar.figure, _MARK[bar.met]] for bar in bars(results)))
 

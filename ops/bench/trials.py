@@ -1,4 +1,4 @@
-"""One trial: fresh servers and workers; jobs are given; what the workers used and the upstream saw is noted."""
+"""The trials: each starts new servers and workers, submits jobs, and measures workers and upstream."""
 
 import tempfile
 import time
@@ -9,42 +9,42 @@ from pathlib import Path
 from typing import Any, Final
 
 from ops.bench import meter
-from ops.bench.contender import Course
-from ops.bench.processes import Contender, Upstream, giving, memory_of, server, until, worker
+from ops.bench.contender import RunConfig
+from ops.bench.processes import Contender, Upstream, memory_of, server, submitting_jobs, until, worker
 
 WORKER_CORE: Final = 0
 OTHER_CORE: Final = 1
 FAR_SLOTS: Final = 1024
-"""Where each request waits for the way, those that are tried there get as many as Rushes has by default."""
+"""Concurrent jobs of contenders with a far upstream: Rushes' default."""
 
 WARM_JOBS: Final = 30
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """What the workers used between two moments."""
+class Usage:
+    """What the workers used in a period."""
 
     took_s: float
     cpu_s: float
     rss_bytes: int
     disturbed: float
-    """Share of the worker's core that others took: above a few per cent, rates and lateness are theirs as well."""
+    """Share of the worker's core that other processes used; above a few per cent it distorts rates and lateness."""
 
 
-class Watch:
-    """Measures from its making to each reading."""
+class UsageMeter:
+    """Measures from its creation to each reading."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
         self._began, self._busy_s, self._cpu_s = time.monotonic(), meter.busy_s(WORKER_CORE), self._used()[0]
 
-    def read(self) -> Effort:
-        """The effort so far."""
+    def read(self) -> Usage:
+        """Return the usage so far."""
         cpu_s, rss = self._used()
         cpu_s, took_s = cpu_s - self._cpu_s, time.monotonic() - self._began
         others_s = meter.busy_s(WORKER_CORE) - self._busy_s - cpu_s
-        return Effort(took_s, cpu_s, rss, max(others_s / took_s, 0.0))
+        return Usage(took_s, cpu_s, rss, max(others_s / took_s, 0.0))
 
     def _used(self) -> tuple[float, int]:
         readings = [meter.read(pid) for pid in self._pids]
@@ -52,57 +52,57 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A trial under way."""
+class Trial:
+    """A running trial."""
 
     contender: Contender
-    course: Course
+    config: RunConfig
     upstream: Upstream
     pids: list[int]
 
     def fetched(self) -> int:
-        """How many videos were fetched since the books were opened."""
+        """Count the videos fetched since the counters were reset."""
         self.check()
-        fetches: int = self.upstream.tally()["fetches"]
+        fetches: int = self.upstream.counters()["fetches"]
         return fetches
 
     @contextmanager
-    def given(self, jobs: int) -> Iterator[None]:
-        """Jobs come in, from a producer on the other core."""
-        with giving(self.contender, self.course, jobs, OTHER_CORE):
+    def submitted(self, jobs: int) -> Iterator[None]:
+        """Submit jobs from a producer on the other core."""
+        with submitting_jobs(self.contender, self.config, jobs, OTHER_CORE):
             yield
 
     def check(self) -> None:
-        """Say so at once if a worker is gone: there is no figure to wait for.
+        """Fail at once if a worker has ended.
 
         Raises:
             RuntimeError: with the end of its log.
         """
         for number, pid in enumerate(self.pids):
-            if not meter.lives(pid):
-                log = (self.course.folder / f"worker-{number}.log").read_text(errors="replace")
+            if not meter.is_alive(pid):
+                log = (self.config.folder / f"worker-{number}.log").read_text(errors="replace")
                 raise RuntimeError(f"a worker of {self.contender.name} ended: {log[-300:]}")
 
     def warm_up(self, jobs: int = WARM_JOBS) -> None:
-        """A few short lives, until all code has run and all connections stand."""
-        self.upstream.set(polls=2, interval_s=self.course.interval_s)
-        with self.given(jobs):
+        """Run a few short jobs, so that code is loaded and connections are open."""
+        self.upstream.set(polls=2, interval_s=self.config.interval_s)
+        with self.submitted(jobs):
             until(lambda: self.fetched() >= jobs, f"the warm-up of {self.contender.name}", step_s=0.1)
 
 
 @contextmanager
-def stage(contender: Contender, course: Course, *, workers: int = 1) -> Iterator[Stage]:
-    """Everything runs: the first worker on its core, the servers on the other, further workers on the next ones."""
+def running_trial(contender: Contender, config: RunConfig, *, workers: int = 1) -> Iterator[Trial]:
+    """Start a trial: the servers on one core, each worker on another."""
     with tempfile.TemporaryDirectory(prefix="rushes-bench-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
         url = stack.enter_context(server(folder, OTHER_CORE))
         upstream = stack.enter_context(Upstream.started(folder, OTHER_CORE))
-        course = replace(course, redis_url=url, upstream_url=upstream.url, folder=folder)
+        config = replace(config, redis_url=url, upstream_url=upstream.url, folder=folder)
         pids = [
-            stack.enter_context(worker(contender, course, WORKER_CORE + number, log=f"worker-{number}.log")).pid
+            stack.enter_context(worker(contender, config, WORKER_CORE + number, log=f"worker-{number}.log")).pid
             for number in range(workers)
         ]
-        yield Stage(contender, course, upstream, pids)
+        yield Trial(contender, config, upstream, pids)
 
 
 def whole_lives(
@@ -115,33 +115,33 @@ def whole_lives(
     workers: int = 1,
     latency_s: float = 0.0,
 ) -> Row:
-    """Buy, poll `polls` times, store: CPU for each request of whole lives, from an idle warm worker to the last video.
+    """Measure CPU per request of whole jobs (buy, poll `polls` times, store), from a warm worker to the last video.
 
-    More is asked for than a core of most can give, so that nobody is charged for idling; a contender that is not
-    done when the time is up is charged for what it did.
+    The load exceeds what a core can do for most contenders, so that idle time does not count; a contender that has not
+    finished in time is measured by what it did.
     """
-    course = Course(first_s=interval_s, interval_s=interval_s)
+    config = RunConfig(first_s=interval_s, interval_s=interval_s)
     if latency_s:
-        course = replace(course, slots=FAR_SLOTS)
-    with stage(contender, course, workers=workers) as on:
-        on.warm_up()
-        on.upstream.set(polls=polls, interval_s=interval_s, latency_s=latency_s)
-        watch, give_up_at = Watch(on.pids), time.monotonic() + cap_s
-        with on.given(jobs):
-            while (tally := on.upstream.tally())["fetches"] < jobs and time.monotonic() < give_up_at:
-                on.check()
+        config = replace(config, slots=FAR_SLOTS)
+    with running_trial(contender, config, workers=workers) as trial:
+        trial.warm_up()
+        trial.upstream.set(polls=polls, interval_s=interval_s, latency_s=latency_s)
+        usage_meter, give_up_at = UsageMeter(trial.pids), time.monotonic() + cap_s
+        with trial.submitted(jobs):
+            while (counters := trial.upstream.counters())["fetches"] < jobs and time.monotonic() < give_up_at:
+                trial.check()
                 time.sleep(0.1)
-        effort = watch.read()
-    requests = tally["submits"] + tally["polls"]
+        usage = usage_meter.read()
+    requests = counters["submits"] + counters["polls"]
     return {
         "jobs": jobs,
-        "finished": tally["fetches"],
-        "took_s": effort.took_s,
+        "finished": counters["fetches"],
+        "took_s": usage.took_s,
         "requests": requests,
-        "requests_per_s": requests / effort.took_s,
-        "cpu_us_per_request": effort.cpu_s / max(requests, 1) * 1e6,
-        "cpu_share": effort.cpu_s / effort.took_s,
-        "disturbed": effort.disturbed if workers == 1 else None,
+        "requests_per_s": requests / usage.took_s,
+        "cpu_us_per_request": usage.cpu_s / max(requests, 1) * 1e6,
+        "cpu_share": usage.cpu_s / usage.took_s,
+        "disturbed": usage.disturbed if workers == 1 else None,
     }
 
 
@@ -155,101 +155,101 @@ def in_flight(
     latency_s: float = 0.0,
     hangs: int = 0,
 ) -> Row:
-    """`jobs` jobs that never finish, polled at a fixed interval: share of the core, lateness, memory."""
-    course = Course(first_s=interval_s, interval_s=interval_s)
-    with stage(contender, course) as on:
-        on.upstream.set(polls=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
-        with on.given(jobs):
+    """Measure CPU, lateness and memory with `jobs` jobs that never finish, polled at a fixed interval."""
+    config = RunConfig(first_s=interval_s, interval_s=interval_s)
+    with running_trial(contender, config) as trial:
+        trial.upstream.set(polls=0, render_s=1e9, interval_s=interval_s, latency_s=latency_s, hangs=hangs)
+        with trial.submitted(jobs):
             give_up_at = time.monotonic() + fill_s
-            while (bought := on.upstream.tally()["submits"]) < jobs and time.monotonic() < give_up_at:
-                on.check()
+            while (bought := trial.upstream.counters()["submits"]) < jobs and time.monotonic() < give_up_at:
+                trial.check()
                 time.sleep(0.2)
         time.sleep(interval_s + 1)
-        on.upstream.open_books()
-        watch = Watch(on.pids)
+        trial.upstream.reset_counters()
+        usage_meter = UsageMeter(trial.pids)
         time.sleep(window_s)
-        on.check()
-        tally, effort = on.upstream.tally(), watch.read()
-        held = memory_of(on.course.redis_url)
-    due = jobs * effort.took_s / (interval_s + latency_s)
-    late = tally["poll_lateness_s"] or {}
+        trial.check()
+        counters, usage = trial.upstream.counters(), usage_meter.read()
+        redis_bytes = memory_of(trial.config.redis_url)
+    due = jobs * usage.took_s / (interval_s + latency_s)
+    late = counters["poll_lateness_s"] or {}
     return {
         "jobs": jobs,
         "bought": bought,
         "latency_s": latency_s,
-        "cpu_share": effort.cpu_s / effort.took_s,
-        "cpu_us_per_poll": effort.cpu_s / tally["polls"] * 1e6 if tally["polls"] else None,
-        "due_done": min(tally["polls"] / due, 1.0),
+        "cpu_share": usage.cpu_s / usage.took_s,
+        "cpu_us_per_poll": usage.cpu_s / counters["polls"] * 1e6 if counters["polls"] else None,
+        "due_done": min(counters["polls"] / due, 1.0),
         "late_p50_s": late.get("p50"),
         "late_p99_s": late.get("p99"),
-        "rss_bytes": effort.rss_bytes,
-        "redis_bytes": held,
-        "disturbed": effort.disturbed,
+        "rss_bytes": usage.rss_bytes,
+        "redis_bytes": redis_bytes,
+        "disturbed": usage.disturbed,
     }
 
 
 def paced(contender: Contender, *, jobs: int, learned: bool, scale: float, cap_s: float) -> Row:
-    """Videos that take a lognormal time around 120 s, scaled: CPU for each, and how late it is found.
+    """Measure CPU and lateness per video, with scaled lognormal latencies around 120 s.
 
-    As many jobs again come first, unmeasured: contenders that learn how long a generation takes learn it from them.
+    The same number of jobs runs first, unmeasured, for contenders that learn how long a generation takes.
     """
-    course = Course(first_s=10 / scale, interval_s=10 / scale, learned=int(learned))
+    config = RunConfig(first_s=10 / scale, interval_s=10 / scale, learned=int(learned))
     terms = {"render_s": 120 / scale, "spread": 0.3, "interval_s": 10 / scale}
-    with stage(contender, course) as on:
-        on.upstream.set(**terms)
-        with on.given(jobs):
-            until(lambda: on.fetched() >= jobs, "the first videos", within_s=cap_s, step_s=0.2)
-        on.upstream.set(**terms, seed=2)
-        watch = Watch(on.pids)
-        with on.given(jobs):
-            until(lambda: on.fetched() >= jobs, "the videos", within_s=cap_s, step_s=0.2)
-        effort, tally = watch.read(), on.upstream.tally()
-    late = tally["video_lateness_s"]
+    with running_trial(contender, config) as trial:
+        trial.upstream.set(**terms)
+        with trial.submitted(jobs):
+            until(lambda: trial.fetched() >= jobs, "the first videos", within_s=cap_s, step_s=0.2)
+        trial.upstream.set(**terms, seed=2)
+        usage_meter = UsageMeter(trial.pids)
+        with trial.submitted(jobs):
+            until(lambda: trial.fetched() >= jobs, "the videos", within_s=cap_s, step_s=0.2)
+        usage, counters = usage_meter.read(), trial.upstream.counters()
+    late = counters["video_lateness_s"]
     return {
         "jobs": jobs,
         "scale": scale,
         "learned": learned,
-        "cpu_ms_per_video": effort.cpu_s / jobs * 1e3,
-        "polls_per_video": tally["polls_per_video"],
+        "cpu_ms_per_video": usage.cpu_s / jobs * 1e3,
+        "polls_per_video": counters["polls_per_video"],
         "late_mean_s": late["mean"] * scale,
         "late_p95_s": late["p95"] * scale,
-        "disturbed": effort.disturbed,
+        "disturbed": usage.disturbed,
     }
 
 
 def soak(contender: Contender, *, minutes: float, per_s: float, render_s: float) -> list[Row]:
-    """Jobs come and go at a steady rate: memory of worker and server, sampled while they do."""
-    course = Course(first_s=5.0, interval_s=5.0)
+    """Sample the memory of worker and server while jobs come and go at a steady rate."""
+    config = RunConfig(first_s=5.0, interval_s=5.0)
     samples: list[Row] = []
-    with stage(contender, course) as on:
-        on.upstream.set(render_s=render_s, spread=0.2, interval_s=5.0)
-        began, watch = time.monotonic(), Watch(on.pids)
-        ends_at, lump = began + minutes * 60, max(1, round(per_s * 5))
+    with running_trial(contender, config) as trial:
+        trial.upstream.set(render_s=render_s, spread=0.2, interval_s=5.0)
+        began, usage_meter = time.monotonic(), UsageMeter(trial.pids)
+        ends_at, batch = began + minutes * 60, max(1, round(per_s * 5))
         while time.monotonic() < ends_at:
-            again_at = time.monotonic() + lump / per_s
-            with giving(contender, on.course, lump, OTHER_CORE) as child:
+            again_at = time.monotonic() + batch / per_s
+            with submitting_jobs(contender, trial.config, batch, OTHER_CORE) as child:
                 child.wait()
             time.sleep(max(0.0, again_at - time.monotonic()))
-            tally, effort = on.upstream.tally(), watch.read()
+            counters, usage = trial.upstream.counters(), usage_meter.read()
             samples.append(
                 {
                     "at_s": time.monotonic() - began,
-                    "in_flight": tally["submits"] - tally["fetches"],
-                    "rss_bytes": effort.rss_bytes,
-                    "redis_bytes": memory_of(on.course.redis_url),
+                    "in_flight": counters["submits"] - counters["fetches"],
+                    "rss_bytes": usage.rss_bytes,
+                    "redis_bytes": memory_of(trial.config.redis_url),
                 }
             )
     return samples
 
 
 def first_poll(contender: Contender) -> Row:
-    """From a worker's start to its first poll, with one job that waits to be bought."""
-    course = Course(first_s=0.0, interval_s=1.0)
-    with stage(contender, course, workers=0) as on:
-        on.upstream.set(render_s=1e9)
-        with giving(contender, on.course, 1, OTHER_CORE) as child:
+    """Measure the time from a worker's start to its first poll, with one queued job."""
+    config = RunConfig(first_s=0.0, interval_s=1.0)
+    with running_trial(contender, config, workers=0) as trial:
+        trial.upstream.set(render_s=1e9)
+        with submitting_jobs(contender, trial.config, 1, OTHER_CORE) as child:
             child.wait()
-        with worker(contender, on.course, WORKER_CORE):
-            began = time.monotonic()  # not before: who the contender is, and its command, was asked first
-            until(lambda: on.upstream.tally()["polls"], "the first poll", step_s=0.005)
+        with worker(contender, trial.config, WORKER_CORE):
+            began = time.monotonic()  # only now: `worker` first runs `about` to get the command
+            until(lambda: trial.upstream.counters()["polls"], "the first poll", step_s=0.005)
             return {"start_s": time.monotonic() - began}

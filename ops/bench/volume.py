@@ -1,9 +1,9 @@
-"""Finished jobs in volume: one worker, archive, database, a webhook receiver; what it costs, and that all arrived.
+"""The cost and completeness of delivery: many jobs with one worker, archive, database and webhook receiver.
 
     python -m ops.bench.volume --jobs 2000
 
-The same jobs run twice: with nobody to be told, and with the database of results and a webhook endpoint. The difference
-is what the telling costs. Every fiftieth request to the endpoint is answered 500, so that there are duplicates.
+The same jobs run twice: without receivers, and with the database of results and a webhook endpoint. The difference is
+the cost of delivery. The endpoint answers every fiftieth request with 500, so that there are duplicates.
 """
 
 import random
@@ -25,7 +25,7 @@ from config.settings import Settings, load
 from jobs.job import Job, VideoRequest
 from jobs.states import State
 from ops.bench.endpoint import Endpoint
-from ops.chaos.theatre import Theatre
+from ops.chaos.deployment import Deployment
 from ops.stack.recipe import HOST, free_port
 from producer.receivers import make_receivers
 from producer.service import Order, make_service
@@ -35,18 +35,18 @@ from worker.sql.reading import Choice, rows
 
 SETTLES_WITHIN_S: Final = 600.0
 STEP_S: Final = 0.25
-KEY: Final = "a key of this benchmark and no other"
+KEY: Final = "a key that only this benchmark uses"
 
 
 @dataclass
-class Deployment(Theatre):
-    """The drill's deployment, where nothing is struck: one worker of today's version."""
+class OneWorker(Deployment):
+    """The drill's deployment with one worker and without faults."""
 
     delivered: bool = True
     with_faults: bool = False
 
     def environment(self) -> dict[str, str]:
-        """Retries come soon, so that the run ends soon; all else as it comes."""
+        """Return the drill's settings with quick retries, so that the run ends soon."""
         return {
             **super().environment(),
             "RUSHES_HOOKS__CALL": "",
@@ -54,7 +54,7 @@ class Deployment(Theatre):
             "RUSHES_WEBHOOKS__KEYS": KEY,
             "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true",
             "RUSHES_WEBHOOKS__RETRY_S": "1,1,1,1,1,1",
-            "RUSHES_POLL__PACING": "fixed",  # what is learnt of life would be too slow for a sandbox in a hurry
+            "RUSHES_POLL__PACING": "fixed",  # learned pacing assumes real latencies, and the sandbox is much faster
             "RUSHES_POLL__DEADLINE_S": "1000",
             "RUSHES_RECONCILE__QUIET_S": "3600",
             "RUSHES_WORKER__THREADS": "16",
@@ -64,7 +64,7 @@ class Deployment(Theatre):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: how long it took, what CPU the worker used, and what did not hold."""
+    """One run: its duration, the worker's CPU, and what did not arrive."""
 
     jobs: int
     wall_s: float
@@ -73,47 +73,47 @@ class Run:
     note: str = ""
 
     def __str__(self) -> str:
-        """A line for people."""
+        """Format as a line."""
         rate, cpu_ms = self.jobs / self.wall_s, 1000 * self.cpu_s / self.jobs
-        return f"{rate:7.1f} videos/s  {cpu_ms:6.2f} ms worker CPU a video  {self.note}"
+        return f"{rate:7.1f} videos/s  {cpu_ms:6.2f} ms worker CPU per video  {self.note}"
 
 
 def volume(jobs: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 2000) -> None:
-    """Run both, print what each costs, exit 1 if anything did not arrive."""
+    """Run both, print the costs; exit 1 if anything did not arrive."""
     bare = _run(jobs, delivered=False)
-    _say(f"nobody told       {bare}")
-    told = _run(jobs, delivered=True)
-    _say(f"database, webhook {told}")
-    _say(f"the telling costs {1000 * (told.cpu_s - bare.cpu_s) / jobs:.2f} ms worker CPU a video")
-    for broken in (*bare.broken, *told.broken):
+    _say(f"no receivers      {bare}")
+    delivered = _run(jobs, delivered=True)
+    _say(f"database, webhook {delivered}")
+    _say(f"delivery costs {1000 * (delivered.cpu_s - bare.cpu_s) / jobs:.2f} ms worker CPU per video")
+    for broken in (*bare.broken, *delivered.broken):
         _say(f"BROKEN  {broken}")
-    raise typer.Exit(int(bool(bare.broken or told.broken)))
+    raise typer.Exit(int(bool(bare.broken or delivered.broken)))
 
 
 def _run(jobs: int, *, delivered: bool) -> Run:
     folder = Path(tempfile.mkdtemp(prefix="rushes-volume-"))
-    theatre = Deployment(folder, 1, random.Random(1), log=_say, delivered=delivered)  # noqa: S311 (unused: nothing is struck)
+    deployment = OneWorker(folder, 1, random.Random(1), log=_say, delivered=delivered)  # noqa: S311 (unused: no faults)
     try:
-        with theatre.open(), _endpoint(folder, delivered=delivered) as endpoint:
-            return _measured(theatre, endpoint, jobs)
+        with deployment.open(), _endpoint(folder, delivered=delivered) as endpoint:
+            return _measured(deployment, endpoint, jobs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measured(theatre: Deployment, endpoint: Endpoint | None, jobs: int) -> Run:
+def _measured(deployment: OneWorker, endpoint: Endpoint | None, jobs: int) -> Run:
     settings = load(beside_up=False)
     service, receivers = make_service(settings), make_receivers(settings)
-    worker = psutil.Process(theatre.workers[0].pid)
+    worker = psutil.Process(deployment.workers[0].pid)
     before, began = _cpu_s(worker), time.monotonic()
-    orders = [Order(VideoRequest("google/veo3", f"take {n}", {"duration": 4})) for n in range(jobs)]
-    ids = [answer.job_id for answer in service.submit_many(orders) if not isinstance(answer, Exception)]
+    requests = [Order(VideoRequest("google/veo3", f"take {n}", {"duration": 4})) for n in range(jobs)]
+    ids = [answer.job_id for answer in service.submit_many(requests) if not isinstance(answer, Exception)]
     while time.monotonic() - began < SETTLES_WITHIN_S:
         ended = service.counts()[State.COMPLETED] == jobs
         if ended and not service.follow_ups() and not receivers.waiting():
             break
         time.sleep(STEP_S)
     wall_s, cpu_s = time.monotonic() - began, _cpu_s(worker) - before
-    broken = [*_stored(settings, service.get_many(ids)), *(_told(settings, endpoint, ids) if endpoint else ())]
+    broken = [*_stored(settings, service.get_many(ids)), *(_undelivered(settings, endpoint, ids) if endpoint else ())]
     return Run(jobs, wall_s, cpu_s, tuple(broken), endpoint.note() if endpoint else "")
 
 
@@ -123,20 +123,20 @@ def _stored(settings: Settings, found: list[tuple[Job, VideoRequest]]) -> Iterat
         yield f"{len(missing)} of {len(found)} jobs have no video in the archive"
 
 
-def _told(settings: Settings, endpoint: Endpoint, ids: list[str]) -> Iterator[str]:
+def _undelivered(settings: Settings, endpoint: Endpoint, ids: list[str]) -> Iterator[str]:
     engine = make_engine(settings.sql_url, connections=1)
     in_database = {row["id"] for row in rows(engine, Choice())}
     engine.dispose()
     if in_database != set(ids):
         yield f"{len(set(ids) - in_database)} jobs have no row in the database"
     messages: dict[str, set[str]] = defaultdict(set)
-    for job_id, message_id in endpoint.heard():
+    for job_id, message_id in endpoint.received():
         messages[job_id].add(message_id)
     if set(messages) != set(ids):
-        yield f"{len(set(ids) - set(messages))} jobs were never told to the endpoint"
-    torn = sum(len(ids_of_job) > 1 for ids_of_job in messages.values())
-    if torn:
-        yield f"{torn} jobs were told under more than one webhook-id"
+        yield f"{len(set(ids) - set(messages))} jobs were never delivered to the endpoint"
+    several = sum(len(ids_of_job) > 1 for ids_of_job in messages.values())
+    if several:
+        yield f"{several} jobs were delivered under more than one webhook-id"
     if endpoint.forged():
         yield f"{endpoint.forged()} requests could not be verified"
 

@@ -1,1 +1,1 @@
-"""Drills: everything dies at random while jobs are under way, and then each invariant is counted."""
+"""Drills: processes are killed at random while jobs run, then every invariant is checked."""

@@ -1,4 +1,4 @@
-"""The deployment that a drill is played on: Redis, sandbox and workers of two versions, each a real process."""
+"""The deployment of a drill: Redis, sandbox and workers of two versions, each a real process."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ import requests
 
 from config.connection import connect
 from config.settings import RedisSettings
-from ops.chaos.plan import Blow
+from ops.chaos.plan import Fault
 from ops.stack.children import die_with_parent
 from ops.stack.recipe import HOST, free_port
 
@@ -35,12 +35,12 @@ START_WITHIN_S: Final = 30.0
 
 
 @dataclass
-class Theatre:
-    """Starts the parts, deals the blows, keeps the number of workers."""
+class Deployment:
+    """Starts the processes, injects faults, replaces dead workers."""
 
     folder: Path
     workers_wanted: int
-    dice: random.Random
+    rng: random.Random
     log: Callable[[str], None]
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     started: int = 0
@@ -55,7 +55,7 @@ class Theatre:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Everything runs; at the end nothing does."""
+        """Start all processes; kill them at the end."""
         try:
             self._start_redis()
             self._start_sandbox()
@@ -70,7 +70,7 @@ class Theatre:
                     process.wait()
 
     def environment(self) -> dict[str, str]:
-        """A deployment in a hurry: a hundred times faster than life, with the same proportions."""
+        """Return settings with much shorter times than in production, in similar proportions."""
         return {
             "RUSHES_REDIS__URL": self.redis_url,
             "RUSHES_REDIS__SOCKET_TIMEOUT_S": "5",
@@ -88,7 +88,7 @@ class Theatre:
             "RUSHES_ARCHIVE__RETRY_LONGEST_S": "5",
             "RUSHES_ARCHIVE__READ_TIMEOUT_S": "5",
             "RUSHES_ARCHIVE__TOTAL_TIMEOUT_S": "10",
-            "RUSHES_DESCRIBE__PREVIEWS": "false",  # pictures would cost more than all the rest
+            "RUSHES_DESCRIBE__PREVIEWS": "false",  # rendering previews would cost more CPU than everything else
             "RUSHES_DESCRIBE__PREVIEW_TIMEOUT_S": "2",
             "RUSHES_HOOKS__CALL": HOOK,
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.5",
@@ -105,41 +105,41 @@ class Theatre:
             "RUSHES_RESCUE__LEASE_S": "5",
             "RUSHES_WORKER__THREADS": "8",
             "RUSHES_WORKER__TASK_EVENTS": "false",
-            "RUSHES_CHAOS_TOLD": str(self.folder / "told"),
+            "RUSHES_CHAOS_DELIVERIES": str(self.folder / "deliveries"),
         }
 
     def connection(self) -> "redis.Redis":
-        """A client of this drill's Redis."""
+        """Connect to this drill's Redis."""
         return connect(RedisSettings.model_validate({"url": self.redis_url}), name="chaos")
 
     def fill_up(self) -> None:
-        """Start workers until as many run as wanted; every other one is of the next version."""
+        """Start workers until `workers_wanted` run; every other one is of the next version."""
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self.workers_wanted:
             self.workers.append(self._start_worker())
 
-    def strike(self, blow: Blow) -> None:
-        """Deal one blow."""
-        self.log(str(blow))
-        deal: dict[Blow, Callable[[], None]] = {
-            Blow.KILL_WORKER: lambda: self._pick().kill(),
-            Blow.TERM_WORKER: lambda: self._pick().terminate(),
-            Blow.KILL_ALL: self._kill_all,
-            Blow.FREEZE_WORKER: lambda: self._freeze(self._pick(), self.dice.uniform(6, 20)),
-            Blow.RESTART_REDIS: lambda: self._stop_redis(signal.SIGTERM, away_s=self.dice.uniform(0.2, 3)),
-            Blow.KILL_REDIS: lambda: self._stop_redis(signal.SIGKILL, away_s=self.dice.uniform(0, 2)),
-            Blow.CUT_CONNECTIONS: lambda: self._command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
-            Blow.STALL_REDIS: lambda: self._freeze(self._redis, self.dice.uniform(1, 7)),
-            Blow.FLUSH_BROKER: self._flush_broker,
-            Blow.THROTTLE: lambda: self._trouble(submit="429", times=20),
-            Blow.DROP_REPLIES: lambda: self._trouble(submit="drop", times=self.dice.randint(1, 3)),
-            Blow.SICK_UPSTREAM: self._make_upstream_sick,
-            Blow.BREAK_DOWNLOADS: lambda: self._trouble(cdn="truncated", times=10),
+    def inject(self, fault: Fault) -> None:
+        """Inject one fault."""
+        self.log(str(fault))
+        actions: dict[Fault, Callable[[], None]] = {
+            Fault.KILL_WORKER: lambda: self._pick().kill(),
+            Fault.TERM_WORKER: lambda: self._pick().terminate(),
+            Fault.KILL_ALL: self._kill_all,
+            Fault.FREEZE_WORKER: lambda: self._freeze(self._pick(), self.rng.uniform(6, 20)),
+            Fault.RESTART_REDIS: lambda: self._stop_redis(signal.SIGTERM, away_s=self.rng.uniform(0.2, 3)),
+            Fault.KILL_REDIS: lambda: self._stop_redis(signal.SIGKILL, away_s=self.rng.uniform(0, 2)),
+            Fault.CUT_CONNECTIONS: lambda: self._command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
+            Fault.STALL_REDIS: lambda: self._freeze(self._redis, self.rng.uniform(1, 7)),
+            Fault.FLUSH_BROKER: self._flush_broker,
+            Fault.THROTTLE: lambda: self._add_fault(submit="429", times=20),
+            Fault.DROP_REPLIES: lambda: self._add_fault(submit="drop", times=self.rng.randint(1, 3)),
+            Fault.SICK_UPSTREAM: self._make_upstream_sick,
+            Fault.BREAK_DOWNLOADS: lambda: self._add_fault(cdn="truncated", times=10),
         }
-        deal[blow]()
+        actions[fault]()
 
     def calm(self) -> None:
-        """No more blows: every trouble withdrawn, all parts running, no worker that dies by a label."""
+        """Remove all faults of the sandbox, and replace the workers with ones that do not kill themselves."""
         requests.delete(f"{self.sandbox_url}/sandbox/faults", timeout=10).raise_for_status()
         self.with_faults = False
         for worker in self.workers:
@@ -152,7 +152,7 @@ class Theatre:
         self.fill_up()
 
     def read(self, what: str) -> Any:
-        """One of the sandbox's books."""
+        """Read one of the sandbox's counts."""
         response = requests.get(f"{self.sandbox_url}/sandbox/{what}", timeout=10)
         response.raise_for_status()
         return response.json()
@@ -162,11 +162,11 @@ class Theatre:
             worker.kill()
 
     def _make_upstream_sick(self) -> None:
-        self._trouble(submit="524", times=2)
-        self._trouble(poll="524", times=40)
+        self._add_fault(submit="524", times=2)
+        self._add_fault(poll="524", times=40)
 
     def _pick(self) -> "subprocess.Popen[bytes]":
-        return self.dice.choice(self.workers)
+        return self.rng.choice(self.workers)
 
     def _start_worker(self) -> "subprocess.Popen[bytes]":
         self.started += 1
@@ -227,7 +227,7 @@ class Theatre:
         with contextlib.suppress(redis.RedisError), self.connection() as client:
             client.execute_command(*words)
 
-    def _trouble(self, **terms: Any) -> None:
+    def _add_fault(self, **terms: Any) -> None:
         requests.post(f"{self.sandbox_url}/sandbox/faults", json=terms, timeout=10).raise_for_status()
 
     def _redis_answers(self) -> bool:

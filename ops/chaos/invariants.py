@@ -1,4 +1,4 @@
-"""What must hold after a drill, each with its figure."""
+"""The invariants after a drill, each with its figures."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,15 +31,15 @@ BESIDE_THE_STATE = frozenset(
     }
     | {"job.described", "job.describe_waits", "job.describe_ended", "job.pruned"}
 )
-"""Entries that tell of no edge."""
+"""Events that are no transition of the state machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One promise, whether it held, and the figures."""
+    """One promise, whether it was kept, and its figures."""
 
     promise: str
-    held: bool
+    kept: bool
     figure: str
 
 
@@ -49,7 +49,7 @@ def examine(
     settings: Settings,
     accepted: Sequence[str],
     purchases: Mapping[str, int],
-    told: Path,
+    deliveries: Path,
 ) -> Iterator[Invariant]:
     """Check every accepted job, every purchase, every file, every job log, every key."""
     jobs = {job.id: job for job, _ in service.get_many(accepted)}
@@ -59,7 +59,7 @@ def examine(
     yield _no_video_lost(jobs, settings)
     yield _none_stuck(jobs)
     yield _legal_paths(job_logs)
-    yield _all_told(jobs, told)
+    yield _all_delivered(jobs, deliveries)
     yield _all_in_database(jobs, settings)
     yield _no_key_for_ever(client)
 
@@ -73,8 +73,8 @@ def _ended_once(
     }
     right = sum(count == 1 for count in ends.values())
     states = Counter(job.state.value for job in jobs.values())
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    return Invariant("every accepted job ended once", right == len(accepted), f"{right} of {len(accepted)} ({told})")
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    return Invariant("every accepted job ended once", right == len(accepted), f"{right} of {len(accepted)} ({counts})")
 
 
 def _bought_once(jobs: Mapping[str, Job], purchases: Mapping[str, int]) -> Invariant:
@@ -128,22 +128,23 @@ def _illegal_steps(entries: Sequence[LogEntry]) -> Iterator[str]:
 
 def _all_in_database(jobs: Mapping[str, Job], settings: Settings) -> Invariant:
     engine = make_engine(settings.sql_url, connections=1)
-    held = {row["id"]: row for row in rows(engine, Choice())}
+    stored = {row["id"]: row for row in rows(engine, Choice())}
     engine.dispose()
     ended = [job for job in jobs.values() if job.is_final]
     right = sum(
-        job.id in held and held[job.id]["archive_path"] == (job.stored.path if job.stored else None) for job in ended
+        job.id in stored and stored[job.id]["archive_path"] == (job.stored.path if job.stored else None)
+        for job in ended
     )
     return Invariant("every end is a row in the database", right == len(ended), f"{right} of {len(ended)}")
 
 
-def _all_told(jobs: Mapping[str, Job], told: Path) -> Invariant:
+def _all_delivered(jobs: Mapping[str, Job], deliveries: Path) -> Invariant:
     ended = [job for job in jobs.values() if job.is_final]
-    heard = sum((told / job.id).exists() for job in ended)
-    again = sum(len((told / job.id).read_text().splitlines()) > 1 for job in ended if (told / job.id).exists())
-    return Invariant(
-        "every end was told to the hook", heard == len(ended), f"{heard} of {len(ended)}, {again} more than once"
-    )
+    files = [deliveries / job.id for job in ended]
+    counts = [len(file.read_text().splitlines()) for file in files if file.exists()]
+    again = sum(count > 1 for count in counts)
+    figure = f"{len(counts)} of {len(ended)}, {again} more than once"
+    return Invariant("every end was delivered to the hook", len(counts) == len(ended), figure)
 
 
 def _no_key_for_ever(client: "redis.Redis") -> Invariant:
@@ -153,4 +154,4 @@ def _no_key_for_ever(client: "redis.Redis") -> Invariant:
         for key in cast("Iterator[str]", client.scan_iter(count=1000))
         if client.ttl(key) == -1 and not key.startswith(PERMANENT_KEYS) and key.rpartition(":")[2] not in unfinished
     ]
-    return Invariant("no key without a life", not immortal, f"{len(immortal)} immortal {immortal[:3]}")
+    return Invariant("no key without a TTL", not immortal, f"{len(immortal)} immortal {immortal[:3]}")

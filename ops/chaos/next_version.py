@@ -1,4 +1,4 @@
-"""A worker of the next version, as an older one will meet it: its messages and rows hold things not known today."""
+"""A worker of the next version: its messages and rows contain fields that today's workers do not know."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import jobs.row
 from config import reminding
 from worker.app import app
 
-jobs.row.VERSION = 2  # type: ignore[misc]  # that is the point
+jobs.row.VERSION = 2  # type: ignore[misc]  # the next version writes a newer row
 
 _send_task = app.send_task
 
 
 def _send_more(name: str, args: Any = (), **options: Any) -> Any:
-    """Send arguments and headers that today's worker has never heard of."""
+    """Send arguments and headers that today's worker does not know."""
     options["headers"] = {**(options.get("headers") or {}), "rushes": reminding.MESSAGE_VERSION + 1, "mood": "sunny"}
     return _send_task(name, args=(*args, {"from": "the next version"}), **options)
 

@@ -1,4 +1,4 @@
-"""What a drill does to a deployment, drawn from a seed."""
+"""A drill's faults, drawn at random from a seed."""
 
 import random
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Blow(StrEnum):
-    """One kind of misfortune."""
+class Fault(StrEnum):
+    """One kind of fault."""
 
     KILL_WORKER = "kill -9 a worker"
     TERM_WORKER = "SIGTERM a worker"
     KILL_ALL = "kill -9 every worker"
-    FREEZE_WORKER = "freeze a worker past its signs of life"
+    FREEZE_WORKER = "freeze a worker until it counts as dead"
     RESTART_REDIS = "restart Redis"
     KILL_REDIS = "kill -9 Redis"
     CUT_CONNECTIONS = "cut every connection to Redis"
@@ -24,38 +24,38 @@ class Blow(StrEnum):
     BREAK_DOWNLOADS = "CDN truncates"
 
 
-WEIGHTS: dict[Blow, int] = {
-    Blow.KILL_WORKER: 6,
-    Blow.TERM_WORKER: 3,
-    Blow.KILL_ALL: 1,
-    Blow.FREEZE_WORKER: 1,
-    Blow.RESTART_REDIS: 2,
-    Blow.KILL_REDIS: 1,
-    Blow.CUT_CONNECTIONS: 2,
-    Blow.STALL_REDIS: 1,
-    Blow.FLUSH_BROKER: 1,
-    Blow.THROTTLE: 2,
-    Blow.DROP_REPLIES: 3,
-    Blow.SICK_UPSTREAM: 2,
-    Blow.BREAK_DOWNLOADS: 2,
+WEIGHTS: dict[Fault, int] = {
+    Fault.KILL_WORKER: 6,
+    Fault.TERM_WORKER: 3,
+    Fault.KILL_ALL: 1,
+    Fault.FREEZE_WORKER: 1,
+    Fault.RESTART_REDIS: 2,
+    Fault.KILL_REDIS: 1,
+    Fault.CUT_CONNECTIONS: 2,
+    Fault.STALL_REDIS: 1,
+    Fault.FLUSH_BROKER: 1,
+    Fault.THROTTLE: 2,
+    Fault.DROP_REPLIES: 3,
+    Fault.SICK_UPSTREAM: 2,
+    Fault.BREAK_DOWNLOADS: 2,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """A blow, and how long after the one before it."""
+class ScheduledFault:
+    """A fault, and the pause before it in seconds."""
 
     after_s: float
-    blow: Blow
+    fault: Fault
 
 
-def strikes(seed: int, *, mean_gap_s: float) -> Iterator[Strike]:
-    """An endless row of blows; the same for the same seed. Each kind comes once before any comes by chance."""
-    dice = random.Random(seed)  # noqa: S311 (a drill must be repeatable)
-    first = list(Blow)
-    dice.shuffle(first)
-    for blow in first:
-        yield Strike(dice.uniform(0.3, 1.7) * mean_gap_s, blow)
+def schedule(seed: int, *, mean_gap_s: float) -> Iterator[ScheduledFault]:
+    """Yield faults for ever, the same for the same seed; each kind comes once before any is drawn at random."""
+    rng = random.Random(seed)  # noqa: S311 (a drill must be repeatable)
+    first = list(Fault)
+    rng.shuffle(first)
+    for fault in first:
+        yield ScheduledFault(rng.uniform(0.3, 1.7) * mean_gap_s, fault)
     while True:
-        (blow,) = dice.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
-        yield Strike(dice.uniform(0.3, 1.7) * mean_gap_s, blow)
+        (fault,) = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
+        yield ScheduledFault(rng.uniform(0.3, 1.7) * mean_gap_s, fault)

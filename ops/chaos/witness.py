@@ -1,4 +1,4 @@
-"""The drill's own result hook: writes down, outside of Redis, which jobs' ends were told."""
+"""The drill's result hook: records deliveries outside Redis."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from jobs.result import JobResult
 
 
 def ended(result: JobResult) -> None:
-    """Leave a line for the job; told twice, it leaves two."""
-    folder = Path(os.environ["RUSHES_CHAOS_TOLD"])
+    """Append one line per delivery to the job's file."""
+    folder = Path(os.environ["RUSHES_CHAOS_DELIVERIES"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / result.id).open("a") as out:
         out.write(f"{result.status}\n")

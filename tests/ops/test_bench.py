@@ -1,4 +1,4 @@
-"""The bench, in miniature: that it measures, never how fast anything is."""
+"""The bench in miniature: these tests check that it measures, not how fast anything is."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ HALF: Final = {"rushes": 250.0, "arq_defer": 1000.0, "bare_asyncio": 200.0}
 
 
 def made_up(**figures: float) -> Results:
-    """A run whose figures are known."""
+    """Make a run with known figures."""
     results = Results({"cores": "2"}, quick=False)
     for name, cost in {**HALF, **figures}.items():
         results.contenders[name] = {"title": name, "versions": "1", "how": "", "limit": ""}
@@ -32,7 +32,7 @@ def made_up(**figures: float) -> Results:
 
 @pytest.mark.timeout(300)
 def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> None:
-    """Real workers, a real server, the real upstream: each figure that a bar needs is there afterwards."""
+    """With real workers, server and upstream, every figure that a bar needs is measured."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     wanted = "lives,flight,accept,start"
@@ -62,50 +62,50 @@ def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> No
 
 
 def test_a_contender_is_one_file() -> None:
-    """Nobody keeps a list: what lies in the folder takes part."""
+    """There is no list: every file in the folder takes part."""
     folder = ROOT / "ops" / "bench" / "contenders"
     assert set(names()) == {file.stem for file in folder.glob("*.py")} - {"__init__"}
 
 
-def test_the_upstream_counts_what_came_and_how_late(tmp_path: Path) -> None:
-    """Lateness is measured where everybody's requests arrive, alike for all contenders."""
+def test_the_upstream_counts_requests_and_lateness(tmp_path: Path) -> None:
+    """Lateness is measured at the upstream, in the same way for all contenders."""
     with Upstream.started(tmp_path, core=None) as upstream:
         upstream.set(polls=2, interval_s=0)
         bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
-        asked = {"generation_id": bought["id"]}
+        query = {"generation_id": bought["id"]}
 
         first, second = (
-            requests.get(f"{upstream.url}/v2/video/generations", params=asked, timeout=5).json() for _ in range(2)
+            requests.get(f"{upstream.url}/v2/video/generations", params=query, timeout=5).json() for _ in range(2)
         )
         film = requests.get(second["video"]["url"], timeout=5).content
 
         assert (first["status"], second["status"]) == ("generating", "completed")
         assert len(film) == second["video"]["file_size"]
-        tally = upstream.tally()
-        assert (tally["submits"], tally["polls"], tally["fetches"], tally["finished"]) == (1, 2, 1, 1)
-        assert tally["poll_lateness_s"]["max"] >= 0
+        counters = upstream.counters()
+        assert (counters["submits"], counters["polls"], counters["fetches"], counters["finished"]) == (1, 2, 1, 1)
+        assert counters["poll_lateness_s"]["max"] >= 0
 
 
-def test_some_polls_are_never_answered_if_that_is_wanted(tmp_path: Path) -> None:
-    """A contender that waits for them shows what a stuck machine costs."""
+def test_some_polls_are_never_answered_on_demand(tmp_path: Path) -> None:
+    """So the bench shows what a stuck upstream costs."""
     with Upstream.started(tmp_path, core=None) as upstream:
         upstream.set(hangs=2)
         bought = requests.post(f"{upstream.url}/v2/video/generations", json={"model": "m"}, timeout=5).json()
 
         def poll(timeout_s: float = 5.0) -> str:
-            asked = {"generation_id": bought["id"]}
-            reply = requests.get(f"{upstream.url}/v2/video/generations", params=asked, timeout=timeout_s)
+            query = {"generation_id": bought["id"]}
+            reply = requests.get(f"{upstream.url}/v2/video/generations", params=query, timeout=timeout_s)
             return str(reply.json()["status"])
 
         assert poll() == "generating"
         with pytest.raises(requests.Timeout):
             poll(timeout_s=0.5)
         assert poll() == "generating"
-        assert upstream.tally()["polls"] == 3
+        assert upstream.counters()["polls"] == 3
 
 
 def test_a_slow_trickle_of_bytes_is_one_request(tmp_path: Path) -> None:
-    """Clients send head and body apart; the upstream waits until a request is whole."""
+    """Clients send head and body separately, so the upstream waits for the complete request."""
     import socket  # noqa: PLC0415
 
     with Upstream.started(tmp_path, core=None) as upstream:
@@ -115,11 +115,11 @@ def test_a_slow_trickle_of_bytes_is_one_request(tmp_path: Path) -> None:
             line.sendall(b"ngth: 2\r\n\r\n{")
             line.sendall(b"}")
             assert line.recv(4096).startswith(b"HTTP/1.1 200 OK")
-        until(lambda: upstream.tally()["submits"] == 1, "the purchase", within_s=10)
+        until(lambda: upstream.counters()["submits"] == 1, "the purchase", within_s=10)
 
 
 def test_a_bar_is_met_or_not_by_the_figures_of_the_same_run() -> None:
-    """0.6 of arq's and 2.5 times the bare loop's are measured against this run's arq and loop."""
+    """The limits 0.6 x arq and 2.5 x bare loop use this run's arq and loop."""
     verdicts: dict[str, Any] = {bar.promise: bar.met for bar in bars(made_up())}
     cost = [met for promise, met in verdicts.items() if promise.startswith("CPU per request")]
     assert cost == [True, True]
@@ -128,25 +128,25 @@ def test_a_bar_is_met_or_not_by_the_figures_of_the_same_run() -> None:
     assert slow == [False, False]
 
 
-def test_seconds_and_rates_are_told_at_the_pace_of_the_bars_machine_too() -> None:
-    """On a machine half as fast an import takes twice as long; the verdict goes by what was measured."""
+def test_seconds_and_rates_are_also_scaled_to_the_reference_machine() -> None:
+    """On a machine half as fast an import takes twice as long; the verdict uses the measured figure."""
     results = made_up(bare_asyncio=400.0)
     results.rows += [
         {"scenario": "import", "contender": "rushes", "import_s": 0.2},
         {"scenario": "accept", "contender": "rushes", "one_by_one_per_s": 1500.0},
     ]
-    told = {bar.promise.partition(" ")[0]: bar for bar in bars(results) if bar.met is not None}
+    judged = {bar.promise.partition(" ")[0]: bar for bar in bars(results) if bar.met is not None}
 
-    assert (told["import"].figure, told["import"].met) == ("200 ms (at the reference's pace 100 ms)", False)
-    assert (told["accepting"].figure, told["accepting"].met) == (
-        "1,500.0 /s (at the reference's pace 3,000.0 /s)",
+    assert (judged["import"].figure, judged["import"].met) == ("200 ms (on the reference machine 100 ms)", False)
+    assert (judged["accepting"].figure, judged["accepting"].met) == (
+        "1,500.0 /s (on the reference machine 3,000.0 /s)",
         False,
     )
 
 
 @pytest.mark.parametrize(("share", "met"), [(0.93, True), (0.5, False)])
-def test_who_waits_for_room_far_away_leaves_the_core_idle(share: float, *, met: bool) -> None:
-    """Costs differ far away; what tells of a bottleneck is a core that is not used up."""
+def test_a_bottleneck_with_a_far_upstream_leaves_the_core_idle(share: float, *, met: bool) -> None:
+    """Costs differ with a far upstream; an idle core shows a bottleneck."""
     results = made_up()
     results.rows += [
         {"scenario": "pair", "contender": "rushes", "workers": 1, "cpu_share": 0.95, "requests_per_s": 2000.0},
@@ -155,8 +155,8 @@ def test_who_waits_for_room_far_away_leaves_the_core_idle(share: float, *, met: 
     assert [bar.met for bar in bars(results) if "use up the core" in bar.promise] == [met]
 
 
-def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_polls() -> None:
-    """Its CPU is that of buying, too: no bar is judged by it, and the page says how many there were."""
+def test_a_trial_whose_jobs_were_not_all_bought_does_not_measure_polls() -> None:
+    """Its CPU includes buying, so no bar uses it, and the page gives the number of jobs bought."""
     results = made_up()
     facts = {"scenario": "flight", "contender": "rushes", "latency_s": 0.0, "due_done": 0.4, "cpu_us_per_poll": 300.0}
     results.rows += [
@@ -172,15 +172,15 @@ def test_a_trial_whose_jobs_were_not_all_bought_is_no_measure_of_polls() -> None
     assert "50,000; 46,108 were bought in time" in markdown(results)
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    """An empty cell must not read as a success."""
+def test_a_bar_without_figures_is_neither_met_nor_missed() -> None:
+    """A missing figure must not look like a success."""
     nothing = Results({"cores": "2"}, quick=True)
     assert {bar.met for bar in bars(nothing)} == {None}
 
 
 @pytest.mark.parametrize(("cores", "met"), [("2", True), ("8", False)])
-def test_a_second_worker_without_a_core_of_its_own_is_told_by_what_it_costs(cores: str, met: bool) -> None:
-    """Its rate there is the machine's, which serves Redis and the upstream on the same core."""
+def test_a_second_worker_on_a_shared_core_is_judged_by_its_cpu(cores: str, met: bool) -> None:
+    """Its rate depends on Redis and the upstream, which run on the same core."""
     rows = [{"workers": n, "requests_per_s": 1000 * (1 + n / 10), "cpu_us_per_request": 390.0 + 10 * n} for n in (1, 2)]
     results = Results({"cores": cores}, quick=True)
     results.rows += [{"scenario": "pair", "contender": "rushes", **row} for row in rows]
@@ -191,8 +191,8 @@ def test_a_second_worker_without_a_core_of_its_own_is_told_by_what_it_costs(core
     assert ("by CPU" in pair.figure) is (cores == "2")
 
 
-def test_the_page_is_renewed_between_its_markers_only(tmp_path: Path) -> None:
-    """What people wrote around the tables stays."""
+def test_the_page_changes_between_its_markers_only(tmp_path: Path) -> None:
+    """The text around the tables stays."""
     page = tmp_path / "page.md"
     page.write_text(f"words\n{BEGIN}\nold figures\n{END}\nmore words\n")
 
@@ -206,7 +206,7 @@ def test_the_page_is_renewed_between_its_markers_only(tmp_path: Path) -> None:
 
 
 def test_a_page_without_a_place_for_the_tables_is_left_alone(tmp_path: Path) -> None:
-    """Better no table than one in the wrong place."""
+    """No table is better than one in the wrong place."""
     page = tmp_path / "page.md"
     page.write_text("words")
     with pytest.raises(ValueError, match="no place for the tables"):
@@ -214,8 +214,8 @@ def test_a_page_without_a_place_for_the_tables_is_left_alone(tmp_path: Path) -> 
     assert page.read_text() == "words"
 
 
-def test_a_failed_trial_is_told_and_counts_for_nothing() -> None:
-    """A contender that cannot be run must not vanish from the page, nor give a figure."""
+def test_a_failed_trial_is_reported_without_a_figure() -> None:
+    """A contender that fails must stay on the page."""
     results = made_up()
     results.rows.append({"scenario": "lives", "contender": "rushes", "failed": "it ended"})
 
@@ -223,18 +223,18 @@ def test_a_failed_trial_is_told_and_counts_for_nothing() -> None:
     assert results.median("cpu_us_per_request", Scenario.LIVES, "rushes") == pytest.approx(250)
 
 
-def test_a_busy_machine_is_told_on_the_page() -> None:
-    """Rates and lateness of a run beside other work are not the contenders' own."""
+def test_a_busy_machine_is_reported_on_the_page() -> None:
+    """Other load distorts rates and lateness."""
     results = made_up()
     assert "not a quiet machine" not in markdown(results)
 
     results.rows[0]["disturbed"] = 0.4
 
-    assert "Others took up to 40% of the worker's core: not a quiet machine." in markdown(results)
+    assert "Other processes used up to 40% of the worker's core: not a quiet machine." in markdown(results)
 
 
 def test_results_survive_their_file(tmp_path: Path) -> None:
-    """Tables and plots are made again from the JSON at any time."""
+    """Tables and plots can be made from the JSON at any time."""
     results = made_up()
     results.write(tmp_path / "results.json")
     assert Results.read(tmp_path / "results.json") == results
@@ -243,10 +243,10 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_parts_of_a_life_are_measured_alone() -> None:
-    """What a process adds to its parts can only be told if the parts are known."""
+    """The overhead of a process is the difference to the sum of its parts."""
     command = [sys.executable, "-m", "ops.bench.parts", "--jobs", "100"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100).stdout
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100).stdout
 
-    costs = [float(line.split("|")[2].replace(",", "")) for line in told.splitlines()[2:]]
+    costs = [float(line.split("|")[2].replace(",", "")) for line in printed.splitlines()[2:]]
     assert len(costs) == 7
     assert all(cost > 0 for cost in costs)

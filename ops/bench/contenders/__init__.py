@@ -1,1 +1,1 @@
-"""The contenders, one file each: whatever lies here takes part."""
+"""The contenders, one file each; every file here takes part."""

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import redis.asyncio as redis
 
-from ops.bench.awaiting import COURSE, buy, poll, session, store
+from ops.bench.awaiting import CONFIG, buy, poll, session, store
 from ops.bench.contender import About
 
 LIST = "bare:jobs"
@@ -14,20 +14,20 @@ LIST = "bare:jobs"
 ABOUT = About(
     title="A bare asyncio loop, nothing durable",
     packages=("aiohttp",),
-    how="asyncio.sleep in a coroutine of its own; nothing survives the process",
+    how="asyncio.sleep in a coroutine per job; nothing survives the process",
     limit="aiohttp itself",
-    worker=lambda _course: ("-m", "ops.bench.contender", "work", "bare_asyncio"),
+    worker=lambda _config: ("-m", "ops.bench.contender", "work", "bare_asyncio"),
 )
 
 
 def work() -> None:
-    """Start a coroutine for each job that comes."""
+    """Start a coroutine for each job."""
     asyncio.run(_work())
 
 
 async def _work() -> None:
     under_way: set[asyncio.Task[None]] = set()
-    async with session() as client, redis.Redis.from_url(COURSE.redis_url, socket_timeout=None) as jobs:
+    async with session() as client, redis.Redis.from_url(CONFIG.redis_url, socket_timeout=None) as jobs:
         while True:
             popped: Any = await jobs.blpop([LIST])
             task = asyncio.create_task(_generate(client, popped[1].decode()))
@@ -37,18 +37,18 @@ async def _work() -> None:
 
 async def _generate(client: aiohttp.ClientSession, prompt: str) -> None:
     generation_id = await buy(client, prompt)
-    await asyncio.sleep(COURSE.first_s)
+    await asyncio.sleep(CONFIG.first_s)
     while (url := await poll(client, generation_id)) is None:  # noqa: ASYNC110 (polling is the job)
-        await asyncio.sleep(COURSE.interval_s)
+        await asyncio.sleep(CONFIG.interval_s)
     await store(client, generation_id, url)
 
 
-def give(count: int) -> None:
-    """One by one."""
-    asyncio.run(_give(count))
+def submit(count: int) -> None:
+    """Submit jobs one by one."""
+    asyncio.run(_submit(count))
 
 
-async def _give(count: int) -> None:
-    async with redis.Redis.from_url(COURSE.redis_url) as jobs:
+async def _submit(count: int) -> None:
+    async with redis.Redis.from_url(CONFIG.redis_url) as jobs:
         for number in range(count):
             await jobs.rpush(LIST, f"take {number}")

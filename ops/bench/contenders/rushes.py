@@ -1,4 +1,4 @@
-"""Rushes: the real worker with all its reliability on, given jobs by the real producer."""
+"""Rushes: the real worker and producer, with all reliability features on."""
 
 import os
 import time
@@ -6,37 +6,37 @@ from typing import Final
 
 from config.settings import load, variables
 from jobs.job import VideoRequest
-from ops.bench.contender import About, Course
+from ops.bench.contender import About, RunConfig
 from ops.stack.recipe import ALLOCATOR
 from producer.service import Order, make_service
 
 SCALED_FROM_S: Final = 10.0
-"""The interval that the settings' defaults go with."""
+"""The poll interval for which the settings' defaults are made."""
 
 
-def environment(course: Course) -> dict[str, str]:
-    """As the README starts it, but for addresses, the pace of polls, Flower's events, database and descriptions."""
-    told = {
-        "RUSHES_REDIS__URL": course.redis_url,
-        "RUSHES_STATE_DIR": str(course.folder / "state"),
-        "RUSHES_UPSTREAM__BASE_URL": course.upstream_url,
+def environment(config: RunConfig) -> dict[str, str]:
+    """Return the README's settings, but for addresses, polls, Flower's events, database and descriptions."""
+    wanted = {
+        "RUSHES_REDIS__URL": config.redis_url,
+        "RUSHES_STATE_DIR": str(config.folder / "state"),
+        "RUSHES_UPSTREAM__BASE_URL": config.upstream_url,
         "RUSHES_UPSTREAM__API_KEY": "bench-key",
-        "RUSHES_POLL__FIRST_S": f"{course.first_s:g}",
-        "RUSHES_POLL__INTERVAL_S": f"{course.interval_s:g}",
-        "RUSHES_POLL__PACING": "learned" if course.learned else "fixed",
-        **_pacing(SCALED_FROM_S / course.interval_s),
+        "RUSHES_POLL__FIRST_S": f"{config.first_s:g}",
+        "RUSHES_POLL__INTERVAL_S": f"{config.interval_s:g}",
+        "RUSHES_POLL__PACING": "learned" if config.learned else "fixed",
+        **_pacing(SCALED_FROM_S / config.interval_s),
         "RUSHES_WORKER__TASK_EVENTS": "false",
         "RUSHES_SQL__ENABLED": "false",
-        "RUSHES_DESCRIBE__PROBE": "false",  # nobody else looks into the videos
+        "RUSHES_DESCRIBE__PROBE": "false",  # no other contender inspects the videos
         "RUSHES_DESCRIBE__MANIFEST": "false",
         "RUSHES_DESCRIBE__PREVIEWS": "false",
         "RUSHES_LEDGER__RETENTION_S": "60",
     }
-    return {**ALLOCATOR, **{name: value for name, value in told.items() if name in variables()}}
+    return {**ALLOCATOR, **{name: value for name, value in wanted.items() if name in variables()}}
 
 
 def _pacing(scale: float) -> dict[str, str]:
-    """The defaults of polls, as much faster than life as the interval is."""
+    """Scale the defaults of polls like the interval."""
     names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S", "SLOT_S")
     defaults = {name: variables().get(f"RUSHES_POLL__{name}", (0.0, ""))[0] for name in names}
     return {f"RUSHES_POLL__{name}": f"{default / scale:g}" for name, default in defaults.items()}
@@ -45,9 +45,9 @@ def _pacing(scale: float) -> dict[str, str]:
 ABOUT = About(
     title="Rushes",
     packages=("celery", "kombu", "redis", "pycurl"),
-    how="the ledger's due index, Celery countdowns as its alarm clock; leases, job log, durable intent on",
+    how="the ledger's due index, woken by Celery countdowns; leases, job log and durable intent on",
     limit="one core of Python",
-    worker=lambda _course: (
+    worker=lambda _config: (
         *("-m", "celery", "-A", "worker.app", "worker", "-n", f"bench-{os.urandom(3).hex()}@%h"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ),
@@ -56,7 +56,7 @@ ABOUT = About(
 
 
 def accept(count: int) -> dict[str, float]:
-    """Jobs a second that this process gets accepted: one by one, and many in a call."""
+    """Measure accepted jobs per second: one by one, and in bulk."""
     service, requests = make_service(load(beside_up=False)), [_request(number) for number in range(count)]
     began, cpu = time.perf_counter(), time.process_time()
     for request in requests:
@@ -71,8 +71,8 @@ def accept(count: int) -> dict[str, float]:
     }
 
 
-def give(count: int) -> None:
-    """Through the producer, one by one, as a backend would."""
+def submit(count: int) -> None:
+    """Submit jobs through the producer one by one."""
     service = make_service(load(beside_up=False))
     for number in range(count):
         service.submit(_request(number))
