@@ -1,4 +1,4 @@
-"""The entry of `rushes`: it may be interrupted from its first moment."""
+"""The entry point of `rushes`, which Ctrl-C can end from its first moment."""
 
 import io
 import os
@@ -10,21 +10,21 @@ from typing import TextIO
 
 
 def main() -> None:
-    """Run the command line. Loading it takes half a second, in which Ctrl-C ends it without a word."""
-    heard = signal.getsignal(signal.SIGINT)
-    if heard is not signal.SIG_IGN:  # ignored if we were started in the background: leave it so
+    """Run the command line; during the half second of imports Ctrl-C ends it silently."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.SIG_IGN:  # a shell's background job ignores Ctrl-C: keep that
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # By its file: where PYTHONPATH leads to another `config`, ours has no name yet.
+    # Run by its path, because PYTHONPATH may contain another `config`.
     runpy.run_path(str(Path(__file__).resolve().parents[1] / "config" / "launch.py"))["claim_names"]()
     sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
     from ops.commands import app  # noqa: PLC0415 (the lines above come first)
 
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, handler)
     app()
 
 
 def _unfailing(stream: TextIO | None) -> TextIO:
-    """The stream; what its encoding has no character for is replaced, and a closed one swallows all."""
+    """Make a stream that replaces characters it cannot encode; a closed one discards all output."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:

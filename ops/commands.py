@@ -1,4 +1,4 @@
-"""The `rushes` command, put together: the producer's commands, and those that run things."""
+"""The `rushes` command: the producer's commands, and those that run processes."""
 
 from ops.database import db, export
 from ops.doctor import doctor

@@ -14,7 +14,7 @@ db = typer.Typer(help="The database of results: its schema.", no_args_is_help=Tr
 
 @db.command("upgrade")
 def upgrade_schema() -> None:
-    """Make the table, or bring it up to this version; harmless beside running workers, and when done twice."""
+    """Create or migrate the table; safe to repeat, and while workers run."""
     from ops.exports import opened_database, upgrade  # noqa: PLC0415 (SQLAlchemy would slow every other command)
 
     with explained(), opened_database() as engine:
@@ -24,7 +24,7 @@ def upgrade_schema() -> None:
 
 @db.command("check")
 def check_schema() -> None:
-    """Say whether the schema is what this version writes to; exit 1 if not."""
+    """Check that the schema is this version's; exit 1 if not."""
     from ops.exports import check, opened_database  # noqa: PLC0415 (SQLAlchemy would slow every other command)
 
     with explained(), opened_database() as engine:

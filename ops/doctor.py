@@ -1,4 +1,4 @@
-"""`rushes doctor`: looks at everything a job needs, and says in sentences what is wrong and what to do."""
+"""`rushes doctor`: checks everything that a job needs, and says in sentences what is wrong and what to do."""
 
 import json
 import os
@@ -38,24 +38,24 @@ from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
 
 SEEN_WITHIN_ROUNDS: Final = 5
-"""A worker shows itself with each round of its rescuer; after this many missed ones it is gone."""
+"""A worker shows a sign of life in each round of its rescuer; after this many missed rounds it counts as gone."""
 SEEN_WITHIN_AT_LEAST_S: Final = 15.0
 SANDBOX_VARIABLES: Final = frozenset(
     f"{SandboxSettings.model_config['env_prefix']}{name.upper()}" for name in SandboxSettings.model_fields
 )
 _USERINFO: Final = re.compile(r"(?<=//)\S*@")
-"""Up to the last @: a password may hold a slash."""
-CLOCK_NEWS_S: Final = 86_400.0
-"""For how long it is told that Redis's clock was set back."""
+"""Up to the last @, because a password may contain a slash."""
+CLOCK_WARNING_S: Final = 86_400.0
+"""How long doctor warns after Redis's clock was set back."""
 MOST_COUNTED: Final = 500
-"""This many jobs are read to count those whose download waits."""
+"""At most this many jobs are read to count waiting downloads."""
 
 FREE_BYTES: Final = 2_000_000_000
 ALMOST_FULL: Final = 0.95
 
 
 class Verdict(StrEnum):
-    """How a finding is meant."""
+    """The severity of a finding."""
 
     GOOD = "good"
     WARN = "warn"
@@ -64,14 +64,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing checked; its sentence never holds the user or the password of a URL, wherever the text came from."""
+    """The result of one check; its sentence never contains the user or password of a URL."""
 
     about: str
     verdict: Verdict
     sentence: str
 
     def __post_init__(self) -> None:
-        """Take the userinfo out of every URL."""
+        """Remove the userinfo from every URL."""
         object.__setattr__(self, "sentence", _USERINFO.sub("…@", self.sentence))
 
 
@@ -88,7 +88,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything; a finding each."""
+    """Run every check; each yields findings."""
     yield from _variables()
     yield from _redis(settings)
     yield from _upstream(settings)
@@ -120,7 +120,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 def _unanswered(why: str) -> Finding:
     advice = "" if "RUSHES_REDIS__URL" in why else f" {whereabouts()}"
-    return Finding("redis", Verdict.BAD, f"Redis cannot be asked: {why.rstrip('.')}.{advice}")
+    return Finding("redis", Verdict.BAD, f"Redis cannot be used: {why.rstrip('.')}.{advice}")
 
 
 def _permissions(client: "redis.Redis", db: int) -> Iterator[Finding]:
@@ -139,9 +139,7 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
     info = client.info()
     yield Finding("redis", Verdict.GOOD, f"Redis answers: {info.get('server_name', 'redis')} {info['redis_version']}.")
     if info.get("role") == "slave":
-        yield Finding(
-            "redis", Verdict.BAD, "This Redis is a read-only replica: let RUSHES_REDIS__URL point to the master."
-        )
+        yield Finding("redis", Verdict.BAD, "This Redis is a read-only replica: set RUSHES_REDIS__URL to the master.")
     if info.get("aof_enabled"):
         yield Finding("redis", Verdict.GOOD, "The append-only file is on: a crash loses a second of writes at most.")
     else:
@@ -164,11 +162,11 @@ def _seen_within_s(settings: Settings) -> float:
 def _workers(ledger: Ledger, *, within_s: float) -> Finding:
     seen = ledger.workers(within_s=within_s)
     if seen:
-        return Finding("workers", Verdict.GOOD, f"{len(seen)} at work: {', '.join(seen)}.")
+        return Finding("workers", Verdict.GOOD, f"{len(seen)} running: {', '.join(seen)}.")
     return Finding(
         "workers",
         Verdict.BAD,
-        "No worker is at work: jobs wait. Start one: `rushes worker`, or `rushes up`.",
+        "No worker is running: jobs wait. Start one: `rushes worker`, or `rushes up`.",
     )
 
 
@@ -178,25 +176,25 @@ def _clock(ledger: Ledger) -> Iterator[Finding]:
         yield Finding(
             "redis",
             Verdict.BAD,
-            f"Redis's clock was set back: it is {clock.behind_s:.0f} s behind what it said before. Jobs rest until a "
-            "worker's next step pulls their due times forward; is one at work?",
+            f"Redis's clock was set back: it is {clock.behind_s:.0f} s behind what it said before. Jobs wait until a "
+            "worker's next step moves their due times back; is one running?",
         )
-    elif clock.set_back_s and clock.set_back_at and now - clock.set_back_at < CLOCK_NEWS_S:
+    elif clock.set_back_s and clock.set_back_at and now - clock.set_back_at < CLOCK_WARNING_S:
         yield Finding(
             "redis",
             Verdict.WARN,
             f"Redis's clock was set back by {clock.set_back_s:.0f} s {(now - clock.set_back_at) / 60:.0f} minutes ago; "
-            "due times were pulled forward. Let NTP keep its host's clock.",
+            "due times were corrected. Run NTP on its host.",
         )
 
 
 def _unstored(ledger: Ledger) -> Iterator[Finding]:
-    """Say how many paid videos could not be fetched again and again: the archive is in trouble, or their host."""
+    """Report paid videos whose download has failed repeatedly, because of the archive or the video's host."""
     waiting = [job for job in _oldest(ledger) if job.downloads >= FAILURES_PER_URL and not job.is_final]
     if waiting:
         many = f"{len(waiting)} paid videos wait for their downloads"
         count = "1 paid video waits for its download" if len(waiting) == 1 else many
-        sentence = f"{count}: {waiting[0].message}. Each is fetched as soon as that is mended."
+        sentence = f"{count}: {waiting[0].message}. Each is fetched once that is fixed."
         yield Finding("archive", Verdict.BAD, sentence)
 
 
@@ -209,8 +207,8 @@ def _oldest(ledger: Ledger) -> Iterator[Job]:
 
 def _attention(ledger: Ledger) -> Iterator[Finding]:
     counts = {state.value: count for state, count in ledger.counts().items() if count}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
-    yield Finding("jobs", Verdict.GOOD, f"Jobs: {told}.")
+    by_state = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
+    yield Finding("jobs", Verdict.GOOD, f"Jobs: {by_state}.")
     if counts.get("in_doubt"):
         yield Finding(
             "jobs",
@@ -223,7 +221,7 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
         yield Finding(
             "queue",
             Verdict.WARN,
-            f"All {breaker}s are held: {why.hold}, {why.message}. Next try in {why.wait_s:.0f} s.",
+            f"All {breaker}s wait: {why.hold}, {why.message}. Next try in {why.wait_s:.0f} s.",
         )
 
 
@@ -242,7 +240,7 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
 
 
 def _account(place: str, reply: Reply | Unreachable) -> Finding:
-    """What a request for the balance says of the address and the key."""
+    """Judge address and key by the reply to a request for the balance."""
     if isinstance(reply, Unreachable):
         return Finding("upstream", Verdict.BAD, f"{place} cannot be reached ({reply.message}).")
     if moved := moved_to(reply.status, reply.headers):
@@ -253,7 +251,7 @@ def _account(place: str, reply: Reply | Unreachable) -> Finding:
             "upstream", Verdict.BAD, "The upstream does not know this key (401): set RUSHES_UPSTREAM__API_KEY."
         )
     if reply.status < HTTPStatus.BAD_REQUEST:
-        return Finding("upstream", Verdict.GOOD, f"The upstream at {place} takes the key{_balance(reply.body)}.")
+        return Finding("upstream", Verdict.GOOD, f"The upstream at {place} accepts the key{_balance(reply.body)}.")
     return Finding("upstream", Verdict.WARN, f"The upstream answers {reply.status} to a request for the balance.")
 
 
@@ -287,14 +285,14 @@ def _disk(settings: Settings) -> Finding:
     if not (there.is_dir() and os.access(there, os.W_OK)):
         return Finding("archive", Verdict.BAD, f"The archive {folder} cannot be written from here.")
     free = shutil.disk_usage(there).free
-    told = f"The archive is {folder}, with {free / 1e9:.1f} GB free"
+    sentence = f"The archive is {folder}, with {free / 1e9:.1f} GB free"
     if free < FREE_BYTES:
-        return Finding("archive", Verdict.WARN, f"{told}: a day of videos may not fit.")
-    return Finding("archive", Verdict.GOOD, f"{told}.")
+        return Finding("archive", Verdict.WARN, f"{sentence}: a day of videos may not fit.")
+    return Finding("archive", Verdict.GOOD, f"{sentence}.")
 
 
 def _privacy(settings: Settings) -> Iterator[Finding]:
-    """Say what every user of this machine can read: the state folder holds prompts, videos and secrets."""
+    """Warn if every user of this machine can read the state folder, which contains prompts, videos and secrets."""
     places = [("settings", settings.state_dir), ("archive", settings.archive_dir)]
     if settings.sql.enabled:
         from worker.sql.engine import sqlite_file  # noqa: PLC0415 (SQLAlchemy is half of what a command imports)

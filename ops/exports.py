@@ -1,4 +1,4 @@
-"""The rows of the database of results as files."""
+"""Exports the database of results to files."""
 
 import csv
 import io
@@ -35,9 +35,9 @@ def write_rows(form: str, output: Path | None, choice: Choice) -> int:
 
 @contextmanager
 def opened_database() -> Iterator[sa.Engine]:
-    """The database that the settings name; what goes wrong with it ends the command with a sentence."""
+    """Open the configured database; an error ends the command with a sentence."""
     settings = load()
-    prepare_state(settings)  # SQLite makes its file, not the folder
+    prepare_state(settings)  # SQLite creates its file, but not the folder
     engine = make_engine(settings.sql_url, connections=1)
     try:
         yield engine
@@ -51,7 +51,7 @@ def opened_database() -> Iterator[sa.Engine]:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file, which appears when it is whole; or standard output."""
+    """Open the file, which appears once it is complete, or standard output."""
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # data for programs, in any locale

@@ -1,4 +1,4 @@
-"""`python -m ops.flower`: Flower over our app, which without a password answers to this machine only."""
+"""`python -m ops.flower`: Flower for our app; without a password it answers only requests from this machine."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ from config.settings import ConfigurationError, Settings, load
 
 
 class GuardedFlower(Flower):  # type: ignore[misc] # it ships no types
-    """Flower that, without a password, refuses other machines and web pages of elsewhere, as the API does."""
+    """Flower that, without a password, refuses other machines and foreign web pages, as the API does."""
 
     def find_handler(self, request: HTTPServerRequest, **how: Any) -> Any:
-        """What answers a request."""
+        """Return the handler of a request."""
         if self.options.basic_auth or self.options.auth or _is_local(request):
             return super().find_handler(request, **how)
         return self.get_handler_delegate(request, _NotLocal)
@@ -27,10 +27,10 @@ class GuardedFlower(Flower):  # type: ignore[misc] # it ships no types
 
 class _NotLocal(RequestHandler):
     def check_xsrf_cookie(self) -> None:
-        """Let `prepare` answer: it changes nothing."""
+        """Skip the check, because `prepare` refuses every request."""
 
     def prepare(self) -> None:
-        """Refuse, whatever the method."""
+        """Refuse every method."""
         self.set_status(HTTPStatus.FORBIDDEN)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(
@@ -39,18 +39,18 @@ class _NotLocal(RequestHandler):
 
 
 def _is_local(request: HTTPServerRequest) -> bool:
-    """A page of elsewhere may have its own name lead here (DNS rebinding): the name that was called tells."""
+    """Whether a request comes from this machine and names it; a foreign page may resolve here (DNS rebinding)."""
     origin = request.headers.get("Origin")
     called_here = leads_here(f"//{request.headers.get('Host', '')}")
     return is_loopback(request.remote_ip or "") and called_here and (not origin or leads_here(origin))
 
 
 def defaults(settings: Settings) -> dict[str, str]:
-    """Flower's own variables, where neither they nor its options say otherwise."""
+    """Return defaults for Flower's variables."""
     chosen = {
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(settings.flower.port),
-        # Left to itself, Flower switches task events on for the whole fleet; RUSHES_WORKER__TASK_EVENTS decides that.
+        # By default Flower enables task events for the whole fleet, which RUSHES_WORKER__TASK_EVENTS must decide.
         "FLOWER_ENABLE_EVENTS": "false",
     }
     if settings.flower.basic_auth:
@@ -59,7 +59,7 @@ def defaults(settings: Settings) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run `celery flower` with these defaults; options that are given outrank them."""
+    """Run `celery flower` with these defaults; its options and variables override them."""
     try:
         settings = load()
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""`rushes worker`, `rushes api`, `rushes flower`: one process of a deployment, with our packages found first."""
+"""`rushes worker`, `rushes api`, `rushes flower`: each runs one process, with our packages first on the path."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from typing import Final, NoReturn
 import typer
 
 from config import launch
-from ops.stack.surroundings import for_part
+from ops.stack.environment import for_part
 from producer.cli.exits import errors
 
 WORKER: Final = (
     *("celery", "--app", "worker.app", "worker", "--hostname", "worker@%h"),
-    # Chatter among workers that grows with the square of their number.
+    # Messages among workers, which grow with the square of their number.
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 
@@ -26,7 +26,7 @@ def worker(context: typer.Context) -> None:
 
 
 def api() -> None:
-    """Run the HTTP API in this process, where RUSHES_API__HOST and RUSHES_API__PORT say."""
+    """Run the HTTP API in this process, at RUSHES_API__HOST and RUSHES_API__PORT."""
     _become(["producer.api"], [])
 
 
@@ -36,7 +36,7 @@ def flower(context: typer.Context) -> None:
 
 
 def warn_of_shadows() -> list[str]:
-    """A sentence for each module of the user's that our processes can't import."""
+    """Return a sentence for each of the user's modules that our packages shadow."""
     return [
         f"`{name}` in {folder} has the name of a package of Rushes', which is found first here: a hook that imports "
         f'`{name}` gets Rushes\'. See "In a project of your own" in docs/deployment.md.'
@@ -49,4 +49,4 @@ def _become(module: Sequence[str], extra: Sequence[str]) -> NoReturn:
         errors.print(sentence, markup=False)
     sys.stdout.flush()
     command = launch.command(*module, *extra)
-    os.execve(command[0], command, for_part(os.environ))  # noqa: S606 (our own command; signals reach it, not a parent)
+    os.execve(command[0], command, for_part(os.environ))  # noqa: S606 (our own command; exec, so that signals reach it)

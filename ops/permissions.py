@@ -1,6 +1,6 @@
-"""The least that Redis must permit our user, and which of it a server refuses.
+"""The minimal permissions of our Redis user, and which of them a server refuses.
 
-All parts share one user: workers, API, command line and Flower have the address in RUSHES_REDIS__URL.
+Workers, API, command line and Flower share one user: the one in RUSHES_REDIS__URL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,45 +72,45 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "zrevrangebylex": (_KEY, "+", "-"),
     "zscore": _HASH,
 }
-"""Every command that is sent or used in a script, with arguments that it takes."""
+"""Every command that code or scripts use, with valid arguments."""
 
 NEWER: Final[Mapping[str, Sequence[str]]] = {
     "client|setinfo": ("LIB-NAME", "rushes"),
     "waitaof": ("0", "0", "1"),
 }
-"""Those that Redis knows since 7.2; an older one refuses a rule that names them."""
+"""Commands since Redis 7.2; an older server refuses rules that name them."""
 
 _OF_A_COMMAND: Final = "permissions to run"
-"""So a refusal begins that is not of a key or a channel."""
+"""A refusal of a command contains this, one of a key or channel does not."""
 
 _NOT_QUEUED: Final = ("multi", "exec")
 _CHANNELS: Final = ("psubscribe", "publish", "punsubscribe")
 
 
 def channels(db: int) -> tuple[str, str]:
-    """Celery's broadcasts and its events. A subscription by pattern needs a rule that is literally its pattern."""
+    """Return the channels of Celery's broadcasts and events; PSUBSCRIBE needs a rule equal to its pattern."""
     return f"{KEY_PREFIX}/{db}.celery.pidbox", f"{KEY_PREFIX}/{db}.celeryev/*"
 
 
 def rules(db: int, *, newer: bool = True) -> list[str]:
-    """What ACL SETUSER must be told of a user that may do nothing yet; `newer`: the server is Redis 7.2 or newer."""
+    """Return the ACL SETUSER rules for a user without permissions; `newer`: the server is Redis 7.2 or newer."""
     commands = sorted({*COMMANDS, *(NEWER if newer else ())})
     return [KEYS, *(f"&{channel}" for channel in channels(db)), *(f"+{command}" for command in commands)]
 
 
 def missing(client: "redis.Redis", db: int) -> list[str]:
-    """The rules that this user lacks, found by queueing each command in a transaction that is never executed."""
+    """Find the rules that this user lacks, by queueing each command in a transaction that is never executed."""
     connection: Any = client.connection_pool.get_connection()
     try:
         return list(dict.fromkeys(_missing(connection, db)))
     finally:
-        connection.disconnect()  # which forgets the transaction
+        connection.disconnect()  # discards the transaction
         client.connection_pool.release(connection)
 
 
 def _missing(connection: Any, db: int) -> Iterator[str]:
     if _refusal(connection, "MULTI"):
-        yield "+multi"  # whatever follows would be done, not queued
+        yield "+multi"  # without MULTI the commands would be executed
         return
     if _refusal(connection, "EXEC"):
         yield "+exec"
@@ -125,12 +125,12 @@ def _missing(connection: Any, db: int) -> Iterator[str]:
 
 
 def _refusal(connection: Any, *command: str) -> str:
-    """Why the user may not do this, in the server's words; empty if nothing but its permission was asked for."""
+    """Send a command; returns the server's message if the user lacks permission, else an empty string."""
     connection.send_command(*command)
     try:
         connection.read_response()
     except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:
-        return str(error)  # an EXEC that is forbidden aborts its transaction, and says why
+        return str(error)  # a forbidden EXEC aborts its transaction with the reason
     except redis.ResponseError:
-        pass  # unknown to this server, or a replica's
+        pass  # unknown to this server, or refused by a replica
     return ""

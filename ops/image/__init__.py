@@ -1,1 +1,1 @@
-"""The container image: how it is built, how it is told healthy, how a stack of it plays with the sandbox."""
+"""The container image: its build, its health check, and a Compose stack with the sandbox."""

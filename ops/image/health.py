@@ -1,7 +1,7 @@
 """`python -m ops.image.health worker|api|flower|sandbox`: exit 0 if this container works, else 1 and a sentence.
 
-It runs every half minute in every container, so it reads the few variables it needs by itself: the whole tree of
-settings would double its cost.
+It runs every 30 s in every container, so it reads its few variables itself; importing all settings would double its
+cost.
 """
 
 import os
@@ -23,23 +23,22 @@ REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 
 
 class Unhealthy(Exception):
-    """This container does not do its work; the message says how it shows."""
+    """This container does not work; the message says why."""
 
 
 def worker() -> None:
-    """A worker is at work if its rescuer told the ledger so a moment ago.
+    """Check that the worker's rescuer has written a sign of life to the ledger recently.
 
-    The ledger is asked instead of the worker: `celery inspect ping` costs a second, a broadcast to the whole fleet, and
-    an answer from a main loop that may be busy for good reason.
+    `celery inspect ping` would cost a second, a broadcast to the whole fleet, and a reply from a busy main loop.
     """
-    import redis  # noqa: PLC0415 (the other roles have no use for it)
+    import redis  # noqa: PLC0415 (the other roles do not need it)
 
     from config.address import NotAnAddress, client_of  # noqa: PLC0415 (as above)
     from jobs.errors import LedgerUnavailable  # noqa: PLC0415 (as above)
     from jobs.ledger import Ledger  # noqa: PLC0415 (as above)
 
     name = f"worker@{socket.gethostname()}"
-    # `NAME=` in a compose or .env file means: not set.
+    # `NAME=` in a compose or .env file means not set.
     within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * float(os.environ.get("RUSHES_RESCUE__EVERY_S") or RESCUE_EVERY_S))
     url = os.environ.get("RUSHES_REDIS__URL") or REDIS_URL
     try:
@@ -54,23 +53,23 @@ def worker() -> None:
     except NotAnAddress as error:
         raise Unhealthy(f"RUSHES_REDIS__URL is not a Redis address: {error}") from None
     except (LedgerUnavailable, redis.RedisError) as error:
-        raise Unhealthy(f"the ledger cannot be asked ({type(error).__name__})") from error
-    if not any(worker_name.startswith(f"{name}.") for worker_name in seen):  # each process adds a token of its own
+        raise Unhealthy(f"the ledger cannot be used ({type(error).__name__})") from error
+    if not any(worker_name.startswith(f"{name}.") for worker_name in seen):  # each process adds a token
         raise Unhealthy(f"{name} has not been seen for {within_s:g} s")
 
 
 def flower() -> None:
-    """Flower answers."""
+    """Check that Flower answers."""
     _serves(FLOWER_PORT, "/healthcheck")
 
 
 def api() -> None:
-    """The API answers; whether it is ready is for a load balancer to ask."""
+    """Check that the API answers; readiness is for load balancers."""
     _serves(API_PORT, "/healthz")
 
 
 def sandbox() -> None:
-    """The sandbox answers."""
+    """Check that the sandbox answers."""
     _serves(SANDBOX_PORT, "/sandbox/health")
 
 
@@ -83,7 +82,7 @@ ROLES: Final[Mapping[str, Callable[[], None]]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Check the role that is named; returns the exit code."""
+    """Check the named role; returns the exit code."""
     if len(arguments) != 1 or arguments[0] not in ROLES:
         sys.stderr.write(f"usage: python -m ops.image.health {'|'.join(ROLES)}\n")
         return 1

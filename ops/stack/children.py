@@ -1,4 +1,4 @@
-"""Child processes that end with us: started in a group of their own, told to stop, killed if they do not."""
+"""Child processes, each in its own process group, that end with the supervisor."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ops.stack.surroundings import for_stack
+from ops.stack.environment import for_stack
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _POLL_S: Final = 0.02
@@ -28,16 +28,16 @@ class ChildSpec:
     ready_within_s: float = 30.0
     grace_s: float = 10.0
     as_orphan: signal.Signals = signal.SIGTERM
-    """What the kernel sends it when its parent has died, and nobody is left who would insist."""
+    """The signal that the kernel sends it when its parent has died."""
 
 
 class Child:
-    """A running process; its output is told line by line; its end is told once, when its whole group is gone."""
+    """A running process; `on_line` gets each line of its output, and `on_exit` is called once at its end."""
 
     def __init__(
         self, spec: ChildSpec, *, on_line: Callable[[str, str], None], on_exit: Callable[["Child"], None]
     ) -> None:
-        """Start it. Must be called from the main thread: a child dies with the thread that started it."""
+        """Start it; only from the main thread, because a child dies with the thread that started it."""
         self.spec = spec
         self._on_line = on_line
         self._on_exit = on_exit
@@ -50,7 +50,7 @@ class Child:
             encoding="utf-8",
             errors="replace",
             bufsize=1,
-            start_new_session=True,  # the terminal's Ctrl-C is for the supervisor, which stops them in order
+            start_new_session=True,  # Ctrl-C must reach only the supervisor, which stops the children in order
             preexec_fn=die_with_parent(spec.as_orphan),  # noqa: PLW1509 (one prctl call, prepared before the fork)
         )
         for what in (self._read, self._watch):
@@ -58,24 +58,24 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None."""
+        """The exit code, or None while it runs."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to its group."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and all that it started."""
+        """Send SIGKILL to its group."""
         self._signal(signal.SIGKILL)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it has ended, waiting up to `timeout_s` for it."""
+        """Wait up to `timeout_s`; returns whether it has ended."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -83,7 +83,7 @@ class Child:
         return True
 
     def group_is_gone(self, *, within_s: float) -> bool:
-        """Whether nothing that it started is left either; what was killed takes a moment to vanish."""
+        """Wait until its whole group has ended; returns False if that takes longer than `within_s`."""
         give_up_at = time.monotonic() + within_s
         while time.monotonic() < give_up_at:
             try:
@@ -105,14 +105,14 @@ class Child:
             self._on_line(self.spec.name, line.rstrip("\n"))
 
     def _watch(self) -> None:
-        """Not told by the end of its output: what it started may hold that open for longer."""
+        """Wait for the process and not for the end of its output, which its own children may keep open."""
         self._process.wait()
-        self.kill()  # nothing of it may live on beside its successor
+        self.kill()  # none of its children may run beside its successor
         self._on_exit(self)
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
-    """A hook for a new process that has the kernel end it when its parent dies, even by kill -9 (Linux only)."""
+    """Make a hook that lets the kernel end a new process when its parent dies, even by kill -9 (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)

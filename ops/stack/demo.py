@@ -1,4 +1,4 @@
-"""`rushes demo`: from nothing to a stored video, with a stack of its own that goes when it ends."""
+"""`rushes demo`: turns a prompt into a stored video, with a stack that ends with it."""
 
 import subprocess
 import time
@@ -39,7 +39,7 @@ _LAST_LINES: Final = 25
 def demo(
     prompt: Annotated[str, typer.Argument(help="The prompt.")] = DRAGON,
     *,
-    time_scale: Annotated[float, typer.Option(min=0.01, help="How much faster than life the sandbox renders.")] = 20.0,
+    time_scale: Annotated[float, typer.Option(min=0.01, help="The sandbox renders this many times faster.")] = 20.0,
 ) -> None:
     """Turn one prompt into a stored video on this machine: no key, no Redis, no Docker, no money."""
     with explained():
@@ -60,7 +60,7 @@ def demo(
 
 @contextmanager
 def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
-    """A stack of the demo's own; this process speaks to it, whatever the environment says, and ends it."""
+    """Run a stack for the demo and point this process's environment to it."""
     log = folder / "up.log"
     before = _written(folder / UP_FILE)
     with log.open("w") as out:
@@ -70,7 +70,7 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us; we stop the stack in order
+            start_new_session=True,  # Ctrl-C must reach only this process, which stops the stack in order
             preexec_fn=die_with_parent(),  # noqa: PLW1509 (one prctl call, prepared before the fork)
         )
     try:
@@ -81,11 +81,11 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
     finally:
         with console.status("stopping the stack"):
             process.terminate()
-            _outlive(process)
+            _wait_for_end(process)
 
 
 def _written(up_file: Path) -> int | None:
-    """When the file was written: a stack that was killed, or another that runs, may have left one there."""
+    """Return when the file was written, because an older stack may have left one, or None."""
     try:
         return up_file.stat().st_mtime_ns
     except FileNotFoundError:
@@ -97,18 +97,18 @@ def _until_ready(process: "subprocess.Popen[bytes]", up_file: Path, log: Path, b
     while _written(up_file) in {None, before}:
         if process.poll() is not None or time.monotonic() > give_up_at:
             last = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-            leave(Exit.FAILED, "The stack did not start. Its last words:", *last, f"All of them: {log}")
+            leave(Exit.FAILED, "The stack did not start. Its last lines:", *last, f"All of them: {log}")
         time.sleep(0.1)
 
 
-def _outlive(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the stack's end, also when Ctrl-C is pressed again; only then has nothing been left behind."""
+def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the stack's end, even if Ctrl-C is pressed again, so that no process is left behind."""
     give_up_at = time.monotonic() + STOP_WITHIN_S
     while time.monotonic() < give_up_at:
         try:
             process.wait(max(0.1, give_up_at - time.monotonic()))
         except KeyboardInterrupt:
-            process.terminate()  # asked twice: the supervisor kills at once
+            process.terminate()  # a second SIGTERM: the supervisor kills at once
         except subprocess.TimeoutExpired:
             break
         else:
@@ -117,7 +117,7 @@ def _outlive(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _unfinished(session: Session, console: Console) -> str | None:
-    """The job of a demo that was interrupted: it was not lost, so it is not ordered again."""
+    """Return the unfinished job of an interrupted demo, which need not be bought again."""
     waiting = session.service.list(statuses=[Status.QUEUED, Status.IN_PROGRESS], metadata=LABEL, limit=1)
     if not waiting:
         return None

@@ -1,4 +1,4 @@
-"""The ports of a stack: the same after a restart, so that links and clients go on."""
+"""The ports of a stack, kept over restarts, so that links and clients stay valid."""
 
 import json
 import time
@@ -10,35 +10,35 @@ from ops.stack.recipe import free_port, is_free, write_private
 
 FILE: Final = "ports.json"
 FREED_WITHIN_S: Final = 3.0
-"""A stack that was killed may hold its ports for a moment after the next has begun."""
+"""A killed stack may keep its ports for a moment after the next has started."""
 
 
-class PortBook:
-    """Chooses ports and remembers them in the state folder."""
+class SavedPorts:
+    """Chooses ports and saves them in the state folder."""
 
     def __init__(self, folder: Path, *, on_note: Callable[[str], None]) -> None:
-        """Read what was remembered; `on_note` is told when a port could not be kept."""
+        """Read the saved ports; `on_note` is called when a port could not be kept."""
         self._file = folder / FILE
         self._on_note = on_note
-        self._known = _read(self._file)
+        self._saved = _read(self._file)
         self._chosen: dict[str, int] = {}
 
     def choose(self, part: str, *, wanted: int | None = None, usual: int | None = None) -> int:
-        """The port the user wants, else the remembered one, else the usual one, else any: the first that is free."""
-        known = self._known.get(part)
-        port = next((port for port in (wanted, known, usual) if port and self._is_ours(port, port == known)), None)
+        """Return the first free port of: the wanted, the saved, the usual, any."""
+        saved = self._saved.get(part)
+        port = next((port for port in (wanted, saved, usual) if port and self._is_ours(port, port == saved)), None)
         self._chosen[part] = port = port or free_port()
-        kept = wanted or known
+        kept = wanted or saved
         if kept and port != kept:
-            self._on_note(f"port {kept} of {part} is taken by another program; it listens on {port} now")
+            self._on_note(f"port {kept} of {part} is in use by another program; it listens on {port} now")
         return port
 
-    def keep(self) -> None:
-        """Remember what was chosen."""
-        write_private(self._file, json.dumps(self._known | self._chosen))
+    def save(self) -> None:
+        """Save the chosen ports."""
+        write_private(self._file, json.dumps(self._saved | self._chosen))
 
-    def _is_ours(self, port: int, patiently: bool) -> bool:
-        give_up_at = time.monotonic() + (FREED_WITHIN_S if patiently else 0)
+    def _is_ours(self, port: int, wait: bool) -> bool:
+        give_up_at = time.monotonic() + (FREED_WITHIN_S if wait else 0)
         while not is_free(port):
             if time.monotonic() >= give_up_at:
                 return False

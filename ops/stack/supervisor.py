@@ -1,4 +1,4 @@
-"""The supervisor: starts children in order, restarts what dies, stops them in reverse, leaves nothing behind."""
+"""The supervisor: starts children in order, restarts those that die, stops all in reverse order."""
 
 import queue
 import signal
@@ -17,12 +17,12 @@ _POLL_S: Final = 0.1
 
 
 class StartFailed(Exception):
-    """A child did not become ready; the message says which. Everything else is stopped already."""
+    """A child did not become ready; the message says which. All others are already stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """Somebody asked us to stop."""
+    """A signal asked us to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class _Ended:
 
 
 class Supervisor:
-    """Runs a stack until it is told to stop. Use it from the main thread, which gets the signals."""
+    """Runs a stack until a signal stops it. Use it from the main thread, which receives signals."""
 
     def __init__(self, *, on_line: Callable[[str, str], None], on_note: Callable[[str], None]) -> None:
         self._on_line = on_line
         self._on_note = on_note
-        self._news: queue.SimpleQueue[_Stop | _Ended] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Stop | _Ended] = queue.SimpleQueue()
         self._children: dict[str, Child] = {}
         self._started_at: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
@@ -46,7 +46,7 @@ class Supervisor:
         """Start all, call `on_ready`, keep them running; returns when stopped by SIGINT, SIGTERM or SIGHUP.
 
         Raises:
-            StartFailed: one did not become ready in its time.
+            StartFailed: a child did not become ready in time.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
@@ -60,7 +60,7 @@ class Supervisor:
             self._stop_all()
 
     def _started(self, spec: ChildSpec) -> bool:
-        """Start a child and wait until it is ready; False if we were asked to stop meanwhile."""
+        """Start a child and wait until it is ready; False if a signal stops us first."""
         self._start(spec)
         give_up_at = time.monotonic() + spec.ready_within_s
         while not spec.is_ready():
@@ -76,19 +76,19 @@ class Supervisor:
     def _start(self, spec: ChildSpec) -> None:
         self._started_at[spec.name] = time.monotonic()
         self._children[spec.name] = Child(
-            spec, on_line=self._on_line, on_exit=lambda child: self._news.put(_Ended(child))
+            spec, on_line=self._on_line, on_exit=lambda child: self._events.put(_Ended(child))
         )
 
     def _keep_running(self) -> None:
         while not self._stopping:
-            match self._news.get():
+            match self._events.get():
                 case _Ended(child) if child is self._children[child.spec.name]:
                     self._restart(child)
                 case _Ended() | _Stop():
                     pass
 
     def _restart(self, child: Child) -> None:
-        """Start it again, sooner if it had run for long."""
+        """Start a child again, after a pause that doubles unless it ran for `STEADY_S`."""
         name = child.spec.name
         if time.monotonic() - self._started_at[name] > STEADY_S:
             self._pause_s.pop(name, None)
@@ -102,11 +102,11 @@ class Supervisor:
             self._start(child.spec)
 
     def _asked_to_stop(self, _number: int, _frame: Any) -> None:
-        if self._stopping:  # asked twice: at once
+        if self._stopping:  # a second signal: kill at once
             for child in self._children.values():
                 child.kill()
         self._stopping = True
-        self._news.put(_Stop())
+        self._events.put(_Stop())
 
     def _stop_all(self) -> None:
         self._stopping = True
@@ -117,7 +117,7 @@ class Supervisor:
             child.stop()
             if not child.wait(child.spec.grace_s):
                 self._on_note(f"{child.spec.name} did not stop within {child.spec.grace_s:g} s; killing it")
-            child.kill()  # whatever it may have left in its group
+            child.kill()  # the rest of its group
             child.wait(child.spec.grace_s)
         for child in self._children.values():
             if not child.group_is_gone(within_s=GONE_WITHIN_S):

@@ -1,4 +1,4 @@
-"""`rushes up`: the whole stack on one machine, to stay."""
+"""`rushes up`: the whole stack on one machine."""
 
 import fcntl
 import os
@@ -15,22 +15,24 @@ from config.open_files import allow
 from config.private import prepare_state
 from config.settings import ConfigurationError, Settings, load
 from ops.parts import warn_of_shadows
-from ops.stack.ports import PortBook
+from ops.stack.ports import SavedPorts
 from ops.stack.recipe import Plan, make_plan, make_specs, write_private
 from ops.stack.supervisor import StartFailed, Supervisor
 from producer.cli.exits import Exit, discard_output, explained, leave
 
 UP_FILE: Final = "up.env"
 FILES: Final = 16_384
-"""What each child may hold open, where the system lets us: the sandbox has a connection for each poll under way."""
+"""Open files per child, if the system permits; the sandbox needs a connection for each concurrent poll."""
 _COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33, "api": 34}
 
 
 def up(
     *,
-    embedded: Annotated[bool, typer.Option("--embedded", help="Use an embedded Valkey whatever is set.")] = False,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox upstream whatever is set.")] = False,
-    time_scale: Annotated[float, typer.Option(min=0.01, help="How much faster than life the sandbox renders.")] = 10.0,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Use an embedded Valkey even if another is set.")
+    ] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox upstream even if a key is set.")] = False,
+    time_scale: Annotated[float, typer.Option(min=0.01, help="The sandbox renders this many times faster.")] = 10.0,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Valkey, sandbox, worker, API, Flower."""
     with explained():
@@ -39,14 +41,14 @@ def up(
         plan_sandbox = sandbox or settings.upstream.api_key is None
         prepare_state(settings)
         with _alone(settings.state_dir):
-            ports = PortBook(settings.state_dir, on_note=_note)
+            ports = SavedPorts(settings.state_dir, on_note=_note)
             plan = make_plan(settings, embedded=plan_embedded, sandbox=plan_sandbox, time_scale=time_scale, ports=ports)
-            ports.keep()
+            ports.save()
             _run(plan)
 
 
 def up_file(settings: Settings) -> Path:
-    """Where a running stack leaves its addresses for other terminals."""
+    """Return the file with a running stack's addresses, for other terminals."""
     return settings.state_dir / UP_FILE
 
 
@@ -55,7 +57,7 @@ def _run(plan: Plan) -> None:
     supervisor = Supervisor(on_line=_print_line, on_note=_note)
 
     allow(FILES)
-    file.unlink(missing_ok=True)  # a stack that was killed leaves its addresses behind
+    file.unlink(missing_ok=True)  # a killed stack leaves its file behind
 
     def ready() -> None:
         write_private(file, "".join(f"{name}={_env_word(value)}\n" for name, value in plan.environment().items()))
@@ -64,21 +66,21 @@ def _run(plan: Plan) -> None:
     try:
         supervisor.run(make_specs(plan), on_ready=ready)
     except StartFailed as error:
-        leave(Exit.FAILED, f"The stack could not start: {error}. Its own words are above.")
+        leave(Exit.FAILED, f"The stack could not start: {error}. Its output is above.")
     finally:
         file.unlink(missing_ok=True)
     _print_line("rushes", "stopped; nothing is lost, `rushes up` goes on where this ended")
 
 
 def _env_word(value: str) -> str:
-    """A value as python-dotenv and a shell read it alike (but for a dollar or a backtick, which only a shell minds)."""
+    """Quote a value for python-dotenv and shells (but for a dollar or a backtick, which only a shell expands)."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One stack for each state folder; the lock goes with the process, however it ends."""
+    """Lock the state folder for one stack; the lock ends with the process."""
     with (folder / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,7 +119,7 @@ def _greet(plan: Plan) -> None:
 
 
 def _overruled(plan: Plan) -> list[str]:
-    """What to type in another terminal where settings of the user's own would lead elsewhere."""
+    """Return what to type in another terminal if the user's settings override this stack's."""
     settings = plan.settings
     theirs = [
         name
@@ -130,7 +132,9 @@ def _overruled(plan: Plan) -> list[str]:
     if not theirs:
         return []
     file = shlex.quote(str(up_file(settings).absolute()))
-    return [f"{' and '.join(theirs)} of yours lead elsewhere; in another terminal, first:  set -a; . {file}; set +a"]
+    return [
+        f"{' and '.join(theirs)} of yours override this stack's; in another terminal, first:  set -a; . {file}; set +a"
+    ]
 
 
 def _note(sentence: str) -> None:
@@ -138,7 +142,7 @@ def _note(sentence: str) -> None:
 
 
 def _print_line(name: str, line: str) -> None:
-    """Show a line. The stack goes on when nobody reads it any more: a child whose output stands still would too."""
+    """Print a line; discard it if the pipe is closed, or the children would block on their output."""
     start, end = (f"\x1b[{_COLOURS.get(name, 1)}m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     try:
         sys.stdout.write(f"{start}{name:<8}{end}| {line}\n")

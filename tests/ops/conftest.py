@@ -1,4 +1,4 @@
-"""Parts of the tests of what runs around the product."""
+"""Fixtures for the tests of ops."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.ops.machines import Machine
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A folder whose name has a blank and an apostrophe; at the end nothing may run in it any more."""
+    """Make a folder with a blank and an apostrophe in its name; no process may be left in it."""
     folder = tmp_path / "it's a folder"
     folder.mkdir()
     made = Machine(folder)

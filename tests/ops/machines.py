@@ -1,4 +1,4 @@
-"""A machine on which somebody starts stacks, and what can be seen of them."""
+"""A folder for stacks, and the processes in it."""
 
 import os
 import signal
@@ -20,30 +20,30 @@ from tests.stage import eventually, receiving_ctrl_c
 
 RUSHES: Final = [sys.executable, "-m", "ops.cli"]
 ABSENT: Final = "(absent)"
-"""The value of a variable that is not there."""
+"""The value of a variable to remove."""
 
 
 @dataclass
 class Machine:
-    """A folder in which stacks are started, and what is known of their processes."""
+    """A folder in which stacks are started, and their processes."""
 
     folder: Path
     time_scale: float = 100
-    surroundings: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     ports: dict[str, str] = field(
         default_factory=lambda: {"RUSHES_FLOWER__PORT": str(free_port()), "RUSHES_API__PORT": str(free_port())}
     )
 
     def environment(self) -> dict[str, str]:
-        """As a shell in this folder has it: no setting of ours but the usual ports, so that tests do not share them."""
+        """Return a shell's environment: without our settings, but with separate ports for each test."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUSHES_")}
         speed = {"RUSHES_RESCUE__EVERY_S": "0.5", "RUSHES_RESCUE__GRACE_S": "1", "RUSHES_RESCUE__LEASE_S": "2"}
-        given = {**inherited, **speed, **self.ports, **self.surroundings}
+        given = {**inherited, **speed, **self.ports, **self.variables}
         return {name: value for name, value in given.items() if value != ABSENT}
 
     @contextmanager
     def up(self, *options: str) -> Iterator["Stack"]:
-        """`rushes up`, ready; what it started is dead at the end, or the test fails."""
+        """Run `rushes up` until it is ready; stop it at the end."""
         log = self.folder / "up.log"
         log.unlink(missing_ok=True)
         with self.run("up", "--time-scale", f"{self.time_scale:g}", *options) as process:
@@ -58,7 +58,7 @@ class Machine:
 
     @contextmanager
     def run(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """A command in this folder, its words in `up.log`."""
+        """Run a command in this folder with its output in `up.log`."""
         with (self.folder / "up.log").open("ab") as out, receiving_ctrl_c():
             process = subprocess.Popen(
                 [*RUSHES, *arguments],
@@ -77,7 +77,7 @@ class Machine:
                 process.wait(60)
 
     def rushes(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Another terminal in the same folder."""
+        """Run a command as in another terminal in this folder."""
         return subprocess.run(
             [*RUSHES, *arguments],
             env=self.environment(),
@@ -90,7 +90,7 @@ class Machine:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that works in this folder, whichever its parent is."""
+        """List every process whose working directory is in this folder."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -101,7 +101,7 @@ class Machine:
         return found
 
     def is_quiet(self) -> bool:
-        """Whether nothing of any stack is left."""
+        """Whether no process is left."""
         return not self.processes()
 
 
@@ -114,11 +114,11 @@ class Stack:
     log: Path
 
     def said(self) -> str:
-        """Its output so far."""
+        """Return its output so far."""
         return self.log.read_text(errors="replace")
 
     def child(self, name: str) -> psutil.Process | None:
-        """The process of that name, if it is there."""
+        """Return the child process of that name, or None."""
         for process in psutil.Process(self.process.pid).children():
             if name in " ".join(process.cmdline()[:6]).replace("ops.sandbox", "sandbox"):
                 return process
@@ -126,16 +126,16 @@ class Stack:
 
     @property
     def service(self) -> Service:
-        """A producer beside the stack, by the addresses it left."""
+        """A producer with the addresses in the stack's file."""
         return make_service(Settings.model_validate({"redis": {"url": addresses(self)["RUSHES_REDIS__URL"]}}))
 
     def ends_by(self, number: signal.Signals) -> int:
-        """Its exit code after a signal."""
+        """Send a signal; returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(90)
 
 
 def addresses(stack: Stack) -> dict[str, str]:
-    """Where the stack's parts are, as it left it for other terminals."""
+    """Read the addresses that the stack wrote for other terminals."""
     found = dotenv_values(stack.machine.folder / ".rushes" / "up.env")
     return {name: value for name, value in found.items() if value is not None}

@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps what the design promises; read as text, so that no Docker and no YAML parser is needed."""
+"""docker-compose.yml keeps the design's promises; read as text, so that neither Docker nor a YAML parser is needed."""
 
 import os
 import re
@@ -22,7 +22,7 @@ SECRETS: Final = {
 }
 DECIDED_HERE: Final = {
     "RUSHES_STATE_DIR": "fixed in the image",
-    "RUSHES_ARCHIVE__DIR": "the archive volume is mounted where the state folder has it",
+    "RUSHES_ARCHIVE__DIR": "the archive volume is mounted in the state folder",
     "RUSHES_FLOWER__PORT": "the port of this machine that Flower is published on",
 }
 
@@ -30,36 +30,36 @@ docker_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reas
 
 
 def block(name: str) -> str:
-    """A service or an anchor's mapping, as written."""
+    """Return the text of a service or an anchor's mapping."""
     found = re.search(rf"^(?P<indent> *){re.escape(name)}:.*\n(?:(?P=indent) .*\n|\n)*", COMPOSE, re.MULTILINE)
     assert found, f"there is no {name}"
     return found[0]
 
 
 def services() -> set[str]:
-    """The services there are."""
+    """List the services."""
     return set(
         re.findall(r"^  (\w+):", COMPOSE.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0], re.MULTILINE)
     )
 
 
 def keys(name: str) -> set[str]:
-    """What a service says of itself."""
+    """List a service's keys."""
     return set(re.findall(r"^    ([a-z_]+):", block(name), re.MULTILINE))
 
 
 def settings_named(text: str) -> set[str]:
-    """The RUSHES_* variables in a text."""
+    """Find the RUSHES_* variables in a text."""
     return set(re.findall(r"\bRUSHES_[A-Z0-9_]+\b", text))
 
 
 def test_any_number_of_workers_can_run() -> None:
-    """A fixed name or a published port could be had by one of them only."""
+    """Only one worker could have a fixed name or a published port."""
     assert not keys("worker") & {"container_name", "hostname", "ports"}
 
 
-def test_redis_neither_forgets_nor_evicts() -> None:
-    """The ledger is the truth: it must survive a restart and a full memory."""
+def test_redis_neither_loses_nor_evicts() -> None:
+    """The ledger must survive a restart and full memory."""
     command = block("redis")
 
     assert "--appendonly yes" in command
@@ -68,7 +68,7 @@ def test_redis_neither_forgets_nor_evicts() -> None:
 
 
 def test_the_redis_password_is_in_no_command_line() -> None:
-    """Command lines are there for everyone on the machine to read."""
+    """Everyone on the machine can read command lines."""
     command = block("redis").partition("command:")[2].partition("volumes:")[0]
 
     assert "requirepass $$REDISCLI_AUTH" in command
@@ -78,7 +78,7 @@ def test_the_redis_password_is_in_no_command_line() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_has_no_default(secret: str) -> None:
-    """A user who leaves one out is told so and gets no stack; none is written down here."""
+    """Without it Compose stops with an error, and no secret is in the repository."""
     used = re.findall(rf"\$\{{{secret}([^}}]*)\}}", COMPOSE)
 
     assert used
@@ -86,7 +86,7 @@ def test_a_secret_has_no_default(secret: str) -> None:
 
 
 def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
-    """It can stop workers; a user who opens it to the world does so knowingly."""
+    """Flower can stop workers, so it must not be public by default."""
     flower = block("flower")
 
     assert " FLOWER_BASIC_AUTH:" in flower
@@ -97,22 +97,22 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
 
 
 def test_only_the_api_and_flower_are_published_and_on_loopback() -> None:
-    """Redis and the sandbox are for the stack's own network; the API goes out through a proxy that speaks TLS."""
+    """Redis and the sandbox stay in the stack's network; the API is published through a TLS proxy."""
     assert {name for name in services() if "ports" in keys(name)} == {"api", "flower"}
     assert '"${API_PUBLISH:-127.0.0.1}:' in block("api")
     assert "RUSHES_UPSTREAM__API_KEY" not in block("api")
 
 
-def test_the_api_may_finish_what_it_has_begun() -> None:
-    """Requests under way are drained before the container is killed."""
+def test_the_api_has_time_to_drain() -> None:
+    """Open requests finish before the container is killed."""
     grace = re.search(r"stop_grace_period: (\d+)s", block("api"))
 
     assert grace
     assert int(grace[1]) > Settings(_env_file=None).api.drain_s
 
 
-def test_a_worker_may_finish_its_purchase() -> None:
-    """A POST that is cut off ends in doubt, and doubt costs a person's time."""
+def test_a_worker_has_time_to_finish_its_purchase() -> None:
+    """An aborted POST leaves a job in doubt, which may cost a person's time."""
     grace = re.search(r"stop_grace_period: (\d+)s", block("worker"))
 
     assert grace
@@ -120,21 +120,21 @@ def test_a_worker_may_finish_its_purchase() -> None:
 
 
 def test_every_variable_is_one_that_is_read() -> None:
-    """A misspelt variable would be silently without effect."""
+    """A misspelt variable would have no effect, silently."""
     known = set(variables()) | {f"RUSHES_SANDBOX__{name.upper()}" for name in SandboxSettings.model_fields}
 
     assert settings_named(COMPOSE) | settings_named(SANDBOX_ENV) <= known
 
 
 def test_every_setting_reaches_the_workers() -> None:
-    """What an operator puts into `.env` must not be silently without effect."""
+    """A variable in `.env` must not be without effect."""
     given = settings_named(block("x-ledger") + block("x-settings") + block("worker") + block("api") + block("flower"))
 
     assert given >= set(variables()) - set(DECIDED_HERE)
 
 
-def test_a_redis_elsewhere_is_told_to_all_who_use_one() -> None:
-    """One of them left at the stack's own Redis would wait there for ever."""
+def test_an_external_redis_is_set_for_every_service_that_uses_redis() -> None:
+    """A service left at the stack's Redis would wait for ever."""
     elsewhere = (ROOT / "ops/image/own-redis.yml").read_text()
     users = {name for name in services() if re.search(r"\*settings|\*ledger|RUSHES_REDIS__URL", block(name))}
 
@@ -143,15 +143,15 @@ def test_a_redis_elsewhere_is_told_to_all_who_use_one() -> None:
     assert settings_named(elsewhere) == {"RUSHES_REDIS__URL"}
 
 
-def test_the_sandbox_gets_a_stack_of_its_own() -> None:
-    """Made-up jobs must not end up in the volumes of a real deployment."""
+def test_the_sandbox_has_a_separate_stack() -> None:
+    """Sandbox jobs must not enter the volumes of a real deployment."""
     assert re.search(r"^COMPOSE_PROJECT_NAME=rushes-sandbox$", SANDBOX_ENV, re.MULTILINE)
     assert re.search(r"^COMPOSE_PROFILES=sandbox$", SANDBOX_ENV, re.MULTILINE)
     assert all(re.search(rf"^{secret}=.", SANDBOX_ENV, re.MULTILINE) for secret in SECRETS)
 
 
 def test_no_keys_that_docker_compose_1_29_does_not_know() -> None:
-    """The top level has no name and no version: one of the two Composes rejects or bemoans each."""
+    """The top level has no name and no version: one of the two Composes rejects or warns of each."""
     top = set(re.findall(r"^([a-z]\w*):", COMPOSE, re.MULTILINE))
 
     assert top == {"services", "volumes"}
@@ -165,19 +165,19 @@ def test_compose_itself_refuses_without(secret: str, tmp_path: Path) -> None:
     refused = _config(given, tmp_path)
 
     assert refused.returncode != 0
-    assert f": {secret} is not set" in refused.stderr  # with a space: the message, not a template it was taken from
+    assert f": {secret} is not set" in refused.stderr  # with a space: the message, not its template
 
 
 @docker_compose
 def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
-    """With the secrets there, nothing is left to say."""
+    """With all secrets set there is no error."""
     read = _config(SECRETS, tmp_path)
 
     assert read.returncode == 0, read.stderr
 
 
 def _config(environment: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Ask docker-compose, with nothing set but this."""
+    """Run `docker-compose config` with only these variables."""
     program = shutil.which("docker-compose") or ""
     nothing = folder / "nothing.env"
     nothing.touch()

@@ -1,4 +1,4 @@
-"""`rushes doctor` looks at everything a job needs; each thing is shown here once whole and once broken."""
+"""`rushes doctor` checks everything that a job needs; each check is tested once good and once broken."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.worker.test_interim import INTERIM, behind
 
 @contextmanager
 def examined(stage: Stage, monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[dict[str, list[Finding]]]:
-    """What doctor finds on this stage, by what it is about."""
+    """Run doctor's checks on this deployment; yields the findings by subject."""
     monkeypatch.chdir(stage.folder)
     for name, value in {**stage.environment, **variables}.items():
         monkeypatch.setenv(name, value)
@@ -36,43 +36,43 @@ def examined(stage: Stage, monkeypatch: pytest.MonkeyPatch, **variables: str) ->
 
 
 def one(findings: list[Finding], words: str) -> Finding:
-    """The finding that says so."""
+    """Return the one finding with these words."""
     said = [finding for finding in findings if words in finding.sentence]
     assert len(said) == 1, findings
     return said[0]
 
 
 def test_a_whole_deployment_is_all_good(stage: Stage) -> None:
-    """As the command says it: a line each, JSON with the same, exit code 0."""
+    """The command prints a line per finding, or JSON, and exits with 0."""
     stage.ledger.worker_seen("one@test")
     ran = stage.rushes("doctor")
-    told = stage.rushes("doctor", "--json")
+    as_json = stage.rushes("doctor", "--json")
 
-    assert (ran.returncode, told.returncode) == (Exit.DONE, Exit.DONE), ran.stdout
+    assert (ran.returncode, as_json.returncode) == (Exit.DONE, Exit.DONE), ran.stdout
     assert "WRONG" not in ran.stdout
-    findings = json.loads(told.stdout)
+    findings = json.loads(as_json.stdout)
     assert {finding["verdict"] for finding in findings} == {"good"}
     assert {finding["about"] for finding in findings} == {
         "settings", "redis", "workers", "jobs", "upstream", "archive",
     }  # fmt: skip
-    for words in ("append-only file is on", "noeviction", "one@test", "takes the key; the balance is"):
+    for words in ("append-only file is on", "noeviction", "one@test", "accepts the key; the balance is"):
         assert words in ran.stdout
 
 
-def test_what_is_broken_is_told_with_what_to_do_and_fails_the_command(stage: Stage) -> None:
-    """The whole picture at once: nothing found wrong hides the next thing."""
+def test_a_broken_deployment_fails_the_command_with_advice(stage: Stage) -> None:
+    """All checks run, even if one fails."""
     stage.environment |= {"RUSHES_UPSTREAM__API_KEY": "another-key", "RUSHES_REDDIS__URL": "x"}
     ran = stage.rushes("doctor")
 
     assert ran.returncode == Exit.FAILED
     assert "Did you mean RUSHES_REDIS__URL?" in ran.stdout
-    assert "No worker is at work" in ran.stdout
+    assert "No worker is running" in ran.stdout
     assert "set RUSHES_UPSTREAM__API_KEY" in ran.stdout
     assert "another-key" not in ran.stdout + ran.stderr
 
 
 def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either loses jobs: one at a restart, the other when memory is short."""
+    """Both lose jobs: one at a restart, the other when memory is short."""
     with ValkeyServer(config={"appendonly": "no", "maxmemory-policy": "allkeys-lru"}) as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
@@ -81,18 +81,16 @@ def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: p
 
 
 def test_without_redis_the_rest_is_still_checked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who mends one thing wants to know the others too."""
+    """A user who fixes one problem needs to know the others too."""
     with examined(stage, monkeypatch, RUSHES_REDIS__URL="redis://127.0.0.1:1/0") as found:
-        assert one(found["redis"], "cannot be asked").verdict is Verdict.BAD
+        assert one(found["redis"], "cannot be used").verdict is Verdict.BAD
         assert "rushes up" in found["redis"][0].sentence
         assert found["upstream"][0].verdict is Verdict.GOOD
         assert found["archive"][0].verdict is Verdict.GOOD
 
 
-def test_a_worker_that_shows_itself_as_often_as_it_was_told_is_at_work(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """How long ago it may have been seen follows from how often it is to show itself."""
+def test_a_worker_with_rarer_signs_of_life_counts_as_running(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permitted age of a sign of life depends on RUSHES_RESCUE__EVERY_S."""
     now = stage.ledger.now()
     Ledger(stage.client, clock=lambda: now - 60).worker_seen("slow@test")
 
@@ -102,8 +100,8 @@ def test_a_worker_that_shows_itself_as_often_as_it_was_told_is_at_work(
         assert one(found["workers"], "No worker").verdict is Verdict.BAD
 
 
-def test_a_clock_of_redis_that_was_set_back_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While due times still rest because of it, and for a day after a worker has pulled them forward."""
+def test_a_redis_clock_that_was_set_back_is_reported(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported until a worker has corrected the due times, and for a day after."""
     ahead, longest = Ledger(stage.client, clock=lambda: stage.ledger.now() + 3600), LongestWaits({}, of_all=86_400)
     ahead.clock.check(longest)
     with examined(stage, monkeypatch) as found:
@@ -111,12 +109,12 @@ def test_a_clock_of_redis_that_was_set_back_is_told(stage: Stage, monkeypatch: p
 
     stage.ledger.clock.check(longest)
     with examined(stage, monkeypatch) as found:
-        told = one(found["redis"], "clock was set back by 3600 s")
-    assert told.verdict is Verdict.WARN
+        finding = one(found["redis"], "clock was set back by 3600 s")
+    assert finding.verdict is Verdict.WARN
 
 
 def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for nothing that happens by itself in the next minutes."""
+    """It may need a person."""
     job_id = make_service(stage.settings).submit(VideoRequest("google/veo3", "x")).job_id
     job = steps.submitting(stage.ledger, stage.ledger.get(job_id), lease_s=60)
     steps.in_doubt(stage.ledger, job, "the reply was lost", ask_in_s=60)
@@ -135,10 +133,10 @@ def test_a_purchase_in_doubt_is_shown_to_a_person(stage: Stage, monkeypatch: pyt
     ],
     ids=["unknown-key", "no-key", "nobody-there"],
 )
-def test_an_upstream_that_would_not_sell_is_bad(
+def test_an_upstream_that_cannot_be_used_is_bad(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str, verdict: Verdict
 ) -> None:
-    """Found by a request for the balance, which costs nothing."""
+    """Doctor requests the balance, which costs nothing."""
     with examined(stage, monkeypatch, **variables) as found:
         assert one(found["upstream"], words).verdict is verdict
 
@@ -153,7 +151,7 @@ def test_an_upstream_that_would_not_sell_is_bad(
 def test_an_upstream_that_has_moved_is_bad_and_its_new_address_named(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, status: str, location: str, named: str
 ) -> None:
-    """The jobs wait for one variable."""
+    """Jobs wait until the address is corrected."""
     with Server.started() as server:
         server.on(answer(status=status, Location=location))
         url = server.url.replace("http://", "http://user:hunter2@")
@@ -164,8 +162,8 @@ def test_an_upstream_that_has_moved_is_bad_and_its_new_address_named(
     assert "hunter2" not in finding.sentence
 
 
-def test_doctor_goes_the_way_that_purchases_go(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it finds good must be what buys; a proxy that is none stops the workers."""
+def test_doctor_uses_the_same_proxy_as_purchases(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor must check the way of purchases; an invalid proxy stops the workers."""
     with Server.started() as proxy:
         proxy.on(behind(INTERIM["103"], answer(b'{"current_balance": 10.07}')))
         elsewhere = {"RUSHES_UPSTREAM__BASE_URL": "http://api.invalid/v2", "no_proxy": ""}
@@ -176,10 +174,10 @@ def test_doctor_goes_the_way_that_purchases_go(stage: Stage, monkeypatch: pytest
     assert proxy.heard[0].target == "http://api.invalid/v2/billing"
 
 
-def test_a_misspelt_name_is_found_wherever_it_is_set(
+def test_a_misspelt_variable_is_found_wherever_it_is_set(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In the environment or in `.env`, ours or the sandbox's; what is spelled right is not complained about."""
+    """It is found in the environment and in `.env`, for Rushes and for the sandbox."""
     (tmp_path / ".env").write_text("RUSHES_STATEDIR=x\nOTHER=1\n")
     misspelt = {"RUSHES_SANDBOX__TIMESCALE": "2", "RUSHES_SANDBOX__SEED": "2", "RUSHES_LOGG__LEVEL": "INFO"}
     with examined(stage, monkeypatch, **misspelt) as found:
@@ -192,16 +190,16 @@ def test_a_misspelt_name_is_found_wherever_it_is_set(
 
 
 def test_an_archive_that_cannot_be_written_is_bad(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found before the first video is paid for."""
+    """Doctor finds it before the first purchase."""
     (stage.folder / "file").write_text("in the way")
     with examined(stage, monkeypatch, RUSHES_ARCHIVE__DIR=str(stage.folder / "file" / "archive")) as found:
         assert one(found["archive"], "cannot be written").verdict is Verdict.BAD
 
 
-def test_a_key_without_rights_to_ask_is_told_and_not_a_crash(
+def test_a_redis_user_without_permission_is_reported_without_a_crash(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, client: "redis.Redis"
 ) -> None:
-    """A managed Redis may forbid INFO to our user."""
+    """A managed Redis may forbid INFO."""
     client.acl_setuser("poor", enabled=True, passwords="+pw", keys="*", categories=["+@all"], commands=["-info"])
     try:
         url = stage.redis_url.replace("redis://", "redis://poor:pw@")
@@ -229,10 +227,10 @@ SECRET: Final = "hunter2"
     ],
     ids=lambda variables: " ".join(variables.values())[:60],
 )
-def test_no_sentence_holds_the_user_or_the_password_of_an_address(
+def test_no_sentence_contains_the_user_or_the_password_of_an_address(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """What doctor prints is pasted into tickets."""
+    """People paste doctor's output into tickets."""
     with examined(stage, monkeypatch, RUSHES_SQL__ENABLED="true", **variables) as found:
         sentences = [finding.sentence for findings in found.values() for finding in findings]
     assert len(sentences) > 3
@@ -242,16 +240,16 @@ def test_no_sentence_holds_the_user_or_the_password_of_an_address(
 @pytest.mark.parametrize(
     "url", [f"ftp://me:{SECRET}@host/", f"https://me@host, http://{SECRET}@x:1/y", f"//{SECRET}:a/b@c@d"]
 )
-def test_a_finding_holds_no_userinfo_wherever_its_text_came_from(url: str) -> None:
-    """Sentences are put together from what libraries and settings say."""
+def test_a_finding_contains_no_userinfo_from_any_text(url: str) -> None:
+    """Sentences contain text from libraries and settings."""
     finding = Finding("upstream", Verdict.BAD, f"It says {url} (why?).")
     assert SECRET not in finding.sentence
     assert "me" not in finding.sentence
     assert "why?" in finding.sentence
 
 
-def test_what_every_user_of_the_machine_can_read_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of somebody's own choice keeps its mode, so that somebody must hear of it."""
+def test_files_that_every_user_can_read_are_reported(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rushes does not change the mode of a folder that the user chose, so it must warn."""
     places = [stage.folder / "open state", stage.folder / "open archive"]
     for folder in places:
         folder.mkdir()
@@ -264,8 +262,8 @@ def test_what_every_user_of_the_machine_can_read_is_told(stage: Stage, monkeypat
 
     with examined(stage, monkeypatch, **variables) as found:
         for about, path in (("settings", places[0]), ("archive", places[1]), ("database", file)):
-            told = one(found[about], "Every user of this machine can read")
-            assert (told.verdict, f"`chmod o-rwx '{path}'`" in told.sentence) == (Verdict.WARN, True)
+            finding = one(found[about], "Every user of this machine can read")
+            assert (finding.verdict, f"`chmod o-rwx '{path}'`" in finding.sentence) == (Verdict.WARN, True)
             path.chmod(0o750)
     with examined(stage, monkeypatch, **variables) as found:
         assert not [f for findings in found.values() for f in findings if "Every user" in f.sentence]

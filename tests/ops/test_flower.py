@@ -1,4 +1,4 @@
-"""Flower beside a worker: who may see its pages, and from where."""
+"""Flower: who may see its pages, and from where."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ PAGES = (
 def a_flower(
     folder: Path, redis_url: str, *options: str, port: int = 0, around: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """`rushes flower`, once it answers; its address."""
+    """Run `rushes flower` until it answers; yields its URL."""
     port = port or free_port()
     given = {"RUSHES_REDIS__URL": redis_url, "RUSHES_FLOWER__PORT": str(port), **(around or {})}
     url = f"http://127.0.0.1:{port}"
@@ -40,7 +40,7 @@ def a_flower(
 
 
 def status(url: str, **headers: str) -> int | None:
-    """The status of a GET, None if nobody answers."""
+    """Return the status of a GET, or None if nothing answers."""
     try:
         return requests.get(url, headers=headers, timeout=10, allow_redirects=False).status_code
     except requests.ConnectionError:
@@ -51,7 +51,7 @@ def status(url: str, **headers: str) -> int | None:
 def test_without_a_password_it_answers_to_names_of_this_machine_only(
     tmp_path: Path, redis_url: str, options: tuple[str, ...]
 ) -> None:
-    """A web page may have its own name lead to 127.0.0.1 (DNS rebinding); then the browser calls us by that name."""
+    """A web page's name may resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name."""
     prefix = "/under" if options else ""
     with a_flower(tmp_path, redis_url, *options) as url:
         port = url.rpartition(":")[2]
@@ -70,14 +70,14 @@ def test_without_a_password_it_answers_to_names_of_this_machine_only(
                 assert status(f"{url}{prefix}{page}", Host=host) in {400, 403}, (host, page)
         for origin in ("http://evil.example", "null", "http://["):
             assert status(f"{url}{prefix}/workers", Origin=origin) == 403, origin
-        told = requests.post(f"{url}{prefix}/api/worker/shutdown/w", headers={"Host": "evil.example"}, timeout=10)
-        assert told.status_code == 403
-        assert "RUSHES_FLOWER__BASIC_AUTH" in told.text
+        refused = requests.post(f"{url}{prefix}/api/worker/shutdown/w", headers={"Host": "evil.example"}, timeout=10)
+        assert refused.status_code == 403
+        assert "RUSHES_FLOWER__BASIC_AUTH" in refused.text
 
 
 @pytest.mark.parametrize("name", ["RUSHES_FLOWER__BASIC_AUTH", "FLOWER_BASIC_AUTH"])
 def test_with_a_password_it_answers_to_any_name(tmp_path: Path, redis_url: str, name: str) -> None:
-    """A deployment behind a proxy is called by a name of its own."""
+    """A deployment behind a proxy has another name."""
     with a_flower(tmp_path, redis_url, around={name: "ann:secret"}) as url:
         assert status(f"{url}/workers", Host="flower.example") == 401
         answer = requests.get(f"{url}/workers", headers={"Host": "flower.example"}, auth=("ann", "secret"), timeout=10)
@@ -85,8 +85,8 @@ def test_with_a_password_it_answers_to_any_name(tmp_path: Path, redis_url: str, 
 
 
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_an_option_or_a_variable_of_flower_s_own_outranks_our_default(tmp_path: Path, redis_url: str, by: str) -> None:
-    """Whatever `celery flower` takes is passed on."""
+def test_an_option_or_variable_of_flower_overrides_our_default(tmp_path: Path, redis_url: str, by: str) -> None:
+    """All options of `celery flower` are passed on."""
     port, default = free_port(), free_port()
     option, variable = ((f"--port={port}",), {}) if by == "option" else ((), {"FLOWER_PORT": str(port)})
     with a_flower(

@@ -1,4 +1,4 @@
-"""The image holds what it should and nothing else, and its health check says whether a container does its work."""
+"""The image contains only what it needs, and its health check says whether a container works."""
 
 import re
 import socket
@@ -24,7 +24,7 @@ SEEN_AS: Final = f"{ME}.a1b2c3"
 
 
 def test_only_what_is_listed_reaches_the_builder() -> None:
-    """A list of what is left out would miss tomorrow's secret."""
+    """An allow list also keeps out future secrets."""
     rules = [line for line in IGNORED if line and not line.startswith("#")]
 
     assert rules[0] == "*"
@@ -32,7 +32,7 @@ def test_only_what_is_listed_reaches_the_builder() -> None:
 
 
 def test_the_image_is_made_of_the_packages_and_locked_requirements() -> None:
-    """No tests, no history, no build stage's leftovers; no package that is not the one we tested."""
+    """It has no tests, no history, no build tools, and only tested package versions."""
     final = DOCKERFILE.rpartition("\nFROM ")[2]
 
     assert set(re.findall(r"^COPY (\S+) \S+$", final, re.MULTILINE)) == PACKAGES
@@ -42,20 +42,20 @@ def test_the_image_is_made_of_the_packages_and_locked_requirements() -> None:
 
 
 def test_the_image_builds_anywhere() -> None:
-    """No frontend has to be pulled, and the base can be another."""
+    """It needs no Dockerfile frontend, and its base can be replaced."""
     assert "syntax=" not in DOCKERFILE
     assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+-slim$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
 
 
 def test_a_container_runs_as_a_fixed_user_and_stops_warmly() -> None:
-    """Volumes outlive images; a purchase under way is finished."""
+    """Volumes stay readable after an upgrade, and running purchases finish."""
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.MULTILINE)
 
 
-def test_workers_do_not_chatter_and_share_no_name() -> None:
-    """Gossip grows with the square of the fleet; two workers of one name would look like one."""
+def test_workers_send_each_other_nothing_and_share_no_name() -> None:
+    """Gossip grows with the square of the fleet; two workers of one name look like one."""
     assert {"--without-gossip", "--without-mingle", "--without-heartbeat", "worker@%h"} <= set(
         re.findall(r'"([^"]+)"', DOCKERFILE)
     )
@@ -63,21 +63,21 @@ def test_workers_do_not_chatter_and_share_no_name() -> None:
 
 @pytest.fixture
 def here(redis_url: str, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> "redis.Redis":
-    """A container whose Redis is the test's."""
+    """Point the health check to the test's Redis."""
     monkeypatch.setenv("RUSHES_REDIS__URL", redis_url)
     monkeypatch.delenv("RUSHES_RESCUE__EVERY_S", raising=False)
     return client
 
 
 def test_a_worker_that_was_just_seen_is_healthy(here: "redis.Redis") -> None:
-    """The rescuer's sign of life is the worker's."""
+    """The rescuer writes the worker's sign of life."""
     Ledger(here).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 0
 
 
 def test_a_real_worker_is_healthy_by_the_name_that_it_gives_itself(here: "redis.Redis", stage: Stage) -> None:
-    """The image's own command, and the check that the image runs beside it."""
+    """It uses the image's command and health check."""
     assert here is stage.client
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", "worker@%h"]
     with child(command, stage.folder / "worker.log", stage.environment):
@@ -86,20 +86,20 @@ def test_a_real_worker_is_healthy_by_the_name_that_it_gives_itself(here: "redis.
 
 @pytest.mark.usefixtures("here")
 def test_a_worker_that_was_never_seen_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    """The reason is what `docker inspect` shows."""
+    """`docker inspect` shows the reason."""
     assert health.main(["worker"]) == 1
     assert f"{ME} has not been seen for 30 s" in capsys.readouterr().err
 
 
-def test_a_worker_that_has_fallen_silent_is_not(here: "redis.Redis") -> None:
-    """A thread that hangs writes nothing."""
+def test_a_worker_without_recent_signs_of_life_is_not(here: "redis.Redis") -> None:
+    """A hanging thread writes no sign of life."""
     Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
 
     assert health.main(["worker"]) == 1
 
 
 def test_a_worker_whose_rescuer_seldom_runs_is_given_time(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is seen once a round of its rescuer."""
+    """It writes one sign of life per round of its rescuer."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "60")
     Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
 
@@ -107,7 +107,7 @@ def test_a_worker_whose_rescuer_seldom_runs_is_given_time(here: "redis.Redis", m
 
 
 def test_a_variable_left_empty_is_one_not_set(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the settings: an empty line in `.env` must not make every worker unhealthy."""
+    """An empty value in `.env` must not make every worker unhealthy."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "")
     Ledger(here).worker_seen(SEEN_AS)
 
@@ -117,17 +117,17 @@ def test_a_variable_left_empty_is_one_not_set(here: "redis.Redis", monkeypatch: 
 def test_without_redis_no_worker_is_healthy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody can say that it works, and it cannot."""
+    """A worker cannot work without Redis."""
     monkeypatch.setenv("RUSHES_REDIS__URL", f"redis://:hunter2@127.0.0.1:{_unused_port()}/0")
 
     assert health.main(["worker"]) == 1
-    told = capsys.readouterr().err
-    assert "the ledger cannot be asked" in told
-    assert "hunter2" not in told
+    error = capsys.readouterr().err
+    assert "the ledger cannot be used" in error
+    assert "hunter2" not in error
 
 
 def test_the_check_reads_the_settings_own_variables() -> None:
-    """It does not import the settings, so it is held to them here."""
+    """It does not import the settings, so this test compares them."""
     assert {"RUSHES_REDIS__URL", "RUSHES_RESCUE__EVERY_S"} <= set(variables())
     assert RescueSettings().every_s == health.RESCUE_EVERY_S
     assert RedisSettings().url.get_secret_value() == health.REDIS_URL
@@ -135,7 +135,7 @@ def test_the_check_reads_the_settings_own_variables() -> None:
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    """Something that answers health checks, and nothing else."""
+    """Run a server that answers health checks only."""
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -143,7 +143,7 @@ def server() -> Iterator[HTTPServer]:
             self.end_headers()
 
         def log_message(self, *_ignored: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Answers) as listening:
         thread = threading.Thread(target=listening.serve_forever)
@@ -155,7 +155,7 @@ def server() -> Iterator[HTTPServer]:
 
 @pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
 def test_what_answers_is_healthy(role: str, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API, Flower and the sandbox are asked where they serve."""
+    """The check calls the role's port."""
     monkeypatch.setattr(health, f"{role.upper()}_PORT", server.server_port)
 
     assert health.main([role]) == 0
@@ -163,14 +163,14 @@ def test_what_answers_is_healthy(role: str, server: HTTPServer, monkeypatch: pyt
 
 @pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
 def test_what_does_not_answer_is_not(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed port is told from a good one."""
+    """A closed port is unhealthy."""
     monkeypatch.setattr(health, f"{role.upper()}_PORT", _unused_port())
 
     assert health.main([role]) == 1
 
 
 def test_an_unknown_role_is_a_mistake() -> None:
-    """A typo in a compose file must not seem healthy."""
+    """A typo in a compose file must not look healthy."""
     assert health.main(["wroker"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""The least ACL that docs/deployment.md states: with exactly it everything works; doctor names what is taken away."""
+"""The minimal ACL in docs/deployment.md: with it everything works, and doctor names each missing rule."""
 
 import re
 import shutil
@@ -40,7 +40,7 @@ VALKEY, DEBIANS = "valkey", "redis-server"
     ]
 )
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """A server that has a user with exactly the least permissions; its administrator is another."""
+    """Run a server with a user that has exactly the minimal permissions."""
     binary = (ELSEWHERE or "") if request.param == DEBIANS else ""
     with Server.started(tmp_path / "redis", binary=binary) as started:
         permit(started, "on", f">{PASSWORD}", *rules(0, newer=knows_newer(started)))
@@ -48,26 +48,26 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 def permit(server: Server, *words: str) -> None:
-    """Change what the user may do, for open connections too; what was refused before is forgotten."""
+    """Change the user's permissions, and clear the log of refusals."""
     with server.client as administrator:
         administrator.execute_command("ACL", "SETUSER", USER, *words)
         administrator.acl_log_reset()
 
 
 def knows_newer(server: Server) -> bool:
-    """Whether it is a Redis 7.2 or newer."""
+    """Whether the server is Redis 7.2 or newer."""
     with server.client as administrator:
         return bool(administrator.execute_command("COMMAND DOCS", "WAITAOF"))
 
 
 def url_of(server: Server) -> str:
-    """Its address for the user."""
+    """Return the server's URL for the user."""
     return f"redis://{USER}:{PASSWORD}@{HOST}:{server.port}/0"
 
 
 @contextmanager
 def staged(server: Server, sandbox: Sandbox, folder: Path) -> Iterator[Stage]:
-    """A deployment whose every part is the user; the test itself is not."""
+    """Open a deployment whose processes all use the minimal user; the test itself does not."""
     sandbox.reset()
     with Stage(server.client, url_of(server), sandbox, folder).open() as stage:
         stage.environment |= {"RUSHES_WEBHOOKS__KEYS": "k" * 32, "FLOWER_BASIC_AUTH": ":".join(FLOWER)}
@@ -76,7 +76,7 @@ def staged(server: Server, sandbox: Sandbox, folder: Path) -> Iterator[Stage]:
 
 @contextmanager
 def flower(stage: Stage) -> Iterator[str]:
-    """Flower's address, once it answers."""
+    """Run Flower until it answers; yields its URL."""
     url = f"http://{HOST}:{(port := free_port())}"
     command = [
         sys.executable,
@@ -94,7 +94,7 @@ def flower(stage: Stage) -> Iterator[str]:
 
 
 def page(url: str) -> str:
-    """What Flower shows; nothing while it does not answer."""
+    """Return a page of Flower, or an empty string while it does not answer."""
     try:
         answer = requests.get(url, auth=FLOWER, timeout=10)
     except requests.RequestException:
@@ -102,8 +102,8 @@ def page(url: str) -> str:
     return answer.text if answer.ok else ""
 
 
-def test_with_exactly_the_least_everything_works(server: Server, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Worker, API, command line, Flower; a job to its end; the server has refused nothing in all that time."""
+def test_everything_works_with_the_minimal_permissions(server: Server, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Worker, API, command line and Flower take jobs to their ends, and the server refuses nothing."""
     with (
         staged(server, sandbox, tmp_path) as stage,
         stage.worker(name="least") as worker,
@@ -138,17 +138,17 @@ def test_with_exactly_the_least_everything_works(server: Server, sandbox: Sandbo
 
 
 def refused(server: Server) -> list[dict[str, Any]]:
-    """What the server has refused to anybody; an older one does not know what redis-py calls itself by."""
+    """Return the server's log of refusals."""
     with server.client as administrator:
         entries: list[dict[str, Any]] = administrator.acl_log()
     return entries
 
 
 @pytest.mark.parametrize("rule", rules(0))
-def test_what_is_taken_away_is_named(least: Server, rule: str) -> None:
-    """Each by itself, so that a person can grant it."""
-    taken = {"~": ("resetkeys",), "&": ("resetchannels", *(f"&{name}" for name in channels(0) if f"&{name}" != rule))}
-    permit(least, *taken.get(rule[0], (f"-{rule[1:]}",)))
+def test_a_missing_permission_is_named(least: Server, rule: str) -> None:
+    """Each is named, so that a person can grant it."""
+    removal = {"~": ("resetkeys",), "&": ("resetchannels", *(f"&{name}" for name in channels(0) if f"&{name}" != rule))}
+    permit(least, *removal.get(rule[0], (f"-{rule[1:]}",)))
     try:
         if rule == "+client|setname":  # no connection is made without it
             with pytest.raises(redis.exceptions.NoPermissionError, match=re.escape(rule[1:])):
@@ -160,28 +160,28 @@ def test_what_is_taken_away_is_named(least: Server, rule: str) -> None:
 
 
 def lacking(server: Server, db: int = 0) -> list[str]:
-    """What doctor finds missing."""
+    """Return the rules that doctor finds missing."""
     with connect(RedisSettings.model_validate({"url": url_of(server)}), name="doctor") as client:
         return missing(client, db)
 
 
 @pytest.fixture(scope="module")
 def least(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the many."""
+    """Run one server for all tests of a module."""
     with Server.started(tmp_path_factory.mktemp("least")) as started:
         permit(started, "on", f">{PASSWORD}", *rules(0))
         yield started
 
 
-def test_looking_for_what_is_missing_changes_nothing(least: Server) -> None:
-    """Every command is queued, and none is executed."""
+def test_looking_for_missing_permissions_changes_nothing(least: Server) -> None:
+    """Every command is queued, none is executed."""
     assert lacking(least) == []
     with least.client as administrator:
         assert administrator.keys("*") == []
 
 
 def test_a_pattern_is_not_its_channels(least: Server) -> None:
-    """`&rushes:*` seems enough, and subscribes to nothing; nor is another database's enough."""
+    """`&rushes:*` looks sufficient but does not permit PSUBSCRIBE; another database's channels do not either."""
     permit(least, "resetchannels", "&rushes:*")
     try:
         assert lacking(least) == [f"&{name}" for name in channels(0)]
@@ -193,36 +193,36 @@ def test_a_pattern_is_not_its_channels(least: Server) -> None:
         permit(least, "resetchannels", *map("&{}".format, channels(0)))
 
 
-@pytest.mark.parametrize("taken", ["-lpush", "-psubscribe", "-waitaof", "-info", "-evalsha", "-zadd", "resetkeys"])
-def test_doctor_says_what_to_grant_and_goes_on(taken: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """As a command, with its exit code; what has nothing to do with it is still checked."""
+@pytest.mark.parametrize("removed", ["-lpush", "-psubscribe", "-waitaof", "-info", "-evalsha", "-zadd", "resetkeys"])
+def test_doctor_says_what_to_grant_and_goes_on(removed: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The command fails, and still makes the other checks."""
     with Server.started(tmp_path / "redis") as server:
-        permit(server, "on", f">{PASSWORD}", *rules(0), taken)
+        permit(server, "on", f">{PASSWORD}", *rules(0), removed)
         with staged(server, sandbox, tmp_path) as stage:
             doctor = stage.rushes("doctor")
 
     assert doctor.returncode == Exit.FAILED
-    assert f"ACL SETUSER <user> {KEYS if taken == 'resetkeys' else taken.replace('-', '+')} (" in doctor.stdout
-    assert "takes the key" in doctor.stdout
+    assert f"ACL SETUSER <user> {KEYS if removed == 'resetkeys' else removed.replace('-', '+')} (" in doctor.stdout
+    assert "accepts the key" in doctor.stdout
     assert PASSWORD not in doctor.stdout
     assert "Traceback" not in doctor.stderr
 
 
-def test_an_order_names_the_command_that_is_forbidden(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Also one that only a script uses."""
+def test_a_submit_names_the_command_that_is_forbidden(sandbox: Sandbox, tmp_path: Path) -> None:
+    """It names a command even if only a script uses it."""
     with Server.started(tmp_path / "redis") as server:
         permit(server, "on", f">{PASSWORD}", *rules(0), "-zadd")
         with (
             staged(server, sandbox, tmp_path) as stage,
-            pytest.raises(LedgerUnavailable, match="rushes doctor") as told,
+            pytest.raises(LedgerUnavailable, match="rushes doctor") as raised,
         ):
             stage.service.submit(a_request())
 
-    assert "zadd" in str(told.value)
+    assert "zadd" in str(raised.value)
 
 
 def test_nothing_is_bought_where_waitaof_is_forbidden(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The server knows it: to take the refusal for an old server would buy without a durable intent, silently."""
+    """Treating the refusal as an old server would buy without a durable intent, silently."""
     with Server.started(tmp_path / "redis") as server:
         permit(server, "on", f">{PASSWORD}", *rules(0), "-waitaof", "-command|docs")
         with staged(server, sandbox, tmp_path) as stage, stage.worker() as worker:
@@ -235,17 +235,17 @@ def test_nothing_is_bought_where_waitaof_is_forbidden(sandbox: Sandbox, tmp_path
 
 
 def test_every_command_of_the_scripts_is_among_them() -> None:
-    """The server of a user who followed the page would refuse a script that uses another command."""
+    """A server with the documented ACL would refuse a script that uses another command."""
     scripts = "".join(file.read_text() for file in (ROOT / "jobs/lua").glob("*.lua"))
     used = {command.lower() for command in re.findall(r"redis\.p?call\(\s*['\"](\w+)['\"]", scripts)}
 
     assert used
     assert used <= COMMANDS.keys()
-    assert not re.search(r"redis\.p?call\(\s*[^'\"\s]", scripts)  # none is put together at run time
+    assert not re.search(r"redis\.p?call\(\s*[^'\"\s]", scripts)  # no command name is computed
 
 
 def test_the_page_states_exactly_these() -> None:
-    """What an operator copies."""
+    """Operators copy the block from the page."""
     text = (ROOT / "docs/deployment.md").read_text()
     (block,) = re.findall(r"ACL SETUSER rushes on '>password' -@all(.*?)```", text, re.DOTALL)
 

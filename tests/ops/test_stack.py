@@ -1,4 +1,4 @@
-"""`rushes up` and `rushes demo`: one machine, one command, nothing left behind and nothing lost, however it ends."""
+"""`rushes up` and `rushes demo`: however they end, no process is left and no job is lost."""
 
 import json
 import re
@@ -22,18 +22,18 @@ from tests.stage import Sandbox, a_request, eventually
 
 NAMES: Final = ("valkey", "sandbox", "worker", "api", "flower")
 SLOW_S: Final = 600
-"""A generation long enough to be interrupted at leisure, in upstream time."""
+"""Seconds of upstream time: long enough to be interrupted."""
 
 pytestmark = pytest.mark.timeout(180)  # several stacks start and stop in a test
 
 
 def purchases(stack: Stack) -> dict[str, int]:
-    """What the stack's sandbox sold."""
+    """Count what the stack's sandbox sold, by client request id."""
     return Sandbox(addresses(stack)["RUSHES_UPSTREAM__BASE_URL"]).purchases()
 
 
 def durable(stack: Stack) -> None:
-    """Wait until what was written is on the server's disk."""
+    """Wait until Redis has written everything to disk."""
     settings = RedisSettings.model_validate({"url": addresses(stack)["RUSHES_REDIS__URL"]})
     with connect(settings, name="test") as client:
         assert client.waitaof(1, 0, 4000)[0] == 1
@@ -42,22 +42,22 @@ def durable(stack: Stack) -> None:
 # -- up -------------------------------------------------------------------------------------------------------------
 
 
-def test_embedded_whatever_is_set_is_found_by_a_second_terminal_that_is_told_how(machine: Machine) -> None:
-    """An address in `.env` outranks the stack's own, so the greeting says what to type, and typing it helps."""
+def test_the_greeting_says_how_a_second_terminal_finds_an_overridden_stack(machine: Machine) -> None:
+    """An address in `.env` overrides the stack's, so the greeting has a command, and it works."""
     (machine.folder / ".env").write_text("RUSHES_REDIS__URL=redis://127.0.0.1:1/0\n")
     with machine.up("--embedded") as stack:
-        told = re.search(r"lead elsewhere; in another terminal, first:  (.*)", stack.said())
-        assert told is not None
+        found = re.search(r"override this stack's; in another terminal, first:  (.*)", stack.said())
+        assert found is not None
         listed = subprocess.run(
-            ["sh", "-c", f'{told[1]}; exec "$@"', "sh", *RUSHES, "doctor"],
+            ["sh", "-c", f'{found[1]}; exec "$@"', "sh", *RUSHES, "doctor"],
             env=machine.environment(), capture_output=True, text=True, check=False, timeout=60, cwd=machine.folder,
         )  # fmt: skip
         assert listed.returncode == Exit.DONE, listed.stdout + listed.stderr
-        assert "RUSHES_UPSTREAM__API_KEY" not in told[0]
+        assert "RUSHES_UPSTREAM__API_KEY" not in found[0]
 
 
-def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without_a_trace(machine: Machine) -> None:
-    """The first ten minutes of a newcomer, in one story."""
+def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_ends_cleanly(machine: Machine) -> None:
+    """This is a newcomer's first session."""
     with machine.up() as stack:
         greeting = stack.said()
         for words in (
@@ -103,7 +103,7 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_goes_without
 
 
 def test_what_is_killed_is_started_again_and_the_job_in_flight_completes(machine: Machine) -> None:
-    """Worker, sandbox and Valkey, each by kill -9, while one job is being rendered; it is bought once."""
+    """Worker, sandbox and Valkey are killed while one job renders; it is bought once."""
     with machine.up() as stack:
         prompt = f"a boat [sandbox: latency={SLOW_S}]"
         job_id = stack.service.submit(a_request(prompt)).job_id
@@ -119,7 +119,7 @@ def test_what_is_killed_is_started_again_and_the_job_in_flight_completes(machine
 
 
 def kill_and_see_it_return(stack: Stack, name: str) -> None:
-    """Kill -9 one child; the supervisor says so and starts another."""
+    """Kill one child with SIGKILL; the supervisor reports it and starts another."""
     victim = stack.child(name)
     assert victim is not None, name
     victim.kill()
@@ -128,7 +128,7 @@ def kill_and_see_it_return(stack: Stack, name: str) -> None:
 
 
 def state_of(stack: Stack, job_id: str) -> State | None:
-    """The job's state, or None while Redis is away."""
+    """Return the job's state, or None while Redis is down."""
     try:
         return stack.service.get(job_id)[0].state
     except LedgerUnavailable:
@@ -136,7 +136,7 @@ def state_of(stack: Stack, job_id: str) -> State | None:
 
 
 def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_jobs(machine: Machine) -> None:
-    """Kill -9 of the supervisor: the kernel ends the children; the addresses it left fool nobody."""
+    """When the supervisor is killed, the kernel ends the children; its address file does no harm."""
     with machine.up() as stack:
         job_id = stack.service.submit(a_request(f"a boat [sandbox: latency={SLOW_S}]")).job_id
         eventually(lambda: stack.service.get(job_id)[0].state is State.RENDERING, what="the purchase")
@@ -152,8 +152,8 @@ def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_
     eventually(machine.is_quiet, what="the end of every process")
 
 
-def test_a_stack_that_cannot_start_says_whose_words_to_read_and_stops_what_it_started(machine: Machine) -> None:
-    """A hook that cannot be imported stops the worker; Valkey and sandbox are not left running."""
+def test_a_stack_that_cannot_start_names_the_failed_part_and_stops_the_others(machine: Machine) -> None:
+    """A hook that cannot be imported stops the worker; Valkey and sandbox are stopped too."""
     environment = {**machine.environment(), "RUSHES_HOOKS__CALL": "no.such:hook"}
     ran = subprocess.run(
         [*RUSHES, "up"], env=environment, capture_output=True, text=True, check=False, timeout=90, cwd=machine.folder
@@ -172,7 +172,7 @@ def test_a_stack_that_cannot_start_says_whose_words_to_read_and_stops_what_it_st
 def test_a_demo_that_is_interrupted_leaves_no_process_and_the_next_goes_on_with_its_job(
     machine: Machine, moment: str
 ) -> None:
-    """Ctrl-C when the stack starts, while the video is rendered, or when everything is being stopped already."""
+    """Ctrl-C comes while the stack starts, while the video renders, or while the stack stops."""
     log = machine.folder / "up.log"
     stack_log = machine.folder / ".rushes" / "demo" / "up.log"
     prompt = f"a boat [sandbox: latency={20 if moment == 'stop' else SLOW_S}]"
@@ -197,8 +197,8 @@ def test_a_demo_that_is_interrupted_leaves_no_process_and_the_next_goes_on_with_
 
     log.unlink()
     if moment != "rendering":
-        return  # no job was under way
-    # A power cut leaves its addresses behind: the next demo must wait for those of its own stack.
+        return  # there was no unfinished job
+    # A stale address file, as after a power cut: the next demo must wait for its own stack's.
     (stack_log.parent / "up.env").write_text("RUSHES_REDIS__URL='redis://127.0.0.1:1/0'\n")
     with machine.run("demo", "a boat", "--time-scale", "100") as demo:
         assert demo.wait(90) == Exit.DONE, log.read_text()
@@ -206,7 +206,7 @@ def test_a_demo_that_is_interrupted_leaves_no_process_and_the_next_goes_on_with_
     assert said("Your video: ", log)
     if interrupted is not None:
         went_on = said(f"{interrupted[1]} of the interrupted run was not lost", log)
-        assert went_on or list((stack_log.parent / "archive").rglob(f"{interrupted[1]}.mp4"))  # it was that quick
+        assert went_on or list((stack_log.parent / "archive").rglob(f"{interrupted[1]}.mp4"))  # it had ended
     video = re.search(r"Your video: (.*\.mp4)", log.read_text())
     assert video is not None
     with av.open(video[1]) as clip:

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and how it works beside a project that has packages of the same names."""
+"""The wheel: its content, and that it works beside a project with packages of the same names."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tests.stage import ROOT, Stage, Worker, a_request, child, eventually
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as it is built."""
+    """Build the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `rushes` of an environment that has the wheel; everything else comes from this one."""
+    """Install the wheel into a new environment, with dependencies from this one; returns its `rushes`."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -40,7 +40,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A backend's working receivers, with packages of our names that raise when they are imported."""
+    """Make a backend's folder, with packages of our names that raise on import."""
     folder = tmp_path / "a shop"
     for name in ("config", "worker", "producer", "shop"):
         (folder / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("config/__init__.py", "worker/__init__.py", "producer/__init__.py", "jobs.py"):
         (folder / name).write_text("raise RuntimeError('the module of another project')\n")
     (folder / "shop" / "hooks.py").write_text(
-        "def told(result):\n    with open('told.txt', 'a') as file:\n        file.write(result.id + '\\n')\n"
+        "def ended(result):\n    with open('ended.txt', 'a') as file:\n        file.write(result.id + '\\n')\n"
     )
     return folder
 
@@ -57,11 +57,11 @@ def project(tmp_path: Path) -> Path:
 def test_an_installed_worker_works_where_a_project_has_packages_of_the_same_names(
     stage: Stage, installed: Path, project: Path, python: dict[str, str]
 ) -> None:
-    """It buys, looks into the video in its isolated process, and tells the project's hook; and says what it shadows."""
+    """It buys, describes the video, calls the project's hook, and reports which modules it shadows."""
     environment = {
         **stage.environment,
         "RUSHES_DESCRIBE__PROBE": "true",
-        "RUSHES_HOOKS__CALL": "shop.hooks:told",
+        "RUSHES_HOOKS__CALL": "shop.hooks:ended",
         **python,
     }
     log = stage.folder / "installed.log"
@@ -71,8 +71,8 @@ def test_an_installed_worker_works_where_a_project_has_packages_of_the_same_name
         assert process.poll() is None, worker.said()
         job = stage.ended(stage.service.submit(a_request()).job_id)
         assert job.media is not None, worker.said()
-        eventually((project / "told.txt").exists, what="the hook")
-        assert (project / "told.txt").read_text().split() == [job.id]
+        eventually((project / "ended.txt").exists, what="the hook")
+        assert (project / "ended.txt").read_text().split() == [job.id]
         for name in ("config", "jobs", "worker", "producer"):
             assert f"`{name}` in {project}" in worker.said()
         assert "`shop`" not in worker.said()
@@ -84,7 +84,7 @@ def test_an_installed_worker_works_where_a_project_has_packages_of_the_same_name
 def test_an_installed_api_and_flower_start_there_too(
     stage: Stage, installed: Path, project: Path, part: str, page: str
 ) -> None:
-    """The same command line, the same surroundings."""
+    """They use the same command line and environment."""
     port, log = free_port(), stage.folder / "part.log"
     environment = {**stage.environment, f"RUSHES_{part.upper()}__PORT": str(port), "PYTHONPATH": str(project)}
     with child([str(installed), part], log, environment, cwd=project) as process:
@@ -99,7 +99,7 @@ def test_an_installed_api_and_flower_start_there_too(
         assert process.poll() is None, log.read_text()
 
 
-def test_a_name_that_was_imported_from_elsewhere_already_is_said(installed: Path, project: Path) -> None:
+def test_a_name_that_is_already_imported_from_elsewhere_is_reported(installed: Path, project: Path) -> None:
     """A `sitecustomize` or a debugger may have imported the project's package before us."""
     (project / "sitecustomize.py").write_text("import sys, types\nsys.modules['jobs'] = types.ModuleType('jobs')\n")
     ran = subprocess.run(
@@ -116,7 +116,7 @@ def test_a_name_that_was_imported_from_elsewhere_already_is_said(installed: Path
 
 
 def test_the_wheel_carries_every_script_and_migration(wheel: Path) -> None:
-    """An installed worker reads both from its own package."""
+    """An installed worker reads both from its package."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = [*ROOT.glob("jobs/lua/*.lua"), *ROOT.glob("worker/sql/migrations/**/*.py")]
     assert len(wanted) > 5

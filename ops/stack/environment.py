@@ -1,4 +1,4 @@
-"""What of this process's environment its children get: not what was set for other programs."""
+"""Filters the environment for child processes: removes variables that are meant for other programs."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,10 +6,10 @@ from typing import Final
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 
 _CELERY: Final = ("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE", "SKIP_CHECKS")
-"""Celery's command reads these, and all of CELERY_*; they outrank our broker and queues."""
+"""Celery's command reads these and CELERY_*; they would override our broker and queues."""
 
 _SERVERS: Final = ("FLOWER_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
-"""Read by Flower and uvicorn: of use to a deployment, but `rushes up` decides where its own listen."""
+"""Flower and uvicorn read these; `rushes up` chooses their addresses itself."""
 
 _PYTHON: Final = (
     "PYTHONWARNINGS",
@@ -22,7 +22,7 @@ _PYTHON: Final = (
 
 
 def for_part(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker, API or Flower: without what would make Celery or Python another."""
+    """Return the environment of a worker, API or Flower, without variables that reconfigure Celery or Python."""
     return {
         name: value
         for name, value in environment.items()
@@ -31,12 +31,12 @@ def for_part(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_stack(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child of `rushes up`: a proxy reaches it, but not for what is on this machine."""
+    """Return the environment of a child of `rushes up`, with proxies, but not for this machine."""
     kept = {
         name: value
         for name, value in for_part(environment).items()
         if name == "FLOWER_BASIC_AUTH" or not name.startswith(_SERVERS)
     }
-    beside = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    direct = beside if beside.strip() == "*" else ",".join(filter(None, (beside, *LOCAL_NAMES)))
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    direct = given if given.strip() == "*" else ",".join(filter(None, (given, *LOCAL_NAMES)))
     return {**kept, "PYTHONUTF8": "1", "NO_PROXY": direct, "no_proxy": direct}

@@ -1,4 +1,4 @@
-"""`rushes up` starts and serves in every ordinary surrounding, whatever was set there for other programs."""
+"""`rushes up` works whatever variables are set for other programs."""
 
 import json
 import re
@@ -8,15 +8,15 @@ from typing import Final
 import pytest
 import requests
 
+from ops.stack.environment import for_stack
 from ops.stack.recipe import is_free
-from ops.stack.surroundings import for_stack
 from producer.cli.exits import Exit
 from tests.ops.machines import ABSENT, RUSHES, Machine, addresses
 
 NOBODY: Final = "http://127.0.0.1:9"
-"""Where nothing listens: a request to it fails."""
+"""Nothing listens there."""
 
-SURROUNDINGS: Final = {
+ENVIRONMENTS: Final = {
     "proxies": {
         name: NOBODY
         for kind in ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
@@ -61,18 +61,18 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def enter_busy_folder(machine: Machine, name: str) -> None:
-    """Go to the folder of another project, with its own `.env` and its own Flower."""
+    """Enter another project's folder, with its own `.env` and Flower configuration."""
     machine.folder = machine.folder / name
     machine.folder.mkdir()
     (machine.folder / ".env").write_text(f"http_proxy={NOBODY}\nAPP=shop\nDATABASE_URL=x\nPYTHONPATH=/nowhere\n")
     (machine.folder / "flowerconfig.py").write_text("raise SystemExit('the configuration of another Flower')\n")
 
 
-@pytest.mark.parametrize("around", SURROUNDINGS)
-def test_a_stack_starts_and_serves_whatever_was_set_for_other_programs(machine: Machine, around: str) -> None:
-    """Probes, children, a second terminal and doctor: each meets the same surroundings."""
-    machine.surroundings = SURROUNDINGS[around]
-    knows_ascii_only = "PYTHONUTF8" in machine.surroundings
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_stack_starts_and_serves_whatever_was_set_for_other_programs(machine: Machine, name: str) -> None:
+    """Readiness checks, children, a second terminal and doctor all run with these variables."""
+    machine.variables = ENVIRONMENTS[name]
+    knows_ascii_only = "PYTHONUTF8" in machine.variables
     enter_busy_folder(machine, "a shop" if knows_ascii_only else "Bär für 東京")
     with machine.up() as stack:
         ran = machine.rushes("submit", "--wait", "--json", "a böat")
@@ -98,7 +98,7 @@ def test_a_stack_starts_and_serves_whatever_was_set_for_other_programs(machine: 
     ],
 )
 def test_a_proxy_reaches_the_children_but_not_for_this_machine(given: dict[str, str], direct: set[str]) -> None:
-    """It is how a real upstream is reached; curl, requests and httpx read either spelling."""
+    """A real upstream may need the proxy; curl, requests and httpx read either case."""
     proxies = {"https_proxy": "http://proxy.example:3128", "ALL_PROXY": "socks5://proxy.example:1080"}
     found = for_stack({**proxies, **given})
     assert found | proxies == found
@@ -107,9 +107,9 @@ def test_a_proxy_reaches_the_children_but_not_for_this_machine(given: dict[str, 
 
 
 def test_what_the_user_set_for_the_children_reaches_them() -> None:
-    """Settings, credentials, search paths and Flower's password are not for other programs."""
+    """Settings, credentials, search paths and Flower's password are for the children."""
     theirs = {
-        "RUSHES_HOOKS__CALL": "shop:told",
+        "RUSHES_HOOKS__CALL": "shop:ended",
         "AWS_SECRET_ACCESS_KEY": "x",
         "DJANGO_SETTINGS_MODULE": "shop.settings",
         "PYTHONPATH": "/srv/shop",
@@ -121,7 +121,7 @@ def test_what_the_user_set_for_the_children_reaches_them() -> None:
 
 
 def test_a_stack_goes_on_when_nobody_reads_its_output_any_more(machine: Machine) -> None:
-    """`rushes up | head -3`: a child that nobody reads from would stand still at its next line."""
+    """`rushes up | head -3` must not block the children on their output."""
     process = subprocess.Popen(
         [*RUSHES, "up", "--time-scale", "100"],
         env=machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=machine.folder,
@@ -138,10 +138,10 @@ def test_a_stack_goes_on_when_nobody_reads_its_output_any_more(machine: Machine)
 # -- from another folder --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not is_free(6379), reason="a Redis listens at the usual port, and would answer")
+@pytest.mark.skipif(not is_free(6379), reason="a Redis listens at the usual port")
 @pytest.mark.parametrize("command", [["list"], ["get", "job_x"], ["doctor"], ["submit", "a boat"], ["batch", "b.csv"]])
 def test_a_command_from_another_folder_names_the_state_folder_it_read(machine: Machine, command: list[str]) -> None:
-    """A stack may well run; asking whether it does sends people the wrong way."""
+    """A stack may run with another state folder, so the error must not suggest that none runs."""
     (machine.folder / "b.csv").write_text("prompt\na boat\n")
     ran = machine.rushes(*command)
     said = re.sub(r"\s+", " ", ran.stdout + ran.stderr)
