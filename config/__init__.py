@@ -1,1 +1,1 @@
-"""What a deployment may choose: settings, the Celery app, logging."""
+"""The configuration of a deployment: settings, Redis, the Celery app, the archive store, logging."""

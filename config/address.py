@@ -1,11 +1,11 @@
-"""Where Redis is: one server by its URL, or the master that a group of Sentinels names.
+"""The address of Redis: one server, or the master that a group of Sentinels names.
 
     redis://[[user]:password@]host:port/db
-    rediss://…?ssl_ca_certs=/etc/ca.pem                              the same over TLS, and how it is checked
+    rediss://…?ssl_ca_certs=/etc/ca.pem                              over TLS, with redis-py's options
     sentinel://[[user]:password@]host:26379,host2:26379/db?master=mymaster
 
-The password is Redis's own; the Sentinels' is given beside the address. The URL is read here and nowhere else: ledger,
-broker and Flower get the parts, because their libraries read one URL in three ways.
+The password is Redis's own; the Sentinels' is a separate setting. Only this module parses the URL: ledger, broker and
+Flower get its parts, because their libraries parse one URL in three ways.
 """
 
 import re
@@ -36,7 +36,7 @@ _HOST_NAME: Final = re.compile(r"[\w.-]+")
 _SWITCH: Final = {"true": True, "false": False}
 _CERT_REQS: Final = {
     f"{prefix}{name}": mode
-    for prefix in ("", "cert_")  # redis-py's spelling, and kombu's
+    for prefix in ("", "cert_")  # redis-py's names, and kombu's
     for name, mode in (("none", ssl.CERT_NONE), ("optional", ssl.CERT_OPTIONAL), ("required", ssl.CERT_REQUIRED))
 }
 _TLS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -46,16 +46,16 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "ssl_certfile": str,
     "ssl_keyfile": str,
 }
-"""What a rediss:// URL may say of TLS, by redis-py's names, and how a value is read."""
+"""The TLS options of a rediss:// URL, by redis-py's names, each with its parser."""
 
 
 class NotAnAddress(ValueError):
-    """The URL names no Redis that ledger and broker could both reach; the message does not repeat any of it."""
+    """The URL is no valid address of Redis; the message repeats no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server; `tls` holds redis-py's options, empty where there is no TLS."""
+    """One server; `tls` has redis-py's options and is empty without TLS."""
 
     host: str
     port: int
@@ -66,14 +66,14 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address in the one form that redis-py, kombu and Flower read alike; TLS options are given beside it."""
+        """The address without TLS options, in a form that redis-py, kombu and Flower parse alike."""
         scheme = TLS if self.tls else SERVER[0]
         return f"{scheme}://{_userinfo(self.username, self.password)}{_bracketed(self.host)}:{self.port}/{self.db}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """The master called `master`, wherever it is: whichever of `hosts` answers knows."""
+    """The master called `master`; the first of `hosts` that answers knows its address."""
 
     hosts: tuple[tuple[str, int], ...]
     master: str
@@ -82,23 +82,23 @@ class Sentinels:
     password: str | None = field(repr=False)
 
     def for_celery(self) -> str:
-        """The address as kombu spells it: each Sentinel with the whole of it, as it turns from one to the next."""
+        """Return the address for kombu: one complete URL per Sentinel."""
         user = _userinfo(self.username, self.password)
         return ";".join(f"{SENTINEL}://{user}{_bracketed(host)}:{port}/{self.db}" for host, port in self.hosts)
 
 
 def parse(url: str) -> Server | Sentinels:
-    """Read the address of Redis.
+    """Parse the address of Redis.
 
     Raises:
-        NotAnAddress: saying what is wrong with it.
+        NotAnAddress: it is invalid; the message says why.
     """
     try:
         parts = urlsplit(url.strip())
     except ValueError:  # its message repeats the host, and with it the password
         raise NotAnAddress("it names no host") from None
     if "#" in url:
-        raise NotAnAddress("it holds a #")
+        raise NotAnAddress("it contains a #")
     if parts.scheme not in {*SERVER, SENTINEL}:
         raise NotAnAddress("it begins with none of redis://, rediss://, sentinel://")
     user, _, hosts = parts.netloc.rpartition("@")
@@ -110,32 +110,37 @@ def parse(url: str) -> Server | Sentinels:
 
 
 def client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "redis.Redis":
-    """A client of the server, or of whichever server is the master when a connection is made."""
+    """Make a client of the server, or of the server that is the master when it connects."""
     address = parse(url)
     if isinstance(address, Server):
         return redis.Redis.from_url(address.url, **address.tls, **options)
-    asked: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
         address.hosts,
-        sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]),
+        sentinel_kwargs=sentinel_options(
+            sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]
+        ),
     )
-    master = asked.master_for(
+    master = sentinel.master_for(
         address.master, db=address.db, username=address.username, password=address.password, **options
     )
     return cast("redis.Redis", master)
 
 
 def async_client_of(url: str, *, sentinel_password: str | None, **options: Any) -> "redis.asyncio.Redis":
-    """The same for an event loop, where more may ask at once than there are threads: they wait for a connection."""
+    """Make the same for an event loop, where callers wait for a free connection of the pool."""
     address = parse(url)
     once = {"retry": AsyncRetry(NoBackoff(), 0)}
     waiting = {**options, **once, "timeout": options["socket_timeout"]}
     if isinstance(address, Server):
         return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(address.url, **address.tls, **waiting))
-    asked: Any = AsyncSentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
+    sentinel: Any = AsyncSentinel(  # type: ignore[no-untyped-call]  # redis-py ships its Sentinel untyped
         address.hosts,
-        sentinel_kwargs=asking(sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]) | once,
+        sentinel_kwargs=sentinel_options(
+            sentinel_password, options["socket_connect_timeout"], options["socket_timeout"]
+        )
+        | once,
     )
-    master = asked.master_for(
+    master = sentinel.master_for(
         address.master,
         connection_pool_class=MastersPool,
         db=address.db,
@@ -147,17 +152,17 @@ def async_client_of(url: str, *, sentinel_password: str | None, **options: Any) 
 
 
 class MastersPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to whichever server is the master; closing it closes those to the Sentinels, too."""
+    """Connections to the current master; closing the pool also closes those to the Sentinels."""
 
     async def aclose(self) -> None:
-        """Close everything."""
+        """Close all connections."""
         await super().aclose()
         for sentinel in self.sentinel_manager.sentinels:
             await sentinel.aclose()
 
 
-def asking(password: str | None, connect_timeout_s: float, socket_timeout_s: float) -> dict[str, Any]:
-    """How one Sentinel is asked: once, as the next one knows the same."""
+def sentinel_options(password: str | None, connect_timeout_s: float, socket_timeout_s: float) -> dict[str, Any]:
+    """Return the options for a Sentinel: no retries, because the next Sentinel knows the same."""
     once = {"retry": Retry(NoBackoff(), 0)}
     times = {"socket_connect_timeout": connect_timeout_s, "socket_timeout": socket_timeout_s}
     return {**once, **times, **({"password": password} if password else {})}
@@ -195,7 +200,7 @@ def _query(parts: SplitResult) -> dict[str, str]:
     except ValueError:
         raise NotAnAddress("its query cannot be read") from None
     if len(dict(pairs)) < len(pairs) or not all(value for _, value in pairs):
-        raise NotAnAddress("its query holds a name twice or without a value")
+        raise NotAnAddress("its query has a name twice or without a value")
     return dict(pairs)
 
 
@@ -203,15 +208,15 @@ def _master(parts: SplitResult) -> str:
     match _query(parts):
         case {"master": master, **others} if not others:
             return master
-    raise NotAnAddress("?master=<name>, and nothing else, must say which master the Sentinels are asked for")
+    raise NotAnAddress("its query must be ?master=<name>, the master that the Sentinels know, and nothing else")
 
 
 def _tls(parts: SplitResult) -> dict[str, Any]:
-    """The TLS options; without a word on it, the server's certificate is checked."""
+    """Parse the TLS options; by default the server's certificate is verified."""
     query = _query(parts)
     if not query.keys() <= (_TLS_OPTIONS.keys() if parts.scheme == TLS else set()):
         raise NotAnAddress(
-            f"its query may hold nothing but, after rediss://, {', '.join(_TLS_OPTIONS)}; the database is the path "
+            f"its query may contain only, after rediss://, {', '.join(_TLS_OPTIONS)}; the database is the path "
             "(/3), and time-outs and limits are RUSHES_REDIS__… settings"
         )
     if "ssl_keyfile" in query and "ssl_certfile" not in query:
@@ -236,5 +241,5 @@ def _userinfo(username: str | None, password: str | None) -> str:
 
 
 def _bracketed(host: str) -> str:
-    """The host as a URL holds it; a zone in an IPv6 address is percent-encoded there."""
+    """Format the host for a URL; the zone of an IPv6 address is percent-encoded."""
     return f"[{quote(host, safe=':')}]" if ":" in host else quote(host)

@@ -1,4 +1,4 @@
-"""Which network addresses are public, and which are this machine's own."""
+"""Classifies network addresses: public, link-local, this machine's."""
 
 import ipaddress
 from typing import Final
@@ -11,19 +11,19 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as a resolver spells it, belongs to the public internet; what cannot be read does not."""
+    """Whether an address from a resolver is on the public internet; False if it is invalid."""
     found = _read(address)
     return found is not None and found.is_global and not found.is_multicast
 
 
 def is_link_local(address: str) -> bool:
-    """Whether an address reaches this link only; clouds keep their machines' credentials at such a one."""
+    """Whether an address is link-local; clouds serve machine credentials at one."""
     found = _read(address)
     return found is not None and found.is_link_local
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or a name is this machine's own."""
+    """Whether an address or a name is this machine's."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def leads_here(url: str) -> bool:
-    """Whether a URL's host is this machine's own; what cannot be read is not."""
+    """Whether a URL's host is this machine; False if the URL is invalid."""
     try:
         return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
@@ -46,7 +46,7 @@ def _read(address: str) -> Address | None:
 
 
 def _innermost(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, if it does: the tunnel's end is where the bytes go."""
+    """Return the IPv4 address inside an IPv6 tunnel address, because the bytes go there; else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

@@ -1,4 +1,4 @@
-"""How the ledger is reached: its clients, and how long it remembers, as the settings choose."""
+"""Makes Redis clients and the ledger's retention from the settings."""
 
 from typing import Any
 
@@ -13,15 +13,16 @@ from jobs.scripts import Retention
 
 
 def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
-    """A pooled client that decodes to text, gives up in bounded time and never repeats a command by itself.
+    """Make a pooled client that decodes to text, has time-outs and never repeats a command.
 
-    A repeated script could find its own first run and read it as somebody else's: the ledger decides what to repeat.
+    A repeated script could read the effect of its own first run as another caller's, so the ledger decides what to
+    repeat.
     """
     return client_of(settings.url.get_secret_value(), retry=Retry(NoBackoff(), 0), **_options(settings, name))
 
 
 def connect_async(settings: RedisSettings, *, name: str) -> "redis.asyncio.Redis":
-    """The same for one event loop; close the client before the loop."""
+    """Make the same for one event loop; close the client before the loop."""
     return async_client_of(settings.url.get_secret_value(), **_options(settings, name))
 
 
@@ -30,7 +31,7 @@ def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
     return {
         "sentinel_password": password.get_secret_value() if password else None,
         "decode_responses": True,
-        # What somebody else wrote in other bytes must not keep a whole answer from being read.
+        # Invalid UTF-8 from another writer must not make a whole reply unreadable.
         "encoding_errors": "replace",
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.socket_timeout_s,
@@ -43,7 +44,7 @@ def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
 
 
 def retention(settings: Settings) -> Retention:
-    """How long this deployment's ledger remembers."""
+    """Return how long the ledger keeps its keys."""
     return Retention(
         retention_s=settings.ledger.retention_s,
         queue_ttl_s=settings.queue.ttl_s,

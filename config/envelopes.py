@@ -1,8 +1,8 @@
-"""Messages from the broker, read strictly: anybody who can write to Redis can send any message.
+"""Validates messages from the broker strictly, because anybody who can write to Redis can send any message.
 
-Celery and kombu read many fields of a message outside of every `try`, so that one wrong type ends a worker, and kombu
-gives the message back to its queue for the next. Hence they are given only what `cleaned` wrote itself: uncompressed
-JSON of a bounded size, with the fields that are needed and the types that they must have.
+Celery and kombu read many fields of a message without a `try`, so one wrong type ends a worker, and kombu returns the
+message to its queue for the next worker. So they get only what `cleaned` wrote: uncompressed JSON of bounded size, with
+the necessary fields in their types.
 """
 
 import json
@@ -16,10 +16,10 @@ from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, 
 from jobs.reminders import QueueName
 
 MOST_BYTES: Final = 64 * 1024
-"""The largest message that carries a task or a control command; ours have about 1 KB."""
+"""The largest message of a task or a control command; ours have about 1 KB."""
 
-MOST_NEWS_BYTES: Final = 1024 * 1024
-"""The largest event or reply to a control command; a worker's list of what it holds may be long."""
+MOST_EVENT_BYTES: Final = 1024 * 1024
+"""The largest event or reply to a control command; a worker's list of tasks may be long."""
 
 CONTROL: Final = "celery.pidbox"
 """The exchange of Celery's control commands."""
@@ -28,12 +28,12 @@ _YEARS: Final = range(2000, 2200)
 
 
 class UnreadableMessage(ValueError):
-    """A message that is dropped; the text says why in one line, without anything of its content."""
+    """The message is invalid and dropped; the text says why in one line, without the message's content."""
 
 
 def _moment(text: str) -> str:
     if datetime.fromisoformat(text).year not in _YEARS:
-        raise ValueError("no time that a task can wait for")
+        raise ValueError("no valid time")
     return text
 
 
@@ -49,7 +49,7 @@ class _Read(BaseModel):
 
 
 class _TaskHeaders(_Read):
-    """The headers of a task: what its request is built of, and what its retry hands on."""
+    """The headers of a task: those of its request and its retry."""
 
     task: Word
     id: Annotated[Word, Field(min_length=1)]
@@ -67,8 +67,8 @@ class _TaskHeaders(_Read):
     compression: None = None
 
 
-class _NewsHeaders(_Read):
-    """The headers of a control command, of a reply to one, and of an event."""
+class _EventHeaders(_Read):
+    """The headers of a control command, its reply, or an event."""
 
     clock: Number | None = None
     ticket: Word | None = None
@@ -77,7 +77,7 @@ class _NewsHeaders(_Read):
 
 
 class _Embedded(_Read):
-    """What Celery would send after a task; none of ours has any."""
+    """Follow-up tasks of Celery's canvas; ours have none."""
 
     callbacks: None = None
     errbacks: None = None
@@ -91,7 +91,7 @@ class _ReplyTo(_Read):
 
 
 class _Command(_Read):
-    """A control command, but none that could stop, starve or redirect a worker: for these, signal its process."""
+    """A control command that cannot stop, starve or redirect a worker; for that, signal its process."""
 
     method: Literal[
         "active",
@@ -139,8 +139,8 @@ class _Task(_Envelope):
     headers: _TaskHeaders
 
 
-class _News(_Envelope):
-    headers: _NewsHeaders
+class _Event(_Envelope):
+    headers: _EventHeaders
 
 
 _ARGUMENTS: Final = TypeAdapter(tuple[list[Plain], dict[Word, Plain], _Embedded], config=ConfigDict(strict=True))
@@ -149,17 +149,17 @@ _ANYTHING: Final = TypeAdapter(dict[str, JsonValue] | list[JsonValue])
 
 
 def cleaned(raw: bytes, *, queue: str = "", exchange: str = "") -> bytes:
-    """Write anew what `raw` says, as it lay in a queue or was published to an exchange.
+    """Validate a message from a queue or an exchange, and serialize it again.
 
     Raises:
-        UnreadableMessage: it is none of the messages that belong there.
+        UnreadableMessage: it is not valid there.
     """
     try:
         if queue in set(QueueName):
             return _message(_bounded(raw, MOST_BYTES), _Task, _ARGUMENTS, routing_key=queue)
         if exchange == CONTROL:
-            return _message(_bounded(raw, MOST_BYTES), _News, _COMMAND)
-        return _message(_bounded(raw, MOST_NEWS_BYTES), _News, _ANYTHING)
+            return _message(_bounded(raw, MOST_BYTES), _Event, _COMMAND)
+        return _message(_bounded(raw, MOST_EVENT_BYTES), _Event, _ANYTHING)
     except ValidationError as error:
         raise UnreadableMessage(_why(error)) from None
 
@@ -170,10 +170,12 @@ def _bounded(raw: bytes, most: int) -> bytes:
     return raw
 
 
-def _message(raw: bytes, kind: type[_Task | _News], body: TypeAdapter[Any], *, routing_key: str | None = None) -> bytes:
+def _message(
+    raw: bytes, kind: type[_Task | _Event], body: TypeAdapter[Any], *, routing_key: str | None = None
+) -> bytes:
     envelope = kind.model_validate_json(raw)
     route = envelope.properties.delivery_info
-    # A task's own route is not believed: what is not worked off goes back to where it came from.
+    # Ignore a task's own route: an unprocessed message must return to the queue it came from.
     where = route.model_dump() if routing_key is None else {"exchange": "", "routing_key": routing_key}
     message = {
         "body": b64encode(body.dump_json(body.validate_json(envelope.body))).decode(),

@@ -1,8 +1,8 @@
-"""Runs a module of ours, or Celery over them, with our packages found before any of the same name.
+"""Runs one of our modules, or Celery, so that our packages are found before others of the same name.
 
-`python -P launch.py MODULE ARGS` is how we start processes: the working receivers or PYTHONPATH may hold somebody
-else's `config`, `jobs` or `worker`. The working receivers is searched last, for hooks. Only the standard library is
-imported here, because this file runs before our packages can be.
+We start processes with `python -P launch.py MODULE ARGS`, because the working directory or PYTHONPATH may contain
+another `config`, `jobs` or `worker`. The working directory is searched last, for hooks. This file imports only the
+standard library, because it runs before our packages can be imported.
 """
 
 import os
@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Final
 
 HOME: Final = Path(__file__).resolve().parents[1]
-"""The folder that holds our packages: site-packages, or a checkout."""
+"""The folder of our packages: site-packages, or a checkout."""
 
 NAMES: Final = ("config", "jobs", "worker", "producer", "ops")
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module so."""
+    """Return the command line that runs a module this way."""
     return [sys.executable, "-P", str(HOME / "config" / "launch.py"), module, *arguments]
 
 
 def claim_names() -> None:
-    """Import our packages from where we are, so that their names mean ours in this process.
+    """Import our packages from `HOME`, so that no other package gets their names.
 
     Raises:
-        SystemExit: something has imported another package of that name already; the message names both.
+        SystemExit: another package of that name is already imported; the message names both.
     """
     for name in NAMES:
         found = sys.modules.get(name)
@@ -43,21 +43,21 @@ def claim_names() -> None:
 
 
 def shadowed() -> Iterator[tuple[str, Path]]:
-    """Modules of the working receivers or PYTHONPATH that our processes can't import: our names outrank them."""
+    """Find modules in the working directory or PYTHONPATH that our packages shadow."""
     folders = [Path.cwd(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))]
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         if folder != HOME:
-            yield from ((name, folder) for name in NAMES if _holds(folder, name))
+            yield from ((name, folder) for name in NAMES if _contains(folder, name))
 
 
-def _holds(folder: Path, name: str) -> bool:
+def _contains(folder: Path, name: str) -> bool:
     return (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py"))
 
 
 def _import(name: str) -> None:
     spec = PathFinder.find_spec(name, [str(HOME)])
     if spec is None or spec.loader is None:
-        raise SystemExit(f"Rushes is not whole: {HOME / name} is missing. Install it again.")
+        raise SystemExit(f"Rushes is incomplete: {HOME / name} is missing. Install it again.")
     sys.modules[name] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
 

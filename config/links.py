@@ -1,4 +1,4 @@
-"""The links that are handed out for what is in the archive, as the deployment chose."""
+"""The links to a job's files in the archive."""
 
 from typing import assert_never
 
@@ -10,12 +10,12 @@ from jobs.payloads import content_url
 
 
 def links_of(job: Job, settings: Settings, store: Store) -> dict[str, str]:
-    """A URL for each thing that the job has in the archive, by name; empty where no links are handed out.
+    """Return the URLs of a job's files by artifact name; empty if the deployment gives no links.
 
-    Anybody who has a signed URL can fetch the file: it belongs into an answer, never into a log or an event.
+    Anybody with a signed URL can fetch the file, so it may be in a reply, never in a log or an event.
 
     Raises:
-        StoreError: the store's credentials cannot be had.
+        StoreError: the store has no credentials to sign with.
     """
     if job.stored is None or job.removed_at is not None:
         return {}

@@ -1,7 +1,7 @@
-"""How many files this process may hold open, sockets among them.
+"""Raises this process's limit of open files and sockets.
 
-Most systems allow a thousand at first and far more to a process that asks for it: the low figure protects programs that
-wait by select(2), and none of ours does.
+Most systems allow about 1,000 by default and far more on request; the low default protects programs that use select(2),
+and ours do not.
 """
 
 import resource
@@ -9,11 +9,11 @@ from contextlib import suppress
 
 
 def allow(count: int) -> int:
-    """Let this process, and those that it starts, hold `count` files open if it may; returns how many it can now."""
+    """Raise the limit of this process and its children to `count`, if permitted; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):  # macOS has a lower limit that is told nowhere
+        with suppress(ValueError, OSError):  # macOS has an undocumented lower limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return count if soft == resource.RLIM_INFINITY else soft

@@ -1,4 +1,4 @@
-"""Folders and files for their owner only: the state folder holds customers' prompts, and secrets that sign links."""
+"""Folders and files for their owner only: the state folder contains prompts, and secrets that sign links."""
 
 import os
 from contextlib import suppress
@@ -13,16 +13,16 @@ FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o007
 _SQLITE: Final = ("videos.sqlite", "videos.sqlite-wal", "videos.sqlite-shm")
 _OURS: Final = ("spool", "valkey", "sandbox", "demo", *_SQLITE)
-"""Names that Rushes gives in the state folder; what carries another name there may be meant for others."""
+"""Rushes' own names in the state folder; files with other names may be meant for others."""
 
 
 def prepare_state(settings: Settings) -> None:
-    """Make the state folder for its owner only, and close to others what earlier versions left open in it.
+    """Make the state folder for its owner only, and remove others' rights from Rushes' files in it.
 
-    A folder that somebody else named (RUSHES_STATE_DIR=/srv, RUSHES_ARCHIVE__DIR) keeps its mode: doctor says so.
+    A folder that the user chose (RUSHES_STATE_DIR=/srv, RUSHES_ARCHIVE__DIR) keeps its mode; doctor warns of it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     folder = settings.state_dir
     make_folder(folder)
@@ -34,10 +34,10 @@ def prepare_state(settings: Settings) -> None:
 
 
 def make_folder(folder: str | Path, mode: int = FOLDER_MODE) -> None:
-    """Make a folder and its missing parents with this mode; one that is there keeps its own.
+    """Make a folder and its missing parents with this mode; an existing one keeps its mode.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     folder = os.fspath(folder)
     if os.path.isdir(folder):
@@ -53,7 +53,7 @@ def make_folder(folder: str | Path, mode: int = FOLDER_MODE) -> None:
 
 
 def close_to_others(path: str | Path) -> None:
-    """Take group's and others' rights from what belongs to this user; what cannot be changed, doctor names."""
+    """Remove the rights of group and others from this user's file; doctor reports what cannot be changed."""
     with suppress(OSError):
         found = os.lstat(path)
         is_ours = found.st_uid == os.geteuid() and not S_ISLNK(found.st_mode)
@@ -62,7 +62,7 @@ def close_to_others(path: str | Path) -> None:
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Whether every user of this machine may read, write or enter it; a group's rights were given by somebody."""
+    """Whether every user of this machine may read, write or enter it; a group's rights are deliberate."""
     try:
         return bool(path.stat().st_mode & _OTHERS)
     except OSError:

@@ -1,4 +1,4 @@
-"""How a reminder is sent: by name, to its queue, at most once; the due index forgives every loss."""
+"""Sends the Celery messages that wake workers: by task name, at most once; the rescuer replaces lost ones."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -15,22 +15,22 @@ from jobs.wakes import Alarm
 log = logging.getLogger("rushes.reminding")
 
 MESSAGE_VERSION: Final = 1
-"""Travels in each message's headers. A worker ignores arguments and headers it does not know."""
+"""In each message's headers; a worker ignores unknown arguments and headers."""
 
 Remind = Callable[..., bool]
-"""remind(task, job_id, turn, countdown=None) -> whether the broker took the message."""
+"""remind(task, job_id, turn, countdown=None) -> whether the broker accepted the message."""
 
 
 def why(error: Exception) -> str:
-    """What kept the broker from taking a message, in the words in which the ledger tells of it."""
+    """Explain why the broker did not accept a message, in the ledger's words for outages."""
     cause = error.__cause__
     return outage.explained(cause) if isinstance(cause, redis.RedisError) else str(error)
 
 
 def reminder_sender(app: Celery) -> Remind:
-    """A sender that never raises: no trouble of the broker may turn what the ledger has answered into an error.
+    """Make a sender that never raises, because an error of the broker must not hide the ledger's answer.
 
-    The rescuer sends again what was not sent.
+    The rescuer sends the messages that were not sent.
     """
 
     def remind(task: TaskName, job_id: str, turn: int, countdown: float | None = None) -> bool:
@@ -57,13 +57,13 @@ def reminder_sender(app: Celery) -> Remind:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether a Ctrl-C stands behind an error: Python wraps one that comes while an import makes a class."""
+    """Whether a Ctrl-C caused an error: Python wraps one that comes while an import makes a class."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def set_alarms(remind: Remind, alarms: Iterable[Alarm]) -> None:
-    """Send the reminders that the ledger asked for."""
+    """Send the messages that the ledger asked for."""
     for alarm in alarms:
         remind(REMINDER_OF[alarm.work], alarm.job_id, alarm.turn, alarm.seconds or None)

@@ -1,7 +1,7 @@
-"""Every choice of a deployment: name, unit, bound, reason. Read from RUSHES_* variables and `.env`.
+"""All settings, each with name, unit, bound and reason, read from RUSHES_* variables and `.env`.
 
-`rushes up` leaves its addresses in `<state folder>/up.env`; they stand in for what the environment and `.env` leave
-out, so that a second terminal finds the running stack.
+`rushes up` writes its addresses to `<state folder>/up.env`; they apply where the environment and `.env` set nothing, so
+that a second terminal finds the running stack.
 """
 
 import difflib
@@ -23,16 +23,16 @@ PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
 SHORTEST_KEY = 32
 LONGEST_VARIATION = 1.2
-"""By how much a wait may be varied, so that what failed together is not tried again together."""
+"""The largest factor of a random variation of waits, which keeps retries apart."""
 
 _ENDPOINT = re.compile(r"(/+v[12])+(/(video/generations|generate/video/google/generation))?/*$", re.IGNORECASE)
-"""What people copy along with the upstream's address."""
+"""The part of an endpoint that people copy with the upstream's address."""
 
 _DOTENV = Path(".env")
 
 
 class ConfigurationError(RushesError):
-    """The settings cannot stand as they are; the message says which and what to do. Stop the process with it."""
+    """A setting is invalid; the message says which and what to do. It must end the process."""
 
 
 class _Group(BaseModel):
@@ -40,21 +40,19 @@ class _Group(BaseModel):
 
 
 class RedisSettings(_Group):
-    """Where the ledger and the broker live."""
+    """The Redis of ledger and broker."""
 
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey: redis://[:password@]host:port/db, rediss:// for TLS; or the master that "
         "Sentinels name: sentinel://[:password@]host:26379,host2:26379/db?master=name.",
     )
-    sentinel_password: SecretStr | None = Field(None, description="The Sentinels' own password, if they have one.")
-    connect_timeout_s: float = Field(2.0, gt=0, le=60, description="How long a connection may take to be made.")
+    sentinel_password: SecretStr | None = Field(None, description="The password of the Sentinels, if they have one.")
+    connect_timeout_s: float = Field(2.0, gt=0, le=60, description="Time-out for connecting.")
     socket_timeout_s: float = Field(
-        5.0, gt=1, le=60, description="How long a reply may take. Unset, a silent Redis would hang a publish for ever."
+        5.0, gt=1, le=60, description="Time-out for a reply, so that a silent Redis hangs nothing for ever."
     )
-    max_connections: int = Field(
-        128, ge=8, description="Connections one process may hold; at least its threads and a few."
-    )
+    max_connections: int = Field(128, ge=8, description="Connections per process; at least its threads and a few more.")
 
     @field_validator("url")
     @classmethod
@@ -64,8 +62,8 @@ class RedisSettings(_Group):
         except NotAnAddress as error:
             raise ValueError(
                 f"not a Redis address: {error}. Write redis://[:password@]host:port/db, rediss:// for TLS, or "
-                "sentinel://[:password@]host:26379,host2:26379/db?master=name; what is special in the password is "
-                "percent-encoded (%23 for #, %2F for /, %3F for ?)"
+                "sentinel://[:password@]host:26379,host2:26379/db?master=name; percent-encode special "
+                "characters in the password (%23 for #, %2F for /, %3F for ?)"
             ) from None
         return value
 
@@ -73,36 +71,32 @@ class RedisSettings(_Group):
 class UpstreamSettings(_Group):
     """The service that renders: AI/ML API, or the sandbox."""
 
-    base_url: HttpUrl = Field(HttpUrl("https://api.aimlapi.com"), description="Where the upstream's API is.")
-    api_key: SecretStr | None = Field(
-        None, description="The upstream's key. `rushes up` and `rushes demo` use the sandbox while it is unset."
-    )
+    base_url: HttpUrl = Field(HttpUrl("https://api.aimlapi.com"), description="The address of the upstream's API.")
+    api_key: SecretStr | None = Field(None, description="The upstream's key. Without it `rushes up` uses the sandbox.")
     family: Literal["universal", "google"] = Field(
         "universal",
         description="Endpoints for Google's models: /v2/video/generations, or the older google ones.",
     )
-    connect_timeout_s: float = Field(10.0, gt=0, le=120, description="How long a connection may take to be made.")
+    connect_timeout_s: float = Field(10.0, gt=0, le=120, description="Time-out for connecting.")
     read_timeout_s: float = Field(
         30.0,
         gt=0,
         le=300,
-        description="How long the upstream may stay silent; a poll waits less if others of its batch were answered.",
+        description="Time-out between two bytes of the upstream; polls wait less if others of the batch were answered.",
     )
-    total_timeout_s: float = Field(
-        60.0, gt=0, le=600, description="How long one reply may take in all, however it trickles."
-    )
-    reply_bytes: int = Field(1_048_576, ge=4096, description="The longest JSON reply that is read.")
-    ca_bundle: Path | None = Field(None, description="A CA file of your own for the upstream's certificate.")
+    total_timeout_s: float = Field(60.0, gt=0, le=600, description="Time-out for a whole reply.")
+    reply_bytes: int = Field(1_048_576, ge=4096, description="The largest JSON reply that is read.")
+    ca_bundle: Path | None = Field(None, description="A CA file for the upstream's certificate.")
     retry_after_ceiling_s: float = Field(
-        600.0, gt=0, description="The longest Retry-After that is obeyed in one piece; past it we ask again."
+        600.0, gt=0, description="The longest Retry-After that is obeyed; after this time the request is repeated."
     )
 
     @field_validator("base_url")
     @classmethod
     def _without_version(cls, value: HttpUrl) -> HttpUrl:
-        """The vendor's pages give addresses with a version or a whole endpoint, which we append ourselves."""
+        """Remove a version or endpoint, which the vendor's pages include and we append ourselves."""
         if re.search("[?#]", str(value)):
-            raise ValueError("holds a ? or #; write the address alone, such as https://api.aimlapi.com")
+            raise ValueError("contains a ? or #; write only the address, such as https://api.aimlapi.com")
         return HttpUrl(_ENDPOINT.sub("", str(value)))
 
 
@@ -111,35 +105,34 @@ class PollSettings(_Group):
 
     pacing: Literal["learned", "fixed"] = Field(
         "learned",
-        description="learned: when jobs of the same kind have been seen to finish. fixed: at even intervals.",
+        description="learned: polls when jobs of the same kind usually finish. fixed: polls at even intervals.",
     )
     lateness_s: float = Field(
         4.0,
         gt=0,
-        description="Learned: how long a finished video waits for its poll, on average. Half costs twice the polls.",
+        description="Learned: mean time from a video's end to the poll that finds it. Half costs twice the polls.",
     )
-    shortest_s: float = Field(1.0, gt=0, description="Learned: the shortest time between polls, whatever was learnt.")
+    shortest_s: float = Field(1.0, gt=0, description="Learned: the shortest time between polls.")
     longest_s: float = Field(
-        60.0, gt=0, description="Learned: the longest time between polls, once a quarter of such jobs would be done."
+        60.0, gt=0, description="Learned: the longest time between polls, once a quarter of such jobs are usually done."
     )
     typical_s: float = Field(
-        110.0, gt=0, description="How long a generation usually takes, until the first ones have been seen."
+        110.0, gt=0, description="The assumed duration of a generation, until the first ones have ended."
     )
     metrics_every_s: float = Field(
-        300.0, ge=0, description="How often the fleet asks the upstream how long its models take; 0: never."
+        300.0, ge=0, description="How often the fleet reads the models' latencies from the upstream; 0: never."
     )
     first_s: float = Field(30.0, ge=0, description="Fixed: the time from the receipt to the first poll.")
     interval_s: float = Field(
         10.0,
         gt=0,
-        description="Fixed: the time between polls, as in the upstream's own example. "
-        "Also after a poll without an answer.",
+        description="Fixed: the time between polls, as in the upstream's example. Also after a poll without an answer.",
     )
     batch: int = Field(
         100,
         ge=1,
         le=1000,
-        description="Due polls that one wake takes at most; other threads and workers take the rest.",
+        description="Most due polls that one task claims; other threads and workers claim the rest.",
     )
     connections: int = Field(
         1024,
@@ -148,29 +141,29 @@ class PollSettings(_Group):
         description="Concurrent polls per process; 1,024 sustain 10,000 a second at 100 ms round-trip time.",
     )
     slot_s: float = Field(
-        0.25, gt=0, le=5, description="Polls due within such a slot share one alarm, at the slot's end."
+        0.25, gt=0, le=5, description="Polls due within such a slot share one wake-up, at the slot's end."
     )
     most_per_s: float | None = Field(
-        None, gt=0, description="The whole fleet makes at most this many polls a second; unset: no limit."
+        None, gt=0, description="Most polls per second of the whole fleet; unset: no limit."
     )
     deadline_s: float = Field(
-        1000.0, gt=0, description="How long a generation may take from its purchase, as in the upstream's own example."
+        1000.0, gt=0, description="The longest time from a purchase to its video, as in the upstream's example."
     )
 
 
 class QueueSettings(_Group):
     """How long a job waits for its purchase."""
 
-    ttl_s: float = Field(86400.0, gt=0, description="A job not bought by then expires; it has cost nothing.")
-    hold_first_s: float = Field(5.0, gt=0, description="First wait after the upstream refused to take an order now.")
-    hold_longest_s: float = Field(120.0, gt=0, description="The wait doubles with each refusal in a row up to this.")
+    ttl_s: float = Field(86400.0, gt=0, description="A job that is not bought within this time expires, at no cost.")
+    hold_first_s: float = Field(5.0, gt=0, description="First wait after the upstream has refused a purchase for now.")
+    hold_longest_s: float = Field(120.0, gt=0, description="The wait doubles with each further refusal, up to this.")
     breaker_after: int = Field(
         3,
         ge=1,
         description="After this many failures of the upstream in a row, fleet-wide, requests stop until a trial "
         "request succeeds.",
     )
-    request_bytes: int = Field(8_388_608, ge=1024, description="The largest order, images in base64 included.")
+    request_bytes: int = Field(8_388_608, ge=1024, description="The largest request, images in base64 included.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -183,45 +176,48 @@ class ReconcileSettings(_Group):
     """How a purchase in doubt is resolved."""
 
     first_s: float = Field(15.0, gt=0, description="From the doubt to the first reading of the upstream's log.")
-    longest_s: float = Field(600.0, gt=0, description="Between readings at most; the wait doubles up to this.")
-    read_every_s: float = Field(10.0, gt=0, description="The fleet reads the log at most this often, for all doubts.")
+    longest_s: float = Field(600.0, gt=0, description="The longest time between readings; the wait doubles up to this.")
+    read_every_s: float = Field(
+        10.0, gt=0, description="The fleet reads the log at most this often, for all jobs in doubt."
+    )
     reads_per_min: int = Field(
         100,
         ge=1,
-        description="Pages of the log that the fleet reads in a minute at most. The upstream allows 200 in any minute, "
+        description="Most pages of the log that the fleet reads per minute. The upstream allows 200 in any minute, "
         "and one of its minutes may overlap two of ours.",
     )
     quiet_s: float = Field(
         3600.0,
         gt=0,
-        description="How long a missing log line proves nothing; longer than any generation, rows are late.",
+        description="How long a missing log row proves nothing; longer than any generation, because rows are late.",
     )
     in_doubt: Literal["hold", "resubmit"] = Field(
-        "hold", description="After that: hold for a person (rushes adopt, rushes resolve), or risk paying twice."
+        "hold",
+        description="After that: hold waits for a person (rushes adopt, rushes resolve), resubmit risks paying twice.",
     )
 
 
 class LateFetchSettings(_Group):
-    """What becomes of a paid generation whose job has ended."""
+    """Paid generations whose job has ended."""
 
-    first_s: float = Field(60.0, gt=0, description="From a job's end to the first poll for its late video.")
+    first_s: float = Field(60.0, gt=0, description="Time from a job's end to the first poll for its late video.")
     longest_s: float = Field(600.0, gt=0, description="The longest time between such polls.")
-    patience_s: float = Field(21_600.0, ge=0, description="How long a late video is looked for.")
+    patience_s: float = Field(21_600.0, ge=0, description="How long a late video is polled for.")
     keep_cancelled: bool = Field(
         False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
     )
 
 
 class ArchiveSettings(_Group):
-    """Where our copies of the videos are."""
+    """The archive, where the videos are stored."""
 
     dir: Path | None = Field(
         None,
-        description="The archive's folder; unset: `archive` in the state folder. Downloads are made there either way.",
+        description="The archive's folder; unset: `archive` in the state folder. Downloads are always made there.",
     )
     url: str | None = Field(
         None,
-        description="An object store in the folder's stead: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
+        description="An object store instead of the folder: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
     )
     private_addresses: bool | None = Field(
         None,
@@ -229,28 +225,28 @@ class ArchiveSettings(_Group):
     )
     links: Literal["none", "signed", "api"] = Field(
         "none",
-        description="URLs that answers hold: none, signed ones of the object store, or those of Rushes' own HTTP API.",
+        description="URLs in replies: none, signed ones of the object store, or those of Rushes' HTTP API.",
     )
     link_life_s: float = Field(
-        3600.0, ge=1, le=604_800, description="How long a signed URL works, for anybody who has it."
+        3600.0, ge=1, le=604_800, description="How long a signed URL is valid, for anybody who has it."
     )
     keep_completed_s: float | None = Field(
-        None, gt=0, description="How long `rushes archive prune` leaves the videos of completed jobs; unset: for ever."
+        None, gt=0, description="How long `rushes archive prune` keeps the videos of completed jobs; unset: for ever."
     )
     keep_fetched_late_s: float | None = Field(
-        None, gt=0, description="The same for late videos of jobs that had expired, failed or been cancelled."
+        None, gt=0, description="The same for late videos of jobs that expired, failed or were cancelled."
     )
     keep_bytes: int | None = Field(
-        None, ge=0, description="How large it leaves the archive in all, the newest kept; unset: as large as it is."
+        None, ge=0, description="The total size that it keeps, the newest first; unset: everything."
     )
-    max_bytes: int = Field(2_147_483_648, ge=1024, description="A body larger than this is not a video we asked for.")
-    connect_timeout_s: float = Field(10.0, gt=0, description="How long a connection to the CDN may take.")
-    read_timeout_s: float = Field(30.0, gt=0, description="How long the CDN may stay silent.")
-    total_timeout_s: float = Field(600.0, gt=0, description="How long one download may take in all.")
-    retry_first_s: float = Field(2.0, gt=0, description="First wait after a download that failed; doubles each time.")
-    retry_longest_s: float = Field(300.0, gt=0, description="The longest wait between two tries of one download.")
+    max_bytes: int = Field(2_147_483_648, ge=1024, description="The largest video that is downloaded.")
+    connect_timeout_s: float = Field(10.0, gt=0, description="Time-out for connecting to the CDN.")
+    read_timeout_s: float = Field(30.0, gt=0, description="Time-out between two bytes of the CDN.")
+    total_timeout_s: float = Field(600.0, gt=0, description="Time-out for a whole download.")
+    retry_first_s: float = Field(2.0, gt=0, description="First wait after a failed download; doubles each time.")
+    retry_longest_s: float = Field(300.0, gt=0, description="The longest wait between two tries of a download.")
     patience_s: float = Field(
-        86400.0, gt=0, description="How long a finished video's download is tried before the job fails as not_stored."
+        86400.0, gt=0, description="How long a download is retried before the job fails as not_stored."
     )
 
     @field_validator("url")
@@ -262,49 +258,50 @@ class ArchiveSettings(_Group):
         if found.scheme not in {"s3", "gs", "az"} or not found.hostname or found.query or found.fragment:
             raise ValueError("not an object store; write s3://bucket/prefix, gs://… or az://…; a folder goes into DIR")
         if "@" in found.netloc:
-            raise ValueError("holds credentials; leave them to AWS_ACCESS_KEY_ID and its kin, which no log shows")
+            raise ValueError("contains credentials; set AWS_ACCESS_KEY_ID and the like instead, which no log shows")
         return value.rstrip("/")
 
 
 class DescribeSettings(_Group):
-    """What is told of a video, and put beside it."""
+    """The description of a video and the files beside it."""
 
     probe: bool = Field(
         True,
-        description="Look into each video for its duration, size, codecs, loudness; note what differs from the order.",
+        description="Read each video's duration, size, codecs and loudness; note differences from the request.",
     )
-    manifest: bool = Field(True, description="Put a JSON file with the job's story beside the video.")
+    manifest: bool = Field(True, description="Write a JSON file about the job beside the video.")
     previews: bool = Field(
         True,
-        description="Put a still and a small moving picture beside the video; up to a second of CPU each.",
+        description="Write a still and a small moving picture beside the video; up to a second of CPU each.",
     )
     probe_timeout_s: float = Field(
-        10.0, ge=1, le=60, description="How long a look into a video may take; the job goes on without it."
+        10.0, ge=1, le=60, description="Time-out for reading a video's properties; the job goes on without them."
     )
-    preview_timeout_s: float = Field(30.0, ge=1, le=600, description="How long the making of its pictures may take.")
+    preview_timeout_s: float = Field(30.0, ge=1, le=600, description="Time-out for making its pictures.")
     memory_bytes: int = Field(
-        536_870_912, ge=268_435_456, description="What the process that reads a stranger's video may use of memory."
+        536_870_912, ge=268_435_456, description="Most memory of the isolated process that decodes videos."
     )
     retry_first_s: float = Field(5.0, gt=0, description="First wait after the store failed; doubles each time.")
-    attempts: int = Field(10, ge=1, description="How often it is tried while the store fails.")
+    attempts: int = Field(10, ge=1, description="Most tries while the store fails.")
 
 
 class HooksSettings(_Group):
-    """Who is told when a job has ended, beside the database and the webhooks."""
+    """Result hooks: Python functions that are called when a job has ended."""
 
     call: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Callables by import path, comma separated: `package.module:function`. Each is told of each end.",
+        description="Callables by import path, comma separated: `package.module:function`. Called for each ended job.",
     )
     retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
     retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
     attempts: int = Field(
-        12, ge=1, le=1000, description="How often a raising hook is called for one job before it is given up, loudly."
+        12,
+        ge=1,
+        le=1000,
+        description="Most calls of a raising hook for one job; then the delivery is abandoned and logged as an error.",
     )
-    lease_s: float = Field(300.0, gt=0, description="How long one call of a hook may take before it is repeated.")
-    width: int = Field(
-        2, ge=1, le=64, description="How many calls of one hook, or statements to the database, are under way at once."
-    )
+    lease_s: float = Field(300.0, gt=0, description="A call of a hook that takes longer than this is repeated.")
+    width: int = Field(2, ge=1, le=64, description="Concurrent calls of one hook, or statements to the database.")
 
     @field_validator("call", mode="before")
     @classmethod
@@ -322,7 +319,7 @@ class HooksSettings(_Group):
 
 
 class SqlSettings(_Group):
-    """The database of results: one row for each ended job."""
+    """The database of results: one row per ended job."""
 
     enabled: bool = Field(True, description="Write each ended job into a database.")
     url: SecretStr | None = Field(
@@ -330,32 +327,30 @@ class SqlSettings(_Group):
         description="postgresql://user:password@host/db or sqlite:///file (a ? is written %3F); unset: videos.sqlite "
         "in the state folder.",
     )
-    migrate: bool = Field(
-        True, description="Bring the schema up to date when first needed; false: `rushes db upgrade` does it."
-    )
+    migrate: bool = Field(True, description="Migrate the schema at first use; false: only `rushes db upgrade` does.")
 
 
 class WebhooksSettings(_Group):
-    """Who is told by signed HTTP requests."""
+    """Webhooks: signed HTTP requests when a job has ended."""
 
     keys: SecretStr | None = Field(
         None,
-        description="What all endpoints' secrets derive from, 32 characters or more; new,old while it changes.",
+        description="The key from which endpoints' secrets derive, 32 characters or more; new,old while it changes.",
     )
     allow_private: bool = Field(
         False, description="Also call private, loopback and link-local addresses, and plain http."
     )
-    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="How long a connection to a receiver may take.")
-    timeout_s: float = Field(15.0, gt=0, le=120, description="How long its reply may take in all.")
-    width: int = Field(4, ge=1, le=64, description="How many calls to one receiver are under way at once.")
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="Time-out for connecting to a receiver.")
+    timeout_s: float = Field(15.0, gt=0, le=120, description="Time-out for a receiver's whole reply.")
+    width: int = Field(4, ge=1, le=64, description="Concurrent requests to one receiver.")
     retry_s: Annotated[tuple[float, ...], NoDecode] = Field(
         (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0),
-        description="The waits after each failed call, comma separated, each varied by a fifth; then it is given up.",
+        description="The waits after each failed request, comma separated, varied by a fifth; then it is abandoned.",
     )
     disable_after_s: float = Field(
-        432_000.0, gt=0, description="An endpoint that has failed for this long without one success is disabled."
+        432_000.0, gt=0, description="An endpoint that fails for this long without a success is disabled."
     )
-    ca_bundle: Path | None = Field(None, description="A CA file of your own for the receivers' certificates.")
+    ca_bundle: Path | None = Field(None, description="A CA file for the receivers' certificates.")
 
     @field_validator("retry_s", mode="before")
     @classmethod
@@ -366,7 +361,7 @@ class WebhooksSettings(_Group):
     @classmethod
     def _waits(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(wait <= 0 for wait in value):
-            raise ValueError("every wait must be longer than nothing")
+            raise ValueError("every wait must be longer than 0")
         return value
 
     @field_validator("keys")
@@ -378,80 +373,91 @@ class WebhooksSettings(_Group):
 
     @property
     def signing_keys(self) -> tuple[bytes, ...]:
-        """The keys, the newest first; none while webhooks are off."""
+        """The keys, the newest first; empty while webhooks are off."""
         return tuple(key.encode() for key in _keys(self.keys)) if self.keys else ()
 
 
 class RescueSettings(_Group):
-    """How lost reminders are found."""
+    """How jobs with lost messages are found."""
 
-    every_s: float = Field(3.0, gt=0, description="How often each worker looks for overdue jobs (jittered by a fifth).")
-    grace_s: float = Field(5.0, ge=0, description="How late a job may be before its reminder is sent again.")
-    lease_s: float = Field(15.0, gt=0, description="Until the same job is reminded again; doubles until it moves.")
-    longest_lease_s: float = Field(600.0, gt=0, description="The longest such wait.")
-    batch: int = Field(200, ge=1, le=1000, description="How many overdue jobs one step takes; more follow at once.")
+    every_s: float = Field(3.0, gt=0, description="How often each worker looks for overdue jobs (varied by a fifth).")
+    grace_s: float = Field(5.0, ge=0, description="How late a job may be before its message is sent again.")
+    lease_s: float = Field(
+        15.0, gt=0, description="Time until the same job's message is sent again; doubles until the job moves."
+    )
+    longest_lease_s: float = Field(600.0, gt=0, description="The longest such time.")
+    batch: int = Field(200, ge=1, le=1000, description="Most overdue jobs per step; the next step follows at once.")
 
 
 class LedgerSettings(_Group):
-    """How long the ledger remembers."""
+    """How long the ledger keeps what."""
 
     retention_s: float = Field(604_800.0, gt=0, description="How long an ended job's row and job log are kept.")
-    idempotency_s: float = Field(86_400.0, gt=0, description="How long an idempotency key is remembered.")
+    idempotency_s: float = Field(86_400.0, gt=0, description="How long an idempotency key is kept.")
     batch_key_s: float = Field(
-        2_592_000.0, gt=0, description="How long a batch file's rows are remembered, so that a second run buys nothing."
+        2_592_000.0, gt=0, description="How long a batch file's rows are known, so that a second run buys nothing."
     )
     durable_intent: bool = Field(
-        True, description="Buy only once Redis says that the intent is on its disk (WAITAOF, where the server has it)."
+        True,
+        description="Buy only after Redis has confirmed that the intent is on disk (WAITAOF, if the server has it).",
     )
-    durable_wait_s: float = Field(3.0, gt=0, le=30, description="How long that may take; else the job waits, unbought.")
-    durable_replicas: int = Field(0, ge=0, description="On how many replicas' disks the intent must be as well.")
-    job_log_entries: int = Field(1000, ge=50, description="How many entries one job's job log keeps, the newest.")
+    durable_wait_s: float = Field(
+        3.0, gt=0, le=30, description="Time-out for that; afterwards the job is not bought and waits."
+    )
+    durable_replicas: int = Field(0, ge=0, description="Replicas that must have the intent on disk too.")
+    job_log_entries: int = Field(1000, ge=50, description="Entries per job log; the newest are kept.")
     stream_entries: int = Field(
         50_000,
         ge=1000,
-        description="About how many entries the event stream of all jobs keeps, for those who follow it.",
+        description="Entries of the event stream of all jobs, approximately; the newest are kept.",
     )
 
 
 class WorkerSettings(_Group):
-    """How one worker process works."""
+    """A worker process."""
 
-    threads: int = Field(64, ge=1, le=512, description="Threads of one worker process; the work is waiting for HTTP.")
+    threads: int = Field(64, ge=1, le=512, description="Threads per worker process; they mostly wait for HTTP.")
     task_events: bool = Field(
-        True, description="Send Celery's task events, which Flower shows; they cost about a tenth of a task's CPU."
+        True, description="Send Celery's task events, which Flower shows, for about a tenth of a task's CPU."
     )
 
 
 class ApiSettings(_Group):
     """The HTTP API."""
 
-    host: str = Field("127.0.0.1", description="Where `python -m producer.api` listens; 0.0.0.0 for everywhere.")
-    port: int = Field(8000, ge=1, le=65535, description="Its port; `rushes up` takes another if this one is taken.")
+    host: str = Field("127.0.0.1", description="The address that the API listens on; 0.0.0.0 for all.")
+    port: int = Field(
+        8000, ge=1, le=65535, description="The API's port; `rushes up` chooses another if this one is in use."
+    )
     auth: Literal["keys", "off"] = Field(
         "keys",
-        description="Who may use it: holders of keys (rushes keys issue); off: anybody on this machine, nobody else.",
+        description="keys: callers need a key (rushes keys issue). off: anybody on this machine, and nobody else.",
     )
-    requests_per_min: int = Field(600, ge=1, le=1_000_000, description="Requests that one key may send in a minute.")
+    requests_per_min: int = Field(600, ge=1, le=1_000_000, description="Most requests per key and minute.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web pages that may call it, comma separated: https://shop.example. None unless set."
+        (), description="Origins of web pages that may call the API, comma separated: https://shop.example."
     )
     public_url: HttpUrl | None = Field(
         None,
-        description="Where it is reached from outside, for links in answers and webhooks; unset: webhooks hold none.",
+        description="The API's public address, for links in replies and webhooks; unset: webhooks have none.",
     )
-    default_model: str = Field("google/veo3", min_length=1, description="The model of an order that names none.")
+    default_model: str = Field("google/veo3", min_length=1, description="The model of a request that names none.")
     default_image_model: str = Field(
-        "google/veo-3.0-i2v", min_length=1, description="The same for an order that comes with a picture."
+        "google/veo-3.0-i2v", min_length=1, description="The same for a request with a picture."
     )
     check_pictures: bool = Field(
-        True, description="Check the beginning of a picture's URL before the order is taken; private addresses never."
+        True,
+        description="Read the beginning of a picture's URL before a request is accepted; never from private addresses.",
     )
-    body_bytes: int = Field(12_582_912, ge=1024, description="The largest request body; an uploaded picture is one.")
-    longest_wait_s: float = Field(60.0, gt=0, le=600, description="The longest `Prefer: wait` that is granted.")
+    body_bytes: int = Field(12_582_912, ge=1024, description="The largest request body, uploaded pictures included.")
+    longest_wait_s: float = Field(60.0, gt=0, le=600, description="The longest `Prefer: wait` that is obeyed.")
     heartbeat_s: float = Field(
-        15.0, gt=0, le=300, description="How often a stream of events says that it is alive; proxies cut silent ones."
+        15.0,
+        gt=0,
+        le=300,
+        description="Time between keep-alive comments of an event stream; proxies close silent ones.",
     )
-    drain_s: float = Field(20.0, gt=0, description="How long requests under way may take when it is told to stop.")
+    drain_s: float = Field(20.0, gt=0, description="How long open requests may take when the API stops.")
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -474,20 +480,18 @@ class ApiSettings(_Group):
 
 
 class ReuseSettings(_Group):
-    """Whether an order may be answered by the kept video of an identical one."""
+    """Reuse of the stored video of an identical request."""
 
-    enabled: bool = Field(
-        False, description="Allow orders to ask for it (`dedupe`); workers and producers need the same."
-    )
+    enabled: bool = Field(False, description="Permit `dedupe` in requests; set it for workers and producers alike.")
 
 
 class FlowerSettings(_Group):
     """Flower, which watches the workers."""
 
-    port: int = Field(5555, ge=1, le=65535, description="Where `rushes up` lets Flower listen, if the port is free.")
+    port: int = Field(5555, ge=1, le=65535, description="Flower's port in `rushes up`, if it is free.")
     basic_auth: SecretStr | None = Field(
         None,
-        description="user:password for Flower, in ASCII; more after commas. Compose refuses to start it without.",
+        description="user:password for Flower, in ASCII; more after commas. Compose does not start without it.",
     )
 
     @field_validator("basic_auth")
@@ -504,14 +508,14 @@ class FlowerSettings(_Group):
 
 
 class LogSettings(_Group):
-    """What is logged, and how."""
+    """Logging."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The lowest level that is logged.")
     format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
 
 
 class Settings(BaseSettings):
-    """The frozen tree of all settings; `load()` reads it."""
+    """All settings, frozen; `load()` reads them."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -523,7 +527,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    state_dir: Path = Field(DEFAULT_STATE_DIR, description="What Rushes keeps on this machine: data, logs, archive.")
+    state_dir: Path = Field(DEFAULT_STATE_DIR, description="Rushes' folder on this machine: data, logs, archive.")
     redis: RedisSettings = Field(default_factory=RedisSettings)
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
@@ -545,12 +549,12 @@ class Settings(BaseSettings):
 
     @property
     def archive_dir(self) -> Path:
-        """The archive's folder; beside an object store, where downloads are made."""
+        """The archive's folder; with an object store, the folder for downloads."""
         return (self.archive.dir or self.state_dir / "archive").absolute()
 
     @property
     def archive_root(self) -> str:
-        """What the paths of stored videos are relative to: a folder or the address of a bucket."""
+        """The root of stored videos' paths: a folder or a bucket's address."""
         return self.archive.url or str(self.archive_dir)
 
     @model_validator(mode="after")
@@ -562,62 +566,62 @@ class Settings(BaseSettings):
         if not self.poll.shortest_s <= self.poll.lateness_s <= self.poll.longest_s:
             raise ValueError(
                 "RUSHES_POLL__LATENESS_S must lie between RUSHES_POLL__SHORTEST_S and RUSHES_POLL__LONGEST_S: "
-                "no schedule could hold it"
+                "no schedule could keep it"
             )
         if self.archive.links == "signed" and self.archive.url is None:
             raise ValueError(
-                "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder signs nothing"
+                "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder has no signed URLs"
             )
         if self.archive.links == "api" and self.api.public_url is None:
-            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, where the API is reached")
+            raise ValueError("RUSHES_ARCHIVE__LINKS=api needs RUSHES_API__PUBLIC_URL, the API's address")
         if self.reconcile.quiet_s <= self.poll.deadline_s:
             raise ValueError(
-                "RUSHES_RECONCILE__QUIET_S must be longer than RUSHES_POLL__DEADLINE_S: log lines come after the video"
+                "RUSHES_RECONCILE__QUIET_S must be longer than RUSHES_POLL__DEADLINE_S: log rows come after the video"
             )
         tried_for_s = sum(self.webhooks.retry_s) * LONGEST_VARIATION
         if self.webhooks.keys and tried_for_s >= self.ledger.retention_s:
             raise ValueError(
-                "RUSHES_WEBHOOKS__RETRY_S must end before RUSHES_LEDGER__RETENTION_S, when the job is forgotten"
+                "RUSHES_WEBHOOKS__RETRY_S must end before RUSHES_LEDGER__RETENTION_S, when the job is deleted"
             )
         return self
 
     @property
     def sql_url(self) -> str:
-        """Where the database of results is."""
+        """The URL of the database of results."""
         if self.sql.url is not None:
             return self.sql.url.get_secret_value()
         file = str((self.state_dir / "videos.sqlite").absolute())
         try:
-            return f"sqlite:///{quote(file)}"  # a ? or a % of the folder's name is no part of the address
+            return f"sqlite:///{quote(file)}"  # quoted, because the folder's name may contain ? or %
         except UnicodeEncodeError:
             raise ConfigurationError(
-                "RUSHES_STATE_DIR is no text that an address can hold: choose another, or set RUSHES_SQL__URL."
+                "RUSHES_STATE_DIR is not valid in a URL: choose another, or set RUSHES_SQL__URL."
             ) from None
 
     @property
     def submit_lease_s(self) -> float:
-        """How long a worker in mid-purchase is left alone: longer than its POST can take by any time-out."""
+        """The lease of a purchase: longer than all time-outs of its POST."""
         return self.upstream.connect_timeout_s + self.upstream.total_timeout_s + self.upstream.read_timeout_s + 15
 
     @property
     def download_lease_s(self) -> float:
-        """How long a worker in mid-download is left alone; an object store takes the bytes once more."""
+        """The lease of a download; an object store adds an upload."""
         archive, probing = self.archive, 2 * self.describe.probe_timeout_s
         transfers = 1 if archive.url is None else 2
         return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
 
     @property
     def describe_lease_s(self) -> float:
-        """How long a worker that puts things beside a video is left alone; it copies what lies in an object store."""
+        """The lease of a description; with an object store it includes a copy."""
         copying = 0.0 if self.archive.url is None else self.archive.total_timeout_s
         return 2 * self.describe.preview_timeout_s + copying + 30
 
 
 def load(*, beside_up: bool = True) -> Settings:
-    """Read the settings from the environment, `.env`, and (if `beside_up`) what a running `rushes up` left.
+    """Read the settings from the environment, `.env`, and (if `beside_up`) the file of a running `rushes up`.
 
     Raises:
-        ConfigurationError: saying in sentences what is wrong with which variable.
+        ConfigurationError: a variable is invalid; the message says in sentences which and why.
     """
     try:
         files = (_state_dir() / "up.env", _DOTENV) if beside_up else (_DOTENV,)
@@ -625,18 +629,18 @@ def load(*, beside_up: bool = True) -> Settings:
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         lines = [_problem(problem["loc"], problem["type"], problem["msg"]) for problem in problems]
-        raise ConfigurationError("The settings cannot stand as they are.\n  " + "\n  ".join(lines)) from None
-    except SettingsError:  # only a whole group is read as JSON; its message names a field, never a value
+        raise ConfigurationError("The settings are invalid.\n  " + "\n  ".join(lines)) from None
+    except SettingsError:  # raised only for a whole group as JSON; its message contains no value
         names = ", ".join(sorted({name for name in os.environ if name.upper() in _groups()})) or "a group in .env"
         raise ConfigurationError(
-            f"{names} cannot be read: a group takes JSON. Set its members, such as {PREFIX}REDIS__URL, instead."
+            f"{names} cannot be read: a group must be JSON. Set its members, such as {PREFIX}REDIS__URL, instead."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{_DOTENV} or up.env cannot be read: {error}") from None
 
 
 def whereabouts() -> str:
-    """Where the address of Redis was read from, and what to do if that is the wrong place."""
+    """Say where the address of Redis comes from, and what to do if it is wrong."""
     settings = load()
     folder = settings.state_dir.absolute()
     if "url" in settings.redis.model_fields_set:
@@ -648,7 +652,7 @@ def whereabouts() -> str:
 
 
 def variables() -> dict[str, tuple[Any, str]]:
-    """Every variable by name, with its default and what it is for."""
+    """Return every variable with its default and description."""
     found: dict[str, tuple[Any, str]] = {}
     for name, info in Settings.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, _Group):
@@ -660,14 +664,14 @@ def variables() -> dict[str, tuple[Any, str]]:
 
 
 def unknown_variables(environment: Mapping[str, str], also_known: frozenset[str] = frozenset()) -> dict[str, str]:
-    """RUSHES_* names in the environment that no setting reads, each with the nearest name that one does."""
+    """Find unknown RUSHES_* names in the environment, each with the nearest known name."""
     known = set(variables()) | also_known
-    strangers = [name for name in environment if name.startswith(PREFIX) and name.upper() not in known]
-    return {name: _nearest(name, known) for name in strangers}
+    unknown = [name for name in environment if name.startswith(PREFIX) and name.upper() not in known]
+    return {name: _nearest(name, known) for name in unknown}
 
 
 def _state_dir() -> Path:
-    """Where `up.env` may be, before there are settings: the environment says, or `.env`."""
+    """Return the folder of `up.env` before the settings are read, from the environment or `.env`."""
     name = f"{PREFIX}STATE_DIR"
     return Path(os.environ.get(name) or dotenv_values(_DOTENV).get(name) or DEFAULT_STATE_DIR)
 
@@ -681,7 +685,7 @@ def _groups() -> set[str]:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    if not location:  # said of several together, which its message names
+    if not location:  # about several variables, which the message names
         return message.removeprefix("Value error, ")
     name = _variable(location)
     if kind != "extra_forbidden":
@@ -691,7 +695,7 @@ def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """The name that was meant, if any; all begin alike, so that likeness counts only when it is great."""
+    """Return the most similar name, or an empty string; the cutoff is high because all names begin alike."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.75)), "")
 
 

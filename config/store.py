@@ -1,9 +1,9 @@
-"""The store: where the archive's files are, a folder or a bucket. Workers write it, producers read it, by one setting.
+"""The store of the archive's files, a folder or a bucket: workers write it, producers read it.
 
-<root>/2026/11/22/job_….mp4     a name is there whole or not at all
-<root>/.partial/                a folder's own workshop; no file of the archive
+<root>/2026/11/22/job_….mp4     appears complete or not at all
+<root>/.partial/                unfinished files of a folder; not part of the archive
 
-Names are plain strings: pathlib interns every part of each path, and a process names a few new files for each video.
+Names are plain strings: pathlib interns every part of a path, and each video has a few new names.
 A bucket's endpoint and credentials come from the usual variables (AWS_…, GOOGLE_…, AZURE_…), never from a setting.
 """
 
@@ -29,24 +29,24 @@ from jobs.artifacts import is_within
 from jobs.errors import RushesError
 
 SLICE_BYTES: Final = 2_097_152
-"""What is read at a time: a time-out then bounds a slice, not the whole of a large video on a slow line."""
+"""Bytes per read, so that a time-out applies to a slice and not to a whole large video on a slow line."""
 
 PART_BYTES: Final = 5_242_880
-"""The smallest part that S3 takes; two at a time are all that an upload holds in memory."""
+"""The smallest part that S3 accepts; an upload keeps two in memory."""
 
 PARTS_AT_ONCE: Final = 2
 PARTIALS: Final = ".partial"
-_LONGEST_TOLD: Final = 200
+_LONGEST_MESSAGE: Final = 200
 
 Bucket = S3Store | GCSStore | AzureStore
 
 
 class StoreError(RushesError):
-    """The store cannot be used now: try again later, or tell the operator. The message holds no secret."""
+    """The store cannot be used now: try again later, or report it. The message contains no secret."""
 
 
 class NotThere(StoreError):
-    """The store answers, and there is no such file."""
+    """The store has no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +59,43 @@ class Item:
 
 
 class Store(Protocol):
-    """A folder or a bucket. Everything raises StoreError for the disk, the network, and a path that leads out of it.
+    """A folder or a bucket. Methods raise StoreError for the disk, the network, and a path outside the root.
 
-    Paths come from Redis: somebody who can write there must not read or remove any other file of this machine.
+    Paths come from Redis: somebody who can write there must not read or remove other files of this machine.
     """
 
     root: str
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
-        """Give a whole local file its name in the store, replacing what had it. The file may be gone afterwards."""
+        """Move or upload a complete local file to this path, replacing an older one."""
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
-        """Write a small file, replacing what had its name."""
+        """Write a small file, replacing an older one."""
 
     def slices(self, path: str) -> Iterator[bytes]:
-        """A file's bytes in bounded pieces."""
+        """Yield a file's bytes in slices."""
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Remove files; one that is gone is no error."""
+        """Remove files; a missing one is no error."""
 
     def items(self) -> Iterator[Item]:
-        """Every file of the archive."""
+        """Yield every file of the archive."""
 
     def local(self, path: str) -> str | None:
-        """Where this machine's programs find the file, if it lies on a disk of theirs."""
+        """Return the file's path on this machine, or None for a bucket."""
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:
-        """A URL that serves the file without credentials for `life_s` seconds; None where there is no such thing."""
+        """Return a URL that serves the file without credentials for `life_s` seconds; None for a folder."""
 
     def check(self) -> None:
-        """Ask the store for its first file, to learn whether it answers at all."""
+        """List the first file, to check that the store answers."""
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that the settings name; nothing is asked of it yet.
+    """Open the configured store, without a request to it.
 
     Raises:
-        ConfigurationError: its address or its surroundings cannot be used.
+        ConfigurationError: its address or environment is invalid.
     """
     if settings.archive.url is None:
         return FolderStore(settings.archive_dir)
@@ -103,62 +103,62 @@ def open_store(settings: Settings) -> Store:
 
 
 class _Objects:
-    """What folder and bucket do alike."""
+    """The common part of folder and bucket."""
 
     root: str
     objects: LocalStore | Bucket
 
     def slices(self, path: str) -> Iterator[bytes]:
-        """Read it slice by slice."""
-        with _asking():
+        """Read the file slice by slice."""
+        with _mapped_errors():
             path = _within(path)
             size = obstore.head(self.objects, path)["size"]
             for start in range(0, size, SLICE_BYTES):
                 yield bytes(obstore.get_range(self.objects, path, start=start, end=min(start + SLICE_BYTES, size)))
 
     def items(self) -> Iterator[Item]:
-        """List all, without what is under way."""
-        with _asking():
+        """List all files but unfinished ones."""
+        with _mapped_errors():
             for chunk in obstore.list(self.objects):
                 for found in chunk:
                     if not found["path"].startswith(f"{PARTIALS}/"):
                         yield Item(found["path"], found["size"], found["last_modified"].timestamp())
 
     def check(self) -> None:
-        """List the first."""
-        with _asking():
+        """List the first file."""
+        with _mapped_errors():
             next(iter(obstore.list(self.objects, chunk_size=1)), None)
 
 
 class FolderStore(_Objects):
-    """A folder, this machine's or a mounted one; what is written is on disk before its name is."""
+    """A local or mounted folder; a file is on disk before its name appears."""
 
     def __init__(self, folder: Path) -> None:
         self.root = str(folder)
 
     @cached_property
-    def objects(self) -> LocalStore:  # type: ignore[override]  # made when first asked: a producer may not see the folder
-        """The folder through obstore."""
+    def objects(self) -> LocalStore:  # type: ignore[override]  # made at first use: a producer may not have the folder
+        """The folder as an obstore store."""
         return LocalStore(self.root)
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
-        """Rename the file, which must lie on the same disk; readers of the archive's folder may read it."""
-        with _asking():
+        """Rename the file, which must be on the same disk; it becomes as readable as the archive's folder."""
+        with _mapped_errors():
             final = self.local(path)
             folder = os.path.dirname(final)
             make_folder(self.root)
             allowed = S_IMODE(os.stat(self.root).st_mode)
             make_folder(folder, allowed & 0o777)
-            with suppress(PermissionError):  # some network file systems have modes of their own
+            with suppress(PermissionError):  # some network file systems do not permit it
                 os.chmod(file, FILE_MODE | allowed & 0o044)
             os.replace(file, final)
             _flush_folder(folder)
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
-        """Write it beside, flush it, rename it."""
+        """Write a temporary file, flush it, rename it."""
         partials = f"{self.root}/{PARTIALS}"
         partial = f"{partials}/{uuid4().hex}"
-        with _asking():
+        with _mapped_errors():
             make_folder(partials)
             try:
                 with open(partial, "wb") as file:
@@ -170,17 +170,17 @@ class FolderStore(_Objects):
                 _unlink(partial)
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Unlink them."""
-        with _asking():
+        """Unlink the files."""
+        with _mapped_errors():
             for file in list(map(self.local, paths)):
                 _unlink(file)
 
     def local(self, path: str) -> str:
-        """In the folder."""
+        """Return the path in the folder."""
         return f"{self.root}/{_within(path)}"
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:  # noqa: ARG002 (a folder serves nothing)
-        """None: a folder serves nothing."""
+        """Return None: a folder serves no URLs."""
         return None
 
 
@@ -193,17 +193,17 @@ class BucketStore(_Objects):
         client = {
             "timeout": timedelta(seconds=settings.read_timeout_s),  # of one part or slice
             "connect_timeout": timedelta(seconds=settings.connect_timeout_s),
-            "allow_http": True,  # an endpoint says by its own scheme whether it is meant to be plain
+            "allow_http": True,  # the endpoint's scheme decides
         }
         try:
-            with _asking():
+            with _mapped_errors():
                 self.objects = self._bucket = _opened(self.root, client, retries)
         except StoreError as error:
             raise ConfigurationError(f"RUSHES_ARCHIVE__URL cannot be used: {error}") from None
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
-        """Upload it, in parts if it is large; the name appears with the last of them."""
-        with _asking():
+        """Upload the file, in parts if it is large; the name appears with the last part."""
+        with _mapped_errors():
             obstore.put(
                 self.objects,
                 _within(path),
@@ -214,30 +214,30 @@ class BucketStore(_Objects):
             )
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
-        """Upload it in one request."""
-        with _asking():
+        """Upload the data in one request."""
+        with _mapped_errors():
             obstore.put(
                 self.objects, _within(path), data, attributes={"Content-Type": content_type}, use_multipart=False
             )
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Delete them one by one: not every service that speaks S3 knows the bulk request."""
+        """Delete the files one by one, because not every S3 service has the bulk request."""
         for path in paths:
-            with _asking(), suppress(FileNotFoundError):
+            with _mapped_errors(), suppress(FileNotFoundError):
                 obstore.delete(self.objects, _within(path))
 
-    def local(self, path: str) -> str | None:  # noqa: ARG002 (a bucket is nowhere on this machine)
-        """None: a bucket is on no disk of ours."""
+    def local(self, path: str) -> str | None:  # noqa: ARG002 (a bucket is not on this machine)
+        """Return None: a bucket is not on this machine."""
         return None
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:
-        """Sign it with the store's credentials."""
-        with _asking():
+        """Sign the URL with the store's credentials."""
+        with _mapped_errors():
             return obstore.sign(self._bucket, "GET", _within(path), timedelta(seconds=life_s))
 
 
 def _opened(url: str, client: Mapping[str, Any], retries: Mapping[str, Any]) -> Bucket:
-    """The store of the provider that the URL names."""
+    """Open the store of the URL's provider."""
     found: Bucket = cast("Any", from_url)(url, client_options=client, retry_config=retries)
     return found
 
@@ -249,7 +249,7 @@ def _within(path: str) -> str:
 
 
 def _pieces(file: str, *, until: float) -> Iterator[bytes]:
-    """A file's bytes for an upload; running out of time breaks the upload off, and its parts are removed."""
+    """Yield a file's bytes for an upload; after `until` it raises, which aborts the upload and removes its parts."""
     with open(file, "rb") as opened:
         while piece := opened.read(PART_BYTES):
             if time.monotonic() > until:
@@ -263,7 +263,7 @@ def _unlink(file: str) -> None:
 
 
 def _flush_folder(folder: str) -> None:
-    """Make the names in it outlive a power cut."""
+    """Flush the folder, so that its names survive a power cut."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -272,25 +272,25 @@ def _flush_folder(folder: str) -> None:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Map what obstore and the disk raise, once and in full."""
+def _mapped_errors() -> Iterator[None]:
+    """Map every error of obstore and the disk to a StoreError."""
     try:
         yield
     except StoreError:
         raise
     except FileNotFoundError as error:
-        raise NotThere(_told(error)) from None
+        raise NotThere(_message(error)) from None
     except (BaseError, OSError, ValueError, NotImplementedError) as error:
-        raise StoreError(_told(error)) from None
+        raise StoreError(_message(error)) from None
     except BaseException as error:
-        if type(error).__module__ != "pyo3_runtime":  # Rust's panics, for an endpoint that is no URL, are no Exception
+        if type(error).__module__ != "pyo3_runtime":  # a panic in Rust, as for an invalid endpoint, is no Exception
             raise
-        raise StoreError("the object store's client broke down: is its endpoint a URL?") from None
+        raise StoreError("the object store's client crashed: is its endpoint a URL?") from None
 
 
-def _told(error: BaseException) -> str:
-    """The first line, without what follows a question mark: a URL's query may hold a signature."""
+def _message(error: BaseException) -> str:
+    """Return the error's first line up to a question mark, because a URL's query may contain a signature."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first = str(error).partition("\n")[0].partition("?")[0].strip() or type(error).__name__
-    return first[:_LONGEST_TOLD]
+    return first[:_LONGEST_MESSAGE]

@@ -1,7 +1,7 @@
-"""kombu's Redis transport, for which no message is a reason to end a worker.
+"""kombu's Redis transport, changed so that no message can end a worker.
 
-Every message passes `config/envelopes.py` between the socket and kombu. What fails behind that border, within Celery,
-is dropped with its traceback: it would end the worker, and kombu would give the message back for the next one.
+`config/envelopes.py` validates every message between the socket and kombu. A message that still fails inside Celery is
+dropped with its traceback: it would end the worker, and kombu would return it to the queue for the next one.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger("rushes.transport")
 
 
 def _clean(raw: bytes, **where: str) -> bytes | None:
-    """The message as it may be read; None, and a line in the log, for one that is dropped."""
+    """Validate a message; log and return None if it is invalid."""
     try:
         return cleaned(raw, **where)
     except UnreadableMessage as error:
@@ -28,10 +28,10 @@ def _clean(raw: bytes, **where: str) -> bytes | None:
 
 
 class _Subscription(redis.PrefixedRedisPubSub):
-    """What is published: control commands and events."""
+    """The subscription to control commands and events."""
 
     def parse_response(self, *args: Any, **kwargs: Any) -> Any:
-        """A publication that cannot be read is none."""
+        """Read a response; drop an invalid publication."""
         response = super().parse_response(*args, **kwargs)
         if not response or not response[0].endswith(b"message"):
             return response
@@ -43,10 +43,10 @@ class _Subscription(redis.PrefixedRedisPubSub):
 
 
 class _Reader(redis.PrefixedStrictRedis):
-    """The client by which a channel reads and sends."""
+    """A channel's client."""
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        """A message that cannot be read is gone from its queue, as if there had been none."""
+        """Read a response; drop an invalid message, which has left its queue."""
         reply = super().parse_response(connection, command_name, **options)
         if command_name != "BRPOP" or not reply:
             return reply
@@ -55,12 +55,12 @@ class _Reader(redis.PrefixedStrictRedis):
         return message and (queue, message)
 
     def pubsub(self, **kwargs: Any) -> _Subscription:
-        """A subscription that reads as carefully."""
+        """Make a subscription that validates too."""
         return _Subscription(self.connection_pool, global_keyprefix=self.global_keyprefix, **kwargs)
 
 
 class _Channel:
-    """What both kinds of channel do differently from kombu's."""
+    """The changes to both of kombu's channels."""
 
     _sender: Any = None
 
@@ -68,15 +68,15 @@ class _Channel:
         return partial(_Reader, global_keyprefix=self.global_keyprefix)  # type: ignore[attr-defined]  # a channel has it
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        """One client for all that a channel sends over its pool: kombu makes one anew for each message."""
+        """Reuse one client per channel and pool; kombu makes one per message."""
         if asynchronous:
-            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # stands before a channel, which has it
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # mixed into a channel, which has it
         if self._sender is None or self._sender.connection_pool is not self.pool:  # type: ignore[attr-defined]  # as above
             self._sender = super()._create_client()  # type: ignore[misc]  # as above
         return self._sender
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-        """Consume; what a message sets off in Celery ends with that message."""
+        """Consume; an error of a message in Celery ends only that message."""
         contained = partial(_contained, kwargs.pop("callback"))
         return super().basic_consume(queue, *args, callback=contained, **kwargs)  # type: ignore[misc]  # as above
 
@@ -84,7 +84,7 @@ class _Channel:
 def _contained(callback: Callable[[Any], Any], message: Any) -> Any:
     try:
         return callback(message)
-    except (RedisError, OSError):  # the connection's trouble, not the message's
+    except (RedisError, OSError):  # a connection error, not the message's
         raise
     except Exception:
         log.exception("message.unreadable dropped id=%.60r", message.headers.get("id"))
@@ -97,7 +97,7 @@ class Channel(_Channel, redis.Channel):
 
 
 class SentinelChannel(_Channel, redis.SentinelChannel):
-    """A channel of whichever server the Sentinels name."""
+    """A channel of the Sentinels' master."""
 
 
 class Transport(redis.Transport):
@@ -107,12 +107,12 @@ class Transport(redis.Transport):
 
 
 class SentinelTransport(redis.SentinelTransport):
-    """Whichever server the Sentinels name."""
+    """The Sentinels' master."""
 
     Channel = SentinelChannel
 
 
 def register() -> None:
-    """Have kombu take these for its own, also when it turns from one Sentinel's URL to the next."""
+    """Register these as kombu's transports, also for each Sentinel's URL."""
     ours = f"{__name__}:{Transport.__name__}"
     TRANSPORT_ALIASES.update(redis=ours, rediss=ours, sentinel=f"{__name__}:{SentinelTransport.__name__}")

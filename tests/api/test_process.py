@@ -30,7 +30,7 @@ def test_wrong_settings_stop_it_with_a_sentence(tmp_path: Path) -> None:
     with child([sys.executable, "-m", "producer.api"], tmp_path / "log", {"RUSHES_API__PORT": "99999"}) as process:
         assert process.wait(30) == 1
 
-    assert (tmp_path / "log").read_text().startswith("The settings cannot stand as they are.\n  RUSHES_API__PORT")
+    assert (tmp_path / "log").read_text().startswith("The settings are invalid.\n  RUSHES_API__PORT")
 
 
 def test_it_ends_when_asked_to(redis_url: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import pytest
 
-from config.logs import BLOT, JsonFormatter, LineFormatter, SecretBlotter, configure, secrets_of
+from config.logs import REDACTED, JsonFormatter, LineFormatter, SecretRedactor, configure, secrets_of
 from config.settings import Settings
 
 KEY: Final = "sk-0123456789abcdef"
@@ -87,7 +87,7 @@ class Shy:
 @pytest.mark.parametrize(
     "secret", [KEY, REDIS, PASSWORD, "p@ss:w0rd", BASIC, "correct-horse"], ids=["key", "url", "pw", "pw*", "basic", "b"]
 )
-def test_a_secret_is_blotted_out_of_message_and_arguments(
+def test_a_secret_is_redacted_in_message_and_arguments(
     form: Format, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Logs are read by more people than settings."""
@@ -97,16 +97,16 @@ def test_a_secret_is_blotted_out_of_message_and_arguments(
     log.info("inside %(what)s", {"what": f"an address http://x?k={secret}&z"})
     log.info("inside %r", [secret, {"k": secret}])
     assert secret not in paper.text
-    assert all(BLOT in line for line in paper.lines)
+    assert all(REDACTED in line for line in paper.lines)
     assert len(paper.lines) == 4
 
 
 @pytest.mark.parametrize("form", BOTH)
-def test_a_secret_is_blotted_out_of_whatever_turns_into_text(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_redacted_in_whatever_turns_into_text(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries log their objects; so does a percent sign in a redacted message survive."""
     paper = logged(form, monkeypatch)
     log.info("%s is 100%% of it", Shy())
-    assert f"<key {BLOT}> is 100% of it" in paper.text
+    assert f"<key {REDACTED}> is 100% of it" in paper.text
     assert KEY not in paper.text
 
 
@@ -124,7 +124,7 @@ def fall() -> None:
 
 
 @pytest.mark.parametrize("form", BOTH)
-def test_a_secret_is_blotted_out_of_tracebacks(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_redacted_in_tracebacks(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
     """Causes and stacks included."""
     paper = logged(form, monkeypatch)
     try:
@@ -137,40 +137,40 @@ def test_a_secret_is_blotted_out_of_tracebacks(form: Format, monkeypatch: pytest
     assert PASSWORD not in paper.text
 
 
-def test_a_secret_is_blotted_out_of_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_redacted_in_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack quotes its lines of source."""
     paper = logged("json", monkeypatch)
     log.info("where?", stack_info=True)  # the key: sk-0123456789abcdef
-    [told] = paper.objects
-    assert f"# the key: {BLOT}" in told["stack"]
+    [line] = paper.objects
+    assert f"# the key: {REDACTED}" in line["stack"]
 
 
-def test_a_secret_is_blotted_out_of_an_events_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_redacted_in_an_events_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event's fields go beside the message, past its arguments."""
     paper = logged("json", monkeypatch)
     fields = {"event": "job.held", "error": f"bad key {KEY}", "more": [{"url": REDIS}, (KEY,)], "turn": 3}
     log.info("held", extra={"event": fields})
-    [told] = paper.objects
-    assert (told["error"], told["more"], told["turn"]) == (f"bad key {BLOT}", [{"url": BLOT}, [BLOT]], 3)
+    [line] = paper.objects
+    assert (line["error"], line["more"], line["turn"]) == (f"bad key {REDACTED}", [{"url": REDACTED}, [REDACTED]], 3)
     assert fields["error"] == f"bad key {KEY}", "the job log's own copy is left alone"
 
 
-def test_a_secret_inside_another_is_blotted_out_as_one() -> None:
+def test_a_secret_inside_another_is_redacted_as_one() -> None:
     """Blotting the short one first would leave the rest of the long one to be read."""
     record = logging.LogRecord("n", logging.INFO, "p", 1, "abcd and abcdefgh", None, None)
-    SecretBlotter(["abcd", "abcdefgh"]).filter(record)
-    assert record.getMessage() == f"{BLOT} and {BLOT}"
+    SecretRedactor(["abcd", "abcdefgh"]).filter(record)
+    assert record.getMessage() == f"{REDACTED} and {REDACTED}"
 
 
 def test_short_secrets_are_left_alone() -> None:
-    """Blotting "a" out of every line would blot out the log."""
+    """Redacting "a" in every line would make the log unreadable."""
     record = logging.LogRecord("n", logging.INFO, "p", 1, "a banana", None, None)
-    SecretBlotter(["a", "", "ban"]).filter(record)
+    SecretRedactor(["a", "", "ban"]).filter(record)
     assert record.getMessage() == "a banana"
 
 
 def test_every_secret_of_the_settings_is_known() -> None:
-    """The list is what the blotter goes by."""
+    """The redactor uses this list."""
     settings = Settings.model_validate(
         {
             "redis": {"url": REDIS, "sentinel_password": "watchers-only"},
@@ -190,7 +190,7 @@ def test_every_secret_of_the_settings_is_known() -> None:
 def test_a_strangers_mistaken_log_call_hurts_nobody(
     form: Format, message: str, arguments: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library's misfitting arguments must neither stop a job nor be printed past the blotter."""
+    """A library's misfitting arguments must neither stop a job nor be printed unredacted."""
     paper = logged(form, monkeypatch)
     log.info(message, *arguments)
     assert len(paper.lines) == 1
@@ -256,11 +256,11 @@ def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_events_field_takes_no_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event with a field `message` is still told in its own words."""
+    """An event with a field `message` keeps its own message."""
     paper = logged("json", monkeypatch)
     log.info("job.failed job=1", extra={"event": {"event": "job.failed", "message": "no reason", "level": "high"}})
-    [told] = paper.objects
-    assert (told["message"], told["level"], told["event"]) == ("job.failed job=1", "INFO", "job.failed")
+    [line] = paper.objects
+    assert (line["message"], line["level"], line["event"]) == ("job.failed job=1", "INFO", "job.failed")
 
 
 # The root logger
@@ -287,7 +287,7 @@ def test_warnings_are_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
-def test_a_record_is_formatted_without_a_blotter_too(formatter: logging.Formatter) -> None:
+def test_a_record_is_formatted_without_a_redactor_too(formatter: logging.Formatter) -> None:
     """Celery and tests may set a handler of their own."""
     with pytest.raises(ValueError, match="bad") as caught:
         stumble("bad")

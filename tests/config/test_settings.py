@@ -239,11 +239,11 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
         ("RUSHES_RECONCILE__QUIET_S", "1000", "must be longer than RUSHES_POLL__DEADLINE_S"),
         ("RUSHES_WEBHOOKS__KEYS", SECRET, "32 characters or more"),
         ("RUSHES_WEBHOOKS__KEYS", f"{'k' * 32},{SECRET}", "32 characters or more"),
-        ("RUSHES_WEBHOOKS__RETRY_S", "5,-1", "longer than nothing"),
+        ("RUSHES_WEBHOOKS__RETRY_S", "5,-1", "longer than 0"),
         ("RUSHES_WEBHOOKS__RETRY_S", "5,soon", "valid number"),
         ("RUSHES_REDIS__URLL", SECRET, "did you mean RUSHES_REDIS__URL?"),
         ("RUSHES_UPSTREAM__API_KEYS", SECRET, "did you mean RUSHES_UPSTREAM__API_KEY?"),
-        ("RUSHES_UPSTREAM", f'{{"api_key": "{SECRET}"', "a group takes JSON"),
+        ("RUSHES_UPSTREAM", f'{{"api_key": "{SECRET}"', "a group must be JSON"),
     ],
 )
 def test_a_bad_value_stops_with_a_sentence_that_names_the_variable_and_no_secret(
@@ -351,6 +351,6 @@ def test_a_base_url_is_put_right(monkeypatch: pytest.MonkeyPatch, given: str, me
 def test_a_base_url_is_an_address_alone(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     """A path behind a query would be part of the query."""
     monkeypatch.setenv("RUSHES_UPSTREAM__BASE_URL", given)
-    with pytest.raises(ConfigurationError, match="RUSHES_UPSTREAM__BASE_URL: holds a") as told:
+    with pytest.raises(ConfigurationError, match="RUSHES_UPSTREAM__BASE_URL: contains a") as told:
         load()
     assert "hunter2" not in str(told.value)
