@@ -1,4 +1,4 @@
-# `make help` lists what there is. Everything runs from .venv, which each target makes when it is missing or stale.
+# `make help` lists the targets. They run in .venv, which is made when it is missing or outdated.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -27,7 +27,7 @@ $(READY): pyproject.toml requirements/dev.txt
 
 install: $(READY) ## make the environment only
 
-demo: $(READY) ## one prompt becomes a stored video, from nothing, in under a minute
+demo: $(READY) ## turn one prompt into a stored video, in under a minute
 	@$(BIN)/rushes demo
 
 test: $(READY) ## all tests
@@ -37,10 +37,10 @@ test: $(READY) ## all tests
 	  echo "no PgBouncer here: its tests are skipped (apt-get install pgbouncer)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-chaos: $(READY) ## everything dies at random, then each invariant is counted (MINUTES=1.5 SEED=1)
+chaos: $(READY) ## kill everything at random, then check each invariant (MINUTES=1.5 SEED=1)
 	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED)
 
-# One environment for each lock: what stands beside Rushes does not share its libraries.
+# One environment per lock file, because the contenders need other libraries than Rushes.
 $(BESIDE:%=%/.ready): .venv-%/.ready: requirements/%.txt
 	@echo "making the environment in .venv-$* (once)"
 	@$(PYTHON) -m venv --clear .venv-$*
@@ -48,7 +48,7 @@ $(BESIDE:%=%/.ready): .venv-%/.ready: requirements/%.txt
 	@touch $@
 
 bench: MINUTES = 20
-bench: $(READY) $(BESIDE:%=%/.ready) ## Rushes beside others, every bar (QUICK=1 ROUNDS=3 MINUTES=20 ONLY=a,b SCENARIOS=a,b)
+bench: $(READY) $(BESIDE:%=%/.ready) ## compare Rushes with others, judge every bar (QUICK=1 ROUNDS=3 MINUTES=20 ONLY=a,b SCENARIOS=a,b)
 	@$(BIN)/python -m ops.bench $(if $(QUICK),--size quick --rounds 1 --minutes 0,--rounds $(ROUNDS) --minutes $(MINUTES)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(BESIDE:%=--beside %/bin/python) \
 	  $(if $(QUICK),--out .bench,--page docs/performance.md)
@@ -62,7 +62,7 @@ format: $(READY) ## write the formatting, fix what lint can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: $(READY) ## renew requirements/*.txt from pyproject.toml
+lock: $(READY) ## update requirements/*.txt from pyproject.toml
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \
 	  ../pyproject.toml --extra sandbox -o image.txt
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \
@@ -70,5 +70,5 @@ lock: $(READY) ## renew requirements/*.txt from pyproject.toml
 	@for group in bench bench-arq; do (cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	  --no-annotate --no-header --upgrade --python-version 3.11 --group ../pyproject.toml:$$group -o $$group.txt); done
 
-clean: ## remove the environment and all caches, keep what was made
+clean: ## remove the environment and all caches
 	@rm -rf $(VENV) $(BESIDE) .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""A page as a person's browser shows it: headless Chromium, which reaches nobody but this machine."""
+"""Renders a page in headless Chromium, which can reach only this machine."""
 
 import json
 import shutil
@@ -24,14 +24,14 @@ _FLAGS: Final = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
 _SETTLES_WITHIN_MS: Final = 20_000
-"""Of the page's own clock, which runs ahead while nothing is loading."""
+"""In the page's virtual time, which runs fast while nothing is loading."""
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium)")
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What became of a page: its elements once it has settled, what the console says, which addresses it asked for."""
+    """A rendered page: its elements, its console lines, and the URLs that it requested."""
 
     elements: str
     console: list[str]
@@ -39,7 +39,7 @@ class Shown:
 
 
 def shown(url: str, folder: Path) -> Shown:
-    """Open a page and let it settle."""
+    """Open a page and wait until it has settled."""
     log = folder / "net.json"
     command = [str(CHROMIUM), *_FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
     command += [f"--virtual-time-budget={_SETTLES_WITHIN_MS}", "--dump-dom", url]
@@ -49,8 +49,8 @@ def shown(url: str, folder: Path) -> Shown:
 
 
 def _asked_for(events: list[dict[str, Any]]) -> Iterator[str]:
-    """What a page asked for, and not the browser by itself."""
+    """Yield the URLs that the page requested, without the browser's own."""
     for event in events:
-        asked = event.get("params", {})
-        if "url" in asked and "://" in asked.get("initiator", ""):
-            yield asked["url"]
+        request = event.get("params", {})
+        if "url" in request and "://" in request.get("initiator", ""):
+            yield request["url"]

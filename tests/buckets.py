@@ -1,4 +1,4 @@
-"""A bucket behind a real HTTP server that speaks S3: moto's, in a process of its own."""
+"""A bucket behind a real S3 server: moto's, as a process."""
 
 import sys
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from tests.stage import child, eventually
 
 @dataclass(frozen=True)
 class Bucket:
-    """An empty bucket; `environment` is what a program needs to reach it."""
+    """A bucket, and the variables that a program needs to reach it."""
 
     endpoint: str
     name: str
 
     @property
     def url(self) -> str:
-        """A place in it."""
+        """A URL in the bucket."""
         return f"s3://{self.name}/videos"
 
     @property
     def environment(self) -> dict[str, str]:
-        """By the names that every S3 client knows."""
+        """The usual variables of S3 clients."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "nobody",
@@ -46,16 +46,16 @@ class Bucket:
             yield bucket
 
     def empty(self) -> None:
-        """Forget everything, and make the bucket anew."""
+        """Delete everything and make the bucket again."""
         requests.post(f"{self.endpoint}/moto-api/reset", timeout=10).raise_for_status()
         self.make(self.name)
 
     def make(self, name: str) -> None:
-        """Make one more bucket."""
+        """Make another bucket."""
         requests.put(f"{self.endpoint}/{name}", timeout=10).raise_for_status()
 
     def unfinished_uploads(self) -> int:
-        """How many uploads have begun, have not ended and hold parts that cost money."""
+        """Count unfinished uploads, whose parts cost money."""
         return requests.get(f"{self.endpoint}/{self.name}?uploads", timeout=10).text.count("<Upload>")
 
     def _answers(self) -> bool:

@@ -1,4 +1,4 @@
-"""Real parts for every test: a Redis-protocol server, a sandbox upstream, worker processes."""
+"""Real parts for every test: a Redis-protocol server, a sandbox upstream, a database, an object store."""
 
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ from tests.stage import Clock, Sandbox, Stage, a_request
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A server of this test process's own."""
+    """Run a Redis-protocol server for this test process."""
     with ValkeyServer(
         port=free_port(), config={"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
     ) as server:
@@ -31,7 +31,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator["redis.Redis"]:
-    """An empty Redis; at the end, no key may be left that would live for ever."""
+    """Empty Redis; at the end, no key without a TTL may be left."""
     with connect(RedisSettings.model_validate({"url": redis_url}), name="test") as connection:
         connection.flushall()
         yield connection
@@ -40,13 +40,13 @@ def client(redis_url: str) -> Iterator["redis.Redis"]:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """What uvicorn runs on."""
+    """The event loop that uvicorn uses."""
     return "asyncio"
 
 
 @pytest.fixture
 async def on_loop(redis_url: str, client: "redis.Redis", anyio_backend: str) -> "AsyncIterator[redis.asyncio.Redis]":
-    """The same Redis, asked from an event loop."""
+    """Connect to the same Redis from an event loop."""
     del client, anyio_backend
     connection = connect_async(RedisSettings.model_validate({"url": redis_url}), name="test")
     yield connection
@@ -55,53 +55,53 @@ async def on_loop(redis_url: str, client: "redis.Redis", anyio_backend: str) -> 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands until a test moves it."""
+    """A clock that only the test moves."""
     return Clock()
 
 
 @pytest.fixture
 def ledger(client: "redis.Redis", clock: Clock) -> Ledger:
-    """A ledger that goes by the test's clock."""
+    """A ledger with the test's clock."""
     return Ledger(client, clock=clock)
 
 
 @pytest.fixture
 def request_for_dragon() -> VideoRequest:
-    """The page's own order."""
+    """The request of the upstream's documentation."""
     return a_request()
 
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox upstream in a process of its own: a hundred times faster than life, small shared videos."""
+    """Run a sandbox upstream as a process: a hundred times faster, with small shared videos."""
     with Sandbox.started(tmp_path_factory.mktemp("sandbox")) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL of this test process's own."""
+    """Run PostgreSQL for this test process."""
     with postgres() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def pgbouncer_url(postgres_url: str) -> Iterator[str]:
-    """The same through a pooler in transaction mode."""
+    """Run PgBouncer in transaction mode before it."""
     with pgbouncer(postgres_url) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    """An object store in a process of its own."""
+    """Run an object store as a process."""
     with Bucket.started(tmp_path_factory.mktemp("s3")) as started:
         yield started
 
 
 @pytest.fixture
 def bucket(buckets: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """An empty bucket that this process can reach."""
+    """Empty the bucket, and set the variables to reach it."""
     buckets.empty()
     for name, value in buckets.environment.items():
         monkeypatch.setenv(name, value)
@@ -110,7 +110,7 @@ def bucket(buckets: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 @pytest.fixture
 def stage(client: "redis.Redis", redis_url: str, sandbox: Sandbox, tmp_path: Path) -> Iterator[Stage]:
-    """Everything a job needs: Redis, the sandbox, a folder; workers are started by the test."""
+    """A deployment without workers, which the test starts: Redis, the sandbox, a folder."""
     sandbox.reset()
     with Stage(client, redis_url, sandbox, tmp_path).open() as opened:
         yield opened
@@ -118,7 +118,7 @@ def stage(client: "redis.Redis", redis_url: str, sandbox: Sandbox, tmp_path: Pat
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    """Make a self-signed certificate for 127.0.0.1, with its key in the same file."""
     folder = tmp_path_factory.mktemp("certificate")
     key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -129,7 +129,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def immortal_keys(client: "redis.Redis") -> list[str]:
-    """Keys without a life that are neither permanent nor an unfinished job's."""
+    """List keys without a TTL that are neither permanent nor of an unfinished job."""
     unfinished = Ledger(client).claims.unfinished()
     return [
         key

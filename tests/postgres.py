@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests, and PgBouncer before it: Debian's own, in folders and on ports of their own."""
+"""Debian's PostgreSQL and PgBouncer for tests, each in its own folder and on its own port."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ WANTED: Final = "there is no PostgreSQL here: apt-get install postgresql (.ci/ru
 
 
 def programs() -> Path | None:
-    """The folder of the newest PostgreSQL's programs, which Debian keeps off the path."""
+    """Find the folder of the newest PostgreSQL's programs, which Debian does not put on the path."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda file: float(file.parts[-3]))
     found = installed[-1] if installed else shutil.which("postgres")
     return Path(found).parent if found else None
@@ -30,7 +30,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Start one; yields its address. It refuses to run as root: then it runs as the user that Debian made for it."""
+    """Run PostgreSQL; yields its URL. It refuses to run as root, so root runs it as Debian's user `postgres`."""
     folder_of_programs = programs()
     if folder_of_programs is None:
         pytest.skip(WANTED)
@@ -52,7 +52,7 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def pgbouncer(postgres_url: str) -> Iterator[str]:
-    """Start one before that PostgreSQL: it deals two connections anew for each transaction; yields its address."""
+    """Run PgBouncer before that PostgreSQL, with two connections in transaction mode; yields its URL."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip(POOLER_WANTED)
@@ -83,7 +83,7 @@ def pgbouncer(postgres_url: str) -> Iterator[str]:
 
 
 def _own_folder() -> tuple[Path, Mapping[str, Any]]:
-    """A folder, and who the program runs as: neither runs as root, and pytest's folders are root's alone."""
+    """Make a folder, and return the user to run as: neither program runs as root, and pytest's folders are root's."""
     folder = Path(tempfile.mkdtemp(prefix="rushes-postgres-"))
     if os.geteuid() != 0:
         return folder, {}

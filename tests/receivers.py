@@ -1,4 +1,4 @@
-"""A webhook receiver as a customer would run it: a process of its own verifies, takes its time, and counts."""
+"""A webhook receiver that verifies requests, waits on demand, and counts."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 @dataclass(frozen=True)
 class Message:
-    """What arrived, verified."""
+    """A verified request."""
 
     id: str
     type: str
@@ -22,7 +22,7 @@ class Message:
 
 @dataclass
 class WebhookServer:
-    """Answers with `status`, not before `go_on` is set; keeps what it could verify, and counts what it could not."""
+    """Answers with `status` once `go_on` is set; stores verified requests and counts forged ones."""
 
     url: str = ""
     secret: str = ""
@@ -35,14 +35,14 @@ class WebhookServer:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[Self]:
-        """Listen on a port of its own."""
+        """Listen on a free port."""
         receiver = cls()
         receiver.go_on.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver._take(body, dict(self.headers.items()))
+                receiver._receive(body, dict(self.headers.items()))
                 receiver.go_on.wait(60)
                 self.send_response(receiver.status)
                 self.send_header("content-length", "2")
@@ -50,7 +50,7 @@ class WebhookServer:
                 self.wfile.write(b"ok")
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             receiver.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
@@ -64,16 +64,16 @@ class WebhookServer:
                 thread.join()
 
     def jobs(self) -> set[str]:
-        """The jobs that it was told of."""
+        """The jobs in the received messages."""
         return {message.data["id"] for message in self.messages}
 
-    def _take(self, body: bytes, headers: dict[str, str]) -> None:
+    def _receive(self, body: bytes, headers: dict[str, str]) -> None:
         self.calls += 1
         try:
             Webhook(self.secret or "whsec_AAAA").verify(body, headers)
         except WebhookVerificationError:
             self.forged += 1
             return
-        told = json.loads(body)
+        payload = json.loads(body)
         named = {name.lower(): value for name, value in headers.items()}
-        self.messages.append(Message(named["webhook-id"], told["type"], told["data"]))
+        self.messages.append(Message(named["webhook-id"], payload["type"], payload["data"]))

@@ -1,4 +1,4 @@
-"""Redis in trouble or behind TLS: servers, Sentinels, a cable, an entrance; each a real process or socket."""
+"""Real Redis servers, Sentinels, a connection that can be cut, and a TLS proxy."""
 
 import socket
 import ssl
@@ -34,7 +34,7 @@ _USUAL: Final = {
 
 @dataclass
 class Server:
-    """A server process with a disk of its own; it may be killed and started again on its port."""
+    """A server process with its own data folder; it can be killed and restarted on its port."""
 
     folder: Path
     config: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Server:
     @classmethod
     @contextmanager
     def started(cls, folder: Path, *, password: str = "", binary: str = "", **config: str) -> Iterator[Self]:
-        """Start one; `config` holds more lines of its configuration, underscores standing for hyphens."""
+        """Run a server; `config` adds configuration lines, with underscores for hyphens."""
         server = cls(folder, {name.replace("_", "-"): value for name, value in config.items()}, password)
         server.binary = binary or server.binary
         server.start()
@@ -58,16 +58,16 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The server's URL."""
         return f"redis://{f':{quote(self.password)}@' if self.password else ''}{HOST}:{self.port}/0"
 
     @property
     def client(self) -> "redis.Redis":
-        """A client of exactly this server."""
+        """A client of this server."""
         return connect(RedisSettings.model_validate({"url": self.url, "max_connections": 8}), name="test")
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the process; its data are what its disk holds."""
+        """Start the process with the data in its folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = {**_USUAL, "port": str(self.port), "dir": str(self.folder), **self.config}
         if self.password:
@@ -80,21 +80,21 @@ class Server:
             eventually(self.answers, what="the server's start")
 
     def answers(self) -> bool:
-        """Whether it does what it is asked."""
+        """Whether it answers."""
         try:
             return bool(self.client.ping())
         except redis.RedisError:
             return False
 
     def is_master(self) -> bool:
-        """Whether it takes writes; it hangs up on everybody in the moment of its promotion."""
+        """Whether it accepts writes; during its promotion it closes all connections."""
         try:
             return str(self.client.info("replication")["role"]) == "master"
         except redis.RedisError:
             return False
 
     def kill(self) -> None:
-        """End the process as kill -9 does."""
+        """Kill the process with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -103,7 +103,7 @@ class Server:
 
 @dataclass
 class Group:
-    """A master, its replica, and Sentinels that promote the replica when the master is gone."""
+    """A master, its replica, and Sentinels that promote the replica when the master dies."""
 
     master: Server
     replica: Server
@@ -113,7 +113,7 @@ class Group:
     @classmethod
     @contextmanager
     def started(cls, folder: Path, *, password: str, sentinel_password: str, sentinels: int = 3) -> Iterator[Self]:
-        """Start all, the replica caught up, the Sentinels knowing of it."""
+        """Start all, and wait until the replica has caught up and the Sentinels know it."""
         with ExitStack() as stack:
             master = stack.enter_context(Server.started(folder / "master", password=password))
             replica = stack.enter_context(
@@ -128,7 +128,7 @@ class Group:
 
     @property
     def url(self) -> str:
-        """The address of whichever server is the master."""
+        """The Sentinels' URL of the master."""
         hosts = ",".join(f"{HOST}:{port}" for port in self.sentinels)
         return f"sentinel://:{quote(self.password)}@{hosts}/0?master={MASTER}"
 
@@ -151,7 +151,7 @@ class Group:
 
     def _known(self, password: str) -> bool:
         try:
-            told: list[dict[str, Any]] = [
+            masters: list[dict[str, Any]] = [
                 cast("Any", redis.Redis(HOST, port, password=password, decode_responses=True)).sentinel_masters()[
                     MASTER
                 ]
@@ -160,14 +160,14 @@ class Group:
         except (redis.RedisError, KeyError):
             return False
         return all(
-            (state["num-slaves"], state["num-other-sentinels"]) == (1, len(self.sentinels) - 1) for state in told
+            (state["num-slaves"], state["num-other-sentinels"]) == (1, len(self.sentinels) - 1) for state in masters
         )
 
 
 class Cable:
-    """Carries bytes to a server until it is cut; while cut, nothing goes through and new connections are reset.
+    """Forwards bytes to a server until it is cut; while cut, it resets all connections.
 
-    A deaf one still carries what is sent, but brings no replies.
+    A deaf one still forwards requests, but no replies.
     """
 
     def __init__(self, port: int) -> None:
@@ -183,7 +183,7 @@ class Cable:
     @classmethod
     @contextmanager
     def laid(cls, port: int) -> Iterator[Self]:
-        """A whole cable to the server on this port."""
+        """Open a cable to the server on this port."""
         cable = cls(port)
         try:
             yield cable
@@ -192,21 +192,21 @@ class Cable:
 
     @property
     def url(self) -> str:
-        """The server's address, by this cable."""
+        """The URL through this cable."""
         return f"redis://{HOST}:{self.port}/0"
 
     def cut(self) -> None:
-        """Reset everything that is open, and whatever comes."""
+        """Reset open and new connections."""
         self._whole.clear()
         for end in list(self._open):
             _reset(end)
 
     def mend(self) -> None:
-        """Let connections through again."""
+        """Forward connections again."""
         self._whole.set()
 
     def close(self) -> None:
-        """End the listening."""
+        """Stop listening."""
         self.cut()
         self._listener.close()
 
@@ -233,7 +233,7 @@ class Cable:
 
 
 class Entrance:
-    """Speaks TLS before a server that does not; a client must show the certificate as well."""
+    """A TLS proxy before a server without TLS; clients need a certificate too."""
 
     def __init__(self, to: int, certificate: Path) -> None:
         self._to = to
@@ -247,7 +247,7 @@ class Entrance:
     @classmethod
     @contextmanager
     def opened(cls, to: int, certificate: Path) -> Iterator[Self]:
-        """Before the server on this port."""
+        """Open a proxy to the server on this port."""
         entrance = cls(to, certificate)
         try:
             yield entrance
@@ -272,7 +272,7 @@ class Entrance:
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:
-    """Carry bytes until one side hangs up."""
+    """Forward bytes until one side closes."""
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -281,7 +281,7 @@ def _pour(source: socket.socket, target: socket.socket) -> None:
 
 
 def _reset(end: socket.socket) -> None:
-    """Hang up so that the other side hears of it at once."""
+    """Close the connection so that the other side notices at once."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     with suppress(OSError):

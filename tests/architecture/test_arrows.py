@@ -1,4 +1,4 @@
-"""The folder list is the architecture: who may import whom, and what only one place may know."""
+"""The architecture: which package may import which, and what only one place may know."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ MAY_IMPORT: Final = {
     "ops": {"ops", "worker", "producer", "config", "jobs"},
 }
 SHARED_LEAVES: Final = frozenset({"producer.client.proxies", "producer.client.retry_after"})
-"""Which way a request takes, and how long a reply asks to wait; in the client library, which must stand alone."""
+"""The rules for proxies and Retry-After; in the client library, which must stand alone."""
 
 OUTSIDE_JOBS: Final = {
     "celery",
@@ -38,12 +38,12 @@ OUTSIDE_JOBS: Final = {
 
 
 def sources(package: str) -> Iterator[Path]:
-    """The package's Python files."""
+    """List the package's Python files."""
     yield from sorted((ROOT / package).rglob("*.py"))
 
 
 def imports(file: Path) -> set[str]:
-    """Top-level names that a file imports."""
+    """List the modules that a file imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -56,26 +56,26 @@ def imports(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_arrows_point_one_way(package: str) -> None:
-    """Worker and producer meet in Redis, never in an import; nothing imports ops but ops."""
+    """Worker and producer meet only in Redis, and only ops imports ops."""
     for file in sources(package):
         ours = {name.partition(".")[0] for name in imports(file) - SHARED_LEAVES} & {*PACKAGES, "tests"}
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours - MAY_IMPORT[package]}"
 
 
 @pytest.mark.parametrize("leaf", sorted(SHARED_LEAVES))
-def test_what_all_may_import_imports_nothing_of_ours(leaf: str) -> None:
-    """Else it would carry its own imports past the arrows."""
+def test_a_shared_leaf_imports_nothing_of_ours(leaf: str) -> None:
+    """Otherwise its imports would bypass the arrows."""
     file = ROOT / f"{leaf.replace('.', '/')}.py"
     assert not {name.partition(".")[0] for name in imports(file)} & {*PACKAGES, "tests"}
 
 
 def test_jobs_needs_no_client_library() -> None:
-    """What a job is does not depend on how requests are made."""
+    """A job does not depend on how requests are made."""
     assert not [file for file in sources("jobs") if SHARED_LEAVES & imports(file)]
 
 
 def test_jobs_knows_no_celery_and_no_http() -> None:
-    """What a job is does not depend on who carries its messages."""
+    """A job does not depend on the broker or the API."""
     for file in sources("jobs"):
         assert not {name.partition(".")[0] for name in imports(file)} & OUTSIDE_JOBS, file
 
@@ -86,8 +86,8 @@ def test_jobs_reads_no_clock_of_its_own() -> None:
         assert not re.search(r"\btime\.(time|monotonic)\b|datetime\.(now|utcnow)|\bsleep\(", file.read_text()), file
 
 
-def test_strangers_bytes_are_decoded_in_the_bounded_process_alone() -> None:
-    """A hostile video must find nothing but its own small process to hurt."""
+def test_videos_are_decoded_only_in_the_isolated_process() -> None:
+    """A hostile video must harm only its isolated process."""
     inside = {"worker/media/probe.py", "worker/media/previews.py"}
     for package in ("config", "jobs", "worker", "producer"):
         for file in sources(package):
@@ -98,15 +98,15 @@ def test_strangers_bytes_are_decoded_in_the_bounded_process_alone() -> None:
         assert within or not imports(file) & {"worker.media.probe", "worker.media.previews"}, file
 
 
-def test_the_sandbox_reads_the_wire_for_itself() -> None:
-    """A stand-in that shared the client's code would share its mistakes."""
+def test_the_sandbox_shares_no_code_with_the_client() -> None:
+    """With shared code it would share the client's mistakes."""
     for file in sources("ops/sandbox"):
         ours = {name for name in imports(file) if name.partition(".")[0] in PACKAGES}
         assert all(name.startswith("ops.sandbox") for name in ours), f"{file} imports {ours}"
 
 
 def keys_in(tree: ast.AST) -> list[str]:
-    """Texts that name a key in Redis, and imports of what such names begin with."""
+    """Find strings that name a Redis key, and imports of the key prefix."""
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     imported = [
         alias.name
@@ -119,7 +119,7 @@ def keys_in(tree: ast.AST) -> list[str]:
 
 
 def test_only_the_ledger_knows_the_keys() -> None:
-    """One writer: code that wants to change a job asks the ledger."""
+    """All writes to jobs go through the ledger."""
     allowed = {"config/celery_app.py"}  # the prefix of Celery's own keys
     for package in ("config", "worker", "producer"):
         for file in sources(package):
@@ -136,12 +136,12 @@ def test_only_the_ledger_knows_the_keys() -> None:
     ],
 )
 def test_code_that_knows_a_key_would_be_found(source: str) -> None:
-    """A gate that nothing can fail holds nothing."""
+    """A check that cannot fail proves nothing."""
     assert keys_in(ast.parse(source))
 
 
 def test_one_function_buys() -> None:
-    """The only POST to the upstream is in one place; the other POST there is tells receivers."""
+    """Only one place sends a POST to the upstream; the other POST is to webhook receivers."""
     posts = [
         str(file.relative_to(ROOT))
         for package in ("config", "jobs", "worker", "producer")
@@ -153,15 +153,15 @@ def test_one_function_buys() -> None:
 
 
 def test_the_client_library_stands_alone() -> None:
-    """A backend that has only HTTP carries none of our insides."""
+    """A backend that uses only HTTP needs none of our other packages."""
     for file in sources("producer/client"):
         ours = {name for name in imports(file) if name.partition(".")[0] in PACKAGES}
         assert all(name.startswith("producer.client") for name in ours), f"{file} imports {ours}"
 
 
-def test_one_function_decides_which_way_a_request_takes() -> None:
-    """Two readings of the same variables let purchases out and polls not."""
-    asks = {
+def test_one_function_decides_which_proxy_a_request_uses() -> None:
+    """With two readings of the variables, purchases could pass where polls do not."""
+    readers = {
         str(file.relative_to(ROOT))
         for package in ("config", "jobs", "worker", "producer")
         for file in sources(package)
@@ -169,7 +169,7 @@ def test_one_function_decides_which_way_a_request_takes() -> None:
             r"getproxies|get_environ_proxies|[\"'](https?|all|no)_proxy|_PROXY\b", file.read_text(), re.IGNORECASE
         )
     }
-    assert asks <= {"producer/client/proxies.py", "producer/client/transports.py"}
+    assert readers <= {"producer/client/proxies.py", "producer/client/transports.py"}
 
 
 def test_only_the_wire_knows_the_upstreams_field_names() -> None:
@@ -179,7 +179,7 @@ def test_only_the_wire_knows_the_upstreams_field_names() -> None:
             assert not re.search(r"get\(\"(status|error|meta|id)\"|\[\"(status|error|meta)\"\]", file.read_text()), file
 
 
-def test_what_failed_is_never_judged_by_its_words() -> None:
+def test_errors_are_never_judged_by_their_messages() -> None:
     """Messages change; status, code and type are the contract."""
     for package in ("config", "jobs", "worker", "producer"):
         for file in sources(package):
@@ -187,7 +187,7 @@ def test_what_failed_is_never_judged_by_its_words() -> None:
 
 
 def sleeps_in(tree: ast.AST) -> list[str]:
-    """Calls of anything called sleep, by whatever name its module was imported."""
+    """Find calls of anything named sleep, whatever its module's name is."""
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = [func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in called]
     aliases = [
@@ -200,7 +200,7 @@ def sleeps_in(tree: ast.AST) -> list[str]:
 
 
 def test_no_worker_slot_sleeps() -> None:
-    """Waiting is a countdown."""
+    """A worker waits by countdown."""
     for package in ("config", "jobs", "worker"):
         for file in sources(package):
             assert not sleeps_in(ast.parse(file.read_text())), file
@@ -211,5 +211,5 @@ def test_no_worker_slot_sleeps() -> None:
     ["time.sleep(1)", "from time import sleep as pause", "import time as t\nt.sleep (1)", "await asyncio.sleep(1)"],
 )
 def test_code_that_sleeps_would_be_found(source: str) -> None:
-    """A gate that nothing can fail holds nothing."""
+    """A check that cannot fail proves nothing."""
     assert sleeps_in(ast.parse(source, mode="exec", type_comments=False))

@@ -1,4 +1,4 @@
-"""What the documents say is held true."""
+"""The documents agree with the code."""
 
 import re
 
@@ -11,7 +11,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 
 def test_the_state_diagram_is_the_transition_table() -> None:
-    """A picture that lies is worse than none."""
+    """A wrong diagram is worse than none."""
     drawn = set(re.findall(r"^\s+(\w+) --> (\w+)", ARCHITECTURE, re.MULTILINE))
     assert drawn == {(state.value, to.value) for state in State for to in EDGES[state]}
     ends = set(re.findall(r"^\s+(\w+) --> \[\*\]", ARCHITECTURE, re.MULTILINE))
@@ -19,19 +19,19 @@ def test_the_state_diagram_is_the_transition_table() -> None:
 
 
 def test_the_table_of_tasks_names_each_with_its_queue() -> None:
-    """Names are the contract between producers and workers."""
+    """Producers and workers agree on these names."""
     listed = dict(re.findall(r"^\| `(rushes\.\w+)` \| `(\w+)` \|", ARCHITECTURE, re.MULTILINE))
     assert listed == {task.value: queue.value for task, queue in QUEUE_OF.items()}
 
 
 def test_every_event_is_documented_and_no_other() -> None:
-    """Those who build on the job log read that table."""
+    """Users of the job log rely on that table."""
     listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
     assert listed == dict(EVENTS)
 
 
-def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
-    """First ten minutes: README, one picture, two commands."""
+def test_the_readme_is_short_and_its_links_work() -> None:
+    """A newcomer reads it in ten minutes."""
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 150
     for text in (readme, ARCHITECTURE, (ROOT / "docs/decisions/README.md").read_text()):
@@ -40,8 +40,8 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
             assert (base / target).exists(), target
 
 
-def test_the_documents_name_only_settings_that_there_are() -> None:
-    """A variable that no code reads would fool the operator who sets it."""
+def test_the_documents_name_only_existing_settings() -> None:
+    """A variable that no code reads would mislead operators."""
     from config.settings import variables  # noqa: PLC0415 (the other tests need no settings)
 
     named = set(re.findall(r"RUSHES_[A-Z]+__[A-Z_]+|RUSHES_STATE_DIR", (ROOT / "README.md").read_text()))
