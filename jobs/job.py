@@ -1,12 +1,26 @@
-"""A job as the ledger holds it, and the words it is told in."""
+"""A job: the one record from which its row, API view, hook result, manifest and SQL row derive.
+
+A new field is declared once, with its type, unit and meaning, in the class of those who may see it:
+
+- `Job`: the code only
+- `Shown`: everybody (API view, hook result, manifest, SQL)
+- `Ended`: hook result, manifest, SQL
+- `Followed`: API view
+
+A field that SQL shows also needs a column (worker/sql/tables.py) and a migration.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import from_json
 
 from jobs.artifacts import Artifact
 from jobs.media import Media
+from jobs.numbers import Count, Number
 from jobs.states import State
 
 LATE_RECEIPT_S: Final = 10.0
@@ -77,10 +91,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """What was ordered: what the upstream is sent, labels of the producer's own, and an address to tell of the end."""
+    """What was asked for: what the upstream is sent, the producer's own labels, and an address to tell of the end."""
 
     model: str
-    prompt: str | None
+    prompt: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
@@ -93,57 +107,135 @@ class VideoRequest:
         return {"model": self.model, **prompt, **self.parameters}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One row of the ledger. Times are seconds since the epoch by Redis's clock."""
+def _parsed(value: Any) -> Any:
+    return from_json(value, allow_inf_nan=False) if isinstance(value, str) else value
 
-    id: str
-    version: int
-    state: State
-    turn: int
-    model: str
-    accepted_at: float
-    deadline_at: float
-    deadline_s: float
-    due_at: float | None = None
-    attempt: int = 0
-    polls: int = 0
-    holds: int = 0
-    downloads: int = 0
-    family: Family = Family.UNIVERSAL
-    request_id: str | None = None
-    generation_id: str | None = None
-    worker: str | None = None
-    intent_at: float | None = None
-    log_reads: int = 0
-    attention_at: float | None = None
-    submitted_at: float | None = None
-    rendered_at: float | None = None
-    finished_at: float | None = None
-    cancel_requested_at: float | None = None
-    video: Video | None = None
-    stored: Stored | None = None
-    media: Media | None = None
-    artifacts: tuple[Artifact, ...] = ()
-    removed_at: float | None = None
-    cost_usd: float | None = None
-    charged: Charged = Charged.NO
-    reason: Reason | None = None
-    message: str | None = None
-    hold: Hold | None = None
-    rescues: int = 0
-    announce_turn: int = 0
-    late_fetch_turn: int = 0
+
+def _split(value: Any) -> Any:
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+
+T = TypeVar("T")
+AsJson = Annotated[T, BeforeValidator(_parsed)]
+"""A small record; a row holds it as JSON."""
+
+
+class Shown(BaseModel):
+    """What everybody who sees a job sees of it. Times are seconds since the epoch by Redis's clock."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    id: Annotated[str, Field(examples=["job_01kb0000000000000000000000"])]
+    """The job's id."""
+    model: Annotated[str, Field(examples=["google/veo3"])]
+    """The upstream's model."""
+    submitted_at: Annotated[Number | None, Field(examples=[1795000001.25])] = None
+    """When the upstream accepted the request."""
+    rendered_at: Annotated[Number | None, Field(examples=[1795000111.5])] = None
+    """When we saw that it was rendered."""
+    polls: Annotated[Count, Field(examples=[3])] = 0
+    """How often we have polled it upstream."""
+    generation_id: Annotated[str | None, Field(examples=["XXLhM-WwM1UXTVnR5w9EV"])] = None
+    """The upstream's id of it."""
+    cost_usd: Annotated[Number | None, Field(examples=[3.36])] = None
+    """What the upstream charged, in dollars, if it said so."""
+    charged: Annotated[Charged, Field(examples=["yes"])] = Charged.NO
+    """Whether the upstream was paid for it."""
+    media: Annotated[
+        AsJson[Media] | None, Field(examples=[{"duration_s": 8.0, "width": 1280, "height": 720, "mismatch": []}])
+    ] = None
+    """What the stored video is by its own bytes, and what of the request it does not keep."""
+
+
+class Ended(Shown):
+    """What is told of an ended job besides; the API shows it in OpenAI's shape."""
+
     tenant: str | None = None
-    retry_of: str | None = None
-    retried_as: str | None = None
-    erased_at: float | None = None
+    """Whose job it is; None: nobody's in particular."""
+    reason: Reason | None = None
+    """Why it ended without its video."""
+    message: str | None = None
+    """The upstream's words, or ours, about the newest trouble."""
+    accepted_at: Number
+    """When it was put into the ledger."""
+    finished_at: Number | None = None
+    """When it ended, however it ended."""
+
+
+class Followed(Shown):
+    """What the API shows besides."""
+
+    state: Annotated[State, Field(examples=["rendering"])]
+    """Where it stands, exactly."""
+    hold: Annotated[Hold | None, Field(examples=["throttled"])] = None
+    """Why a queued job waits, if it is held."""
+    retry_of: Annotated[str | None, Field(examples=["job_01kb0000000000000000000000"])] = None
+    """The job that this one repeats."""
+    retried_as: Annotated[str | None, Field(examples=["job_01kb0000000000000000000001"])] = None
+    """The job that repeats this one."""
+
+
+class Job(Ended, Followed):
+    """One row of the ledger."""
+
+    version: Count = 1
+    """The version of the row's format."""
+    turn: Count
+    """The fencing token: each applied move and each fenced claim adds one."""
+    deadline_at: Number
+    """When the job is given up in its present state."""
+    deadline_s: Number
+    """How many seconds its generation may take from the purchase."""
+    due_at: Number | None = None
+    """When its next step was due when it was last moved."""
+    attempt: Count = 0
+    """How often a purchase was begun."""
+    holds: Count = 0
+    """How often it was held."""
+    downloads: Count = 0
+    """How many downloads failed."""
+    family: Family = Family.UNIVERSAL
+    """The endpoints that it is submitted to and polled on."""
+    request_id: str | None = None
+    """Our own name for its purchase in the upstream's request log."""
+    worker: str | None = None
+    """The worker that buys or fetches it."""
+    intent_at: Number | None = None
+    """When the intent to buy was written."""
+    log_reads: Count = 0
+    """How often the upstream's request log was read for a purchase in doubt."""
+    attention_at: Number | None = None
+    """When it was found that a person must decide."""
+    cancel_requested_at: Number | None = None
+    """When somebody asked for its cancellation while it was being bought."""
+    video: AsJson[Video] | None = None
+    """The finished video as the upstream describes it."""
+    stored: AsJson[Stored] | None = None
+    """Our copy of the video."""
+    artifacts: Annotated[tuple[Artifact, ...], BeforeValidator(_split)] = ()
+    """What stands beside the video in the archive; a row holds a list with commas."""
+    removed_at: Number | None = None
+    """When retention removed our copy."""
+    rescues: Count = 0
+    """How often it was taken from a worker that was gone."""
+    announce_turn: Count = 0
+    """The turn of its announcement."""
+    late_fetch_turn: Count = 0
+    """The turn of its late fetch."""
+    describe_turn: Count = 0
+    """The turn of its description."""
+    describe_failures: Count = 0
+    """How often its description failed."""
+    erased_at: Number | None = None
+    """When its request and files were erased."""
     kind: str | None = None
-    pending_at: float | None = None
+    """Model, duration and resolution: what the latency depends on."""
+    pending_at: Number | None = None
+    """The newest poll that found it still pending."""
     evidence: str | None = None
-    evidence_polls: int = 0
-    describe_turn: int = 0
-    describe_failures: int = 0
+    """What a poll found that may mean its end."""
+    evidence_polls: Count = 0
+    """How many polls in a row found that."""
 
     @property
     def is_final(self) -> bool:
@@ -159,3 +251,7 @@ class Job:
         if self.submitted_at is None or self.intent_at is None:
             return self.submitted_at
         return self.submitted_at if self.submitted_at - self.intent_at < LATE_RECEIPT_S else self.intent_at
+
+    def seen_as(self, record: type[BaseModel]) -> dict[str, Any]:
+        """The fields that a derived record has under the same names."""
+        return {name: getattr(self, name) for name in record.model_fields if name in Job.model_fields}

@@ -5,7 +5,7 @@ own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import redis
@@ -419,7 +419,7 @@ class Ledger:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
         """
         applied, is_durable = self.apply_durably(job, move)
-        job = replace(job, state=State.SUBMITTING, turn=applied.turn, **move.set)
+        job = job.model_copy(update={"state": State.SUBMITTING, "turn": applied.turn, **move.set})
         if not is_durable:
             message = "Redis did not confirm in time that the intent is on disk"
             self.move(job, held(Hold.NOT_DURABLE, message, wait_s=move.lease_s or 0.0))
@@ -429,8 +429,7 @@ class Ledger:
     def begin(self, job: Job, move: Move) -> Job:
         """Take a step that takes long on a lease; the job as returned holds the new turn."""
         turn = self.move(job, move).turn
-        follow_up: dict[str, Any] = {"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn}
-        return replace(job, **follow_up)
+        return job.model_copy(update={"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn})
 
     def _named(self, steps: Sequence[Step]) -> dict[str, Any]:
         return {"moves": [step.named for step in steps], "slot_s": self._slot_s, **_BUCKETS}

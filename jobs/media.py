@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from jobs.numbers import Number
+
 DURATION_TOLERANCE_S: Final = 0.5
 _LONGEST_DURATION_S: Final = 1e9
 
@@ -21,21 +23,21 @@ class Mismatch:
     """One difference; `field` is a parameter of the order, or what was odd about the file or the way it came."""
 
     field: str
-    asked: str | float | bool
-    got: str | float | bool | None
+    asked: bool | int | float | str
+    got: bool | int | float | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """A video's own facts. Loudness is integrated, by EBU R 128; a video without sound has no `audio_codec`."""
 
-    duration_s: float | None = None
+    duration_s: Number | None = None
     width: int | None = None
     height: int | None = None
-    frame_rate: float | None = None
+    frame_rate: Number | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
-    loudness_lufs: float | None = None
+    loudness_lufs: Number | None = None
     bitrate_bps: int | None = None
     mismatch: tuple[Mismatch, ...] = ()
 

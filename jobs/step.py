@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from jobs.errors import WrongState
-from jobs.job import Job, Stored, Video
-from jobs.media import Media
+from jobs.job import Job
 from jobs.moves.move import Move
-from jobs.row import plain
+from jobs.row import to_fields
 from jobs.scripts import to_json
 from jobs.states import EDGES, FollowUp, State
 
@@ -57,7 +56,7 @@ def _named(move: Move) -> dict[str, Any]:
         "final": move.to is not None and move.to.is_final,
         "event": move.event,
         "data": to_json(move.data) if move.event else None,
-        "set": {name: _text(value) for name, value in move.set.items()},
+        "set": to_fields(move.set),
         "stamps": list(move.stamp),
         "bump": list(move.bump),
         "unset": list(move.clear),
@@ -79,10 +78,3 @@ def turn_of(job: Job, follow_up: FollowUp) -> int:
         FollowUp.DESCRIBE: job.describe_turn,
     }
     return turns[follow_up]
-
-
-def _text(value: Any) -> str:
-    """A field's value as the row holds it."""
-    if isinstance(value, Video | Stored | Media):
-        return plain(value)
-    return ",".join(value) if isinstance(value, tuple) else str(value)

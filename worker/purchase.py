@@ -6,7 +6,6 @@
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from secrets import token_hex
 from time import monotonic
 
@@ -189,7 +188,7 @@ class Purchases:
         except UnknownJob:
             log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
             return
-        speaker = replace(job, state=State.SUBMITTING, request_id=spooled.request_id)
+        speaker = job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id})
         try:
             alarms = self._write(speaker, spooled.receipt)
         except (StaleTurn, WrongState):

@@ -134,7 +134,7 @@ def test_a_late_move_is_refused(ledger: Ledger, name: str) -> None:
     before = ledger.get(job.id)
 
     with pytest.raises(StaleTurn):
-        move(ledger, replace(job, turn=job.turn - 1, request_id="another purchase"))
+        move(ledger, job.model_copy(update={"turn": job.turn - 1, "request_id": "another purchase"}))
 
     assert ledger.get(job.id) == before
 
@@ -143,7 +143,7 @@ def test_a_late_move_is_refused(ledger: Ledger, name: str) -> None:
 def test_a_move_of_an_unknown_job_is_refused(ledger: Ledger, name: str) -> None:
     """Its row is gone; nothing is made up in its place."""
     start, move, _ = MOVES[name]
-    stranger = replace(start(ledger), id=new_job_id())
+    stranger = start(ledger).model_copy(update={"id": new_job_id()})
 
     with pytest.raises(UnknownJob):
         move(ledger, stranger)
@@ -163,7 +163,7 @@ def test_an_ended_job_moves_no_more(ledger: Ledger, name: str) -> None:
     with pytest.raises((StaleTurn, WrongState)):
         move(ledger, job)
     with pytest.raises((StaleTurn, WrongState)):
-        move(ledger, replace(ended, request_id=None))
+        move(ledger, ended.model_copy(update={"request_id": None}))
 
     assert ledger.get(job.id) == ended
 
@@ -412,7 +412,7 @@ def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
     with pytest.raises(StaleTurn):
         steps.described(ledger, going_on, [], None)
     with pytest.raises(UnknownJob):
-        steps.described(ledger, replace(going_on, id=new_job_id()), [], None)
+        steps.described(ledger, going_on.model_copy(update={"id": new_job_id()}), [], None)
 
 
 def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
@@ -602,7 +602,7 @@ def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Red
     job = accepted(ledger)
     client.hset(f"rushes:job:{job.id}", mapping={"version": "7", "mood": "sunny"})
 
-    assert ledger.get(job.id) == replace(job, version=7)
+    assert ledger.get(job.id) == job.model_copy(update={"version": 7})
 
 
 def test_a_redis_that_is_not_there_is_said_so(clock: Clock) -> None:

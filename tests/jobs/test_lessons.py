@@ -1,6 +1,5 @@
 """What a finished job teaches, and which job teaches nothing."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -11,8 +10,9 @@ from jobs.lessons import lesson
 from tests.jobs.test_moves import NOW, a_job
 
 FORECAST: Final = Forecast(Sketch(), Latency.typical(110))
-KNOWN: Final = replace(
-    a_job(kind="google/veo3:8:720p", polls=3),
+KNOWN: Final = a_job(
+    kind="google/veo3:8:720p",
+    polls=3,
     intent_at=NOW - 102,
     submitted_at=NOW - 100,
     pending_at=NOW - 10,
@@ -40,7 +40,7 @@ def test_a_job_finished_between_the_poll_that_saw_it_pending_and_the_one_that_fo
 
 def test_a_job_found_by_its_first_poll_finished_some_time_before() -> None:
     """It teaches that the first poll may have been late."""
-    span = span_s(replace(KNOWN, pending_at=None, polls=0))
+    span = span_s(KNOWN.model_copy(update={"pending_at": None, "polls": 0}))
 
     assert span is not None
     assert span[0] < 30
@@ -74,12 +74,12 @@ def test_a_job_found_by_its_first_poll_finished_some_time_before() -> None:
 )
 def test_what_would_blur_the_sketch_teaches_nothing(change: dict[str, float | None]) -> None:
     """Better no lesson than a wrong one."""
-    assert lesson(replace(KNOWN, **change), FORECAST, now=NOW) is None  # type: ignore[arg-type]  # the fields of each case
+    assert lesson(KNOWN.model_copy(update=change), FORECAST, now=NOW) is None
 
 
 def test_a_row_without_a_kind_teaches_its_models() -> None:
     """A job that was accepted without one is of a kind with all others of its model."""
-    learnt = lesson(replace(KNOWN, kind=None), FORECAST, now=NOW)
+    learnt = lesson(KNOWN.model_copy(update={"kind": None}), FORECAST, now=NOW)
 
     assert learnt is not None
     assert learnt.kind == "google/veo3"
@@ -87,6 +87,6 @@ def test_a_row_without_a_kind_teaches_its_models() -> None:
 
 def test_an_adopted_generation_is_paced_from_the_intent() -> None:
     """Its receipt was found minutes later: it is probably done, and must not be waited for as if it began now."""
-    assert replace(KNOWN, intent_at=NOW - 400).began_at == NOW - 400
+    assert KNOWN.model_copy(update={"intent_at": NOW - 400}).began_at == NOW - 400
     assert KNOWN.began_at == NOW - 100
-    assert replace(KNOWN, intent_at=None).began_at == NOW - 100
+    assert KNOWN.model_copy(update={"intent_at": None}).began_at == NOW - 100

@@ -6,7 +6,8 @@ import pytest
 
 from jobs.artifacts import Artifact, path_of, paths_of
 from jobs.media import Media, Mismatch, mismatches
-from jobs.row import media_from, plain
+from jobs.row import job_from, to_fields
+from tests.jobs.test_row import VALUES
 
 FILM = Media(
     duration_s=8.0, width=1280, height=720, frame_rate=24.0, video_codec="h264", audio_codec="aac", loudness_lufs=-20.0
@@ -70,9 +71,11 @@ def test_each_parameter_is_compared_with_a_little_tolerance(
 @pytest.mark.parametrize("media", [FILM, Media(), Media(mismatch=(Mismatch("duration", 8, 4.0),))])
 def test_a_row_gives_back_what_was_written(media: Media) -> None:
     """One small JSON field, without what there is not."""
-    assert media_from(plain(media)) == media
-    assert len(plain(media)) < 250
-    assert "null" not in plain(media)
+    text = to_fields({"media": media})["media"]
+
+    assert job_from({**to_fields(VALUES), "media": text}).media == media
+    assert len(text) < 250
+    assert "null" not in text
 
 
 def test_what_stands_beside_a_video_is_named_after_it() -> None:

@@ -1,6 +1,5 @@
 """The decisions, one by one: pure functions of a job, a fact and the time."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -59,7 +58,7 @@ def a_job(state: State = State.RENDERING, **fields: object) -> Job:
         submitted_at=NOW - 50,
         rendered_at=NOW - 5 if state is State.STORING else None,
     )
-    return replace(job, **fields)  # type: ignore[arg-type]  # a test names the fields it is about
+    return job.model_copy(update=fields)
 
 
 def outcome(move: Move | None) -> tuple[object, ...]:

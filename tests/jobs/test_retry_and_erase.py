@@ -1,7 +1,5 @@
 """What a retry means, and how an ended job is repeated or forgotten in the ledger."""
 
-from dataclasses import replace
-
 import pytest
 import redis
 
@@ -34,15 +32,15 @@ def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
 @pytest.mark.parametrize("pay_again", [False, True])
 def test_a_generation_that_may_be_fetched_is_never_bought_again(ended: Job, state: State, pay_again: bool) -> None:
     """Not even by somebody who would pay."""
-    assert on_retry(replace(ended, state=state), pay_again=pay_again) == Retry.GO_ON
+    assert on_retry(ended.model_copy(update={"state": state}), pay_again=pay_again) == Retry.GO_ON
 
 
 @pytest.mark.parametrize("state", GIVEN_UP)
 def test_without_a_generation_only_the_callers_word_buys(ended: Job, state: State) -> None:
     """Nothing was bought, or what was bought has failed."""
     for job in (
-        replace(ended, state=state, generation_id=None),
-        replace(ended, state=state, reason=Reason.GENERATION_FAILED),
+        ended.model_copy(update={"state": state, "generation_id": None}),
+        ended.model_copy(update={"state": state, "reason": Reason.GENERATION_FAILED}),
     ):
         assert on_retry(job, pay_again=False) == Retry.WOULD_PAY
         assert on_retry(job, pay_again=True) == Retry.BUY_AGAIN
@@ -51,15 +49,15 @@ def test_without_a_generation_only_the_callers_word_buys(ended: Job, state: Stat
 @pytest.mark.parametrize("state", [state for state in State if not state.is_final])
 def test_what_goes_on_is_not_repeated(ended: Job, state: State) -> None:
     """It would be bought twice."""
-    assert on_retry(replace(ended, state=state), pay_again=True) == Retry.NOT_OVER
+    assert on_retry(ended.model_copy(update={"state": state}), pay_again=True) == Retry.NOT_OVER
 
 
 def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
     """Also where it came late, after the job had expired."""
     stored = Stored("a.mp4", 1, "00", "video/mp4")
 
-    assert on_retry(replace(ended, state=State.COMPLETED), pay_again=True) == Retry.HAS_ITS_VIDEO
-    assert on_retry(replace(ended, stored=stored), pay_again=True) == Retry.HAS_ITS_VIDEO
+    assert on_retry(ended.model_copy(update={"state": State.COMPLETED}), pay_again=True) == Retry.HAS_ITS_VIDEO
+    assert on_retry(ended.model_copy(update={"stored": stored}), pay_again=True) == Retry.HAS_ITS_VIDEO
 
 
 # -- the ledger -----------------------------------------------------------------------------------------------------
@@ -90,7 +88,7 @@ def test_a_job_is_repeated_once(ledger: Ledger, ended: Job) -> None:
 def test_what_has_moved_since_it_was_read_is_not_repeated(ledger: Ledger, ended: Job) -> None:
     """The decision was made about another state."""
     with pytest.raises(WrongState):
-        ledger.retried(replace(ended, state=State.FAILED), job_id=new_job_id(), go_on=True)
+        ledger.retried(ended.model_copy(update={"state": State.FAILED}), job_id=new_job_id(), go_on=True)
 
 
 def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Job, client: "redis.Redis") -> None:

@@ -1,6 +1,5 @@
 """Shared work: a task that wakes takes all due jobs, each on a lease, and one alarm serves a slot of time."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -96,11 +95,11 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
     clock.advance(alarm.seconds)
     assert ledger.wakes.take(State.QUEUED, limit=1).jobs
     with pytest.raises(StaleTurn):
-        steps.later(ledger, replace(job, turn=7), 30)
+        steps.later(ledger, job.model_copy(update={"turn": 7}), 30)
     with pytest.raises(WrongState):
-        steps.later(ledger, replace(job, state=State.RENDERING), 30)
+        steps.later(ledger, job.model_copy(update={"state": State.RENDERING}), 30)
     with pytest.raises(UnknownJob):
-        steps.later(ledger, replace(job, id=new_job_id()), 30)
+        steps.later(ledger, job.model_copy(update={"id": new_job_id()}), 30)
 
 
 def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
@@ -171,7 +170,7 @@ def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock,
         case "doubled":
             steps.polled(ledger, [late])
         case "unknown":
-            late = Poll(replace(job, id=new_job_id()), "queued", 10)
+            late = Poll(job.model_copy(update={"id": new_job_id()}), "queued", 10)
         case _:
             steps.gave_up(ledger, job, CALLED_OFF)
     before = (ledger.get(job.id), ledger.job_log.of(job.id))

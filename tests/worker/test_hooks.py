@@ -4,7 +4,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -227,6 +226,6 @@ def test_a_hook_that_cannot_be_called_stops_the_worker_at_start(stranger: Path, 
 def test_a_hook_is_led_to_no_file_outside_the_archive(path: str) -> None:
     """A hook opens what the record names, and the record stands in Redis, where somebody else may write."""
     heard: list[JobResult] = []
-    job = replace(JOB, stored=Stored(path, 1, "ab", "video/mp4"))
+    job = JOB.model_copy(update={"stored": Stored(path, 1, "ab", "video/mp4")})
     receiver(heard.append).deliver(DELIVERY, job, REQUEST)
     assert [(result.path, result.file, result.location) for result in heard] == [(None, None, None)]

@@ -26,7 +26,9 @@ SECRET: Final = secret_of(KEY, "wh_1", 1)
 OLD: Final = secret_of(KEY, "wh_1", 0)
 BODY: Final = '{"type":"job.completed"}'
 MADE_UP: Final = made_up(new_test_delivery_id(), now=1_800_000_000.0)
-JOB: Final = replace(MADE_UP[0], id="job_1", stored=Stored("a/job_1.mp4", 7, "ab", "video/mp4"), cost_usd=2.52)
+JOB: Final = MADE_UP[0].model_copy(
+    update={"id": "job_1", "stored": Stored("a/job_1.mp4", 7, "ab", "video/mp4"), "cost_usd": 2.52}
+)
 ORDER: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4711"})
 DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", turn=1, tries=0)
 
@@ -117,7 +119,15 @@ def test_the_payload_is_thin() -> None:
 
 def test_a_failed_job_says_why_and_whether_it_was_charged() -> None:
     """The receiver's own books depend on it."""
-    failed = replace(JOB, state=State.FAILED, stored=None, reason=Reason.REFUSED, message="no", charged=Charged.UNKNOWN)
+    failed = JOB.model_copy(
+        update={
+            "state": State.FAILED,
+            "stored": None,
+            "reason": Reason.REFUSED,
+            "message": "no",
+            "charged": Charged.UNKNOWN,
+        }
+    )
     data = payload("job.failed", failed, ORDER)["data"]
     assert (data["error"], data["charged"], data["video"]) == (
         {"code": "refused", "message": "no"},
