@@ -71,22 +71,32 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A finished video as the upstream describes it."""
+    """The finished video as the upstream describes it."""
 
-    url: str
-    content_type: str | None = None
-    file_name: str | None = None
-    file_size: int | None = None
+    url: Annotated[
+        str, Field(description="The upstream's own URL; it soon expires.", examples=["https://cdn.example/clip.mp4"])
+    ]
+    content_type: Annotated[
+        str | None, Field(description="Its type, as the upstream says.", examples=["video/mp4"])
+    ] = None
+    file_name: Annotated[str | None, Field(description="The upstream's name for it.", examples=["output.mp4"])] = None
+    file_size: Annotated[int | None, Field(description="Bytes, as the upstream says.", examples=[3716781])] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Our copy of a video; `path` is relative to the archive's root, so that it means the same on every host."""
+    """Our copy of the video."""
 
-    path: str
-    size_bytes: int
-    sha256: str
-    content_type: str
+    path: Annotated[
+        str,
+        Field(
+            description="Where it is in the archive: relative to its root, so that it means the same on every host.",
+            examples=["2026/11/22/job_01kb0000000000000000000000.mp4"],
+        ),
+    ]
+    size_bytes: Annotated[int, Field(description="Bytes.", examples=[3716781])]
+    sha256: Annotated[str, Field(description="Checksum of the bytes, in hexadecimal.", examples=["ab" * 32])]
+    content_type: Annotated[str, Field(description="What it is, by its own bytes.", examples=["video/mp4"])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,12 @@ AsJson = Annotated[T, BeforeValidator(_parsed)]
 class Shown(BaseModel):
     """What everybody who sees a job sees of it. Times are seconds since the epoch by Redis's clock."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+        defer_build=True,  # only the records that derive from it are ever built
+    )
 
     id: Annotated[str, Field(examples=["job_01kb0000000000000000000000"])]
     """The job's id."""
@@ -169,6 +184,8 @@ class Followed(Shown):
     """Where it stands, exactly."""
     hold: Annotated[Hold | None, Field(examples=["throttled"])] = None
     """Why a queued job waits, if it is held."""
+    video: Annotated[AsJson[Video] | None, Field(examples=[None])] = None
+    """The upstream's video; null before it is rendered."""
     retry_of: Annotated[str | None, Field(examples=["job_01kb0000000000000000000000"])] = None
     """The job that this one repeats."""
     retried_as: Annotated[str | None, Field(examples=["job_01kb0000000000000000000001"])] = None
@@ -177,6 +194,8 @@ class Followed(Shown):
 
 class Job(Ended, Followed):
     """One row of the ledger."""
+
+    model_config = ConfigDict(defer_build=False)
 
     version: Count = 1
     """The version of the row's format."""
@@ -208,8 +227,6 @@ class Job(Ended, Followed):
     """When it was found that a person must decide."""
     cancel_requested_at: Number | None = None
     """When somebody asked for its cancellation while it was being bought."""
-    video: AsJson[Video] | None = None
-    """The finished video as the upstream describes it."""
     stored: AsJson[Stored] | None = None
     """Our copy of the video."""
     artifacts: Annotated[tuple[Artifact, ...], BeforeValidator(_split)] = ()
@@ -252,6 +269,6 @@ class Job(Ended, Followed):
             return self.submitted_at
         return self.submitted_at if self.submitted_at - self.intent_at < LATE_RECEIPT_S else self.intent_at
 
-    def seen_as(self, record: type[BaseModel]) -> dict[str, Any]:
-        """The fields that a derived record has under the same names."""
-        return {name: getattr(self, name) for name in record.model_fields if name in Job.model_fields}
+    def shown(self, record: type[Shown]) -> dict[str, Any]:
+        """The fields of one of the classes that a job has in common with the records that derive from it."""
+        return {name: getattr(self, name) for name in record.model_fields}

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from jobs.numbers import Number
 
@@ -20,26 +22,38 @@ _RATIO: Final = re.compile(r"(\d{1,2}):(\d{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One difference; `field` is a parameter of the order, or what was odd about the file or the way it came."""
+    """One difference between what was asked for and what came."""
 
-    field: str
-    asked: bool | int | float | str
-    got: bool | int | float | str | None
+    field: Annotated[
+        str,
+        Field(
+            description="A parameter of the request, or what was odd about the file or the way it came.",
+            examples=["duration"],
+        ),
+    ]
+    asked: Annotated[bool | int | float | str, Field(description="What was asked for.", examples=[8])]
+    got: Annotated[bool | int | float | str | None, Field(description="What came.", examples=[4.0])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """A video's own facts. Loudness is integrated, by EBU R 128; a video without sound has no `audio_codec`."""
+    """What a video is by its own bytes."""
 
-    duration_s: Number | None = None
-    width: int | None = None
-    height: int | None = None
-    frame_rate: Number | None = None
-    video_codec: str | None = None
-    audio_codec: str | None = None
-    loudness_lufs: Number | None = None
-    bitrate_bps: int | None = None
-    mismatch: tuple[Mismatch, ...] = ()
+    duration_s: Annotated[Number | None, Field(description="Seconds.", examples=[8.0])] = None
+    width: Annotated[int | None, Field(description="Pixels.", examples=[1280])] = None
+    height: Annotated[int | None, Field(description="Pixels.", examples=[720])] = None
+    frame_rate: Annotated[Number | None, Field(description="Frames per second.", examples=[24.0])] = None
+    video_codec: Annotated[str | None, Field(description="The codec of its pictures.", examples=["h264"])] = None
+    audio_codec: Annotated[
+        str | None, Field(description="The codec of its sound; null where it has none.", examples=["aac"])
+    ] = None
+    loudness_lufs: Annotated[
+        Number | None, Field(description="Integrated loudness by EBU R 128.", examples=[-20.1])
+    ] = None
+    bitrate_bps: Annotated[int | None, Field(description="Bits per second.", examples=[3700000])] = None
+    mismatch: Annotated[
+        tuple[Mismatch, ...], Field(description="What of the request it does not keep.", examples=[[]])
+    ] = ()
 
     @property
     def was_read(self) -> bool:

@@ -1,56 +1,47 @@
-"""What the world is told of an ended job: one frozen record, the same for every hook."""
+"""What hooks are told of an ended job: one frozen record, the same for every hook."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from pydantic import ConfigDict
+
 from jobs.artifacts import is_within
-from jobs.job import Charged, Job, Reason, VideoRequest
-from jobs.media import Media
+from jobs.job import Ended, Job, VideoRequest
 from jobs.shorten import shorten
 from jobs.states import State, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
-    """One ended job. Times are seconds since the epoch.
+class JobResult(Ended):
+    """One ended job. Times are seconds since the epoch."""
 
-    `location` is where our copy of the video is, a path or the address of an object; `file` the same as a path, where
-    the archive is a folder.
+    model_config = ConfigDict(defer_build=False)
 
-    `parameters` holds the short form of pictures (jobs/shorten.py): a hook writes what it gets into logs and databases.
-
-    `revision` grows when there is news of a job that was told before (a late video was fetched late): of two records of
-    one job, the one with the higher revision is true.
-    """
-
-    id: str
     revision: int = 1
-    tenant: str | None = None
+    """Grows when a late video was fetched after the end: of two records of one job, the higher revision is true."""
     status: Status
-    model: str
+    """How it ended."""
     prompt: str | None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    generation_id: str | None = None
+    """What was asked for."""
+    parameters: Mapping[str, Any] = {}
+    """The other parameters, pictures in their short form (jobs/shorten.py): hooks write into logs and databases."""
+    metadata: Mapping[str, str] = {}
+    """The producer's own labels."""
     video_url: str | None = None
-    path: str | None = None
+    """The upstream's own URL; it soon expires."""
     location: str | None = None
+    """Where our copy is: a path, or the address of an object."""
     file: Path | None = None
+    """The same as a path, where the archive is a folder."""
+    path: str | None = None
+    """Our copy's path, relative to the archive's root."""
     size_bytes: int | None = None
+    """Bytes of our copy."""
     sha256: str | None = None
+    """Checksum of our copy, in hexadecimal."""
     content_type: str | None = None
-    media: Media | None = None
-    cost_usd: float | None = None
-    charged: Charged
-    reason: Reason | None = None
-    message: str | None = None
-    accepted_at: float
-    submitted_at: float | None = None
-    rendered_at: float | None = None
-    finished_at: float | None = None
-    polls: int
+    """What our copy is, by its own bytes."""
 
 
 class ResultHook(Protocol):
@@ -76,34 +67,18 @@ def ends_of(job: Job) -> tuple[str, ...]:
 
 
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
-    """Tell an ended job's story in one record; `archive` is the root of what is stored, a folder or an address."""
+    """An ended job as hooks see it; `archive` is the root of what is stored, a folder or an address."""
     stored = job.stored if job.stored and is_within(job.stored.path) else None  # a hook opens it
     location = f"{archive}/{stored.path}" if stored else None
     return JobResult(
-        id=job.id,
+        **job.shown(Ended),
         revision=len(ends_of(job)),
-        tenant=job.tenant,
         status=job.state.status,
-        model=request.model,
         prompt=request.prompt,
         parameters=shorten(request.parameters),
         metadata=request.metadata,
-        generation_id=job.generation_id,
         video_url=job.video.url if job.video else None,
-        path=stored.path if stored else None,
         location=location,
         file=Path(location) if location and "://" not in archive else None,
-        size_bytes=stored.size_bytes if stored else None,
-        sha256=stored.sha256 if stored else None,
-        content_type=stored.content_type if stored else None,
-        media=job.media,
-        cost_usd=job.cost_usd,
-        charged=job.charged,
-        reason=job.reason,
-        message=job.message,
-        accepted_at=job.accepted_at,
-        submitted_at=job.submitted_at,
-        rendered_at=job.rendered_at,
-        finished_at=job.finished_at,
-        polls=job.polls,
+        **(asdict(stored) if stored else {}),
     )

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from jobs.access import Key
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
 from jobs.forecast import Eta
-from jobs.job import Charged, Hold, Job, Reason, VideoRequest
+from jobs.job import Followed, Job, Reason, Stored, VideoRequest
 from jobs.shorten import shorten
 from jobs.states import State, Status
 from producer.models.catalogue import defaults_of, unfamiliar
@@ -29,30 +29,10 @@ _SIZE_OF: Final = {words: size for size, words in SIZES.items()}
 _NEARLY_DONE: Final = 99
 
 
-class UpstreamVideoView(TypedDict):
-    """The finished video as the upstream describes it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileView(Stored):
+    """Our copy of the video. Its path is relative to the archive's root over HTTP, absolute on the command line."""
 
-    url: Annotated[
-        str, Field(description="The upstream's own URL; it soon expires.", examples=["https://cdn.example/clip.mp4"])
-    ]
-    content_type: Annotated[str | None, Field(description="What the upstream says it is.", examples=["video/mp4"])]
-    file_name: Annotated[str | None, Field(description="The upstream's name for it.", examples=["output.mp4"])]
-    file_size: Annotated[int | None, Field(description="Bytes, as the upstream says.", examples=[3716781])]
-
-
-class FileView(TypedDict):
-    """Our copy of the video."""
-
-    path: Annotated[
-        str,
-        Field(
-            description="Where it is in the archive: relative to its root over HTTP, absolute on the command line.",
-            examples=["2026/11/22/job_01kb0000000000000000000000.mp4"],
-        ),
-    ]
-    size_bytes: Annotated[int, Field(description="Bytes.", examples=[3716781])]
-    sha256: Annotated[str, Field(description="Checksum of the bytes, in hexadecimal.", examples=["ab" * 32])]
-    content_type: Annotated[str, Field(description="What it is, by its own bytes.", examples=["video/mp4"])]
     removed_at: Annotated[float | None, Field(description="When retention removed it.", examples=[None])]
 
 
@@ -72,10 +52,11 @@ class EtaView(TypedDict):
     p90_s: Annotated[float, Field(description="Nine of ten are.", examples=[98.5])]
 
 
-class VideoView(TypedDict):
-    """A job: an order for a video, and what has become of it."""
+class VideoView(Followed):
+    """A job: a request for a video, and what has become of it."""
 
-    id: Annotated[str, Field(description="The job's id.", examples=["job_01kb0000000000000000000000"])]
+    model_config = ConfigDict(defer_build=False)
+
     object: Annotated[Literal["video"], Field(description="Always `video`.", examples=["video"])]
     status: Annotated[
         Status,
@@ -84,8 +65,6 @@ class VideoView(TypedDict):
             examples=["in_progress"],
         ),
     ]
-    state: Annotated[State, Field(description="Where it stands, exactly.", examples=["rendering"])]
-    model: Annotated[str, Field(description="The upstream's model.", examples=["google/veo3"])]
     prompt: Annotated[str | None, Field(description="What was ordered.", examples=["a paper boat in the rain"])]
     progress: Annotated[
         int,
@@ -115,12 +94,6 @@ class VideoView(TypedDict):
     created_at: Annotated[
         int, Field(description="When it was accepted, in seconds since the epoch.", examples=[1795000000])
     ]
-    submitted_at: Annotated[
-        float | None, Field(description="When the upstream took the order.", examples=[1795000001.25])
-    ]
-    rendered_at: Annotated[
-        float | None, Field(description="When we saw that it was rendered.", examples=[1795000111.5])
-    ]
     completed_at: Annotated[int | None, Field(description="When it ended, however it ended.", examples=[1795000112])]
     expires_at: Annotated[
         int | None, Field(description="Until when an ended job can be asked about.", examples=[1795604912])
@@ -135,8 +108,6 @@ class VideoView(TypedDict):
             description="When it is probably done; null where nobody knows.", examples=[{"p50_s": 64.0, "p90_s": 98.5}]
         ),
     ]
-    polls: Annotated[int, Field(description="How often we have polled it upstream.", examples=[3])]
-    hold: Annotated[Hold | None, Field(description="Why a queued job waits, if it is held.", examples=["throttled"])]
     waiting: Annotated[
         str | None,
         Field(
@@ -144,11 +115,6 @@ class VideoView(TypedDict):
             examples=["Held (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
         ),
     ]
-    generation_id: Annotated[
-        str | None, Field(description="The upstream's id of it.", examples=["XXLhM-WwM1UXTVnR5w9EV"])
-    ]
-    cost_usd: Annotated[float | None, Field(description="What the upstream charged, if it said so.", examples=[3.36])]
-    charged: Annotated[Charged, Field(description="Whether the upstream was paid for it.", examples=["yes"])]
     reused: Annotated[
         bool,
         Field(
@@ -157,18 +123,7 @@ class VideoView(TypedDict):
             examples=[False],
         ),
     ]
-    video: Annotated[
-        UpstreamVideoView | None,
-        Field(description="The upstream's video; null before it is rendered.", examples=[None]),
-    ]
     file: Annotated[FileView | None, Field(description="Our copy; null before it is stored.", examples=[None])]
-    media: Annotated[
-        dict[str, Any] | None,
-        Field(
-            description="What the stored video is by its own bytes, and what of the order it does not keep.",
-            examples=[{"duration_s": 8.0, "width": 1280, "height": 720, "mismatch": []}],
-        ),
-    ]
     artifacts: Annotated[
         dict[str, str],
         Field(
@@ -184,14 +139,6 @@ class VideoView(TypedDict):
         ),
     ]
     error: Annotated[ErrorView | None, Field(description="Why it ended without its video; else null.", examples=[None])]
-    retry_of: Annotated[
-        str | None,
-        Field(description="The job that this one repeats.", examples=["job_01kb0000000000000000000000"]),
-    ]
-    retried_as: Annotated[
-        str | None,
-        Field(description="The job that repeats this one.", examples=["job_01kb0000000000000000000001"]),
-    ]
     warnings: Annotated[
         list[str],
         Field(description="What may be a mistake in the order, and was taken all the same.", examples=[[]]),
@@ -240,44 +187,32 @@ class Beside:
     reused: bool = False
 
 
-def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> VideoView:
+def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:
     """The job as plain JSON; times are seconds since the epoch, absent things are null."""
-    return {
-        "id": job.id,
-        "object": "video",
-        "status": job.state.status,
-        "state": job.state,
-        "model": request.model,
-        "prompt": request.prompt,
-        "progress": _progress(job, beside),
-        "seconds": _length(request),
-        "size": _size(request.parameters),
-        "parameters": shorten(request.parameters),
-        "metadata": dict(request.metadata),
-        "created_at": int(job.accepted_at),
-        "submitted_at": job.submitted_at,
-        "rendered_at": job.rendered_at,
-        "completed_at": None if job.finished_at is None else int(job.finished_at),
-        "expires_at": _expiry(job, beside.retention_s),
-        "deadline_at": None if job.is_final else job.deadline_at,
-        "eta": _eta(beside.eta),
-        "polls": job.polls,
-        "hold": job.hold,
-        "waiting": waiting(job, now=beside.now or None),
-        "generation_id": job.generation_id,
-        "cost_usd": job.cost_usd,
-        "charged": job.charged,
-        "reused": beside.reused,
-        "video": _video(job),
-        "file": _file(job, beside.archive),
-        "media": None if job.media is None else asdict(job.media),
-        "artifacts": _artifacts(job, beside.archive),
-        "links": dict(beside.links),
-        "error": None if job.reason is None else {"code": job.reason, "message": job.message},
-        "retry_of": job.retry_of,
-        "retried_as": job.retried_as,
-        "warnings": list(filter(None, [unfamiliar(request.model)])),
-    }
+    view = VideoView(
+        **job.shown(Followed),
+        object="video",
+        status=job.state.status,
+        prompt=request.prompt,
+        progress=_progress(job, beside),
+        seconds=_length(request),
+        size=_size(request.parameters),
+        parameters=shorten(request.parameters),
+        metadata=dict(request.metadata),
+        created_at=int(job.accepted_at),
+        completed_at=None if job.finished_at is None else int(job.finished_at),
+        expires_at=_expiry(job, beside.retention_s),
+        deadline_at=None if job.is_final else job.deadline_at,
+        eta=_eta(beside.eta),
+        waiting=waiting(job, now=beside.now or None),
+        reused=beside.reused,
+        file=_file(job, beside.archive),
+        artifacts=_artifacts(job, beside.archive),
+        links=dict(beside.links),
+        error=None if job.reason is None else {"code": job.reason, "message": job.message},
+        warnings=list(filter(None, [unfamiliar(request.model)])),
+    )
+    return view.model_dump(mode="json")
 
 
 def entry_view(entry: LogEntry) -> EventView:
@@ -339,17 +274,6 @@ def _expiry(job: Job, retention_s: float | None) -> int | None:
     return None if retention_s is None or job.finished_at is None else int(job.finished_at + retention_s)
 
 
-def _video(job: Job) -> UpstreamVideoView | None:
-    if job.video is None:
-        return None
-    return {
-        "url": job.video.url,
-        "content_type": job.video.content_type,
-        "file_name": job.video.file_name,
-        "file_size": job.video.file_size,
-    }
-
-
 def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
     """What stands beside the video, by name, each with its path."""
     if job.stored is None or job.removed_at is not None:
@@ -361,10 +285,5 @@ def _artifacts(job: Job, archive: str | None) -> dict[str, str]:
 def _file(job: Job, archive: str | None) -> FileView | None:
     if job.stored is None:
         return None
-    return {
-        "path": f"{archive}/{job.stored.path}" if archive else job.stored.path,
-        "size_bytes": job.stored.size_bytes,
-        "sha256": job.stored.sha256,
-        "content_type": job.stored.content_type,
-        "removed_at": job.removed_at,
-    }
+    path = f"{archive}/{job.stored.path}" if archive else job.stored.path
+    return FileView(**asdict(job.stored) | {"path": path}, removed_at=job.removed_at)

@@ -14,8 +14,8 @@ from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
 from jobs.events import LogEntry
 from jobs.facts import Described, NotDescribed
 from jobs.job import Job, Stored, VideoRequest
-from jobs.manifest import manifest
 from jobs.media import Media, Mismatch
+from worker.manifest import manifest
 from worker.media.isolated import Found, IsolatedProcess, Trouble
 
 _LONGEST_WORD: Final = 60

@@ -90,13 +90,13 @@ def _submit_many(request: Request, parts: Parts, caller: Caller, batch: BatchOrd
         _submit_one(request, parts, caller, index, raw, f"{key}.{index}" if key else None)
         for index, raw in enumerate(batch.orders)
     ]
-    answer: BatchResults = {"object": "list", "data": results}
+    answer = {"object": "list", "data": results}
     return JSONResponse(answer, HTTPStatus.MULTI_STATUS)
 
 
 def _submit_one(
     request: Request, parts: Parts, caller: Caller, index: int, raw: object, key: str | None
-) -> BatchResult:
+) -> dict[str, Any]:
     try:
         wanted = order_from(raw)
         answer = submit(parts, caller, wanted, key)

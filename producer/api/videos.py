@@ -643,7 +643,7 @@ def _next_news(parts: Parts, seen: Seen) -> dict[str, str]:
     return {"retry-after": str(int(seconds)), "openai-poll-after-ms": str(int(min(interval, 5.0) * 1000))}
 
 
-def _page_view(parts: Parts, page: Page) -> VideoList:
+def _page_view(parts: Parts, page: Page) -> dict[str, Any]:
     jobs: Sequence[tuple[Job, VideoRequest]] = page.jobs
     ids = [job.id for job, _ in jobs]
     at = parts.service.now()

@@ -17,7 +17,7 @@ from producer.cli.exits import using_archive
 from producer.cli.visible import json_safe
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service, make_service
-from producer.views import VideoView, job_view
+from producer.views import job_view
 from producer.webhooks import Webhooks, make_webhooks
 
 PIPE_WIDTH: Final = 240
@@ -71,7 +71,7 @@ class Session:
         """Where live progress is drawn: never into a pipe that expects the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    def view(self, job: Job, request: VideoRequest) -> VideoView:
+    def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
         """The job as JSON, with this host's paths."""
         with using_archive():
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}

@@ -165,12 +165,12 @@ def test_hooks_are_told_of_every_end_and_a_raising_one_again(stage: Stage, tmp_p
     """At least once for each ended job, with a record of it; a hook that raises never holds the video."""
     (tmp_path / "deployment_hooks.py").write_text(
         """
-import dataclasses, json, pathlib
+import json, pathlib
 HERE = pathlib.Path(__file__).parent
 
 def write_down(result):
     with (HERE / "told.jsonl").open("a") as out:
-        out.write(json.dumps(dataclasses.asdict(result), default=str) + "\\n")
+        out.write(json.dumps(result.model_dump(), default=str) + "\\n")
 
 def raise_twice(result):
     with (HERE / f"raised-{result.id}").open("a+") as count:

@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64encode
-from dataclasses import asdict
 from hashlib import sha256
 from typing import Any, Final
 
@@ -11,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.job import Charged, Job, Stored, VideoRequest
-from jobs.manifest import manifest
 from jobs.payloads import payload
 from jobs.result import result_of
 from jobs.row import request_from, request_text
 from jobs.shorten import LONGEST_TEXT, shorten
 from jobs.states import State
 from producer.views import job_view
+from worker.manifest import manifest
 from worker.sql.hook import row_of
 
 PICTURE: Final = b64encode(bytes(range(256)) * 100).decode()
@@ -108,7 +107,7 @@ def test_no_face_tells_the_picture_and_the_upstream_gets_it(parameters: dict[str
     told = {
         "view": job_view(JOB, request),
         "manifest": manifest(JOB, request, []),
-        "hook": asdict(result),
+        "hook": result.model_dump(),
         "row": row_of(result),
         "webhook": payload("job.completed", JOB, request),
     }

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -122,8 +121,10 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
 def test_told_twice_it_is_written_once_and_news_replaces_what_was_known(engine: sa.Engine) -> None:
     """At least once means more than once; and a late record must not undo a newer one."""
     hook = DatabaseHook(engine, migrate=True)
-    expired = replace(RESULT, status=Status.EXPIRED, reason=Reason.DEADLINE_PASSED, path=None, file=None)
-    late = replace(expired, revision=2, path="x.mp4")
+    expired = RESULT.model_copy(
+        update={"status": Status.EXPIRED, "reason": Reason.DEADLINE_PASSED, "path": None, "file": None}
+    )
+    late = expired.model_copy(update={"revision": 2, "path": "x.mp4"})
     for result in (expired, expired, late, late, expired):
         hook(result)
 
@@ -133,7 +134,7 @@ def test_told_twice_it_is_written_once_and_news_replaces_what_was_known(engine: 
 @pytest.mark.parametrize("prompt", ["NUL \0 inside", "half \ud83d a pair", "'; DROP TABLE videos; --", "🐉" * 50_000])
 def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
     """What no database can hold is replaced; a row that could never be written would be tried for ever."""
-    DatabaseHook(engine, migrate=True)(replace(RESULT, prompt=prompt, metadata={"label": prompt}))
+    DatabaseHook(engine, migrate=True)(RESULT.model_copy(update={"prompt": prompt, "metadata": {"label": prompt}}))
 
     (row,) = written(engine)
     assert len(row["prompt"]) == len(prompt)
@@ -142,7 +143,7 @@ def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
 
 def test_a_test_delivery_leaves_no_row(engine: sa.Engine) -> None:
     """It shows that the database can be reached, and spoils no statistics."""
-    DatabaseHook(engine, migrate=True)(replace(RESULT, id=new_test_delivery_id()))
+    DatabaseHook(engine, migrate=True)(RESULT.model_copy(update={"id": new_test_delivery_id()}))
     assert written(engine) == []
 
 
@@ -153,7 +154,7 @@ def test_many_workers_that_start_at_once_make_the_schema_once(engine: sa.Engine)
 
     def write(n: int) -> None:
         try:
-            hooks[n](replace(RESULT, id=f"job_{n}"))
+            hooks[n](RESULT.model_copy(update={"id": f"job_{n}"}))
         except DatabaseTrouble as error:
             failures.append(error)
 
@@ -169,7 +170,7 @@ def test_many_rows_by_many_threads_are_all_written(engine: sa.Engine) -> None:
     """A pooler deals each transaction to another server, which knows nothing that was prepared at the last one."""
     hook = DatabaseHook(engine, migrate=True)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(hook, [replace(RESULT, id=f"job_{n}") for n in range(120)]))
+        list(threads.map(hook, [RESULT.model_copy(update={"id": f"job_{n}"}) for n in range(120)]))
     assert len(written(engine)) == 120
 
 
@@ -315,7 +316,7 @@ def test_what_the_database_complains_of_is_told_without_the_row(engine: sa.Engin
     """A failing row's values must not reach a log: prompts are customers' own."""
     hook = DatabaseHook(engine, migrate=True)
     with pytest.raises(DatabaseTrouble) as caught:
-        hook(replace(RESULT, prompt="a secret prompt", model=None))  # type: ignore[arg-type]  # it must fail
+        hook(RESULT.model_copy(update={"prompt": "a secret prompt", "model": None}))
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -334,7 +335,7 @@ def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
     """What a monthly report asks for."""
     hook = DatabaseHook(engine, migrate=True)
     for n, status in enumerate([Status.COMPLETED, Status.FAILED, Status.COMPLETED]):
-        hook(replace(RESULT, id=f"job_{n}", status=status, finished_at=1_800_000_000.0 + n))
+        hook(RESULT.model_copy(update={"id": f"job_{n}", "status": status, "finished_at": 1_800_000_000.0 + n}))
     second = datetime.fromtimestamp(1_800_000_001, UTC)
 
     assert [row["id"] for row in rows(engine, Choice(since=second))] == ["job_1", "job_2"]

@@ -1,7 +1,6 @@
 """The built-in hook that writes each ended job into the database."""
 
 import threading
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,34 +71,18 @@ def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
 
 
 def row_of(result: JobResult) -> dict[str, Any]:
-    """The row that tells of a job."""
-    return {
-        "id": result.id,
-        "revision": result.revision,
-        "tenant": _clean(result.tenant),
-        "status": result.status.value,
-        "reason": result.reason.value if result.reason else None,
-        "message": _clean(result.message),
-        "model": _clean(result.model),
-        "prompt": _clean(result.prompt),
-        "parameters": _clean(dict(result.parameters)),
-        "metadata": _clean(dict(result.metadata)),
-        "generation_id": _clean(result.generation_id),
-        "video_url": _clean(result.video_url),
+    """The row that tells of a job: the result's fields under their own names, but for where our copy is."""
+    values = result.model_dump(mode="json") | {
         "archive_path": result.path,
         "archive_url": result.file.as_uri() if result.file else result.location,
-        "size_bytes": result.size_bytes,
-        "sha256": result.sha256,
-        "content_type": result.content_type,
-        "media": _clean(asdict(result.media)) if result.media else None,
-        "cost_usd": result.cost_usd,
-        "charged": result.charged.value,
-        "polls": result.polls,
-        "accepted_at": _moment(result.accepted_at),
-        "submitted_at": _moment(result.submitted_at),
-        "rendered_at": _moment(result.rendered_at),
-        "finished_at": _moment(result.finished_at),
     }
+    return {column.name: _held(column, values[column.name]) for column in videos.c if column.name in values}
+
+
+def _held(column: sa.Column[Any], value: Any) -> Any:
+    if isinstance(column.type, sa.DateTime) and value is not None:
+        return datetime.fromtimestamp(value, UTC)
+    return _clean(value)
 
 
 def _clean(value: Any) -> Any:
@@ -113,7 +96,3 @@ def _clean(value: Any) -> Any:
             return [_clean(held) for held in value]
         case _:
             return value
-
-
-def _moment(at: float | None) -> datetime | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC)
