@@ -49,6 +49,7 @@ def retention(settings: Settings) -> Retention:
         retention_s=settings.ledger.retention_s,
         queue_ttl_s=settings.queue.ttl_s,
         idempotency_s=settings.ledger.idempotency_s,
+        deadline_s=settings.poll.deadline_s,
         job_log_entries=settings.ledger.job_log_entries,
         stream_entries=settings.ledger.stream_entries,
     )

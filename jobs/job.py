@@ -117,6 +117,28 @@ class VideoRequest:
         return {"model": self.model, **prompt, **self.parameters}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a request is taken; what is None is as the settings say."""
+
+    job_id: str | None = None
+    """None: a new one."""
+    tenant: str | None = None
+    idempotency_key: str | None = None
+    idempotency_life_s: float | None = None
+    deadline_s: float | None = None
+    """Seconds that its generation may take from the purchase."""
+    due_in_s: float = 0.0
+    family: Family = Family.UNIVERSAL
+    kind: str | None = None
+    """Jobs of one kind take equally long; None: one kind for each model."""
+    reuse: bool = False
+    """Answer with the kept video of an identical request, if there is one."""
+
+
+USUAL_TERMS: Final = Terms()
+
+
 def _parsed(value: Any) -> Any:
     return from_json(value, allow_inf_nan=False) if isinstance(value, str) else value
 

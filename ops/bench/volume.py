@@ -22,13 +22,13 @@ import psutil
 import typer
 
 from config.settings import Settings, load
-from jobs.job import Job, VideoRequest
+from jobs.job import Job, Terms, VideoRequest
 from jobs.states import State
 from ops.bench.endpoint import Endpoint
 from ops.chaos.deployment import Deployment
 from ops.stack.recipe import HOST, free_port
 from producer.receivers import make_receivers
-from producer.service import Order, make_service
+from producer.service import make_service
 from producer.webhooks import make_webhooks
 from worker.sql.engine import make_engine
 from worker.sql.reading import Choice, rows
@@ -105,7 +105,7 @@ def _measured(deployment: OneWorker, endpoint: Endpoint | None, jobs: int) -> Ru
     service, receivers = make_service(settings), make_receivers(settings)
     worker = psutil.Process(deployment.workers[0].pid)
     before, began = _cpu_s(worker), time.monotonic()
-    requests = [Order(VideoRequest("google/veo3", f"take {n}", {"duration": 4})) for n in range(jobs)]
+    requests = [(VideoRequest("google/veo3", f"take {n}", {"duration": 4}), Terms()) for n in range(jobs)]
     ids = [answer.job_id for answer in service.submit_many(requests) if not isinstance(answer, Exception)]
     while time.monotonic() - began < SETTLES_WITHIN_S:
         ended = service.counts()[State.COMPLETED] == jobs

@@ -13,7 +13,7 @@ import typer
 
 from config.settings import load
 from jobs.errors import LedgerUnavailable
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from jobs.ledger import new_job_id
 from ops.chaos.deployment import Deployment
 from ops.chaos.invariants import Invariant, examine
@@ -91,11 +91,11 @@ def _submit(service: Service, accepted: list[str]) -> None:
     key = new_job_id()
     request = VideoRequest("google/veo3", f"take {key}", {"duration": 4})
     with contextlib.suppress(LedgerUnavailable):
-        accepted.append(service.submit(request, idempotency_key=key).job_id)
+        accepted.append(service.submit(request, Terms(idempotency_key=key)).job_id)
         return
     time.sleep(0.5)
     with contextlib.suppress(LedgerUnavailable):
-        accepted.append(service.submit(request, idempotency_key=key).job_id)
+        accepted.append(service.submit(request, Terms(idempotency_key=key)).job_id)
 
 
 def _settled(deployment: Deployment, service: Service, accepted: list[str], settle_s: float) -> float:

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from config.store import StoreError
 from jobs.artifacts import Artifact
 from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
-from jobs.job import Job, VideoRequest
+from jobs.job import Job, Terms, VideoRequest
 from jobs.job_log import following
 from jobs.moves.request import Retry
 from jobs.states import State, Status
@@ -39,7 +39,7 @@ from producer.api.pictures import pictures_in
 from producer.api.problems import Code, Problem, Wrong, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
-from producer.service import Order, Page, Seen, Selection, Submission
+from producer.service import Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -215,13 +215,7 @@ def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> 
     request = ordered(parts, order)
     _check(parts, caller, order, request, key)
     with _refusals_told(order, key):
-        return parts.service.submit(
-            request,
-            idempotency_key=key,
-            deadline_s=order.deadline_s,
-            tenant=caller.tenant,
-            reuse=order.dedupe is not None,
-        )
+        return parts.service.submit(request, _terms(caller, order, key))
 
 
 async def submit_async(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
@@ -230,15 +224,11 @@ async def submit_async(parts: Parts, caller: Caller, order: VideoOrder, key: str
     if order.wrongs or any(pictures_in(request.parameters)):
         return await run_in_threadpool(submit, parts, caller, order, key)
     with _refusals_told(order, key):
-        return await parts.service.submit_async(
-            Order(
-                request,
-                idempotency_key=key,
-                deadline_s=order.deadline_s,
-                tenant=caller.tenant,
-                reuse=order.dedupe is not None,
-            )
-        )
+        return await parts.service.submit_async(request, _terms(caller, order, key))
+
+
+def _terms(caller: Caller, order: VideoOrder, key: str | None) -> Terms:
+    return Terms(tenant=caller.tenant, idempotency_key=key, deadline_s=order.deadline_s, reuse=order.dedupe is not None)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
+from jobs.job import Terms
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit, errors, explained, leave
@@ -19,7 +20,6 @@ from producer.cli.results import copy_video
 from producer.cli.session import Session, emit_json
 from producer.cli.telling import why
 from producer.cli.text import UnreadableText
-from producer.service import Order
 
 _AT_ONCE = 200
 
@@ -88,7 +88,9 @@ def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[s
     job_ids: list[str] = []
     known = 0
     for some in batched(rows, _AT_ONCE):
-        answers = session.service.submit_many([Order(row.request, row.key, life_s) for row in some])
+        answers = session.service.submit_many(
+            [(row.request, Terms(idempotency_key=row.key, idempotency_life_s=life_s)) for row in some]
+        )
         for row, answer in zip(some, answers, strict=True):
             if isinstance(answer, IdempotencyConflict):
                 bar.stop()

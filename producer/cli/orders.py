@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
@@ -87,7 +87,8 @@ def submit(
         request = VideoRequest(meant, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
         warn_of(meant)
         session = Session()
-        answer = session.service.submit(request, idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
+        terms = Terms(idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
+        answer = session.service.submit(request, terms)
         if answer.reused:
             session.progress.print("An identical order's video is kept: nothing was bought.", style="dim")
         if not (wait or output or timeout is not None):

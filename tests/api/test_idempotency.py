@@ -11,10 +11,10 @@ import redis
 from config.settings import Settings
 from jobs.access import Access, Scope
 from jobs.errors import InvalidRequest
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from producer.cli.exits import Exit
 from producer.client import Rushes
-from producer.service import Order, make_service
+from producer.service import make_service
 from tests.api.conftest import Api
 from tests.stage import Stage
 
@@ -55,12 +55,12 @@ def by_the_client_library(api: Api, _stage: Stage) -> Any:
 
 def in_process(_api: Api, stage: Stage) -> Any:
     """A producer's own code."""
-    return stage.service.submit(REQUEST, idempotency_key=KEY).job_id
+    return stage.service.submit(REQUEST, Terms(idempotency_key=KEY)).job_id
 
 
 def in_process_many(_api: Api, stage: Stage) -> Any:
     """Many at once."""
-    return stage.service.submit_many([Order(REQUEST, KEY)])[0].job_id  # type: ignore[union-attr]  # it is accepted
+    return stage.service.submit_many([(REQUEST, Terms(idempotency_key=KEY))])[0].job_id  # type: ignore[union-attr]  # it is accepted
 
 
 def on_the_command_line(_api: Api, stage: Stage) -> Any:
@@ -115,7 +115,8 @@ def test_a_tenant_has_one_namespace(stage: Stage, client: "redis.Redis", redis_u
         over_http_id = over_http(Api(keyed.url, keyed.log, token), stage)
 
     ids = {
-        tenant: service.submit(REQUEST, idempotency_key=KEY, tenant=tenant).job_id for tenant in ("shop", "gym", None)
+        tenant: service.submit(REQUEST, Terms(idempotency_key=KEY, tenant=tenant)).job_id
+        for tenant in ("shop", "gym", None)
     }
 
     assert ids["shop"] == over_http_id
@@ -125,9 +126,9 @@ def test_a_tenant_has_one_namespace(stage: Stage, client: "redis.Redis", redis_u
 def test_a_key_that_is_none_is_refused_before_anything_is_queued(stage: Stage) -> None:
     """In-process and on the command line, where no header's grammar stands before it."""
     with pytest.raises(InvalidRequest, match="idempotency_key"):
-        stage.service.submit(REQUEST, idempotency_key="")
+        stage.service.submit(REQUEST, Terms(idempotency_key=""))
     with pytest.raises(InvalidRequest, match="idempotency_key"):
-        asyncio.run(stage.service.submit_async(Order(REQUEST, "")))
+        asyncio.run(stage.service.submit_async(REQUEST, Terms(idempotency_key="")))
     ran = stage.rushes("submit", "a boat", "--idempotency-key", "")
 
     assert (ran.returncode, "idempotency_key: must be" in ran.stderr) == (Exit.INVALID, True)

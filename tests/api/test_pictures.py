@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from jobs.ledger import Ledger
 from producer.api.pictures import PictureCheck
 from producer.api.problems import Problem
@@ -276,7 +276,7 @@ def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
     refused_first = api.post("/v1/videos", order, Idempotency_Key="order-1")
     settings = Settings.model_validate({"redis": {"url": redis_url}})
     request = VideoRequest("google/veo-3.0-i2v", "it sails", {"image_url": "https://127.0.0.1/boat.png"})
-    taken = make_service(settings).submit(request, idempotency_key="order-1")
+    taken = make_service(settings).submit(request, Terms(idempotency_key="order-1"))
 
     assert refused_first.status_code == 422
     assert refused_first.json()["errors"] == [

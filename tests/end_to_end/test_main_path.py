@@ -8,7 +8,7 @@ import av
 import pytest
 
 from config.celery_app import make_app
-from jobs.job import Charged, Reason
+from jobs.job import Charged, Reason, Terms
 from jobs.reminders import TaskName
 from jobs.states import State
 from producer.receivers import make_receivers
@@ -133,7 +133,7 @@ def test_a_reply_lost_after_the_purchase_is_never_bought_again(stage: Stage) -> 
 def test_a_generation_that_never_ends_expires_at_its_deadline(stage: Stage) -> None:
     """Stuck is not for ever."""
     with stage.worker():
-        answer = stage.service.submit(a_request("clip [sandbox: stuck]"), deadline_s=1.5)
+        answer = stage.service.submit(a_request("clip [sandbox: stuck]"), Terms(deadline_s=1.5))
         job = stage.ended(answer.job_id)
 
     assert (job.state, job.reason) == (State.EXPIRED, Reason.DEADLINE_PASSED)

@@ -17,7 +17,7 @@ from config.celery_app import make_app
 from config.connection import connect
 from config.reminding import reminder_sender
 from config.settings import RedisSettings
-from jobs.job import Charged, Hold, Reason, VideoRequest
+from jobs.job import Charged, Hold, Reason, Terms, VideoRequest
 from jobs.ledger import new_job_id
 from jobs.reminders import TaskName
 from jobs.states import EDGES, State
@@ -35,7 +35,7 @@ def in_flight(stage: Stage, count: int, *, first_poll_s: float, told: bool = Tru
     generation = _one_generation(stage)
     for _ in range(count):
         job_id = new_job_id()
-        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
         job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
         turn = steps.submitted(ledger, job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
         if told:
@@ -197,7 +197,7 @@ def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> N
 def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
     """It was paid for: the job stays expired, the video is ours, the hooks are told once more."""
     with stage.worker():
-        job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), deadline_s=1).job_id
+        job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), Terms(deadline_s=1)).job_id
         assert stage.ended(job_id).state is State.EXPIRED
         eventually(lambda: "job.fetched_late" in [e.event for e in stage.service.events(job_id)])
         eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")

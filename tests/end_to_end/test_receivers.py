@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.job import Terms
 from jobs.states import State
 from producer.receivers import Receivers, make_receivers
 from tests.stage import Stage, a_request, eventually
@@ -155,7 +156,7 @@ def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) ->
     del stage.environment["RUSHES_SQL__ENABLED"]
     with stage.worker():
         order = a_request("=cmd, a boat\nin two lines", duration=4)
-        done = stage.ended(stage.service.submit(order, tenant="shop").job_id)
+        done = stage.ended(stage.service.submit(order, Terms(tenant="shop")).job_id)
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
         eventually(lambda: sum(line.delivered for line in receivers(stage).log("sql")) == 2, what="two rows")
 

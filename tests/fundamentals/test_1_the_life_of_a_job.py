@@ -8,7 +8,7 @@ import pytest
 
 from jobs.errors import StaleTurn
 from jobs.facts import Accepted, Fetched, Finished, Pending, Unknown
-from jobs.job import Charged, Stored, Video
+from jobs.job import Charged, Stored, Terms, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.download import after_download, storing
 from jobs.moves.move import Policy
@@ -33,7 +33,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
     """The whole way through, as a worker would walk it."""
     # A producer puts the job into the ledger. From here on it will end exactly once.
     job_id = new_job_id()
-    ledger.accept(a_request("a dragon"), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request("a dragon"), Terms(job_id=job_id, deadline_s=1000))
     job = ledger.held(job_id, turn=1)
     assert job.state is State.QUEUED
 
@@ -84,7 +84,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock) -> None:
 def test_a_doubled_message_moves_the_job_once(ledger: Ledger) -> None:
     """A broker may deliver twice. The second delivery finds its turn taken, and ends quietly."""
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     first_delivery = ledger.held(job_id, turn=1)
     second_delivery = ledger.held(job_id, turn=1)
 
@@ -97,7 +97,7 @@ def test_a_doubled_message_moves_the_job_once(ledger: Ledger) -> None:
 def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -> None:
     """A broker may lose messages. Every unfinished job has a time by which something should have happened."""
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
 
     clock.advance(60)
     alarm = ledger.wakes.overdue(State.QUEUED, grace_s=5)
@@ -108,7 +108,7 @@ def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock) -
 def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> None:
     """The upstream has no idempotency key: a second POST would be a second purchase. So the doubt is a state."""
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     job = ledger.held(job_id, turn=1)
     job = ledger.intend(job, submitting(job, lease_s=60, worker="one", suffix="1"))
 

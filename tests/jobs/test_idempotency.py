@@ -8,6 +8,7 @@ import redis
 
 from jobs.errors import IdempotencyConflict, InvalidRequest
 from jobs.idempotency import key_name, validate_key
+from jobs.job import Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.reuse import Reused
@@ -24,7 +25,7 @@ def accept(
 ) -> str:
     """The job that answers an order with a key."""
     order = a_request(prompt, seed=7)
-    return ledger.accept(order, job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant).job_id
+    return ledger.accept(order, Terms(job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant)).job_id
 
 
 def written_by_an_earlier_version(client: "redis.Redis", name: str, job_id: str) -> None:
@@ -106,6 +107,6 @@ def test_the_same_request_is_known_whatever_is_expected_of_its_video(ledger: Led
     first = accept(ledger, "job_1", "order-1")
     expected = replace(ORDER, expected={"duration": 8})
 
-    again = ledger.accept(expected, job_id="job_2", deadline_s=60, idempotency_key="order-1")
+    again = ledger.accept(expected, Terms(job_id="job_2", deadline_s=60, idempotency_key="order-1"))
 
     assert (again.job_id, again.replayed) == (first, True)

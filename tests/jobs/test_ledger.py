@@ -15,7 +15,7 @@ from jobs.breakers import Breaker, BreakerTerms, OpenBreaker
 from jobs.claims import Claim
 from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
 from jobs.events import EVENTS, Event
-from jobs.job import Charged, Hold, Job, Reason, Stored, Video, VideoRequest
+from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.scripts import Retention
 from jobs.states import EDGES, FollowUp, State
@@ -32,7 +32,7 @@ CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
 def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
     """A job that has just been accepted."""
     job_id = new_job_id()
-    ledger.accept(request or a_request(), job_id=job_id, deadline_s=1000, due_in_s=0, kind="google/veo3:8:720p")
+    ledger.accept(request or a_request(), Terms(job_id=job_id, deadline_s=1000, kind="google/veo3:8:720p"))
     return ledger.get(job_id)
 
 
@@ -226,8 +226,8 @@ def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
 
 def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
     """A producer that did not hear the answer asks again, and learns of the first job."""
-    first = ledger.accept(a_request(), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
-    again = ledger.accept(a_request(), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+    first = ledger.accept(a_request(), Terms(deadline_s=9, idempotency_key="k"))
+    again = ledger.accept(a_request(), Terms(deadline_s=9, idempotency_key="k"))
 
     assert (again.job_id, again.replayed, first.replayed) == (first.job_id, True, False)
     assert ledger.page() == [first.job_id]
@@ -236,17 +236,17 @@ def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
 
 def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
     """Another request under the same key is a mistake of the caller, who is told."""
-    first = ledger.accept(a_request("one"), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+    first = ledger.accept(a_request("one"), Terms(deadline_s=9, idempotency_key="k"))
 
     with pytest.raises(IdempotencyConflict, match=first.job_id):
-        ledger.accept(a_request("two"), job_id=new_job_id(), deadline_s=9, due_in_s=0, idempotency_key="k")
+        ledger.accept(a_request("two"), Terms(deadline_s=9, idempotency_key="k"))
 
 
 def test_an_id_is_never_taken_twice(ledger: Ledger) -> None:
     """A row is never overwritten by another job's."""
     job = accepted(ledger)
     with pytest.raises(IdTaken, match=job.id):
-        ledger.accept(a_request("two"), job_id=job.id, deadline_s=9, due_in_s=0)
+        ledger.accept(a_request("two"), Terms(job_id=job.id, deadline_s=9))
     assert ledger.get(job.id) == job
 
 

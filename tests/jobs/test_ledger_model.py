@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from jobs.claims import Claim
 from jobs.errors import StaleTurn, WrongState
-from jobs.job import Charged, Hold, Job, Reason, Stored, Video
+from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.request import on_cancel
 from jobs.states import EDGES, State
@@ -61,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def accept(self) -> Job:
         """A producer submits."""
         job_id = new_job_id()
-        self.ledger.accept(a_request(), job_id=job_id, deadline_s=100, due_in_s=0)
+        self.ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=100))
         self.ids.append(job_id)
         return self.ledger.get(job_id)
 

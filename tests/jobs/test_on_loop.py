@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -11,14 +12,15 @@ import redis.asyncio
 from config.connection import connect_async
 from config.settings import RedisSettings
 from jobs.errors import IdempotencyConflict, LedgerUnavailable, UnknownJob
-from jobs.job import VideoRequest
-from jobs.ledger import Ledger, Order, new_job_id
+from jobs.job import Terms
+from jobs.ledger import Ledger, new_job_id
 from tests.redis_servers import Cable
 from tests.stage import a_request, eventually
 
 pytestmark = pytest.mark.anyio
 
 FEW: Final = 8
+KEYED: Final = Terms(idempotency_key="key-1")
 
 
 @pytest.fixture
@@ -44,63 +46,55 @@ def ledger(client: "redis.Redis", few: "redis.asyncio.Redis") -> Ledger:
     return Ledger(client, on_loop=few)
 
 
-def an_order(request: VideoRequest | None = None, *, key: str | None = None) -> Order:
-    """An order of a new job."""
-    return Order(request or a_request(), new_job_id(), deadline_s=1000, idempotency_key=key)
-
-
 async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Ledger) -> None:
     """Row, order and reminder are those of any other job."""
-    order = an_order()
+    request, terms = a_request(), Terms(job_id=new_job_id())
 
-    answer = await ledger.accept_async(order)
+    answer = await ledger.accept_async(request, terms)
 
-    assert answer.job == ledger.get(order.job_id)
+    assert answer.job == ledger.get(answer.job_id)
+    assert answer.job_id == terms.job_id
     assert answer.alarm is not None
-    *told, at = await ledger.whole_async(order.job_id)
-    assert tuple(told) == ledger.whole(order.job_id) == (answer.job, order.request)
+    *told, at = await ledger.whole_async(answer.job_id)
+    assert tuple(told) == ledger.whole(answer.job_id) == (answer.job, request)
     assert answer.job.accepted_at <= at <= ledger.now()
 
 
 async def test_refusals_are_the_same_from_the_loop(ledger: Ledger) -> None:
     """A key makes one job; what is not there is unknown."""
-    first = await ledger.accept_async(an_order(key="order-1"))
-    again = await ledger.accept_async(an_order(key="order-1"))
+    first = await ledger.accept_async(a_request(), KEYED)
+    again = await ledger.accept_async(a_request(), KEYED)
     assert (again.job_id, again.replayed) == (first.job_id, True)
 
     with pytest.raises(IdempotencyConflict):
-        await ledger.accept_async(an_order(a_request("another"), key="order-1"))
+        await ledger.accept_async(a_request("another"), KEYED)
     with pytest.raises(UnknownJob):
         await ledger.whole_async(new_job_id())
 
 
 async def test_a_redis_that_has_forgotten_the_scripts_is_taught_again(ledger: Ledger, client: "redis.Redis") -> None:
     """It does at every restart, and in a failover."""
-    await ledger.accept_async(an_order())
+    await ledger.accept_async(a_request())
     client.script_flush()
 
-    order = an_order()
-    await ledger.accept_async(order)
+    job_id = (await ledger.accept_async(a_request())).job_id
 
-    assert ledger.get(order.job_id).id == order.job_id
+    assert ledger.get(job_id).id == job_id
 
 
 async def test_more_may_ask_than_there_are_connections(ledger: Ledger, client: "redis.Redis") -> None:
     """They wait for one another: a burst of requests is no outage."""
-    orders = [an_order() for _ in range(FEW * 10)]
+    await asyncio.gather(*(ledger.accept_async(a_request()) for _ in range(FEW * 10)))
 
-    await asyncio.gather(*(ledger.accept_async(order) for order in orders))
-
-    assert len(ledger.page(limit=FEW * 20)) == len(orders)
+    assert len(ledger.page(limit=FEW * 20)) == FEW * 10
     assert len(named(client, "rushes-few")) <= FEW
 
 
 async def test_who_gives_up_leaves_nothing_behind_for_the_next(ledger: Ledger, client: "redis.Redis") -> None:
     """An answer that nobody waits for any more must not be read as another question's."""
-    known = an_order()
-    await ledger.accept_async(known)
+    known = (await ledger.accept_async(a_request())).job_id
     client.client_pause(30_000, all=False)  # writes wait
-    leaving = [asyncio.create_task(ledger.accept_async(an_order())) for _ in range(FEW)]
+    leaving = [asyncio.create_task(ledger.accept_async(a_request())) for _ in range(FEW)]
     await asyncio.to_thread(eventually, lambda: len(waiting(client)) == FEW, what="questions on their way")
 
     for task in leaving:
@@ -110,37 +104,36 @@ async def test_who_gives_up_leaves_nothing_behind_for_the_next(ledger: Ledger, c
     )
     client.client_unpause()
 
-    answers = await asyncio.gather(*(ledger.whole_async(known.job_id) for _ in range(FEW * 2)))
-    assert [answer[:2] for answer in answers] == [ledger.whole(known.job_id)] * FEW * 2
+    answers = await asyncio.gather(*(ledger.whole_async(known) for _ in range(FEW * 2)))
+    assert [answer[:2] for answer in answers] == [ledger.whole(known)] * FEW * 2
 
 
 async def test_an_outage_is_told_and_is_over_when_it_is_over(ledger: Ledger, cable: Cable) -> None:
     """Connections that were cut are made anew, without a hand."""
-    order = an_order()
-    await ledger.accept_async(order)
+    job_id = (await ledger.accept_async(a_request())).job_id
 
     cable.cut()
     for _ in range(FEW * 2):
         with pytest.raises(LedgerUnavailable):
-            await ledger.whole_async(order.job_id)
+            await ledger.whole_async(job_id)
     cable.mend()
 
-    assert (await ledger.whole_async(order.job_id))[0].id == order.job_id
+    assert (await ledger.whole_async(job_id))[0].id == job_id
 
 
 @pytest.mark.timeout(60)
 async def test_an_answer_that_is_lost_is_given_up_in_time(ledger: Ledger, cable: Cable) -> None:
     """The order may be there: the same one with its key is asked again, and is the same job."""
-    await ledger.accept_async(an_order())
+    await ledger.accept_async(a_request())
     cable.deaf = True
-    order = an_order(key="order-1")
+    lost = replace(KEYED, job_id=new_job_id())
     with pytest.raises(LedgerUnavailable, match="in time"):
-        await ledger.accept_async(order)
+        await ledger.accept_async(a_request(), lost)
     cable.deaf = False
 
-    again = await ledger.accept_async(an_order(key="order-1"))
+    again = await ledger.accept_async(a_request(), KEYED)
 
-    assert (again.job_id, again.replayed) == (order.job_id, True)
+    assert (again.job_id, again.replayed) == (lost.job_id, True)
 
 
 def named(client: "redis.Redis", name: str) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
-from jobs.job import Charged, Job, Reason, Stored, VideoRequest
+from jobs.job import Charged, Job, Reason, Stored, Terms, VideoRequest
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
@@ -16,7 +16,7 @@ GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 @pytest.fixture
 def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
     """A job whose generation was bought, and that was then given up; its late video is still polled for."""
-    job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
+    job_id = ledger.accept(request_for_dragon, Terms(deadline_s=1000)).job_id
     steps.submitted(
         ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30
     )
@@ -117,7 +117,7 @@ def test_a_worker_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Led
 
 def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:
     """It would go on without anybody knowing what it is."""
-    job_id = ledger.accept(request_for_dragon, job_id=new_job_id(), deadline_s=1000, due_in_s=0).job_id
+    job_id = ledger.accept(request_for_dragon, Terms(deadline_s=1000)).job_id
 
     with pytest.raises(WrongState):
         ledger.erased(ledger.get(job_id))

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from jobs.errors import IdempotencyConflict
-from jobs.job import Charged, Reason, Stored, Video, VideoRequest
+from jobs.job import Charged, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Ledger
 from jobs.reuse import Reused, digest_of
 from jobs.states import State, Status
@@ -21,7 +21,7 @@ ORDER = a_request("a paper boat", seed=7, duration=8)
 def completed(ledger: Ledger, order: VideoRequest = ORDER, *, name: str = "one", tenant: str | None = None) -> str:
     """A job that has its video, noted as the worker does when it announces it."""
     job_id = f"job_{name}"
-    ledger.accept(order, job_id=job_id, deadline_s=60, tenant=tenant)
+    ledger.accept(order, Terms(job_id=job_id, deadline_s=60, tenant=tenant))
     job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
     steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
@@ -81,7 +81,7 @@ def test_a_video_that_is_not_kept_any_more_answers_nothing(ledger: Ledger, clien
 
 def test_only_a_completed_job_is_noted(ledger: Ledger, client: "redis.Redis") -> None:
     """A worker may be late: what was erased meanwhile must not come back."""
-    ledger.accept(ORDER, job_id="job_1", deadline_s=60)
+    ledger.accept(ORDER, Terms(job_id="job_1", deadline_s=60))
     ledger.reuse.note([(ledger.get("job_1"), ORDER)])
     verdict = steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
     steps.gave_up(ledger, ledger.get("job_1"), verdict)
@@ -111,22 +111,22 @@ def test_a_key_stands_for_the_answer_it_was_given(ledger: Ledger, client: "redis
     ledger.reuse.forget(ledger.get(job_id), ORDER)
 
     assert found(ledger, key="k1") == Reused(job_id, replayed=True)
-    again = ledger.accept(ORDER, job_id="job_2", deadline_s=60, idempotency_key="k1")
+    again = ledger.accept(ORDER, Terms(job_id="job_2", deadline_s=60, idempotency_key="k1"))
     assert (again.job_id, again.replayed) == (job_id, True)
     other = a_request("another", seed=7)
     assert found(ledger, other, key="k1") is None
     with pytest.raises(IdempotencyConflict):
-        ledger.accept(other, job_id="job_3", deadline_s=60, idempotency_key="k1")
+        ledger.accept(other, Terms(job_id="job_3", deadline_s=60, idempotency_key="k1"))
     assert immortal_keys(client) == []
 
 
 def test_a_key_that_made_a_job_of_its_own_is_left_to_it(ledger: Ledger) -> None:
     """It is replayed as ever, also when a video of the same order is kept meanwhile."""
-    mine = ledger.accept(ORDER, job_id="job_mine", deadline_s=60, idempotency_key="k1").job_id
+    mine = ledger.accept(ORDER, Terms(job_id="job_mine", deadline_s=60, idempotency_key="k1")).job_id
     completed(ledger, name="another")
 
     assert found(ledger, key="k1") is None
-    assert ledger.accept(ORDER, job_id="job_x", deadline_s=60, idempotency_key="k1").job_id == mine
+    assert ledger.accept(ORDER, Terms(job_id="job_x", deadline_s=60, idempotency_key="k1")).job_id == mine
 
 
 def test_a_job_without_a_seed_is_not_noted(ledger: Ledger) -> None:

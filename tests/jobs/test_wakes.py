@@ -7,9 +7,9 @@ import redis
 
 from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.events import Event
-from jobs.job import Charged, Job, Reason
+from jobs.job import Charged, Job, Reason, Terms
 from jobs.job_log import START, following
-from jobs.ledger import Acceptance, Ledger, Order, new_job_id
+from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.scripts import Retention
 from jobs.states import State
 from jobs.wakes import Alarm
@@ -26,7 +26,7 @@ def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[J
     """Jobs whose generations render, to be polled for the first time in `first_poll_s`."""
     ids = [new_job_id() for _ in range(many)]
     for job_id in ids:
-        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
         job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
         steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=first_poll_s)
     return [ledger.get(job_id) for job_id in ids]
@@ -83,7 +83,7 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
 def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(ledger: Ledger, clock: Clock) -> None:
     """A thousand jobs behind an open breaker would otherwise tell every few seconds what they have told already."""
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
     before = ledger.job_log.of(job_id)
 
@@ -212,7 +212,7 @@ def test_a_first_poll_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> 
     ids = [new_job_id() for _ in range(2)]
     moves = []
     for job_id in ids:
-        ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+        ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
         job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
         moves.append(steps.submitted(ledger, job, "g", cost_usd=1, first_poll_s=30))
 
@@ -238,19 +238,19 @@ def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
 
 def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
     """Ten thousand orders are not ten thousand messages; a task that has woken calls anew for what comes later."""
-    orders = [Order(a_request(), new_job_id(), deadline_s=1000) for _ in range(4)]
-    rings = [ledger.accept(order.request, job_id=order.job_id, deadline_s=1000).alarm for order in orders[:2]]
-    assert rings == [Alarm(State.QUEUED, orders[0].job_id, 1, 0), None]
+    ids = [new_job_id() for _ in range(4)]
+    rings = [ledger.accept(a_request(), Terms(job_id=job_id)).alarm for job_id in ids[:2]]
+    assert rings == [Alarm(State.QUEUED, ids[0], 1, 0), None]
 
     woken = ledger.wakes.take(State.QUEUED, limit=1)
-    assert woken.more == Alarm(State.QUEUED, orders[1].job_id, 1, 0)  # others are called to help
+    assert woken.more == Alarm(State.QUEUED, ids[1], 1, 0)  # others are called to help
     going_on = ledger.wakes.take(State.QUEUED, limit=0, woke=False)
     assert (going_on.left, going_on.more) == (True, None)  # a task that goes on does not call again
 
     assert ledger.wakes.take(State.QUEUED, limit=5).more is None
-    answers = ledger.accept_many(orders[2:])
+    answers = ledger.accept_many([(a_request(), Terms(job_id=job_id)) for job_id in ids[2:]])
     assert [answer.alarm for answer in answers if isinstance(answer, Acceptance)] == [
-        Alarm(State.QUEUED, orders[2].job_id, 1, 0),
+        Alarm(State.QUEUED, ids[2], 1, 0),
         None,
     ]
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from jobs.events import EVENTS
-from jobs.job import Charged, Reason, Stored, Video
+from jobs.job import Charged, Reason, Stored, Terms, Video
 from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
 from jobs.result import ENDS
@@ -25,7 +25,7 @@ def reader(ledger: Ledger) -> Ends:
 def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool = True) -> str:
     """A job that has ended, with its video or without."""
     job_id = f"job_{name}"
-    ledger.accept(a_request(name), job_id=job_id, deadline_s=60, tenant=tenant)
+    ledger.accept(a_request(name), Terms(job_id=job_id, deadline_s=60, tenant=tenant))
     if not video:
         steps.gave_up(
             ledger, ledger.get(job_id), steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)

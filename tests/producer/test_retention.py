@@ -12,7 +12,7 @@ from ulid import ULID
 from config.store import FolderStore
 from jobs.artifacts import Artifact, path_of
 from jobs.errors import WrongState
-from jobs.job import Stored, Video
+from jobs.job import Stored, Terms, Video
 from jobs.job_log import START
 from jobs.ledger import Ledger
 from jobs.states import Status
@@ -94,7 +94,7 @@ def put_video(store: FolderStore, job_id: str, *, status: str = "completed", man
 
 def ended(ledger: Ledger, job_id: str) -> None:
     """A completed row for that video."""
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
     steps.submitted(ledger, job, "gen", cost_usd=1, first_poll_s=0)
     job = ledger.get(job_id)
@@ -172,7 +172,7 @@ def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
 def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
     """The rename has happened, the edge has not."""
     job_id = job_id_at(clock.now)
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     put_video(store, job_id)
     clock.advance(30 * DAY_S)
     assert Pruner(store, ledger).plan(Rules(completed_s=1, fetched_late_s=1, most_bytes=0)) == []

