@@ -8,7 +8,7 @@ from jobs.errors import StaleTurn, WrongState
 from jobs.facts import Download, Fetched
 from jobs.job import Job, Stored
 from jobs.ledger import Ledger
-from jobs.media import Media, mismatches
+from jobs.media import Media
 from jobs.moves.download import after_download, storing
 from jobs.moves.follow_up import after_late_download, after_late_poll, begun
 from jobs.moves.move import Move, Policy
@@ -17,6 +17,7 @@ from jobs.wakes import Alarm
 from worker import faults
 from worker.archive import Archive
 from worker.claimed import Now, contained
+from worker.mismatches import mismatches
 from worker.upstream.poller import Poller
 
 log = logging.getLogger("rushes.tasks")
