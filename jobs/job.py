@@ -23,6 +23,9 @@ from jobs.media import Media
 from jobs.numbers import Count, Number
 from jobs.states import State
 
+ACCOUNT: Final = "default"
+"""The upstream account of a deployment that names none."""
+
 LATE_RECEIPT_S: Final = 10.0
 """A receipt that comes this many seconds after the intent to buy says little about when the generation began."""
 
@@ -123,6 +126,7 @@ class Terms:
 
     job_id: str | None = None
     """None: a new one."""
+    account: str = ACCOUNT
     tenant: str | None = None
     idempotency_key: str | None = None
     idempotency_life_s: float | None = None
@@ -164,6 +168,8 @@ class Shown(BaseModel):
 
     id: Annotated[str, Field(examples=["job_01kb0000000000000000000000"])]
     """The job's id."""
+    account: Annotated[str, Field(examples=[ACCOUNT])] = ACCOUNT
+    """The upstream account that it is bought with."""
     model: Annotated[str, Field(examples=["google/veo3"])]
     """The upstream's model."""
     submitted_at: Annotated[Number | None, Field(examples=[1795000001.25])] = None

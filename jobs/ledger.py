@@ -42,6 +42,9 @@ _BUCKETS: Final[Mapping[str, float]] = {
 }
 """How the script counts the generations that are still pending."""
 
+_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s")
+"""The fields that a retry of a job has in common with it."""
+
 WORKER_MEMORY_S: Final = 86400
 """How long a worker that is gone is remembered."""
 
@@ -162,7 +165,7 @@ class Ledger:
             "idempotency_life_s": terms.idempotency_life_s or self._retention.idempotency_s,
             "fingerprint": fingerprint_of(request) if key else None,
             "slot_s": self._slot_s,
-            "data": to_json({"model": request.model}),
+            "data": to_json(_accepted_data(request.model, terms.account)),
         }
 
     def _terms_of(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
@@ -171,6 +174,7 @@ class Ledger:
             "version": VERSION,
             "model": request.model,
             "kind": terms.kind or request.model,
+            "account": terms.account,
             "deadline_s": terms.deadline_s or self._retention.deadline_s,
             "family": terms.family,
             **({} if terms.tenant is None else {"tenant": terms.tenant}),
@@ -181,7 +185,7 @@ class Ledger:
         if how == "replayed":
             return Acceptance(job_id, replayed=True, alarm=None)
         rings_in, now = rest
-        self._scripts.emit("job.accepted", job_id, 1, {"model": request.model})
+        self._scripts.emit("job.accepted", job_id, 1, _accepted_data(request.model, terms.account))
         job = self._as_accepted(job_id, request, terms, float(now))
         return Acceptance(job_id, replayed=False, alarm=_alarm(State.QUEUED, job_id, [rings_in]), job=job)
 
@@ -452,18 +456,23 @@ class Ledger:
 
         An ended job is repeated once: a second request is answered with the first repetition.
         """
-        inherited = {"generation_id": job.generation_id or "", "charged": Charged.YES, "cost_usd": "0"}
-        if job.submitted_at is not None:  # pending since: how long it took until now teaches nothing
-            inherited |= {"submitted_at": str(job.submitted_at), "pending_at": str(job.submitted_at)}
-        row = {"version": str(VERSION), "model": job.model, "deadline_s": str(job.deadline_s), "family": job.family}
-        row |= {name: held for name, held in (("tenant", job.tenant), ("kind", job.kind)) if held is not None}
-        told = {"model": job.model, "retry_of": job.id, **({"generation_id": job.generation_id} if go_on else {})}
+        kept = {name: getattr(job, name) for name in _REPEATED}
+        bought = {
+            "generation_id": job.generation_id,
+            "charged": Charged.YES,
+            "cost_usd": 0,
+            "submitted_at": job.submitted_at,
+            "pending_at": job.submitted_at,  # how long it took until now teaches nothing
+        }
+        values = {"version": VERSION, **kept, **(bought if go_on else {})}
+        told = _accepted_data(job.model, job.account) | {"retry_of": job.id}
+        told |= {"generation_id": job.generation_id} if go_on else {}
         state = State.RENDERING if go_on else State.QUEUED
         how, held_id, *rings_in = self._scripts.run(
             "retry",
             id=job_id,
             of=job.id,
-            row=row | (inherited if go_on else {}),
+            row=to_fields({name: value for name, value in values.items() if value is not None}),
             state=state,
             due_in=0,
             deadline_in=job.deadline_s if go_on else self._retention.queue_ttl_s,
@@ -486,6 +495,10 @@ class Ledger:
     def check_writable(self) -> None:
         """Write a key that lives for a second: a Redis that is full, or a replica, refuses it as it would a job."""
         self._redis.set(f"{PREFIX}writable", "1", px=1000)
+
+
+def _accepted_data(model: str, account: str) -> dict[str, Any]:
+    return {"model": model, "account": account}
 
 
 def _ask_whole(pipe: Any, job_id: str) -> None:

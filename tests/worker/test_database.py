@@ -82,6 +82,7 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
     assert row == {
         "id": "job_1",
         "revision": 1,
+        "account": "default",
         "tenant": "shop",
         "status": "completed",
         "reason": None,
@@ -265,8 +266,8 @@ def test_a_sqlite_address_that_would_lead_elsewhere_is_refused(tmp_path: Path, n
 
 def test_the_migrations_make_the_table_that_this_version_writes_to(engine: sa.Engine) -> None:
     """What the code thinks of the table is what a fresh database gets."""
-    assert upgrade(engine) == (None, "0001")
-    assert upgrade(engine) == ("0001", "0001")
+    assert upgrade(engine) == (None, "0002")
+    assert upgrade(engine) == ("0002", "0002")
 
     made = sa.MetaData()
     made.reflect(engine, only=["videos"])

@@ -40,6 +40,7 @@ videos: Final = sa.Table(
     sa.Column("rendered_at", MOMENT),
     sa.Column("finished_at", MOMENT),
     sa.Column("written_at", MOMENT, nullable=False, server_default=sa.func.now()),
+    sa.Column("account", sa.Text, nullable=False, server_default="default"),
     sa.Index("videos_by_finished_at", "finished_at"),
     sa.Index("videos_by_tenant", "tenant", "finished_at"),
 )

@@ -1,0 +1,57 @@
+"""One record of a job, from which all that is shown of it derives."""
+
+from typing import Any, Final
+
+import pytest
+import redis
+
+from jobs.job import Ended, Followed, Job, Shown, Terms, VideoRequest
+from jobs.ledger import Ledger
+from jobs.result import JobResult, result_of
+from producer.views import job_view
+from tests.jobs.test_row import VALUES
+from tests.stage import a_request
+from worker.manifest import manifest
+from worker.sql.hook import row_of
+from worker.sql.tables import videos
+
+JOB: Final = Job(**VALUES, account="second")
+REQUEST: Final = VideoRequest("google/veo3", "a paper boat")
+SHOWN: Final[dict[str, tuple[type[Shown], dict[str, Any]]]] = {
+    "API view": (Followed, job_view(JOB, REQUEST)),
+    "hook result": (Ended, result_of(JOB, REQUEST, "/archive").model_dump()),
+    "manifest": (Shown, manifest(JOB, REQUEST, [])),
+    "SQL row": (Ended, row_of(result_of(JOB, REQUEST, "/archive"))),
+}
+
+
+@pytest.mark.parametrize(("fields", "record"), SHOWN.values(), ids=SHOWN)
+def test_what_is_declared_once_is_shown(fields: type[Shown], record: dict[str, Any]) -> None:
+    """A new field needs no second list."""
+    assert set(fields.model_fields) <= set(record)
+    assert (record["id"], record["account"], record["cost_usd"]) == ("job_1", "second", 3.36)
+
+
+def test_a_manifest_names_no_tenant() -> None:
+    """It lies beside the video and is handed on with it."""
+    assert "tenant" not in manifest(JOB, REQUEST, [])
+
+
+def test_every_field_has_a_meaning() -> None:
+    """Its description is where a reader finds the unit."""
+    assert [name for name, field in Job.model_fields.items() if not field.description] == []
+
+
+def test_every_field_of_a_result_has_a_column() -> None:
+    """Where our copy is stands under two names of its own."""
+    assert set(JobResult.model_fields) - {column.name for column in videos.c} == {"path", "location", "file"}
+
+
+def test_the_account_of_its_terms_is_the_jobs(client: "redis.Redis") -> None:
+    """In the row, in the job as it was accepted, and in its first event."""
+    ledger = Ledger(client)
+    answer = ledger.accept(a_request(), Terms(account="second"))
+
+    assert answer.job == ledger.get(answer.job_id)
+    assert ledger.get(answer.job_id).account == "second"
+    assert ledger.job_log.of(answer.job_id)[0].data == {"model": "google/veo3", "account": "second"}
