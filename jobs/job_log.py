@@ -90,7 +90,7 @@ class JobLog:
         if not raw:
             return EventBatch((), cursor, gap=False)
         oldest = cast("list[tuple[str, Any]]", self._redis.xrange(STREAM, count=1))
-        gap = cursor != START and bool(oldest) and order(oldest[0][0]) > order(cursor)
+        gap = cursor != START and bool(oldest) and position(oldest[0][0]) > position(cursor)
         read = [
             (fields["job"], self._readable(fields["job"], _stream_entry, entry_id, fields)) for entry_id, fields in raw
         ]
@@ -103,7 +103,7 @@ class JobLog:
         pipe.xrange(STREAM, count=1)
         pipe.xrange(STREAM, min=f"({cursor}" if cursor else "-", count=most)
         oldest, raw = pipe.execute()
-        reaches = cursor is None or not oldest or order(oldest[0][0]) <= order(cursor)
+        reaches = cursor is None or not oldest or position(oldest[0][0]) <= position(cursor)
         entries = [(entry_id, fields["job"], fields["event"]) for entry_id, fields in raw]
         return EventRange(entries, reaches or not self._has_forgotten())
 
@@ -113,15 +113,15 @@ class JobLog:
         return bool(feed.get("entries-added") != feed["length"])
 
 
-def order(entry_id: str) -> tuple[int, int]:
-    """Where an entry stands in the feed: ids sort by this, not by their letters."""
+def position(entry_id: str) -> tuple[int, int]:
+    """An entry's position in the event stream: ids sort by this, not as text."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
 
 
 def following(entries: Sequence[LogEntry], cursor: str) -> Iterator[LogEntry]:
     """Those of a job log's entries that come after the cursor."""
-    return (entry for entry in entries if order(entry.id) > order(cursor))
+    return (entry for entry in entries if position(entry.id) > position(cursor))
 
 
 def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:

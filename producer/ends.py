@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.job import Job, VideoRequest
-from jobs.job_log import START, EventRange, order
+from jobs.job_log import START, EventRange, position
 from jobs.ledger import Ledger
 from jobs.result import ENDS
 
@@ -42,7 +42,7 @@ class Forgotten:
     @property
     def at(self) -> float:
         """When the cursor's entry was written, in seconds since the epoch."""
-        return order(self.cursor)[0] / 1000
+        return position(self.cursor)[0] / 1000
 
 
 class Ends:

@@ -12,7 +12,7 @@ from config.settings import Settings
 from jobs.delivery import DeliveryLine
 from jobs.errors import WrongState
 from jobs.job import Job, VideoRequest
-from jobs.job_log import order
+from jobs.job_log import position
 from jobs.ledger import Ledger
 from jobs.outbox import DATABASE, Outbox, ReceiverStatus
 from jobs.reminders import TaskName
@@ -48,7 +48,7 @@ class DeliveryChoice:
         return (
             self.job_id in {None, line.job_id}
             and self.delivered in {None, line.delivered}
-            and (self.before is None or order(line.id) < order(self.before))
+            and (self.before is None or position(line.id) < position(self.before))
         )
 
 
@@ -100,7 +100,7 @@ class Receivers:
             for receiver in self.own_receivers(job, request, tenant=tenant)
             for line in self.log(receiver, limit=WHOLE_LOG, choice=choice)
         ]
-        return sorted(found, key=lambda delivery: order(delivery[1].id), reverse=True)
+        return sorted(found, key=lambda delivery: position(delivery[1].id), reverse=True)
 
     def own_receivers(self, job: Job, request: VideoRequest, *, tenant: str | None) -> Mapping[str, Sequence[str]]:
         """Whom a job's owner may ask about and have told, each with the events that it wants (of an ended job).

@@ -31,7 +31,7 @@ from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
-from jobs.job_log import START, EventBatch, following, order
+from jobs.job_log import START, EventBatch, following, position
 from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
@@ -411,7 +411,7 @@ class Service:
         news: Sequence[tuple[str, LogEntry]] = list(self._untold(told))
         while True:
             for job_id, entry in news:
-                if job_id in told and order(entry.id) > order(told[job_id]):
+                if job_id in told and position(entry.id) > position(told[job_id]):
                     told[job_id] = entry.id
                     yield job_id, entry
             self._drop_ended(told, news)

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from jobs.errors import LedgerUnavailable
 from jobs.events import LogEntry
-from jobs.job_log import EventBatch, following, order
+from jobs.job_log import EventBatch, following, position
 from jobs.states import State
 from producer.service import Service
 
@@ -108,7 +108,7 @@ class EventStream:
             watcher.has_missed = False
             entries = [*await run_in_threadpool(self._service.events, watcher.job_id), *entries]
         fresh = {entry.id: entry for entry in following(entries, told)}
-        return sorted(fresh.values(), key=lambda entry: order(entry.id))
+        return sorted(fresh.values(), key=lambda entry: position(entry.id))
 
     @contextmanager
     def _watch(self, job_id: str) -> Iterator[Watcher]:
