@@ -1,4 +1,4 @@
-"""Webhook endpoints: who wants to be told of which ends by HTTP. Secrets derive from a key that is not in Redis."""
+"""Webhook endpoints and their subscriptions. Secrets derive from a key that is not in Redis."""
 
 import base64
 import hashlib
@@ -18,8 +18,8 @@ from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
 
 LONGEST_URL: Final = 2048
-ORDERED: Final = "ordered"
-"""In whose name the secret of all addresses derives that orders bring along."""
+WEBHOOK_URL: Final = "webhook_url"
+"""The name that the one secret of all requests' own addresses derives from."""
 
 _KEY: Final = f"{PREFIX}webhooks"
 _ENDPOINT: Final = "wh_"
@@ -28,7 +28,7 @@ _ORIGIN: Final = "url_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Somebody's address, and what is told there (`events`; none: every end), of one `tenant`'s jobs or of all.
+    """A URL and what it receives: `events` (none: every end) of one `tenant`'s jobs or of all.
 
     `generation` counts its secrets; the one before is valid until `previous_until`, in seconds since the epoch.
     """
@@ -46,16 +46,16 @@ class Endpoint:
 
     @property
     def missed_since(self) -> str | None:
-        """The stream's cursor before the first end that it missed while disabled, or a moment earlier."""
+        """A cursor of the event stream just before the first end that it missed while disabled."""
         return f"{int((self.disabled_at - STREAM_CLOCK_S) * 1000)}-0" if self.disabled_at else None
 
-    def hears(self, tenant: str | None) -> bool:
-        """Whether it is told of a tenant's jobs."""
+    def covers(self, tenant: str | None) -> bool:
+        """Whether it receives a tenant's jobs."""
         return self.tenant is None or self.tenant == tenant
 
-    def wants(self, events: Sequence[str], tenant: str | None = None) -> tuple[str, ...]:
-        """Which of the events of a tenant's job it is told."""
-        if self.disabled_at or not self.hears(tenant):
+    def subscribed(self, events: Sequence[str], tenant: str | None = None) -> tuple[str, ...]:
+        """Select the events of a tenant's job that it receives; none while it is disabled."""
+        if self.disabled_at or not self.covers(tenant):
             return ()
         return tuple(event for event in events if not self.events or event in self.events)
 
@@ -117,7 +117,7 @@ class Endpoints:
         )
 
     def disable(self, endpoint_id: str, why: str) -> Endpoint:
-        """Tell it nothing more, until a person enables it again; said once, however many slots come to that end."""
+        """Stop its deliveries until a person enables it; the event is emitted once, whichever slots fail."""
         held = self.get(endpoint_id)
         if held.disabled_at:
             return held
@@ -127,7 +127,7 @@ class Endpoints:
         return changed
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        """Tell it again."""
+        """Resume its deliveries."""
         return self._change(endpoint_id, lambda held: replace(held, disabled_at=None, disabled_why=None))
 
     @asks_redis
@@ -147,7 +147,7 @@ class Endpoints:
 
 
 def secret_of(key: bytes, name: str, generation: int) -> str:
-    """The secret, as Standard Webhooks spells it, that derives from the deployment's key for this name."""
+    """Derive the secret for this name from the deployment's key, in the format of Standard Webhooks."""
     derived = hmac.digest(key, f"rushes.webhook.{name}.{generation}".encode(), hashlib.sha256)
     return f"whsec_{base64.b64encode(derived).decode()}"
 
@@ -158,12 +158,12 @@ def is_endpoint(receiver: str) -> bool:
 
 
 def is_origin(receiver: str) -> bool:
-    """Whether a receiver's name stands for the server behind addresses that orders brought along."""
+    """Whether a receiver's name stands for the server of requests' own addresses."""
     return receiver.startswith(_ORIGIN)
 
 
 def origin_of(url: str) -> str:
-    """The receiver that an order's address belongs to: one for each server, so that its trouble is its own."""
+    """Name the receiver of a request's `webhook_url`: one per server, so that its failures are its own."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     server = f"{parts.scheme}://{parts.hostname}:{port}".lower()
@@ -171,7 +171,7 @@ def origin_of(url: str) -> str:
 
 
 def address_problem(url: Any) -> str | None:
-    """What is wrong with a webhook's address as it is written, without resolving it; None: it may be called."""
+    """Say what is wrong with a webhook's URL, without resolving its host; None: it is valid."""
     if not (isinstance(url, str) and len(url) <= LONGEST_URL and re.fullmatch(r"[!-~]+", url)):
         return f"must be an http or https URL in ASCII of up to {LONGEST_URL} characters"
     try:
@@ -191,7 +191,7 @@ def _serialized(endpoint: Endpoint) -> str:
 
 
 def _read(text: str) -> Endpoint:
-    """Fields that a newer version added are ignored."""
+    """Read an endpoint; fields of a newer version are ignored."""
     raw: dict[str, Any] = json.loads(text)
     known = {name: raw[name] for name in Endpoint.__dataclass_fields__ if name in raw}
     return Endpoint(**{**known, "events": tuple(raw.get("events", ()))})

@@ -1,1 +1,1 @@
-"""Takes orders and answers questions: the service, and the faces over it."""
+"""Accepts requests and answers queries: the service, and the API, client and command line over it."""

@@ -1,4 +1,4 @@
-"""Webhook endpoints and deliveries as the outside sees them: one JSON shape for every face."""
+"""The JSON of webhook endpoints and deliveries, the same over HTTP and on the command line."""
 
 from typing import Annotated, Literal
 
@@ -15,42 +15,44 @@ class EndpointView(TypedDict):
     id: Annotated[str, Field(description="The endpoint's id.", examples=["wh_01kb0000000000000000000000"])]
     object: Annotated[Literal["webhook"], Field(description="Always `webhook`.", examples=["webhook"])]
     url: Annotated[str, Field(description="Where the requests go.", examples=["https://shop.example/rushes"])]
-    events: Annotated[list[str], Field(description="What it is told; empty: every end.", examples=[["job.completed"]])]
-    tenant: Annotated[str | None, Field(description="Whose jobs it hears of; null: everybody's.", examples=["shop"])]
+    events: Annotated[list[str], Field(description="Its events; empty: every end.", examples=[["job.completed"]])]
+    tenant: Annotated[str | None, Field(description="Only this tenant's jobs; null: all jobs.", examples=["shop"])]
     description: Annotated[str, Field(description="A note for people.", examples=["the web shop"])]
     created_at: Annotated[float, Field(description="When it was added, in epoch seconds.", examples=[1795000000.5])]
-    generation: Annotated[int, Field(description="Counts its secrets.", examples=[1])]
+    generation: Annotated[int, Field(description="The number of its current secret.", examples=[1])]
     previous_until: Annotated[
-        float | None, Field(description="Until when the secret before is valid too.", examples=[1795086400.5])
+        float | None, Field(description="When the previous secret expires, in epoch seconds.", examples=[1795086400.5])
     ]
-    disabled_at: Annotated[float | None, Field(description="Since when it is told nothing.", examples=[1795000000.5])]
+    disabled_at: Annotated[
+        float | None, Field(description="When it was disabled, in epoch seconds.", examples=[1795000000.5])
+    ]
     disabled_why: Annotated[
         str | None,
-        Field(description="Why not.", examples=["it wants no further deliveries: answered 410"]),
+        Field(description="Why it was disabled.", examples=["it wants no further deliveries: answered 410"]),
     ]
-    waiting: Annotated[int, Field(description="How many deliveries it still has to expect.", examples=[0])]
+    waiting: Annotated[int, Field(description="Deliveries in its outbox.", examples=[0])]
 
 
 class DeliveryView(TypedDict):
-    """One try to tell one receiver of one event."""
+    """One attempt to deliver one event to one receiver."""
 
-    id: Annotated[str, Field(description="Orders the tries of one receiver.", examples=["1795000000123-0"])]
+    id: Annotated[str, Field(description="The attempt's id; ids of one receiver ascend.", examples=["1795000000123-0"])]
     object: Annotated[Literal["delivery"], Field(description="Always `delivery`.", examples=["delivery"])]
     receiver: Annotated[
         str,
         Field(
-            description="Who was told: an endpoint's id, or `url_…` for addresses that orders bring along.",
+            description="An endpoint's id, or `url_…` for the server of a request's `webhook_url`.",
             examples=["wh_01kb0000000000000000000000"],
         ),
     ]
     job_id: Annotated[str, Field(description="The job.", examples=["job_01kb0000000000000000000000"])]
-    event: Annotated[str, Field(description="What it was told of the job.", examples=["job.completed"])]
-    delivered: Annotated[bool, Field(description="Whether the receiver has it.", examples=[True])]
-    tries: Annotated[int, Field(description="Which try it was.", examples=[1])]
-    at: Annotated[float, Field(description="When it was over, in epoch seconds.", examples=[1795000000.5])]
-    took_s: Annotated[float, Field(description="How long it took.", examples=[0.123])]
-    message: Annotated[str, Field(description="How it went, in words.", examples=["answered 200"])]
-    status: Annotated[int | None, Field(description="The HTTP status that came back.", examples=[200])]
+    event: Annotated[str, Field(description="The job's event.", examples=["job.completed"])]
+    delivered: Annotated[bool, Field(description="Whether the attempt succeeded.", examples=[True])]
+    tries: Annotated[int, Field(description="The number of this attempt.", examples=[1])]
+    at: Annotated[float, Field(description="When the attempt ended, in epoch seconds.", examples=[1795000000.5])]
+    took_s: Annotated[float, Field(description="Its duration in seconds.", examples=[0.123])]
+    message: Annotated[str, Field(description="The outcome in words.", examples=["answered 200"])]
+    status: Annotated[int | None, Field(description="The reply's HTTP status.", examples=[200])]
     sent: Annotated[
         str | None,
         Field(
@@ -60,12 +62,12 @@ class DeliveryView(TypedDict):
     ]
     answer: Annotated[
         str | None,
-        Field(description="The beginning of the answer; null once the job is erased.", examples=["ok"]),
+        Field(description="The beginning of the reply; null once the job is erased.", examples=["ok"]),
     ]
 
 
 def endpoint_view(endpoint: Endpoint, *, waiting: int) -> EndpointView:
-    """An endpoint as plain JSON."""
+    """Return an endpoint as plain JSON."""
     return {
         "id": endpoint.id,
         "object": "webhook",
@@ -83,7 +85,7 @@ def endpoint_view(endpoint: Endpoint, *, waiting: int) -> EndpointView:
 
 
 def delivery_view(receiver: str, line: DeliveryLine) -> DeliveryView:
-    """A line of a receiver's log as plain JSON."""
+    """Return a line of a receiver's delivery log as plain JSON."""
     return {
         "id": line.id,
         "object": "delivery",

@@ -1,4 +1,4 @@
-"""The ends of jobs, read from the feed: how a receiver that was away catches up with what it was not told."""
+"""Reads the ends of jobs from the event stream, so that a receiver can catch up after an outage."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from jobs.result import ENDS
 
 RANGE: Final = 1000
 MOST_RANGES: Final = 5
-"""Of the event stream one request reads five stretches of a thousand entries at most, whichever tenant's they are."""
+"""One request reads at most this many ranges of `RANGE` entries, of all tenants."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of one job as the event stream has it, with the job as it stands now. `cursor`: read on from here."""
+    """One end of one job from the event stream, with the job as it is now; `cursor` is its position."""
 
     cursor: str
     event: str
@@ -26,7 +26,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class EndsRead:
-    """Some ends, the oldest first, and where to go on; `has_more`: the event stream goes on from there."""
+    """Some ends, oldest first, the cursor to continue from, and whether the event stream has more entries."""
 
     ends: Sequence[End]
     cursor: str
@@ -34,60 +34,60 @@ class EndsRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """The event stream no longer reaches back to the cursor: what happened then must be asked for in another way."""
+class CursorTooOld:
+    """The event stream no longer reaches back to the cursor: the caller must list the jobs that ended since."""
 
     cursor: str
 
     @property
     def at(self) -> float:
-        """When the cursor's entry was written, in seconds since the epoch."""
+        """The time of the cursor's entry, in seconds since the epoch."""
         return position(self.cursor)[0] / 1000
 
 
 class Ends:
-    """Reads the event stream for ends.
+    """Reads ends from the event stream.
 
     Raises:
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis is unavailable.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def latest(self) -> str:
-        """The cursor behind everything that has happened until now."""
+        """Return the cursor after the newest event."""
         return self._ledger.job_log.newest()
 
     def after(
         self, cursor: str | None, *, limit: int, events: Sequence[str] = ENDS, tenant: str | None = None
-    ) -> EndsRead | Forgotten:
-        """Up to `limit` ends after the cursor, of a tenant's jobs or of all; None: from the oldest that is kept.
+    ) -> EndsRead | CursorTooOld:
+        """Read up to `limit` ends after the cursor, of one tenant's jobs or of all; None: from the oldest entry.
 
-        A bounded part of the stream is read: there may be few, or none, and still more behind the new cursor. Erased
-        jobs and those whose row has expired are left out: only the row's words are shown, never the stream's.
+        The part of the stream that one call reads is bounded: a result may be short, or empty, and still have more
+        after its cursor. Jobs without a row (erased or expired) are left out.
         """
         found: list[End] = []
         for _ in range(MOST_RANGES):
-            stretch = self._ledger.job_log.range(cursor, most=RANGE)
-            if cursor is not None and not stretch.is_whole:
-                return Forgotten(cursor)
-            for end in self._ends(stretch, events, tenant):
+            read = self._ledger.job_log.range(cursor, most=RANGE)
+            if cursor is not None and not read.is_whole:
+                return CursorTooOld(cursor)
+            for end in self._ends(read, events, tenant):
                 if len(found) == limit:
                     return EndsRead(found, found[-1].cursor, has_more=True)
                 found.append(end)
-            if len(stretch.entries) < RANGE:
-                return EndsRead(found, _last(stretch, cursor), has_more=False)
-            cursor = _last(stretch, cursor)
+            if len(read.entries) < RANGE:
+                return EndsRead(found, _last(read, cursor), has_more=False)
+            cursor = _last(read, cursor)
         return EndsRead(found, cursor or START, has_more=True)
 
-    def _ends(self, stretch: EventRange, events: Sequence[str], tenant: str | None) -> Iterator[End]:
-        wanted = [entry for entry in stretch.entries if entry[2] in events]
+    def _ends(self, read: EventRange, events: Sequence[str], tenant: str | None) -> Iterator[End]:
+        wanted = [entry for entry in read.entries if entry[2] in events]
         known = {job.id: (job, request) for job, request in self._ledger.get_many([job_id for _, job_id, _ in wanted])}
         for entry_id, job_id, event in wanted:
             if job_id in known and tenant in {None, known[job_id][0].tenant}:
                 yield End(entry_id, event, *known[job_id])
 
 
-def _last(stretch: EventRange, cursor: str | None) -> str:
-    return stretch.entries[-1][0] if stretch.entries else cursor or START
+def _last(read: EventRange, cursor: str | None) -> str:
+    return read.entries[-1][0] if read.entries else cursor or START

@@ -1,4 +1,4 @@
-"""When a job's video will probably be there: told from the same sketches that the workers poll by."""
+"""Estimates when a job's video will be done, from the same durations that the workers schedule polls by."""
 
 from typing import Final
 
@@ -9,11 +9,11 @@ from jobs.sketches import Sketches
 from jobs.states import State
 
 FRESH_S: Final = 10.0
-"""How long a forecast is told from before the sketch is read again."""
+"""Seconds for which a forecast is reused before the durations are read again."""
 
 
 class Etas:
-    """Tells ETAs; keeps the forecast of each kind for a few seconds, so that a long list costs a few reads."""
+    """Estimates ETAs; caches the forecast of each kind for a few seconds, so that a long list costs a few reads."""
 
     def __init__(self, sketches: Sketches, *, typical_s: float) -> None:
         self._sketches = sketches
@@ -21,7 +21,7 @@ class Etas:
         self._kept: dict[str, tuple[float, Forecast]] = {}
 
     def eta(self, job: Job, *, now: float) -> Eta | None:
-        """What remains until the job's video is known to be done, or None where nothing can be said."""
+        """Estimate the seconds until a poll finds the job's video done; None for a job that is not rendering."""
         if not _has_eta(job) or job.began_at is None:
             return None
         pending_at = job.began_at if job.pending_at is None else job.pending_at
@@ -32,7 +32,7 @@ class Etas:
         )
 
     def is_at_hand(self, job: Job, *, now: float) -> bool:
-        """Whether it is told from what is kept: nothing is read."""
+        """Whether the ETA comes from the cache, without a read from Redis."""
         return not _has_eta(job) or self._fresh(kind(job), now) is not None
 
     def _forecast(self, name: str, now: float) -> Forecast:

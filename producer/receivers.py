@@ -1,4 +1,4 @@
-"""What can be asked and done about the telling of ended jobs: backlog, test deliveries, telling again."""
+"""The receivers of ended jobs: their backlog, their delivery logs, test deliveries and redeliveries."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +23,12 @@ from jobs.webhooks import Endpoint, Endpoints, is_origin, origin_of
 
 ASK_EVERY_S: Final = 0.1
 WHOLE_LOG: Final = 1000
-"""More lines than any receiver's log keeps."""
+"""A limit above what any receiver's log keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownReceiver:
-    """A receiver and how it stands. `known`: the settings of this host, an endpoint, or an order names it."""
+    """A receiver and its status. `known`: this host's settings, an endpoint or a request's `webhook_url` names it."""
 
     name: str
     known: bool
@@ -37,14 +37,14 @@ class KnownReceiver:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryChoice:
-    """Which deliveries are asked for; what is left open fits all. `before`: only those older than that line."""
+    """A filter for delivery attempts; None matches all. `before`: only attempts older than that line."""
 
     job_id: str | None = None
     delivered: bool | None = None
     before: str | None = None
 
-    def fits(self, line: DeliveryLine) -> bool:
-        """Whether a delivery is asked for."""
+    def matches(self, line: DeliveryLine) -> bool:
+        """Whether the filter lets the attempt through."""
         return (
             self.job_id in {None, line.job_id}
             and self.delivered in {None, line.delivered}
@@ -53,9 +53,9 @@ class DeliveryChoice:
 
 
 class Receivers:
-    """The use cases around receivers, over the outboxes.
+    """The use cases around receivers, over their outboxes.
 
-    Every method raises LedgerUnavailable when Redis cannot be asked.
+    Every method raises LedgerUnavailable when Redis is unavailable.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Receivers:
         self._remind = remind
 
     def receivers(self) -> list[KnownReceiver]:
-        """Every receiver that the settings name, every endpoint, and every other receiver with waiting deliveries."""
+        """List the receivers in the settings, every endpoint, and every other receiver with waiting deliveries."""
         known = [*self._names, *(endpoint.id for endpoint in self._endpoints.all())]
         return [
             KnownReceiver(name, name in known or is_origin(name), self._outbox.status(name))
@@ -76,16 +76,16 @@ class Receivers:
         ]
 
     def waiting(self) -> dict[str, int]:
-        """How many deliveries each receiver still has to expect; those with none are left out."""
+        """Count the deliveries in each outbox; empty outboxes are left out."""
         return self._outbox.waiting()
 
     def now(self) -> float:
-        """The time by the fleet's one clock."""
+        """Read Redis's clock, in seconds since the epoch."""
         return self._outbox.now()
 
     def log(self, receiver: str, *, limit: int = 20, choice: DeliveryChoice = DeliveryChoice()) -> list[DeliveryLine]:
-        """How the latest deliveries to a receiver went, newest first; without excerpts where the job is forgotten."""
-        fitting = [line for line in self._outbox.log(receiver, limit=WHOLE_LOG) if choice.fits(line)][:limit]
+        """List the latest attempts to deliver to a receiver, newest first; no excerpts for a job without a row."""
+        fitting = [line for line in self._outbox.log(receiver, limit=WHOLE_LOG) if choice.matches(line)][:limit]
         kept = {job.id for job, _ in self._ledger.get_many([*{line.job_id for line in fitting}])}
         return [
             line if line.job_id in kept or is_test_delivery(line.job_id) else replace(line, sent=None, answer=None)
@@ -93,7 +93,7 @@ class Receivers:
         ]
 
     def own_log(self, job: Job, request: VideoRequest, *, tenant: str | None) -> list[tuple[str, DeliveryLine]]:
-        """How the deliveries of a job to its owner's receivers went, newest first, each with its receiver."""
+        """List the attempts to deliver a job to its owner's receivers, newest first, each with its receiver."""
         choice = DeliveryChoice(job_id=job.id)
         found = [
             (receiver, line)
@@ -103,19 +103,20 @@ class Receivers:
         return sorted(found, key=lambda delivery: position(delivery[1].id), reverse=True)
 
     def own_receivers(self, job: Job, request: VideoRequest, *, tenant: str | None) -> Mapping[str, Sequence[str]]:
-        """Whom a job's owner may ask about and have told, each with the events that it wants (of an ended job).
+        """List the receivers that a job's owner may see and redeliver to, each with its subscribed ends of the job.
 
-        A tenant's own are its endpoints, and the address that its order brought along; the operator's (no tenant) are
-        all that hear of the job.
+        A tenant owns its endpoints and the request's `webhook_url`; the operator (no tenant) owns all of the job's
+        receivers.
         """
         events = ends_of(job)
         mine = [endpoint for endpoint in self._endpoints.all() if _is_own(endpoint, job, tenant)]
-        ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
-        named = {} if tenant is not None else dict.fromkeys(self._names, events)
-        return {**named, **{endpoint.id: endpoint.wants(events, job.tenant) for endpoint in mine}, **ordered}
+        by_request = {origin_of(request.webhook_url): events} if request.webhook_url else {}
+        by_settings = {} if tenant is not None else dict.fromkeys(self._names, events)
+        by_endpoint = {endpoint.id: endpoint.subscribed(events, job.tenant) for endpoint in mine}
+        return {**by_settings, **by_endpoint, **by_request}
 
     def send_test(self, receiver: str, *, timeout_s: float) -> DeliveryLine | None:
-        """Tell the receiver of a made-up job, by a worker, and say how it went; None if no worker did it in time."""
+        """Have a worker send a test delivery and return the attempt; None: no worker did so in time."""
         test_delivery = self.start_test(receiver)
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -125,20 +126,20 @@ class Receivers:
         return None
 
     def start_test(self, receiver: str) -> str:
-        """Have the receiver told of a made-up job; returns that job's id."""
+        """Put a test delivery into the receiver's outbox; returns the id of its made-up job."""
         test_delivery = new_test_delivery_id()
         self._wake(self._outbox.put(test_delivery, {receiver: [TEST_EVENT]}))
         return test_delivery
 
     def test_outcome(self, receiver: str, test_delivery: str) -> DeliveryLine | None:
-        """How a test delivery went, if a worker did it."""
+        """Return the attempt at a test delivery, if a worker made it."""
         return next((line for line in self._outbox.log(receiver) if line.job_id == test_delivery), None)
 
     def redeliver(self, receiver: str, job_id: str) -> Sequence[str]:
-        """Tell the receiver of an ended job now, also if it was told before; returns the events that it is told.
+        """Deliver an ended job to the receiver now, also what it has had before; returns the events.
 
         Raises:
-            UnknownJob: no such job, or it ended so long ago that it is forgotten.
+            UnknownJob: no such job, or its row has expired.
             WrongState: the job has not ended.
         """
         job = self._ledger.get(job_id)
@@ -148,11 +149,11 @@ class Receivers:
         return events
 
     def redeliver_events(self, job_id: str, wanted: Mapping[str, Sequence[str]]) -> None:
-        """Tell receivers these events of an ended job now, also those that they were told before."""
+        """Deliver these events of an ended job to receivers now, also those delivered before."""
         self._wake(self._outbox.put(job_id, wanted, again=True))
 
     def abandoned(self, receiver: str) -> Iterator[DeliveryLine]:
-        """The deliveries that failed last, as far as the receiver's log reaches, the oldest first."""
+        """Yield the deliveries whose last logged attempt failed, oldest first."""
         latest = {(line.job_id, line.event): line for line in reversed(self._outbox.log(receiver))}
         return (line for line in latest.values() if not (line.delivered or is_test_delivery(line.job_id)))
 
@@ -162,21 +163,21 @@ class Receivers:
 
 
 def check_has_ended(job: Job) -> None:
-    """Only what has ended can be told.
+    """Refuse a job that has not ended: only ends are delivered.
 
     Raises:
-        WrongState: the job has not.
+        WrongState: the job has not ended.
     """
     if not job.is_final:
         raise WrongState(f"{job.id} is {job.state}: it has not ended")
 
 
 def _is_own(endpoint: Endpoint, job: Job, tenant: str | None) -> bool:
-    return endpoint.hears(job.tenant) if tenant is None else endpoint.tenant == tenant
+    return endpoint.covers(job.tenant) if tenant is None else endpoint.tenant == tenant
 
 
 def make_receivers(settings: Settings) -> Receivers:
-    """The parts, poured together."""
+    """Build the receivers' use cases from the settings."""
     client = connect(settings.redis, name="producer")
     kept = retention(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]

@@ -1,4 +1,4 @@
-"""What of the archive may go: by age, by total size, by how the job ended. What is not ours is never touched."""
+"""Removes videos from the archive by age, total size and status. It never touches files that Rushes did not write."""
 
 import json
 import re
@@ -19,9 +19,9 @@ _BATCH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How long videos are kept after their order, by how the job ended, and how many bytes in all; None: no bound.
+    """The longest age of a video in seconds since its job was accepted, by status, and the archive's size in bytes.
 
-    `statuses`, if any, are the only ones that may go.
+    None: no limit. With `statuses`, only videos of jobs that ended so are removed.
     """
 
     completed_s: float | None = None
@@ -31,22 +31,22 @@ class Rules:
 
     @property
     def are_any(self) -> bool:
-        """Whether anything could go by them at all."""
+        """Whether any limit is set."""
         return (self.completed_s, self.fetched_late_s, self.most_bytes) != (None, None, None)
 
     @property
     def need_statuses(self) -> bool:
-        """Whether it matters how a job ended."""
+        """Whether the limits depend on how a job ended."""
         return bool(self.statuses) or self.completed_s != self.fetched_late_s
 
     def oldest_s(self, status: Status) -> float | None:
-        """How old a video of a job that ended so may become."""
+        """The longest age, in seconds, of a video of a job that ended so."""
         return self.completed_s if status is Status.COMPLETED else self.fetched_late_s
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What one job has in the archive. `status` is None while the job is under way: then nothing of it goes."""
+class ArchivedJob:
+    """One job's files in the archive. `status` is None while the job is under way: then they stay."""
 
     job_id: str
     accepted_at: float
@@ -56,111 +56,111 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
-    """What is to go, and by which rule."""
+class Removal:
+    """A job whose files are to be removed, and the rule that says so."""
 
-    kept: Kept
+    job: ArchivedJob
     why: str
 
 
-def doomed(archive: Iterable[Kept], rules: Rules, *, now: float) -> list[Doomed]:
-    """What must go, the oldest first: first what is too old, then as much as the total is over its bound."""
-    by_age = sorted(archive, key=lambda kept: kept.accepted_at)
-    found, left = [], sum(kept.size_bytes for kept in by_age)
-    for kept in by_age:
-        if kept.status is None or (rules.statuses and kept.status not in rules.statuses):
+def removals(archive: Iterable[ArchivedJob], rules: Rules, *, now: float) -> list[Removal]:
+    """Choose what to remove, oldest first: all that is too old, then until the rest is within the size limit."""
+    by_age = sorted(archive, key=lambda job: job.accepted_at)
+    found, left = [], sum(job.size_bytes for job in by_age)
+    for job in by_age:
+        if job.status is None or (rules.statuses and job.status not in rules.statuses):
             continue
-        oldest_s = rules.oldest_s(kept.status)
-        if oldest_s is not None and now - kept.accepted_at > oldest_s:
-            found.append(Doomed(kept, "age"))
-            left -= kept.size_bytes
-    gone = {one.kept.job_id for one in found}
-    for kept in by_age:
+        oldest_s = rules.oldest_s(job.status)
+        if oldest_s is not None and now - job.accepted_at > oldest_s:
+            found.append(Removal(job, "age"))
+            left -= job.size_bytes
+    chosen = {removal.job.job_id for removal in found}
+    for job in by_age:
         if rules.most_bytes is None or left <= rules.most_bytes:
             break
-        if kept.job_id in gone or kept.status is None or (rules.statuses and kept.status not in rules.statuses):
+        if job.job_id in chosen or job.status is None or (rules.statuses and job.status not in rules.statuses):
             continue
-        found.append(Doomed(kept, "size"))
-        left -= kept.size_bytes
+        found.append(Removal(job, "size"))
+        left -= job.size_bytes
     return found
 
 
 @dataclass
-class _Gathered:
+class _Files:
     accepted_at: float
     paths: list[str] = field(default_factory=list)
     size_bytes: int = 0
 
 
 class Pruner:
-    """Finds out what the archive holds, and removes what must go; the job log is told first."""
+    """Lists the archive and removes files by rules, each removal first recorded in the job log."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
         self._ledger = ledger
 
-    def plan(self, rules: Rules) -> list[Doomed]:
-        """What must go by the rules, with nothing touched.
+    def plan(self, rules: Rules) -> list[Removal]:
+        """Choose what the rules remove, without removing it.
 
         Raises:
             StoreError: the archive cannot be listed.
-            LedgerUnavailable: whether a job is under way cannot be learnt, so that nothing may go.
+            LedgerUnavailable: Redis cannot say which jobs are under way, so nothing may be removed.
         """
-        return doomed(self._kept(rules), rules, now=self._ledger.now())
+        return removals(self._archived(rules), rules, now=self._ledger.now())
 
-    def remove(self, one: Doomed) -> None:
-        """Remove one job's files. It is told first: a death in between leaves files that the next run finds.
+    def remove(self, removal: Removal) -> None:
+        """Record the removal, then remove the job's files; a crash in between leaves files that the next run finds.
 
         Raises:
-            StoreError: they could not be removed; the next run finds them.
+            StoreError: the files could not be removed; the next run finds them.
         """
-        kept = one.kept
-        assert kept.status is not None  # what is under way is never doomed
-        self._ledger.removals.record(kept.job_id, kept.status, why=one.why, size_bytes=kept.size_bytes)
-        self._store.remove(kept.paths)
+        job = removal.job
+        assert job.status is not None  # a job under way is never chosen
+        self._ledger.removals.record(job.job_id, job.status, why=removal.why, size_bytes=job.size_bytes)
+        self._store.remove(job.paths)
 
-    def _kept(self, rules: Rules) -> Iterator[Kept]:
-        gathered = gather(self._store.items())
-        ids = sorted(gathered)
+    def _archived(self, rules: Rules) -> Iterator[ArchivedJob]:
+        files = files_by_job(self._store.items())
+        ids = sorted(files)
         for start in range(0, len(ids), _BATCH):
             some = ids[start : start + _BATCH]
             states = self._ledger.states(some)
             for job_id in some:
-                of = gathered[job_id]
+                of = files[job_id]
                 status = self._status(job_id, states, of.paths, rules)
-                yield Kept(job_id, of.accepted_at, status, tuple(of.paths), of.size_bytes)
+                yield ArchivedJob(job_id, of.accepted_at, status, tuple(of.paths), of.size_bytes)
 
     def _status(
         self, job_id: str, states: Mapping[str, State | None], paths: Sequence[str], rules: Rules
     ) -> Status | None:
-        """How the job ended: the row knows, or its manifest; a video that nobody knows of was completed.
+        """Read how the job ended from its row, else from its manifest, else assume that it completed.
 
-        None while it is under way, and where only a newer version can read its row.
+        None while it is under way, and if only a newer version can read its row.
         """
         if job_id in states:
             state = states[job_id]
             return state.status if state is not None and state.is_final else None
-        return self._told_by_manifest(paths[0]) if rules.need_statuses else Status.COMPLETED
+        return self._status_in_manifest(paths[0]) if rules.need_statuses else Status.COMPLETED
 
-    def _told_by_manifest(self, path: str) -> Status:
+    def _status_in_manifest(self, path: str) -> Status:
         base = path.partition(".")[0]
         try:
-            story = json.loads(b"".join(self._store.slices(path_of(Artifact.MANIFEST, f"{base}.mp4"))))
-            return Status(story["status"])
+            manifest = json.loads(b"".join(self._store.slices(path_of(Artifact.MANIFEST, f"{base}.mp4"))))
+            return Status(manifest["status"])
         except (NotThere, ValueError, KeyError, TypeError):
             return Status.COMPLETED
 
 
-def gather(items: Iterable[Item]) -> Mapping[str, _Gathered]:
-    """The files of each job; a name that we did not give belongs to none."""
-    found: dict[str, _Gathered] = {}
+def files_by_job(items: Iterable[Item]) -> Mapping[str, _Files]:
+    """Group the archive's files by job; files with other names are left out."""
+    found: dict[str, _Files] = {}
     for item in items:
         ours = _OURS.fullmatch(item.path)
         if ours is None:
             continue
         job_id = ours[2]
         if job_id not in found:
-            found[job_id] = _Gathered(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
+            found[job_id] = _Files(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
         found[job_id].paths.append(item.path)
         found[job_id].size_bytes += item.size_bytes
     return found

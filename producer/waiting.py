@@ -1,22 +1,22 @@
-"""Why a job waits and what happens next, in one sentence for people."""
+"""Says in one sentence for people why a job waits and what happens next."""
 
 from jobs.job import Job
 from jobs.states import State
 
 
 def waiting(job: Job, *, now: float | None) -> str | None:
-    """What holds the job up, and what Rushes does about it; None where it simply goes on."""
+    """Say why the job waits and what Rushes does about it; None if nothing delays it."""
     when, why = _when(job, now), (job.message or "no reason is known").rstrip(".")
     sentence: str | None = None
     match job.state:
         case State.QUEUED if job.hold is not None:
             sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {when}."
         case State.SUBMITTING:
-            sentence = "It is being bought; whether it is charged is known when the upstream's reply comes."
+            sentence = "It is being bought; the upstream's reply will say whether it is charged."
         case State.IN_DOUBT if job.attention_at is not None:
             sentence = (
                 "The reply to its purchase was lost and the upstream's request log does not show it: decide with "
-                "`rushes adopt` or `rushes resolve`. It is not bought again by itself."
+                "`rushes adopt` or `rushes resolve`. Rushes does not buy it again by itself."
             )
         case State.IN_DOUBT:
             sentence = (

@@ -1,4 +1,4 @@
-"""What can be done about webhook endpoints: adding, showing, rotating their secrets, removing."""
+"""The use cases of webhook endpoints: add, list, rotate secrets, enable, disable, remove."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from jobs.errors import FieldError, InvalidRequest
 from jobs.outbox import Outbox
 from jobs.result import ENDS
 from jobs.scripts import Scripts
-from jobs.webhooks import ORDERED, Endpoint, Endpoints, address_problem, secret_of
+from jobs.webhooks import WEBHOOK_URL, Endpoint, Endpoints, address_problem, secret_of
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """A receiver's secrets that are valid now, the one to use first; the other goes when its time is up."""
+    """A receiver's valid secrets: the current one, and others that are still valid for a while."""
 
     current: str
     others: tuple[str, ...] = ()
 
 
 class Webhooks:
-    """The use cases around endpoints.
+    """The use cases of endpoints.
 
-    Every method raises LedgerUnavailable when Redis cannot be asked, and UnknownEndpoint for an id that there is not.
+    Every method raises LedgerUnavailable when Redis is unavailable, and UnknownEndpoint for an unknown id.
     """
 
     def __init__(self, settings: Settings, endpoints: Endpoints, outbox: Outbox) -> None:
@@ -34,11 +34,11 @@ class Webhooks:
     def add(
         self, url: str, *, events: Sequence[str] = (), tenant: str | None = None, description: str = ""
     ) -> Endpoint:
-        """Tell this address of every end, or of `events` or a tenant's jobs only, from the next job that ends.
+        """Deliver every end from now on to this URL; `events` and `tenant` narrow it down.
 
         Raises:
-            InvalidRequest: the address or an event cannot stand as it is.
-            ConfigurationError: there is no key that secrets could derive from.
+            InvalidRequest: the URL or an event is invalid.
+            ConfigurationError: no key is set to derive secrets from.
         """
         self._keys()
         problems = [
@@ -52,39 +52,39 @@ class Webhooks:
         return self._endpoints.add(url, events=events, tenant=tenant, description=description)
 
     def all(self) -> list[Endpoint]:
-        """Every endpoint, in the order in which they were added."""
+        """List every endpoint, oldest first."""
         return self._endpoints.all()
 
     def get(self, endpoint_id: str) -> Endpoint:
-        """The endpoint as it stands."""
+        """Read an endpoint."""
         return self._endpoints.get(endpoint_id)
 
     def remove(self, endpoint_id: str) -> None:
-        """Tell it nothing more, and forget what it was still to be told."""
+        """Remove an endpoint with its outbox."""
         self._endpoints.remove(endpoint_id)
         self._outbox.forget(endpoint_id)
 
     def rotate(self, endpoint_id: str, *, keep_old_s: float) -> Endpoint:
-        """Give it a new secret; for `keep_old_s` requests are signed with both."""
+        """Make a new secret; for `keep_old_s` seconds requests carry signatures of both."""
         self._keys()
         return self._endpoints.rotate(endpoint_id, keep_old_s=keep_old_s)
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        """Tell it again: what waited for it, and what ends from now on."""
+        """Resume deliveries: those that waited, and ends from now on."""
         return self._endpoints.enable(endpoint_id)
 
     def disable(self, endpoint_id: str) -> Endpoint:
-        """Tell it nothing for now; what it was still to be told waits."""
+        """Stop deliveries for now; those in the outbox wait."""
         return self._endpoints.disable(endpoint_id, "a person disabled it")
 
     def secrets(self, name: str) -> Secrets:
-        """The secrets of an endpoint, or (`ordered`) those of the addresses that orders bring along.
+        """Derive the secrets of an endpoint, or (`webhook_url`) those of all requests' own addresses.
 
         Raises:
-            ConfigurationError: there is no key that they could derive from.
+            ConfigurationError: no key is set to derive them from.
         """
         generations: Sequence[int] = (1,)
-        if name != ORDERED:
+        if name != WEBHOOK_URL:
             generations = self._endpoints.get(name).generations(self._outbox.now())
         current, *others = [secret_of(key, name, generation) for generation in generations for key in self._keys()]
         return Secrets(current, tuple(others))
@@ -93,8 +93,8 @@ class Webhooks:
         keys = self._settings.webhooks.signing_keys
         if not keys:
             raise ConfigurationError(
-                "RUSHES_WEBHOOKS__KEYS is not set: no request could be signed. `openssl rand -hex 32` makes a key; the "
-                "workers need the same."
+                "RUSHES_WEBHOOKS__KEYS is not set, so no request can be signed. `openssl rand -hex 32` makes a key; "
+                "workers need the same one."
             )
         return keys
 
@@ -104,7 +104,7 @@ class Webhooks:
 
 
 def make_webhooks(settings: Settings) -> Webhooks:
-    """The parts, poured together."""
+    """Build the webhooks' use cases from the settings."""
     client, kept = connect(settings.redis, name="producer"), retention(settings)
     scripts = Scripts(client, retention=kept, clock=None, subscribers=())
     return Webhooks(settings, Endpoints(scripts), Outbox(client, retention=kept))

@@ -7,7 +7,7 @@ from typing import Final
 from jobs.errors import UnknownEndpoint
 from jobs.job import Job, VideoRequest
 from jobs.result import ends_of
-from jobs.webhooks import ORDERED, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
+from jobs.webhooks import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
 from worker.receivers import Receiver
 from worker.webhooks import WebhookReceiver, WebhookSender
 
@@ -32,7 +32,7 @@ class ReceiverRegistry:
     def find(self, name: str) -> Receiver | None:
         """The receiver of that name; None if this worker knows none, or if it is disabled."""
         if is_origin(name):
-            return WebhookReceiver(self._sender, None, self._secrets(ORDERED, _FIRST))
+            return WebhookReceiver(self._sender, None, self._secrets(WEBHOOK_URL, _FIRST))
         return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
 
     def wanting(self, ended: Iterable[tuple[Job, VideoRequest]]) -> Iterator[tuple[Job, Mapping[str, Sequence[str]]]]:
@@ -43,13 +43,13 @@ class ReceiverRegistry:
 
     def _wanting(self, job: Job, request: VideoRequest, endpoints: Iterable[Endpoint]) -> Mapping[str, Sequence[str]]:
         events = ends_of(job)
-        asked = {endpoint.id: endpoint.wants(events, job.tenant) for endpoint in endpoints}
-        ordered = {origin_of(request.webhook_url): events} if request.webhook_url else {}
-        everybody = {**dict.fromkeys(self._receivers, events), **asked, **ordered}
+        asked = {endpoint.id: endpoint.subscribed(events, job.tenant) for endpoint in endpoints}
+        by_request = {origin_of(request.webhook_url): events} if request.webhook_url else {}
+        everybody = {**dict.fromkeys(self._receivers, events), **asked, **by_request}
         return {name: wanted for name, wanted in everybody.items() if wanted}
 
     def disable(self, name: str, why: str) -> None:
-        """Deliver nothing more to an endpoint, loudly."""
+        """Disable an endpoint and emit the event."""
         with suppress(UnknownEndpoint):  # removed meanwhile
             self._endpoints.disable(name, why)
 

@@ -1,4 +1,4 @@
-"""The HTTP face: FastAPI over the service. `uvicorn producer.api:app`, or `python -m producer.api`."""
+"""The HTTP API: FastAPI over the service. `uvicorn producer.api:app`, or `python -m producer.api`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`app` is made when a server asks for it, so that importing a part of this package reads no settings."""
+    """Make `app` on first access, so that importing a part of this package reads no settings."""
     if name != "app":
         raise AttributeError(name)
     from config.settings import load  # noqa: PLC0415 (only a server needs them)

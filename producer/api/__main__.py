@@ -11,11 +11,11 @@ from config.settings import ConfigurationError, load
 from producer.api.application import make_app
 
 CONNECTIONS: Final = 65_536
-"""How many clients may be connected, most of them waiting for an event."""
+"""Clients that may be connected at once, most of them waiting for an event."""
 
 
 def main() -> int:
-    """Serve until told to stop; requests under way are finished first."""
+    """Serve until a signal stops it; requests under way are finished first."""
     try:
         settings = load()
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""The app, put together: routes, border, problems, and a complete OpenAPI document."""
+"""Builds the app: routes, middleware, error handlers, and a complete OpenAPI document."""
 
 import asyncio
 import signal
@@ -19,10 +19,10 @@ from config.settings import Settings
 from config.store import open_store
 from producer.api import batches, events, health, keys, metrics_route, models, upstream_face, videos, webhooks
 from producer.api.border import Border
+from producer.api.create_video import CreateVideo
 from producer.api.docs_page import add_docs
 from producer.api.event_stream import EventStream
 from producer.api.metrics import Metrics
-from producer.api.orders import VideoOrder
 from producer.api.parts import Parts
 from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
@@ -32,18 +32,18 @@ from producer.models.catalogue import MODELS, schema_of
 from producer.service import make_access, make_service
 
 DESCRIPTION: Final = (
-    "Turns prompts into stored videos, reliably. Field names and words are those of OpenAI's Videos wherever it has "
-    "them. What goes wrong is told as RFC 9457 problems with a `code`; docs/api.md lists them all."
+    "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
+    "are RFC 9457 problems with a `code`; docs/api.md lists all codes."
 )
 _METHODS: Final = (HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.POST, HTTPMethod.DELETE)
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""What is answered without a key: it tells nothing of any job."""
+"""Paths that need no key, because they show nothing about jobs."""
 
 _REF: Final = "#/components/schemas/{model}"
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """An app over these settings; it connects when first asked."""
+    """Make the app for these settings; it connects to Redis on first use."""
     app = FastAPI(
         title="Rushes",
         description=DESCRIPTION,
@@ -56,11 +56,11 @@ def make_app(settings: Settings) -> FastAPI:
     pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
     on_loop = connect_async(settings.redis, name="api")
     service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
-    feed = EventStream(service)
-    metrics = Metrics(service, feed)
+    event_stream = EventStream(service)
+    metrics = Metrics(service, event_stream)
     app.state.redis = on_loop
-    app.state.parts = Parts(settings, service, access, pictures, open_store(settings), feed, metrics)
-    app.include_router(videos.router)  # routes are tried in this order: the busiest first
+    app.state.parts = Parts(settings, service, access, pictures, open_store(settings), event_stream, metrics)
+    app.include_router(videos.router)  # the busiest first: routes are tried in this sequence
     app.include_router(batches.router)
     app.include_router(webhooks.router)
     app.include_router(events.router)
@@ -80,7 +80,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """Tell watchers at once when the process is to end: the server waits for them before anything else."""
+    """End all event streams as soon as the process is to stop, because the server waits for open requests."""
     parts: Parts = app.state.parts
     with _first_on(parts.event_stream.close):
         yield
@@ -89,7 +89,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 @contextmanager
 def _first_on(act: Callable[[], None]) -> Iterator[None]:
-    """Act on a signal to end, before the server's own handler does."""
+    """Call `act` on SIGINT or SIGTERM, before the server's own handler."""
     if threading.current_thread() is not threading.main_thread():
         yield  # a server within a test gets no signals
         return
@@ -98,21 +98,21 @@ def _first_on(act: Callable[[], None]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(act)
-        theirs = before[signal.Signals(number)]
-        if callable(theirs):
-            theirs(number, frame)
+        previous = before[signal.Signals(number)]
+        if callable(previous):
+            previous(number, frame)
 
     for number in before:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        for number, theirs in before.items():
-            signal.signal(number, theirs)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
-    """Pages of these origins may call us with a key of their own; cookies are none of ours."""
+    """Let pages of these origins call the API with a key; it uses no cookies."""
     return {
         "allow_origins": origins,
         "allow_methods": [method.value for method in _METHODS],
@@ -137,21 +137,21 @@ def _version() -> str:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the models that routes speak of without FastAPI seeing it."""
+    """Build the document, with the models that routes reference without FastAPI's knowledge."""
     if app.openapi_schema is not None:
         return app.openapi_schema
     document = FastAPI.openapi(app)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (VideoOrder, ProblemView):
+    for model in (CreateVideo, ProblemView):
         schema = TypeAdapter(model).json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
     schemas |= {family.__name__: schema_of(family) for family in MODELS.values()}
-    schemas["VideoOrder"]["description"] += " `x-parameters` names the schema of each known model's own parameters."
-    schemas["VideoOrder"]["x-parameters"] = {
+    schemas["CreateVideo"]["description"] += " `x-parameters` names the schema of each known model's own parameters."
+    schemas["CreateVideo"]["x-parameters"] = {
         model: {"$ref": _REF.format(model=family.__name__)} for model, family in MODELS.items()
     }
-    schemas["VideoForm"] = _form(schemas["VideoOrder"])
+    schemas["CreateVideoForm"] = _form(schemas["CreateVideo"])
     document["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key: `rushes keys issue`."}
     }
@@ -163,11 +163,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _form(order: dict[str, Any]) -> dict[str, Any]:
-    """The order as a form: the same fields, and a picture as a file."""
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Derive the form's schema: the same fields, with a file as the picture."""
     picture = {
         "type": "string",
         "format": "binary",
         "description": "The first frame as a file: PNG, JPEG, GIF or WebP.",
     }
-    return {**order, "title": "VideoForm", "properties": {**order["properties"], "input_reference": picture}}
+    return {**schema, "title": "CreateVideoForm", "properties": {**schema["properties"], "input_reference": picture}}

@@ -1,6 +1,6 @@
-"""The API's border, around every request: its name, what it may weigh, the headers that every answer carries.
+"""Middleware around every request: its id, size limits, metrics, and the headers of every reply.
 
-It is plain ASGI: a middleware that wraps requests and responses in objects would cost more than a get.
+It is plain ASGI: wrapping requests and responses in objects would cost more than a get.
 """
 
 import logging
@@ -31,7 +31,7 @@ _STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Border:
-    """Names each request, bounds its headers and body, and lets no exception out."""
+    """Gives each request an id, limits its headers and body, and turns every exception into a reply."""
 
     def __init__(self, app: ASGIApp, *, body_bytes: int, metrics: Metrics) -> None:
         self._app = app
@@ -39,7 +39,7 @@ class Border:
         self._body_bytes = body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection's request."""
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -53,11 +53,11 @@ class Border:
         except Problem as problem:
             await self._refuse(problem, scope, receive, answer)
         except ClientDisconnect:
-            log.info("the caller left before it was heard request=%s", request_id)
+            log.info("the client disconnected before it had sent its request request=%s", request_id)
         except Exception:
             log.exception("unexpected error request=%s method=%s path=%s", request_id, scope["method"], scope["path"])
-            ours = Problem(Code.INTERNAL, f"This is our fault. Tell the operator the request id, {request_id}.")
-            await self._refuse(ours, scope, receive, answer)
+            internal = Problem(Code.INTERNAL, f"Report the request id {request_id} to the operator.")
+            await self._refuse(internal, scope, receive, answer)
         finally:
             self._metrics.served(scope, answer.status, time.perf_counter() - began)
 
@@ -70,25 +70,25 @@ class Border:
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         if answer.has_begun:
-            return  # half an answer cannot be taken back: the connection ends in the middle of it
+            return  # a reply that has begun cannot be replaced: the connection breaks off
         query = scope["query_string"].decode("latin-1")
         response = refusal(problem, path=scope["path"], query=query, request_id=answer.request_id)
         await response(scope, receive, answer)
 
 
 def too_large(most_bytes: int) -> Problem:
-    """The body is larger than this."""
+    """Make the refusal of a body with more than `most_bytes` bytes."""
     return Problem(Code.TOO_LARGE, f"Send at most {most_bytes} bytes; give large pictures by URL.")
 
 
 def _quota_headers(quota: Quota) -> list[tuple[bytes, bytes]]:
-    """What is left of the key's quota, in the words of the IETF's RateLimit draft."""
+    """Report what is left of the key's rate limit, as the IETF's RateLimit draft defines it."""
     policy, level = f'"key";q={quota.per_min};w=60', f'"key";r={quota.left};t={math.ceil(quota.whole_in_s)}'
     return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", level.encode())]
 
 
 class _Bounded:
-    """Receives a body, up to a size."""
+    """Receives a body up to a size limit."""
 
     def __init__(self, receive: Receive, most_bytes: int) -> None:
         self._receive = receive
@@ -105,7 +105,7 @@ class _Bounded:
 
 
 class _Answer:
-    """Sends an answer with the headers that every answer carries."""
+    """Sends a reply with the headers that every reply has."""
 
     def __init__(self, send: Send, request_id: str, state: Mapping[str, Any], *, secure: bool) -> None:
         self._send = send
@@ -120,8 +120,8 @@ class _Answer:
             self.has_begun = True
             self.status = message["status"]
             headers = list(message.get("headers", ()))
-            there = {name for name, _ in headers}
-            headers += [(name, value) for name, value in _SECURITY.items() if name not in there]
+            present = {name for name, _ in headers}
+            headers += [(name, value) for name, value in _SECURITY.items() if name not in present]
             headers.append((b"x-request-id", self.request_id.encode()))
             if quota := self._state.get("quota"):
                 headers += _quota_headers(quota)

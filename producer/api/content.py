@@ -1,4 +1,4 @@
-"""The bytes of a stored video over HTTP: whole or a range, with its checksum as ETag, never all in memory."""
+"""Serves stored files over HTTP: whole or a range, with the checksum as ETag, and videos never whole in memory."""
 
 import hashlib
 import re
@@ -22,31 +22,31 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a file: from its byte `start`, `length` bytes."""
+    """A part of a file: `length` bytes from byte `start`."""
 
     start: int
     length: int
 
 
 def stored_of(job: Job) -> Stored:
-    """The job's stored video.
+    """Return the job's stored video.
 
     Raises:
-        Problem: there is none yet, or there will be none.
+        Problem: the job has no video yet, or ended without one.
     """
     if job.stored is not None:
         return job.stored
     if not job.is_final:
-        detail = f"The job is {job.state}; its video is not stored yet. Ask again when its status is `completed`."
+        detail = f"The job is {job.state}; its video is not stored yet. Try again when its status is `completed`."
         raise Problem(Code.NOT_READY, detail)
-    raise Problem(Code.NO_VIDEO, f"The job ended as {job.state.status}: {job.reason}. `error` of the job says more.")
+    raise Problem(Code.NO_VIDEO, f"The job ended as {job.state.status}: {job.reason}. The job's `error` says more.")
 
 
 def piece_of(asked: str | None, size: int) -> Piece | None:
-    """The part that a Range header asks for; None: all of it, also where the header is not one that we serve.
+    """Parse a Range header; None: the whole file, also for a header that is not supported.
 
     Raises:
-        Problem: the range begins behind the file's end.
+        Problem: the range begins after the file's end.
     """
     found = _RANGE.fullmatch(asked.replace(" ", "")) if asked else None
     if not found or not any(found.groups()):
@@ -68,7 +68,7 @@ def piece_of(asked: str | None, size: int) -> Piece | None:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What is sent: under which name, for how long it may be kept, and how its parts are read."""
+    """A file to send, with its name, its cache policy and its reader."""
 
     name: str
     size_bytes: int
@@ -81,24 +81,22 @@ class _File:
 def content(
     job: Job, store: Store, asked: Mapping[str, str], artifact: Artifact = Artifact.VIDEO, *, head_only: bool
 ) -> Response:
-    """The answer to a request for a job's video, or for what stands beside it."""
+    """Build the reply to a request for a job's video, or for an artifact of it."""
     stored = stored_of(job)
     if not is_within(stored.path):
         raise Problem(Code.FILE_NOT_HERE, "The path in the job's row leads out of the archive.")
     if job.removed_at is not None:
-        raise Problem(Code.NO_VIDEO, "Its files were removed from the archive by retention.")
+        raise Problem(Code.NO_VIDEO, "Retention removed the job's files from the archive.")
     if artifact is Artifact.VIDEO:
         return _sent(_video(store, stored), asked, head_only=head_only)
     if artifact not in job.artifacts:
-        detail = (
-            f"There is no {artifact} of this job; `artifacts` of the job lists all. They come shortly after the video."
-        )
+        detail = f"This job has no {artifact}; its `artifacts` lists all. They are made shortly after the video."
         raise Problem(Code.VARIANT_NOT_THERE, detail)
     return _sent(_small(store, artifact, path_of(artifact, stored.path)), asked, head_only=head_only)
 
 
 def _sent(file: _File, asked: Mapping[str, str], *, head_only: bool) -> Response:
-    """All of a file or the part that is asked for, with its tag; nothing of it where that is known."""
+    """Send a file or the requested range with its ETag, or 304 if the client has that version."""
     etag = f'"{file.sha256}"'
     headers = {
         "etag": etag,
@@ -123,7 +121,7 @@ def _sent(file: _File, asked: Mapping[str, str], *, head_only: bool) -> Response
 
 
 def matches(asked: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header names this tag; strong and weak compare alike, as RFC 9110 has it."""
+    """Whether an If-None-Match header names this tag; weak and strong tags compare equal (RFC 9110)."""
     if asked is None:
         return False
     named = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
@@ -131,7 +129,7 @@ def matches(asked: str | None, etag: str) -> bool:
 
 
 def _video(store: Store, stored: Stored) -> _File:
-    """The video never changes: a client that has it need not ask again."""
+    """Describe the video; it never changes, so clients may cache it forever."""
     return _File(
         stored.path.rpartition("/")[2],
         stored.size_bytes,
@@ -143,7 +141,7 @@ def _video(store: Store, stored: Stored) -> _File:
 
 
 def _small(store: Store, artifact: Artifact, path: str) -> _File:
-    """A picture or the manifest: small, so that it is read at once; its checksum is kept nowhere else."""
+    """Read a picture or the manifest whole: it is small, and its checksum is stored nowhere."""
     with _explained():
         data = b"".join(store.slices(path))
     return _File(
@@ -157,7 +155,7 @@ def _small(store: Store, artifact: Artifact, path: str) -> _File:
 
 
 def _read(store: Store, path: str, piece: Piece) -> Iterator[bytes]:
-    """The piece, from a file that can be sought in, or from the slices of a bucket."""
+    """Read a piece by seeking in a local file, or from the slices of a bucket's object."""
     local = store.local(path)
     if local is None:
         yield from _cut(store.slices(path), piece)
@@ -171,7 +169,7 @@ def _read(store: Store, path: str, piece: Piece) -> Iterator[bytes]:
 
 
 def _cut(slices: Iterator[bytes], piece: Piece) -> Iterator[bytes]:
-    """What of the slices lies in the piece."""
+    """Cut the piece out of the slices."""
     skip, left = piece.start, piece.length
     for data in slices:
         part = data[skip : skip + left]
@@ -183,7 +181,7 @@ def _cut(slices: Iterator[bytes], piece: Piece) -> Iterator[bytes]:
 
 
 def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
-    """The same, with its first part read: what is wrong is told by a status, not by a body that breaks off."""
+    """Read the first part now, so that an error becomes a status and not a body that breaks off."""
     with _explained():
         first = next(body, b"")
     return chain([first], body)
@@ -194,7 +192,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (NotThere, FileNotFoundError) as error:
-        detail = "The archive does not have it; does the API see the workers' archive (RUSHES_ARCHIVE__DIR, __URL)?"
+        detail = "The archive has no such file: is the API's RUSHES_ARCHIVE__DIR or __URL that of the workers?"
         raise Problem(Code.FILE_NOT_HERE, detail) from error
     except (StoreError, OSError) as error:
         raise Problem(Code.ARCHIVE_UNAVAILABLE, f"The archive cannot be read ({type(error).__name__}).") from error

@@ -1,6 +1,6 @@
-"""`/docs`: the OpenAPI document as a page, made of files that we serve ourselves.
+"""`/docs`: the OpenAPI document as a page.
 
-The browser needs nothing from another host, and no script stands in the page itself, so that its policy is strict.
+The API serves every file itself and the page has no inline script, so that its content security policy can be strict.
 """
 
 from typing import Final
@@ -41,17 +41,17 @@ _POLICY: Final = (
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add the page and its files; its addresses are relative, for proxies that serve us below a path."""
+    """Add the page and its files; its URLs are relative, for proxies that serve the API below a path."""
     app.add_route("/docs", page, include_in_schema=False)
     app.add_route("/docs/start.js", start, include_in_schema=False)
     app.mount("/docs/files", StaticFiles(packages=[("fastapi_swagger", "resources")]))
 
 
 def page(_request: Request) -> Response:
-    """The page; a query that a link brings along is ignored."""
+    """Serve the page; a query in the link is ignored."""
     return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
 
 
 def start(_request: Request) -> Response:
-    """What starts it: a script within the page would need a policy that allows any."""
+    """Serve the start script; inline it would need a policy that allows any script."""
     return Response(_START, media_type="text/javascript")

@@ -1,4 +1,4 @@
-"""A problem in the upstream's own envelope, for those who speak to `/v2`."""
+"""A problem in the upstream's own error envelope, for callers of `/v2`."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -19,7 +19,7 @@ _NAMES: Final = {
 
 
 def envelope(problem: Problem, *, path: str, query: str) -> Response:
-    """A problem as the upstream would tell it."""
+    """Build the reply that the upstream would send for this problem."""
     status = _upstream_status(problem.code)
     name = _NAMES.get(
         status, "InternalServerErrorException" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "HttpException"
@@ -27,8 +27,8 @@ def envelope(problem: Problem, *, path: str, query: str) -> Response:
     error: dict[str, Any] = {"name": name, "message": problem.message}
     if problem.errors:
         error["data"] = [
-            {"code": problem.code, "path": wrong.location.split(".")[1:], "message": wrong.message}
-            for wrong in problem.errors
+            {"code": problem.code, "path": detail.location.split(".")[1:], "message": detail.message}
+            for detail in problem.errors
         ]
     body = {
         "title": status.phrase,
@@ -43,6 +43,6 @@ def envelope(problem: Problem, *, path: str, query: str) -> Response:
 
 
 def _upstream_status(code: Code) -> HTTPStatus:
-    """The upstream knows no 422: what cannot be taken as it is is a bad request there."""
+    """Turn 422 into 400: the upstream has no 422."""
     status = KINDS[code].status
     return HTTPStatus.BAD_REQUEST if status is HTTPStatus.UNPROCESSABLE_ENTITY else status

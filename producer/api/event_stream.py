@@ -1,8 +1,8 @@
-"""The feed: tells watchers what happens to the jobs that they watch. One reader a process, however many watch.
+"""Sends the events of a job to its subscribers. One reader per process serves them all.
 
-The reader is a thread that blocks on the ledger's feed while anybody watches. Watchers are coroutines and hold no
-thread. A watcher is told from the moment it comes, and then reads the job's journal: what it hears twice it knows by
-its id, and it misses nothing.
+The reader is a thread that blocks on Redis's event stream while there are subscribers. Subscribers are coroutines and
+hold no thread. A subscriber first receives live events and then reads the job log, so that it misses nothing; it drops
+duplicates by their ids.
 """
 
 import asyncio
@@ -23,57 +23,57 @@ from producer.service import Service
 
 log = logging.getLogger("rushes.api.event_stream")
 
-MOST_UNHEARD: Final = 500
-"""A watcher that falls this far behind reads its job's job log instead."""
+MOST_PENDING: Final = 500
+"""A subscriber with more undelivered events reads the job log instead."""
 
 _PAUSE_S: Final = 0.5
 
 
-class Beat:
-    """Nothing happened for a while."""
+class Heartbeat:
+    """No event came for the heartbeat's interval."""
 
 
-BEAT: Final = Beat()
+HEARTBEAT: Final = Heartbeat()
 
 
 @dataclass(eq=False)
-class Watcher:
-    """What one watcher has not heard yet."""
+class Subscriber:
+    """One subscriber to a job, with the events that it has yet to receive."""
 
     job_id: str
-    unheard: list[LogEntry] = field(default_factory=list)
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    has_missed: bool = False
+    pending: list[LogEntry] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    must_read_log: bool = False
 
-    def tell(self, entry: LogEntry) -> None:
-        """Something happened to its job."""
-        if len(self.unheard) >= MOST_UNHEARD:
-            self.miss()
+    def push(self, entry: LogEntry) -> None:
+        """Add an event of its job."""
+        if len(self.pending) >= MOST_PENDING:
+            self.restart()
         else:
-            self.unheard.append(entry)
-            self.woken.set()
+            self.pending.append(entry)
+            self.changed.set()
 
-    def miss(self) -> None:
-        """It has to read the job log."""
-        self.unheard.clear()
-        self.has_missed = True
-        self.woken.set()
+    def restart(self) -> None:
+        """Make it read the job log, because live events may be missing."""
+        self.pending.clear()
+        self.must_read_log = True
+        self.changed.set()
 
 
 class EventStream:
-    """Tells watchers what happens to their jobs. Used from one event loop."""
+    """Sends events to the subscribers of their jobs. Used from one event loop."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._subscribers: dict[str, set[Subscriber]] = {}
         self._reader: threading.Thread | None = None
-        self._wanted = threading.Event()
+        self._is_needed = threading.Event()
         self._is_closed = False
 
     @property
-    def watching(self) -> int:
-        """How many watch."""
-        return sum(map(len, self._watchers.values()))
+    def subscribers(self) -> int:
+        """The number of subscribers."""
+        return sum(map(len, self._subscribers.values()))
 
     @property
     def is_closed(self) -> bool:
@@ -81,93 +81,93 @@ class EventStream:
         return self._is_closed
 
     def close(self) -> None:
-        """The process is about to end: tell the watchers at once."""
+        """End every subscription at once, because the process is about to end."""
         self._is_closed = True
-        self._wanted.set()
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.woken.set()
+        self._is_needed.set()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.changed.set()
 
-    async def follow(self, job_id: str, *, after: str, beat_s: float) -> AsyncIterator[LogEntry | Beat]:
-        """Everything that happens to a job after an entry, until it ends; a beat whenever nothing did for a while."""
-        with self._watch(job_id) as watcher:
-            told, watcher.has_missed = after, True
+    async def follow(self, job_id: str, *, after: str, heartbeat_s: float) -> AsyncIterator[LogEntry | Heartbeat]:
+        """Yield a job's events after an entry until the job ends, and a heartbeat after `heartbeat_s` without any."""
+        with self._subscribe(job_id) as subscriber:
+            last_id, subscriber.must_read_log = after, True
             while not self._is_closed:
-                for entry in await self._news(watcher, told):
-                    told = entry.id
+                for entry in await self._new_entries(subscriber, last_id):
+                    last_id = entry.id
                     yield entry
                     if State(entry.state).is_final:
                         return
-                if not watcher.woken.is_set() and not await _happens(watcher.woken, within_s=beat_s):
-                    yield BEAT
+                if not subscriber.changed.is_set() and not await _is_set(subscriber.changed, within_s=heartbeat_s):
+                    yield HEARTBEAT
 
-    async def _news(self, watcher: Watcher, told: str) -> Sequence[LogEntry]:
-        watcher.woken.clear()
-        entries, watcher.unheard = watcher.unheard, []
-        if watcher.has_missed:
-            watcher.has_missed = False
-            entries = [*await run_in_threadpool(self._service.events, watcher.job_id), *entries]
-        fresh = {entry.id: entry for entry in following(entries, told)}
+    async def _new_entries(self, subscriber: Subscriber, last_id: str) -> Sequence[LogEntry]:
+        subscriber.changed.clear()
+        entries, subscriber.pending = subscriber.pending, []
+        if subscriber.must_read_log:
+            subscriber.must_read_log = False
+            entries = [*await run_in_threadpool(self._service.events, subscriber.job_id), *entries]
+        fresh = {entry.id: entry for entry in following(entries, last_id)}
         return sorted(fresh.values(), key=lambda entry: position(entry.id))
 
     @contextmanager
-    def _watch(self, job_id: str) -> Iterator[Watcher]:
-        watcher = Watcher(job_id)
-        self._watchers.setdefault(job_id, set()).add(watcher)
-        self._have_it_read()
+    def _subscribe(self, job_id: str) -> Iterator[Subscriber]:
+        subscriber = Subscriber(job_id)
+        self._subscribers.setdefault(job_id, set()).add(subscriber)
+        self._ensure_reader()
         try:
-            yield watcher
+            yield subscriber
         finally:
-            self._watchers[job_id].discard(watcher)
-            if not self._watchers[job_id]:
-                del self._watchers[job_id]
-            if not self._watchers and not self._is_closed:
-                self._wanted.clear()
+            self._subscribers[job_id].discard(subscriber)
+            if not self._subscribers[job_id]:
+                del self._subscribers[job_id]
+            if not self._subscribers and not self._is_closed:
+                self._is_needed.clear()
 
-    def _have_it_read(self) -> None:
+    def _ensure_reader(self) -> None:
         if self._reader is None:
             loop = asyncio.get_running_loop()
-            self._reader = threading.Thread(target=self._read, args=(loop,), name="feed", daemon=True)
+            self._reader = threading.Thread(target=self._read, args=(loop,), name="event-stream", daemon=True)
             self._reader.start()
-        self._wanted.set()
+        self._is_needed.set()
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read the event stream for as long as anybody watches; begin anew where it ends when somebody does again."""
+        """Read the event stream while there are subscribers; after a pause start again from its newest event."""
         cursor: str | None = None
         while not self._is_closed:
-            if not self._wanted.is_set():
+            if not self._is_needed.is_set():
                 cursor = None
-                self._wanted.wait()
+                self._is_needed.wait()
                 continue
             try:
                 if cursor is None:
                     cursor = self._service.newest_event()
-                    loop.call_soon_threadsafe(self._begin)
-                news = self._service.events_after(cursor)
-                cursor = news.cursor
-                if news.entries or news.gap:
-                    loop.call_soon_threadsafe(self._spread, news)
+                    loop.call_soon_threadsafe(self._restart_all)
+                batch = self._service.events_after(cursor)
+                cursor = batch.cursor
+                if batch.entries or batch.gap:
+                    loop.call_soon_threadsafe(self._dispatch, batch)
             except LedgerUnavailable as error:
                 log.warning("the event stream cannot be read, trying again error=%s", error)
                 threading.Event().wait(_PAUSE_S)
-            except RuntimeError:  # the loop has ended, and with it everybody who watched
+            except RuntimeError:  # the loop has ended, and with it every subscriber
                 return
 
-    def _begin(self) -> None:
-        """From here on nothing is missed; a watcher that came before reads the job log once more."""
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.miss()
+    def _restart_all(self) -> None:
+        """Make every subscriber read the job log once more: live events before this moment may be missing."""
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.restart()
 
-    def _spread(self, news: EventBatch) -> None:
-        for job_id, entry in news.entries:
-            for watcher in self._watchers.get(job_id, ()):
-                watcher.tell(entry)
-        if news.gap:
-            self._begin()
+    def _dispatch(self, batch: EventBatch) -> None:
+        for job_id, entry in batch.entries:
+            for subscriber in self._subscribers.get(job_id, ()):
+                subscriber.push(entry)
+        if batch.gap:
+            self._restart_all()
 
 
-async def _happens(event: asyncio.Event, *, within_s: float) -> bool:
+async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
     try:
         async with asyncio.timeout(within_s):
             await event.wait()

@@ -1,7 +1,7 @@
-"""An order that comes as a form: every value is text there, and the brackets of a name say where it belongs.
+"""Form bodies: every value is text, and the brackets in a field's name give its place in the object.
 
 `camera[type]=simple` is `{"camera": {"type": "simple"}}`; `tags[]=a&tags[]=b` and `tags=a&tags=b` are lists, so is
-`tags[0]=a`; of `points[][x]` the n-th belongs to the n-th element. That is how OpenAI's clients, qs and PHP write.
+`tags[0]=a`; the n-th `points[][x]` belongs to the n-th element. OpenAI's clients, qs and PHP write forms this way.
 """
 
 import json
@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from producer.api.problems import Code, Problem, Wrong
+from producer.api.problems import Code, ErrorDetail, Problem
 
 MOST_FIELDS: Final = 256
 MOST_FILES: Final = 8
@@ -22,28 +22,28 @@ DEEPEST: Final = 8
 MULTIPART: Final = "multipart/form-data"
 
 Fields = Sequence[tuple[str, str | bytes]]
-"""Names and values as they came; bytes are a file's."""
+"""Names and values as sent; bytes are a file's content."""
 
 ReadText = Callable[[str, str], Any]
-"""From a parameter's name and its text to the value that it stands for."""
+"""Converts a parameter's text, given its name, to the value that its model takes."""
 
 _NAME: Final = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _LABEL: Final = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 _BASE64: Final = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
-_NO_LABELS: Final = Wrong("body.metadata", "must be a JSON object of labels, or metadata[name]=value fields")
+_NO_LABELS: Final = ErrorDetail("body.metadata", "must be a JSON object of labels, or metadata[name]=value fields")
 
 _Path = list[str | int]
 
 
-class _Unfit(Exception):
-    """The field cannot be placed; the message says why."""
+class _InvalidField(Exception):
+    """The field has no place in the object; the message says why."""
 
 
 async def read_fields(request: Request, kind: str, *, most_bytes: int) -> Fields:
-    """The fields of a request's body.
+    """Read the fields of a form body.
 
     Raises:
-        Problem: it is no form, or it has too many fields.
+        Problem: the body is not a form, or has too many fields.
     """
     try:
         return await (_multipart(request, most_bytes) if kind == MULTIPART else _urlencoded(request))
@@ -68,7 +68,7 @@ async def _multipart(request: Request, most_bytes: int) -> Fields:
 
 
 async def _urlencoded(request: Request) -> Fields:
-    """Raw UTF-8 between the ampersands, as curl sends it, is read as what it is."""
+    """Accept raw UTF-8 between the ampersands, as curl sends it."""
     body = await request.body()
     if body.lstrip()[:1] in {b"{", b"["}:
         detail = "The body looks like JSON, but its Content-Type says form: send `Content-Type: application/json`."
@@ -83,36 +83,38 @@ async def _urlencoded(request: Request) -> Fields:
     return [(name, value.replace(" ", "+") if _BASE64.match(value) else value) for name, value in fields]
 
 
-def rebuilt(fields: Fields, *, read_text: ReadText, read_file: Callable[[str, bytes], str]) -> tuple[Any, list[Wrong]]:
-    """The object that the fields describe, and what is wrong with those that are left out. Empty fields are absent."""
+def to_object(
+    fields: Fields, *, read_text: ReadText, read_file: Callable[[str, bytes], str]
+) -> tuple[Any, list[ErrorDetail]]:
+    """Build the object that the fields describe, and list the errors of fields left out. Empty fields are absent."""
     tree: dict[str | int, Any] = {}
-    wrongs: list[Wrong] = []
+    errors: list[ErrorDetail] = []
     counts = Counter(name for name, _ in fields)
     uneven = _uneven(counts)
-    for name, path, value in _paths(fields, counts, wrongs):
+    for name, path, value in _paths(fields, counts, errors):
         if name in uneven:
-            wrongs.append(Wrong(f"body.{name}", "is not in every element of its list; send JSON, which can say so"))
+            errors.append(ErrorDetail(f"body.{name}", "is not in every element of its list; send JSON instead"))
         elif value != "":
             try:
                 found = read_file(name, value) if isinstance(value, bytes) else _read(path, value, read_text)
                 _place(tree, path, found)
-            except (_Unfit, ValueError) as error:
-                wrongs.append(Wrong(f"body.{name}", str(error)))
-    return _plain_object(tree, wrongs), wrongs
+            except (_InvalidField, ValueError) as error:
+                errors.append(ErrorDetail(f"body.{name}", str(error)))
+    return _plain_object(tree, errors), errors
 
 
-def _paths(fields: Fields, counts: Counter[str], wrongs: list[Wrong]) -> Iterator[tuple[str, _Path, Any]]:
-    """Each field with the way to its value; a field that is repeated goes to the end of a list."""
+def _paths(fields: Fields, counts: Counter[str], errors: list[ErrorDetail]) -> Iterator[tuple[str, _Path, Any]]:
+    """Yield each field with the path to its value; a repeated field is appended to a list."""
     seen: Counter[str] = Counter()
     for name, value in fields:
         if name == "metadata" and isinstance(value, str):
-            for label, text in _labels(value, wrongs):
+            for label, text in _labels(value, errors):
                 yield f"metadata[{label}]", ["metadata", label], text
             continue
         try:
             yield name, _path(name, seen[name], repeated=counts[name] > 1), value
-        except _Unfit as unfit:
-            wrongs.append(Wrong(f"body.{name}", str(unfit)))
+        except _InvalidField as invalid:
+            errors.append(ErrorDetail(f"body.{name}", str(invalid)))
         seen[name] += 1
 
 
@@ -121,18 +123,18 @@ def _path(name: str, nth: int, *, repeated: bool) -> _Path:
         return ["metadata", label[1]]
     found = _NAME.fullmatch(name)
     if found is None:
-        raise _Unfit("has brackets that do not pair; write name[part]")
+        raise _InvalidField("has unpaired brackets; write name[part]")
     parts = found[2][1:-1].split("][") if found[2] else []
     if len(parts) > DEEPEST:
-        raise _Unfit(f"may be nested {DEEPEST} deep in a form")
+        raise _InvalidField(f"is nested too deep: a form allows {DEEPEST} levels")
     if parts.count("") > 1:
-        raise _Unfit("is a list of lists, which a form cannot tell apart; send JSON")
+        raise _InvalidField("is a list of lists, which a form cannot express; send JSON")
     path = [found[1], *(nth if part == "" else part for part in parts)]
     return [*path, nth] if repeated and "" not in parts else path
 
 
 def _uneven(counts: Counter[str]) -> set[str]:
-    """The fields of lists of objects whose elements have not all the same fields: whose is whose cannot be known."""
+    """Find the fields of object lists whose elements lack some field: which element a value belongs to is unknown."""
     groups: dict[str, dict[str, int]] = {}
     for name, count in counts.items():
         head, inside, _ = name.partition("[][")
@@ -147,9 +149,9 @@ def _place(tree: dict[str | int, Any], path: _Path, value: Any) -> None:
     for part in branch:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
-            raise _Unfit("is given both as a value and as what holds others")
+            raise _InvalidField("is given both as a value and as an object")
     if leaf in node:
-        raise _Unfit("is given twice")
+        raise _InvalidField("is given twice")
     node[leaf] = value
 
 
@@ -157,14 +159,14 @@ def _read(path: _Path, text: str, read_text: ReadText) -> Any:
     return text if path[0] == "metadata" else read_text(str(path[0]), text)
 
 
-def _plain_object(tree: dict[str | int, Any], wrongs: list[Wrong]) -> dict[str, Any]:
-    """The tree as JSON has it; labels may be named by numbers."""
+def _plain_object(tree: dict[str | int, Any], errors: list[ErrorDetail]) -> dict[str, Any]:
+    """Turn the tree into JSON values; labels may have numbers as names."""
     found: dict[str, Any] = {}
     for name, node in tree.items():
         try:
             found[str(name)] = node if name == "metadata" else _plain(node)
-        except _Unfit as unfit:
-            wrongs.append(Wrong(f"body.{name}", str(unfit)))
+        except _InvalidField as invalid:
+            errors.append(ErrorDetail(f"body.{name}", str(invalid)))
     return found
 
 
@@ -174,11 +176,11 @@ def _plain(node: Any) -> Any:
     if all(isinstance(key, int) for key in node) or set(node) == {str(place) for place in range(len(node))}:
         return [_plain(node[key]) for key in sorted(node, key=int)]
     if any(isinstance(key, int) for key in node):
-        raise _Unfit("is given both as a list and as an object")
+        raise _InvalidField("is given both as a list and as an object")
     return {key: _plain(value) for key, value in node.items()}
 
 
-def _labels(text: str, wrongs: list[Wrong]) -> Iterator[tuple[str, Any]]:
+def _labels(text: str, errors: list[ErrorDetail]) -> Iterator[tuple[str, Any]]:
     try:
         read = json.loads(text) if text else {}
     except (ValueError, RecursionError):
@@ -186,4 +188,4 @@ def _labels(text: str, wrongs: list[Wrong]) -> Iterator[tuple[str, Any]]:
     if isinstance(read, dict):
         yield from read.items()
     else:
-        wrongs.append(_NO_LABELS)
+        errors.append(_NO_LABELS)

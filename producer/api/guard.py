@@ -1,4 +1,4 @@
-"""Who may do what: a key's tenant and scopes, its quota; or, where keys are switched off, this machine only."""
+"""Access control: a key's tenant, scopes and rate limit; with keys switched off, this machine only."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from producer.api.problems import Code, Problem
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender of a request. Without a tenant it is the operator, on this machine, and sees all jobs."""
+    """The sender of a request. Without a tenant it is the operator on this machine, who sees all jobs."""
 
     tenant: str | None
 
 
 async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) -> Caller:
-    """The sender of a request, if it may do this and its rate limit has room for `cost` requests.
+    """Authenticate the sender, check its scope, and charge `cost` requests to its rate limit.
 
     Raises:
-        Problem: it may not.
+        Problem: the key is invalid, lacks the scope, or has used up its rate limit.
     """
     settings = parts.settings.api
     if settings.auth == "off":
@@ -39,9 +39,9 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that admits the callers whose keys have this scope."""
+    """Make a dependency that admits callers whose keys have this scope."""
 
-    async def caller(request: Request) -> Caller:  # one that stood on `Needs` would have FastAPI solve that twice
+    async def caller(request: Request) -> Caller:  # a parameter of type `Needs` would be resolved twice
         return await admit(request, parts_of(request), scope)
 
     return caller
@@ -72,17 +72,17 @@ def _check_scope(key: Key, scope: Scope) -> None:
 def _check_quota(quota: Quota) -> None:
     if quota.wait_s > 0:
         seconds = str(int(quota.wait_s) + 1)
-        detail = f"This key may send {quota.per_min} requests a minute. Go on in {seconds} s."
+        detail = f"This key may send {quota.per_min} requests a minute. Try again in {seconds} s."
         raise Problem(Code.RATE_LIMITED, detail, headers={"retry-after": seconds})
 
 
 def _check_is_local(request: Request, parts: Parts) -> None:
-    """Without keys only this machine is served, and no page that some browser here has opened may speak for it."""
+    """Without keys serve only this machine, and no web page of another origin that a browser here has open."""
     if request.client is None or not is_loopback(request.client.host):
         detail = "Keys are switched off (RUSHES_API__AUTH=off), so only this machine is served."
         raise Problem(Code.NOT_LOCAL, detail)
     if not leads_here(f"//{request.headers.get('host', '')}"):
-        raise Problem(Code.NOT_LOCAL, "While keys are switched off, call it by 127.0.0.1 or localhost.")
+        raise Problem(Code.NOT_LOCAL, "While keys are switched off, call the API as 127.0.0.1 or localhost.")
     origin = request.headers.get("origin")
     if origin and origin not in parts.settings.api.cors_origins and not leads_here(origin):
-        raise Problem(Code.NOT_LOCAL, "While keys are switched off, web pages of elsewhere are not served.")
+        raise Problem(Code.NOT_LOCAL, "While keys are switched off, web pages of other origins are not served.")

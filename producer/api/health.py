@@ -1,4 +1,4 @@
-"""`/healthz`: is this process alive; `/readyz`: would a job that is submitted now be worked on."""
+"""`/healthz`: is this process alive; `/readyz`: would a worker run a job submitted now."""
 
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
@@ -19,22 +19,22 @@ MISSED_ROUNDS: Final = 5
 
 
 class Alive(TypedDict):
-    """The process answers."""
+    """The process replies."""
 
     status: Annotated[Literal["alive"], Field(description="Always `alive`.", examples=["alive"])]
 
 
 class Readiness(TypedDict):
-    """Whether a job submitted now would be worked on, and what is missing."""
+    """Whether a worker would run a job submitted now, and what is missing."""
 
-    ready: Annotated[bool, Field(description="All of the below.", examples=[True])]
+    ready: Annotated[bool, Field(description="Redis is ok and there is a worker.", examples=[True])]
     redis: Annotated[str, Field(description="`ok`, or what is wrong with it.", examples=["ok"])]
-    workers: Annotated[int, Field(description="Workers that gave a sign of life lately.", examples=[2])]
+    workers: Annotated[int, Field(description="Workers with a recent heartbeat.", examples=[2])]
 
 
 @router.get("/healthz", summary="Alive", responses={200: {"model": Alive}, **documented(Code.INVALID_REQUEST)})
 async def healthz() -> Response:
-    """This process answers; it says nothing of Redis or workers."""
+    """The process is alive; Redis and workers are not checked."""
     return JSONResponse({"status": "alive"})
 
 
@@ -48,7 +48,7 @@ async def healthz() -> Response:
     },
 )
 def readyz(parts: Needs) -> Response:
-    """Redis takes writes, and at least one worker has been seen lately."""
+    """Redis takes writes, and at least one worker has a recent heartbeat."""
     within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
     try:
         parts.service.check_writable()

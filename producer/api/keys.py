@@ -28,7 +28,7 @@ _COMMON: Final = (
 )
 
 
-class KeyOrder(BaseModel):
+class CreateKey(BaseModel):
     """What a new key is for."""
 
     model_config = ConfigDict(extra="forbid")
@@ -36,37 +36,37 @@ class KeyOrder(BaseModel):
     tenant: Annotated[
         str,
         Field(
-            description="Whose jobs it may see and make.",
+            description="The key sees and makes this tenant's jobs.",
             pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
             examples=["shop"],
         ),
     ]
     scopes: Annotated[
         list[Scope],
-        Field(description="What it may do.", min_length=1, max_length=4, examples=[["submit", "read"]]),
+        Field(description="What the key may do.", min_length=1, max_length=4, examples=[["submit", "read"]]),
     ] = [Scope.SUBMIT, Scope.READ]
     name: Annotated[
-        str, Field(description="To tell it from others.", max_length=100, examples=["the web shop's backend"])
+        str, Field(description="A name for people.", max_length=100, examples=["the web shop's backend"])
     ] = ""
     expires_in_s: Annotated[
         float | None,
         Field(
-            description="Its life; left out, it does not end by itself.", gt=0, le=LONGEST_LIFE_S, examples=[7776000]
+            description="Seconds until it expires. Default: it never does.", gt=0, le=LONGEST_LIFE_S, examples=[7776000]
         ),
     ] = None
 
 
 class IssuedKey(KeyView):
-    """A new key. Its token is told this once."""
+    """A new key, with the only showing of its token."""
 
     token: Annotated[
         str,
-        Field(description="The key itself. Keep it: it cannot be told again.", examples=["rushes_0123456789abcdef_…"]),
+        Field(description="The key itself. Keep it: it is shown only once.", examples=["rushes_0123456789abcdef_…"]),
     ]
 
 
 class KeyList(TypedDict):
-    """Every key that is remembered."""
+    """Every stored key."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
     data: Annotated[list[KeyView], Field(description="The keys, the oldest first.", examples=[[]])]
@@ -78,16 +78,16 @@ class KeyList(TypedDict):
     summary="Issue a key",
     responses={201: {"model": IssuedKey}, **documented(Code.MALFORMED_BODY, Code.TOO_LARGE, *_COMMON)},
 )
-def issue(order: KeyOrder, parts: Needs, _caller: Admins) -> Response:
-    """A new key of a tenant."""
-    issued = parts.access.issue(order.tenant, order.scopes, name=order.name, life_s=order.expires_in_s)
+def issue(body: CreateKey, parts: Needs, _caller: Admins) -> Response:
+    """Issue a key for a tenant."""
+    issued = parts.access.issue(body.tenant, body.scopes, name=body.name, life_s=body.expires_in_s)
     answer: IssuedKey = {**key_view(issued.key), "token": issued.token}
     return JSONResponse(answer, HTTPStatus.CREATED, {"cache-control": "no-store"})
 
 
 @router.get("", summary="List keys", responses={200: {"model": KeyList}, **documented(*_COMMON)})
 def list_keys(parts: Needs, _caller: Admins) -> Response:
-    """The keys of all tenants, without their tokens."""
+    """List the keys of all tenants, without their tokens."""
     answer: KeyList = {"object": "list", "data": [key_view(key) for key in parts.access.listed()]}
     return JSONResponse(answer)
 
@@ -102,5 +102,5 @@ def revoke(
     parts: Needs,
     _caller: Admins,
 ) -> Response:
-    """It opens nothing from now on, in any process."""
+    """Revoke a key at once, in every process."""
     return JSONResponse(key_view(parts.access.revoke(key_id)))

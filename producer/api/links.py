@@ -1,4 +1,4 @@
-"""Links to videos that need no key: signed, and ended after a while."""
+"""Signed links to videos that need no key and expire."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ LIFE_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A file's name, until when (epoch seconds) it may be had, and the proof that we said so."""
+    """A file's name, the link's expiry (epoch seconds), and the signature of both."""
 
     file_name: str
     until: int
@@ -21,24 +21,24 @@ class Link:
 
     @property
     def path(self) -> str:
-        """The link's end."""
+        """The last part of the link's URL."""
         return f"{self.file_name}?until={self.until}&signature={self.signature}"
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Makes and checks links, by a secret that all processes of the deployment share."""
+    """Makes and verifies links with a secret that all processes of the deployment share."""
 
     secret: bytes
 
-    def made(self, job_id: str, stored: Stored, *, now: float) -> Link:
-        """A fresh link to a job's video."""
+    def make(self, job_id: str, stored: Stored, *, now: float) -> Link:
+        """Make a link to a job's video that is valid for a day."""
         name = f"{job_id}{splitext(stored.path)[1]}"
         until = int(now) + LIFE_S
         return Link(name, until, self._signature(name, until))
 
-    def fits(self, link: Link, *, now: float) -> bool:
-        """Whether a link is ours, and has not ended."""
+    def is_valid(self, link: Link, *, now: float) -> bool:
+        """Whether the signature is right and the link has not expired."""
         ours = self._signature(link.file_name, link.until)
         return hmac.compare_digest(ours.encode(), link.signature.encode()) and now < link.until
 

@@ -1,4 +1,4 @@
-"""The API's own numbers, and how many jobs stand in each state, for Prometheus."""
+"""The API's metrics, and the number of jobs in each state, for Prometheus."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,7 +17,7 @@ _ELSEWHERE: Final = "elsewhere"
 
 
 class Metrics:
-    """Counts what is served. A route is named by its pattern, so that ids make no series of their own."""
+    """Counts requests. The label is the route's pattern, so that ids make no series of their own."""
 
     def __init__(self, service: Service, event_stream: EventStream) -> None:
         self._registry = CollectorRegistry()
@@ -26,41 +26,43 @@ class Metrics:
         )
         self._seconds = Histogram(
             "rushes_api_request_seconds",
-            "From the request to the end of its answer.",
+            "Seconds from the request to the end of its reply.",
             ("route",),
             buckets=_BUCKETS_S,
             registry=self._registry,
         )
-        self._registry.register(_Standing(service, event_stream))
+        self._registry.register(_Gauges(service, event_stream))
 
     def served(self, scope: Scope, status: int, seconds: float) -> None:
-        """One request was answered; status 0: nobody was there any more to hear it."""
+        """Count one request; status 0: the client had disconnected."""
         route = getattr(scope.get("route"), "path", _ELSEWHERE)
         method = scope["method"] if route != _ELSEWHERE else _ELSEWHERE
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, in the text format."""
+        """Return all metrics in the text format."""
         return generate_latest(self._registry)
 
 
-class _Standing(Collector):
-    """What is asked of the ledger at each scrape."""
+class _Gauges(Collector):
+    """Gauges that are read at each scrape."""
 
     def __init__(self, service: Service, event_stream: EventStream) -> None:
         self._service = service
         self._event_stream = event_stream
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is asked when this is registered."""
+        """Return nothing, so that registering reads nothing."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """The numbers as they are now; those of Redis are left out while it cannot be asked."""
-        yield GaugeMetricFamily("rushes_api_watchers", "Streams and waits that are open.", self._event_stream.watching)
-        up = GaugeMetricFamily("rushes_redis_up", "Whether Redis could be asked.")
-        jobs = GaugeMetricFamily("rushes_jobs", "Jobs that are remembered, by state.", labels=("state",))
+        """Read the gauges; without Redis, leave out the number of jobs."""
+        yield GaugeMetricFamily(
+            "rushes_api_subscribers", "Open event streams and waits.", self._event_stream.subscribers
+        )
+        up = GaugeMetricFamily("rushes_redis_up", "1 if Redis replied, else 0.")
+        jobs = GaugeMetricFamily("rushes_jobs", "Stored jobs by state.", labels=("state",))
         try:
             for state, count in self._service.counts().items():
                 jobs.add_metric((state.value,), count)

@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus. It tells of all tenants, so its key has a scope of its own."""
+"""`/metrics`, for Prometheus. It covers all tenants, so its key has a scope of its own."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ _REFUSALS: Final = (
 
 @router.get(
     "/metrics",
-    summary="Numbers for Prometheus",
+    summary="Metrics for Prometheus",
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text format."},
         **documented(*_REFUSALS),
@@ -32,5 +32,5 @@ _REFUSALS: Final = (
     response_class=Response,
 )
 def metrics(parts: Needs, _caller: Scrapes) -> Response:
-    """Requests by route and status, their time, open streams, jobs by state."""
+    """Requests by route and status, their duration, open streams, and jobs by state."""
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

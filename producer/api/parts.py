@@ -1,4 +1,4 @@
-"""What the routes stand on, poured together once for each process."""
+"""The dependencies of the routes, built once per process."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from producer.webhooks import Webhooks, make_webhooks
 
 @dataclass(frozen=True)
 class Parts:
-    """The settings of this process, the service over them, who may use it, and what it tells as it happens."""
+    """The settings, the service, access control, the archive, the event stream and the metrics of this process."""
 
     settings: Settings
     service: Service
@@ -36,23 +36,23 @@ class Parts:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """What can be done about the telling of ended jobs; made when first needed."""
+        """The receivers of ended jobs and their deliveries; made when first used."""
         return make_receivers(self.settings)
 
     @cached_property
     def webhooks(self) -> Webhooks:
-        """What can be done about webhook endpoints; made when first needed."""
+        """The webhook endpoints; made when first used."""
         return make_webhooks(self.settings)
 
     @cached_property
     def links(self) -> Links:
-        """Makes links by the deployment's own secret, which is read when the first is made."""
+        """Signed links; their secret is read when the first link is made."""
         return Links(self.access.link_secret())
 
     def beside(self, job: Job, *, at: float | None = None) -> Beside:
-        """What a view of the job needs beside its row; links that cannot be signed now are left out.
+        """Collect what a view of the job shows beside its row; links that cannot be signed now are left out.
 
-        Without `at`, the time, the fleet's clock is asked where it matters.
+        `at` is the time in epoch seconds; without it Redis's clock is read if the view needs it.
         """
         links: dict[str, str] = {}
         if self.settings.archive.links != "none":
@@ -62,7 +62,7 @@ class Parts:
 
 
 def parts_of(request: Request) -> Parts:
-    """The parts of the app that a request came to."""
+    """Return the parts of the app that serves this request."""
     parts: Parts = request.app.state.parts
     return parts
 
@@ -72,4 +72,4 @@ async def _parts(request: Request) -> Parts:
 
 
 Needs = Annotated[Parts, Depends(_parts)]
-"""How a route asks for them."""
+"""The parts as a route's parameter."""

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 
 from config.addresses import is_public
 from config.outbound import AddressRefused, Permits, PunctualAdapter, location_of
-from producer.api.problems import Code, Problem, Wrong
+from producer.api.problems import Code, ErrorDetail, Problem
 from producer.client.pictures import KINDS, SNIFFED_BYTES, as_data_url, kind_of
 from producer.client.proxies import Proxies
 
@@ -97,7 +97,7 @@ class PictureCheck:
             Problem: naming the field, and why.
         """
         reasons = ((name, self._why(picture)) for name, picture in pictures_in(parameters))
-        found = list(islice((Wrong(f"body.{name}", why) for name, why in reasons if why), MOST_TOLD))
+        found = list(islice((ErrorDetail(f"body.{name}", why) for name, why in reasons if why), MOST_TOLD))
         if found:
             raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=found)
 

@@ -1,8 +1,8 @@
-"""What the API answers when it cannot do what was asked: RFC 9457 problems with codes from one list.
+"""The API's error replies: RFC 9457 problems, each with a code from one list.
 
-Beside RFC 9457's members stands `error`, in the shape of OpenAI's errors, so that its official clients show the reason.
+The extra member `error` has the shape of OpenAI's errors, so that OpenAI's official clients show the reason.
 
-docs/api.md lists the same codes; a test holds the two together.
+docs/api.md lists the same codes; a test compares the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from jobs.shorten import shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 MOST_NAMED: Final = 10
-"""Wrong fields that the one message for OpenAI's clients names; `errors` holds them all."""
-LONGEST_TOLD: Final = 1000
+"""Invalid fields named in the one message for OpenAI's clients; `errors` has them all."""
+LONGEST_TEXT: Final = 1000
 
 
 class Code(StrEnum):
-    """Every code; it is the contract, the words around it are not."""
+    """Every problem code. Codes are a contract; titles and details may change."""
 
     MALFORMED_BODY = "malformed_body"
     INVALID_REQUEST = "invalid_request"
@@ -65,96 +65,92 @@ class _Kind:
 
 KINDS: Final[Mapping[Code, _Kind]] = {
     Code.MALFORMED_BODY: _Kind(HTTPStatus.BAD_REQUEST, "The body cannot be read."),
-    Code.INVALID_REQUEST: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be taken as it is."),
+    Code.INVALID_REQUEST: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid."),
     Code.IDEMPOTENCY_CONFLICT: _Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key was used for another request."
     ),
-    Code.UNAUTHORIZED: _Kind(HTTPStatus.UNAUTHORIZED, "No good key came with the request."),
+    Code.UNAUTHORIZED: _Kind(HTTPStatus.UNAUTHORIZED, "The request has no valid key."),
     Code.FORBIDDEN: _Kind(HTTPStatus.FORBIDDEN, "This key may not do that."),
     Code.NOT_LOCAL: _Kind(HTTPStatus.FORBIDDEN, "Keys are switched off, so only this machine is served."),
     Code.RATE_LIMITED: _Kind(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests.", retryable=True),
-    Code.NOT_FOUND: _Kind(HTTPStatus.NOT_FOUND, "There is no such thing."),
-    Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
-    Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not know that method."),
+    Code.NOT_FOUND: _Kind(HTTPStatus.NOT_FOUND, "There is no resource with this id."),
+    Code.NO_SUCH_ROUTE: _Kind(HTTPStatus.NOT_FOUND, "There is no route at this path."),
+    Code.METHOD_NOT_ALLOWED: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "This path does not support the method."),
     Code.ERASED: _Kind(HTTPStatus.NOT_FOUND, "The job was erased."),
     Code.CURSOR_TOO_OLD: _Kind(HTTPStatus.GONE, "The event stream no longer reaches back to that cursor."),
     Code.NOT_READY: _Kind(HTTPStatus.CONFLICT, "The video is not there yet.", retryable=True),
     Code.NO_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job ended without a video."),
     Code.VARIANT_NOT_THERE: _Kind(HTTPStatus.NOT_FOUND, "The video has no such variant."),
-    Code.FILE_NOT_HERE: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "The video's file is not where it should be."),
-    Code.RANGE_NOT_SATISFIABLE: _Kind(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The file is not that long."),
+    Code.FILE_NOT_HERE: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "The video's file is missing from the archive."),
+    Code.RANGE_NOT_SATISFIABLE: _Kind(
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The file is shorter than the range."
+    ),
     Code.NOT_ENDED: _Kind(HTTPStatus.CONFLICT, "The job has not ended."),
-    Code.HAS_ITS_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job has its video."),
+    Code.HAS_ITS_VIDEO: _Kind(HTTPStatus.CONFLICT, "The job already has its video."),
     Code.WOULD_PAY: _Kind(HTTPStatus.CONFLICT, "A retry would buy another generation."),
     Code.ENDPOINT_DISABLED: _Kind(HTTPStatus.CONFLICT, "The webhook endpoint is disabled."),
     Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
     Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
-    Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read."),
-    Code.LEDGER_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Redis cannot be asked.", retryable=True),
-    Code.ARCHIVE_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The archive cannot be reached.", retryable=True),
-    Code.INTERNAL: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong inside Rushes."),
+    Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported."),
+    Code.LEDGER_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Redis is unavailable.", retryable=True),
+    Code.ARCHIVE_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The archive is unavailable.", retryable=True),
+    Code.INTERNAL: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Rushes failed internally."),
 }
 
 
 class FieldProblem(TypedDict):
-    """One part of a request that cannot stay as it is."""
+    """One part of a request to correct."""
 
     location: Annotated[
-        str, Field(description="Where: `body.…`, `query.…`, `header.…` or `path.…`.", examples=["body.duration"])
+        str, Field(description="`body.…`, `query.…`, `header.…` or `path.…`.", examples=["body.duration"])
     ]
-    message: Annotated[str, Field(description="What it may be.", examples=["must be one of 4, 6, 8; got 5"])]
+    message: Annotated[str, Field(description="What is allowed.", examples=["must be one of 4, 6, 8; got 5"])]
 
 
 class ErrorForOpenAI(TypedDict):
-    """The same problem in the words of OpenAI's API: its official clients print `message` and read the rest."""
+    """The same problem in the shape of OpenAI's errors: its official clients print `message` and read the rest."""
 
     message: Annotated[
         str,
-        Field(description="The wrong fields and how, or what to do.", examples=["duration: must be one of 4, 6, 8"]),
+        Field(description="The invalid fields, or what to do.", examples=["duration: must be one of 4, 6, 8"]),
     ]
     type: Annotated[
         Literal["invalid_request_error", "rate_limit_error", "server_error"],
-        Field(description="The kind of the status.", examples=["invalid_request_error"]),
+        Field(description="OpenAI's class of error.", examples=["invalid_request_error"]),
     ]
-    code: Annotated[Code, Field(description="The same as outside.", examples=["invalid_request"])]
-    param: Annotated[str | None, Field(description="The first wrong field, if one is.", examples=["duration"])]
+    code: Annotated[Code, Field(description="The problem's `code`.", examples=["invalid_request"])]
+    param: Annotated[str | None, Field(description="The first invalid field, if any.", examples=["duration"])]
 
 
 class ProblemView(TypedDict):
-    """An RFC 9457 problem, which OpenAI's official clients can read too."""
+    """An RFC 9457 problem that OpenAI's official clients can read too."""
 
-    type: Annotated[
-        str, Field(description="Names the kind of problem.", examples=["urn:rushes:problem:invalid_request"])
-    ]
-    title: Annotated[
-        str, Field(description="The kind in a sentence.", examples=["The request cannot be taken as it is."])
-    ]
+    type: Annotated[str, Field(description="The problem type's URI.", examples=["urn:rushes:problem:invalid_request"])]
+    title: Annotated[str, Field(description="The problem type in one sentence.", examples=["The request is invalid."])]
     status: Annotated[int, Field(description="The HTTP status.", examples=[422])]
     detail: Annotated[
-        str, Field(description="What to do.", examples=["Mend the fields in `errors`; nothing was submitted."])
+        str, Field(description="What to do.", examples=["Correct the fields in `errors`; nothing was submitted."])
     ]
-    instance: Annotated[str, Field(description="The path that was asked for.", examples=["/v1/videos"])]
-    code: Annotated[Code, Field(description="The kind, for programs.", examples=["invalid_request"])]
+    instance: Annotated[str, Field(description="The requested path.", examples=["/v1/videos"])]
+    code: Annotated[Code, Field(description="The problem type, for programs.", examples=["invalid_request"])]
     retryable: Annotated[
-        bool, Field(description="Whether the same request may succeed later, and is safe to send.", examples=[False])
+        bool, Field(description="Whether the same request is safe to repeat and may succeed later.", examples=[False])
     ]
-    charged: Annotated[
-        Charged, Field(description="Whether this request cost money with the upstream.", examples=["no"])
-    ]
+    charged: Annotated[Charged, Field(description="Whether the upstream charged for this request.", examples=["no"])]
     errors: Annotated[
         list[FieldProblem],
         Field(
-            description="Each part that has to change; may be empty.",
+            description="Every part of the request to correct; may be empty.",
             examples=[[{"location": "body.duration", "message": "must be one of 4, 6, 8; got 5"}]],
         ),
     ]
     request_id: Annotated[
-        str, Field(description="Names this exchange in our logs.", examples=["req_01kb0000000000000000000000"])
+        str, Field(description="The request's id in the API's logs.", examples=["req_01kb0000000000000000000000"])
     ]
     error: Annotated[
         ErrorForOpenAI,
         Field(
-            description="The same for OpenAI's official clients.",
+            description="The same problem for OpenAI's official clients.",
             examples=[
                 {
                     "message": "duration: must be one of 4, 6, 8; got 5",
@@ -168,16 +164,16 @@ class ProblemView(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """What is wrong with one part of a request. A stranger may have named it: it is cut short, and fit for UTF-8."""
+class ErrorDetail:
+    """What is wrong with one part of a request. Callers' words may be in it, so it is cut and made valid UTF-8."""
 
     location: str
     message: str
 
     def __post_init__(self) -> None:
-        """Bound both texts, and make them fit to be sent."""
+        """Cut both texts and replace what UTF-8 cannot encode."""
         for name in ("location", "message"):
-            text = getattr(self, name)[:LONGEST_TOLD]
+            text = getattr(self, name)[:LONGEST_TEXT]
             object.__setattr__(self, name, text.encode(errors="replace").decode())
 
     @property
@@ -187,14 +183,14 @@ class Wrong:
 
 
 class Problem(Exception):
-    """The request cannot be served; its handler answers with what it says."""
+    """The request is refused; the exception handler turns this into the reply."""
 
     def __init__(
         self,
         code: Code,
         detail: str,
         *,
-        errors: Sequence[Wrong] = (),
+        errors: Sequence[ErrorDetail] = (),
         headers: Mapping[str, str] | None = None,
         retryable: bool | None = None,
         charged: Charged = Charged.NO,
@@ -209,13 +205,13 @@ class Problem(Exception):
 
     @property
     def message(self) -> str:
-        """The wrong fields and how they are wrong, where fields are; else what to do."""
-        named = [f"{wrong.field}: {wrong.message}" for wrong in self.errors[:MOST_NAMED]]
+        """Name the invalid fields with their errors, or say what to do if there are none."""
+        named = [f"{error.field}: {error.message}" for error in self.errors[:MOST_NAMED]]
         left = len(self.errors) - len(named)
         return "; ".join([*named, *([f"and {left} more"] if left else [])]) or self.detail
 
     def view(self, *, path: str, request_id: str) -> ProblemView:
-        """As plain JSON."""
+        """Return the problem as plain JSON."""
         kind = KINDS[self.code]
         return {
             "type": f"urn:rushes:problem:{self.code}",
@@ -226,7 +222,7 @@ class Problem(Exception):
             "code": self.code,
             "retryable": self.retryable,
             "charged": self.charged,
-            "errors": [{"location": shorten(wrong.location), "message": wrong.message} for wrong in self.errors],
+            "errors": [{"location": shorten(error.location), "message": error.message} for error in self.errors],
             "request_id": request_id,
             "error": {
                 "message": self.message,
@@ -237,22 +233,22 @@ class Problem(Exception):
         }
 
     def response(self, *, path: str, request_id: str) -> JSONResponse:
-        """The answer on `/v1`."""
-        # OpenAI's clients repeat some refusals by themselves unless they are told.
-        told = {"x-should-retry": str(self.retryable).lower(), "cache-control": "no-store", **self.headers}
+        """Build the reply on `/v1`."""
+        # Without x-should-retry OpenAI's clients repeat some refusals by themselves.
+        headers = {"x-should-retry": str(self.retryable).lower(), "cache-control": "no-store", **self.headers}
         body = self.view(path=path, request_id=request_id)
-        return JSONResponse(body, body["status"], headers=told, media_type=MEDIA_TYPE)
+        return JSONResponse(body, body["status"], headers=headers, media_type=MEDIA_TYPE)
 
 
 def _openai_type(status: HTTPStatus) -> Literal["invalid_request_error", "rate_limit_error", "server_error"]:
-    """OpenAI's word for the kind of a status."""
+    """Map a status to OpenAI's class of error."""
     if status is HTTPStatus.TOO_MANY_REQUESTS:
         return "rate_limit_error"
     return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
 
 
 def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """The problems of a route as OpenAPI lists them."""
+    """Describe a route's problems for OpenAPI."""
     by_status: dict[int, list[Code]] = {}
     for code in dict.fromkeys(codes):
         by_status.setdefault(KINDS[code].status.value, []).append(code)

@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, mapped once to a problem, and to the body that its path speaks."""
+"""Maps every error of a request to a problem, in one place, and to the format of its path."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -24,63 +24,63 @@ from jobs.errors import (
 )
 from jobs.job import Charged
 from producer.api.envelopes import envelope
-from producer.api.problems import Code, Problem, Wrong
+from producer.api.problems import Code, ErrorDetail, Problem
 
 _BY_STATUS: Final[Mapping[int, tuple[Code, str]]] = {
-    HTTPStatus.NOT_FOUND: (Code.NO_SUCH_ROUTE, "See /docs, or /openapi.json, for the addresses there are."),
-    HTTPStatus.METHOD_NOT_ALLOWED: (Code.METHOD_NOT_ALLOWED, "The `Allow` header lists the methods there are."),
+    HTTPStatus.NOT_FOUND: (Code.NO_SUCH_ROUTE, "/docs and /openapi.json list every route."),
+    HTTPStatus.METHOD_NOT_ALLOWED: (Code.METHOD_NOT_ALLOWED, "The `Allow` header lists the supported methods."),
     HTTPStatus.BAD_REQUEST: (Code.MALFORMED_BODY, "The body is not what its content type says."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (Code.TOO_LARGE, "Send less, and give large pictures by URL."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (Code.TOO_LARGE, "Send a smaller body; give large pictures by URL."),
 }
 
 
 _BY_ERROR: Final[Mapping[type[RushesError], tuple[Code, str]]] = {  # the special before the general
     Erased: (Code.ERASED, "Its prompt and files were erased on request; only what it cost is kept."),
-    UnknownJob: (Code.NOT_FOUND, "There is no such job, or it ended so long ago that it is forgotten."),
+    UnknownJob: (Code.NOT_FOUND, "There is no such job, or it ended so long ago that its record has expired."),
     UnknownKey: (Code.NOT_FOUND, "There is no such key."),
-    UnknownEndpoint: (Code.NOT_FOUND, "There is no such endpoint; GET /v1/webhooks lists those there are."),
+    UnknownEndpoint: (Code.NOT_FOUND, "There is no such endpoint; GET /v1/webhooks lists all endpoints."),
     IdempotencyConflict: (
         Code.IDEMPOTENCY_CONFLICT,
         "{error}. Use a new Idempotency-Key for a new request, or send the same request again.",
     ),
     UnreadableRow: (
         Code.LEDGER_UNAVAILABLE,
-        "The job's row holds what this version of Rushes does not know, so it is left to a newer one: update the API.",
+        "A newer version of Rushes wrote the job's row, and this one cannot read it: update the API.",
     ),
     LedgerUnavailable: (
         Code.LEDGER_UNAVAILABLE,
-        "Redis cannot be asked just now; jobs that were accepted are not lost. Try again in a moment.",
+        "Redis is unavailable; accepted jobs are not lost. Try again in a moment.",
     ),
     WrongState: (Code.NOT_ENDED, "{error}. Cancel it first, or wait for its end."),
 }
-_TOLD: Final = (JobError, UnknownKey, UnknownEndpoint)
-_LOST_RACE: Final = (Code.INTERNAL, "The job moved while it was being changed; read it again.")
+_REPORTED: Final = (JobError, UnknownKey, UnknownEndpoint)
+_LOST_RACE: Final = (Code.INTERNAL, "The job changed during this request; read it again.")
 
 
 def refusal(problem: Problem, *, path: str, query: str, request_id: str) -> Response:
-    """The answer to a request that cannot be served, in the form that its path speaks."""
+    """Build the reply to a refused request, in the format of its path."""
     if path.startswith("/v2/"):
         return envelope(problem, path=path, query=query)
     return problem.response(path=path, request_id=request_id)
 
 
 def problem_of(error: JobError | UnknownKey | UnknownEndpoint) -> Problem:
-    """What an error of the ledger means to a caller."""
+    """Translate an error for the caller."""
     if isinstance(error, InvalidRequest):
-        wrongs = [Wrong(f"body.{told.field}", told.message) for told in error.errors]
-        return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=wrongs)
-    code, detail = next((told for kind, told in _BY_ERROR.items() if isinstance(error, kind)), _LOST_RACE)
+        errors = [ErrorDetail(f"body.{field.field}", field.message) for field in error.errors]
+        return Problem(Code.INVALID_REQUEST, "Correct the fields in `errors`; nothing was submitted.", errors=errors)
+    code, detail = next((problem for kind, problem in _BY_ERROR.items() if isinstance(error, kind)), _LOST_RACE)
     headers = {"retry-after": "2"} if code is Code.LEDGER_UNAVAILABLE else {}
     return Problem(code, detail.format(error=error), headers=headers)
 
 
 def unsure_of_submit(*, has_key: bool) -> Problem:
-    """Redis did not answer in the middle of a submit: the job may be there."""
+    """Make the refusal for a submit that Redis did not answer: the job may exist."""
     detail = (
-        "Redis did not answer, and the job may have been accepted all the same. Send the same request with the same "
+        "Redis did not answer, so the job may or may not have been accepted. Send the same request with the same "
         "Idempotency-Key again: it never makes a second job."
         if has_key
-        else "Redis did not answer, and the job may have been accepted all the same. Check GET /v1/videos before you "
+        else "Redis did not answer, so the job may or may not have been accepted. Check GET /v1/videos before you "
         "submit again, and send an Idempotency-Key next time: with one it is safe to repeat."
     )
     return Problem(
@@ -93,24 +93,24 @@ def unsure_of_submit(*, has_key: bool) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Have the app answer with problems whatever goes wrong."""
+    """Make the app reply to every error with a problem."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
         return _answer(request, error)
 
     async def on_job_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, _TOLD)
+        assert isinstance(error, _REPORTED)
         return _answer(request, problem_of(error))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        wrongs = [Wrong(_location(told), told["msg"]) for told in error.errors()]
-        is_unread = any(told["loc"] == ("body",) for told in error.errors())
+        errors = [ErrorDetail(_location(each), each["msg"]) for each in error.errors()]
+        is_unread = any(each["loc"] == ("body",) for each in error.errors())
         is_json = "json" in request.headers.get("content-type", "")
-        wish = "Send `Content-Type: application/json`: the body was not read."
-        detail = wish if is_unread and not is_json else "Mend what `errors` names."
-        return _answer(request, Problem(Code.INVALID_REQUEST, detail, errors=wrongs))
+        unread = "Send `Content-Type: application/json`: the body was not read."
+        detail = unread if is_unread and not is_json else "Correct the fields in `errors`."
+        return _answer(request, Problem(Code.INVALID_REQUEST, detail, errors=errors))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -119,7 +119,7 @@ def install(app: FastAPI) -> None:
 
     handlers: dict[type[Exception], Any] = {
         Problem: on_problem,
-        **dict.fromkeys(_TOLD, on_job_error),
+        **dict.fromkeys(_REPORTED, on_job_error),
         RequestValidationError: on_invalid,
         HTTPException: on_http,
     }
@@ -127,9 +127,9 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def _location(told: Mapping[str, Any]) -> str:
-    """Where a request is wrong; where its JSON breaks off is no field."""
-    loc = told["loc"][:1] if told["type"] == "json_invalid" else told["loc"]
+def _location(error: Mapping[str, Any]) -> str:
+    """Name the invalid field; a syntax error in JSON belongs to the body, not to a field."""
+    loc = error["loc"][:1] if error["type"] == "json_invalid" else error["loc"]
     return ".".join(map(str, loc))
 
 

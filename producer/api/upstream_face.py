@@ -1,7 +1,7 @@
 """The upstream's own two endpoints: a program written for AI/ML API becomes durable by changing its base URL.
 
-Shapes, status words and error envelopes are the upstream's; the ids are our jobs'. The video comes from our archive,
-by a link that needs no key for a while, like the upstream's own.
+Fields, statuses and error envelopes are the upstream's; the ids are those of our jobs. The video comes from our archive
+by a link that needs no key and expires, like the upstream's own.
 """
 
 import re
@@ -21,7 +21,7 @@ from producer.api.guard import Reads, Submits
 from producer.api.links import Link
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
-from producer.api.videos import JOB_ID, idempotency_key, json_order, known, ordered, submit_async
+from producer.api.videos import JOB_ID, idempotency_key, known, read_json_body, submit_async, video_request
 from producer.models.catalogue import unfamiliar
 
 router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
@@ -35,13 +35,11 @@ _EMPTY_ID: Final = {"id": "", "status": "unknown", "error": {"name": "Error", "m
 
 
 class Receipt(TypedDict):
-    """What a submit answers."""
+    """The reply to a submit."""
 
-    id: Annotated[str, Field(description="Ask for it by this id.", examples=["job_01kb0000000000000000000000"])]
+    id: Annotated[str, Field(description="Poll with this id.", examples=["job_01kb0000000000000000000000"])]
     status: Annotated[Literal["queued"], Field(description="Always `queued`.", examples=["queued"])]
-    warnings: NotRequired[
-        Annotated[list[str], Field(description="There if the model may be a mistake; it was taken.", examples=[[]])]
-    ]
+    warnings: NotRequired[Annotated[list[str], Field(description="Present if the model may be a typo.", examples=[[]])]]
 
 
 class LinkedVideo(TypedDict):
@@ -50,13 +48,13 @@ class LinkedVideo(TypedDict):
     url: Annotated[
         str,
         Field(
-            description="Our copy; the link needs no key and ends after a day, each poll gives a fresh one.",
+            description="Our copy. The link needs no key and expires after a day; each poll gives a new one.",
             examples=["https://rushes.example/v2/files/job_01kb0000000000000000000000.mp4?until=1&signature=0"],
         ),
     ]
-    content_type: Annotated[str, Field(description="What it is.", examples=["video/mp4"])]
-    file_name: Annotated[str, Field(description="A name for it.", examples=["job_01kb0000000000000000000000.mp4"])]
-    file_size: Annotated[int, Field(description="Bytes.", examples=[3716781])]
+    content_type: Annotated[str, Field(description="Its media type.", examples=["video/mp4"])]
+    file_name: Annotated[str, Field(description="Its file name.", examples=["job_01kb0000000000000000000000.mp4"])]
+    file_size: Annotated[int, Field(description="Its size in bytes.", examples=[3716781])]
 
 
 class Failure(TypedDict):
@@ -67,15 +65,15 @@ class Failure(TypedDict):
 
 
 class Generation(TypedDict):
-    """How far a generation is."""
+    """The state of a generation."""
 
     id: Annotated[str, Field(description="Its id.", examples=["job_01kb0000000000000000000000"])]
     status: Annotated[
         Literal["queued", "generating", "completed", "error", "unknown"],
-        Field(description="The upstream's words.", examples=["generating"]),
+        Field(description="The upstream's status.", examples=["generating"]),
     ]
-    video: NotRequired[Annotated[LinkedVideo, Field(description="There once it is completed.", examples=[None])]]
-    error: NotRequired[Annotated[Failure, Field(description="There if it failed.", examples=[None])]]
+    video: NotRequired[Annotated[LinkedVideo, Field(description="Present once completed.", examples=[None])]]
+    error: NotRequired[Annotated[Failure, Field(description="Present if it failed.", examples=[None])]]
 
 
 _ENVELOPE: Final[dict[int | str, dict[str, Any]]] = {
@@ -85,7 +83,7 @@ _ENVELOPE: Final[dict[int | str, dict[str, Any]]] = {
 _BODY: Final = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VideoOrder"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CreateVideo"}}},
     }
 }
 
@@ -105,15 +103,15 @@ _BODY: Final = {
     openapi_extra=_BODY,
 )
 async def generate(request: Request, parts: Needs, caller: Submits) -> Response:
-    """Take an order in the upstream's words. An `Idempotency-Key` works here too."""
-    order = await json_order(request)
-    answer = await submit_async(parts, caller, order, idempotency_key(request.headers))
+    """Accept a request with the upstream's field names. An `Idempotency-Key` works here too."""
+    body = await read_json_body(request)
+    answer = await submit_async(parts, caller, body, idempotency_key(request.headers))
     headers = {"x-inference-id": answer.job_id, "idempotency-replayed": str(answer.replayed).lower()}
     name = request.headers.get("x-client-request-id", "")
     if _CLIENT_REQUEST_ID.fullmatch(name):
         headers["x-client-request-id"] = name
     receipt: Receipt = {"id": answer.job_id, "status": "queued"}
-    if warning := unfamiliar(ordered(parts, order).model):
+    if warning := unfamiliar(video_request(parts, body).model):
         receipt["warnings"] = [warning]
     return JSONResponse(receipt, HTTPStatus.CREATED, headers)
 
@@ -129,10 +127,10 @@ def poll(
     parts: Needs,
     caller: Reads,
     generation_id: Annotated[
-        str, Query(description="The id that the submit answered.", examples=["job_01kb0000000000000000000000"])
+        str, Query(description="The `id` in the submit's reply.", examples=["job_01kb0000000000000000000000"])
     ] = "",
 ) -> Response:
-    """How far it is, in the upstream's words; an id of either endpoint works at both."""
+    """The generation's status and video, as the upstream reports them; an id of either endpoint works at both."""
     if not generation_id:
         return JSONResponse(_EMPTY_ID)
     try:
@@ -143,8 +141,8 @@ def poll(
 
 
 def _generation(request: Request, parts: Parts, job: Job) -> Generation:
-    if job.stored is not None:  # also where it came late: then the video counts, not the end
-        link = parts.links.made(job.id, job.stored, now=parts.service.now())
+    if job.stored is not None:  # also after a late fetch: the video counts, not the job's end
+        link = parts.links.make(job.id, job.stored, now=parts.service.now())
         return {
             "id": job.id,
             "status": "completed",
@@ -156,8 +154,8 @@ def _generation(request: Request, parts: Parts, job: Job) -> Generation:
             },
         }
     if job.is_final:
-        told = job.message or str(job.reason)
-        return {"id": job.id, "status": "error", "error": {"name": "Error", "message": told}}
+        message = job.message or str(job.reason)
+        return {"id": job.id, "status": "error", "error": {"name": "Error", "message": message}}
     bought = job.state in {State.RENDERING, State.STORING}
     return {"id": job.id, "status": "generating" if bought else "queued"}
 
@@ -165,16 +163,16 @@ def _generation(request: Request, parts: Parts, job: Job) -> Generation:
 @router.get("/files/{file_name}", include_in_schema=False)
 @router.head("/files/{file_name}", include_in_schema=False)
 def linked_file(file_name: str, request: Request, parts: Needs, until: int = 0, signature: str = "") -> Response:
-    """A video by its link, without a key."""
+    """Serve a video by its signed link, without a key."""
     job_id = file_name.partition(".")[0]
     link = Link(file_name, until, signature)
-    if not JOB_ID.fullmatch(job_id) or not parts.links.fits(link, now=parts.service.now()):
-        raise Problem(Code.NOT_FOUND, "This link has ended, or never was one: poll again for a fresh one.")
+    if not JOB_ID.fullmatch(job_id) or not parts.links.is_valid(link, now=parts.service.now()):
+        raise Problem(Code.NOT_FOUND, "This link is invalid or has expired: poll again for a new one.")
     job, _ = parts.service.get(job_id)
     return content(job, parts.store, request.headers, head_only=request.method == "HEAD")
 
 
 def _base(request: Request, parts: Parts) -> str:
-    """Where the caller reaches us: what the deployment says, else what the caller said."""
+    """Return the API's public URL: the deployment's setting, else the URL of this request."""
     public = parts.settings.api.public_url
     return str(public or request.base_url).rstrip("/")

@@ -1,4 +1,4 @@
-"""`/v1/videos`: jobs in the words of OpenAI's Videos, and of our own beside them."""
+"""`/v1/videos`: jobs with the field names of OpenAI's Videos, and further fields of Rushes' own."""
 
 import hashlib
 import json
@@ -23,29 +23,29 @@ from jobs.job_log import following
 from jobs.moves.request import Retry
 from jobs.states import State, Status
 from producer.api.content import content, matches
+from producer.api.create_video import (
+    CreateVideo,
+    DefaultModels,
+    invalid_request,
+    named_as_sent,
+    parse_form,
+    parse_json,
+    to_video_request,
+)
 from producer.api.forms import read_fields
 from producer.api.guard import Caller, Reads, Submits
-from producer.api.orders import (
-    UsualModels,
-    VideoOrder,
-    in_their_words,
-    order_from_form,
-    order_from_json,
-    refused,
-    request_of,
-)
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
-from producer.api.problems import Code, Problem, Wrong, documented
+from producer.api.problems import Code, ErrorDetail, Problem, documented
 from producer.api.refusals import unsure_of_submit
-from producer.api.streams import LAST_EVENT_ID, PREFER, ended, event_stream, last_event_id, preferred_wait
+from producer.api.streams import LAST_EVENT_ID, PREFER, event_stream, last_event_id, preferred_wait, wait_for_end
 from producer.service import Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 QUICK_BYTES: Final = 65_536
-"""What is read within a millisecond; a larger body would hold up the event loop."""
+"""A body up to this size is parsed within a millisecond; a larger one would block the event loop."""
 
 LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
@@ -67,7 +67,7 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key and request never make a second job, for a day.",
+    "description": "For a day, the same key with the same request never makes a second job.",
     "example": "order-4711",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
 }
@@ -76,38 +76,36 @@ JobId = Annotated[str, Path(description="The job's id.", examples=["job_01kb0000
 
 
 FILES: Final[dict[str, Any]] = {"video/mp4": {}, "image/webp": {}, "application/json": {}}
-"""What a file of a job's may be."""
+"""The media types of a job's files."""
 
 ARTIFACT_OF: Final = {
     **{artifact.value: artifact for artifact in Artifact},
     "thumbnail": Artifact.POSTER,
     "spritesheet": Artifact.PREVIEW,
 }
-"""What each word for a variant means; two of them are OpenAI's."""
+"""The artifact of each variant's name; two of the names are OpenAI's."""
 
 
 class VideoList(TypedDict):
     """A page of jobs."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
-    data: Annotated[
-        list[VideoView], Field(description="The jobs of this page; with filters it may be short.", examples=[[]])
-    ]
-    has_more: Annotated[bool, Field(description="Whether there may be more behind `last_id`.", examples=[False])]
+    data: Annotated[list[VideoView], Field(description="The jobs; with filters a page may be short.", examples=[[]])]
+    has_more: Annotated[bool, Field(description="Whether there may be more jobs after `last_id`.", examples=[False])]
     first_id: Annotated[
         str | None, Field(description="The first job of this page.", examples=["job_01kb0000000000000000000001"])
     ]
     last_id: Annotated[
         str | None,
-        Field(description="Give it as `after` for the next page.", examples=["job_01kb0000000000000000000000"]),
+        Field(description="Send it as `after` to get the next page.", examples=["job_01kb0000000000000000000000"]),
     ]
 
 
 class EventList(TypedDict):
-    """What has happened to a job."""
+    """The events of a job so far."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
-    data: Annotated[list[EventView], Field(description="Its job log, oldest first.", examples=[[]])]
+    data: Annotated[list[EventView], Field(description="The job log, oldest event first.", examples=[[]])]
 
 
 class Deleted(TypedDict):
@@ -120,34 +118,34 @@ class Deleted(TypedDict):
     deleted: Annotated[bool, Field(description="Always true.", examples=[True])]
 
 
-class RetryOrder(BaseModel):
+class RetryVideo(BaseModel):
     """How to repeat a job."""
 
     model_config = ConfigDict(extra="forbid")
 
     pay_again: Annotated[
-        bool, Field(description="Buy another generation where none can be fetched.", examples=[False])
+        bool, Field(description="Buy another generation if the first cannot be fetched.", examples=[False])
     ] = False
 
 
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Submit an order",
+    summary="Create a video",
     responses={
         200: {
             "model": VideoView,
-            "description": "Only with `dedupe`: the completed job of an identical order, `reused`; nothing was bought.",
+            "description": "With `dedupe`: the completed job of an identical request, `reused`; nothing was bought.",
         },
         202: {
             "model": VideoView,
             "description": "The job is in the ledger: it will end exactly once.",
             "headers": {
-                name: {"description": told, "schema": {"type": "string"}}
-                for name, told in {
-                    "Location": "Where the job is.",
-                    "Retry-After": "Seconds until there can be news.",
-                    "Idempotency-Replayed": "`true` if this key made the job before.",
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in {
+                    "Location": "The job's URL.",
+                    "Retry-After": "Seconds until the job can have changed.",
+                    "Idempotency-Replayed": "`true` if an earlier request with this key made the job.",
                 }.items()
             },
         },
@@ -165,8 +163,8 @@ class RetryOrder(BaseModel):
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/VideoOrder"}},
-                "multipart/form-data": {"schema": {"$ref": "#/components/schemas/VideoForm"}},
+                "application/json": {"schema": {"$ref": "#/components/schemas/CreateVideo"}},
+                "multipart/form-data": {"schema": {"$ref": "#/components/schemas/CreateVideoForm"}},
             },
         },
         "parameters": [
@@ -176,102 +174,102 @@ class RetryOrder(BaseModel):
     },
 )
 async def create(request: Request, parts: Needs, caller: Submits) -> Response:
-    """Take an order as JSON or as a form. It is validated first; from then on the job ends exactly once."""
+    """Accept a request as JSON or as a form. Once it is validated and accepted, its job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
-    order = await read_order(request, parts)
-    answer = await submit_async(parts, caller, order, idempotency_key(request.headers))
+    body = await read_body(request, parts)
+    answer = await submit_async(parts, caller, body, idempotency_key(request.headers))
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    at_hand = Seen(answer.job, ordered(parts, order), answer.job.accepted_at) if answer.job is not None else None
-    if wait_s is None and at_hand is not None:
-        return await _told_async(parts, at_hand, HTTPStatus.ACCEPTED, headers)
+    accepted = Seen(answer.job, video_request(parts, body), answer.job.accepted_at) if answer.job is not None else None
+    if wait_s is None and accepted is not None:
+        return await _job_response_async(parts, accepted, HTTPStatus.ACCEPTED, headers)
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     try:
         if wait_s is not None:
-            await ended(parts, answer.job_id, within_s=wait_s)
+            await wait_for_end(parts, answer.job_id, within_s=wait_s)
             headers["preference-applied"] = f"wait={wait_s:g}"
         seen = await parts.service.seen_async(answer.job_id)
     except LedgerUnavailable:
-        if at_hand is None:
+        if accepted is None:
             raise
-        seen = at_hand  # it is accepted, whatever has become of Redis since
-    return await _told_async(parts, seen, status, headers, reused=answer.reused)
+        seen = accepted  # Redis failed after it accepted the job
+    return await _job_response_async(parts, seen, status, headers, reused=answer.reused)
 
 
-def ordered(parts: Parts, order: VideoOrder) -> VideoRequest:
-    """What the order means to the upstream, with this deployment's usual models."""
-    return request_of(order, _usual(parts))
+def video_request(parts: Parts, body: CreateVideo) -> VideoRequest:
+    """Translate a body for the upstream, with this deployment's default models."""
+    return to_video_request(body, _default_models(parts))
 
 
-def _usual(parts: Parts) -> UsualModels:
-    return UsualModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
+def _default_models(parts: Parts) -> DefaultModels:
+    return DefaultModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
 
 
-def submit(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
-    """Submit an order to the service.
+def submit(parts: Parts, caller: Caller, body: CreateVideo, key: str | None) -> Submission:
+    """Submit a request to the service.
 
     Raises:
-        Problem: it cannot be taken as it is, or whether it was taken is not known.
+        Problem: the request is invalid, or whether it was accepted is not known.
     """
-    request = ordered(parts, order)
-    _check(parts, caller, order, request, key)
-    with _refusals_told(order, key):
-        return parts.service.submit(request, _terms(caller, order, key))
+    request = video_request(parts, body)
+    _check(parts, caller, body, request, key)
+    with _as_problems(body, key):
+        return parts.service.submit(request, _terms(caller, body, key))
 
 
-async def submit_async(parts: Parts, caller: Caller, order: VideoOrder, key: str | None) -> Submission:
-    """The same from the event loop; an order with pictures, which are large or elsewhere, goes by a thread."""
-    request = ordered(parts, order)
-    if order.wrongs or any(pictures_in(request.parameters)):
-        return await run_in_threadpool(submit, parts, caller, order, key)
-    with _refusals_told(order, key):
-        return await parts.service.submit_async(request, _terms(caller, order, key))
+async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str | None) -> Submission:
+    """Submit from the event loop; a request with pictures goes to a thread, because checking them takes time."""
+    request = video_request(parts, body)
+    if body.errors or any(pictures_in(request.parameters)):
+        return await run_in_threadpool(submit, parts, caller, body, key)
+    with _as_problems(body, key):
+        return await parts.service.submit_async(request, _terms(caller, body, key))
 
 
-def _terms(caller: Caller, order: VideoOrder, key: str | None) -> Terms:
-    return Terms(tenant=caller.tenant, idempotency_key=key, deadline_s=order.deadline_s, reuse=order.dedupe is not None)
+def _terms(caller: Caller, body: CreateVideo, key: str | None) -> Terms:
+    return Terms(tenant=caller.tenant, idempotency_key=key, deadline_s=body.deadline_s, reuse=body.dedupe is not None)
 
 
 @contextmanager
-def _refusals_told(order: VideoOrder, key: str | None) -> Iterator[None]:
+def _as_problems(body: CreateVideo, key: str | None) -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        raise refused(in_their_words(error.errors, order)) from None
+        raise invalid_request(named_as_sent(error.errors, body)) from None
     except LedgerUnavailable as error:
         raise unsure_of_submit(has_key=key is not None) from error
 
 
-def _check(parts: Parts, caller: Caller, order: VideoOrder, request: VideoRequest, key: str | None) -> None:
-    """Refuse an order with all that is wrong at once; one that could be read and has good pictures the service judges.
+def _check(parts: Parts, caller: Caller, body: CreateVideo, request: VideoRequest, key: str | None) -> None:
+    """Refuse a request with unreadable fields or bad pictures, and name its other errors too; else the service checks.
 
     Raises:
-        Problem: naming each field that has to change.
+        Problem: naming each field to correct.
     """
-    found = [*order.wrongs, *_wrong_pictures(parts, caller, order, request, key)]
+    found = [*body.errors, *_picture_errors(parts, caller, body, request, key)]
     if not found:
         return
-    told = set(map(_field, found))
-    if "model" not in told:  # else all else would be judged by another model
-        found += [wrong for wrong in _judged(parts, order, request) if _field(wrong) not in told]
-    raise refused(found)
+    fields = set(map(_field, found))
+    if "model" not in fields:  # else the other fields would be validated for another model
+        found += [error for error in _validation_errors(parts, body, request) if _field(error) not in fields]
+    raise invalid_request(found)
 
 
-def _field(wrong: Wrong) -> str:
-    return wrong.location.removeprefix("body.").partition(".")[0].partition("[")[0]
+def _field(error: ErrorDetail) -> str:
+    return error.location.removeprefix("body.").partition(".")[0].partition("[")[0]
 
 
-def _judged(parts: Parts, order: VideoOrder, request: VideoRequest) -> list[Wrong]:
+def _validation_errors(parts: Parts, body: CreateVideo, request: VideoRequest) -> list[ErrorDetail]:
     try:
         parts.service.judge(request)
     except InvalidRequest as error:
-        return in_their_words(error.errors, order)
+        return named_as_sent(error.errors, body)
     return []
 
 
-def _wrong_pictures(
-    parts: Parts, caller: Caller, order: VideoOrder, request: VideoRequest, key: str | None
-) -> list[Wrong]:
-    """What is wrong with its pictures, unless it was taken before: a replay asks nothing of the world."""
+def _picture_errors(
+    parts: Parts, caller: Caller, body: CreateVideo, request: VideoRequest, key: str | None
+) -> list[ErrorDetail]:
+    """Check the request's pictures, unless its key made a job before: a replay fetches nothing."""
     if parts.pictures is None or not any(pictures_in(request.parameters)):
         return []
     if key is not None and parts.service.is_known(key, tenant=caller.tenant):
@@ -279,8 +277,8 @@ def _wrong_pictures(
     try:
         parts.pictures.check(request.parameters)
     except Problem as problem:
-        fields = (FieldError(wrong.location.partition(".")[2], wrong.message) for wrong in problem.errors)
-        return in_their_words(fields, order)
+        fields = (FieldError(error.location.partition(".")[2], error.message) for error in problem.errors)
+        return named_as_sent(fields, body)
     return []
 
 
@@ -310,14 +308,14 @@ def list_videos(
     *,
     after: Annotated[
         str | None,
-        Query(description="The `last_id` of the page before.", examples=["job_01kb0000000000000000000000"]),
+        Query(description="The `last_id` of the previous page.", examples=["job_01kb0000000000000000000000"]),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many.", examples=[20])] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="The largest number of jobs.", examples=[20])] = 20,
     order: Annotated[
-        Literal["asc", "desc"], Query(description="By the time of acceptance.", examples=["desc"])
+        Literal["asc", "desc"], Query(description="Sort by the time of acceptance.", examples=["desc"])
     ] = "desc",
     status: Annotated[
-        list[Status] | None, Query(description="Only these; give it several times for more.", examples=[["failed"]])
+        list[Status] | None, Query(description="Only these statuses; repeat it for more.", examples=[["failed"]])
     ] = None,
     model: Annotated[str | None, Query(description="Only this model.", examples=["google/veo3"])] = None,
     created_from: Annotated[
@@ -330,9 +328,10 @@ def list_videos(
         float | None, Query(description="Only jobs that ended then or later (epoch seconds).", examples=[1795000000])
     ] = None,
 ) -> Response:
-    """A page of jobs, newest first unless told otherwise."""
+    """List jobs, newest first by default, one page at a time."""
     if after is not None and not JOB_ID.fullmatch(after):
-        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names.", errors=[Wrong("query.after", "is no job id")])
+        errors = [ErrorDetail("query.after", "is not a job id")]
+        raise Problem(Code.INVALID_REQUEST, "Correct the query.", errors=errors)
     selection = Selection(
         status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant, ended_from
     )
@@ -351,34 +350,34 @@ def list_videos(
     },
 )
 async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
-    """The job as it stands. `Retry-After` says when there can be news, `ETag` spares an answer that says the same."""
+    """The job as it is now. `Retry-After` says when it can have changed; `If-None-Match` spares an unchanged reply."""
     asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
     seen = await known_async(parts, caller, job_id)
     if wait_s is None:
-        return await _told_async(parts, seen, HTTPStatus.OK, {}, asked=asked)
-    await ended(parts, job_id, within_s=wait_s)
+        return await _job_response_async(parts, seen, HTTPStatus.OK, {}, asked=asked)
+    await wait_for_end(parts, job_id, within_s=wait_s)
     seen, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
-    return await _told_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
+    return await _job_response_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
 
 
 @router.post(
     "/{job_id}/cancel",
-    summary="Call a job off",
+    summary="Cancel a job",
     responses={
-        200: {"model": VideoView, "description": "It is cancelled, or had ended before."},
+        200: {"model": VideoView, "description": "The job is cancelled, or had ended before."},
         202: {
             "model": VideoView,
-            "description": "It is being bought at this moment; it is cancelled when that is known.",
+            "description": "A purchase is under way; the job is cancelled when its outcome is known.",
         },
         **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
     },
 )
 def cancel(job_id: JobId, parts: Needs, caller: Submits) -> Response:
-    """Before the purchase this is free. After it, `charged` says what was bought: it is not taken back."""
+    """Free before the purchase. After it the upstream refunds nothing; `charged` says whether it cost money."""
     known(parts, caller, job_id)
     answer = parts.service.cancel(job_id)
     status = HTTPStatus.ACCEPTED if answer.is_pending else HTTPStatus.OK
-    return _told(parts, _seen(parts, job_id), status, {})
+    return _job_response(parts, _seen(parts, job_id), status, {})
 
 
 @router.post(
@@ -400,25 +399,25 @@ def cancel(job_id: JobId, parts: Needs, caller: Submits) -> Response:
         ),
     },
 )
-def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOrder | None, Body()] = None) -> Response:
-    """A new job with the same order. It is free where the generation may still be fetched; else it needs `pay_again`.
+def retry(job_id: JobId, parts: Needs, caller: Submits, body: Annotated[RetryVideo | None, Body()] = None) -> Response:
+    """Make a new job with the same request. It is free if the generation can still be fetched, else needs `pay_again`.
 
-    Asking twice gives the same new job: a retry is never bought twice.
+    A second retry returns the same new job: nothing is bought twice.
     """
     known(parts, caller, job_id)
-    answer = parts.service.retry(job_id, pay_again=order is not None and order.pay_again)
+    answer = parts.service.retry(job_id, pay_again=body is not None and body.pay_again)
     if answer.job_id is None:
         match answer.decision:
             case Retry.NOT_OVER:
-                raise Problem(Code.NOT_ENDED, "It goes on by itself; wait for its end, or cancel it.")
+                raise Problem(Code.NOT_ENDED, "Wait for the job's end, or cancel it.")
             case Retry.HAS_ITS_VIDEO:
-                raise Problem(Code.HAS_ITS_VIDEO, "There is nothing to repeat: get it from /content.")
+                raise Problem(Code.HAS_ITS_VIDEO, "There is nothing to retry: get the video from /content.")
             case Retry.WOULD_PAY:
                 detail = 'No generation is left to fetch. Send {"pay_again": true} to buy another.'
                 raise Problem(Code.WOULD_PAY, detail)
     assert answer.job_id is not None
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    return _told(parts, _seen(parts, answer.job_id), HTTPStatus.ACCEPTED, headers)
+    return _job_response(parts, _seen(parts, answer.job_id), HTTPStatus.ACCEPTED, headers)
 
 
 @router.delete(
@@ -430,12 +429,12 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, order: Annotated[RetryOr
     },
 )
 def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
-    """Prompt, job log and files go for good; what it cost is kept. Asking twice is harmless."""
+    """Delete the job's prompt, job log and files for good, and keep its cost. Deleting twice is harmless."""
     check_id(job_id)
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
     except StoreError as error:
-        detail = f"The archive cannot be written from here ({error}); files of the job may be left."
+        detail = f"The API cannot write to the archive ({error}); some of the job's files may be left."
         raise Problem(Code.ARCHIVE_UNAVAILABLE, detail) from error
     answer: Deleted = {"id": job_id, "object": "video.deleted", "deleted": True}
     return JSONResponse(answer)
@@ -443,22 +442,22 @@ def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
 
 @router.get(
     "/{job_id}/events",
-    summary="What has happened to a job",
+    summary="List or stream a job's events",
     openapi_extra={"parameters": [LAST_EVENT_ID]},
     responses={
         200: {
             "model": EventList,
-            "description": "Its job log; or, if `text/event-stream` is accepted, a stream of it until the job ends.",
+            "description": "The job log; with `Accept: text/event-stream` a stream of it until the job ends.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        204: {"description": "A stream was asked for, the job has ended and there is nothing left to tell."},
+        204: {"description": "The stream has no more events: the job has ended."},
         **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
     },
 )
 async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
-    """Its journal: every edge and every poll, with time and reason. As JSON, or as server-sent events.
+    """Every change of state and every poll, with time and reason, as JSON or as server-sent events.
 
-    A stream goes on after `Last-Event-ID`, says every now and then that it is alive, and ends with the job.
+    A stream continues after `Last-Event-ID`, sends heartbeats, and ends with the job.
     """
     job = (await known_async(parts, caller, job_id)).job
     if "text/event-stream" not in request.headers.get("accept", ""):
@@ -473,11 +472,11 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
 
 @router.get(
     "/{job_id}/content",
-    summary="The video itself",
+    summary="Download the video",
     responses={
-        200: {"content": FILES, "description": "All of it."},
-        206: {"content": FILES, "description": "The range that was asked for."},
-        304: {"description": "It is what the `If-None-Match` tag names."},
+        200: {"content": FILES, "description": "The whole file."},
+        206: {"content": FILES, "description": "The requested range."},
+        304: {"description": "The file still has the `If-None-Match` tag."},
         **documented(
             Code.NOT_FOUND,
             Code.ERASED,
@@ -501,12 +500,12 @@ def video_content(
     variant: Annotated[
         Literal["video", "poster", "thumbnail", "preview", "spritesheet", "manifest"],
         Query(
-            description="Which file; `thumbnail` and `spritesheet` are OpenAI's words for poster and preview.",
+            description="The file; `thumbnail` and `spritesheet` are OpenAI's names for poster and preview.",
             examples=["video"],
         ),
     ] = "video",
 ) -> Response:
-    """The stored video or what stands beside it; `Range` and `If-Range` are understood, the ETag is the SHA-256."""
+    """The stored video, or an artifact of it. `Range` and `If-Range` are supported; the ETag is the SHA-256."""
     job, _ = known(parts, caller, job_id)
     artifact = ARTIFACT_OF[variant]
     return content(job, parts.store, request.headers, artifact, head_only=request.method == "HEAD")
@@ -516,59 +515,59 @@ def video_content(
 
 
 def known(parts: Parts, caller: Caller, job_id: str) -> tuple[Job, VideoRequest]:
-    """The caller's job, if there is one; another tenant's is answered as if there were none."""
+    """Return the caller's job; another tenant's job counts as unknown."""
     check_id(job_id)
     return parts.service.get(job_id, tenant=caller.tenant)
 
 
 async def known_async(parts: Parts, caller: Caller, job_id: str) -> Seen:
-    """The same from the event loop, and when that was so."""
+    """Read the caller's job from the event loop, with the time of the reading."""
     check_id(job_id)
     return await parts.service.seen_async(job_id, tenant=caller.tenant)
 
 
 def check_id(job_id: str) -> None:
-    """What does not look like an id is not looked up."""
+    """Refuse what does not look like an id without looking it up."""
     if not JOB_ID.fullmatch(job_id):
         raise Problem(Code.NOT_FOUND, "There is no such job: ids look like job_01kb0000000000000000000000.")
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The caller's key; the ledger keeps those of each tenant apart."""
+    """Read the caller's idempotency key; each tenant has a namespace of its own."""
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
-        wrong = Wrong("header.Idempotency-Key", f"must be 1 to {LONGEST_KEY} visible ASCII characters")
-        raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=[wrong])
+        error = ErrorDetail("header.Idempotency-Key", f"must be 1 to {LONGEST_KEY} visible ASCII characters")
+        raise Problem(Code.INVALID_REQUEST, "Correct the header; nothing was submitted.", errors=[error])
     return key
 
 
 def kind_of_body(request: Request) -> str:
-    """The media type of a request's body, without its parameters."""
+    """Read the media type of a request's body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_order(request: Request, parts: Parts) -> VideoOrder:
-    """The order in a request's body, JSON or form."""
+async def read_body(request: Request, parts: Parts) -> CreateVideo:
+    """Parse a request's body, JSON or form."""
     match kind_of_body(request):
         case "application/json":
-            return await json_order(request)
+            return await read_json_body(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
             fields = await read_fields(request, kind, most_bytes=parts.settings.api.body_bytes)
-            return await run_in_threadpool(order_from_form, fields, _usual(parts))
+            return await run_in_threadpool(parse_form, fields, _default_models(parts))
         case _:
             raise not_json()
 
 
 def not_json() -> Problem:
-    """The body is of a kind that is not read."""
+    """Make the refusal of an unsupported media type."""
     detail = "Send JSON with `Content-Type: application/json`, or a form as multipart/form-data."
     return Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
 
 
-async def json_order(request: Request) -> VideoOrder:
-    """The order in a JSON body."""
+async def read_json_body(request: Request) -> CreateVideo:
+    """Parse a JSON body, a large one in a thread."""
     body = await request.body()
-    return order_from_json(body) if len(body) < QUICK_BYTES else await run_in_threadpool(order_from_json, body)
+    return parse_json(body) if len(body) < QUICK_BYTES else await run_in_threadpool(parse_json, body)
 
 
 def _labels(query: Any) -> dict[str, str]:
@@ -580,7 +579,7 @@ def _seen(parts: Parts, job_id: str) -> Seen:
     return Seen(*parts.service.get(job_id), parts.service.now())
 
 
-def _told(
+def _job_response(
     parts: Parts,
     seen: Seen,
     status: HTTPStatus,
@@ -589,18 +588,18 @@ def _told(
     asked: str | None = None,
     reused: bool = False,
 ) -> Response:
-    """The job as an answer, with its tag, and when to ask again."""
+    """Build the reply for a job, with its ETag and the time to poll again."""
     beside = parts.beside(seen.job, at=seen.at)
     view = job_view(seen.job, seen.request, replace(beside, reused=True) if reused else beside)
     body = json.dumps(view, ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    told = {"etag": etag, "cache-control": "private, no-cache", **headers, **_next_news(parts, seen)}
+    all_headers = {"etag": etag, "cache-control": "private, no-cache", **headers, **_poll_headers(parts, seen)}
     if status is HTTPStatus.OK and matches(asked, etag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=told)
-    return Response(body, status, told, media_type="application/json")
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=all_headers)
+    return Response(body, status, all_headers, media_type="application/json")
 
 
-async def _told_async(
+async def _job_response_async(
     parts: Parts,
     seen: Seen,
     status: HTTPStatus,
@@ -609,21 +608,21 @@ async def _told_async(
     asked: str | None = None,
     reused: bool = False,
 ) -> Response:
-    """The same from the event loop."""
-    if _is_told_at_once(parts, seen):
-        return _told(parts, seen, status, headers, asked=asked, reused=reused)
-    return await run_in_threadpool(_told, parts, seen, status, headers, asked=asked, reused=reused)
+    """Build the reply on the event loop if that is quick, else in a thread."""
+    if _is_quick(parts, seen):
+        return _job_response(parts, seen, status, headers, asked=asked, reused=reused)
+    return await run_in_threadpool(_job_response, parts, seen, status, headers, asked=asked, reused=reused)
 
 
-def _is_told_at_once(parts: Parts, seen: Seen) -> bool:
-    """Whether the answer is short, and needs neither the sketch of the job's kind nor signed links fetched first."""
+def _is_quick(parts: Parts, seen: Seen) -> bool:
+    """Whether the reply is short and needs no read from Redis (for the ETA) and no signed links."""
     is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
     is_long = any(pictures_in(seen.request.parameters))
     return not is_signed and not is_long and parts.service.has_eta_at_hand(seen.job, at=seen.at)
 
 
-def _next_news(parts: Parts, seen: Seen) -> dict[str, str]:
-    """When asking again can tell something new: after the next poll, and the last one of all is the end."""
+def _poll_headers(parts: Parts, seen: Seen) -> dict[str, str]:
+    """Say when the job can have changed: after the next poll of the upstream; nothing once it has ended."""
     job = seen.job
     if job.is_final:
         return {}

@@ -1,4 +1,4 @@
-"""Who was told of what: an administrator's endpoints with their deliveries, and those of a caller's own jobs."""
+"""Deliveries: those of webhook endpoints, for administrators, and those of a caller's own jobs."""
 
 import asyncio
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from producer.receivers import DeliveryChoice, check_has_ended
 router = APIRouter(tags=["webhooks"])
 
 PATIENCE_S: Final = 20.0
-"""How long a test waits for a worker, and for the receiver that it calls."""
+"""Seconds that a test waits for a worker and for the receiver's reply."""
 
 ASK_EVERY_S: Final = 0.2
 LINE_ID: Final = r"^\d{1,18}-\d{1,18}$"
@@ -36,22 +36,22 @@ class WebhookList(TypedDict):
     """Every endpoint."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
-    data: Annotated[list[EndpointView], Field(description="The endpoints, the oldest first.", examples=[[]])]
+    data: Annotated[list[EndpointView], Field(description="The endpoints, oldest first.", examples=[[]])]
 
 
 class DeliveryList(TypedDict):
-    """How deliveries went."""
+    """A page of delivery attempts."""
 
     object: Annotated[Literal["list"], Field(description="Always `list`.", examples=["list"])]
-    data: Annotated[list[DeliveryView], Field(description="The tries, newest first.", examples=[[]])]
-    has_more: Annotated[bool, Field(description="Whether there are older ones.", examples=[False])]
+    data: Annotated[list[DeliveryView], Field(description="The attempts, newest first.", examples=[[]])]
+    has_more: Annotated[bool, Field(description="Whether there are older attempts.", examples=[False])]
     last_id: Annotated[
-        str | None, Field(description="Give it as `after` for the next page.", examples=["1795000000123-0"])
+        str | None, Field(description="Send it as `after` to get the next page.", examples=["1795000000123-0"])
     ]
 
 
-class RedeliveryOrder(BaseModel):
-    """Which job an endpoint is to be told again."""
+class RedeliverToEndpoint(BaseModel):
+    """The job to deliver to an endpoint again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,15 +60,15 @@ class RedeliveryOrder(BaseModel):
     ]
 
 
-class OwnRedeliveryOrder(BaseModel):
-    """Who is to be told of a job again."""
+class RedeliverVideo(BaseModel):
+    """The receivers to deliver a job to again."""
 
     model_config = ConfigDict(extra="forbid")
 
     receiver: Annotated[
         str | None,
         Field(
-            description="Only this one, as the job's deliveries name it; left out, all that want to be told.",
+            description="Only this receiver, as the job's deliveries name it. Default: all subscribed receivers.",
             examples=["wh_01kb0000000000000000000000"],
             max_length=300,
         ),
@@ -76,26 +76,26 @@ class OwnRedeliveryOrder(BaseModel):
 
 
 class Redelivery(TypedDict):
-    """Who is told again, and of what."""
+    """The deliveries that are made again."""
 
     object: Annotated[Literal["redelivery"], Field(description="Always `redelivery`.", examples=["redelivery"])]
     job_id: Annotated[str, Field(description="The job.", examples=["job_01kb0000000000000000000000"])]
     receivers: Annotated[
         dict[str, list[str]],
         Field(
-            description="Each receiver with the events that it is told; their `webhook-id` is the same as before.",
+            description="Each receiver with its events; each event has the same `webhook-id` as before.",
             examples=[{"wh_01kb0000000000000000000000": ["job.completed"]}],
         ),
     ]
 
 
 class TestDelivery(TypedDict):
-    """A test that nobody has carried out yet."""
+    """A test delivery that no worker has made yet."""
 
     object: Annotated[Literal["webhook.test"], Field(description="Always `webhook.test`.", examples=["webhook.test"])]
     job_id: Annotated[
         str,
-        Field(description="The made-up job; its delivery shows how it went.", examples=["test_01kb…"]),
+        Field(description="The test job's id, to find its delivery by.", examples=["test_01kb…"]),
     ]
 
 
@@ -103,7 +103,7 @@ class TestDelivery(TypedDict):
     "/v1/webhooks", summary="List webhook endpoints", responses={200: {"model": WebhookList}, **documented(*COMMON)}
 )
 def list_endpoints(parts: Needs, _caller: Admins) -> Response:
-    """Every endpoint with its backlog, without its secret. `rushes webhooks` adds, rotates and removes them."""
+    """List every endpoint with its backlog and without its secret. `rushes webhooks` adds and removes endpoints."""
     waiting = parts.receivers.waiting()
     found = [endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in parts.webhooks.all()]
     answer: WebhookList = {"object": "list", "data": found}
@@ -112,7 +112,7 @@ def list_endpoints(parts: Needs, _caller: Admins) -> Response:
 
 @router.get(
     "/v1/webhooks/{endpoint_id}/deliveries",
-    summary="How an endpoint's deliveries went",
+    summary="List an endpoint's deliveries",
     responses={200: {"model": DeliveryList}, **documented(Code.NOT_FOUND, Code.INVALID_REQUEST, *COMMON)},
 )
 def list_deliveries(
@@ -122,17 +122,17 @@ def list_deliveries(
     *,
     after: Annotated[
         str | None,
-        Query(description="The `last_id` of the page before.", pattern=LINE_ID, examples=["1795000000123-0"]),
+        Query(description="The `last_id` of the previous page.", pattern=LINE_ID, examples=["1795000000123-0"]),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many.", examples=[20])] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="The largest number of attempts.", examples=[20])] = 20,
     job_id: Annotated[
-        str | None, Query(description="Only this job's.", examples=["job_01kb0000000000000000000000"])
+        str | None, Query(description="Only this job's attempts.", examples=["job_01kb0000000000000000000000"])
     ] = None,
     delivered: Annotated[
-        bool | None, Query(description="Only those that arrived, or only those that did not.", examples=[False])
+        bool | None, Query(description="Only successful, or only failed attempts.", examples=[False])
     ] = None,
 ) -> Response:
-    """Every try with status, time, and excerpts of request and answer. About 200 are kept, for a week."""
+    """Every attempt with status, time, and excerpts of request and reply. About 200 are kept, for a week."""
     parts.webhooks.get(endpoint_id)
     choice = DeliveryChoice(job_id=job_id, delivered=delivered, before=after)
     lines = parts.receivers.log(endpoint_id, limit=limit + 1, choice=choice)
@@ -142,7 +142,7 @@ def list_deliveries(
 @router.post(
     "/v1/webhooks/{endpoint_id}/redeliver",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Tell an endpoint of a job again",
+    summary="Deliver a job to an endpoint again",
     responses={
         202: {"model": Redelivery},
         **documented(
@@ -156,29 +156,29 @@ def list_deliveries(
         ),
     },
 )
-def redeliver(endpoint_id: EndpointId, order: RedeliveryOrder, parts: Needs, _caller: Admins) -> Response:
-    """A worker tells it now, also if it was told before, under the same `webhook-id`."""
+def redeliver(endpoint_id: EndpointId, body: RedeliverToEndpoint, parts: Needs, _caller: Admins) -> Response:
+    """A worker delivers the job's ends now, also those delivered before, with the same `webhook-id`."""
     parts.webhooks.get(endpoint_id)
-    check_id(order.job_id)
-    parts.service.get(order.job_id)  # what was erased has nothing left to be told
-    events = parts.receivers.redeliver(endpoint_id, order.job_id)
-    return _told_again(order.job_id, {endpoint_id: list(events)})
+    check_id(body.job_id)
+    parts.service.get(body.job_id)  # refuses an erased job, of which nothing is left to deliver
+    events = parts.receivers.redeliver(endpoint_id, body.job_id)
+    return _accepted(body.job_id, {endpoint_id: list(events)})
 
 
 @router.post(
     "/v1/webhooks/{endpoint_id}/test",
-    summary="Tell an endpoint of a made-up job",
+    summary="Send an endpoint a test delivery",
     responses={
-        200: {"model": DeliveryView, "description": "How it went; `delivered` says whether the endpoint has it."},
+        200: {"model": DeliveryView, "description": "The attempt; `delivered` says whether it succeeded."},
         202: {
             "model": TestDelivery,
-            "description": "No worker came to it in time; its delivery will show how it went.",
+            "description": "No worker made the delivery in time; the endpoint's deliveries will show it.",
         },
         **documented(Code.NOT_FOUND, Code.ENDPOINT_DISABLED, Code.INVALID_REQUEST, *COMMON),
     },
 )
 async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> Response:
-    """A worker sends it the event `job.test` of a job that never was, once, and the answer says how it went."""
+    """A worker sends the event `job.test` of a made-up job once, and the reply shows the attempt."""
     endpoint = await run_in_threadpool(parts.webhooks.get, endpoint_id)
     _check_enabled(endpoint)
     test_delivery = await run_in_threadpool(parts.receivers.start_test, endpoint_id)
@@ -191,25 +191,25 @@ async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> R
 
 @router.get(
     "/v1/videos/{job_id}/deliveries",
-    summary="Who was told of a job's end",
+    summary="List a job's deliveries",
     responses={
         200: {"model": DeliveryList},
         **documented(Code.NOT_FOUND, Code.ERASED, Code.INVALID_REQUEST, *COMMON),
     },
 )
 def list_own_deliveries(job_id: JobId, parts: Needs, caller: Reads) -> Response:
-    """Every try to tell your receivers, as far as their logs reach: your endpoints, and the order's own address."""
-    job, order = known(parts, caller, job_id)
-    found = parts.receivers.own_log(job, order, tenant=caller.tenant)
+    """Every logged attempt to deliver the job's end to your endpoints and to the request's own `webhook_url`."""
+    job, request = known(parts, caller, job_id)
+    found = parts.receivers.own_log(job, request, tenant=caller.tenant)
     return JSONResponse(_page(found, len(found)))
 
 
 @router.post(
     "/v1/videos/{job_id}/redeliver",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Tell your receivers of a job again",
+    summary="Deliver a job to your receivers again",
     responses={
-        202: {"model": Redelivery, "description": "`receivers` is empty if none of yours wants to be told."},
+        202: {"model": Redelivery, "description": "`receivers` is empty if none of yours is subscribed."},
         **documented(
             Code.NOT_FOUND,
             Code.ERASED,
@@ -222,18 +222,18 @@ def list_own_deliveries(job_id: JobId, parts: Needs, caller: Reads) -> Response:
     },
 )
 def redeliver_own(
-    job_id: JobId, parts: Needs, caller: Submits, order: Annotated[OwnRedeliveryOrder | None, Body()] = None
+    job_id: JobId, parts: Needs, caller: Submits, body: Annotated[RedeliverVideo | None, Body()] = None
 ) -> Response:
-    """Your endpoints, and the order's own address, are told now, also of what they were told before."""
+    """Workers deliver the job's ends to your endpoints and its `webhook_url` now, also those delivered before."""
     job, request = known(parts, caller, job_id)
     check_has_ended(job)
     wanted = parts.receivers.own_receivers(job, request, tenant=caller.tenant)
-    if order is not None and order.receiver is not None:
-        if order.receiver not in wanted:
-            raise Problem(Code.NOT_FOUND, "You have no such receiver that hears of this job.")
-        wanted = {order.receiver: wanted[order.receiver]}
+    if body is not None and body.receiver is not None:
+        if body.receiver not in wanted:
+            raise Problem(Code.NOT_FOUND, "You have no such receiver for this job.")
+        wanted = {body.receiver: wanted[body.receiver]}
     parts.receivers.redeliver_events(job_id, wanted)
-    return _told_again(job_id, {receiver: list(events) for receiver, events in wanted.items() if events})
+    return _accepted(job_id, {receiver: list(events) for receiver, events in wanted.items() if events})
 
 
 def _page(found: list[tuple[str, DeliveryLine]], limit: int) -> DeliveryList:
@@ -242,19 +242,21 @@ def _page(found: list[tuple[str, DeliveryLine]], limit: int) -> DeliveryList:
     return {"object": "list", "data": shown, "has_more": len(found) > limit, "last_id": last_id}
 
 
-def _told_again(job_id: str, receivers: dict[str, list[str]]) -> Response:
+def _accepted(job_id: str, receivers: dict[str, list[str]]) -> Response:
     answer: Redelivery = {"object": "redelivery", "job_id": job_id, "receivers": receivers}
     return JSONResponse(answer, HTTPStatus.ACCEPTED)
 
 
 def _check_enabled(endpoint: Endpoint) -> None:
     if endpoint.disabled_at:
-        detail = f"It is told nothing: {endpoint.disabled_why}. `rushes webhooks enable {endpoint.id}` changes that."
+        detail = (
+            f"The endpoint is disabled: {endpoint.disabled_why}. `rushes webhooks enable {endpoint.id}` enables it."
+        )
         raise Problem(Code.ENDPOINT_DISABLED, detail)
 
 
 async def _test_outcome(parts: Parts, endpoint_id: str, test_delivery: str) -> DeliveryLine | None:
-    """How a test delivery went, if a worker comes to it in time; waiting holds no thread."""
+    """Wait for a worker's attempt at a test delivery, without holding a thread; None: no worker made it in time."""
     for _ in range(max(1, int(min(PATIENCE_S, parts.settings.api.longest_wait_s) / ASK_EVERY_S))):
         line = await run_in_threadpool(parts.receivers.test_outcome, endpoint_id, test_delivery)
         if line is not None:

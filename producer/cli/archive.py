@@ -1,4 +1,4 @@
-"""`rushes archive`: what becomes of the videos that are kept."""
+"""`rushes archive`: manages the stored videos."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from config.connection import connect, retention
 from config.settings import Settings
 from jobs.ledger import Ledger
 from jobs.states import Status
+from producer.cli.display import clock_time, size
 from producer.cli.exits import Exit, explained, leave, using_archive
 from producer.cli.session import Session, emit_json
-from producer.cli.telling import clock_time, size
-from producer.retention import Doomed, Pruner, Rules
+from producer.retention import Pruner, Removal, Rules
 
-archive = typer.Typer(help="What becomes of the videos that are kept.", no_args_is_help=True, rich_markup_mode=None)
+archive = typer.Typer(help="Manage the stored videos.", no_args_is_help=True, rich_markup_mode=None)
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITS_BYTES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -29,19 +29,19 @@ def _archive() -> None:
 @archive.command()
 def prune(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and touch nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the videos.")] = False,
     older_than: Annotated[
-        str | None, typer.Option(help="Videos ordered longer ago, such as 30d or 12h; in place of the settings.")
+        str | None, typer.Option(help="Remove videos of jobs accepted before: 30d, 12h. Replaces the settings.")
     ] = None,
     keep_bytes: Annotated[
-        str | None, typer.Option(help="The archive's size in all, such as 200G; in place of the setting.")
+        str | None, typer.Option(help="Remove until the archive has this size: 200G. Replaces the settings.")
     ] = None,
     status: Annotated[
-        list[Status] | None, typer.Option(help="Only videos of jobs that ended so (repeat for more).")
+        list[Status] | None, typer.Option(help="Only videos of jobs with this status (repeat for more).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a job a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one job a line.")] = False,
 ) -> None:
-    """Remove the videos whose time is over, with what stands beside them. Without any rule, nothing goes."""
+    """Remove videos, with their artifacts, by age or by the archive's size. Without a rule nothing is removed."""
     with explained(), using_archive():
         session = Session()
         rules = _rules(session.settings, older_than, keep_bytes, frozenset(status or ()))
@@ -54,10 +54,10 @@ def prune(
         with connect(session.settings.redis, name="prune") as client:
             pruner = Pruner(session.store, Ledger(client, retention=retention(session.settings)))
             plan = pruner.plan(rules)
-            for one in plan:
+            for removal in plan:
                 if not dry_run:
-                    pruner.remove(one)
-                _tell(session, one, dry_run=dry_run, as_json=as_json)
+                    pruner.remove(removal)
+                _report(session, removal, dry_run=dry_run, as_json=as_json)
         if not as_json:
             _sum_up(session, plan, dry_run=dry_run)
 
@@ -72,34 +72,35 @@ def _rules(settings: Settings, older_than: str | None, keep_bytes: str | None, s
 
 
 def _read(text: str, option: str, units: dict[str, int]) -> float:
-    """A number with its unit."""
+    """Parse a number with its unit."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
     if found is None or found[2] not in units:
         leave(Exit.USAGE, f"{option} takes a number with one of {', '.join(filter(None, units))}; got {text!r}.")
     return float(found[1]) * units[found[2]]
 
 
-def _tell(session: Session, one: Doomed, *, dry_run: bool, as_json: bool) -> None:
-    kept = one.kept
+def _report(session: Session, removal: Removal, *, dry_run: bool, as_json: bool) -> None:
+    job = removal.job
     if as_json:
         emit_json(
             {
-                "id": kept.job_id,
-                "status": kept.status,
-                "why": one.why,
-                "size_bytes": kept.size_bytes,
-                "paths": kept.paths,
+                "id": job.job_id,
+                "status": job.status,
+                "why": removal.why,
+                "size_bytes": job.size_bytes,
+                "paths": job.paths,
                 "removed": not dry_run,
             }
         )
         return
-    verb = "would go" if dry_run else "removed"
-    told = f"{verb}  {kept.job_id}  ordered {clock_time(kept.accepted_at)}  {size(kept.size_bytes)}  by {one.why}"
-    session.out.print(told, markup=False)
+    verb = "would remove" if dry_run else "removed"
+    accepted = clock_time(job.accepted_at)
+    line = f"{verb}  {job.job_id}  accepted {accepted}  {size(job.size_bytes)}  by {removal.why}"
+    session.out.print(line, markup=False)
 
 
-def _sum_up(session: Session, plan: Sequence[Doomed], *, dry_run: bool) -> None:
-    total = size(sum(one.kept.size_bytes for one in plan))
-    verb = "would go" if dry_run else "removed"
+def _sum_up(session: Session, plan: Sequence[Removal], *, dry_run: bool) -> None:
+    total = size(sum(removal.job.size_bytes for removal in plan))
+    verb = "would remove" if dry_run else "removed"
     videos = "1 video" if len(plan) == 1 else f"{len(plan)} videos"
-    session.out.print(f"{videos}, {total} {verb}" if plan else "Nothing is to go.")
+    session.out.print(f"{verb} {videos}, {total}" if plan else "There is nothing to remove.")

@@ -1,4 +1,4 @@
-"""Batch files: JSON lines or CSV, a request a row, each with a key by which it is bought only once."""
+"""Batch files: JSON lines or CSV, one request a row, each with a key so that it is bought only once."""
 
 import csv
 import hashlib
@@ -17,7 +17,7 @@ from producer.cli.text import decoded
 from producer.models.texts import read_text
 
 _TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
-"""What is no parameter of a model's."""
+"""Columns that are not parameters of a model."""
 
 _LABEL: Final = "metadata."
 _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
@@ -25,7 +25,7 @@ _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """One request of a file, where it stands there, and the key that makes it happen once."""
+    """One request of a file, with its line and its idempotency key."""
 
     line: int
     request: VideoRequest
@@ -33,17 +33,17 @@ class BatchRow:
 
 
 def read_batch(
-    path: Path, *, default_model: str, name: str, judge: Callable[[VideoRequest], None] = lambda _: None
+    path: Path, *, default_model: str, name: str, validate: Callable[[VideoRequest], None] = lambda _: None
 ) -> list[BatchRow]:
-    """Every row of the file, or an error that names every bad one: a half-submitted file helps nobody.
+    """Read every row of the file, or raise an error that names every invalid one.
 
     A row's key is its own `key`, or else derives from the batch's name and the row's content (equal rows are counted),
     so that the same file, also one that grew or was sorted, submits nothing twice.
 
     Raises:
-        InvalidRequest: naming each line that cannot be read, or that `judge` refuses with an InvalidRequest.
+        InvalidRequest: naming each line that cannot be read, or that `validate` refuses with an InvalidRequest.
         OSError: the file cannot be read.
-        UnreadableText: it is not Unicode.
+        UnreadableText: the file is not Unicode.
     """
     text = decoded(path.read_bytes())
     raw = _csv_rows(text, default_model) if path.suffix.lower() == ".csv" else _json_rows(text)
@@ -55,14 +55,14 @@ def read_batch(
         if isinstance(fields, str):
             errors.append(FieldError(f"line {line}", fields))
             continue
-        wrong = list(_misshapen(fields))
-        if wrong:
-            errors += [FieldError(f"line {line}: {e.field}", e.message) for e in wrong]
+        invalid = list(_wrong_types(fields))
+        if invalid:
+            errors += [FieldError(f"line {line}: {e.field}", e.message) for e in invalid]
             continue
         own_key = fields.pop("key", None)
         request = _request(fields, default_model)
         try:
-            judge(request)
+            validate(request)
         except InvalidRequest as error:
             errors += [FieldError(f"line {line}: {e.field}", e.message) for e in error.errors]
             continue
@@ -85,7 +85,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             continue
         try:
             value = json.loads(content)
-        except json.JSONDecodeError as error:  # its own message speaks of a line 1, which is not the file's
+        except json.JSONDecodeError as error:  # its own message names a line 1, which is not the file's
             yield line, f"is not JSON: {error.msg} at character {error.pos + 1}"
             continue
         except (ValueError, RecursionError) as error:
@@ -112,7 +112,7 @@ def _csv_rows(text: str, default_model: str) -> Iterator[tuple[int, dict[str, An
             continue
         fields: dict[str, Any] = {}
         for name, cell in cells.items():
-            if not cell:  # an empty cell means: not given
+            if not cell:  # an empty cell is an absent field
                 continue
             if name.startswith(_LABEL):
                 fields.setdefault("metadata", {})[name.removeprefix(_LABEL)] = cell
@@ -122,12 +122,12 @@ def _csv_rows(text: str, default_model: str) -> Iterator[tuple[int, dict[str, An
 
 
 def _is_filled(cell: str | list[str] | None) -> bool:
-    """Whether a cell holds anything, or one of those beyond the header does."""
+    """Whether a cell, or one of the cells beyond the header, holds anything."""
     return any(map(str.strip, [cell] if isinstance(cell, str) else cell or []))
 
 
-def _misshapen(fields: dict[str, Any]) -> Iterator[FieldError]:
-    """What must have a certain shape before the row can be read as a request at all."""
+def _wrong_types(fields: dict[str, Any]) -> Iterator[FieldError]:
+    """Check the types without which a row cannot be read as a request."""
     if not isinstance(fields.get("model", ""), str):
         yield FieldError("model", "must be text, such as google/veo3")
     for name in ("metadata", "parameters"):
@@ -138,7 +138,7 @@ def _misshapen(fields: dict[str, Any]) -> Iterator[FieldError]:
 
 
 def _request(fields: dict[str, Any], default_model: str) -> VideoRequest:
-    """Parameters may stand beside the prompt or under `parameters`."""
+    """Build the request; parameters may be beside the prompt or under `parameters`."""
     model, prompt = fields.pop("model", default_model), fields.pop("prompt", None)
     metadata, parameters = fields.pop("metadata", None) or {}, fields.pop("parameters", None) or {}
     webhook_url = fields.pop("webhook_url", None)

@@ -1,4 +1,4 @@
-"""The producer's half of the `rushes` command; the whole is put together in ops."""
+"""The producer's part of the `rushes` command; ops adds the rest."""
 
 import typer
 
@@ -6,10 +6,10 @@ from producer.cli.archive import archive
 from producer.cli.batches import batch
 from producer.cli.doubts import adopt, resolve
 from producer.cli.hooks import hooks
+from producer.cli.job_commands import cancel, download, events, get, list_jobs, wait, watch
 from producer.cli.keys import keys
 from producer.cli.models import models
-from producer.cli.orders import submit
-from producer.cli.questions import cancel, download, events, get, list_jobs, wait, watch
+from producer.cli.submit import submit
 from producer.cli.webhooks import webhooks
 
 app = typer.Typer(

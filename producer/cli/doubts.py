@@ -1,4 +1,4 @@
-"""`rushes adopt` and `rushes resolve`: a person decides what became of a purchase in doubt."""
+"""`rushes adopt` and `rushes resolve`: a person resolves a purchase in doubt."""
 
 from typing import Annotated
 
@@ -17,14 +17,14 @@ def adopt(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell a job in doubt which generation was bought for it; it goes on with that one."""
+    """Name the generation that was bought for a job in doubt; the job continues with it."""
     with explained():
         session = Session()
         job = session.service.adopt(job_id, generation_id)
         if as_json:
             emit_json(session.view(*session.service.get(job_id)))
         else:
-            session.out.print(f"{job.id} goes on with generation {generation_id}; nothing was bought.", markup=False)
+            session.out.print(f"{job.id} continues with generation {generation_id}; nothing was bought.", markup=False)
 
 
 def resolve(
@@ -36,10 +36,10 @@ def resolve(
     give_up: Annotated[bool, typer.Option("--give-up", help="End the job without its video.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decide a purchase in doubt: buy again, or give it up. Look into the upstream's log first; see also adopt."""
+    """Resolve a purchase in doubt: buy again, or give it up. Read the upstream's log first; see also adopt."""
     with explained():
         if resubmit == give_up:
-            leave(Exit.USAGE, "Say which: --resubmit (you may pay twice) or --give-up.")
+            leave(Exit.USAGE, "Choose --resubmit (you may pay twice) or --give-up.")
         session = Session()
         job = session.service.resolve(job_id, resubmit=resubmit)
         if as_json:

@@ -1,4 +1,4 @@
-"""Exit codes that scripts can use, and the sentences that go with them."""
+"""Exit codes for scripts, and the error messages that go with them."""
 
 import os
 import sys
@@ -27,63 +27,61 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Exit(IntEnum):
-    """What a command's exit code means; docs/cli.md lists the same."""
+    """The exit codes; docs/cli.md lists the same."""
 
     DONE = 0
-    FAILED = 1  # something unexpected
-    USAGE = 2  # the command line itself is wrong
-    NO_VIDEO = 3  # the job ended, or the batch ended with jobs, without a video
-    TIMED_OUT = 4  # the waiting ended, the job did not: it is not lost
+    FAILED = 1  # an unexpected error
+    USAGE = 2  # the command line is wrong
+    NO_VIDEO = 3  # the job, or a job of the batch, ended without a video
+    TIMED_OUT = 4  # the wait timed out; the job continues
     UNKNOWN_JOB = 5
-    NO_LEDGER = 6  # Redis cannot be asked; jobs that it took go on when it is back
-    INVALID = 7  # the request cannot be sent as it is; nothing was submitted
-    CONFLICT = 8  # the idempotency key stands for another request, or the job is not where this starts
+    NO_LEDGER = 6  # Redis is unavailable; accepted jobs continue when it is back
+    INVALID = 7  # the request is invalid; nothing was submitted
+    CONFLICT = 8  # the idempotency key belongs to another request, or the job's state does not allow this
     SETTINGS = 9
-    NOT_HERE = 10  # the video is stored where this host cannot read it
+    NOT_HERE = 10  # this host cannot read the stored video
     INTERRUPTED = 130
 
 
 def leave(code: Exit, *lines: str) -> NoReturn:
-    """Say why on standard error and end with the code."""
+    """Print the lines on standard error and exit with the code."""
     for line in lines:
         errors.print(visible(line, lines=True), markup=False)
     raise typer.Exit(code)
 
 
 def discard_output() -> None:
-    """The reader of our output has gone; Python must not try at exit to write what it still holds."""
+    """Drop buffered output, because the reader has gone and Python would fail to write it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def goes_on(job_id: str) -> str:
-    """Say that the waiting ended and the job did not, and how to wait on."""
-    return f"{job_id} is not lost: it goes on by itself. `rushes wait {job_id}` waits on; nothing is bought again."
+    """Say that the job continues without this command, and how to wait again."""
+    return f"{job_id} is not lost: it continues by itself. `rushes wait {job_id}` continues the wait and buys nothing."
 
 
 @contextmanager
 def using_archive() -> Iterator[None]:
-    """Turn trouble with the archive into a sentence and an exit code."""
+    """Turn an error of the archive into a message and an exit code."""
     try:
         yield
     except StoreError as error:
-        leave(Exit.NOT_HERE, f"The archive cannot be used from here ({error}). `rushes doctor` looks closer.")
+        leave(Exit.NOT_HERE, f"This host cannot use the archive ({error}). `rushes doctor` says more.")
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what can go wrong into a sentence that says what to do, and an exit code."""
+    """Turn errors into a message that says what to do, and an exit code."""
     try:
         yield
     except InvalidRequest as error:
-        leave(
-            Exit.INVALID, "The request cannot be sent as it is:", *(f"  {e.field}: {e.message}" for e in error.errors)
-        )
+        leave(Exit.INVALID, "The request is invalid:", *(f"  {e.field}: {e.message}" for e in error.errors))
     except IdempotencyConflict as error:
-        leave(Exit.CONFLICT, f"{error}. Use another --idempotency-key, or the same request as before.")
+        leave(Exit.CONFLICT, f"{error}. Use another --idempotency-key, or send the same request as before.")
     except (WrongState, StaleTurn) as error:
-        leave(Exit.CONFLICT, f"That cannot be done now: {error}. `rushes get` shows where the job stands.")
+        leave(Exit.CONFLICT, f"The job's state does not allow this: {error}. `rushes get` shows the job.")
     except UnknownJob as error:
-        leave(Exit.UNKNOWN_JOB, f"There is no job {error}. `rushes list` shows those there are.")
+        leave(Exit.UNKNOWN_JOB, f"There is no job {error}. `rushes list` shows all jobs.")
     except LedgerUnavailable as error:
         leave(Exit.NO_LEDGER, *_no_answer(error))
     except ConfigurationError as error:
@@ -98,11 +96,11 @@ def explained() -> Iterator[None]:
 
 
 def _no_answer(error: LedgerUnavailable) -> tuple[str, ...]:
-    """Why the ledger gives no answer, and what to do."""
+    """Say why the ledger did not answer, and what to do."""
     if isinstance(error, UnreadableRow):
-        return (f"The job's row cannot be read by this version of Rushes ({error}).", "Update it, and ask again.")
+        return (f"This version of Rushes cannot read the job's row ({error}).", "Update it, and try again.")
     return (
-        f"Redis cannot be asked ({error}).",
-        f"{whereabouts()} `rushes doctor` looks closer.",
-        "What it has taken is not lost: `rushes list` shows it when Redis is back.",
+        f"Redis is unavailable ({error}).",
+        f"{whereabouts()} `rushes doctor` says more.",
+        "Accepted jobs are not lost: `rushes list` shows them when Redis is back.",
     )

@@ -1,4 +1,4 @@
-"""`rushes hooks`: who is told of ended jobs, how far behind they are, and telling them again."""
+"""`rushes hooks`: the receivers of ended jobs, their backlog, test deliveries and redeliveries."""
 
 from typing import Annotated, Final
 
@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.delivery import DeliveryLine
+from producer.cli.display import clock_time, duration
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
-from producer.cli.telling import clock_time, duration
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view
 from producer.receivers import KnownReceiver, Receivers
@@ -19,12 +19,12 @@ TEST_DELIVERY_TIMEOUT_S: Final = 30.0
 Receiver = Annotated[str, typer.Argument(help="The receiver's name, as `rushes hooks list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-hooks = typer.Typer(help="Who is told of ended jobs: backlog, test deliveries, telling again.", no_args_is_help=True)
+hooks = typer.Typer(help="Receivers of ended jobs: backlog, test deliveries, redeliveries.", no_args_is_help=True)
 
 
 @hooks.command("list")
 def list_receivers(*, as_json: AsJson = False) -> None:
-    """Show every receiver with its backlog, and whether it is held back because it keeps failing."""
+    """Show every receiver with its backlog, and whether it is paused because it keeps failing."""
     with explained():
         session = Session()
         found = session.receivers.receivers()
@@ -33,17 +33,17 @@ def list_receivers(*, as_json: AsJson = False) -> None:
         elif found:
             session.out.print(_table(found, session.receivers.now()))
         else:
-            session.out.print("No receiver is configured. RUSHES_HOOKS__CALL names hooks; docs/hooks.md shows how.")
+            session.out.print("No receiver is configured. Set RUSHES_HOOKS__CALL; docs/hooks.md shows how.")
 
 
 @hooks.command()
 def log(
     receiver: Receiver,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Lines to show at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The largest number of lines.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show how the latest deliveries to a receiver went, newest first."""
+    """Show the latest attempts to deliver to a receiver, newest first."""
     with explained():
         session = Session()
         lines = session.receivers.log(receiver, limit=limit)
@@ -60,7 +60,7 @@ def send_test(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = TEST_DELIVERY_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
-    """Have a worker tell the receiver of a made-up job, id `test_…`, and show how it went."""
+    """Have a worker deliver a made-up job, id `test_…`, to the receiver, and show the outcome."""
     with explained():
         session = Session()
         send_and_report(session, receiver, timeout_s=timeout, as_json=as_json)
@@ -71,45 +71,45 @@ def redeliver(
     receiver: Receiver,
     job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
     *,
-    failed: Annotated[bool, typer.Option("--failed", help="Those whose last delivery in the log failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:
-    """Tell a receiver of ended jobs now, also if it was told before."""
+    """Deliver ended jobs to a receiver now, also those delivered before."""
     with explained():
         session = Session()
         redeliver_events(session, receiver, job_ids or [], failed=failed)
 
 
 def send_and_report(session: Session, receiver: str, *, timeout_s: float, as_json: bool) -> None:
-    """Send a test delivery, and leave with a code that says whether it arrived."""
+    """Send a test delivery, and exit with a code that says whether it succeeded."""
     line = session.receivers.send_test(receiver, timeout_s=timeout_s)
     if line is None:
         leave(
             Exit.TIMED_OUT,
-            f"No worker told {receiver} anything within {timeout_s:g} s.",
-            "Is a worker running, with the same settings? `rushes hooks list` shows whether the receiver is held.",
+            f"No worker delivered to {receiver} within {timeout_s:g} s.",
+            "Is a worker running, with the same settings? `rushes hooks list` shows whether the receiver is paused.",
         )
     if as_json:
         emit_json(delivery_view(receiver, line))
     elif line.delivered:
-        session.out.print(visible(f"{receiver} heard it in {line.took_s:.3f} s: {line.message}"), markup=False)
+        session.out.print(visible(f"delivered to {receiver} in {line.took_s:.3f} s: {line.message}"), markup=False)
     if not line.delivered:
-        leave(Exit.FAILED, f"{receiver} could not be told: {line.message}")
+        leave(Exit.FAILED, f"The delivery to {receiver} failed: {line.message}")
 
 
 def redeliver_events(session: Session, receiver: str, job_ids: list[str], *, failed: bool) -> None:
-    """Tell a receiver again, and say of what."""
+    """Deliver jobs to a receiver again, and print their events."""
     if bool(job_ids) == failed:
-        leave(Exit.USAGE, "Name jobs, or say --failed.")
+        leave(Exit.USAGE, "Give job ids or --failed.")
     chosen = dict.fromkeys(_failed(session.receivers, receiver) if failed else job_ids)
     for job_id in chosen:
         events = session.receivers.redeliver(receiver, job_id)
-        session.out.print(f"{job_id}: {receiver} is told {', '.join(events)} again", markup=False)
+        session.out.print(f"{job_id}: delivering {', '.join(events)} to {receiver} again", markup=False)
     if not chosen:
-        session.out.print(f"The log of {receiver} shows no delivery that failed last.", markup=False)
+        session.out.print(f"The log of {receiver} has no job whose last attempt failed.", markup=False)
 
 
 def line_table(lines: list[DeliveryLine]) -> Table:
-    """A receiver's log for people."""
+    """Format a receiver's log as a table."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
     for heading in ("at", "job", "event", "try", "delivered", "status", "took", "message"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
@@ -132,30 +132,30 @@ def _failed(receivers: Receivers, receiver: str) -> list[str]:
 
 
 def _view(receiver: KnownReceiver) -> dict[str, object]:
-    standing = receiver.status
-    fields = {name: getattr(standing, name) for name in standing.__dataclass_fields__}
+    status = receiver.status
+    fields = {name: getattr(status, name) for name in status.__dataclass_fields__}
     return {"name": receiver.name, "known": receiver.known, **fields}
 
 
 def _table(found: list[KnownReceiver], now: float) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("receiver", "waiting", "under way", "usually takes", "standing"):
+    for heading in ("receiver", "waiting", "under way", "usually takes", "status"):
         table.add_column(heading, overflow="fold")
     for receiver in found:
-        standing = receiver.status
-        took = "-" if standing.took_s is None else f"{standing.took_s:.3f} s"
+        status = receiver.status
+        took = "-" if status.took_s is None else f"{status.took_s:.3f} s"
         table.add_row(
-            Text(visible(receiver.name)), str(standing.waiting), str(standing.under_way), took, _told(receiver, now)
+            Text(visible(receiver.name)), str(status.waiting), str(status.under_way), took, _status(receiver, now)
         )
     return table
 
 
-def _told(receiver: KnownReceiver, now: float) -> Text:
-    standing = receiver.status
+def _status(receiver: KnownReceiver, now: float) -> Text:
+    status = receiver.status
     if not receiver.known:
         return Text("not configured here", style="yellow")
-    if standing.failing_since is None:
-        return Text("well", style="green")
-    failing = f"failing for {duration(now - standing.failing_since)}"
-    held_s = (standing.held_until or now) - now
-    return Text(f"{failing}, held for {duration(held_s)} more" if held_s > 0 else failing, style="red")
+    if status.failing_since is None:
+        return Text("ok", style="green")
+    failing = f"failing for {duration(now - status.failing_since)}"
+    paused_s = (status.held_until or now) - now
+    return Text(f"{failing}, paused for {duration(paused_s)} more" if paused_s > 0 else failing, style="red")

@@ -27,16 +27,16 @@ DAY_S: Final = 86_400
 @keys.command()
 def issue(
     *,
-    tenant: Annotated[str, typer.Option(help="Whose jobs it may see and make.")],
+    tenant: Annotated[str, typer.Option(help="The key sees and makes this tenant's jobs.")],
     scope: Annotated[list[Scope] | None, typer.Option(help="submit, read, admin or metrics (repeat for more).")] = None,
-    name: Annotated[str, typer.Option(help="To tell it from others.")] = "",
-    expires_in_days: Annotated[float | None, typer.Option(min=0, help="Its life; without it, it does not end.")] = None,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    expires_in_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key; it is shown this once. Without --scope it may submit and read."""
+    """Issue a key and print it this once. Without --scope it may submit and read."""
     with explained():
         if not TENANT.fullmatch(tenant):
-            leave(Exit.USAGE, "A tenant is up to 63 of a-z, 0-9, - and _, beginning with a letter or digit.")
+            leave(Exit.USAGE, "A tenant's name is up to 63 of a-z, 0-9, - and _, and starts with a letter or digit.")
         session = Session()
         life_s = None if expires_in_days is None else expires_in_days * DAY_S
         scopes = scope or [Scope.SUBMIT, Scope.READ]
@@ -45,12 +45,12 @@ def issue(
             emit_json({**key_view(issued.key), "token": issued.token})
             return
         typer.echo(issued.token)
-        session.progress.print(f"Keep it: it cannot be shown again. `rushes keys revoke {issued.key.id}` ends it.")
+        session.progress.print(f"Keep it: it is not shown again. `rushes keys revoke {issued.key.id}` revokes it.")
 
 
 @keys.command("list")
 def list_keys(*, as_json: AsJson = False) -> None:
-    """Every key that is remembered; with --json one a line."""
+    """List every stored key; with --json one a line."""
     with explained():
         session = Session()
         found, now = make_access(session.settings).listed(), session.service.now()
@@ -66,17 +66,17 @@ def list_keys(*, as_json: AsJson = False) -> None:
 
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id.")], *, as_json: AsJson = False) -> None:
-    """End a key now."""
+    """Revoke a key at once."""
     with explained():
         session = Session()
         try:
             key = make_access(session.settings).revoke(key_id)
         except UnknownKey:
-            leave(Exit.UNKNOWN_JOB, f"There is no key {key_id}. `rushes keys list` shows those there are.")
+            leave(Exit.UNKNOWN_JOB, f"There is no key {key_id}. `rushes keys list` shows all keys.")
         if as_json:
             emit_json(key_view(key))
         else:
-            session.out.print(f"{key.id} of {key.tenant} opens nothing any more.", markup=False)
+            session.out.print(f"{key.id} of {key.tenant} is revoked.", markup=False)
 
 
 def _cells(key: Key, now: float) -> tuple[str, ...]:

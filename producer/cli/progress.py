@@ -1,4 +1,4 @@
-"""Live progress of one job while somebody waits for it."""
+"""Shows the progress of one job while a command waits for it."""
 
 import time
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from jobs.errors import LedgerUnavailable
 from jobs.forecast import Eta
 from jobs.job import Job
 from jobs.states import State
-from producer.cli.telling import COLOUR, duration, eta_text
+from producer.cli.display import COLOUR, duration, eta_text
 from producer.cli.visible import visible
 from producer.service import Service
 
 
 def wait_with_progress(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
-    """The job once it has ended, or as it stands when the time is up; shows phase, polls, ETA and elapsed meanwhile."""
+    """Wait for the job's end or the time-out and return the job; show state, polls, ETA and elapsed time meanwhile."""
     if not console.is_terminal:
         return _wait_in_lines(service, job_id, timeout_s=timeout_s, console=console)
     line = ProgressLine(service, job_id)
@@ -29,7 +29,7 @@ def wait_with_progress(service: Service, job_id: str, *, timeout_s: float | None
 
 
 class ProgressLine:
-    """One line that says where a job stands; read anew every half second."""
+    """One line with a job's state; it is read again every half second."""
 
     def __init__(self, service: Service, job_id: str) -> None:
         self._service = service
@@ -40,7 +40,7 @@ class ProgressLine:
 
     @contextmanager
     def kept_fresh(self) -> Iterator[None]:
-        """Read the job again and again beside whatever the caller does."""
+        """Read the job every half second in the background."""
         stopping = Event()
         reader = Thread(target=self._read_until, args=(stopping,), daemon=True)
         reader.start()
@@ -51,7 +51,7 @@ class ProgressLine:
             reader.join()
 
     def __rich__(self) -> RenderableType:
-        """The line as it is now."""
+        """Draw the line from the last reading."""
         self._spinner.update(text=describe(self._job, self._eta, time.time() + self._skew_s))
         return self._spinner
 
@@ -61,11 +61,11 @@ class ProgressLine:
                 self._job, _ = self._service.get(self._job.id)
                 self._eta = self._service.eta(self._job)
             except LedgerUnavailable:
-                continue  # the waiting beside us tells of it
+                continue  # the caller's own wait reports it
 
 
 def describe(job: Job, eta: Eta | None, now: float) -> Text:
-    """Phase, polls, ETA, elapsed; and why it waits, if it does."""
+    """Format state, polls, ETA, elapsed time, and why the job waits, if it does."""
     parts = [f"polls {job.polls}"]
     if eta is not None:
         parts.append(f"done {eta_text(eta)}")
@@ -76,7 +76,7 @@ def describe(job: Job, eta: Eta | None, now: float) -> Text:
 
 
 def _wait_in_lines(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
-    """For logs and pipes: a line for each change of state."""
+    """Print a line for each change of state, for logs and pipes."""
     last: State | None = None
     for _, entry in service.follow([job_id], timeout_s=timeout_s):
         state = State(entry.state)

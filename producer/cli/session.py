@@ -1,4 +1,4 @@
-"""What every command needs: settings, the service over them, and where output goes."""
+"""What every command needs: the settings, the services over them, and the consoles."""
 
 import codecs
 import json
@@ -21,65 +21,65 @@ from producer.views import job_view
 from producer.webhooks import Webhooks, make_webhooks
 
 PIPE_WIDTH: Final = 240
-"""A pipe has no edge to wrap at; a table needs some width all the same."""
+"""The width of tables in a pipe, which has none."""
 
 
 class Out(Console):
-    """A console that lets the command end quietly when its reader has gone, instead of leaving with an error."""
+    """A console that raises BrokenPipeError when its reader has gone, so that the command can end quietly."""
 
     def on_broken_pipe(self) -> None:
-        """Leave the decision to the command that prints."""
+        """Raise instead of exiting."""
         raise BrokenPipeError
 
 
 @dataclass
 class Session:
-    """One run of a command; connects when first asked."""
+    """One run of a command; it connects on first use."""
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings as they are here and now."""
+        """The settings of this host."""
         return load()
 
     @cached_property
     def service(self) -> Service:
-        """The service over them."""
+        """The producer's service."""
         return make_service(self.settings)
 
     @cached_property
     def receivers(self) -> Receivers:
-        """What can be done about the telling of ended jobs."""
+        """The receivers of ended jobs and their deliveries."""
         return make_receivers(self.settings)
 
     @cached_property
     def webhooks(self) -> Webhooks:
-        """What can be done about webhook endpoints."""
+        """The webhook endpoints."""
         return make_webhooks(self.settings)
 
     @cached_property
     def store(self) -> Store:
-        """Where the videos are."""
+        """The archive."""
         return open_store(self.settings)
 
     @cached_property
     def out(self) -> Console:
-        """Standard output for people."""
+        """Standard output, for people."""
         return Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     @cached_property
     def progress(self) -> Console:
-        """Where live progress is drawn: never into a pipe that expects the result."""
+        """Standard error, for progress, so that a pipe gets only the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
-        """The job as JSON, with this host's paths."""
+        """Return the job as JSON, with this host's paths."""
         with using_archive():
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
         return job_view(job, request, self.service.beside(job, archive=self.settings.archive_root, links=links))
 
 
 def emit_json(value: Any) -> None:
-    """Write one JSON value on one line of standard output; in ASCII where that knows no Unicode."""
-    knows_unicode = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=not knows_unicode)) + "\n")
+    """Print a JSON value on one line of standard output; in ASCII unless that is UTF-8."""
+    is_unicode = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=not is_unicode)) + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Text as people's files, pipes and terminals hold it: in Unicode, with or without a byte-order mark."""
+"""Decodes text from files, pipes and arguments: Unicode, with or without a byte-order mark."""
 
 import codecs
 import os
@@ -14,14 +14,14 @@ _MARKS: Final = (
 
 
 class UnreadableText(ValueError):
-    """The bytes are no text that can be sent; the message says why."""
+    """The bytes are not valid text; the message says why."""
 
 
 def decoded(raw: bytes) -> str:
-    """The text of a file or pipe, without its byte-order mark, each line ending in a line feed alone.
+    """Decode a file or pipe, without its byte-order mark and with line feeds as line ends.
 
     Raises:
-        UnreadableText: it is not Unicode, or not as its mark says.
+        UnreadableText: the bytes are not Unicode, or not in the encoding of their mark.
     """
     mark, encoding = next(((mark, name) for mark, name in _MARKS if raw.startswith(mark)), (b"", "utf-8"))
     try:
@@ -35,10 +35,10 @@ def decoded(raw: bytes) -> str:
 
 
 def text_of(argument: str) -> str:
-    """A command's argument as text: what the locale could not decode is read as UTF-8.
+    """Return a command's argument as text; bytes that the locale could not decode are read as UTF-8.
 
     Raises:
-        UnreadableText: its bytes are not UTF-8.
+        UnreadableText: the bytes are not UTF-8.
     """
     if any("\udc80" <= character <= "\udcff" for character in argument):  # how Python keeps such bytes
         return decoded(os.fsencode(argument))

@@ -1,4 +1,4 @@
-"""Strangers' text made safe to show: a prompt or an upstream's message must not steer the terminal it is read in."""
+"""Escapes control characters, so that a prompt or an upstream's message cannot steer the reader's terminal."""
 
 import re
 from typing import Final
@@ -13,12 +13,12 @@ _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: object, *, lines: bool = False) -> str:
-    """The text with whatever steers a terminal escaped; `lines` lets line breaks through."""
+    """Escape everything that steers a terminal; `lines` keeps line breaks."""
     return _STEERING.sub(lambda found: _escaped(found[0], lines=lines), str(text))
 
 
 def json_safe(encoded: str) -> str:
-    """JSON without raw control characters: JSON itself escapes those below 0x20 only."""
+    """Escape the control characters that JSON itself leaves raw: those from 0x7f."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
 
 

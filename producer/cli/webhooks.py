@@ -1,4 +1,4 @@
-"""`rushes webhooks`: who is told by signed HTTP requests; their secrets, their deliveries."""
+"""`rushes webhooks`: webhook endpoints, their secrets and their deliveries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.errors import UnknownEndpoint
-from jobs.webhooks import ORDERED, Endpoint
+from jobs.webhooks import WEBHOOK_URL, Endpoint
+from producer.cli.display import clock_time
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report
 from producer.cli.session import Session, emit_json
-from producer.cli.telling import clock_time
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view, endpoint_view
 
@@ -23,23 +23,23 @@ HOUR_S: Final = 3600.0
 EndpointId = Annotated[str, typer.Argument(help="The endpoint's id, wh_…")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-webhooks = typer.Typer(help="Who is told of ended jobs by signed HTTP requests.", no_args_is_help=True)
+webhooks = typer.Typer(help="Webhook endpoints: signed HTTP requests for ended jobs.", no_args_is_help=True)
 
 
 @webhooks.command()
 def add(
     url: Annotated[str, typer.Argument(help="Where to send the requests.")],
     *,
-    event: Annotated[list[str] | None, typer.Option(help="Only this end, job.completed …; repeat for more.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only of this tenant's jobs.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="Only this event, job.completed …; repeat for more.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's jobs.")] = None,
     description: Annotated[str, typer.Option(help="A note for people.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add an endpoint; it is told of every job that ends from now on."""
+    """Add an endpoint; it receives every job that ends from now on."""
     with explained():
         session = Session()
         added = session.webhooks.add(url, events=event or (), tenant=tenant, description=description)
-        _tell(session, added, as_json=as_json)
+        _show(session, added, as_json=as_json)
 
 
 @webhooks.command("list")
@@ -58,11 +58,11 @@ def list_endpoints(*, as_json: AsJson = False) -> None:
 
 @webhooks.command()
 def secret(
-    name: Annotated[str, typer.Argument(help=f"An endpoint's id; {ORDERED}: of addresses that orders bring along.")],
+    name: Annotated[str, typer.Argument(help=f"An endpoint's id, or {WEBHOOK_URL}: for requests' own webhook_url.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show the secret that verifies an endpoint's requests; after a rotation also the one before, while it is valid."""
+    """Show the secret that verifies an endpoint's requests; after a rotation also the old one, while it is valid."""
     with explained(), _known():
         session = Session()
         secrets = session.webhooks.secrets(name)
@@ -76,43 +76,43 @@ def secret(
 def rotate(
     endpoint_id: EndpointId,
     *,
-    keep_old: Annotated[float, typer.Option(min=0, help="Hours in which the old secret stays valid too.")] = 24,
+    keep_old: Annotated[float, typer.Option(min=0, help="Hours for which the old secret stays valid.")] = 24,
     as_json: AsJson = False,
 ) -> None:
     """Give an endpoint a new secret; requests are signed with both while the old one is valid."""
     with explained(), _known():
         session = Session()
-        _tell(session, session.webhooks.rotate(endpoint_id, keep_old_s=keep_old * HOUR_S), as_json=as_json)
+        _show(session, session.webhooks.rotate(endpoint_id, keep_old_s=keep_old * HOUR_S), as_json=as_json)
 
 
 @webhooks.command()
 def remove(endpoint_id: EndpointId) -> None:
-    """Remove an endpoint, with what it was still to be told."""
+    """Remove an endpoint with its outbox."""
     with explained(), _known():
         session = Session()
         session.webhooks.remove(endpoint_id)
-        session.out.print(f"{endpoint_id} is gone.", markup=False)
+        session.out.print(f"{endpoint_id} is removed.", markup=False)
 
 
 @webhooks.command()
 def disable(endpoint_id: EndpointId) -> None:
-    """Tell an endpoint nothing for now; what it was still to be told waits for as long as jobs are kept."""
+    """Pause an endpoint's deliveries; those in its outbox wait for as long as their jobs are stored."""
     with explained(), _known():
         session = Session()
         session.webhooks.disable(endpoint_id)
-        session.out.print(f"{endpoint_id} is told nothing until `rushes webhooks enable {endpoint_id}`.", markup=False)
+        session.out.print(f"{endpoint_id} is disabled until `rushes webhooks enable {endpoint_id}`.", markup=False)
 
 
 @webhooks.command()
 def enable(endpoint_id: EndpointId) -> None:
-    """Tell an endpoint again that was disabled."""
+    """Resume a disabled endpoint's deliveries."""
     with explained(), _known():
         session = Session()
         missed_since = session.webhooks.get(endpoint_id).missed_since
         session.webhooks.enable(endpoint_id)
-        session.out.print(f"{endpoint_id} is told again.", markup=False)
+        session.out.print(f"{endpoint_id} is enabled.", markup=False)
         if missed_since:
-            session.out.print(f"What ended meanwhile: GET /v1/events?after={missed_since}", markup=False)
+            session.out.print(f"Jobs that ended meanwhile: GET /v1/events?after={missed_since}", markup=False)
 
 
 @webhooks.command("test")
@@ -122,7 +122,7 @@ def send_test(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a worker.")] = TEST_DELIVERY_TIMEOUT_S,
     as_json: AsJson = False,
 ) -> None:
-    """Have a worker send the endpoint a made-up job, event `job.test`, and show the answer."""
+    """Have a worker send the endpoint the event `job.test` of a made-up job, and show the reply."""
     with explained(), _known():
         session = Session()
         session.webhooks.get(endpoint_id)
@@ -133,10 +133,10 @@ def send_test(
 def deliveries(
     endpoint_id: EndpointId,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Lines to show at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The largest number of lines.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show how the latest deliveries went, newest first; --json with excerpts of request and answer."""
+    """Show the latest attempts, newest first; --json adds excerpts of request and reply."""
     with explained():
         session = Session()
         lines = session.receivers.log(endpoint_id, limit=limit)
@@ -151,9 +151,9 @@ def redeliver(
     endpoint_id: EndpointId,
     job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
     *,
-    failed: Annotated[bool, typer.Option("--failed", help="Those whose last delivery in the log failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:
-    """Tell an endpoint of ended jobs now, also if it was told before; the `webhook-id` is the same."""
+    """Deliver ended jobs to an endpoint now, also those delivered before, with the same `webhook-id`."""
     with explained(), _known():
         session = Session()
         session.webhooks.get(endpoint_id)
@@ -165,10 +165,10 @@ def _known() -> Iterator[None]:
     try:
         yield
     except UnknownEndpoint as error:
-        leave(Exit.UNKNOWN_JOB, f"There is no endpoint {error}. `rushes webhooks list` shows those there are.")
+        leave(Exit.UNKNOWN_JOB, f"There is no endpoint {error}. `rushes webhooks list` shows all endpoints.")
 
 
-def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
+def _show(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
     """Show an endpoint with its secret: the caller holds the key that it derives from."""
     secrets = session.webhooks.secrets(endpoint.id)
     if as_json:
@@ -181,7 +181,7 @@ def _tell(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
 
 def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("endpoint", "url", "told of", "tenant", "waiting", "since", "standing", "description"):
+    for heading in ("endpoint", "url", "events", "tenant", "waiting", "since", "status", "description"):
         table.add_column(heading, overflow="fold")
     for endpoint in endpoints:
         why = endpoint.disabled_why

@@ -1,4 +1,4 @@
-"""The asynchronous client: the same plans, awaited."""
+"""The asynchronous client: it awaits the same plans."""
 
 import asyncio
 import warnings
@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from producer.client import plans
+from producer.client.bodies import submit_body
 from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
 from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
-from producer.client.listening import Listener
-from producer.client.orders import order
+from producer.client.event_reader import EventReader
 from producer.client.pictures import Picture
 from producer.client.records import End, Event, Video
 from producer.client.transports import transport_to
@@ -25,7 +25,7 @@ class AsyncRushes:
     def __init__(
         self, base_url: str, *, api_key: str | None = None, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Connections are made when first needed, and kept. `pause` waits between tries."""
+        """Connections open on first use and are kept. `pause` waits between attempts."""
         import httpx2  # noqa: PLC0415 (importing this package costs nothing until it is used)
 
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
@@ -61,19 +61,19 @@ class AsyncRushes:
         idempotency_key: str | None = None,
         **parameters: Any,
     ) -> "AsyncJob":
-        """Order a video; other keywords are the upstream's own parameters.
+        """Submit a request for a video; other keywords are the upstream's own parameters.
 
-        Without a key of yours one is minted for this call. Name your own (an order number) to be safe across restarts.
-        `dedupe="prompt"` with a `seed` takes the kept video of an identical order, if there is one: `reused` says so.
-        `image` is an https URL, or a local picture: its `Path`, bytes or open file. `webhook_url` is told the end.
-        A model that is not known, though others of its family are, is warned about (`warnings.warn`).
+        Without `idempotency_key` this call makes one. Give your own (your order's number) to be safe across restarts.
+        `dedupe="prompt"` with a `seed` uses the stored video of an identical request, if there is one (`reused`).
+        `image` is an https URL, or a local picture: its `Path`, bytes or open file. `webhook_url` receives the end.
+        `warnings.warn` reports an unknown model of a known family, which may be a typo.
 
         Raises:
-            Refused: `errors` names each field that has to change; nothing was submitted.
-            ValueError: the local picture is none that the upstream takes; nothing was submitted.
-            Unreachable: whether it was accepted is not known; the same key again is safe.
+            Refused: `errors` names each field to correct; nothing was submitted.
+            ValueError: the upstream does not take such a picture; nothing was submitted.
+            Unreachable: the request may have been accepted; submitting again with the same key is safe.
         """
-        body = order(
+        body = submit_body(
             prompt,
             model=model,
             seconds=seconds,
@@ -85,13 +85,13 @@ class AsyncRushes:
             webhook_url=webhook_url,
             parameters=parameters,
         )
-        video = await self._carried_out(plans.submit(body, idempotency_key))
+        video = await self._run(plans.submit(body, idempotency_key))
         for warning in video.warnings:
             warnings.warn(warning, stacklevel=2)
         return AsyncJob(self, video.id, reused=video.reused)
 
     def job(self, job_id: str) -> "AsyncJob":
-        """The handle of a job that was submitted before; nothing is asked yet."""
+        """Return the handle of a job that was submitted before, without a request."""
         return AsyncJob(self, job_id)
 
     async def videos(
@@ -107,9 +107,9 @@ class AsyncRushes:
         limit: int | None = None,
         after: str | None = None,
     ) -> AsyncIterator[Video]:
-        """All jobs that fit every filter, newest first unless `order="asc"`; `metadata` are labels they must have.
+        """Yield all jobs that match every filter, newest first unless `order="asc"`; `metadata` are labels to match.
 
-        Times are seconds since the epoch; `limit` is how many one request reads, `after` the job to go on behind.
+        Times are seconds since the epoch; `limit` is the size of a page, `after` the id of the job to start after.
         """
         filters = plans.filters(
             metadata,
@@ -123,25 +123,25 @@ class AsyncRushes:
         )
         while True:
             query = filters | ({"after": after} if after else {})
-            found, after = await self._carried_out(plans.page(query))
+            found, after = await self._run(plans.page(query))
             for video in found:
                 yield video
             if after is None:
                 return
 
     def events(self, after: str | None = None, *, types: Sequence[str] = ()) -> "AsyncEnds":
-        """Every end of your jobs after a cursor that you kept, the oldest first; `latest`: nothing yet, but a cursor.
+        """Iterate over the ends of your jobs after a cursor, oldest first; `latest` gives no end, but a cursor.
 
-        Keep `cursor` of what is returned: it stands behind the last end that you have taken, and in the end behind all
+        Keep the result's `cursor`: it is the position after the last end that you have taken, and finally after all
         that was read.
 
-        Raises (when it is walked through):
+        Raises (while iterating):
             Refused: with the code `cursor_too_old`; `detail` says how to catch up.
         """
         return AsyncEnds(self, after, types)
 
-    async def _carried_out(self, plan: plans.Plan[T]) -> T:
-        """Do what the plan asks for, and tell it what came of it."""
+    async def _run(self, plan: plans.Plan[T]) -> T:
+        """Run a plan: make its requests, wait its pauses, and send it each outcome."""
         outcome: plans.Reply | plans.Lost | None = None
         while True:
             try:
@@ -171,7 +171,7 @@ class AsyncRushes:
 
 
 class AsyncEnds:
-    """Ends of jobs, to be walked through once; `cursor` is where to go on another day."""
+    """The ends of jobs, to iterate over once; `cursor` is where the next call continues."""
 
     def __init__(self, rushes: AsyncRushes, after: str | None, types: Sequence[str]) -> None:
         self._rushes = rushes
@@ -180,17 +180,17 @@ class AsyncEnds:
 
     async def __aiter__(self) -> AsyncIterator[End]:
         while True:
-            page = await self._rushes._carried_out(plans.ends(self.cursor, self._types))  # noqa: SLF001 (a part of its client)
+            page = await self._rushes._run(plans.ends(self.cursor, self._types))  # noqa: SLF001 (a part of its client)
             for end in page.ends:
                 yield end
-                self.cursor = end.cursor  # only now: a caller that dies with it in hand is told it again
+                self.cursor = end.cursor  # only now: a caller that dies while it handles this end gets it again
             self.cursor = page.cursor
             if not page.has_more:
                 return
 
 
 class AsyncJob:
-    """A handle on one job; all that it needs to be made again is `id`. `reused`: its order was answered at no cost."""
+    """A handle on one job, to be made again from its `id`. `reused`: an earlier job answered the request at no cost."""
 
     def __init__(self, rushes: AsyncRushes, job_id: str, *, reused: bool = False) -> None:
         self._rushes = rushes
@@ -201,61 +201,61 @@ class AsyncJob:
         return f"AsyncJob({self.id!r})"
 
     async def status(self) -> str:
-        """queued, in_progress, completed, failed, cancelled or expired: as it is now."""
+        """The current status: queued, in_progress, completed, failed, cancelled or expired."""
         return (await self.result()).status
 
     async def result(self) -> Video:
         """The job as it is now."""
-        return await self._rushes._carried_out(plans.get(self.id))  # noqa: SLF001 (a handle is a part of its client)
+        return await self._rushes._run(plans.get(self.id))  # noqa: SLF001 (a handle is a part of its client)
 
     async def wait(self, timeout_s: float | None = None) -> Video:
-        """The job once it has its video.
+        """Wait for the job's video.
 
         Raises:
-            VideoFailed: it ended without one; `reason` and `charged` say why and whether it cost money.
-            StillGoing: `timeout_s` is over; the job goes on, wait again.
+            VideoFailed: the job ended without one; `reason` says why, `charged` whether it cost money.
+            StillGoing: `timeout_s` has passed; the job continues, wait again.
         """
-        return await self._rushes._carried_out(plans.wait(self.id, timeout_s))  # noqa: SLF001 (as above)
+        return await self._rushes._run(plans.wait(self.id, timeout_s))  # noqa: SLF001 (as above)
 
     async def cancel(self) -> Video:
-        """Call it off; `charged` of the answer says whether it was bought before."""
-        return await self._rushes._carried_out(plans.cancel(self.id))  # noqa: SLF001 (as above)
+        """Cancel the job; the result's `charged` says whether it cost money."""
+        return await self._rushes._run(plans.cancel(self.id))  # noqa: SLF001 (as above)
 
     async def retry(self, *, pay_again: bool = False) -> "AsyncJob":
-        """Repeat it as a new job; Refused with `would_pay` where that is not free and you did not say `pay_again`."""
+        """Retry as a new job; Refused with `would_pay` if that costs money and `pay_again` is not set."""
         plan = plans.retry(self.id, pay_again=pay_again)
-        return AsyncJob(self._rushes, (await self._rushes._carried_out(plan)).id)  # noqa: SLF001 (as above)
+        return AsyncJob(self._rushes, (await self._rushes._run(plan)).id)  # noqa: SLF001 (as above)
 
     async def delete(self) -> None:
-        """Erase it, if it has ended: prompt, job log and file go, what it cost is kept."""
-        await self._rushes._carried_out(plans.delete(self.id))  # noqa: SLF001 (as above)
+        """Erase an ended job: its prompt, job log and files are deleted, its cost is kept."""
+        await self._rushes._run(plans.delete(self.id))  # noqa: SLF001 (as above)
 
     async def events(self) -> list[Event]:
-        """What has happened to it."""
-        return await self._rushes._carried_out(plans.events(self.id))  # noqa: SLF001 (as above)
+        """Return the job's events so far."""
+        return await self._rushes._run(plans.events(self.id))  # noqa: SLF001 (as above)
 
     async def follow(self) -> AsyncIterator[Event]:
-        """What has happened to it and what happens, until it ends; a stream that breaks is taken up again."""
-        listener = Listener(self.id)
-        while not listener.has_ended:
+        """Yield the job's events, past and new, until it ends; a broken stream is resumed."""
+        reader = EventReader(self.id)
+        while not reader.has_ended:
             try:
-                async with self._rushes._http.stream("GET", **listener.call()) as reply:  # noqa: SLF001 (as above)
+                async with self._rushes._http.stream("GET", **reader.call()) as reply:  # noqa: SLF001 (as above)
                     if reply.status_code >= FIRST_REFUSAL:
                         raise refused(reply.status_code, await reply.aread())
-                    listener.begin(reply.status_code)
+                    reader.begin(reply.status_code)
                     async for line in reply.aiter_lines():
-                        if event := listener.hear(line):
+                        if event := reader.decode(line):
                             yield event
             except self._rushes._no_answer:  # noqa: SLF001 (as above)
                 await self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
 
     async def download(self, path: str | Path) -> Path:
-        """Write its video to a file, whole and checked, or not at all.
+        """Write the video to a file, complete and verified, or not at all.
 
         Raises:
-            Refused: there is none (`not_ready`, `no_video`).
-            Damaged: what came is not what is stored.
-            Unreachable: the transfer broke off, however often it was taken up.
+            Refused: there is no video (`not_ready`, `no_video`).
+            Damaged: the checksum of the download is wrong.
+            Unreachable: the transfer broke off in every attempt.
         """
         partial = Partial(Path(path))
         for _ in range(ATTEMPTS):
@@ -265,7 +265,7 @@ class AsyncJob:
         raise Unreachable(f"the download of {self.id} broke off {ATTEMPTS} times")
 
     async def _fetched(self, partial: Partial) -> bool:
-        """Whether all of it came this time."""
+        """Download the rest; returns whether the file is complete."""
         path = f"/v1/videos/{self.id}/content"
         try:
             async with self._rushes._http.stream("GET", path, headers=partial.headers()) as reply:  # noqa: SLF001 (as above)

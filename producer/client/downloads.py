@@ -1,4 +1,4 @@
-"""A download's file: written beside its name, checked, and then named; a broken one goes on where it was."""
+"""Writes a download to a partial file, verifies it and renames it; a broken download resumes where it was."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ CHUNK_BYTES: Final = 262_144
 
 
 class Partial:
-    """A file on its way to its name."""
+    """A partial file beside the final one."""
 
     def __init__(self, final: Path) -> None:
         self._final = final
@@ -21,31 +21,31 @@ class Partial:
         self._tag: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """How to ask for what is missing."""
+        """Return the headers that request the missing rest."""
         have = self._path.stat().st_size if self._path.exists() else 0
         return {"range": f"bytes={have}-", "if-range": self._tag} if have and self._tag else {}
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer begins: with the rest, or with all of it."""
+        """Start on a reply: 206 brings the rest, any other status the whole file."""
         self._tag = headers.get("etag")
         if status != 206:  # noqa: PLR2004 (Partial Content)
             self._path.write_bytes(b"")
 
     def add(self, data: bytes) -> None:
-        """More of it."""
+        """Append data."""
         with self._path.open("ab") as file:
             file.write(data)
 
     def finish(self) -> Path:
-        """Give it its name, if it is what is stored.
+        """Verify the checksum and rename the file.
 
         Raises:
-            Damaged: its checksum is another one; nothing has the name.
+            Damaged: the checksum is wrong; the partial file is removed.
         """
         with self._path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        told = (self._tag or "").strip('"')
-        if told != found:
+        expected = (self._tag or "").strip('"')
+        if expected != found:
             self._path.unlink()
-            raise Damaged(f"{self._final.name}: the bytes have the checksum {found}, the API told {told or 'none'}")
+            raise Damaged(f"{self._final.name}: the checksum is {found}, the API's is {expected or 'missing'}")
         return self._path.replace(self._final)

@@ -1,11 +1,11 @@
-"""What can go wrong for a caller of Rushes. Each class says what its catcher does.
+"""The errors of the client library, and what to do about each.
 
 RushesError
-├── Refused        mend the request: `code`, `detail` and `errors` say what
-├── Unreachable    no usable answer came; the call may be made again, a submit with the same idempotency key
+├── Refused        correct the request: `code`, `detail` and `errors` say what is wrong
+├── Unreachable    no usable reply came; call again, a submit with the same idempotency key
 ├── VideoFailed    the job ended without a video: `reason` says why, `charged` whether it cost money
-├── StillGoing     the waiting ended, the job did not: wait again, nothing is lost
-└── Damaged        what was downloaded is not what is stored: download again
+├── StillGoing     the wait timed out and the job continues: wait again
+└── Damaged        the download has the wrong checksum: download again
 """
 
 import json
@@ -15,15 +15,15 @@ from typing import Any, Final
 from producer.client.records import Video
 
 FIRST_REFUSAL: Final = 400
-"""Where HTTP's refusals begin."""
+"""The lowest HTTP status of an error."""
 
 
 class RushesError(Exception):
-    """Base of everything that the client raises."""
+    """The base class of the client's errors."""
 
 
 class Refused(RushesError):
-    """The API would not do it."""
+    """The API refused the request."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
@@ -32,26 +32,26 @@ class Refused(RushesError):
         self.errors: Sequence[Mapping[str, str]] = problem.get("errors", ())
         self.charged: str = problem.get("charged", "unknown")
         self.request_id: str | None = problem.get("request_id")
-        parts = [f"{told.get('location')}: {told.get('message')}" for told in self.errors]
+        parts = [f"{error.get('location')}: {error.get('message')}" for error in self.errors]
         super().__init__(f"{self.code}: {'; '.join([self.detail, *parts])}")
 
 
 def problem_in(body: bytes) -> Mapping[str, Any]:
-    """The problem that an answer tells of; empty if it is not the API that answered."""
+    """Parse the problem in a reply's body; empty if the reply is not the API's."""
     try:
-        told = json.loads(body)
+        problem = json.loads(body)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return problem if isinstance(problem, dict) else {}
 
 
 def refused(status: int, body: bytes) -> Refused:
-    """What a refusal says."""
+    """Make the error for a refusal."""
     return Refused(status, problem_in(body))
 
 
 class Unreachable(RushesError):
-    """No usable answer came, however often it was tried."""
+    """No usable reply came in any attempt."""
 
 
 class VideoFailed(RushesError):
@@ -65,7 +65,7 @@ class VideoFailed(RushesError):
 
 
 class StillGoing(RushesError):
-    """The time to wait is up; the job goes on by itself and can be waited for again."""
+    """The wait timed out; the job continues by itself, wait again."""
 
     def __init__(self, video: Video) -> None:
         self.video = video
@@ -73,4 +73,4 @@ class StillGoing(RushesError):
 
 
 class Damaged(RushesError):
-    """The bytes that came do not have the checksum that the API told."""
+    """The downloaded bytes do not have the API's checksum."""

@@ -1,4 +1,4 @@
-"""Pictures that are sent along: known by their own bytes, whatever their name says. The API knows them by the same."""
+"""Recognises pictures by their first bytes, not by their names. The API uses the same rules."""
 
 import base64
 import os
@@ -14,17 +14,17 @@ Picture = str | bytes | bytearray | os.PathLike[str] | IO[bytes]
 
 
 def kind_of(data: bytes) -> str | None:
-    """The picture's media type, by its first bytes; None: it is no picture that the upstream takes."""
+    """Find a picture's media type from its first bytes; None: the upstream takes no such picture."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for beginning, kind in _BEGINNINGS.items() if data.startswith(beginning)), None)
 
 
 def as_data_url(data: bytes) -> str:
-    """A picture's bytes as the upstream takes them.
+    """Encode a picture's bytes as a data URL.
 
     Raises:
-        ValueError: they are no picture that it takes.
+        ValueError: the upstream takes no such picture.
     """
     kind = kind_of(data)
     if kind is None:
@@ -33,12 +33,12 @@ def as_data_url(data: bytes) -> str:
 
 
 def url_of(image: Picture) -> str:
-    """What an order says of a picture.
+    """Return a picture's URL for a request's body: the given one, or a data URL of its bytes.
 
     Raises:
-        ValueError: its bytes are no picture that the upstream takes.
-        TypeError: it is nothing that holds bytes.
-        OSError: its file cannot be read.
+        ValueError: the upstream takes no such picture.
+        TypeError: `image` holds no bytes.
+        OSError: the file cannot be read.
     """
     return image if isinstance(image, str) else as_data_url(_bytes_of(image))
 

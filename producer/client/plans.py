@@ -1,6 +1,6 @@
-"""What the client does, apart from how: each call is a plan that asks for requests and pauses, and is told replies.
+"""The client's calls without I/O: each is a plan, a generator that yields requests and pauses and is sent the replies.
 
-One plan serves the blocking client and the asynchronous one, which only carry it out.
+The blocking and the asynchronous client run the same plans.
 """
 
 import json
@@ -21,7 +21,7 @@ LONGEST_PAUSE_S: Final = 30.0
 """A server is not obeyed for longer."""
 
 WAIT_S: Final = 30.0
-"""How long one request waits for a job's end; the next one follows at once."""
+"""Seconds that one request waits for a job's end; the next one follows at once."""
 
 ENDS_AT_ONCE: Final = 200
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to make. `within_s` is how long the answer may take."""
+    """A request to make. `within_s` is its time-out."""
 
     method: str
     path: str
@@ -42,14 +42,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Let this many seconds pass."""
+    """A pause of this many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was answered."""
+    """An HTTP reply."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,21 +58,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No answer came; whether the request arrived is not known."""
+    """No reply came; the request may have arrived."""
 
     why: str
 
 
 Plan = Generator[Call | Pause, Reply | Lost | None, T]
-"""Yields what to do next, is sent what came of it, returns the result."""
+"""Yields the next step, is sent its outcome, returns the result."""
 
 
 def ask(call: Call, *, repeatable: bool = True) -> Plan[Reply]:
-    """One logical call: repeated while that is safe and may help.
+    """Make one logical call; it is repeated while that is safe and may help.
 
     Raises:
-        Refused: the answer is no, and will stay so.
-        Unreachable: no usable answer came.
+        Refused: the API refused the request for good.
+        Unreachable: no usable reply came.
     """
     last: Reply | Lost | None = None
     for pause_s in (*PAUSES_S, None):
@@ -88,27 +88,27 @@ def ask(call: Call, *, repeatable: bool = True) -> Plan[Reply]:
             yield Pause(max(pause_s, _asked_s(last)))
     if isinstance(last, Reply):
         raise refused(last.status, last.body)
-    raise Unreachable(f"{call.method} {call.path}: {last.why if isinstance(last, Lost) else 'no answer'}")
+    raise Unreachable(f"{call.method} {call.path}: {last.why if isinstance(last, Lost) else 'no reply'}")
 
 
-def submit(order: Mapping[str, Any], key: str | None) -> Plan[Video]:
-    """Order a video. The key is minted once, here, so that however often it is sent there is one job."""
+def submit(body: Mapping[str, Any], key: str | None) -> Plan[Video]:
+    """Submit a request. The key is made once, here, so that repeated sending makes one job."""
     headers = {"idempotency-key": key or secrets.token_hex(16)}
-    reply = yield from ask(Call("POST", "/v1/videos", order, headers=headers))
+    reply = yield from ask(Call("POST", "/v1/videos", body, headers=headers))
     return video_from(_json(reply))
 
 
 def get(job_id: str) -> Plan[Video]:
-    """A job as it stands."""
+    """Read a job."""
     return video_from(_json((yield from ask(Call("GET", f"/v1/videos/{job_id}")))))
 
 
 def wait(job_id: str, timeout_s: float | None) -> Plan[Video]:
-    """A job once it has its video.
+    """Wait for a job's video.
 
     Raises:
-        VideoFailed: it ended without one.
-        StillGoing: the time is up.
+        VideoFailed: the job ended without one.
+        StillGoing: the time-out has passed.
     """
     left_s = timeout_s
     while True:
@@ -125,7 +125,7 @@ def wait(job_id: str, timeout_s: float | None) -> Plan[Video]:
 
 
 def _get_waiting(job_id: str, wait_s: float) -> Plan[Video]:
-    """A job at its end, or as it stands after these seconds; the API waits in whole ones, the rest is a pause."""
+    """Read a job at its end or after `wait_s`; the API waits whole seconds, the rest is a pause."""
     whole = int(wait_s)
     if wait_s > whole:
         yield Pause(wait_s - whole)
@@ -135,12 +135,12 @@ def _get_waiting(job_id: str, wait_s: float) -> Plan[Video]:
 
 
 def cancel(job_id: str) -> Plan[Video]:
-    """Call a job off."""
+    """Cancel a job."""
     return video_from(_json((yield from ask(Call("POST", f"/v1/videos/{job_id}/cancel")))))
 
 
 def retry(job_id: str, *, pay_again: bool) -> Plan[Video]:
-    """Repeat an ended job; asking again gives the same new job, so that it may be repeated."""
+    """Retry an ended job; a repeated call returns the same new job."""
     call = Call("POST", f"/v1/videos/{job_id}/retry", {"pay_again": pay_again})
     return video_from(_json((yield from ask(call))))
 
@@ -151,26 +151,26 @@ def delete(job_id: str) -> Plan[None]:
 
 
 def events(job_id: str) -> Plan[list[Event]]:
-    """What has happened to a job."""
+    """Read a job's events."""
     reply = yield from ask(Call("GET", f"/v1/videos/{job_id}/events"))
-    return [event_from(told) for told in _json(reply)["data"]]
+    return [event_from(event) for event in _json(reply)["data"]]
 
 
 def filters(metadata: Mapping[str, str] | None, **named: Any) -> dict[str, Any]:
-    """The query of a list of jobs; what is None is left open."""
+    """Build the query of a list of jobs; None is left out."""
     labels = {f"metadata[{label}]": value for label, value in (metadata or {}).items()}
     return {name: value for name, value in named.items() if value is not None} | labels
 
 
 def page(query: Mapping[str, Any]) -> Plan[tuple[list[Video], str | None]]:
-    """Some jobs, and where to go on."""
-    told = _json((yield from ask(Call("GET", "/v1/videos", query=query))))
-    return [video_from(video) for video in told["data"]], told["last_id"] if told["has_more"] else None
+    """Read a page of jobs, and the id to continue after, if there are more."""
+    found = _json((yield from ask(Call("GET", "/v1/videos", query=query))))
+    return [video_from(video) for video in found["data"]], found["last_id"] if found["has_more"] else None
 
 
 @dataclass(frozen=True, slots=True)
 class EndsPage:
-    """Some ends, the cursor behind them, and whether to ask again at once."""
+    """Some ends, the cursor after them, and whether there are more now."""
 
     ends: Sequence[End]
     cursor: str
@@ -178,16 +178,16 @@ class EndsPage:
 
 
 def ends(after: str | None, types: Sequence[str]) -> Plan[EndsPage]:
-    """What ended after a cursor."""
+    """Read a page of ends after a cursor."""
     query = {"limit": ENDS_AT_ONCE, **({"after": after} if after else {}), **({"type": list(types)} if types else {})}
-    told = _json((yield from ask(Call("GET", "/v1/events", query=query))))
-    return EndsPage([end_from(end) for end in told["data"]], told["next"], told["has_more"])
+    found = _json((yield from ask(Call("GET", "/v1/events", query=query))))
+    return EndsPage([end_from(end) for end in found["data"]], found["next"], found["has_more"])
 
 
 def _may_help(reply: Reply) -> bool:
-    """Whether the same request may succeed later: the API says so itself; a proxy before it only by its status."""
-    told = problem_in(reply.body).get("retryable")
-    return told if isinstance(told, bool) else reply.status in {429, 502, 503, 504}
+    """Whether the same request may succeed later: the API's problem says so, a proxy's status suggests it."""
+    retryable = problem_in(reply.body).get("retryable")
+    return retryable if isinstance(retryable, bool) else reply.status in {429, 502, 503, 504}
 
 
 def _asked_s(last: Reply | Lost | None) -> float:
@@ -200,4 +200,4 @@ def _json(reply: Reply) -> Any:
     try:
         return json.loads(reply.body)
     except ValueError as error:
-        raise Unreachable("what answered is not the API: it sent no JSON") from error
+        raise Unreachable("the reply is not the API's: it is not JSON") from error

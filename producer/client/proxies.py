@@ -1,4 +1,4 @@
-"""Which proxy a request takes: the one reading of the environment for every way out, the workers' and this library's.
+"""Chooses the proxy of a request from the environment, for the workers and for this library alike.
 
 `ALL_PROXY`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in either case; where both are set, the lower case counts. This
 machine itself (localhost, 127.0.0.0/8, ::1) is always reached directly, as Go and browsers do.
@@ -20,7 +20,7 @@ PORTS: Final[Mapping[str, int]] = {
     "socks5": 1080,
     "socks5h": 1080,
 }
-"""What a proxy may speak, and its port where none is given; libraries disagree about the port, so we always say it."""
+"""The schemes of proxies with their default ports; libraries disagree about the port, so we always give it."""
 
 _ALIASES: Final = {"socks": "socks5h"}  # what desktops write
 
@@ -30,14 +30,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class _Exempt:
-    """One entry of NO_PROXY: a network or a domain with its subdomains, on one port or on all."""
+    """One entry of NO_PROXY: a network, or a domain with its subdomains, on one port or on all."""
 
     network: Network | None
     domain: str
     port: int | None
 
     def covers(self, host: str, address: Address | None, port: int | None) -> bool:
-        """Whether the entry means this host."""
+        """Whether the entry matches this host."""
         if self.port not in {None, port}:
             return False
         if address is not None:
@@ -47,7 +47,7 @@ class _Exempt:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The environment's proxies, read once, so that nothing changes under way."""
+    """The environment's proxies, read once."""
 
     by_scheme: Mapping[str, str]
     exempt: tuple[_Exempt, ...] = ()
@@ -57,7 +57,7 @@ class Proxies:
         """Read the variables.
 
         Raises:
-            ValueError: one of them is no proxy's address; the message names it without its value, which may hold a
+            ValueError: one of them is not a proxy's URL; the message names it without its value, which may hold a
                 password.
         """
         exempt = re.split(r"[,\s]+", _variable(environ, "no").lower())
@@ -68,7 +68,7 @@ class Proxies:
         return cls(proxies, tuple(_exempt(entry) for entry in exempt if entry))
 
     def for_url(self, url: str) -> str | None:
-        """The proxy that a request for `url` takes, with its port; None if it goes directly.
+        """Choose the proxy for `url`, with its port; None: none.
 
         Raises:
             ValueError: the URL can't be read.
@@ -86,17 +86,17 @@ class Proxies:
 
 
 def _variable(environ: Mapping[str, str], scheme: str) -> str:
-    """A variable's value; a CGI server puts a visitor's `Proxy` header into HTTP_PROXY (CVE-2016-5385)."""
+    """Read a variable; under CGI a visitor's `Proxy` header is in HTTP_PROXY (CVE-2016-5385), so it is ignored."""
     if scheme == "http" and "REQUEST_METHOD" in environ:
         return environ.get("http_proxy", "").strip()
     return environ.get(f"{scheme}_proxy", environ.get(f"{scheme.upper()}_PROXY", "")).strip()
 
 
 def _proxy(scheme: str, value: str) -> str:
-    """A proxy's address with scheme and port, as every library reads it alike."""
+    """Complete a proxy's URL with scheme and port, so that every library reads it alike."""
     known = ", ".join(f"{kind}://" for kind in PORTS)
     unusable = ValueError(
-        f"{scheme.upper()}_PROXY is no proxy's address: set [user:password@]host:port behind one of {known}"
+        f"{scheme.upper()}_PROXY is no proxy's address: set [user:password@]host:port after one of {known}"
     )
     try:
         place = urlsplit(value if "://" in value else f"http://{value}")
@@ -110,7 +110,7 @@ def _proxy(scheme: str, value: str) -> str:
 
 
 def _exempt(entry: str) -> _Exempt:
-    """`example.com`, `.example.com`, `*.example.com`, `10.0.0.0/8`, `::1`; with `:port`, and then IPv6 in brackets."""
+    """Parse `example.com`, `.example.com`, `*.example.com`, `10.0.0.0/8`, `::1`; with `:port` IPv6 needs brackets."""
     name, port = entry, None
     if found := re.fullmatch(r"(\[.+\]|[^:]+):(\d{1,5})", entry):
         name, port = found[1], int(found[2])

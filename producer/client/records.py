@@ -1,4 +1,4 @@
-"""What the API tells, as records. Times are seconds since the epoch; `raw` holds every field, known here or not."""
+"""The API's replies as records. Times are seconds since the epoch; `raw` holds every field, known here or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ ENDS: Final = frozenset({"completed", "failed", "cancelled", "expired"})
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A job as it stood when it was asked about."""
+    """A job as it was when it was read."""
 
     id: str
     status: str
@@ -30,13 +30,13 @@ class Video:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will happen to it any more."""
+        """Whether the job has ended."""
         return self.status in ENDS
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a job's job log."""
+    """One entry of a job log."""
 
     id: str
     event: str
@@ -48,7 +48,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of one job, as a webhook tells it: `id` is its `webhook-id`, `data` its body."""
+    """One end of one job, as in a webhook: `id` is its `webhook-id`, `data` its body's."""
 
     id: str
     type: str
@@ -59,35 +59,35 @@ class End:
     data: Mapping[str, Any]
 
 
-def end_from(told: Mapping[str, Any]) -> End:
+def end_from(raw: Mapping[str, Any]) -> End:
     """Read an end's JSON."""
-    data = told["data"]
-    return End(told["id"], told["type"], data["id"], data["status"], told["timestamp"], told["cursor"], data)
+    data = raw["data"]
+    return End(raw["id"], raw["type"], data["id"], data["status"], raw["timestamp"], raw["cursor"], data)
 
 
-def video_from(told: Mapping[str, Any]) -> Video:
+def video_from(raw: Mapping[str, Any]) -> Video:
     """Read a job's JSON; what a newer API adds stays in `raw`."""
-    error = told.get("error") or {}
+    error = raw.get("error") or {}
     return Video(
-        told["id"],
-        told["status"],
-        told["progress"],
-        told["model"],
-        told.get("prompt"),
-        told["created_at"],
-        told.get("completed_at"),
-        (told.get("eta") or {}).get("p50_s"),
-        told.get("cost_usd"),
-        told["charged"],
-        told.get("reused", False),
+        raw["id"],
+        raw["status"],
+        raw["progress"],
+        raw["model"],
+        raw.get("prompt"),
+        raw["created_at"],
+        raw.get("completed_at"),
+        (raw.get("eta") or {}).get("p50_s"),
+        raw.get("cost_usd"),
+        raw["charged"],
+        raw.get("reused", False),
         error.get("code"),
         error.get("message"),
-        told.get("metadata") or {},
-        tuple(told.get("warnings") or ()),
-        told,
+        raw.get("metadata") or {},
+        tuple(raw.get("warnings") or ()),
+        raw,
     )
 
 
-def event_from(told: Mapping[str, Any]) -> Event:
+def event_from(raw: Mapping[str, Any]) -> Event:
     """Read an event's JSON."""
-    return Event(told["id"], told["event"], told["at"], told["state"], told["turn"], told["data"])
+    return Event(raw["id"], raw["event"], raw["at"], raw["state"], raw["turn"], raw["data"])

@@ -1,4 +1,4 @@
-"""How the API is reached: through the environment's proxy, if it names one for this address."""
+"""Makes the transport to the API, through the environment's proxy if there is one for its address."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,10 +10,10 @@ Transport = TypeVar("Transport")
 
 
 def transport_to(base_url: str, make: Callable[..., Transport]) -> Transport:
-    """A transport of httpx2 to `base_url`.
+    """Make a transport of httpx2 to `base_url`.
 
     Raises:
-        RushesError: the environment names a proxy that can't be used; the message says what to change.
+        RushesError: the environment's proxy cannot be used; the message says what to change.
     """
     try:
         proxy = Proxies.of_environment().for_url(base_url)

@@ -58,7 +58,7 @@ class Api:
         return requests.delete(self.url + path, headers=self._headers({}), timeout=PATIENCE_S)
 
     def submit(self, prompt: str = "a paper boat in the rain", **fields: Any) -> dict[str, Any]:
-        """Order a video that must be accepted."""
+        """Submit a request that must be accepted."""
         answer = self.post("/v1/videos", {"prompt": prompt, **fields})
         assert answer.status_code == 202, answer.text
         found: dict[str, Any] = answer.json()

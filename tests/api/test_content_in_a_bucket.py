@@ -13,7 +13,7 @@ from tests.buckets import Bucket
 def test_a_video_in_a_bucket_is_streamed_ranged_and_erased(
     bucket: Bucket, real_ledger: Ledger, redis_url: str, tmp_path: Path
 ) -> None:
-    """And what is not there is told before the answer begins."""
+    """A missing file is reported before the reply begins."""
     environment = {
         "RUSHES_REDIS__URL": redis_url,
         "RUSHES_STATE_DIR": str(tmp_path),

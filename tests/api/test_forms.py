@@ -1,4 +1,4 @@
-"""A form is an order like any other: what JSON can say, its brackets say, and values are what the model takes."""
+"""A form is a request like any other: brackets express structure, and values get the types that the model takes."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -60,13 +60,13 @@ def parameters(answer: requests.Response) -> Any:
         ([("text", '{"a": 1}')], {"text": '{"a": 1}'}),
     ],
 )  # fmt: skip
-def test_another_vendors_order_arrives_as_it_was_meant(
+def test_another_vendors_request_arrives_as_it_was_meant(
     api: Api, fields: Fields, meant: dict[str, Any], multipart: bool
 ) -> None:
     """Nobody here knows its parameters, so a number is a number and an object an object."""
-    order = [("model", OTHERS), ("prompt", "42"), *fields]
+    form = [("model", OTHERS), ("prompt", "42"), *fields]
 
-    answer = posted(api, order, multipart=multipart)
+    answer = posted(api, form, multipart=multipart)
 
     assert parameters(answer) == meant
     assert [type(value) for value in parameters(answer).values()] == [type(value) for value in meant.values()]
@@ -82,7 +82,7 @@ def test_another_vendors_order_arrives_as_it_was_meant(
         ([("seconds", "4"), ("size", "1280x720")], {"duration": 4, "aspect_ratio": "16:9", "resolution": "720P"}),
     ],
 )
-def test_a_known_models_order_is_typed_as_the_model_says(api: Api, fields: Fields, meant: dict[str, Any]) -> None:
+def test_a_known_models_request_is_typed_as_the_model_says(api: Api, fields: Fields, meant: dict[str, Any]) -> None:
     """A text that reads as a number stays text where the model wants text."""
     answer = posted(api, [("prompt", "1e5"), *fields])
 
@@ -105,7 +105,7 @@ def test_labels_are_text_whatever_they_look_like(api: Api) -> None:
         ([("a[b", "1")], "body.a[b", "brackets"),
         ([("a[b]c", "1")], "body.a[b]c", "brackets"),
         ([("[a]", "1")], "body.[a]", "brackets"),
-        ([("a" + "[b]" * 9, "1")], "body.a" + "[b]" * 9, "nested 8 deep"),
+        ([("a" + "[b]" * 9, "1")], "body.a" + "[b]" * 9, "a form allows 8 levels"),
         ([("a[][]", "1"), ("a[][]", "2")], "body.a[][]", "list of lists"),
         ([("p[][x]", "1"), ("p[][x]", "2"), ("p[][y]", "3")], "body.p[][y]", "in every element"),
         ([("a", "1"), ("a[b]", "2")], "body.a[b]", "both as a value"),

@@ -19,7 +19,7 @@ from tests.api.conftest import Api
 from tests.stage import Stage
 
 KEY: Final = "order-4711.0"
-ORDER: Final = {"prompt": "a boat", "model": "google/veo3", "duration": 8, "metadata": {"shop": "17"}}
+BODY: Final = {"prompt": "a boat", "model": "google/veo3", "duration": 8, "metadata": {"shop": "17"}}
 REQUEST: Final = VideoRequest("google/veo3", "a boat", {"duration": 8}, {"shop": "17"})
 
 Face = Callable[[Api, Stage], Any]
@@ -27,24 +27,24 @@ Face = Callable[[Api, Stage], Any]
 
 def over_http(api: Api, _stage: Stage) -> Any:
     """As JSON."""
-    return api.post("/v1/videos", ORDER, Idempotency_Key=KEY).json()["id"]
+    return api.post("/v1/videos", BODY, Idempotency_Key=KEY).json()["id"]
 
 
 def in_openais_words(api: Api, _stage: Stage) -> Any:
-    """The same order by other names."""
-    order = {name: value for name, value in ORDER.items() if name != "duration"} | {"seconds": "8"}
-    return api.post("/v1/videos", order, Idempotency_Key=KEY).json()["id"]
+    """The same request with other field names."""
+    body = {name: value for name, value in BODY.items() if name != "duration"} | {"seconds": "8"}
+    return api.post("/v1/videos", body, Idempotency_Key=KEY).json()["id"]
 
 
 def as_the_first_of_a_batch(api: Api, _stage: Stage) -> Any:
     """The batch's key and its place."""
-    answer = api.post("/v1/videos/batch", {"orders": [ORDER]}, Idempotency_Key=KEY.removesuffix(".0"))
+    answer = api.post("/v1/videos/batch", {"requests": [BODY]}, Idempotency_Key=KEY.removesuffix(".0"))
     return answer.json()["data"][0]["video"]["id"]
 
 
 def on_the_upstreams_face(api: Api, _stage: Stage) -> Any:
     """Where programs of the upstream's are."""
-    return api.post("/v2/video/generations", ORDER, Idempotency_Key=KEY).json()["id"]
+    return api.post("/v2/video/generations", BODY, Idempotency_Key=KEY).json()["id"]
 
 
 def by_the_client_library(api: Api, _stage: Stage) -> Any:
@@ -72,7 +72,7 @@ def on_the_command_line(_api: Api, stage: Stage) -> Any:
 
 def as_a_row_of_a_file(_api: Api, stage: Stage) -> Any:
     """The batch's file has names of its own, under the same roof."""
-    (stage.folder / "b.jsonl").write_text(json.dumps(ORDER | {"key": "7"}))
+    (stage.folder / "b.jsonl").write_text(json.dumps(BODY | {"key": "7"}))
     ran = stage.rushes("batch", "b.jsonl", "--name", "x", "--no-wait", "--json")
     assert ran.returncode == Exit.DONE, ran.stderr
     return json.loads(ran.stdout)["id"]
@@ -104,7 +104,7 @@ def test_a_files_rows_have_their_keys_in_the_same_namespace(staged_api: Api, sta
     job_id = as_a_row_of_a_file(staged_api, stage)
 
     assert as_a_row_of_a_file(staged_api, stage) == job_id
-    assert staged_api.post("/v1/videos", ORDER, Idempotency_Key="batch:x:7").json()["id"] == job_id
+    assert staged_api.post("/v1/videos", BODY, Idempotency_Key="batch:x:7").json()["id"] == job_id
 
 
 def test_a_tenant_has_one_namespace(stage: Stage, client: "redis.Redis", redis_url: str) -> None:

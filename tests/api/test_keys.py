@@ -27,7 +27,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="session")
 def keyed_process(redis_url: str, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """An API that asks for keys, as it does unless told otherwise."""
+    """An API that asks for keys, as it does by default."""
     environment = {
         "RUSHES_REDIS__URL": redis_url,
         "RUSHES_ARCHIVE__DIR": str(archive),
@@ -138,18 +138,18 @@ def test_each_tenant_has_idempotency_keys_of_its_own(keyed: Api, access: Access)
 
 
 def test_a_scope_is_what_a_key_may_do(keyed: Api, access: Access) -> None:
-    """A reader cannot order, an orderer cannot read, neither can issue keys."""
+    """A reader cannot submit, a submitter cannot read, neither can issue keys."""
     reader = holder(keyed, access, "shop", Scope.READ)
-    orderer = holder(keyed, access, "shop", Scope.SUBMIT)
+    submitter = holder(keyed, access, "shop", Scope.SUBMIT)
 
     refused = reader.post("/v1/videos", {"prompt": "a boat"})
-    job_id = orderer.submit()["id"]
+    job_id = submitter.submit()["id"]
 
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     assert "submit" in refused.json()["detail"]
     assert reader.get(f"/v1/videos/{job_id}").ok
-    assert orderer.get(f"/v1/videos/{job_id}").status_code == 403
-    for caller in (reader, orderer):
+    assert submitter.get(f"/v1/videos/{job_id}").status_code == 403
+    for caller in (reader, submitter):
         assert caller.post("/v1/keys", {"tenant": "shop"}).status_code == 403
         assert caller.get("/v1/keys").status_code == 403
 
@@ -170,10 +170,10 @@ def test_a_key_that_asks_too_often_is_told_when_to_go_on(keyed: Api, access: Acc
     assert calm.get("/v1/videos").ok
 
 
-def test_each_order_of_a_batch_counts_as_a_request(keyed: Api, access: Access) -> None:
+def test_each_request_of_a_batch_counts(keyed: Api, access: Access) -> None:
     """A batch is no way around the quota; one that does not fit into what is left is refused whole."""
     shop = holder(keyed, access, "shop")
-    batch = {"orders": [{"prompt": "a boat"}] * 40}
+    batch = {"requests": [{"prompt": "a boat"}] * 40}
 
     taken, refused = (shop.post("/v1/videos/batch", batch) for _ in range(2))
 
@@ -188,7 +188,7 @@ def test_a_batch_that_is_larger_than_a_minutes_quota_needs_all_of_it(keyed: Api,
     """Else it could never be sent."""
     shop = holder(keyed, access, "shop")
 
-    taken = shop.post("/v1/videos/batch", {"orders": [{"prompt": "a boat"}] * 61})
+    taken = shop.post("/v1/videos/batch", {"requests": [{"prompt": "a boat"}] * 61})
 
     assert taken.status_code == 207, taken.text
     assert shop.get("/v1/videos").status_code == 429
@@ -216,8 +216,10 @@ def test_an_administrator_issues_and_revokes_keys(keyed: Api, access: Access) ->
 
 def test_the_operator_issues_lists_and_revokes_on_the_command_line(stage: Stage) -> None:
     """The first administrator's key comes from there."""
-    told = stage.rushes("keys", "issue", "--tenant", "office", "--scope", "admin", "--expires-in-days", "90", "--json")
-    issued = json.loads(told.stdout)
+    output = stage.rushes(
+        "keys", "issue", "--tenant", "office", "--scope", "admin", "--expires-in-days", "90", "--json"
+    )
+    issued = json.loads(output.stdout)
     listed = stage.rushes("keys", "list")
     revoked = stage.rushes("keys", "revoke", issued["id"], "--json")
 

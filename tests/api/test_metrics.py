@@ -49,17 +49,17 @@ def test_it_counts_requests_by_route_and_jobs_by_state(fresh: Api, access: Acces
     for job_id in ids:
         shop.get(f"/v1/videos/{job_id}")
 
-    told = series(scraper)
+    found = series(scraper)
 
-    assert told['rushes_api_requests_total{method="POST",route="/v1/videos",status="202"}'] == 3
-    assert told['rushes_api_requests_total{method="GET",route="/v1/videos/{job_id}",status="200"}'] == 3
-    assert told['rushes_api_request_seconds_count{route="/v1/videos/{job_id}"}'] == 3
-    assert (told['rushes_jobs{state="queued"}'], told['rushes_jobs{state="rendering"}']) == (2, 1)
-    assert (told["rushes_api_watchers"], told["rushes_redis_up"]) == (0, 1)
+    assert found['rushes_api_requests_total{method="POST",route="/v1/videos",status="202"}'] == 3
+    assert found['rushes_api_requests_total{method="GET",route="/v1/videos/{job_id}",status="200"}'] == 3
+    assert found['rushes_api_request_seconds_count{route="/v1/videos/{job_id}"}'] == 3
+    assert (found['rushes_jobs{state="queued"}'], found['rushes_jobs{state="rendering"}']) == (2, 1)
+    assert (found["rushes_api_subscribers"], found["rushes_redis_up"]) == (0, 1)
 
 
 def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Access) -> None:
-    """It tells of all tenants, so that not even an administrator of keys reads it by the way."""
+    """It covers all tenants, so that not even an administrator of keys reads it by the way."""
     assert fresh.get("/metrics").status_code == 401
     for scope in set(Scope) - {Scope.METRICS}:
         assert holder(fresh, access, scope).get("/metrics").json()["code"] == "forbidden"

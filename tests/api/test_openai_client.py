@@ -21,7 +21,7 @@ BASE64_PNG = f"data:image/png;base64,{b64encode(PNG).decode()}"
 
 @pytest.fixture
 def openai_client(staged_api: Api) -> Iterator[OpenAI]:
-    """The client, told nothing but our address."""
+    """The client, given only our address."""
     with OpenAI(base_url=f"{staged_api.url}/v1", api_key="any") as client:
         yield client
 
@@ -60,7 +60,7 @@ def test_it_retrieves_lists_and_deletes(openai_client: OpenAI, stage: Stage) -> 
 
 
 @pytest.mark.parametrize(
-    ("order", "message", "param"),
+    ("fields", "message", "param"),
     [
         ({"seconds": "12"}, "seconds: must be", "seconds"),
         ({"size": "640x480"}, "size: must be", "size"),
@@ -68,12 +68,12 @@ def test_it_retrieves_lists_and_deletes(openai_client: OpenAI, stage: Stage) -> 
         ({"extra_headers": {"Idempotency-Key": "a b"}}, "Idempotency-Key: must be", "Idempotency-Key"),
     ],
 )
-def test_it_says_what_is_wrong_with_an_order(
-    openai_client: OpenAI, order: dict[str, Any], message: str, param: str
+def test_it_says_what_is_wrong_with_a_request(
+    openai_client: OpenAI, fields: dict[str, Any], message: str, param: str
 ) -> None:
     """In the exception's own text, which is all that most programs log."""
     with pytest.raises(openai.UnprocessableEntityError, match=message) as refused:
-        openai_client.videos.create(model="google/veo3", prompt="a boat", **order)
+        openai_client.videos.create(model="google/veo3", prompt="a boat", **fields)
 
     assert (refused.value.code, refused.value.param) == ("invalid_request", param)
     assert refused.value.type == "invalid_request_error"
@@ -109,7 +109,7 @@ def test_it_sends_a_picture(openai_client: OpenAI, stage: Stage) -> None:
     assert stage.service.get(as_text.id)[1].parameters["image_url"] == BASE64_PNG
 
 
-def test_another_vendors_order_arrives_whole(openai_client: OpenAI, stage: Stage) -> None:
+def test_another_vendors_request_arrives_whole(openai_client: OpenAI, stage: Stage) -> None:
     """It sends forms whatever is asked of it: nested, lists, numbers, switches, and a picture larger than 1 MiB."""
     large = f"data:image/png;base64,{b64encode(PNG + bytes(1_500_000)).decode()}"
     extra = {

@@ -1,4 +1,4 @@
-"""A picture's URL is a stranger's word: where it leads is judged before it is followed, hop by hop."""
+"""A picture's URL is a stranger's word: where it leads is checked before it is followed, hop by hop."""
 
 import socket
 import ssl
@@ -84,7 +84,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     serving.load_cert_chain(certificate, key)
     with ThreadingHTTPServer(("127.0.0.1", 0), Gallery) as server:
         server.daemon_threads = True
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that goes is no news
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that disconnects is normal
         server.socket = serving.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -170,7 +170,7 @@ def test_a_private_address_is_refused_however_it_is_spelt(host: str) -> None:
 def test_a_name_that_is_rebound_leads_nowhere_else(
     lenient: PictureCheck, gallery: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked up once: what was judged is what is spoken to, though the next answer would be a private address."""
+    """The host is looked up once: the checked address is called, though the next lookup would give a private one."""
     answers, resolve = iter(["127.0.0.1", "169.254.169.254"]), socket.getaddrinfo
     asked: list[str] = []
 
@@ -272,8 +272,8 @@ def test_base64_is_known_by_its_bytes_too() -> None:
 
 def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
     """The picture may be gone by then; the job is there."""
-    order = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "image_url": "https://127.0.0.1/boat.png"}
-    refused_first = api.post("/v1/videos", order, Idempotency_Key="order-1")
+    body = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "image_url": "https://127.0.0.1/boat.png"}
+    refused_first = api.post("/v1/videos", body, Idempotency_Key="order-1")
     settings = Settings.model_validate({"redis": {"url": redis_url}})
     request = VideoRequest("google/veo-3.0-i2v", "it sails", {"image_url": "https://127.0.0.1/boat.png"})
     taken = make_service(settings).submit(request, Terms(idempotency_key="order-1"))
@@ -282,16 +282,16 @@ def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
     assert refused_first.json()["errors"] == [
         {"location": "body.image_url", "message": "is not on the public internet"}
     ]
-    assert api.post("/v1/videos", order, Idempotency_Key="order-1").json()["id"] == taken.job_id
+    assert api.post("/v1/videos", body, Idempotency_Key="order-1").json()["id"] == taken.job_id
 
 
 def test_no_reply_carries_the_picture(api: Api, real_ledger: Ledger) -> None:
-    """A small one is 36 KB, a large one 8 MB, in each poll; the order itself stays whole."""
+    """A small one is 36 KB, a large one 8 MB, in each poll; the request itself stays whole."""
     picture = f"data:image/png;base64,{b64encode(PNG + bytes(27_000)).decode()}"
-    order = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "input_reference": {"image_url": picture}}
-    created = api.post("/v1/videos", order)
+    body = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "input_reference": {"image_url": picture}}
+    created = api.post("/v1/videos", body)
     job_id = created.json()["id"]
-    batch = api.post("/v1/videos/batch", {"orders": [order]})
+    batch = api.post("/v1/videos/batch", {"requests": [body]})
     cancelled = api.post(f"/v1/videos/{job_id}/cancel")
     retried = api.post(f"/v1/videos/{job_id}/retry", {"pay_again": True})
     replies = [

@@ -84,7 +84,7 @@ def test_what_is_wrong_has_a_code(
         ("POST", "/v1/videos", {"prompt": "a boat", "seconds": "12"}, r"^seconds: must be .*4, 6, 8", "seconds"),
         ("POST", "/v1/videos", {"prompt": "a boat", "duration": 5, "seed": "x"}, r"duration: .*; seed: ", "duration"),
         ("POST", "/v1/videos", {"prompt": 5}, r"^prompt: ", "prompt"),
-        ("POST", "/v1/videos/batch", {"orders": []}, r"^orders: ", "orders"),
+        ("POST", "/v1/videos/batch", {"requests": []}, r"^requests: ", "requests"),
         ("GET", "/v1/videos?limit=0", None, r"^limit: ", "limit"),
         ("POST", "/v1/videos", "text", r"^body: ", "body"),
         ("GET", f"/v1/videos/{JOB}", None, r"no such job", None),
@@ -143,13 +143,13 @@ def test_a_body_without_a_length_is_bounded_too(api: Api) -> None:
 
 
 def test_a_caller_that_leaves_in_the_midst_of_its_body_is_no_error_of_ours(api: Api) -> None:
-    """Nobody hears the answer, and no operator is to look for a mistake."""
+    """Nobody reads the reply, and no operator should look for an error."""
     place = urlsplit(api.url)
     head = f"POST /v1/videos HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\ncontent-length: 99"
     with socket.create_connection((str(place.hostname), place.port)) as leaving:
         leaving.sendall(head.encode() + b'\r\n\r\n{"prompt":')
 
-    eventually(lambda: "the caller left" in api.log.read_text(), what="the API's notice of it")
+    eventually(lambda: "the client disconnected" in api.log.read_text(), what="the API's notice of it")
     assert "ClientDisconnect" not in api.log.read_text()
 
 
@@ -200,14 +200,14 @@ def lonely_api(tmp_path: Path) -> Iterator[tuple[Api, ValkeyServer]]:
             server.stop()
 
 
-def told(answer: requests.Response) -> dict[str, Any]:
+def facts(answer: requests.Response) -> dict[str, Any]:
     """A problem's judgement."""
     problem = answer.json()
     assert answer.status_code == 503, answer.text
     return {name: problem[name] for name in ("code", "retryable", "charged")}
 
 
-def test_without_redis_an_order_is_in_doubt_and_the_answer_says_what_to_do(
+def test_without_redis_a_submit_may_have_been_accepted_and_the_answer_says_what_to_do(
     lonely_api: tuple[Api, ValkeyServer],
 ) -> None:
     """With a key it is safe to repeat; without one, a client must not do so by itself."""
@@ -218,10 +218,10 @@ def test_without_redis_an_order_is_in_doubt_and_the_answer_says_what_to_do(
     keyless = api.post("/v1/videos", {"prompt": "a boat"})
     keyed = api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-1")
 
-    assert told(keyless) == {"code": "ledger_unavailable", "retryable": False, "charged": "unknown"}
+    assert facts(keyless) == {"code": "ledger_unavailable", "retryable": False, "charged": "unknown"}
     assert keyless.headers["x-should-retry"] == "false"
-    assert told(keyed) == {"code": "ledger_unavailable", "retryable": True, "charged": "unknown"}
-    assert told(api.get(f"/v1/videos/{job_id}")) == {
+    assert facts(keyed) == {"code": "ledger_unavailable", "retryable": True, "charged": "unknown"}
+    assert facts(api.get(f"/v1/videos/{job_id}")) == {
         "code": "ledger_unavailable",
         "retryable": True,
         "charged": "no",

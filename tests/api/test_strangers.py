@@ -44,7 +44,7 @@ NAMES: Final = st.one_of(
     TEXTS,
 )  # fmt: skip
 MODELS: Final = st.sampled_from(["google/veo3", "google/veo-3.0-i2v", "vendor/model", "google/veo4", ""])
-ORDERS: Final = st.one_of(
+BODIES: Final = st.one_of(
     VALUES,
     st.builds(
         lambda model, fields: {"model": model, "prompt": "a boat", **fields},
@@ -68,18 +68,18 @@ def sent(
 
 
 def is_theirs(status: int, body: bytes) -> bool:
-    """Accepted, or refused for a reason; so is each order of a batch."""
+    """Accepted, or refused for a reason; so is each request of a batch."""
     if status == 207:
         return all(result["status"] < 500 for result in json.loads(body)["data"])
     return status < 500
 
 
 @MANY
-@given(order=ORDERS, path=st.sampled_from(PATHS))
-@example(order={"model": "vendor/model", "prompt": "a boat", "strength": 1e300}, path="/v1/videos")
-def test_no_json_makes_an_error_of_ours(api: Api, order: Any, path: str) -> None:
+@given(video=BODIES, path=st.sampled_from(PATHS))
+@example(video={"model": "vendor/model", "prompt": "a boat", "strength": 1e300}, path="/v1/videos")
+def test_no_json_makes_an_error_of_ours(api: Api, video: Any, path: str) -> None:
     """Any structure, any number, any text; alone, in a batch, and on the upstream's own face."""
-    body = json.dumps({"orders": [order, {"prompt": "a boat"}]} if path.endswith("batch") else order).encode()
+    body = json.dumps({"requests": [video, {"prompt": "a boat"}]} if path.endswith("batch") else video).encode()
 
     status, answer = sent(api, body, AS_JSON, path)
 
@@ -191,7 +191,7 @@ def test_odd_headers_are_refused_or_passed_over(api: Api, headers: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("order", "location"),
+    ("video", "location"),
     [
         (f'{{{OTHER}, "duration": {10**400}}}', "body.duration"),
         (f'{{{OTHER}, "seconds": {10**400}}}', "body.seconds"),
@@ -212,20 +212,20 @@ def test_odd_headers_are_refused_or_passed_over(api: Api, headers: dict[str, str
 )  # fmt: skip
 @pytest.mark.parametrize("path", PATHS)
 def test_what_would_break_a_reader_further_on_is_refused_here(
-    api: Api, client: "redis.Redis", order: str, location: str, path: str
+    api: Api, client: "redis.Redis", video: str, location: str, path: str
 ) -> None:
     """A row that nobody can read again would strand what was paid for."""
-    body = f'{{"orders": [{order}]}}' if path.endswith("batch") else order
+    body = f'{{"requests": [{video}]}}' if path.endswith("batch") else video
 
     status, answer = sent(api, body.encode(), AS_JSON, path)
 
-    told = json.loads(answer)
+    problem = json.loads(answer)
     if path.endswith("batch"):
-        (result,) = told["data"]
-        status, told = result["status"], result["error"]
+        (result,) = problem["data"]
+        status, problem = result["status"], result["error"]
     assert 400 <= status < 500, answer
     if path != "/v2/video/generations":
-        assert [error for error in told["errors"] if error["location"].startswith(location)], told
+        assert [error for error in problem["errors"] if error["location"].startswith(location)], problem
     assert client.dbsize() == 0
 
 

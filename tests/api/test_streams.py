@@ -1,4 +1,4 @@
-"""What happens is heard as it happens, by any number of watchers, and none of them holds a thread."""
+"""Events reach any number of subscribers as they happen, and none of them holds a thread."""
 
 import json
 import signal
@@ -26,27 +26,27 @@ ENOUGH = 60
 """More streams than a pool of threads would hold."""
 
 
-class Listening:
+class Stream:
     """An open stream: its answer, and its events as they come."""
 
     def __init__(self, response: requests.Response) -> None:
         self.response = response
-        self.stories = told(response)
+        self.events = events_of(response)
 
-    def hears(self, count: int) -> list[str]:
+    def next_names(self, count: int) -> list[str]:
         """The names of the next events."""
-        return [next(self.stories)["event"] for _ in range(count)]
+        return [next(self.events)["event"] for _ in range(count)]
 
 
 @contextmanager
-def stream(api: Api, job_id: str, **headers: str) -> Iterator[Listening]:
+def stream(api: Api, job_id: str, **headers: str) -> Iterator[Stream]:
     """A stream of a job's events."""
     asked = {"Accept": "text/event-stream", **{name.replace("_", "-"): value for name, value in headers.items()}}
     with requests.get(f"{api.url}/v1/videos/{job_id}/events", headers=asked, stream=True, timeout=30) as response:
-        yield Listening(response)
+        yield Stream(response)
 
 
-def told(response: requests.Response) -> Iterator[dict[str, Any]]:
+def events_of(response: requests.Response) -> Iterator[dict[str, Any]]:
     """The events of a stream, as they come."""
     event: dict[str, Any] = {}
     for raw in response.iter_lines(chunk_size=1):
@@ -66,26 +66,26 @@ def in_background(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def watchers(api: Api) -> float:
+def subscribers(api: Api) -> float:
     """How many streams and waits are open."""
     lines = api.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("rushes_api_watchers ")).split()[1])
+    return float(next(line for line in lines if line.startswith("rushes_api_subscribers ")).split()[1])
 
 
-def test_a_stream_tells_what_was_and_what_comes_until_the_end(api: Api, real_ledger: Ledger, archive: Path) -> None:
+def test_a_stream_has_past_and_new_events_until_the_end(api: Api, real_ledger: Ledger, archive: Path) -> None:
     """From the job's beginning, each event once, with an id to go on from."""
     job_id = api.submit()["id"]
-    with stream(api, job_id) as listening:
+    with stream(api, job_id) as reader:
         beside = in_background(lambda: completed(real_ledger, job_id, archive))
-        stories = list(listening.stories)
+        events = list(reader.events)
         beside.join()
 
-    names = [story["event"] for story in stories]
-    assert listening.response.headers["content-type"].startswith("text/event-stream")
-    assert listening.response.headers["x-accel-buffering"] == "no"
+    names = [event["event"] for event in events]
+    assert reader.response.headers["content-type"].startswith("text/event-stream")
+    assert reader.response.headers["x-accel-buffering"] == "no"
     assert names == ["job.accepted", "job.submitting", "job.submitted", "job.rendered", "job.completed"]
-    assert [story["data"] for story in stories] == api.get(f"/v1/videos/{job_id}/events").json()["data"]
-    assert [story["id"] for story in stories] == [story["data"]["id"] for story in stories]
+    assert [event["data"] for event in events] == api.get(f"/v1/videos/{job_id}/events").json()["data"]
+    assert [event["id"] for event in events] == [event["data"]["id"] for event in events]
 
 
 def test_a_stream_goes_on_where_another_broke_off(api: Api, real_ledger: Ledger) -> None:
@@ -94,68 +94,68 @@ def test_a_stream_goes_on_where_another_broke_off(api: Api, real_ledger: Ledger)
     bought(real_ledger, job_id)
     entries = api.get(f"/v1/videos/{job_id}/events").json()["data"]
 
-    with stream(api, job_id, Last_Event_ID=entries[0]["id"]) as listening:
-        assert listening.hears(2) == ["job.submitting", "job.submitted"]
+    with stream(api, job_id, Last_Event_ID=entries[0]["id"]) as reader:
+        assert reader.next_names(2) == ["job.submitting", "job.submitted"]
 
 
 def test_a_stream_of_an_ended_job_ends(api: Api, real_ledger: Ledger, archive: Path) -> None:
-    """And a browser that comes again with nothing left to hear is told to stay away: 204."""
+    """A browser that reconnects after the last event gets 204, and stays away."""
     job_id = api.submit()["id"]
     completed(real_ledger, job_id, archive)
-    with stream(api, job_id) as listening:
-        last = list(listening.stories)[-1]
+    with stream(api, job_id) as reader:
+        last = list(reader.events)[-1]
 
-    with stream(api, job_id, Last_Event_ID=last["id"]) as listening:
-        assert (listening.response.status_code, listening.response.content) == (204, b"")
+    with stream(api, job_id, Last_Event_ID=last["id"]) as reader:
+        assert (reader.response.status_code, reader.response.content) == (204, b"")
 
 
 def test_what_is_no_event_id_is_refused(api: Api) -> None:
     """It would be compared as one."""
-    with stream(api, api.submit()["id"], Last_Event_ID="yesterday") as listening:
-        assert (listening.response.status_code, listening.response.json()["code"]) == (422, "invalid_request")
+    with stream(api, api.submit()["id"], Last_Event_ID="yesterday") as reader:
+        assert (reader.response.status_code, reader.response.json()["code"]) == (422, "invalid_request")
 
 
 def test_many_watch_and_a_question_is_still_answered(api: Api, real_ledger: Ledger) -> None:
-    """More streams than there are threads: they hold none, and all hear the same."""
+    """More streams than there are threads: they hold none, and all receive the same."""
     job_id = api.submit()["id"]
     others = [api.submit(f"boat {n}")["id"] for n in range(3)]
     contexts = [stream(api, job_id) for _ in range(ENOUGH)] + [stream(api, other) for other in others]
     streams = [context.__enter__() for context in contexts]
     try:
-        assert all(one.hears(1) == ["job.accepted"] for one in streams)
+        assert all(one.next_names(1) == ["job.accepted"] for one in streams)
         assert api.get(f"/v1/videos/{job_id}").ok
-        assert watchers(api) == ENOUGH + 3
+        assert subscribers(api) == ENOUGH + 3
         steps.submitting(real_ledger, real_ledger.get(job_id), lease_s=60)
-        assert all(one.hears(1) == ["job.submitting"] for one in streams[:ENOUGH])
+        assert all(one.next_names(1) == ["job.submitting"] for one in streams[:ENOUGH])
     finally:
         for context in contexts:
             context.__exit__(None, None, None)
 
 
 def test_who_goes_is_forgotten(api: Api) -> None:
-    """A watcher that hung up is no watcher any more."""
+    """A subscriber that disconnects is removed."""
     job_id = api.submit()["id"]
-    with stream(api, job_id) as listening:
-        listening.hears(1)
-        assert watchers(api) == 1
+    with stream(api, job_id) as reader:
+        reader.next_names(1)
+        assert subscribers(api) == 1
 
-    eventually(lambda: watchers(api) == 0, what="the watcher's end")
+    eventually(lambda: subscribers(api) == 0, what="the subscriber's end")
 
 
 def test_what_the_feed_forgot_is_read_in_the_journal(
     api: Api, real_ledger: Ledger, client: "redis.Redis", archive: Path
 ) -> None:
-    """The event stream is capped: a watcher that falls behind it still misses nothing."""
+    """The event stream is capped: a subscriber that falls behind still misses nothing."""
     job_id, other = api.submit()["id"], api.submit()["id"]
-    with stream(api, job_id) as listening:
-        assert listening.hears(1) == ["job.accepted"]
+    with stream(api, job_id) as reader:
+        assert reader.next_names(1) == ["job.accepted"]
         steps.held_in_queue(real_ledger, real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
-        assert listening.hears(1) == ["job.held"]  # what comes now comes by the event stream
+        assert reader.next_names(1) == ["job.held"]  # what comes now comes by the event stream
         with api.frozen():
             completed(real_ledger, job_id, archive)
             client.xtrim(STREAM, maxlen=0, approximate=False)
             bought(real_ledger, other)
-        assert listening.hears(4)[-1] == "job.completed"
+        assert reader.next_names(4)[-1] == "job.completed"
 
 
 # -- Prefer: wait ---------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_submit_may_wait_for_the_end(api: Api, real_ledger: Ledger, archive: P
 
 
 def test_a_wait_ends_when_its_time_is_up_and_the_job_goes_on(api: Api) -> None:
-    """It is told as it stands."""
+    """The reply is the job as it is."""
     job_id = api.submit()["id"]
     began = time.monotonic()
 
@@ -211,11 +211,11 @@ def test_streams_end_cleanly_when_the_process_is_told_to(redis_url: str, tmp_pat
         job_id = api.submit()["id"]
         waiting: list[requests.Response] = []
         waiter = in_background(lambda: waiting.append(api.get(f"/v1/videos/{job_id}", Prefer="wait=60")))
-        with stream(api, job_id) as listening:
-            assert listening.hears(1) == ["job.accepted"]
-            eventually(lambda: watchers(api) == 2, what="both watching")
+        with stream(api, job_id) as reader:
+            assert reader.next_names(1) == ["job.accepted"]
+            eventually(lambda: subscribers(api) == 2, what="both subscribed")
             process.send_signal(signal.SIGTERM)
-            assert list(listening.stories) == []  # the end of the chunks came: else this would raise
+            assert list(reader.events) == []  # the end of the chunks came: else this would raise
         waiter.join()
         assert waiting[0].json()["status"] == "queued"
         process.wait(15)

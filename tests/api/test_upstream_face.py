@@ -130,7 +130,7 @@ def gets_its_video(ran: "subprocess.CompletedProcess[str]", stage: Stage) -> Non
 
 
 def test_the_python_program_of_the_upstreams_page_gets_its_video(stage: Stage, staged_api: Api, tmp_path: Path) -> None:
-    """A script without a key of ours, a retry or a timeout: what it ordered is durable all the same."""
+    """A script without a key of ours, a retry or a timeout: its request is durable all the same."""
     script = adapted(PYTHON_PROGRAM, staged_api.url, "any", tmp_path / "program.py")
 
     with stage.worker():

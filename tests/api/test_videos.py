@@ -1,4 +1,4 @@
-"""What a backend can rely on over HTTP: orders taken once, questions answered, wishes granted or refused."""
+"""What a backend can rely on over HTTP: requests accepted once, queries answered, commands done or refused."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def gave_up(ledger: Ledger, job_id: str, reason: Reason, charged: Charged) -> No
 # -- create ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_accepted_and_its_job_has_an_address(api: Api) -> None:
+def test_a_request_is_accepted_and_its_job_has_a_url(api: Api) -> None:
     """202: it is not there yet, and the answer says where to ask and when."""
     answer = api.post(
         "/v1/videos", {"prompt": "a paper boat", "model": "google/veo3", "seconds": "8", "size": "720x1280"}
@@ -118,7 +118,7 @@ def test_what_cannot_be_sent_is_named_by_the_callers_own_words(
 
 
 def test_a_key_makes_one_job_and_answers_with_it_ever_after(api: Api) -> None:
-    """A client that heard no reply may ask again."""
+    """A client that got no reply may ask again."""
     first = api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-4711")
     again = api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-4711")
 
@@ -128,7 +128,7 @@ def test_a_key_makes_one_job_and_answers_with_it_ever_after(api: Api) -> None:
 
 
 def test_a_key_stands_for_one_request(api: Api) -> None:
-    """The same key with another order is a mistake of the caller's, not another job."""
+    """The same key with another request is the caller's error, not another job."""
     api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-1")
 
     answer = api.post("/v1/videos", {"prompt": "a ship"}, Idempotency_Key="order-1")
@@ -140,16 +140,16 @@ def test_of_many_first_requests_at_once_one_makes_the_job(api: Api) -> None:
     """Twenty threads with one key: one id, one of them not replayed."""
     gate = threading.Barrier(20)
 
-    def order(_: int) -> tuple[str, str]:
+    def create(_: int) -> tuple[str, str]:
         gate.wait()
         answer = api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-2")
         return answer.json()["id"], answer.headers["idempotency-replayed"]
 
     with ThreadPoolExecutor(20) as pool:
-        told = list(pool.map(order, range(20)))
+        answers = list(pool.map(create, range(20)))
 
-    assert len({job_id for job_id, _ in told}) == 1
-    assert sorted(replayed for _, replayed in told).count("false") == 1
+    assert len({job_id for job_id, _ in answers}) == 1
+    assert sorted(replayed for _, replayed in answers).count("false") == 1
 
 
 def test_a_callers_key_becomes_no_part_of_a_redis_key(api: Api, client: "redis.Redis") -> None:
@@ -163,16 +163,16 @@ def test_a_callers_key_becomes_no_part_of_a_redis_key(api: Api, client: "redis.R
 # -- many at once ---------------------------------------------------------------------------------------------------
 
 
-def test_each_order_of_a_batch_is_judged_by_itself(api: Api) -> None:
+def test_each_request_of_a_batch_is_validated_by_itself(api: Api) -> None:
     """A bad one does not hold up the others, and its errors are its own."""
-    orders = [
+    requests_ = [
         {"prompt": "a boat"},
         {"prompt": "a ship", "seconds": "12"},
-        "no order",
+        "no request",
         {"prompt": "a raft", "seconds": 4},
     ]
 
-    answer = api.post("/v1/videos/batch", {"orders": orders})
+    answer = api.post("/v1/videos/batch", {"requests": requests_})
 
     results = answer.json()["data"]
     assert answer.status_code == 207
@@ -182,12 +182,12 @@ def test_each_order_of_a_batch_is_judged_by_itself(api: Api) -> None:
 
 
 def test_a_batch_may_be_sent_again(api: Api) -> None:
-    """One key, and each order has its own of it: what was taken is not taken twice, what is new is."""
-    orders = [{"prompt": "a boat"}, {"prompt": "a boat"}]
-    first = api.post("/v1/videos/batch", {"orders": orders}, Idempotency_Key="batch-1").json()["data"]
-    again = api.post("/v1/videos/batch", {"orders": [*orders, {"prompt": "a raft"}]}, Idempotency_Key="batch-1").json()[
-        "data"
-    ]
+    """Each request gets its own key from the batch's: an accepted one is not accepted twice, a new one is."""
+    requests_ = [{"prompt": "a boat"}, {"prompt": "a boat"}]
+    first = api.post("/v1/videos/batch", {"requests": requests_}, Idempotency_Key="batch-1").json()["data"]
+    again = api.post(
+        "/v1/videos/batch", {"requests": [*requests_, {"prompt": "a raft"}]}, Idempotency_Key="batch-1"
+    ).json()["data"]
 
     assert len({result["video"]["id"] for result in [*first, *again]}) == 3
     assert [result["replayed"] for result in again] == [True, True, False]
@@ -195,8 +195,8 @@ def test_a_batch_may_be_sent_again(api: Api) -> None:
 
 def test_a_batch_has_a_bound(api: Api) -> None:
     """Of none and of too many nothing is taken."""
-    for orders in ([], [{"prompt": "a boat"}] * 101):
-        assert api.post("/v1/videos/batch", {"orders": orders}).status_code == 422
+    for requests_ in ([], [{"prompt": "a boat"}] * 101):
+        assert api.post("/v1/videos/batch", {"requests": requests_}).status_code == 422
     assert api.get("/v1/videos").json()["data"] == []
 
 
@@ -290,9 +290,9 @@ def test_the_journal_tells_what_happened(api: Api, real_ledger: Ledger) -> None:
     job_id = api.submit()["id"]
     bought(real_ledger, job_id)
 
-    told = api.get(f"/v1/videos/{job_id}/events").json()
+    listed = api.get(f"/v1/videos/{job_id}/events").json()
 
-    assert [entry["event"] for entry in told["data"]] == ["job.accepted", "job.submitting", "job.submitted"]
+    assert [entry["event"] for entry in listed["data"]] == ["job.accepted", "job.submitting", "job.submitted"]
 
 
 # -- wishes ---------------------------------------------------------------------------------------------------------
@@ -340,13 +340,13 @@ def test_a_retry_pays_only_when_told_to(api: Api, real_ledger: Ledger) -> None:
     gave_up(real_ledger, job_id, Reason.GENERATION_FAILED, Charged.NO)
 
     refused = api.post(f"/v1/videos/{job_id}/retry")
-    told = [api.post(f"/v1/videos/{job_id}/retry", {"pay_again": True}) for _ in range(2)]
+    answers = [api.post(f"/v1/videos/{job_id}/retry", {"pay_again": True}) for _ in range(2)]
 
     assert (refused.status_code, refused.json()["code"]) == (409, "would_pay")
-    assert [answer.status_code for answer in told] == [202, 202]
-    assert (told[0].json()["state"], told[0].json()["generation_id"]) == ("queued", None)
-    assert told[0].json()["id"] == told[1].json()["id"]  # asked twice, bought once
-    assert told[1].headers["idempotency-replayed"] == "true"
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert (answers[0].json()["state"], answers[0].json()["generation_id"]) == ("queued", None)
+    assert answers[0].json()["id"] == answers[1].json()["id"]  # asked twice, bought once
+    assert answers[1].headers["idempotency-replayed"] == "true"
 
 
 def test_what_goes_on_or_has_its_video_is_not_repeated(api: Api, real_ledger: Ledger, archive: Path) -> None:
@@ -361,7 +361,7 @@ def test_what_goes_on_or_has_its_video_is_not_repeated(api: Api, real_ledger: Le
 def test_a_delete_erases_prompt_and_file_and_keeps_the_cost(
     api: Api, real_ledger: Ledger, archive: Path, client: "redis.Redis"
 ) -> None:
-    """The job is gone for callers, its money row is not; its hooks are told no more."""
+    """The job is gone for callers, its money row is not; its hooks are not called any more."""
     job_id = api.submit("a private matter")["id"]
     file = archive / completed(real_ledger, job_id, archive).stored.path  # type: ignore[union-attr]  # it was just stored
 
@@ -511,7 +511,7 @@ def test_ready_means_that_a_job_would_be_worked_on(api: Api, real_ledger: Ledger
     eventually(lambda: api.get("/readyz").json() == {"ready": True, "redis": "ok", "workers": 1})
 
 
-def test_a_row_of_a_newer_version_is_told_as_one(api: Api, client: "redis.Redis") -> None:
+def test_a_row_of_a_newer_version_is_reported_as_one(api: Api, client: "redis.Redis") -> None:
     """It is not Redis that has to be mended, but the API that has to be updated."""
     job_id = api.submit()["id"]
     client.hset(f"rushes:job:{job_id}", "state", "composing")
@@ -519,5 +519,5 @@ def test_a_row_of_a_newer_version_is_told_as_one(api: Api, client: "redis.Redis"
     answer = api.get(f"/v1/videos/{job_id}")
 
     assert answer.status_code == 503
-    assert "left to a newer one: update the API" in answer.json()["detail"]
+    assert "this one cannot read it: update the API" in answer.json()["detail"]
     assert job_id not in [job["id"] for job in api.get("/v1/videos").json()["data"]]

@@ -93,7 +93,7 @@ def test_a_tenant_sees_and_repeats_what_its_own_receivers_were_told(
         job_id = shop.submit()["id"]
         stage.ended(job_id)
         log = make_receivers(stage.settings).log
-        eventually(lambda: log(everybodys) and log(shops), what="both told")
+        eventually(lambda: log(everybodys) and log(shops), what="both delivered")
         assert log(gyms) == []
 
         seen = shop.get(f"/v1/videos/{job_id}/deliveries").json()["data"]

@@ -1,4 +1,4 @@
-"""A connection to the API that loses what it is told to lose."""
+"""A connection to the API that loses what it is set to lose."""
 
 import socket
 import threading

@@ -16,7 +16,7 @@ import redis
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
 from jobs.states import State
-from jobs.webhooks import ORDERED
+from jobs.webhooks import WEBHOOK_URL
 from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
 from producer.webhooks import make_webhooks
 from tests import steps
@@ -67,7 +67,7 @@ def test_a_handle_is_made_again_from_its_id(rushes: Rushes) -> None:
     assert (erased.value.status, erased.value.code) == (404, "erased")
 
 
-def test_what_cannot_be_ordered_says_what_to_mend(rushes: Rushes) -> None:
+def test_an_invalid_request_says_what_to_correct(rushes: Rushes) -> None:
     """By the names that were given."""
     with pytest.raises(Refused) as refused:
         rushes.submit("a boat", seconds=12)
@@ -77,7 +77,7 @@ def test_what_cannot_be_ordered_says_what_to_mend(rushes: Rushes) -> None:
 
 
 def test_a_failure_is_told_with_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledger) -> None:
-    """So that a backend can decide what to tell its own customer."""
+    """So that a backend can decide what to show its own customer."""
     job = rushes.submit("a boat")
     bought(real_ledger, job.id)
     verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
@@ -212,7 +212,7 @@ async def test_what_is_no_picture_is_refused_before_it_is_sent(api: Api, tmp_pat
 
 
 @pytest.mark.anyio
-async def test_an_order_brings_its_webhook(stage: Stage) -> None:
+async def test_a_request_brings_its_webhook(stage: Stage) -> None:
     """From both clients, up to the call."""
     with (
         WebhookServer.started() as receiver,
@@ -232,13 +232,13 @@ async def test_an_order_brings_its_webhook(stage: Stage) -> None:
 def signing(stage: Stage, receiver: WebhookServer) -> dict[str, str]:
     """Let the stage sign for the receiver."""
     stage.environment |= {"RUSHES_WEBHOOKS__KEYS": "k" * 32, "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true"}
-    receiver.secret = make_webhooks(stage.settings).secrets(ORDERED).current
+    receiver.secret = make_webhooks(stage.settings).secrets(WEBHOOK_URL).current
     return stage.environment | {"RUSHES_API__AUTH": "off"}
 
 
 @pytest.mark.anyio
 async def test_a_model_that_may_be_a_mistake_is_warned_about(api: Api) -> None:
-    """As Python does; the order is taken."""
+    """As Python does; the request is accepted."""
     with Rushes(api.url) as rushes, pytest.warns(UserWarning, match=r"google/veo4.*google/veo3,"):
         job = rushes.submit("a boat", model="google/veo4")
     async with AsyncRushes(api.url) as rushes_async:
@@ -274,7 +274,7 @@ def test_an_api_that_is_not_there_is_told(api: Api) -> None:
 
 
 def test_a_stream_that_breaks_is_taken_up_again(api: Api, real_ledger: Ledger) -> None:
-    """Nothing is told twice, nothing is missed."""
+    """No event comes twice, none is missed."""
     with Flaky.before(api.url) as flaky, Rushes(flaky.url, pause=lambda _seconds: None) as rushes:
         job = rushes.submit("a boat")
         stories = job.follow()
@@ -291,7 +291,7 @@ def test_a_stream_that_breaks_is_taken_up_again(api: Api, real_ledger: Ledger) -
 
 
 def test_a_download_is_whole_or_not_there(rushes: Rushes, real_ledger: Ledger, archive: Path, tmp_path: Path) -> None:
-    """Its checksum is what the API told; half a file never has the name."""
+    """Its checksum is the API's; half a file never has the name."""
     good, bad = rushes.submit("a boat"), rushes.submit("a boat")
     stored(real_ledger, good.id, archive)
     completed(real_ledger, bad.id, archive)  # its bytes are not those of its checksum
@@ -335,13 +335,13 @@ def test_importing_it_brings_neither_celery_nor_redis_nor_http() -> None:
     heavy = "{'celery', 'kombu', 'redis', 'httpx2', 'pydantic', 'requests', 'fastapi'}"
     code = f"import sys, producer.client; print(sorted({heavy} & set(sys.modules)))"
 
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 
-    assert told.stdout.strip() == "[]"
+    assert ran.stdout.strip() == "[]"
 
 
 def test_what_ended_meanwhile_is_caught_up_with(rushes: Rushes, real_ledger: Ledger, archive: Path) -> None:
-    """From a cursor that is kept; an end in whose middle the program dies is told again."""
+    """From a cursor that is kept; an end during which the program dies comes again."""
     began = rushes.events(after="latest")
     assert list(began) == []
     ids = [rushes.submit(f"boat {n}").id for n in range(3)]

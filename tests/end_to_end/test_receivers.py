@@ -119,22 +119,22 @@ def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folde
         eventually(lambda: "delivery.succeeded" in [entry.event for entry in stage.service.events(job_id)])
 
 
-def test_the_command_line_shows_tests_and_tells_again(stage: Stage, folder: Path) -> None:
+def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path) -> None:
     """An operator needs no line of code for it."""
     stage.environment |= hooks(folder, "quick", "broken")
     broken, quick = "receivers_of_ours:broken", "receivers_of_ours:quick"
     with stage.worker(RUSHES_HOOKS__ATTEMPTS="1"):
-        heard = stage.rushes("hooks", "test", quick)
-        assert (heard.returncode, heard.stderr) == (0, "")
+        succeeded = stage.rushes("hooks", "test", quick)
+        assert (succeeded.returncode, succeeded.stderr) == (0, "")
         assert told(folder, "quick")[0].startswith("test_")
-        unheard = stage.rushes("hooks", "test", broken)
-        assert (unheard.returncode, unheard.stderr) == (1, f"{broken} could not be told: RuntimeError: not today\n")
+        failed = stage.rushes("hooks", "test", broken)
+        assert (failed.returncode, failed.stderr) == (1, f"The delivery to {broken} failed: RuntimeError: not today\n")
 
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: "delivery.abandoned" in [entry.event for entry in stage.service.events(job_id)])
         (folder / "mended").touch()
         again = stage.rushes("hooks", "redeliver", broken, "--failed")
-        assert f"{job_id}: {broken} is told job.completed again" in again.stdout
+        assert f"{job_id}: delivering job.completed to {broken} again" in again.stdout
         eventually(lambda: told(folder, "broken").count(job_id) == 2)
 
     shown = {entry["name"]: entry for entry in json.loads(stage.rushes("hooks", "list", "--json").stdout)}

@@ -44,7 +44,7 @@ def test_the_same_order_again_costs_nothing_and_says_so(stage: Stage, reusing: A
         assert (again.status_code, told["id"], told["reused"], told["status"]) == (200, job_id, True, "completed")
         assert again.headers["location"] == f"/v1/videos/{job_id}"
         assert shop.get(f"/v1/videos/{job_id}").json()["reused"] is False
-        batch = shop.post("/v1/videos/batch", {"orders": [{**ORDER, "dedupe": "prompt"}, ORDER]}).json()["data"]
+        batch = shop.post("/v1/videos/batch", {"requests": [{**ORDER, "dedupe": "prompt"}, ORDER]}).json()["data"]
         assert [(one["status"], one["video"]["reused"]) for one in batch] == [(200, True), (202, False)]
         assert gym.post("/v1/videos", {**ORDER, "dedupe": "prompt"}).json()["id"] != job_id
         with Rushes(reusing.url, api_key=shop.key) as rushes:

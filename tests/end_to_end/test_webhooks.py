@@ -100,7 +100,7 @@ def test_a_receiver_that_was_down_misses_nothing_and_knows_what_it_had(stage: St
 
 def test_an_order_can_bring_its_own_address(stage: Stage, receiver: WebhookServer) -> None:
     """It is told of this job only, and the upstream never sees the address."""
-    receiver.secret = make_webhooks(stage.settings).secrets("ordered").current
+    receiver.secret = make_webhooks(stage.settings).secrets("webhook_url").current
     with stage.worker():
         said = stage.rushes("submit", "a clip", "--webhook-url", receiver.url)
         assert said.returncode == 0, said.stderr

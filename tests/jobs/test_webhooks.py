@@ -40,9 +40,9 @@ def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
         endpoints.add("https://a.example"),
         endpoints.add("https://b.example", events=["job.fetched_late"]),
     )
-    assert (everything.wants(ENDS), few.wants(ENDS)) == (ENDS, ("job.fetched_late",))
+    assert (everything.subscribed(ENDS), few.subscribed(ENDS)) == (ENDS, ("job.fetched_late",))
 
-    assert endpoints.disable(few.id, "down for five days").wants(ENDS) == ()
+    assert endpoints.disable(few.id, "down for five days").subscribed(ENDS) == ()
     assert endpoints.get(few.id).disabled_why == "down for five days"
     assert endpoints.enable(few.id) == few
 
@@ -51,8 +51,8 @@ def test_an_endpoint_of_a_tenant_hears_of_no_other(endpoints: Endpoints) -> None
     """Nor of jobs that belong to nobody; what an older version kept hears of all."""
     shops, everybodys = endpoints.add("https://a.example", tenant="shop"), endpoints.add("https://b.example")
 
-    assert [shops.wants(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, (), ()]
-    assert [everybodys.wants(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, ENDS, ENDS]
+    assert [shops.subscribed(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, (), ()]
+    assert [everybodys.subscribed(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, ENDS, ENDS]
     assert endpoints.get(shops.id).tenant == "shop"
 
 

@@ -167,7 +167,7 @@ def test_a_stack_can_call_receivers_on_this_machine_unless_the_user_chose_otherw
 def test_a_webhook_to_this_machine_arrives_with_a_link_that_serves_the_video(machine: Machine) -> None:
     """It needs no setting."""
     with WebhookServer.started() as receiver, machine.up() as stack:
-        receiver.secret = machine.rushes("webhooks", "secret", "ordered").stdout.strip()
+        receiver.secret = machine.rushes("webhooks", "secret", "webhook_url").stdout.strip()
         ran = machine.rushes("submit", "--webhook-url", receiver.url, "a boat")
         assert ran.returncode == Exit.DONE, ran.stderr
         eventually(lambda: receiver.messages, what="the request to the receiver")

@@ -16,7 +16,7 @@ def background() -> Iterator[Callable[[Callable[[], object]], None]]:
         def run() -> None:
             try:
                 what()
-            except BaseException as error:  # noqa: BLE001 (told at the end of the test, in its thread)
+            except BaseException as error:  # noqa: BLE001 (reported at the end of the test, in its thread)
                 failures.append(error)
 
         timers.append(threading.Timer(0.2, run))

@@ -65,7 +65,7 @@ class Running:
         self.process.send_signal(signal.SIGINT)
 
     def ends(self, *, within_s: float = 30) -> int:
-        """Its exit code as a shell tells it: Python dies of a Ctrl-C that came within `exec`, also of a handled one."""
+        """The exit code as a shell reports it: Python dies of a Ctrl-C that comes within `exec`, even a handled one."""
         code = self.process.wait(within_s)
         return code if code >= 0 else 128 - code
 

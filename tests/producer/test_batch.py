@@ -91,7 +91,7 @@ def test_a_whole_image_fits_into_a_cell(write: Write) -> None:
 
 
 def test_equal_rows_have_different_keys_and_the_order_of_rows_does_not_matter(write: Write) -> None:
-    """A row is known by what it orders and by how often the same stood before it."""
+    """A row is identified by its request and by the number of equal rows before it."""
     first = [row.key for row in read(write("b.jsonl", lines({"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"})))]
     sorted_ = [row.key for row in read(write("b.jsonl", lines({"prompt": "a"}, {"prompt": "a"}, {"prompt": "b"})))]
 
@@ -128,7 +128,7 @@ def test_a_row_that_cannot_be_read_is_named(write: Write, name: str, text: str, 
 
 
 def test_a_bad_row_is_named_and_nothing_of_the_file_is_submitted(stage: Stage) -> None:
-    """A half-submitted file helps nobody; all bad rows are told at once, whatever is wrong with each."""
+    """A half-submitted file helps nobody; all invalid rows are named at once, whatever is wrong with each."""
     rows = ['{"prompt": "good"}', '{"prompt": "b", "duration": 5}', "nope", '{"prompt": "", "colour": 1}']
     (stage.folder / "b.jsonl").write_text("\n".join(rows))
     ran = stage.rushes("batch", "b.jsonl")
@@ -146,7 +146,7 @@ def test_a_bad_row_is_named_and_nothing_of_the_file_is_submitted(stage: Stage) -
 
 
 def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stage) -> None:
-    """Counted where it costs: at the sandbox. Equal rows are two videos; a refused row is told."""
+    """Counted where it costs: at the sandbox. Equal rows are two videos; a refused row is reported."""
     file = stage.folder / "jobs.jsonl"
     rows: list[dict[str, Any]] = [
         {"prompt": "a"},
@@ -179,7 +179,7 @@ def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stag
 
 
 def test_a_key_whose_row_has_changed_is_told_with_its_line(stage: Stage) -> None:
-    """The video of the first order is not what the row asks for now."""
+    """The video of the first request is not what the row asks for now."""
     (stage.folder / "b.jsonl").write_text(lines({"prompt": "a", "key": "mine"}))
     assert stage.rushes("batch", "b.jsonl", "--no-wait").returncode == Exit.DONE
     (stage.folder / "b.jsonl").write_text(lines({"prompt": "x"}, {"prompt": "b", "key": "mine"}))
@@ -208,7 +208,7 @@ def test_ctrl_c_ends_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     assert sorted(stage.sandbox.purchases().values()) == [1] * 5
 
 
-def test_a_run_after_everything_is_forgotten_ends_and_buys_nothing(stage: Stage) -> None:
+def test_a_run_after_the_rows_expired_ends_and_buys_nothing(stage: Stage) -> None:
     """A row's key outlives its job's row: the later run says so, instead of waiting for what is gone."""
     (stage.folder / "b.jsonl").write_text(lines({"prompt": "a"}))
     stage.rushes("batch", "b.jsonl", "--no-wait")
@@ -219,7 +219,7 @@ def test_a_run_after_everything_is_forgotten_ends_and_buys_nothing(stage: Stage)
     ran = stage.rushes("batch", "b.jsonl", timeout_s=20)
 
     assert ran.returncode == Exit.DONE
-    assert "1 were submitted by an earlier run" in ran.stderr
+    assert "Jobs of an earlier run that are no longer stored: 1." in ran.stderr
     assert stage.service.counts()[State.QUEUED] == 0
 
 

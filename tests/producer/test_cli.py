@@ -108,7 +108,7 @@ def test_a_prompt_comes_from_wherever_it_is(stage: Stage, source: str) -> None:
     assert stage.service.get(ran.stdout.strip())[1].prompt == prompt
 
 
-def test_every_parameter_reaches_the_order(stage: Stage) -> None:
+def test_every_parameter_reaches_the_request(stage: Stage) -> None:
     """Types as the upstream wants them: numbers are numbers, switches are booleans, labels are text."""
     image = "https://images.example/first.png"
     ran = stage.rushes(
@@ -184,7 +184,7 @@ def test_a_picture_comes_from_a_file(stage: Stage) -> None:
 
 
 def test_a_model_that_may_be_a_mistake_is_warned_about(stage: Stage) -> None:
-    """On standard error, with those that are known, before it is ordered; in a batch each such model once."""
+    """On standard error, with those that are known, before it is submitted; in a batch each such model once."""
     (stage.folder / "b.jsonl").write_text('{"prompt": "a", "model": "google/veo4"}\n' * 2 + '{"prompt": "b"}\n')
 
     one = stage.rushes("submit", "a boat", "-m", "veo3")
@@ -226,7 +226,7 @@ def test_a_command_line_that_makes_no_sense_is_a_usage_error(stage: Stage) -> No
 
 
 def test_a_key_is_replayed_or_refused(stage: Stage) -> None:
-    """A script that is run twice buys once; a script that changed its order learns of it."""
+    """A script that is run twice buys once; a script that changed its request gets an error."""
     first = parsed(stage.rushes("submit", "a boat", "--idempotency-key", "k", "--json"))
     second = parsed(stage.rushes("submit", "a boat", "--idempotency-key", "k", "--json"))
     other = stage.rushes("submit", "another boat", "--idempotency-key", "k")
@@ -356,14 +356,14 @@ def test_without_redis_each_command_says_so_and_what_to_do(stage: Stage) -> None
     for arguments in (["submit", "a boat"], ["watch"]):
         ran = stage.rushes(*arguments, timeout_s=30)
         assert ran.returncode == Exit.NO_LEDGER
-        assert "Redis cannot be asked" in ran.stderr
+        assert "Redis is unavailable" in ran.stderr
         assert "rushes up" in ran.stderr
         assert "Traceback" not in ran.stderr
         assert "Nothing was submitted" not in ran.stderr
 
 
 def test_redis_going_away_during_a_wait_does_not_lose_sight_of_the_job(stage: Stage) -> None:
-    """The order was taken: what is said last is its id, and how to wait on."""
+    """The job was accepted: the last line is its id, and how to wait again."""
     server = ValkeyServer()
     server.start()
     stage.environment |= {"RUSHES_REDIS__URL": f"redis://127.0.0.1:{server.port}/0", **SHORT_OUTAGE}

@@ -11,7 +11,7 @@ from jobs.result import ENDS
 from jobs.scripts import Retention
 from jobs.states import State
 from producer import ends as module
-from producer.ends import Ends, EndsRead, Forgotten
+from producer.ends import CursorTooOld, Ends, EndsRead
 from tests import steps
 from tests.stage import a_request
 
@@ -45,7 +45,7 @@ def read(ends: Ends, cursor: str | None = None, **terms: object) -> EndsRead:
     return found
 
 
-def told(found: EndsRead) -> list[tuple[str, str]]:
+def pairs(found: EndsRead) -> list[tuple[str, str]]:
     """What was read, in short."""
     return [(end.job.id, end.event) for end in found.ends]
 
@@ -61,10 +61,10 @@ def test_a_reader_that_was_away_reads_each_end_once_in_order(reader: Ends, ledge
     first = read(reader, cursor, limit=2)
     rest = read(reader, first.cursor)
 
-    assert (told(first), told(rest)) == (wanted[:2], wanted[2:])
+    assert (pairs(first), pairs(rest)) == (wanted[:2], wanted[2:])
     assert (first.has_more, rest.has_more) == (True, False)
-    assert told(read(reader, rest.cursor)) == []
-    assert [end for end, _ in told(read(reader, events=["job.cancelled"]))] == ["job_b"]
+    assert pairs(read(reader, rest.cursor)) == []
+    assert [end for end, _ in pairs(read(reader, events=["job.cancelled"]))] == ["job_b"]
 
 
 def test_a_tenant_reads_its_own_and_its_cursor_moves_on_past_others(reader: Ends, ledger: Ledger) -> None:
@@ -75,7 +75,7 @@ def test_a_tenant_reads_its_own_and_its_cursor_moves_on_past_others(reader: Ends
 
     found = read(reader, tenant="shop")
 
-    assert told(found) == [(mine, "job.completed")]
+    assert pairs(found) == [(mine, "job.completed")]
     assert found.cursor == reader.latest()
 
 
@@ -90,7 +90,7 @@ def test_one_reading_does_bounded_work(reader: Ends, ledger: Ledger, monkeypatch
         pages.append(read(reader, pages[-1].cursor))
 
     assert any(not page.ends for page in pages)
-    assert [job_id for page in pages for job_id, _ in told(page)] == jobs
+    assert [job_id for page in pages for job_id, _ in pairs(page)] == jobs
 
 
 def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends) -> None:
@@ -104,9 +104,9 @@ def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends
     ended(ledger, "second")
     client.xtrim(STREAM, maxlen=3, approximate=False)
 
-    assert reader.after(before, limit=10) == Forgotten(before)
-    assert reader.after(kept, limit=10) == Forgotten(kept)
-    assert told(read(reader)) == [("job_second", "job.completed")], "what is left can be read without a cursor"
+    assert reader.after(before, limit=10) == CursorTooOld(before)
+    assert reader.after(kept, limit=10) == CursorTooOld(kept)
+    assert pairs(read(reader)) == [("job_second", "job.completed")], "what is left can be read without a cursor"
 
 
 def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reader: Ends) -> None:
@@ -117,7 +117,7 @@ def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reade
     for n in range(100):
         ended(ledger, f"{n}", video=False)
 
-    assert reader.after(kept, limit=10) == Forgotten(kept)
+    assert reader.after(kept, limit=10) == CursorTooOld(kept)
 
 
 def test_what_was_erased_is_not_told_though_the_feed_remembers(
@@ -129,14 +129,14 @@ def test_what_was_erased_is_not_told_though_the_feed_remembers(
     ledger.erased(ledger.get(job_id))
     assert "called off" in str(client.xrange(STREAM)), "the event stream itself still holds it"
 
-    assert told(read(reader)) == [(other, "job.cancelled")]
+    assert pairs(read(reader)) == [(other, "job.cancelled")]
 
 
 def test_a_job_whose_row_has_ended_is_left_out(client: "redis.Redis", reader: Ends, ledger: Ledger) -> None:
     """As no webhook would be sent of it any more."""
     client.delete(f"rushes:job:{ended(ledger, 'gone')}")
 
-    assert told(read(reader)) == []
+    assert pairs(read(reader)) == []
 
 
 def test_every_end_is_an_event_of_the_feed() -> None:

@@ -16,7 +16,7 @@ from jobs.job import Stored, Terms, Video
 from jobs.job_log import START
 from jobs.ledger import Ledger
 from jobs.states import Status
-from producer.retention import Kept, Pruner, Rules, doomed, gather
+from producer.retention import ArchivedJob, Pruner, Rules, files_by_job, removals
 from tests import steps
 from tests.buckets import Bucket
 from tests.stage import Clock, Stage, a_request
@@ -24,54 +24,58 @@ from tests.stage import Clock, Stage, a_request
 DAY_S: Final = 86_400.0
 
 
-def kept(name: str, *, age_d: float, size: int = 10, status: Status | None = Status.COMPLETED) -> Kept:
+def archived(name: str, *, age_d: float, size: int = 10, status: Status | None = Status.COMPLETED) -> ArchivedJob:
     """One job's share of the archive, `age_d` days old at day 100."""
-    return Kept(name, (100 - age_d) * DAY_S, status, (f"{name}.mp4",), size)
+    return ArchivedJob(name, (100 - age_d) * DAY_S, status, (f"{name}.mp4",), size)
 
 
-def go(archive: list[Kept], rules: Rules) -> list[tuple[str, str]]:
-    """Who goes, and why, at day 100."""
-    return [(one.kept.job_id, one.why) for one in doomed(archive, rules, now=100 * DAY_S)]
+def removed(archive: list[ArchivedJob], rules: Rules) -> list[tuple[str, str]]:
+    """The chosen removals and their rules, at day 100."""
+    return [(removal.job.job_id, removal.why) for removal in removals(archive, rules, now=100 * DAY_S)]
 
 
 # -- the rules -----------------------------------------------------------------------------------------------------
 
 
 def test_what_is_too_old_goes_by_how_its_job_ended() -> None:
-    """A late video that nobody waited for may go sooner than one that was ordered and came."""
+    """A late video that nobody waited for may be removed sooner than a punctual one."""
     archive = [
-        kept("young", age_d=5),
-        kept("old", age_d=40),
-        kept("late", age_d=10, status=Status.EXPIRED),
-        kept("later", age_d=3, status=Status.CANCELLED),
+        archived("young", age_d=5),
+        archived("old", age_d=40),
+        archived("late", age_d=10, status=Status.EXPIRED),
+        archived("later", age_d=3, status=Status.CANCELLED),
     ]
     rules = Rules(completed_s=30 * DAY_S, fetched_late_s=7 * DAY_S)
-    assert go(archive, rules) == [("old", "age"), ("late", "age")]
+    assert removed(archive, rules) == [("old", "age"), ("late", "age")]
 
 
 def test_what_is_over_the_total_goes_oldest_first_and_no_further() -> None:
     """After what goes by age anyway."""
-    archive = [kept("c", age_d=1), kept("a", age_d=9), kept("b", age_d=5), kept("z", age_d=50)]
-    assert go(archive, Rules(completed_s=30 * DAY_S, most_bytes=15)) == [("z", "age"), ("a", "size"), ("b", "size")]
-    assert go(archive, Rules(most_bytes=40)) == []
+    archive = [archived("c", age_d=1), archived("a", age_d=9), archived("b", age_d=5), archived("z", age_d=50)]
+    assert removed(archive, Rules(completed_s=30 * DAY_S, most_bytes=15)) == [
+        ("z", "age"),
+        ("a", "size"),
+        ("b", "size"),
+    ]
+    assert removed(archive, Rules(most_bytes=40)) == []
 
 
 def test_a_job_under_way_loses_nothing_but_counts() -> None:
     """Its video may have its name already, and its row not yet know of it."""
-    archive = [kept("under way", age_d=90, status=None), kept("done", age_d=1)]
-    assert go(archive, Rules(completed_s=DAY_S * 30, fetched_late_s=1, most_bytes=5)) == [("done", "size")]
+    archive = [archived("under way", age_d=90, status=None), archived("done", age_d=1)]
+    assert removed(archive, Rules(completed_s=DAY_S * 30, fetched_late_s=1, most_bytes=5)) == [("done", "size")]
 
 
 def test_only_the_chosen_statuses_go() -> None:
     """`--status expired` leaves the rest, also when the total is over its bound."""
-    archive = [kept("done", age_d=50), kept("late", age_d=40, status=Status.EXPIRED)]
+    archive = [archived("done", age_d=50), archived("late", age_d=40, status=Status.EXPIRED)]
     rules = Rules(completed_s=DAY_S, fetched_late_s=DAY_S, most_bytes=0, statuses=frozenset({Status.EXPIRED}))
-    assert go(archive, rules) == [("late", "age")]
+    assert removed(archive, rules) == [("late", "age")]
 
 
 def test_without_a_rule_nothing_goes() -> None:
     """The default keeps for ever."""
-    assert go([kept("a", age_d=99)], Rules()) == []
+    assert removed([archived("a", age_d=99)], Rules()) == []
     assert not Rules().are_any
 
 
@@ -79,7 +83,7 @@ def test_without_a_rule_nothing_goes() -> None:
 
 
 def job_id_at(seconds: float) -> str:
-    """The id of a job that was ordered then."""
+    """The id of a job that was accepted then."""
     return f"job_{str(ULID.from_timestamp(seconds)).lower()}"
 
 
@@ -160,13 +164,13 @@ def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
     pruner = Pruner(store, ledger)
 
     plan = pruner.plan(Rules(fetched_late_s=7 * DAY_S))
-    assert [one.kept.job_id for one in plan] == [late]
+    assert [removal.job.job_id for removal in plan] == [late]
     for one in plan:
         pruner.remove(one)
-    ((told, entry),) = ledger.job_log.after(START, block_s=0.1).entries  # the event stream outlives rows and job logs
-    assert (told, entry.event, entry.state, entry.data["why"]) == (late, "job.pruned", "expired", "age")
+    ((job_id, entry),) = ledger.job_log.after(START, block_s=0.1).entries  # the event stream outlives rows and job logs
+    assert (job_id, entry.event, entry.state, entry.data["why"]) == (late, "job.pruned", "expired", "age")
 
-    assert {one.kept.job_id for one in pruner.plan(Rules(completed_s=7 * DAY_S))} == {done, unknown}
+    assert {removal.job.job_id for removal in pruner.plan(Rules(completed_s=7 * DAY_S))} == {done, unknown}
 
 
 def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
@@ -186,7 +190,7 @@ def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledge
     for stranger in ("notes.txt", "2027/01/15/holiday.mp4", "2027/01/15/job_short.mp4", "job_x/2027/01/15.mp4"):
         store.put(stranger, b"mine", "text/plain")
 
-    assert len(gather(store.items())) == 1
+    assert len(files_by_job(store.items())) == 1
     for one in Pruner(store, ledger).plan(Rules(most_bytes=0)):
         Pruner(store, ledger).remove(one)
 
@@ -206,16 +210,16 @@ def test_a_dry_run_touches_nothing_and_the_real_one_says_what_went(stage: Stage)
 
     dry = stage.rushes("archive", "prune", "--keep-bytes", "0", "--dry-run")
     assert (dry.returncode, file.exists()) == (0, True)
-    assert f"would go  {job_id}" in dry.stdout
+    assert f"would remove  {job_id}" in dry.stdout
 
     wet = stage.rushes("archive", "prune", "--keep-bytes", "0", "--json")
     assert json.loads(wet.stdout)["id"] == job_id
     assert not file.exists()
-    assert "Nothing is to go" in stage.rushes("archive", "prune", "--keep-bytes", "0").stdout
+    assert "There is nothing to remove" in stage.rushes("archive", "prune", "--keep-bytes", "0").stdout
 
-    told = stage.rushes("download", job_id)
-    assert told.returncode == 3
-    assert "retention" in told.stderr
+    ran = stage.rushes("download", job_id)
+    assert ran.returncode == 3
+    assert "Retention removed" in ran.stderr
     view = json.loads(stage.rushes("get", job_id, "--json").stdout)
     assert view["file"]["removed_at"] is not None
 
@@ -247,6 +251,6 @@ def test_links_are_signed_or_the_apis_own_as_the_setting_says(stage: Stage, buck
 def test_links_that_cannot_be_made_stop_the_process_at_its_start(stage: Stage, links: str) -> None:
     """In a sentence that names the other setting."""
     stage.environment["RUSHES_ARCHIVE__LINKS"] = links
-    told = stage.rushes("list")
-    assert told.returncode == 9
-    assert {"signed": "RUSHES_ARCHIVE__URL", "api": "RUSHES_API__PUBLIC_URL"}[links] in told.stderr
+    ran = stage.rushes("list")
+    assert ran.returncode == 9
+    assert {"signed": "RUSHES_ARCHIVE__URL", "api": "RUSHES_API__PUBLIC_URL"}[links] in ran.stderr

@@ -105,7 +105,7 @@ def test_the_paid_prompt_has_no_mark_wherever_it_comes_from(stage: Stage) -> Non
     assert [prompt_of(stage, ran) for ran in ways] == [PROMPT] * 5
 
 
-def test_a_prompt_that_is_no_text_is_a_usage_error_and_nothing_is_ordered(stage: Stage) -> None:
+def test_a_prompt_that_is_no_text_is_a_usage_error_and_nothing_is_submitted(stage: Stage) -> None:
     """File, standard input, argument, label, batch file."""
     (stage.folder / "prompt.txt").write_bytes(UNREADABLE["latin-1"])
     (stage.folder / "batch.csv").write_bytes(b"prompt\nein B\xe4r\n")

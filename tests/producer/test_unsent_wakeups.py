@@ -105,7 +105,7 @@ def test_a_sender_says_no_whatever_sending_raises(settings: Settings, error: Exc
     assert tried == [TaskName.SUBMIT]
 
 
-def test_an_order_is_accepted_whatever_sending_raises(service: Service, error: Exception) -> None:
+def test_a_request_is_accepted_whatever_sending_raises(service: Service, error: Exception) -> None:
     """One by one and many at once; each is in the ledger, and due."""
     with unsent(error) as tried:
         one = service.submit(a_request())
@@ -116,7 +116,7 @@ def test_an_order_is_accepted_whatever_sending_raises(service: Service, error: E
 
 
 @pytest.mark.anyio
-async def test_an_order_from_the_loop_is_accepted_whatever_sending_raises(
+async def test_a_request_from_the_loop_is_accepted_whatever_sending_raises(
     settings: Settings, on_loop: "redis.asyncio.Redis", error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where no thread is to be had for it."""
@@ -169,7 +169,7 @@ def test_receivers_are_told_again_whatever_sending_raises(
 async def test_the_api_answers_as_if_the_message_had_gone(
     settings: Settings, real_ledger: Ledger, error: Exception
 ) -> None:
-    """Else a caller reads `charged: no` of a job that will be bought, and orders again."""
+    """Else a caller reads `charged: no` of a job that will be bought, and submits again."""
     service, api = make_service(settings), make_app(settings)
     transport = httpx2.ASGITransport(api, client=("127.0.0.1", 40_000))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as caller:
@@ -181,18 +181,18 @@ async def test_the_api_answers_as_if_the_message_had_gone(
         steps.gave_up(real_ledger, real_ledger.get(failed), steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
         with unsent(error) as tried:
             one = await posted("/v1/videos", {"prompt": "a boat"})
-            batch = await posted("/v1/videos/batch", {"orders": [{"prompt": "a boat"}, {"prompt": "a plane"}]})
+            batch = await posted("/v1/videos/batch", {"requests": [{"prompt": "a boat"}, {"prompt": "a plane"}]})
             theirs = await posted("/v2/video/generations", {"model": "google/veo3", "prompt": "a boat"})
             cancelled = await posted(f"/v1/videos/{queued}/cancel")
             retried = await posted(f"/v1/videos/{failed}/retry", {"pay_again": True})
-            told = await posted(f"/v1/videos/{failed}/redeliver")
+            redelivered = await posted(f"/v1/videos/{failed}/redeliver")
         assert tried
         assert (one.status_code, one.json()["status"]) == (202, "queued")
         assert [result["status"] for result in batch.json()["data"]] == [202, 202]
         assert theirs.is_success
         assert cancelled.json()["status"] == "cancelled"
         assert retried.is_success
-        assert told.is_success
+        assert redelivered.is_success
     await api.state.redis.aclose()
 
 
@@ -210,7 +210,7 @@ STATES: Final = {"adopt": State.IN_DOUBT, "resolve": State.IN_DOUBT}
 def test_a_command_succeeds_whatever_sending_raises(
     client: "redis.Redis", service: Service, real_ledger: Ledger, command: str, error: Exception
 ) -> None:
-    """With exit code 0: a script that sees another one orders again."""
+    """With exit code 0: a script that sees another one submits again."""
     Path("prompts.jsonl").write_text('{"prompt": "a boat"}\n{"prompt": "a plane"}\n')
     job_id = in_state(real_ledger, service.submit(a_request()).job_id, STATES.get(command, State.QUEUED)).id
     client.delete(*client.keys(f"{PREFIX}alarms:*"), f"{PREFIX}call:queued")  # what is out already is not sent again
@@ -222,12 +222,12 @@ def test_a_command_succeeds_whatever_sending_raises(
     assert tried
 
 
-def test_an_outage_in_the_middle_of_many_orders_does_not_hide_those_that_were_taken(
+def test_an_outage_in_the_middle_of_many_requests_does_not_hide_those_that_were_taken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hundreds go in one round trip; a caller that is told of the outage alone would order the first hundreds again."""
+    """Hundreds go in one round trip; a caller that sees only the outage would submit the first hundreds again."""
     accept, trips = service._ledger.accept_many, iter((True, False))
-    monkeypatch.setattr(service._ledger, "accept_many", lambda orders: accept(orders) if next(trips) else unavailable())
+    monkeypatch.setattr(service._ledger, "accept_many", lambda many: accept(many) if next(trips) else unavailable())
 
     answers = service.submit_many([(a_request(), Terms()) for _ in range(203)])
 
@@ -251,7 +251,7 @@ def test_the_rescuer_sends_what_was_not_sent(stage: Stage) -> None:
 
 @contextmanager
 def unreadable() -> Iterator[None]:
-    """Redis goes away in the moment in which it has accepted an order."""
+    """Redis goes away in the moment in which it has accepted a job."""
 
     async def fail_on_loop(*_args: Any, **_named: Any) -> None:
         unavailable()
@@ -265,7 +265,7 @@ def unreadable() -> Iterator[None]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("prefer", ["", "wait=1"])
-async def test_an_accepted_order_is_answered_though_redis_goes_away_then(settings: Settings, prefer: str) -> None:
+async def test_an_accepted_request_is_answered_though_redis_goes_away_then(settings: Settings, prefer: str) -> None:
     """The answer is what was accepted, and not an error that says `charged: no`."""
     api = make_app(settings)
     transport = httpx2.ASGITransport(api, client=("127.0.0.1", 40_000))
@@ -273,10 +273,10 @@ async def test_an_accepted_order_is_answered_though_redis_goes_away_then(setting
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as caller:
         with unreadable():
             one = await caller.post("/v1/videos", json={"prompt": "a boat"}, headers=headers)
-            batch = await caller.post("/v1/videos/batch", json={"orders": [{"prompt": "a boat"}]})
-            told = CliRunner().invoke(rushes, ["submit", "a boat", "--json"])
+            batch = await caller.post("/v1/videos/batch", json={"requests": [{"prompt": "a boat"}]})
+            ran = CliRunner().invoke(rushes, ["submit", "a boat", "--json"])
 
     assert (one.status_code, one.json()["status"], one.json()["prompt"]) == (202, "queued", "a boat")
     assert batch.json()["data"][0]["status"] == 202
-    assert '"queued"' in told.stdout, told.output
+    assert '"queued"' in ran.stdout, ran.output
     await api.state.redis.aclose()

@@ -20,7 +20,7 @@ SENTENCES: Final[list[tuple[State, dict[str, Any], list[str]]]] = [
 
 
 @pytest.mark.parametrize(("state", "fields", "words"), SENTENCES)
-def test_a_job_that_is_held_up_says_why_and_what_happens_next(
+def test_a_job_that_waits_says_why_and_what_happens_next(
     state: State, fields: dict[str, Any], words: list[str]
 ) -> None:
     """Nobody should have to read the job log to know whether to act."""
@@ -34,7 +34,7 @@ def test_a_job_that_is_held_up_says_why_and_what_happens_next(
     ("due_at", "now", "word"), [(NOW - 5, NOW, "at once"), (None, NOW, "soon"), (NOW, None, "soon")]
 )
 def test_a_time_that_is_past_or_not_known_is_no_number(due_at: float | None, now: float | None, word: str) -> None:
-    """A countdown below zero tells nobody anything."""
+    """A countdown below zero helps nobody."""
     sentence = waiting(a_job(State.STORING, due_at=due_at, downloads=1), now=now)
     assert sentence is not None
     assert f"tried again {word}." in sentence

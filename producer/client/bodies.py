@@ -1,4 +1,4 @@
-"""An order as the client sends it."""
+"""The JSON bodies that the client sends."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from producer.client.pictures import Picture, url_of
 
 
-def order(
+def submit_body(
     prompt: str | None,
     *,
     model: str | None,
@@ -19,7 +19,7 @@ def order(
     webhook_url: str | None,
     parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The order's JSON. `image` is an https URL, or a picture's bytes, path or open file."""
+    """Build the body of a submit. `image` is an https URL, or a picture's bytes, path or open file."""
     given: dict[str, Any] = {
         "prompt": prompt,
         "model": model,

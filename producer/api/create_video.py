@@ -1,4 +1,4 @@
-"""An order as it comes over HTTP, in OpenAI's words or the upstream's, and what it means to us."""
+"""The body of `POST /v1/videos`, with OpenAI's field names or the upstream's, and the `VideoRequest` it becomes."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from jobs.errors import FieldError
 from jobs.job import VideoRequest
-from producer.api.forms import Fields, rebuilt
+from producer.api.forms import Fields, to_object
 from producer.api.pictures import read_file, retyped
-from producer.api.problems import Code, Problem, Wrong
+from producer.api.problems import Code, ErrorDetail, Problem
 from producer.models.catalogue import all_parameters
 from producer.models.texts import read_text
 from producer.views import SIZES
@@ -21,14 +21,14 @@ LONGEST_PROMPT: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class UsualModels:
-    """The models of an order that names none: without a picture, and with one."""
+class DefaultModels:
+    """The models for a request that names none: without a picture, and with one."""
 
     plain: str
     image: str
 
     def model(self, named: str | None, *, has_picture: bool) -> str:
-        """The model that is meant."""
+        """Return the named model, or the default."""
         return named or (self.image if has_picture else self.plain)
 
 
@@ -54,7 +54,7 @@ class InputReference(BaseModel):
 
 
 def _described(schema: dict[str, Any]) -> None:
-    """The upstream's own parameters are passed on, not read; the OpenAPI document lists them for its readers."""
+    """List the upstream's own parameters in the OpenAPI document; the model itself passes them on unread."""
     schema["properties"] |= {
         name: {part: parameter[part] for part in ("type", "description", "examples")}
         for name, parameter in all_parameters().items()
@@ -62,8 +62,8 @@ def _described(schema: dict[str, Any]) -> None:
     }
 
 
-class VideoOrder(BaseModel):
-    """What to render. Fields that are not listed are sent to the upstream as they are; a known model refuses others."""
+class CreateVideo(BaseModel):
+    """The video to render. Other fields are the upstream's parameters; a known model refuses unknown ones."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=_described)
 
@@ -78,7 +78,7 @@ class VideoOrder(BaseModel):
     model: Annotated[
         str | None,
         Field(
-            description="The upstream's model; left out, the deployment's usual one.",
+            description="The upstream's model. Default: the deployment's own.",
             examples=["google/veo3"],
             max_length=200,
         ),
@@ -109,15 +109,15 @@ class VideoOrder(BaseModel):
     dedupe: Annotated[
         Literal["prompt"] | None,
         Field(
-            description="`prompt`: if a video of an identical order with this seed is kept, answer with it at no cost "
-            "(`reused`), where the deployment allows it.",
+            description="`prompt`: answer with the stored video of an identical request with this seed, if there is "
+            "one, at no cost (`reused`). The deployment must allow it.",
             examples=["prompt"],
         ),
     ] = None
     deadline_s: Annotated[
         float | None,
         Field(
-            description="How long the generation may take from its purchase.",
+            description="Seconds that the generation may take from its purchase.",
             gt=0,
             le=86_400,
             examples=[1000],
@@ -126,116 +126,112 @@ class VideoOrder(BaseModel):
     webhook_url: Annotated[
         str | None,
         Field(
-            description="Where to send the job's end, signed; the upstream never sees it. docs/webhooks.md tells more.",
+            description="Rushes sends the job's end here, signed (docs/webhooks.md); the upstream never sees the URL.",
             examples=["https://shop.example/hooks/videos"],
         ),
     ] = None
-    _wrongs: tuple[Wrong, ...] = PrivateAttr(())
+    _errors: tuple[ErrorDetail, ...] = PrivateAttr(())
 
     @property
-    def wrongs(self) -> tuple[Wrong, ...]:
-        """What could not be read, and is left out here; such an order is refused with all else that is wrong."""
-        return self._wrongs
+    def errors(self) -> tuple[ErrorDetail, ...]:
+        """The fields that could not be read and are left out; the refusal names these and all other errors."""
+        return self._errors
 
 
-def order_from_json(body: bytes) -> VideoOrder:
-    """Read an order that came as JSON."""
+def parse_json(body: bytes) -> CreateVideo:
+    """Parse a JSON body."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Problem(Code.MALFORMED_BODY, "Send a JSON object; this is not JSON.") from error
-    return order_from(raw)
+    return parse_object(raw)
 
 
-def order_from(raw: object, wrongs: Sequence[Wrong] = ()) -> VideoOrder:
-    """Read an order from plain values; `wrongs` is what was found wrong with it before.
+def parse_object(raw: object, errors: Sequence[ErrorDetail] = ()) -> CreateVideo:
+    """Validate a body's plain values; `errors` are those found while the body was read.
 
     Raises:
-        Problem: nothing of it can be read.
+        Problem: no field can be read.
     """
     try:
-        order = VideoOrder.model_validate(raw)
-    except ValidationError as error:
+        body = CreateVideo.model_validate(raw)
+    except ValidationError as invalid:
         if not isinstance(raw, dict):
-            raise unfit(error) from None
-        wrongs = [*wrongs, *_wrongs_of(error, "body")]
-        order = _readable_part(raw, error)
-    order._wrongs = tuple(dict.fromkeys(wrongs))  # noqa: SLF001 (private to this module, and never a field of the wire)
-    return order
+            raise invalid_request(_details(invalid)) from None
+        errors = [*errors, *_details(invalid)]
+        body = _readable_part(raw, invalid)
+    body._errors = tuple(dict.fromkeys(errors))  # noqa: SLF001 (private to this module, and never a field of the wire)
+    return body
 
 
-def _readable_part(raw: dict[str, Any], error: ValidationError) -> VideoOrder:
-    wrong = {told["loc"][0] for told in error.errors() if told["loc"]}
+def _readable_part(raw: dict[str, Any], invalid: ValidationError) -> CreateVideo:
+    unreadable = {error["loc"][0] for error in invalid.errors() if error["loc"]}
     try:
-        return VideoOrder.model_validate({name: value for name, value in raw.items() if name not in wrong})
+        return CreateVideo.model_validate({name: value for name, value in raw.items() if name not in unreadable})
     except ValidationError:  # not even its names can be read
-        raise unfit(error) from None
+        raise invalid_request(_details(invalid)) from None
 
 
-def unfit(error: ValidationError, within: str = "body") -> Problem:
-    """Say which fields have to change, without repeating what was in them."""
-    return refused(_wrongs_of(error, within))
+def invalid_request(errors: Iterable[ErrorDetail]) -> Problem:
+    """Make the refusal that names every field to correct."""
+    return Problem(Code.INVALID_REQUEST, "Correct the fields in `errors`; nothing was submitted.", errors=tuple(errors))
 
 
-def refused(wrongs: Iterable[Wrong]) -> Problem:
-    """An order cannot be taken for these reasons."""
-    return Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=tuple(wrongs))
-
-
-def _wrongs_of(error: ValidationError, within: str) -> list[Wrong]:
+def _details(invalid: ValidationError) -> list[ErrorDetail]:
+    """Name the invalid fields without repeating their values."""
     return [
-        Wrong(".".join([within, *map(str, told["loc"])]), told["msg"])
-        for told in error.errors(include_input=False, include_url=False, include_context=False)
+        ErrorDetail(".".join(["body", *map(str, error["loc"])]), error["msg"])
+        for error in invalid.errors(include_input=False, include_url=False, include_context=False)
     ]
 
 
-def order_from_form(fields: Fields, usual: UsualModels) -> VideoOrder:
-    """Read an order that came as a form: our own fields stay text, a parameter becomes what its model takes."""
+def parse_form(fields: Fields, defaults: DefaultModels) -> CreateVideo:
+    """Parse a form: Rushes' own fields stay text, each parameter gets the type that its model takes."""
     named = {name: value for name, value in fields if value != ""}
     given = named.get("model")
-    model = usual.model(
+    model = defaults.model(
         given if isinstance(given, str) else None, has_picture=bool({"input_reference", "image_url"} & named.keys())
     )
 
     def read(name: str, text: str) -> Any:
-        return text if name in VideoOrder.model_fields else read_text(model, name, text)
+        return text if name in CreateVideo.model_fields else read_text(model, name, text)
 
-    raw, wrongs = rebuilt(fields, read_text=read, read_file=read_file)
+    raw, errors = to_object(fields, read_text=read, read_file=read_file)
     picture = raw.get("input_reference")
     if isinstance(picture, str):  # a file, or its URL
         raw["input_reference"] = {"image_url": picture}
-    return order_from(raw, wrongs)
+    return parse_object(raw, errors)
 
 
-def request_of(order: VideoOrder, usual: UsualModels) -> VideoRequest:
-    """What the order means to the upstream."""
-    extra = dict(order.model_extra or {})
-    image = {} if order.input_reference is None else {"image_url": order.input_reference.image_url}
-    model = usual.model(order.model, has_picture=bool(image) or "image_url" in extra)
-    parameters = retyped(_duration(order.seconds) | _shape(order.size) | image | extra)
-    return VideoRequest(model, order.prompt, parameters, order.metadata, order.webhook_url)
+def to_video_request(body: CreateVideo, defaults: DefaultModels) -> VideoRequest:
+    """Translate a body into the upstream's parameter names."""
+    extra = dict(body.model_extra or {})
+    image = {} if body.input_reference is None else {"image_url": body.input_reference.image_url}
+    model = defaults.model(body.model, has_picture=bool(image) or "image_url" in extra)
+    parameters = retyped(_duration(body.seconds) | _shape(body.size) | image | extra)
+    return VideoRequest(model, body.prompt, parameters, body.metadata, body.webhook_url)
 
 
-def in_their_words(errors: Iterable[FieldError], order: VideoOrder) -> list[Wrong]:
-    """What is wrong with an order, told by the names that it was given under."""
-    return [Wrong(f"body.{_their_name(told, order)}", told.message) for told in errors]
+def named_as_sent(errors: Iterable[FieldError], body: CreateVideo) -> list[ErrorDetail]:
+    """Report each error under the name that the caller used for the field."""
+    return [ErrorDetail(f"body.{_name_as_sent(error, body)}", error.message) for error in errors]
 
 
-def _their_name(told: FieldError, order: VideoOrder) -> str:
-    extra = order.model_extra or {}
-    match told.field.removeprefix("parameters."):
-        case "duration" if "duration" not in extra and order.seconds is not None:
+def _name_as_sent(error: FieldError, body: CreateVideo) -> str:
+    extra = body.model_extra or {}
+    match error.field.removeprefix("parameters."):
+        case "duration" if "duration" not in extra and body.seconds is not None:
             return "seconds"
-        case ("aspect_ratio" | "resolution") as name if name not in extra and order.size is not None:
+        case ("aspect_ratio" | "resolution") as name if name not in extra and body.size is not None:
             return "size"
-        case "image_url" if "image_url" not in extra and order.input_reference is not None:
+        case "image_url" if "image_url" not in extra and body.input_reference is not None:
             return "input_reference"
         case name:
             return name
 
 
 def _duration(seconds: str | int | None) -> dict[str, Any]:
-    """Text that is no number is kept: the catalogue says what it may be."""
+    """Keep text that is no number: the catalogue refuses it with the values that are allowed."""
     if seconds is None:
         return {}
     text = str(seconds)

@@ -1,4 +1,4 @@
-"""A stream of a job's events, line by line."""
+"""Decodes a stream of server-sent events, line by line."""
 
 import json
 from typing import Any, Final
@@ -7,11 +7,11 @@ from producer.client.records import ENDS, Event, event_from
 
 _NO_CONTENT: Final = 204
 _SILENCE_S: Final = 60.0
-"""The API says every quarter of a minute that it is alive; a longer silence is a dead connection."""
+"""The API sends a heartbeat every 15 s; after this silence the connection is dead."""
 
 
-class Listener:
-    """Puts events together, and knows where a stream has to go on."""
+class EventReader:
+    """Decodes a job's events, and keeps the position to resume from."""
 
     def __init__(self, job_id: str) -> None:
         self._path = f"/v1/videos/{job_id}/events"
@@ -20,17 +20,17 @@ class Listener:
         self.has_ended = False
 
     def call(self) -> dict[str, Any]:
-        """What to ask for: the stream, after the last event heard."""
+        """Return the request's arguments: the stream after the last event received."""
         after = {"last-event-id": self._last_id} if self._last_id else {}
         return {"url": self._path, "headers": {"accept": "text/event-stream", **after}, "timeout": _SILENCE_S}
 
     def begin(self, status: int) -> None:
-        """An answer begins; with 204 there is nothing left to hear."""
+        """Start on a reply; 204 means that no events are left."""
         self._data = ""
         self.has_ended = status == _NO_CONTENT
 
-    def hear(self, line: str) -> Event | None:
-        """One line; the event that it ends, if it ends one."""
+    def decode(self, line: str) -> Event | None:
+        """Take one line; returns the event that the line completes, if any."""
         name, _, value = line.partition(": ")
         if name == "data":
             self._data = value

@@ -1,4 +1,4 @@
-"""How jobs are told to a person: a line, a card, a table, a timeline."""
+"""Formats jobs for the terminal: a line, a card, a table, a timeline."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,17 +34,17 @@ _QUIET_FIELDS: Final = frozenset({"sha256", "request_id", "index"})
 
 
 def state_text(state: State) -> Text:
-    """The state in its colour."""
+    """Format a state in its colour."""
     return Text(state.value, style=COLOUR[state])
 
 
 def clock_time(at: float | None) -> str:
-    """A moment as local wall-clock time."""
+    """Format seconds since the epoch as local time."""
     return "-" if at is None else datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it."""
+    """Format seconds in hours, minutes and seconds."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -52,19 +52,19 @@ def duration(seconds: float) -> str:
 
 
 def eta_text(eta: Eta) -> str:
-    """When it will be done: the even chance, and the time that nine in ten keep."""
+    """Format an ETA: its median and its 90th percentile."""
     return f"in about {duration(eta.p50_s)}, 9 of 10 within {duration(eta.p90_s)}"
 
 
 def size(count: int) -> str:
-    """A size in the unit that people read."""
+    """Format a number of bytes in kB or MB."""
     return f"{count / MEGABYTE:.1f} MB" if count >= MEGABYTE else f"{count / 1e3:.0f} kB"
 
 
 def card(
     job: Job, request: VideoRequest, archive: str, eta: Eta | None = None, *, now: float | None = None
 ) -> RenderableType:
-    """One job, field by field."""
+    """Format one job, one field a line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -74,7 +74,7 @@ def card(
 
 
 def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> RenderableType:
-    """Many jobs, a line each; `done in` is the even chance and the time that nine in ten keep."""
+    """Format many jobs, one a line; `done in` is the ETA's median and 90th percentile."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
     for heading in ("job", "state", "age", "done in", "polls", "cost", "model", "prompt"):
         table.add_column(heading, no_wrap=True, overflow="ellipsis")
@@ -93,7 +93,7 @@ def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mappin
 
 
 def timeline(entries: Sequence[LogEntry]) -> RenderableType:
-    """A job's job log, each line with the time since the first."""
+    """Format a job log, each line with the time since the first."""
     table = Table.grid(padding=(0, 2))
     for style in ("dim", "", ""):
         table.add_column(style=style, overflow="fold")
@@ -104,12 +104,12 @@ def timeline(entries: Sequence[LogEntry]) -> RenderableType:
 
 
 def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[LogEntry]) -> RenderableType:
-    """How a job ended: its card, then its timeline."""
+    """Format an ended job: its card, then its timeline."""
     return Group(card(job, request, archive), Text(), timeline(entries))
 
 
 def why(job: Job) -> str:
-    """Why the job has no video, with what it cost, in one sentence."""
+    """Say in one sentence why the job has no video and what it cost."""
     charged = {"yes": "it was charged", "no": "nothing was charged", "unknown": "it may have been charged"}[job.charged]
     return f"{job.id} {job.state}: {job.reason or 'no reason'} ({visible(job.message or 'no message')}); {charged}."
 
@@ -117,7 +117,7 @@ def why(job: Job) -> str:
 def _fields(
     job: Job, request: VideoRequest, archive: str, eta: Eta | None, now: float | None
 ) -> list[tuple[str, Text | str]]:
-    held_up = waiting(job, now=now)
+    why_waiting = waiting(job, now=now)
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),
@@ -130,15 +130,15 @@ def _fields(
         ("took", duration(job.finished_at - job.accepted_at) if job.finished_at else None),
         ("done", eta_text(eta) if eta else None),
         ("polls", str(job.polls)),
-        ("waiting", Text(visible(held_up)) if held_up else None),
+        ("waiting", Text(visible(why_waiting)) if why_waiting else None),
         ("generation", Text(visible(job.generation_id)) if job.generation_id else None),
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),
         ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
         ("removed", f"{clock_time(job.removed_at)}, by retention" if job.removed_at else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
-        ("video", _seen(job.media) if job.media else None),
-        ("mismatch", Text(_differs(job.media), style="bold yellow") if job.media and job.media.mismatch else None),
+        ("video", _media(job.media) if job.media else None),
+        ("mismatch", Text(_mismatch(job.media), style="bold yellow") if job.media and job.media.mismatch else None),
         ("sha256", job.stored.sha256 if job.stored else None),
         ("upstream url", Text(visible(job.video.url)) if job.video else None),
     ]
@@ -155,7 +155,7 @@ def _listed(pairs: Mapping[str, Any]) -> Text | None:
     )
 
 
-def _seen(media: Media) -> str:
+def _media(media: Media) -> str:
     picture = f"{media.width}x{media.height}, {media.video_codec}" if media.width else "no picture"
     rate = f", {media.frame_rate:g} fps" if media.frame_rate else ""
     length = f"{media.duration_s:g} s, " if media.duration_s is not None else ""
@@ -164,12 +164,12 @@ def _seen(media: Media) -> str:
     return f"{length}{picture}{rate}; {sound}"
 
 
-def _differs(media: Media) -> str:
+def _mismatch(media: Media) -> str:
     return visible("; ".join(f"{found.field}: asked {found.asked}, got {found.got}" for found in media.mismatch))
 
 
 def _cost(job: Job) -> str:
-    """What was paid, or perhaps was; a price that was quoted and not charged is nobody's cost."""
+    """Format the cost, with `?` if the charge is unknown; a price that was not charged is no cost."""
     if job.cost_usd is None or job.charged is Charged.NO:
         return "-"
     return f"{job.cost_usd:.2f} USD{'?' if job.charged is Charged.UNKNOWN else ''}"

@@ -1,4 +1,4 @@
-"""Commands that ask about jobs: get, list, events, wait, watch, download; and cancel."""
+"""Commands on jobs: get, list, events, wait, watch, cancel, download."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,12 @@ from rich.text import Text
 
 from jobs.job import Charged
 from jobs.states import Status
+from producer.cli.dashboard import Dashboard
+from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import Exit, explained, leave
-from producer.cli.orders import pairs
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
-from producer.cli.telling import card, job_table, timeline
-from producer.cli.watching import Dashboard
+from producer.cli.submit import pairs
 from producer.views import entry_view
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
@@ -36,16 +36,16 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
 
 def list_jobs(
     *,
-    status: Annotated[list[Status] | None, typer.Option(help="Only these (repeat for more).")] = None,
+    status: Annotated[list[Status] | None, typer.Option(help="Only this status (repeat for more).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="Only jobs with this label, name=value.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The largest number of jobs.")] = 20,
     after: Annotated[
-        str | None, typer.Option(help="Continue after this job id, the last one of the page before.")
+        str | None, typer.Option(help="Continue after this job id, the last one of the previous page.")
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In order of acceptance.")] = False,
     needs_attention: Annotated[
-        bool, typer.Option("--needs-attention", help="Only jobs that wait for your decision (adopt, resolve).")
+        bool, typer.Option("--needs-attention", help="Only jobs that need your decision (adopt, resolve).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -78,18 +78,18 @@ def list_jobs(
 def events(
     job_id: JobId,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new events until the job ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything that has happened to a job."""
+    """Show a job's events."""
     with explained():
         session = Session()
         if not follow and not as_json:
             session.out.print(timeline(session.service.events(job_id)))
             return
         session.service.get(job_id)
-        told = (e for _, e in session.service.follow([job_id])) if follow else iter(session.service.events(job_id))
-        for entry in told:
+        entries = (e for _, e in session.service.follow([job_id])) if follow else iter(session.service.events(job_id))
+        for entry in entries:
             if as_json:
                 emit_json(entry_view(entry))
             else:
@@ -97,15 +97,15 @@ def events(
 
 
 def wait(job_id: JobId, *, timeout: Timeout = None, as_json: AsJson = False) -> None:
-    """Wait until a job ends, showing progress."""
+    """Wait until a job ends, and show its progress."""
     with explained():
         session = Session()
         session.service.get(job_id)
         report(session, job_id, timeout_s=timeout, as_json=as_json)
 
 
-def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="How many jobs to show.")] = 15) -> None:
-    """Watch all jobs live; Ctrl-C ends the watching, not the jobs."""
+def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="The largest number of jobs.")] = 15) -> None:
+    """Show all jobs live; Ctrl-C ends the command, not the jobs."""
     with explained():
         session = Session()
         board = Dashboard(session.service, limit)
@@ -117,7 +117,7 @@ def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="How many j
 
 
 def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
-    """Call a job off: free before the purchase; after it, the answer says what was bought."""
+    """Cancel a job: free before the purchase; after it, the output says what it cost."""
     with explained():
         session = Session()
         answer = session.service.cancel(job_id)
@@ -126,14 +126,14 @@ def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
             emit_json(session.view(job, session.service.get(job_id)[1]))
             return
         if answer.move is None:
-            sentence = f"{job_id} is {job.state} already; there is nothing to cancel."
+            sentence = f"{job_id} is already {job.state}; there is nothing to cancel."
         elif answer.is_pending:
-            sentence = f"{job_id} is being bought at this moment. It is cancelled as soon as the outcome is known."
+            sentence = f"{job_id} is being bought now. It is cancelled as soon as the outcome is known."
         elif job.charged is Charged.NO:
             sentence = f"{job_id} is cancelled. Nothing was bought."
         else:
             cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
-            sentence = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream does not take it back."
+            sentence = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream refunds nothing."
         session.out.print(Text(sentence))
 
 

@@ -1,4 +1,4 @@
-"""What may be wrong with an order, told all at once and before it is bought; and what goes along with it."""
+"""What may be wrong with a request, all reported at once and before the purchase; and what else it may carry."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MISTAKEN = ["veo3", "google/veo4", "google/veo3-i2v", "VEO-3", "google/veo-3.1-l
 
 @pytest.fixture
 def signing_api(client: "redis.Redis", redis_url: str, tmp_path: Path) -> Iterator[Api]:  # noqa: ARG001 (empties Redis)
-    """An API that could sign what it sends to an order's own address."""
+    """An API that can sign what it sends to a request's `webhook_url`."""
     environment = {
         "RUSHES_REDIS__URL": redis_url,
         "RUSHES_STATE_DIR": str(tmp_path),
@@ -63,9 +63,9 @@ def test_all_that_is_wrong_is_named_at_once(
     api: Api, client: "redis.Redis", fields: dict[str, Any], named: set[str]
 ) -> None:
     """One refusal names all faults, alone or in a batch: a client should not mend one to learn of the next."""
-    order = {"prompt": "a boat", **fields}
+    body = {"prompt": "a boat", **fields}
 
-    answer, batch = api.post("/v1/videos", order), api.post("/v1/videos/batch", {"orders": [order]})
+    answer, batch = api.post("/v1/videos", body), api.post("/v1/videos/batch", {"requests": [body]})
 
     assert locations(answer) == {f"body.{name}" for name in named}
     assert batch.json()["data"][0]["error"]["errors"] == answer.json()["errors"]
@@ -92,7 +92,7 @@ def test_a_form_names_all_at_once_too(api: Api) -> None:
 @pytest.mark.parametrize("path", ["/v1/videos", "/v1/videos/batch"])
 def test_json_that_is_not_called_so_is_told_to_be(api: Api, path: str, kind: str | None) -> None:
     """`curl -d` calls everything a form."""
-    body = b' {"orders": [{"prompt": "a boat"}], "prompt": "a boat"}'
+    body = b' {"requests": [{"prompt": "a boat"}], "prompt": "a boat"}'
     headers = {} if kind is None else {"content-type": kind}
 
     answer = requests.post(api.url + path, data=body, headers=headers, timeout=30)
@@ -108,11 +108,11 @@ def test_json_that_is_not_called_so_is_told_to_be(api: Api, path: str, kind: str
 @pytest.mark.parametrize("model", MISTAKEN)
 def test_a_model_of_a_known_family_is_warned_about_with_those_that_are_known(api: Api, model: str) -> None:
     """It may be new, so it is taken; alone, in a batch, and on the upstream's own face."""
-    order = {"model": model, "prompt": "a boat"}
+    body = {"model": model, "prompt": "a boat"}
 
-    alone = api.post("/v1/videos", order)
-    batch = api.post("/v1/videos/batch", {"orders": [order]}).json()["data"][0]
-    face = api.post("/v2/video/generations", order)
+    alone = api.post("/v1/videos", body)
+    batch = api.post("/v1/videos/batch", {"requests": [body]}).json()["data"][0]
+    face = api.post("/v2/video/generations", body)
 
     (warning,) = alone.json()["warnings"]
     assert (alone.status_code, batch["status"], face.status_code) == (202, 202, 201)
@@ -136,16 +136,16 @@ def test_other_models_are_not_warned_about(api: Api, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["google/veo3", "vendor/model"])
-def test_every_order_may_bring_a_webhook(signing_api: Api, real_ledger: Ledger, model: str) -> None:
+def test_every_request_may_bring_a_webhook(signing_api: Api, real_ledger: Ledger, model: str) -> None:
     """As JSON, as a form, in a batch, on the upstream's face; and the upstream never sees it."""
-    order = {"model": model, "prompt": "a boat", "webhook_url": HOOK}
+    body = {"model": model, "prompt": "a boat", "webhook_url": HOOK}
 
-    form = requests.post(f"{signing_api.url}/v1/videos", data=order, timeout=30)
+    form = requests.post(f"{signing_api.url}/v1/videos", data=body, timeout=30)
     ids = [
-        signing_api.post("/v1/videos", order).json()["id"],
-        signing_api.post("/v1/videos/batch", {"orders": [order]}).json()["data"][0]["video"]["id"],
-        signing_api.post("/v2/video/generations", order).json()["id"],
-        signing_api.post("/v2/generate/video/google/generation", order).json()["id"],
+        signing_api.post("/v1/videos", body).json()["id"],
+        signing_api.post("/v1/videos/batch", {"requests": [body]}).json()["data"][0]["video"]["id"],
+        signing_api.post("/v2/video/generations", body).json()["id"],
+        signing_api.post("/v2/generate/video/google/generation", body).json()["id"],
         form.json()["id"],
     ]
 
@@ -186,7 +186,7 @@ def test_without_a_signing_key_no_webhook_is_taken(api: Api, model: str) -> None
 )
 @pytest.mark.parametrize("said", ["application/octet-stream", "image/png", "image/jpg", "text/plain;charset=utf-8"])
 def test_a_picture_is_called_what_its_bytes_are(api: Api, data: bytes, kind: str, said: str) -> None:
-    """The upstream goes by the type that it is told."""
+    """The upstream goes by the declared type."""
     encoded = b64encode(data).decode()
     given = f"data:{said};base64,{encoded}"
 

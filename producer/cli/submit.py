@@ -1,4 +1,4 @@
-"""`rushes submit`: one prompt, from the command line, a file or standard input."""
+"""`rushes submit`: submits one prompt from the command line, a file or standard input."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def submit(
         typer.Option(
             "--model",
             "-m",
-            help=f"The upstream's model; left out: {DEFAULT_MODEL}, or with a picture {DEFAULT_IMAGE_MODEL}.",
+            help=f"The upstream's model. Default: {DEFAULT_MODEL}, or with a picture {DEFAULT_IMAGE_MODEL}.",
         ),
     ] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help="16:9 or 9:16.")] = None,
@@ -53,14 +53,14 @@ def submit(
     ] = None,
     metadata: Annotated[list[str] | None, typer.Option("--metadata", help="A label of your own, name=value.")] = None,
     webhook_url: Annotated[
-        str | None, typer.Option(help="Where to send the job's end, signed; `rushes webhooks secret ordered`.")
+        str | None, typer.Option(help="Send the job's end here, signed; `rushes webhooks secret webhook_url`.")
     ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and request never make a second job.")
     ] = None,
     dedupe: Annotated[
         bool,
-        typer.Option("--dedupe", help="Take the kept video of an identical order with this seed, if there is one."),
+        typer.Option("--dedupe", help="Use the stored video of an identical request with this seed, if any."),
     ] = False,
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds the generation may take.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end, showing progress.")] = False,
@@ -83,14 +83,14 @@ def submit(
         given = {name: value for name, value in parameters.items() if value is not None} | pairs(
             param, "--param", _value
         )
-        meant = model or (DEFAULT_IMAGE_MODEL if "image_url" in given else DEFAULT_MODEL)
-        request = VideoRequest(meant, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
-        warn_of(meant)
+        chosen = model or (DEFAULT_IMAGE_MODEL if "image_url" in given else DEFAULT_MODEL)
+        request = VideoRequest(chosen, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
+        warn_unfamiliar(chosen)
         session = Session()
         terms = Terms(idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
         answer = session.service.submit(request, terms)
         if answer.reused:
-            session.progress.print("An identical order's video is kept: nothing was bought.", style="dim")
+            session.progress.print("An identical request's video is stored: nothing was bought.", style="dim")
         if not (wait or output or timeout is not None):
             _acknowledge(session, answer, request, as_json=as_json)
             return
@@ -107,22 +107,22 @@ def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *,
         return
     typer.echo(job_id)
     if session.progress.is_terminal and not answer.reused:
-        again = "This key was used before; this is its job." if answer.replayed else "Accepted."
+        outcome = "An earlier request with this key made the job." if answer.replayed else "Accepted."
         session.progress.print(
-            f"{again} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
+            f"{outcome} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
         )
 
 
-def warn_of(*models: str) -> None:
-    """Say on standard error, each once, which models may be mistakes."""
-    logging.getLogger("rushes.producer").setLevel(logging.ERROR)  # the service would say it again, for every order
+def warn_unfamiliar(*models: str) -> None:
+    """Warn on standard error, once each, of models that may be typos."""
+    logging.getLogger("rushes.producer").setLevel(logging.ERROR)  # the service would repeat it for every request
     for model in dict.fromkeys(models):
         if warning := unfamiliar(model):
             errors.print(visible(f"Warning: {warning}"), markup=False)
 
 
 def _picture(url: str | None, file: Path | None) -> str | None:
-    """The picture as the upstream takes it."""
+    """Return the picture's URL, a data URL for a file."""
     if file is None:
         return url
     if url is not None:
@@ -143,7 +143,7 @@ def _prompt(argument: str | None, file: Path | None) -> str:
     if argument == "-" or (argument is None and not sys.stdin.isatty()):
         return _read(sys.stdin.buffer.read, "standard input")
     if argument is None:
-        leave(Exit.USAGE, "A prompt is missing: give it as an argument, by --file PATH, or on standard input.")
+        leave(Exit.USAGE, "There is no prompt: give it as an argument, by --file PATH, or on standard input.")
     return _argument(argument)
 
 
@@ -162,7 +162,7 @@ def _argument(text: str) -> str:
 
 
 def pairs(given: list[str] | None, option: str, read: Callable[[str], Any]) -> dict[str, Any]:
-    """Options of the form name=value."""
+    """Parse options of the form name=value."""
     found: dict[str, Any] = {}
     for item in map(_argument, given or []):
         name, equals, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""The live picture of `rushes watch`: how many jobs stand where, and the newest of them."""
+"""The live view of `rushes watch`: the number of jobs in each state, and the newest jobs."""
 
 import time
 from typing import Final
@@ -8,14 +8,14 @@ from rich.text import Text
 
 from jobs.errors import LedgerUnavailable
 from jobs.states import State
-from producer.cli.telling import COLOUR, job_table
+from producer.cli.display import COLOUR, job_table
 from producer.service import Service
 
 REFRESH_S: Final = 1.0
 
 
 class Dashboard:
-    """Reads the ledger once a second; draws what it read last."""
+    """Reads the ledger once a second and draws the last reading."""
 
     def __init__(self, service: Service, limit: int) -> None:
         self._service = service
@@ -24,25 +24,25 @@ class Dashboard:
         self.refresh()
 
     def __rich__(self) -> RenderableType:
-        """The picture as it was last read."""
+        """Draw the last reading."""
         return self._picture
 
     def refresh(self) -> None:
         """Read the ledger."""
         counts = self._service.counts()
-        told = Text("   ").join(
+        summary = Text("   ").join(
             Text.assemble((state.value, COLOUR[state]), f" {counts[state]}") for state in State if counts[state]
         )
         jobs = self._service.list(limit=self._limit)
         etas = self._service.etas([job for job, _ in jobs])
         table = job_table(jobs, self._service.now(), etas)
-        self._picture = Group(told if told.plain else Text("no jobs yet"), Text(), table)
+        self._picture = Group(summary if summary.plain else Text("no jobs yet"), Text(), table)
 
     def refresh_until_interrupted(self) -> None:
-        """Keep reading; an outage of Redis is shown and outlived."""
+        """Read every second until Ctrl-C; show outages of Redis and continue."""
         while True:
             time.sleep(REFRESH_S)
             try:
                 self.refresh()
             except LedgerUnavailable as error:
-                self._picture = Text(f"Redis cannot be asked: {error}", style="red")
+                self._picture = Text(f"Redis is unavailable: {error}", style="red")
