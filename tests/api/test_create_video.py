@@ -90,7 +90,7 @@ def test_a_form_names_all_at_once_too(api: Api) -> None:
     "kind", [None, "application/x-www-form-urlencoded", "text/plain", "", "application/octet-stream"]
 )
 @pytest.mark.parametrize("path", ["/v1/videos", "/v1/videos/batch"])
-def test_json_that_is_not_called_so_is_told_to_be(api: Api, path: str, kind: str | None) -> None:
+def test_json_with_another_content_type_is_refused_with_the_right_one(api: Api, path: str, kind: str | None) -> None:
     """`curl -d` calls everything a form."""
     body = b' {"requests": [{"prompt": "a boat"}], "prompt": "a boat"}'
     headers = {} if kind is None else {"content-type": kind}
@@ -202,7 +202,7 @@ def test_a_picture_is_called_what_its_bytes_are(api: Api, data: bytes, kind: str
 @pytest.mark.parametrize(
     "data", [b"<svg/>" * 9, b"%PDF-1.7" + bytes(40), b"BM" + bytes(60), bytes(4) + b"ftypheic" + bytes(40)]
 )
-def test_what_is_no_picture_is_told_what_would_be(api: Api, data: bytes) -> None:
+def test_what_is_no_picture_is_refused_with_the_kinds_that_are(api: Api, data: bytes) -> None:
     """Before it is bought."""
     given = f"data:image/png;base64,{b64encode(data).decode()}"
 

@@ -69,7 +69,7 @@ def test_every_route_asks_for_a_key(keyed: Api, method: str, path: str) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_health_is_told_to_everybody(keyed: Api) -> None:
+def test_health_needs_no_key(keyed: Api) -> None:
     """A load balancer has no key."""
     assert keyed.get("/healthz").ok
     assert keyed.get("/readyz").status_code in {200, 503}
@@ -154,7 +154,7 @@ def test_a_scope_is_what_a_key_may_do(keyed: Api, access: Access) -> None:
         assert caller.get("/v1/keys").status_code == 403
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_go_on(keyed: Api, access: Access) -> None:
+def test_a_key_over_its_rate_limit_gets_the_time_to_try_again(keyed: Api, access: Access) -> None:
     """Each answer says what is left; another key of the same tenant is not held."""
     busy, calm = holder(keyed, access, "shop"), holder(keyed, access, "shop")
     first = busy.get("/v1/videos")

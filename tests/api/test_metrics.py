@@ -68,7 +68,7 @@ def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Access) -> None:
     assert scraper.get("/v1/videos").status_code == 403
 
 
-def test_it_tells_no_secret(fresh: Api, access: Access) -> None:
+def test_it_shows_no_secret(fresh: Api, access: Access) -> None:
     """Neither key nor prompt, nor whose job it is."""
     shop, scraper = holder(fresh, access, Scope.SUBMIT, Scope.READ), holder(fresh, access, Scope.METRICS)
     job_id = shop.submit("a private matter", metadata={"campaign": "hidden"})["id"]

@@ -127,7 +127,7 @@ def test_a_picture_is_a_picture_also_behind_a_redirect(lenient: PictureCheck, ga
         ("/to//to//to//to//to//boat.png", "redirects more than 3 times"),
     ],
 )
-def test_what_a_url_leads_to_is_judged(lenient: PictureCheck, gallery: tuple[str, str], path: str, why: str) -> None:
+def test_what_a_url_leads_to_is_checked(lenient: PictureCheck, gallery: tuple[str, str], path: str, why: str) -> None:
     """At each hop."""
     assert why in refused(lenient, gallery[0] + path)
 
@@ -224,7 +224,7 @@ def test_a_dead_address_of_a_name_is_passed_over(
         check.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
 
 
-def test_a_name_of_dead_addresses_is_told_in_time(gallery: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_dead_addresses_is_refused_in_time(gallery: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are; and one that is not allowed spoils them all."""
     leads_to(monkeypatch, "localhost", [f"127.0.0.{n}" for n in range(2, 60)])
     check = PictureCheck(MOST, within_s=3, permits=lambda address: address != "127.0.0.59", ca_bundle=gallery[1])

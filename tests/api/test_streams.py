@@ -199,7 +199,7 @@ def test_an_ended_job_is_not_waited_for(api: Api) -> None:
 
 
 @pytest.mark.parametrize("command", [["producer.api"], ["uvicorn", "producer.api:app"]])
-def test_streams_end_cleanly_when_the_process_is_told_to(redis_url: str, tmp_path: Path, command: list[str]) -> None:
+def test_streams_end_cleanly_when_the_process_stops(redis_url: str, tmp_path: Path, command: list[str]) -> None:
     """Neither do they hold it up, nor are they cut off in the middle of a chunk."""
     port = free_port()
     line = [sys.executable, "-m", *command, *(["--port", str(port)] if len(command) > 1 else [])]

@@ -285,7 +285,7 @@ def test_a_rare_job_among_many_costs_a_bounded_answer(api: Api, client: "redis.R
     assert (rest["has_more"], rest["last_id"]) == (False, None)
 
 
-def test_the_journal_tells_what_happened(api: Api, real_ledger: Ledger) -> None:
+def test_the_job_log_shows_what_happened(api: Api, real_ledger: Ledger) -> None:
     """Every edge, in order."""
     job_id = api.submit()["id"]
     bought(real_ledger, job_id)
@@ -333,7 +333,7 @@ def test_a_retry_goes_on_with_what_was_bought(api: Api, real_ledger: Ledger) -> 
     assert api.get(f"/v1/videos/{job_id}").json()["retried_as"] == new["id"]
 
 
-def test_a_retry_pays_only_when_told_to(api: Api, real_ledger: Ledger) -> None:
+def test_a_retry_pays_only_with_pay_again(api: Api, real_ledger: Ledger) -> None:
     """A failed generation cannot be fetched, so another would have to be bought."""
     job_id = api.submit()["id"]
     bought(real_ledger, job_id)

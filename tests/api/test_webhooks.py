@@ -50,7 +50,7 @@ def endpoint(stage: Stage, receiver: WebhookServer, tenant: str | None = None) -
     return added.id
 
 
-def test_an_operator_sees_what_failed_mends_it_and_has_it_told_again(
+def test_an_operator_sees_failed_deliveries_and_redelivers(
     stage: Stage, keyed_api: Api, client: "redis.Redis", receiver: WebhookServer
 ) -> None:
     """Without a shell on the machine: list, test, deliveries, redeliver."""
@@ -83,7 +83,7 @@ def test_an_operator_sees_what_failed_mends_it_and_has_it_told_again(
     assert arrived[0]["answer"] == "ok"
 
 
-def test_a_tenant_sees_and_repeats_what_its_own_receivers_were_told(
+def test_a_tenant_sees_and_repeats_its_own_deliveries(
     stage: Stage, keyed_api: Api, client: "redis.Redis", receiver: WebhookServer
 ) -> None:
     """Not what the operator's or another tenant's were; nor anything of another tenant's job."""
@@ -113,7 +113,7 @@ def test_a_tenant_sees_and_repeats_what_its_own_receivers_were_told(
         assert shop.get(path).json()["code"] == "forbidden"
 
 
-def test_what_was_erased_shows_no_excerpt_and_cannot_be_told_again(
+def test_an_erased_job_shows_no_excerpt_and_cannot_be_redelivered(
     stage: Stage, keyed_api: Api, client: "redis.Redis", receiver: WebhookServer
 ) -> None:
     """The log of deliveries outlives the job; what it quotes of it must not."""

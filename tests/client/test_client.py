@@ -76,7 +76,7 @@ def test_an_invalid_request_says_what_to_correct(rushes: Rushes) -> None:
     assert refused.value.errors[0]["location"] == "body.seconds"
 
 
-def test_a_failure_is_told_with_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledger) -> None:
+def test_a_failure_has_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledger) -> None:
     """So that a backend can decide what to show its own customer."""
     job = rushes.submit("a boat")
     bought(real_ledger, job.id)
@@ -263,7 +263,7 @@ def test_a_submit_without_a_reply_is_repeated_and_makes_one_job(api: Api, client
     assert client.zcard("rushes:index:all") == 2
 
 
-def test_an_api_that_is_not_there_is_told(api: Api) -> None:
+def test_an_api_that_is_not_there_is_unreachable(api: Api) -> None:
     """After some tries."""
     with Flaky.before(api.url) as flaky, Rushes(flaky.url, pause=lambda _seconds: None) as rushes:
         flaky.lose_replies(100)

@@ -178,7 +178,7 @@ def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stag
     assert sorted(stage.sandbox.purchases().values()) == [1, 1, 1, 1]
 
 
-def test_a_key_whose_row_has_changed_is_told_with_its_line(stage: Stage) -> None:
+def test_a_key_whose_row_has_changed_is_reported_with_its_line(stage: Stage) -> None:
     """The video of the first request is not what the row asks for now."""
     (stage.folder / "b.jsonl").write_text(lines({"prompt": "a", "key": "mine"}))
     assert stage.rushes("batch", "b.jsonl", "--no-wait").returncode == Exit.DONE

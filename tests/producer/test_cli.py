@@ -255,7 +255,7 @@ def test_every_question_has_an_answer_in_json(stage: Stage) -> None:
     assert parsed(stage.rushes("wait", ids[2], "--json"), code=Exit.NO_VIDEO)["status"] == "failed"
 
 
-def test_a_person_is_told_the_same_in_words(stage: Stage) -> None:
+def test_a_person_reads_the_same_in_words(stage: Stage) -> None:
     """Card, table, timeline; and a cancel says what it costs."""
     queued, rendering = a_job(stage), a_job(stage, State.RENDERING)
 
@@ -377,7 +377,7 @@ def test_redis_going_away_during_a_wait_does_not_lose_sight_of_the_job(stage: St
     assert "Traceback" not in running.said
 
 
-def test_bad_settings_are_told_in_a_sentence(stage: Stage) -> None:
+def test_bad_settings_are_reported_in_a_sentence(stage: Stage) -> None:
     """And without the value, which may be a secret."""
     stage.environment["RUSHES_REDIS__URL"] = "hunter2@localhost:6379"
     ran = stage.rushes("list")

@@ -93,7 +93,7 @@ def test_one_reading_does_bounded_work(reader: Ends, ledger: Ledger, monkeypatch
     assert [job_id for page in pages for job_id, _ in pairs(page)] == jobs
 
 
-def test_a_cursor_that_is_too_old_is_told_so(client: "redis.Redis", reader: Ends) -> None:
+def test_a_cursor_that_is_too_old_is_reported(client: "redis.Redis", reader: Ends) -> None:
     """Never a silent gap; also where it was taken before anything had happened."""
     ledger = Ledger(client)
     before = reader.latest()
@@ -120,7 +120,7 @@ def test_the_script_itself_forgets_what_is_too_much(client: "redis.Redis", reade
     assert reader.after(kept, limit=10) == CursorTooOld(kept)
 
 
-def test_what_was_erased_is_not_told_though_the_feed_remembers(
+def test_an_erased_job_is_left_out_though_the_event_stream_has_it(
     client: "redis.Redis", reader: Ends, ledger: Ledger
 ) -> None:
     """The event stream's own words quote URLs and messages; only the row's are shown, and that has forgotten them."""

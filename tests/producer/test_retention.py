@@ -130,7 +130,7 @@ def test_the_files_of_a_row_that_cannot_be_read_stay(
     assert Pruner(store, ledger).plan(Rules(completed_s=3600, fetched_late_s=3600, most_bytes=0)) == []
 
 
-def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
+def test_a_removed_video_is_recorded_in_row_and_job_log(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
     """Everything that stands beside it goes with it; the row still knows what it was and what it cost."""
     job_id = job_id_at(clock.now)
     ended(ledger, job_id)
@@ -152,9 +152,7 @@ def test_a_removed_video_is_told_in_row_and_journal(store: FolderStore, ledger: 
     assert [entry.event for entry in ledger.job_log.of(job_id)].count("job.pruned") == 1
 
 
-def test_a_video_whose_row_has_ended_is_judged_by_its_manifest(
-    store: FolderStore, ledger: Ledger, clock: Clock
-) -> None:
+def test_a_video_whose_row_has_expired_goes_by_its_manifest(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
     """The ledger forgets in a week, the archive does not; without a manifest it counts as completed."""
     done, late, unknown = (job_id_at(clock.now + n) for n in range(3))
     put_video(store, done)

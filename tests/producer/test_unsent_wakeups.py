@@ -153,7 +153,7 @@ def test_what_changes_a_job_is_done_whatever_sending_raises(
     assert tried
 
 
-def test_receivers_are_told_again_whatever_sending_raises(
+def test_redeliveries_are_accepted_whatever_sending_raises(
     settings: Settings, service: Service, real_ledger: Ledger, error: Exception
 ) -> None:
     """A redelivery and a test delivery wait in the outbox."""
