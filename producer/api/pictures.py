@@ -1,7 +1,7 @@
-"""Pictures that come with an order: known by their own bytes, and never fetched from where a stranger may not read.
+"""Checks the pictures of a request by their first bytes, and never fetches from addresses that callers may not reach.
 
-The upstream fetches a picture's URL, not we; we check its beginning before the order is taken, so that a wrong one is
-told at once. The request goes to the address that was checked, not to what the name may stand for a moment later.
+The upstream fetches a picture's URL; we check its beginning before the request is accepted, so that a wrong one is
+refused at once. The connection goes to the address that was checked, even if the name changes in between.
 """
 
 import base64
@@ -62,7 +62,7 @@ def _retyped(value: Any) -> Any:
 
 
 def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each picture of an order, with the name of its field."""
+    """Yield each picture of a request, with the name of its field."""
     for name in _PICTURES:
         given = parameters.get(name)
         for value in given if isinstance(given, list) else [given]:
@@ -91,7 +91,7 @@ class PictureCheck:
         )
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Refuse an order whose pictures are none, too large, or not on the public internet.
+        """Refuse a request whose pictures are none, too large, or not on the public internet.
 
         Raises:
             Problem: naming the field, and why.
@@ -99,7 +99,7 @@ class PictureCheck:
         reasons = ((name, self._why(picture)) for name, picture in pictures_in(parameters))
         found = list(islice((ErrorDetail(f"body.{name}", why) for name, why in reasons if why), MOST_TOLD))
         if found:
-            raise Problem(Code.INVALID_REQUEST, "Mend what `errors` names; nothing was submitted.", errors=found)
+            raise Problem(Code.INVALID_REQUEST, "Correct the fields in `errors`; nothing was submitted.", errors=found)
 
     def _why(self, picture: str) -> str | None:
         """Why a picture cannot be taken."""

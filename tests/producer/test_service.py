@@ -1,4 +1,4 @@
-"""What a producer can rely on: orders taken once, questions answered, wishes granted or refused, nothing lost."""
+"""What a producer can rely on: requests accepted once, queries answered, commands done or refused, nothing lost."""
 
 import os
 import signal
@@ -102,8 +102,8 @@ def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
 # -- submit ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_in_the_ledger_and_its_reminder_in_the_queue(client: "redis.Redis", service: Service) -> None:
-    """The two halves of taking an order; the first alone would be enough."""
+def test_a_request_is_in_the_ledger_and_its_reminder_in_the_queue(client: "redis.Redis", service: Service) -> None:
+    """The two halves of accepting a request; the first alone would be enough."""
     answer = service.submit(a_request())
 
     job, request = service.get(answer.job_id)
@@ -138,7 +138,7 @@ def test_what_is_worked_out_of_a_request_is_kept_with_the_job(service: Service, 
     ],
     ids=["duration", "prompt", "unknown", "model", "metadata", "unicode", "size"],
 )
-def test_a_bad_order_leaves_no_trace(client: "redis.Redis", service: Service, request_: VideoRequest) -> None:
+def test_a_bad_request_leaves_no_trace(client: "redis.Redis", service: Service, request_: VideoRequest) -> None:
     """Validation comes before everything else: no row, no key, no message."""
     with pytest.raises(InvalidRequest):
         service.submit(request_, Terms(idempotency_key="k"))
@@ -160,10 +160,10 @@ def test_only_googles_models_go_to_the_older_endpoints(client: "redis.Redis", se
     assert families == {"google/veo3": Family.GOOGLE, "veo2": Family.GOOGLE, "kling-video/v1": Family.UNIVERSAL}
 
 
-def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis.Redis", service: Service) -> None:
+def test_many_requests_are_accepted_in_one_go_each_with_its_own_answer(client: "redis.Redis", service: Service) -> None:
     """A bad row of a thousand hinders none of the others; one message calls for all of them."""
     first = service.submit(a_request("known"), Terms(idempotency_key="known"))
-    orders = [
+    many = [
         (a_request("one"), Terms()),
         (a_request(duration=5), Terms()),
         (a_request("known"), Terms(idempotency_key="known")),
@@ -171,12 +171,12 @@ def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis
         (a_request("another"), Terms(idempotency_key="known")),
     ]
 
-    one, bad, known, two, conflict = service.submit_many(orders)
+    one, bad, known, two, conflict = service.submit_many(many)
 
     assert isinstance(bad, InvalidRequest)
     assert isinstance(conflict, IdempotencyConflict)
     assert known == Submission(first.job_id, replayed=True)
-    for (request, _), answer in ((orders[0], one), (orders[3], two)):
+    for (request, _), answer in ((many[0], one), (many[3], two)):
         assert isinstance(answer, Submission)
         assert service.get(answer.job_id)[1].body() == request.body()
     assert messages(client) == 1
@@ -185,7 +185,7 @@ def test_many_orders_are_taken_in_one_go_each_with_its_own_answer(client: "redis
 # -- idempotency ----------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_and_order_answer_with_the_first_job(client: "redis.Redis", service: Service) -> None:
+def test_the_same_key_and_request_answer_with_the_first_job(client: "redis.Redis", service: Service) -> None:
     """A client that lost our answer asks again without fear: one job, one message."""
     first = service.submit(a_request(), Terms(idempotency_key="order-1"))
     second = service.submit(a_request(), Terms(idempotency_key="order-1"))
@@ -194,7 +194,7 @@ def test_the_same_key_and_order_answer_with_the_first_job(client: "redis.Redis",
     assert messages(client) == 1
 
 
-def test_the_same_key_with_another_order_is_refused(client: "redis.Redis", service: Service) -> None:
+def test_the_same_key_with_another_request_is_refused(client: "redis.Redis", service: Service) -> None:
     """Answering with the first job would hide that the second was never made."""
     first = service.submit(a_request(), Terms(idempotency_key="order-1"))
 
@@ -208,12 +208,12 @@ def test_twenty_threads_with_one_key_make_one_job(client: "redis.Redis", service
     """The key is taken in the script that makes the job: there is no gap to slip through."""
     gate = threading.Barrier(20)
 
-    def order() -> str:
+    def submit() -> str:
         gate.wait()
         return service.submit(a_request(), Terms(idempotency_key="order-1")).job_id
 
     with ThreadPoolExecutor(20) as threads:
-        ids = {future.result() for future in [threads.submit(order) for _ in range(20)]}
+        ids = {future.result() for future in [threads.submit(submit) for _ in range(20)]}
 
     assert len(ids) == 1
     assert client.zcard(f"{PREFIX}due:queued") == 1
@@ -404,29 +404,29 @@ def test_the_events_of_a_job_are_its_story_in_order(service: Service, real_ledge
     job_id = service.submit(a_request()).job_id
     in_state(real_ledger, job_id, State.COMPLETED)
 
-    told = [entry.event for entry in service.events(job_id)]
+    seen = [entry.event for entry in service.events(job_id)]
 
-    assert told == ["job.accepted", "job.submitting", "job.submitted", "job.rendered", "job.storing", "job.completed"]
+    assert seen == ["job.accepted", "job.submitting", "job.submitted", "job.rendered", "job.storing", "job.completed"]
 
 
-def test_following_tells_everything_once_from_the_beginning_to_the_end(service: Service, real_ledger: Ledger) -> None:
+def test_following_yields_everything_once_from_the_beginning_to_the_end(service: Service, real_ledger: Ledger) -> None:
     """Two jobs, one of which is under way already; the second moves while we follow."""
     early, late = (service.submit(a_request()).job_id for _ in range(2))
     in_state(real_ledger, early, State.COMPLETED)
 
-    told: list[tuple[str, str]] = []
+    seen: list[tuple[str, str]] = []
     for job_id, entry in service.follow([early, late], timeout_s=20):
-        told.append((job_id, entry.event))
+        seen.append((job_id, entry.event))
         if (job_id, entry.event) == (late, "job.accepted"):
             in_state(real_ledger, late, State.RENDERING)
         if (job_id, entry.event) == (late, "job.submitted"):
             service.cancel(late)
 
-    assert [event for job_id, event in told if job_id == early][-1] == "job.completed"
-    assert [event for job_id, event in told if job_id == late] == [
+    assert [event for job_id, event in seen if job_id == early][-1] == "job.completed"
+    assert [event for job_id, event in seen if job_id == late] == [
         "job.accepted", "job.submitting", "job.submitted", "job.cancelled",
     ]  # fmt: skip
-    assert len(told) == len(set(told))
+    assert len(seen) == len(set(seen))
 
 
 def test_waiting_ends_with_the_job(service: Service, background: Callable[[Callable[[], object]], None]) -> None:
@@ -474,7 +474,7 @@ def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, cli
     assert hasty.wait(job_id, timeout_s=1.5).state is State.QUEUED
 
 
-def test_the_eta_is_told_while_rendering_only(service: Service, real_ledger: Ledger) -> None:
+def test_there_is_an_eta_while_rendering_only(service: Service, real_ledger: Ledger) -> None:
     """Before the purchase nothing is known; at the end nothing is left to say."""
     job_id = service.submit(a_request()).job_id
     assert service.eta(service.get(job_id)[0]) is None
@@ -489,17 +489,17 @@ def test_the_eta_is_told_while_rendering_only(service: Service, real_ledger: Led
 
 
 def test_an_eta_asks_for_what_was_learnt_of_a_kind_once_in_a_while(service: Service, real_ledger: Ledger) -> None:
-    """Only who finds it stale has to wait for it: all others are told on the event loop."""
+    """Only who finds it stale has to wait for it: all others are served on the event loop."""
     rendering = in_state(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
     at = real_ledger.now()
     assert not service.has_eta_at_hand(rendering, at=at)
 
-    told = service.beside(rendering, at=at).eta
+    seen = service.beside(rendering, at=at).eta
 
-    assert told is not None
+    assert seen is not None
     assert service.has_eta_at_hand(rendering, at=at + FRESH_S / 2)
     assert not service.has_eta_at_hand(rendering, at=at + FRESH_S)
-    assert service.has_eta_at_hand(service.cancel(rendering.id).job, at=at + FRESH_S)  # nothing is to be told
+    assert service.has_eta_at_hand(service.cancel(rendering.id).job, at=at + FRESH_S)  # it has no ETA
 
 
 # -- what is lost, and what is not ----------------------------------------------------------------------------------
@@ -518,7 +518,7 @@ def test_a_lost_message_does_not_lose_the_job(stage: Stage) -> None:
     assert sorted(stage.sandbox.purchases().values()) == [1, 1, 1]
 
 
-def test_an_order_stands_though_the_broker_refuses_the_message(client: "redis.Redis", service: Service) -> None:
+def test_a_job_is_accepted_though_the_broker_refuses_the_message(client: "redis.Redis", service: Service) -> None:
     """The reminder is sent after the truth is written: its failure is not the producer's."""
     client.set(f"{PREFIX}celery:submit", "in the way")  # LPUSH fails on a string
 
@@ -529,7 +529,7 @@ def test_an_order_stands_though_the_broker_refuses_the_message(client: "redis.Re
 
 
 def test_without_redis_every_method_says_so_within_seconds() -> None:
-    """A refused connection is told at once, not after some library's retries."""
+    """A refused connection is reported at once, not after some library's retries."""
     with ValkeyServer(port=free_port()) as server:  # nobody is dealt its port when it is gone
         url = f"redis://127.0.0.1:{server.port}/0"
         service = make_service(Settings.model_validate({"redis": {"url": url}}))
@@ -552,7 +552,7 @@ def test_without_redis_every_method_says_so_within_seconds() -> None:
 
 @pytest.mark.timeout(30)
 def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half_written() -> None:
-    """The server is stopped in its tracks: the order is either whole or not there when it goes on."""
+    """The server is stopped in its tracks: the job is either whole or not there when it goes on."""
     with ValkeyServer() as server:
         choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5, "connect_timeout_s": 1}
         settings = Settings.model_validate({"redis": choice, "ledger": {"durable_wait_s": 1}})
@@ -618,7 +618,7 @@ def on_both(client: "redis.Redis", on_loop: "redis.asyncio.Redis", settings: Set
 
 
 @pytest.mark.anyio
-async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, client: "redis.Redis") -> None:
+async def test_a_request_from_the_loop_is_accepted_as_any_other(on_both: Service, client: "redis.Redis") -> None:
     """In the ledger with its reminder in the broker; the same key is the same job."""
     terms = Terms(idempotency_key="order-1", tenant="shop")
 
@@ -635,7 +635,7 @@ async def test_an_order_from_the_loop_is_taken_as_any_other(on_both: Service, cl
 
 
 @pytest.mark.anyio
-async def test_an_order_from_the_loop_is_judged_first(on_both: Service) -> None:
+async def test_a_request_from_the_loop_is_validated_first(on_both: Service) -> None:
     """Nothing is queued of what cannot be sent."""
     with pytest.raises(InvalidRequest):
         await on_both.submit_async(VideoRequest("google/veo3", ""))
@@ -644,7 +644,7 @@ async def test_an_order_from_the_loop_is_judged_first(on_both: Service) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_erased_job_is_told_as_such_from_the_loop(on_both: Service, real_ledger: Ledger) -> None:
+async def test_an_erased_job_is_reported_as_such_from_the_loop(on_both: Service, real_ledger: Ledger) -> None:
     """It was there: a program that asks for it is not to look for a mistake of its own."""
     job_id = (await on_both.submit_async(a_request())).job_id
     on_both.cancel(job_id)
