@@ -22,8 +22,8 @@ Others go no further than the caller beside them, and are of the kind that the l
 NotAnAddress                  config.address: refuse the setting; the message repeats nothing of the URL
 UnreadableMessage             config.envelopes: drop the message with a line in the log
 AddressRefused                config.outbound: do not connect, and say that the address is not permitted
-NotKept                       worker.downloads: discard what came, and fetch again later
-Unshowable                    worker.media.previews: describe the video without pictures
+NotKept                       worker.archive.transfer: discard what came, and fetch again later
+Unshowable                    worker.describe.previews: describe the video without pictures
 DatabaseTrouble               worker.sql.hook: deliver the row again later
 SchemaBehind                  worker.sql.schema: deliver again later, and tell the operator to migrate
 UnreadableText                producer.cli.text: leave with the message

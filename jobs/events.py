@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobs.job import Job
+from jobs.states import State
+
 EVENTS: Final[Mapping[str, str]] = {
     "job.accepted": "The job is in the ledger: it will end exactly once.",
     "job.held": "The purchase has to wait; `hold` says why, `wait_s` how long.",
@@ -74,3 +77,12 @@ class LogEntry:
 
 
 Subscriber = Callable[[Event], None]
+
+ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.fetched_late")
+"""Every event that a receiver can subscribe to."""
+
+
+def ends_of(job: Job) -> tuple[str, ...]:
+    """The events that ended the job, in their order: its end, and that its late video is ours after all."""
+    late = job.stored is not None and job.state is not State.COMPLETED
+    return (f"job.{job.state}", *(("job.fetched_late",) if late else ()))

@@ -138,6 +138,8 @@ class Terms:
     """Jobs of one kind take equally long; None: one kind for each model."""
     reuse: bool = False
     """Answer with the kept video of an identical request, if there is one."""
+    reuse_digest: str | None = None
+    """Names identical requests; once it has its video, the job is found by it."""
 
 
 USUAL_TERMS: Final = Terms()
@@ -275,6 +277,8 @@ class Job(Ended, Followed):
     """When its request and files were erased."""
     kind: str | None = None
     """Model, duration and resolution: what the latency depends on."""
+    reuse_digest: str | None = None
+    """Names identical requests, which its video may answer."""
     pending_at: Number | None = None
     """The newest poll that found it still pending."""
     evidence: str | None = None

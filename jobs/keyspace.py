@@ -27,7 +27,7 @@
     rushes:celery:*           Celery's queues and bindings                 Celery's own
 
 The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`, and so has the index of videos that may
-be handed out again, in `jobs/reuse.py`.
+be handed out again, in `producer/reuse.py`.
 
 Only the ledger's modules write these keys, and only by the scripts in `jobs/lua`.
 """

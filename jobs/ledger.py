@@ -26,11 +26,9 @@ from jobs.lessons import LIFE_S
 from jobs.limits import Limits
 from jobs.moves.move import Move
 from jobs.moves.purchase import held
-from jobs.removals import Removals
-from jobs.reuse import Reuse
 from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text, to_fields
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
-from jobs.states import FollowUp, State
+from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
 from jobs.wakes import Alarm, Wakes, alarms_of
 
@@ -42,7 +40,7 @@ _BUCKETS: Final[Mapping[str, float]] = {
 }
 """How the script counts the generations that are still pending."""
 
-_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s")
+_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest")
 """The fields that a retry of a job has in common with it."""
 
 WORKER_MEMORY_S: Final = 86400
@@ -119,8 +117,6 @@ class Ledger:
         self.limits = Limits(self._scripts)
         self.clock = FleetClock(self._scripts)
         self.breakers = Breakers(self._scripts)
-        self.removals = Removals(self._scripts)
-        self.reuse = Reuse(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
 
     # -- taking requests and answering questions ----------------------------------------------------------------
@@ -178,6 +174,7 @@ class Ledger:
             "deadline_s": terms.deadline_s or self._retention.deadline_s,
             "family": terms.family,
             **({} if terms.tenant is None else {"tenant": terms.tenant}),
+            **({} if terms.reuse_digest is None else {"reuse_digest": terms.reuse_digest}),
         }
 
     def _accepted(self, request: VideoRequest, terms: Terms, answer: Sequence[str]) -> Acceptance:
@@ -484,6 +481,18 @@ class Ledger:
             return Acceptance(held_id, replayed=True, alarm=None)
         self._scripts.emit("job.accepted", job_id, 1, told)
         return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
+
+    @asks_redis
+    def pruned(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
+        """Write that an ended job's files leave the archive: to its row and log, or (the row is gone) to the stream.
+
+        Raises:
+            WrongState: the job is under way.
+        """
+        data = {"why": why, "size_bytes": size_bytes}
+        turn, is_new = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
+        if is_new:
+            self._scripts.emit("job.pruned", job_id, int(turn), data)
 
     @asks_redis
     def erased(self, job: Job) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from config.webhook_endpoints import Endpoint
 from jobs.delivery import DeliveryLine
-from jobs.webhooks import Endpoint
 
 
 class EndpointView(TypedDict):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.events import ENDS
 from jobs.job import Job, VideoRequest
 from jobs.job_log import START, EventRange, position
 from jobs.ledger import Ledger
-from jobs.result import ENDS
 
 RANGE: Final = 1000
 MOST_RANGES: Final = 5

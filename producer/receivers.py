@@ -9,17 +9,17 @@ from config.celery_app import make_app
 from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender
 from config.settings import Settings
+from config.webhook_endpoints import Endpoint, Endpoints, is_origin, origin_of
 from jobs.delivery import DeliveryLine
 from jobs.errors import WrongState
+from jobs.events import ends_of
 from jobs.job import Job, VideoRequest
 from jobs.job_log import position
 from jobs.ledger import Ledger
 from jobs.outbox import DATABASE, Outbox, ReceiverStatus
 from jobs.reminders import TaskName
-from jobs.result import ends_of
 from jobs.scripts import Scripts
 from jobs.test_deliveries import TEST_EVENT, is_test_delivery, new_test_delivery_id
-from jobs.webhooks import Endpoint, Endpoints, is_origin, origin_of
 
 ASK_EVERY_S: Final = 0.1
 WHOLE_LOG: Final = 1000

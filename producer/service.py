@@ -15,7 +15,6 @@ from config.connection import connect, retention
 from config.reminding import Remind, reminder_sender, set_alarms
 from config.settings import Settings
 from config.store import open_store
-from jobs.access import Access
 from jobs.artifacts import paths_of
 from jobs.errors import (
     Erased,
@@ -36,13 +35,16 @@ from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
+from jobs.scripts import Scripts
 from jobs.sketches import Sketches
 from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
+from producer.keys import Access
 from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
+from producer.reuse import Reuse, digest_of
 from producer.views import Beside
 
 log = logging.getLogger("rushes.producer")
@@ -142,12 +144,13 @@ class Service:
     Every method raises LedgerUnavailable when Redis cannot be asked; nothing is half done then.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, remind: Remind, etas: Etas) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, remind: Remind, etas: Etas) -> None:
         self._settings = settings
         self._ledger = ledger
         self._remind = remind
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
+        self._reuse = reuse
         self.ends = Ends(ledger)
 
     def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
@@ -200,8 +203,18 @@ class Service:
         reused = self._reused(request, terms) if terms.reuse else None
         return reused or (
             replace(request, expected=expected_of(request)),
-            replace(terms, family=self._family(request), kind=kind_of(request)),
+            replace(
+                terms,
+                family=self._family(request),
+                kind=kind_of(request),
+                reuse_digest=self._reuse_digest(request, terms),
+            ),
         )
+
+    def _reuse_digest(self, request: VideoRequest, terms: Terms) -> str | None:
+        """By what identical requests find the job's video, where that is allowed and they can be identical."""
+        allowed = self._settings.reuse.enabled and request.parameters.get("seed") is not None
+        return digest_of(request, terms.tenant) if allowed else None
 
     def _judge_reuse(self, request: VideoRequest) -> None:
         off = FieldError("dedupe", "is off in this deployment; RUSHES_REUSE__ENABLED=true allows it")
@@ -210,7 +223,7 @@ class Service:
             raise InvalidRequest((problem,))
 
     def _reused(self, request: VideoRequest, terms: Terms) -> Submission | None:
-        found = self._ledger.reuse.find(
+        found = self._reuse.find(
             request,
             tenant=terms.tenant,
             idempotency_key=terms.idempotency_key,
@@ -360,8 +373,6 @@ class Service:
         if not job.is_final:
             raise WrongState(f"{job_id} is {job.state}")
         self._remove_files(job)
-        for _, request in self._ledger.get_many([job_id]):
-            self._ledger.reuse.forget(job, request)
         self._ledger.erased(job)
         self._remove_files(job)
 
@@ -538,7 +549,8 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop)
-    return Service(settings, ledger, reminder_sender(make_app(settings)), etas)
+    reuse = Reuse(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
+    return Service(settings, ledger, reuse, reminder_sender(make_app(settings)), etas)
 
 
 def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Access:

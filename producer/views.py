@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from jobs.access import Key
+from config.shorten import shorten
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.job import Followed, Job, Reason, Stored, VideoRequest
-from jobs.shorten import shorten
 from jobs.states import State, Status
+from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar
 from producer.waiting import waiting
 

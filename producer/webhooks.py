@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from config.connection import connect, retention
 from config.settings import ConfigurationError, Settings
+from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, address_problem, secret_of
 from jobs.errors import FieldError, InvalidRequest
+from jobs.events import ENDS
 from jobs.outbox import Outbox
-from jobs.result import ENDS
 from jobs.scripts import Scripts
-from jobs.webhooks import WEBHOOK_URL, Endpoint, Endpoints, address_problem, secret_of
 
 
 @dataclass(frozen=True, slots=True)

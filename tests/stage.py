@@ -18,6 +18,8 @@ import requests
 from config.settings import Settings
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
+from jobs.scripts import Retention, Scripts
+from producer.reuse import Reuse
 from producer.service import Service, make_service
 
 ROOT: Final = Path(__file__).parents[1]
@@ -39,6 +41,11 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Advance the time."""
         self.now += seconds
+
+
+def reuse_of(client: "redis.Redis") -> Reuse:
+    """The index of videos that may be handed out again."""
+    return Reuse(Scripts(client, retention=Retention(), clock=None, subscribers=()))
 
 
 def a_request(prompt: str = DRAGON, **parameters: Any) -> VideoRequest:

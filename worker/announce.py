@@ -15,7 +15,7 @@ from jobs.wakes import Alarm
 from worker import faults
 from worker.claimed import apply_all
 from worker.handfuls import Handfuls
-from worker.receiver_registry import ReceiverRegistry
+from worker.receivers.registry import ReceiverRegistry
 
 MOST_ENDS = 64
 """Ended jobs announced at once, at most."""
@@ -33,7 +33,6 @@ class Announcing:
         remind: Remind,
         *,
         lease_s: float,
-        reuses: bool,
     ) -> None:
         self._ledger = ledger
         self._outbox = outbox
@@ -41,7 +40,6 @@ class Announcing:
         self._handfuls = handfuls
         self._remind = remind
         self._lease_s = lease_s
-        self._reuses = reuses
 
     def run(self) -> Iterator[Alarm]:
         """Announce a batch of ends; yields the alarms to set."""
@@ -50,8 +48,6 @@ class Announcing:
         if claimed.more:
             yield claimed.more
         ended = self._ledger.with_requests(claimed.jobs)
-        if self._reuses:
-            self._ledger.reuse.note(ended)
         faults.here("announce.before_put")
         moves, woken = list[tuple[Job, Move]](), set[str]()
         for job, wanted in self._receivers.wanting(ended):

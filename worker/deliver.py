@@ -22,8 +22,8 @@ from jobs.outbox import Outbox
 from jobs.reminders import TaskName
 from jobs.test_deliveries import is_test_delivery, made_up
 from worker import faults
-from worker.receiver_registry import ReceiverRegistry
-from worker.receivers import Receiver
+from worker.receivers.outcome import Receiver
+from worker.receivers.registry import ReceiverRegistry
 
 log = logging.getLogger("rushes.deliveries")
 

@@ -15,9 +15,9 @@ from jobs.moves.move import Move, Policy
 from jobs.states import FollowUp, State
 from jobs.wakes import Alarm
 from worker import faults
-from worker.archive import Archive
+from worker.archive.archive import Archive
 from worker.claimed import Now, contained
-from worker.mismatches import mismatches
+from worker.describe.mismatches import mismatches
 from worker.upstream.poller import Poller
 
 log = logging.getLogger("rushes.tasks")

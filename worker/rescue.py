@@ -26,7 +26,7 @@ from jobs.states import FollowUp, State
 from producer.client.retry_after import LONGEST_S
 from worker.pace import Pace
 from worker.purchase import Purchases
-from worker.receiver_registry import ReceiverRegistry
+from worker.receivers.registry import ReceiverRegistry
 
 log = logging.getLogger("rushes.rescue")
 

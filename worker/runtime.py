@@ -16,6 +16,7 @@ from config.private import make_folder, prepare_state
 from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
 from config.store import Store, open_store
+from config.webhook_endpoints import Endpoints
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
 from jobs.moves.move import Policy
@@ -23,30 +24,29 @@ from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing, InSlots
 from jobs.scripts import Scripts
 from jobs.sketches import Sketches
-from jobs.webhooks import Endpoints
 from worker import faults
 from worker.announce import Announcing
-from worker.archive import Archive
+from worker.archive.archive import Archive
+from worker.archive.permits import download_permits
 from worker.breaker import UpstreamBreakers
 from worker.deliver import Deliveries
-from worker.describe import Describer
-from worker.describing import Describing
+from worker.describe.describer import Describer
+from worker.describe.describing import Describing
 from worker.download import Downloading, LateFetching
 from worker.handfuls import Handfuls
-from worker.hooks import HookReceiver, load_hooks
 from worker.pace import Pace
-from worker.permits import download_permits
 from worker.poll import Polling, Polls
 from worker.purchase import Purchases, Purchasing
-from worker.receiver_registry import ReceiverRegistry
-from worker.receivers import Receiver
+from worker.receivers.hooks import HookReceiver, load_hooks
+from worker.receivers.outcome import Receiver
+from worker.receivers.registry import ReceiverRegistry
+from worker.receivers.webhooks import WebhookSender
 from worker.reconcile import Reconciling
 from worker.rescue import Rescuer
 from worker.spool import Spool
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
-from worker.webhooks import WebhookSender
 
 log = logging.getLogger("rushes.events")
 
@@ -152,7 +152,6 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             handfuls,
             remind,
             lease_s=settings.rescue.lease_s,
-            reuses=settings.reuse.enabled,
         ),
         deliveries=Deliveries(ledger, outbox, receivers, remind, worker=name, threads=max(1, threads // 2)),
         describing=Describing(ledger, describer, archive, chosen, lease_s=settings.describe_lease_s),

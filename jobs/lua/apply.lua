@@ -92,8 +92,10 @@ end
 local function applied(m)
   local key = row_key(m.id)
   local row = {}
-  row.state, row.turn, row.request_id, row.cancel_requested_at, row.kind, row.reached, row.submitted_at = unpack(
-    redis.call('HMGET', key, 'state', 'turn', 'request_id', 'cancel_requested_at', 'kind', 'reached', 'submitted_at'))
+  row.state, row.turn, row.request_id, row.cancel_requested_at, row.kind, row.reached, row.submitted_at,
+    row.reuse_digest = unpack(
+    redis.call('HMGET', key, 'state', 'turn', 'request_id', 'cancel_requested_at', 'kind', 'reached', 'submitted_at',
+    'reuse_digest'))
   row.turn = tonumber(row.turn)
   local refused = refusal(m, row)
   if refused then return refused end
@@ -109,6 +111,9 @@ local function applied(m)
   if m.final then
     redis.call('HDEL', key, 'due_at', 'rescues')
     retire(m.id, m.to)
+  end
+  if m.to == 'completed' and row.reuse_digest then
+    redis.call('SET', a.prefix .. 'reuse:' .. row.reuse_digest, m.id, 'PX', math.floor(a.retention_s * 1000))
   end
   for _, alarm in ipairs(start_follow_ups(m.id, m.follow_ups or {})) do alarms[#alarms + 1] = alarm end
   return { 1, turn, m.follow_up and m.turn + 1 or turn, cancel, alarms }

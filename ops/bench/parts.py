@@ -25,8 +25,8 @@ from jobs.moves.poll import polled, rendered
 from jobs.moves.purchase import submitted, submitting
 from jobs.states import State
 from ops.bench.processes import Upstream, server
-from worker.archive import Archive
-from worker.permits import download_permits
+from worker.archive.archive import Archive
+from worker.archive.permits import download_permits
 from worker.runtime import policy
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream as Buyer

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jobs.result import JobResult
+from worker.receivers.result import JobResult
 
 
 def ended(result: JobResult) -> None:

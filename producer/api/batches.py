@@ -11,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.access import Scope
 from jobs.errors import JobError
 from jobs.job import Charged
 from producer.api.create_video import parse_object
@@ -20,6 +19,7 @@ from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
 from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit, video_request
+from producer.keys import Scope
 from producer.views import VideoView, job_view
 
 log = logging.getLogger("rushes.api")

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from jobs.access import Quota
 from producer.api.metrics import Metrics
 from producer.api.problems import Code, Problem
 from producer.api.refusals import refusal
+from producer.keys import Quota
 
 log = logging.getLogger("rushes.api")
 

@@ -7,9 +7,9 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from jobs.events import ENDS
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.payloads import message_id, payload
-from jobs.result import ENDS
 from producer.api.guard import Reads
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, documented

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from config.addresses import is_loopback, leads_here
-from jobs.access import Key, Quota, Scope
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
+from producer.keys import Key, Quota, Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from jobs.access import Scope
 from producer.api.guard import Admins
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
+from producer.keys import Scope
 from producer.views import KeyView, key_view
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])

@@ -10,12 +10,12 @@ from fastapi import Depends, Request
 from config.links import links_of
 from config.settings import Settings
 from config.store import Store, StoreError
-from jobs.access import Access
 from jobs.job import Job
 from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.pictures import PictureCheck
+from producer.keys import Access
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
 from producer.views import Beside

@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from config.webhook_endpoints import Endpoint
 from jobs.delivery import DeliveryLine
-from jobs.webhooks import Endpoint
 from producer.api.guard import Admins, Reads, Submits
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, documented

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from config.shorten import shorten
 from jobs.events import LogEntry
 from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
-from jobs.shorten import shorten
 from jobs.states import State
 from producer.cli.visible import visible
 from producer.waiting import waiting

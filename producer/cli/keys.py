@@ -8,10 +8,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from jobs.access import Key, Scope
 from jobs.errors import UnknownKey
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
+from producer.keys import Key, Scope
 from producer.service import make_access
 from producer.views import key_view
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from config.webhook_endpoints import WEBHOOK_URL, Endpoint
 from jobs.errors import UnknownEndpoint
-from jobs.webhooks import WEBHOOK_URL, Endpoint
 from producer.cli.display import clock_time
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from config.webhook_endpoints import address_problem
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
-from jobs.webhooks import address_problem
 from producer.models.catalogue import MODELS, close_match, parameters_of, schema_of
 from producer.models.parameters import Parameters
 from producer.models.wording import may_be, shown

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from config.settings import Settings
-from jobs.access import Access, Scope
 from jobs.errors import InvalidRequest
 from jobs.job import Terms, VideoRequest
 from producer.cli.exits import Exit
 from producer.client import Rushes
+from producer.keys import Access, Scope
 from producer.service import make_service
 from tests.api.conftest import Api
 from tests.stage import Stage

@@ -8,9 +8,9 @@ import pytest
 import redis
 import requests
 
-from jobs.access import Access, Scope
 from jobs.ledger import Ledger
 from producer.api.application import OPEN_PATHS
+from producer.keys import Access, Scope
 from tests.api.conftest import Api, bought, completed
 from tests.api.test_openapi import DOCUMENT
 from tests.stage import Stage

@@ -8,8 +8,8 @@ import pytest
 import redis
 import requests
 
-from jobs.access import Access, Scope
 from jobs.ledger import Ledger
+from producer.keys import Access, Scope
 from tests.api.conftest import Api, bought
 
 Series = dict[str, float]

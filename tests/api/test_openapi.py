@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from config.settings import Settings
+from config.webhook_endpoints import Endpoints
 from jobs.ledger import Ledger
 from jobs.scripts import Retention, Scripts
-from jobs.webhooks import Endpoints
 from producer.api.application import make_app
 from producer.api.problems import Code
 from tests.api.conftest import Api

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.access import Access, Scope
 from jobs.job_log import STREAM
 from jobs.ledger import Ledger
+from producer.keys import Access, Scope
 from producer.receivers import make_receivers
 from producer.webhooks import make_webhooks
 from tests.api.conftest import Api, bought

@@ -88,14 +88,17 @@ def test_jobs_reads_no_clock_of_its_own() -> None:
 
 def test_videos_are_decoded_only_in_the_isolated_process() -> None:
     """A hostile video must harm only its isolated process."""
-    inside = {"worker/media/probe.py", "worker/media/previews.py"}
+    inside = {"worker/describe/probe.py", "worker/describe/previews.py"}
     for package in ("config", "jobs", "worker", "producer"):
         for file in sources(package):
             decodes = {name.partition(".")[0] for name in imports(file)} & {"av", "PIL"}
             assert not decodes or str(file.relative_to(ROOT)) in inside, file
     for file in sources("worker"):
-        within = str(file.relative_to(ROOT)) in {*inside, "worker/media/__main__.py"}
-        assert within or not imports(file) & {"worker.media.probe", "worker.media.previews"}, file
+        within = str(file.relative_to(ROOT)) in {*inside, "worker/describe/__main__.py"}
+        assert within or not imports(file) & {
+            "worker.describe.probe",
+            "worker.describe.previews",
+        }, file
 
 
 def test_the_sandbox_shares_no_code_with_the_client() -> None:
@@ -103,6 +106,14 @@ def test_the_sandbox_shares_no_code_with_the_client() -> None:
     for file in sources("ops/sandbox"):
         ours = {name for name in imports(file) if name.partition(".")[0] in PACKAGES}
         assert all(name.startswith("ops.sandbox") for name in ours), f"{file} imports {ours}"
+
+
+OWN_KEYS: Final = {
+    "config/celery_app.py": "celery",
+    "config/webhook_endpoints.py": "webhooks",
+    "producer/keys.py": "access",
+}
+"""The modules outside jobs that name keys in Redis, each with how its own begin."""
 
 
 def keys_in(tree: ast.AST) -> list[str]:
@@ -119,12 +130,16 @@ def keys_in(tree: ast.AST) -> list[str]:
 
 
 def test_only_the_ledger_knows_the_keys() -> None:
-    """All writes to jobs go through the ledger."""
-    allowed = {"config/celery_app.py"}  # the prefix of Celery's own keys
+    """All writes to jobs go through the ledger; API keys and webhook endpoints have keys of their own."""
     for package in ("config", "worker", "producer"):
         for file in sources(package):
-            if str(file.relative_to(ROOT)) not in allowed:
+            own = OWN_KEYS.get(str(file.relative_to(ROOT)))
+            if own is None:
                 assert not keys_in(ast.parse(file.read_text())), file
+            else:
+                assert re.findall(r"\{PREFIX\}(\w*)", file.read_text()) == [own] * file.read_text().count("{PREFIX}"), (
+                    file
+                )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +164,7 @@ def test_one_function_buys() -> None:
         if "producer/client" not in str(file)  # it posts to our own API
         for _ in re.findall(r"\"POST\"|(?<!router)\.post\(", file.read_text())
     ]
-    assert posts == ["worker/upstream/client.py", "worker/webhooks.py"]
+    assert posts == ["worker/receivers/webhooks.py", "worker/upstream/client.py"]
 
 
 def test_the_client_library_stands_alone() -> None:

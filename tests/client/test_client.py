@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import redis
 
+from config.webhook_endpoints import WEBHOOK_URL
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
 from jobs.states import State
-from jobs.webhooks import WEBHOOK_URL
 from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
 from producer.webhooks import make_webhooks
 from tests import steps

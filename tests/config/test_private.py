@@ -14,7 +14,7 @@ from config.store import FolderStore
 from tests.worker.films import MP4
 from tests.worker.servers import Server, answer
 from tests.worker.test_archive import JOB, NAME, fetch
-from worker.partials import Partials
+from worker.archive.partials import Partials
 from worker.spool import Spool
 
 

@@ -18,7 +18,7 @@ from jobs.states import State
 from producer.eta import Etas
 from producer.service import Service
 from tests.buckets import Bucket
-from tests.stage import Stage, a_request, eventually
+from tests.stage import Stage, a_request, eventually, reuse_of
 
 ALL: Final = {
     "RUSHES_DESCRIBE__PROBE": "true",
@@ -119,7 +119,7 @@ def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: S
             poster.write_bytes(b"late")
 
     ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(Sketches(stage.client), typical_s=1)
-    Service(stage.settings, ledger, lambda *_: True, etas).erase(job_id)
+    Service(stage.settings, ledger, reuse_of(stage.client), lambda *_: True, etas).erase(job_id)
 
     assert not poster.exists()
 

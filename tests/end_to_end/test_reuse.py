@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobs.access import Access, Scope
 from producer.client import Refused, Rushes
+from producer.keys import Access, Scope
 from tests.api.conftest import Api, staged_api
 from tests.stage import Stage, eventually
 

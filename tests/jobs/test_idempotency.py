@@ -11,11 +11,11 @@ from jobs.idempotency import key_name, validate_key
 from jobs.job import Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
-from jobs.reuse import Reused
 from jobs.row import fingerprint_of
+from producer.reuse import Reused
 from tests.conftest import immortal_keys
-from tests.jobs.test_reuse import completed
-from tests.stage import a_request
+from tests.producer.test_reuse import completed
+from tests.stage import a_request, reuse_of
 
 ORDER = a_request("a paper boat", seed=7)
 
@@ -75,10 +75,10 @@ def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis
     job_id = completed(ledger, ORDER, tenant="shop")
     written_by_an_earlier_version(client, "order-1", job_id)
     client.set(f"{PREFIX}reused:order-1", "1", ex=60)
-    ledger.reuse.forget(ledger.get(job_id), ORDER)
+    ledger.erased(ledger.get(job_id))
 
     def found(tenant: str) -> Reused | None:
-        return ledger.reuse.find(ORDER, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
+        return reuse_of(client).find(ORDER, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
 
     assert found("shop") == Reused(job_id, replayed=True)
     assert found("gym") is None

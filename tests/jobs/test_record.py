@@ -7,11 +7,11 @@ import redis
 
 from jobs.job import Ended, Followed, Job, Shown, Terms, VideoRequest
 from jobs.ledger import Ledger
-from jobs.result import JobResult, result_of
 from producer.views import job_view
 from tests.jobs.test_row import VALUES
 from tests.stage import a_request
-from worker.manifest import manifest
+from worker.describe.manifest import manifest
+from worker.receivers.result import JobResult, result_of
 from worker.sql.hook import row_of
 from worker.sql.tables import videos
 

@@ -3,11 +3,10 @@
 import pytest
 import redis
 
-from jobs.events import EVENTS
+from jobs.events import ENDS, EVENTS
 from jobs.job import Charged, Reason, Stored, Terms, Video
 from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
-from jobs.result import ENDS
 from jobs.scripts import Retention
 from jobs.states import State
 from producer import ends as module

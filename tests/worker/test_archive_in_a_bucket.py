@@ -18,7 +18,7 @@ from tests.buckets import Bucket
 from tests.stage import ROOT
 from tests.worker.films import FTYP, MOOV, MP4
 from tests.worker.servers import REFUSING, Server, Wire, answer
-from worker.archive import Archive
+from worker.archive.archive import Archive
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 NAME: Final = "2024/11/21/job_01jd8hwz80qx3c5v7m9k2n4p6r.mp4"
@@ -82,7 +82,7 @@ from pathlib import Path
 from config.settings import ArchiveSettings
 from config.store import BucketStore, FolderStore
 from jobs.job import Video
-from worker.archive import Archive
+from worker.archive.archive import Archive
 where, folder, small, large, job, other = sys.argv[1:]
 def peak(): return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 store = BucketStore(where, ArchiveSettings()) if "://" in where else FolderStore(Path(where))

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.worker.films import FTYP, MDAT, MOOV, MP4, box, filmed
-from worker.containers import Container, container_of
+from worker.archive.containers import Container, container_of
 
 
 def taken_for(folder: Path, content: bytes) -> Container | None:

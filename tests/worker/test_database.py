@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from config.settings import ConfigurationError, Settings
 from jobs.job import Charged, Reason
 from jobs.media import Media, Mismatch
-from jobs.result import JobResult
 from jobs.states import Status
 from jobs.test_deliveries import new_test_delivery_id
+from worker.receivers.result import JobResult
 from worker.sql.engine import make_engine, sqlite_file
 from worker.sql.hook import DatabaseHook, DatabaseTrouble
 from worker.sql.reading import COLUMNS, Choice, rows

@@ -13,7 +13,7 @@ from jobs.moves.delivery import RetryTerms
 from jobs.outbox import Outbox, ReceiverTerms
 from tests.stage import a_request
 from worker.deliver import Deliveries, ThreadLimit
-from worker.receiver_registry import ReceiverRegistry
+from worker.receivers.registry import ReceiverRegistry
 
 
 def test_one_receiver_never_has_all_the_threads_of_the_telling() -> None:

@@ -24,7 +24,7 @@ from jobs.states import State
 from tests.stage import a_request
 from tests.worker.servers import REFUSING
 from tests.worker.test_media import _sing, a_film
-from worker.describe import Describer
+from worker.describe.describer import Describer
 from worker.download import compared
 
 PATH: Final = "2026/11/22/job_a.mp4"

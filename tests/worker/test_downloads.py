@@ -21,9 +21,9 @@ from jobs.job import Video
 from tests.stage import ROOT, eventually
 from tests.worker.films import FTYP, MOOV, MP4, box
 from tests.worker.servers import Act, Server, Wire, answer, hang
-from worker.archive import Archive
-from worker.partials import Partials
-from worker.permits import download_permits
+from worker.archive.archive import Archive
+from worker.archive.partials import Partials
+from worker.archive.permits import download_permits
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 LONG_MP4: Final = FTYP + MOOV + box(b"mdat", bytes(range(256)) * 4096)
@@ -228,7 +228,7 @@ from pathlib import Path
 from config.settings import ArchiveSettings
 from config.store import FolderStore
 from jobs.job import Video
-from worker.archive import Archive
+from worker.archive.archive import Archive
 root, url, job = Path(sys.argv[1]), *sys.argv[2:]
 Archive(FolderStore(root), root, ArchiveSettings(), permits=lambda _: True).fetch(job, 1, Video(url))
 """

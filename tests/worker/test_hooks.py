@@ -13,9 +13,9 @@ import pytest
 from config.settings import ConfigurationError, HooksSettings
 from jobs.delivery import Delivered, Delivery, NotDelivered
 from jobs.job import Stored
-from jobs.result import JobResult, ResultHook
 from jobs.test_deliveries import made_up, new_test_delivery_id
-from worker.hooks import HookReceiver, load_hooks
+from worker.receivers.hooks import HookReceiver, load_hooks
+from worker.receivers.result import JobResult, ResultHook
 
 JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
 DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)

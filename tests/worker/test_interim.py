@@ -10,18 +10,18 @@ import pytest
 from config.replies import MOST_INTERIM
 from config.settings import ArchiveSettings, WebhooksSettings
 from config.store import FolderStore
+from config.webhook_endpoints import secret_of
 from jobs.delivery import Delivered, NotDelivered, Outcome
 from jobs.facts import Accepted, Fetched, NotBought, NotFetched, Pending, Unknown, Unreachable
 from jobs.job import Family, Video
-from jobs.webhooks import secret_of
 from producer.client import Rushes
 from tests.stage import a_request
 from tests.worker.films import MP4
 from tests.worker.servers import Act, Server, Wire, answer
 from tests.worker.test_ways import upstream_at
-from worker.archive import Archive
+from worker.archive.archive import Archive
+from worker.receivers.webhooks import WebhookSender
 from worker.upstream.wire import LogPage
-from worker.webhooks import WebhookSender
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 INTERIM: Final = {

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.stage import eventually
 from tests.worker.films import MP4, filmed
-from worker.media.isolated import Found, IsolatedProcess, Trouble
+from worker.describe.isolated import Found, IsolatedProcess, Trouble
 
 MEMORY_BYTES: Final = 536_870_912
 SECRET: Final = "hunter2"
@@ -203,7 +203,7 @@ def test_a_file_that_never_answers_ends_with_the_time(tmp_path: Path) -> None:
 
 def processes() -> list[psutil.Process]:
     """The bounded processes of this test process."""
-    return [child for child in psutil.Process().children() if "worker.media" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "worker.describe" in child.cmdline()]
 
 
 def test_what_it_may_use_is_bounded_by_the_kernel(isolated: IsolatedProcess, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobs.media import Media, Mismatch
-from worker.mismatches import mismatches
+from worker.describe.mismatches import mismatches
 
 FILM = Media(
     duration_s=8.0, width=1280, height=720, frame_rate=24.0, video_codec="h264", audio_codec="aac", loudness_lufs=-20.0

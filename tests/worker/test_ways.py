@@ -15,19 +15,19 @@ import pytest
 
 from config.settings import ArchiveSettings, UpstreamSettings, WebhooksSettings
 from config.store import FolderStore
+from config.webhook_endpoints import secret_of
 from jobs.facts import Fetched, NotBought
 from jobs.job import Family, Hold, Video
-from jobs.webhooks import secret_of
 from producer.client import AsyncRushes, Rushes, RushesError
 from producer.client.proxies import Proxies
 from tests.stage import a_request
 from tests.worker.films import MP4
 from tests.worker.servers import Server, answer
-from worker.archive import Archive
+from worker.archive.archive import Archive
+from worker.receivers.webhooks import WebhookSender
 from worker.upstream.access import Access
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
-from worker.webhooks import WebhookSender
 
 HOST: Final = "http://api.invalid"  # RFC 6761: it never resolves, so that nobody but a proxy can answer for it
 

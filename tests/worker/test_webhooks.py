@@ -12,14 +12,14 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from config.settings import WebhooksSettings
+from config.webhook_endpoints import secret_of
 from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Charged, Reason, Stored, VideoRequest
 from jobs.payloads import payload
 from jobs.states import State
 from jobs.test_deliveries import made_up, new_test_delivery_id
-from jobs.webhooks import secret_of
 from tests.worker.servers import REFUSING, Server, answer, hang, reset, slow_handshake
-from worker.webhooks import WebhookReceiver, WebhookSender, signed
+from worker.receivers.webhooks import WebhookReceiver, WebhookSender, signed
 
 KEY: Final = b"k" * 32
 SECRET: Final = secret_of(KEY, "wh_1", 1)

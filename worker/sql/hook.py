@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.result import JobResult
 from jobs.test_deliveries import is_test_delivery
+from worker.receivers.result import JobResult
 from worker.sql.tables import videos
 
 

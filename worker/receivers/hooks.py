@@ -13,7 +13,7 @@ from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
-from jobs.result import JobResult, ResultHook, result_of
+from worker.receivers.result import JobResult, ResultHook, result_of
 
 log = logging.getLogger("rushes.hooks")
 

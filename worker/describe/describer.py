@@ -15,8 +15,8 @@ from jobs.events import LogEntry
 from jobs.facts import Described, NotDescribed
 from jobs.job import Job, Stored, VideoRequest
 from jobs.media import Media, Mismatch
-from worker.manifest import manifest
-from worker.media.isolated import Found, IsolatedProcess, Trouble
+from worker.describe.isolated import Found, IsolatedProcess, Trouble
+from worker.describe.manifest import manifest
 
 _LONGEST_WORD: Final = 60
 _LARGEST: Final = 1e9

@@ -1,16 +1,17 @@
-"""What hooks are told of an ended job: one frozen record, the same for every hook."""
+"""What hooks get of an ended job: one frozen record, the same for every hook."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from pydantic import ConfigDict
 
+from config.shorten import shorten
 from jobs.artifacts import is_within
+from jobs.events import ends_of
 from jobs.job import Ended, Job, VideoRequest
-from jobs.shorten import shorten
-from jobs.states import State, Status
+from jobs.states import Status
 
 
 class JobResult(Ended):
@@ -25,7 +26,7 @@ class JobResult(Ended):
     prompt: str | None
     """What was asked for."""
     parameters: Mapping[str, Any] = {}
-    """The other parameters, pictures in their short form (jobs/shorten.py): hooks write into logs and databases."""
+    """The other parameters, pictures in their short form (config/shorten.py): hooks write into logs and databases."""
     metadata: Mapping[str, str] = {}
     """The producer's own labels."""
     video_url: str | None = None
@@ -48,22 +49,12 @@ class ResultHook(Protocol):
     """Code of a deployment that a worker calls for each ended job.
 
     Called at least once for each end, perhaps more often, perhaps from several threads for different jobs: key what
-    you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: told. Raising
-    means: tell me again later.
+    you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: delivered. Raising
+    means: deliver again later.
     """
 
     def __call__(self, result: JobResult, /) -> object:
         """Take note of one ended job."""
-
-
-ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.fetched_late")
-"""Every event that a receiver can be told."""
-
-
-def ends_of(job: Job) -> tuple[str, ...]:
-    """The events that ended the job, in their order: its end, and that its late video is ours after all."""
-    late = job.stored is not None and job.state is not State.COMPLETED
-    return (f"job.{job.state}", *(("job.fetched_late",) if late else ()))
 
 
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:

@@ -11,9 +11,9 @@ from jobs.moves.move import Policy
 from jobs.states import FollowUp
 from jobs.wakes import Alarm
 from worker import faults
-from worker.archive import Archive
+from worker.archive.archive import Archive
 from worker.claimed import Now, contained
-from worker.describe import Describer
+from worker.describe.describer import Describer
 from worker.download import written_unless_erased
 
 log = logging.getLogger("rushes.tasks")

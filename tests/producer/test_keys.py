@@ -4,8 +4,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from jobs.access import Access, Issued, Scope
 from jobs.errors import UnknownKey
+from producer.keys import Access, Issued, Scope
 from tests.stage import Clock
 
 MANY = 1000

@@ -18,7 +18,7 @@ from config.settings import ArchiveSettings
 from jobs.facts import Gone, NotFetched
 from jobs.media import Mismatch
 from worker import faults
-from worker.partials import Mark, Partial
+from worker.archive.partials import Mark, Partial
 
 CHUNK_BYTES: Final = 262_144
 MOST_REDIRECTS: Final = 3

@@ -20,9 +20,9 @@ from jobs.artifacts import is_name, paths_of
 from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
 from jobs.media import Media, Mismatch
-from worker.containers import Container, container_of
-from worker.downloads import Body, Downloads, NotKept
-from worker.partials import Partial, Partials
+from worker.archive.containers import Container, container_of
+from worker.archive.partials import Partial, Partials
+from worker.archive.transfer import Body, Downloads, NotKept
 
 log = logging.getLogger("rushes.archive")
 

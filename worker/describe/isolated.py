@@ -40,7 +40,7 @@ class IsolatedProcess:
 
     def __init__(self, *, memory_bytes: int, timeout_s: float) -> None:
         """Bound it in memory; each request in wall time and in processor time."""
-        self._command = launch.command("worker.media", str(memory_bytes), str(max(1, round(timeout_s))))
+        self._command = launch.command("worker.describe", str(memory_bytes), str(max(1, round(timeout_s))))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL.Image import Image
 
-from worker.media.probe import opened
+from worker.describe.probe import opened
 
 POSTER_WIDTH: Final = 960
 PREVIEW_WIDTH: Final = 320

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
 from jobs.errors import UnknownEndpoint
+from jobs.events import ends_of
 from jobs.job import Job, VideoRequest
-from jobs.result import ends_of
-from jobs.webhooks import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
-from worker.receivers import Receiver
-from worker.webhooks import WebhookReceiver, WebhookSender
+from worker.receivers.outcome import Receiver
+from worker.receivers.webhooks import WebhookReceiver, WebhookSender
 
 _FIRST: Final = (1,)
 

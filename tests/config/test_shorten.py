@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.shorten import LONGEST_TEXT, shorten
 from jobs.job import Charged, Job, Stored, VideoRequest
 from jobs.payloads import payload
-from jobs.result import result_of
 from jobs.row import request_from, request_text
-from jobs.shorten import LONGEST_TEXT, shorten
 from jobs.states import State
 from producer.views import job_view
-from worker.manifest import manifest
+from worker.describe.manifest import manifest
+from worker.receivers.result import result_of
 from worker.sql.hook import row_of
 
 PICTURE: Final = b64encode(bytes(range(256)) * 100).decode()

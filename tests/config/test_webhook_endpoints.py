@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import redis
 
+from config.webhook_endpoints import Endpoints, address_problem, origin_of
 from jobs.errors import UnknownEndpoint
 from jobs.scripts import Retention, Scripts
-from jobs.webhooks import Endpoints, address_problem, origin_of
 from tests.stage import Clock
 
 ENDS = ("job.expired", "job.fetched_late")

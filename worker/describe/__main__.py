@@ -1,6 +1,6 @@
 """The bounded process: takes one request a line, answers each with a line of JSON, ends when nobody asks any more.
 
-    python -m worker.media MEMORY_BYTES CPU_S
+    python -m worker.describe MEMORY_BYTES CPU_S
     {"do": "probe", "arguments": [path, content_type]}   ->   {"found": {...}}  or  {"trouble": "..."}
 
 What it can do to this machine is bounded before it opens anything: memory, processor time for each request, the size of
@@ -49,10 +49,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 def _verb(name: str) -> Callable[..., dict[str, Any]]:
     """Imported late: a worker that makes no previews does not pay for what they need."""
     if name == "probe":
-        from worker.media.probe import probe  # noqa: PLC0415 (see above)
+        from worker.describe.probe import probe  # noqa: PLC0415 (see above)
 
         return probe
-    from worker.media.previews import make  # noqa: PLC0415 (see above)
+    from worker.describe.previews import make  # noqa: PLC0415 (see above)
 
     return make
 

@@ -9,30 +9,29 @@ import redis
 from jobs.errors import IdempotencyConflict
 from jobs.job import Charged, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Ledger
-from jobs.reuse import Reused, digest_of
 from jobs.states import State, Status
+from producer.reuse import Reused, digest_of
 from tests import steps
 from tests.conftest import immortal_keys
-from tests.stage import a_request
+from tests.stage import a_request, reuse_of
 
 ORDER = a_request("a paper boat", seed=7, duration=8)
 
 
 def completed(ledger: Ledger, order: VideoRequest = ORDER, *, name: str = "one", tenant: str | None = None) -> str:
-    """A job that has its video, noted as the worker does when it announces it."""
+    """A job that has its video, and was accepted as one that identical requests may find."""
     job_id = f"job_{name}"
-    ledger.accept(order, Terms(job_id=job_id, deadline_s=60, tenant=tenant))
+    ledger.accept(order, Terms(job_id=job_id, deadline_s=60, tenant=tenant, reuse_digest=digest_of(order, tenant)))
     job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
     steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
     steps.completed(ledger, ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
-    ledger.reuse.note([(ledger.get(job_id), order)])
     return job_id
 
 
 def found(ledger: Ledger, order: VideoRequest = ORDER, *, tenant: str | None = None, key: str | None = None) -> Any:
     """What answers an order."""
-    return ledger.reuse.find(order, tenant=tenant, idempotency_key=key, idempotency_life_s=None)
+    return reuse_of(ledger._redis).find(order, tenant=tenant, idempotency_key=key, idempotency_life_s=None)
 
 
 def test_an_identical_order_is_answered_by_the_kept_video(ledger: Ledger) -> None:
@@ -70,7 +69,7 @@ def test_a_tenants_video_answers_no_other_tenant(ledger: Ledger) -> None:
 
 def test_a_video_that_is_not_kept_any_more_answers_nothing(ledger: Ledger, client: "redis.Redis") -> None:
     """Removed by retention, erased on request, or its row's time is over; and the index forgets it."""
-    ledger.removals.record(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
+    ledger.pruned(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
     assert found(ledger) is None
     ledger.erased(ledger.get(completed(ledger, name="erased")))
     assert found(ledger) is None
@@ -79,28 +78,24 @@ def test_a_video_that_is_not_kept_any_more_answers_nothing(ledger: Ledger, clien
     assert not client.keys("rushes:reuse:*")
 
 
-def test_only_a_completed_job_is_noted(ledger: Ledger, client: "redis.Redis") -> None:
-    """A worker may be late: what was erased meanwhile must not come back."""
-    ledger.accept(ORDER, Terms(job_id="job_1", deadline_s=60))
-    ledger.reuse.note([(ledger.get("job_1"), ORDER)])
+def test_only_a_completed_job_is_found(ledger: Ledger, client: "redis.Redis") -> None:
+    """One that goes on, or ended without its video, has nothing to hand out."""
+    ledger.accept(ORDER, Terms(job_id="job_1", deadline_s=60, reuse_digest=digest_of(ORDER, None)))
+    assert found(ledger) is None
     verdict = steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
     steps.gave_up(ledger, ledger.get("job_1"), verdict)
-    ledger.reuse.note([(ledger.get("job_1"), ORDER)])
-    late = ledger.get(completed(ledger, name="late"))
-    ledger.reuse.forget(late, ORDER)
-    ledger.erased(late)
-    ledger.reuse.note([(late, ORDER)])
 
+    assert found(ledger) is None
     assert not client.keys("rushes:reuse:*")
 
 
-def test_forgetting_leaves_anothers_video(ledger: Ledger) -> None:
-    """The newest of identical orders answers; erasing an older one changes nothing."""
+def test_erasing_leaves_anothers_video(ledger: Ledger) -> None:
+    """The newest of identical requests answers; erasing an older one changes nothing."""
     old, new = completed(ledger, name="old"), completed(ledger, name="new")
-    ledger.reuse.forget(ledger.get(old), ORDER)
+    ledger.erased(ledger.get(old))
     assert found(ledger) == Reused(new, replayed=False)
 
-    ledger.reuse.forget(ledger.get(new), ORDER)
+    ledger.erased(ledger.get(new))
     assert found(ledger) is None
 
 
@@ -108,7 +103,7 @@ def test_a_key_stands_for_the_answer_it_was_given(ledger: Ledger, client: "redis
     """The same request with the same key never buys what it was once given free, whatever became of the video."""
     job_id = completed(ledger)
     assert found(ledger, key="k1") == Reused(job_id, replayed=False)
-    ledger.reuse.forget(ledger.get(job_id), ORDER)
+    ledger.erased(ledger.get(job_id))
 
     assert found(ledger, key="k1") == Reused(job_id, replayed=True)
     again = ledger.accept(ORDER, Terms(job_id="job_2", deadline_s=60, idempotency_key="k1"))
@@ -127,13 +122,6 @@ def test_a_key_that_made_a_job_of_its_own_is_left_to_it(ledger: Ledger) -> None:
 
     assert found(ledger, key="k1") is None
     assert ledger.accept(ORDER, Terms(job_id="job_x", deadline_s=60, idempotency_key="k1")).job_id == mine
-
-
-def test_a_job_without_a_seed_is_not_noted(ledger: Ledger) -> None:
-    """The upstream would draw another video."""
-    unseeded = a_request("a paper boat", duration=8)
-    completed(ledger, unseeded)
-    assert found(ledger, unseeded) is None
 
 
 def test_what_is_expected_of_the_video_makes_no_other_order(ledger: Ledger) -> None:

@@ -1,0 +1,1 @@
+"""Who gets the ends of jobs: hooks, the database, webhook endpoints."""
