@@ -94,7 +94,7 @@ def test_what_was_deleted_is_not_found(openai_client: OpenAI, stage: Stage) -> N
 def test_it_says_that_an_address_is_none_of_ours(openai_client: OpenAI) -> None:
     """A wrong base URL, or a resource of OpenAI's that we have not."""
     with pytest.raises(openai.NotFoundError, match=r"/openapi\.json") as refused:
-        openai_client.models.list()
+        openai_client.files.list()
 
     assert refused.value.code == "no_such_route"
 
