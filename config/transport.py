@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import RedisError
 
 from config.envelopes import UnreadableMessage, cleaned
@@ -59,10 +59,28 @@ class _Reader(redis.PrefixedStrictRedis):
         return _Subscription(self.connection_pool, global_keyprefix=self.global_keyprefix, **kwargs)
 
 
+class _Unacked(virtual.QoS):
+    """The messages that a worker has not worked off, which it gives back when it stops or loses the broker."""
+
+    def restore_unacked(self) -> Any:
+        """Give them back; those that the broker does not take are no loss, as the due times are in the ledger.
+
+        Left alone, kombu would print "UNABLE TO RESTORE" and dump them to a file.
+        """
+        unrestored: Any = super().restore_unacked()
+        if unrestored:
+            log.info("%d wake-ups were not given back to the broker; the rescuer sends them again", len(unrestored))
+        return []
+
+
 class _Channel:
     """The changes to both of kombu's channels."""
 
     _sender: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS: Any = _Unacked  # of a channel without ack emulation
 
     def _get_client(self) -> Any:
         return partial(_Reader, global_keyprefix=self.global_keyprefix)  # type: ignore[attr-defined]  # a channel has it

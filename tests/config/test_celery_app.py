@@ -7,6 +7,7 @@ import pickle
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -104,6 +105,23 @@ def test_a_channel_sends_by_one_client_for_as_long_as_its_pool_lives(app: Celery
         with channel.conn_or_acquire() as third:
             assert third is not first
             assert third.ping()
+
+
+def test_messages_that_cannot_be_given_back_frighten_nobody(
+    app: Celery, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that loses the broker with wake-ups in hand: they are no loss, so there is no panic and no dump."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with app.connection() as connection:
+        channel: Any = connection.default_channel
+        reminder_sender(app)(TaskName.POLL, "job_1", 1)
+        assert channel.basic_get(QUEUE_OF[TaskName.POLL].value) is not None
+        monkeypatch.setattr(channel, "_restore", Mock(side_effect=ConnectionError("gone")))
+        channel.qos.restore_unacked_once()
+
+    said = capfd.readouterr()
+    assert "RESTORE" not in said.out + said.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_ledger_gives_up_in_time_and_repeats_nothing(redis_url: str) -> None:

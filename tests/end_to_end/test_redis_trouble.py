@@ -72,6 +72,7 @@ def assert_all_end_well(stage: Stage, worker: Worker, job_ids: list[str]) -> Non
     assert bought.total() == len(bought) == len(job_ids)
     assert set(bought) == set(job_ids)
     assert worker.process.poll() is None, worker.said()
+    assert not any(panic in worker.said() for panic in ("UNABLE TO RESTORE", "EMERGENCY DUMP")), worker.said()
 
 
 def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
