@@ -139,7 +139,7 @@ def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path)
 
     shown = {entry["name"]: entry for entry in json.loads(stage.rushes("hooks", "list", "--json").stdout)}
     assert (shown[broken]["waiting"], shown[broken]["known"], shown[quick]["failures"]) == (0, True, 0)
-    assert "well" in stage.rushes("hooks", "list").stdout
+    assert "ok" in stage.rushes("hooks", "list").stdout
     assert job_id in stage.rushes("hooks", "log", broken).stdout
 
 
