@@ -1,4 +1,4 @@
-"""The steps of a job's life, as tests take them: each a move that workers make, applied to the ledger at once."""
+"""The steps of a job's life, each named after its event: a step builds the move and applies it to the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +32,8 @@ POLICY: Final = Policy(
 ended = parts.ended
 
 
-def held_in_queue(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
-    """Nothing was bought: the job waits."""
+def held(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
+    """Hold the job in the queue, because nothing could be bought."""
     return ledger.move(job, purchase.held(hold, message, wait_s=seconds))
 
 
@@ -50,18 +50,18 @@ def submitted(
 
 
 def in_doubt(ledger: Ledger, job: Job, message: str, *, ask_in_s: float = 15) -> Applied:
-    """The reply to the purchase was lost."""
+    """Put the purchase in doubt, because its reply was lost."""
     policy = replace(POLICY, reconcile_first_s=ask_in_s)
     return ledger.move(job, purchase.after_submit(job, Unknown(message), policy=policy))
 
 
-def asked_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
-    """The upstream's log does not show the purchase yet."""
+def still_in_doubt(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """Keep the purchase in doubt, because the upstream's log does not show it yet."""
     return ledger.move(job, reconcile.still_in_doubt(message, wait_s=seconds))
 
 
 def needs_attention(ledger: Ledger, job: Job) -> Applied:
-    """The quiet window is over without a trace: a person must decide."""
+    """End the quiet window without a trace: a person must decide."""
     long_after = (job.intent_at or job.accepted_at) + POLICY.quiet_s + 1
     return ledger.move(job, reconcile.after_reading(job, None, now=long_after, policy=POLICY))
 
@@ -69,18 +69,18 @@ def needs_attention(ledger: Ledger, job: Job) -> Applied:
 def adopted(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = None, first_poll_s: float = 0, by: str
 ) -> Applied:
-    """The purchase was found."""
+    """Adopt the generation that was found for the purchase."""
     move = reconcile.adopted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s, by=by)
     return ledger.move(job, move)
 
 
 def resubmitted(ledger: Ledger, job: Job, *, by: str) -> Applied:
-    """Somebody decided to buy again."""
+    """Buy again, because somebody decided so."""
     return ledger.move(job, reconcile.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
 
 
 def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> Applied:
-    """The generation is done."""
+    """Write that the generation is done, and where its video is."""
     return ledger.move(job, replace(poll.rendered(job, video), lesson=lesson))
 
 
@@ -89,30 +89,30 @@ def storing(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "") 
     return ledger.begin(job, download.storing(lease_s=lease_s, worker=worker))
 
 
-def store_again(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
-    """The download failed."""
+def store_failed(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """Wait for the next download, because this one failed."""
     return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=False))
 
 
-def url_gone(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
-    """The URL serves the video no more."""
+def needs_fresh_url(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+    """Go back to polling for a fresh URL, because this one serves the video no more."""
     return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=True))
 
 
 def completed(
     ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False
 ) -> Applied:
-    """The video is ours."""
+    """Complete the job: its video is in the archive."""
     return ledger.move(job, download.completed(stored, media, policy=replace(POLICY, describe=describe)))
 
 
-def gave_up(ledger: Ledger, job: Job, end: Move) -> Applied:
-    """The job ends without its video."""
-    return ledger.move(job, end)
+def end(ledger: Ledger, job: Job, move: Move) -> Applied:
+    """End the job without its video."""
+    return ledger.move(job, move)
 
 
 def cancel_requested(ledger: Ledger, job: Job) -> Applied:
-    """Somebody wants it cancelled while it is being bought."""
+    """Ask to cancel the job while it is being bought."""
     move = request.on_cancel(job)
     assert move is not None
     return ledger.move(job, move)
@@ -121,7 +121,7 @@ def cancel_requested(ledger: Ledger, job: Job) -> Applied:
 def bought_late(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None, late_fetch_in_s: float | None
 ) -> Applied:
-    """A receipt came for a job that had ended."""
+    """Write the receipt of a job that has ended."""
     policy = replace(POLICY, keep_cancelled=late_fetch_in_s is not None, late_fetch_first_s=late_fetch_in_s or 60)
     return ledger.move(job, purchase.after_late_receipt(job, Accepted(generation_id, cost_usd), policy=policy))
 
@@ -139,25 +139,25 @@ class Poll:
 
     @property
     def move(self) -> Move:
-        """What it comes to."""
+        """The move that this poll leads to."""
         move = poll.polled(self.job, self.result, wait_s=self.seconds, pending=self.pending)
         evidence = {"evidence": self.evidence, "evidence_polls": self.evidence_polls}
         return replace(move, set=evidence, clear=()) if self.evidence else move
 
 
 def polled(ledger: Ledger, polls: Sequence[Poll]) -> list[Alarm]:
-    """Write polls down in one round trip; those of jobs that have moved on leave no trace."""
+    """Write polls in one round trip; those of jobs that have moved on change nothing."""
     answers = ledger.apply([(poll.job, poll.move) for poll in polls])
     return [alarm for answer in answers if not isinstance(answer, JobError) for alarm in answer.alarms]
 
 
 def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[Applied | JobError]:
-    """Write finds down in one round trip."""
+    """Write finished generations in one round trip."""
     return ledger.apply([(job, poll.rendered(job, video)) for job, video in found])
 
 
-def later(ledger: Ledger, job: Job, seconds: float) -> Sequence[Alarm]:
-    """A job that met the open breaker again waits on."""
+def still_held(ledger: Ledger, job: Job, seconds: float) -> Sequence[Alarm]:
+    """Hold the job longer, because it met the open breaker again."""
     return ledger.move(job, purchase.still_held(seconds)).alarms
 
 
@@ -167,23 +167,23 @@ def begun(ledger: Ledger, follow_up: FollowUp, job: Job, *, lease_s: float) -> J
 
 
 def announced(ledger: Ledger, jobs: Sequence[tuple[Job, Sequence[str]]]) -> None:
-    """The ends of these jobs are in the outboxes."""
+    """Write that the ends of these jobs are in the outboxes."""
     ledger.apply([(job, follow_ups.announced(receivers)) for job, receivers in jobs])
 
 
 def described(ledger: Ledger, job: Job, made: Sequence[Artifact], trouble: str | None) -> Applied:
-    """All that will stand beside the video does."""
+    """Write which artifacts stand beside the video."""
     return ledger.move(job, follow_ups.after_describe(job, Described(tuple(made), trouble), policy=POLICY))
 
 
 def fetched_late(ledger: Ledger, job: Job, video: Video, stored: Stored) -> Applied:
-    """The late video is ours."""
+    """Write that the late video is in the archive."""
     now = job.finished_at or 0.0
     return ledger.move(job, follow_ups.after_late_download(job, video, Fetched(stored), now=now, policy=POLICY))
 
 
 def late_fetch_ended(ledger: Ledger, job: Job, charged: Charged, message: str) -> Applied:
-    """The late video will not come."""
+    """Give the late video up."""
     ended = follow_ups.after_late_poll(job, Refused(message, charged), now=0.0, policy=POLICY)
     assert isinstance(ended, Move)
     return ledger.move(job, ended)

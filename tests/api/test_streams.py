@@ -149,7 +149,7 @@ def test_what_the_feed_forgot_is_read_in_the_journal(
     job_id, other = api.submit()["id"], api.submit()["id"]
     with stream(api, job_id) as reader:
         assert reader.next_names(1) == ["job.accepted"]
-        steps.held_in_queue(real_ledger, real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
+        steps.held(real_ledger, real_ledger.get(job_id), 60, Hold.THROTTLED, "slowly")
         assert reader.next_names(1) == ["job.held"]  # what comes now comes by the event stream
         with api.frozen():
             completed(real_ledger, job_id, archive)

@@ -69,7 +69,7 @@ def test_a_failure_has_the_upstreams_words(api: Api, real_ledger: Ledger) -> Non
     job_id = api.post(ANY, {"model": "google/veo3", "prompt": "a boat"}).json()["id"]
     verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
     bought(real_ledger, job_id)
-    steps.gave_up(real_ledger, real_ledger.get(job_id), verdict)
+    steps.end(real_ledger, real_ledger.get(job_id), verdict)
 
     answer = api.get(f"{ANY}?generation_id={job_id}")
 

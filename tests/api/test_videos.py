@@ -25,7 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 def gave_up(ledger: Ledger, job_id: str, reason: Reason, charged: Charged) -> None:
     """End a job without its video."""
-    steps.gave_up(ledger, ledger.get(job_id), steps.ended(State.FAILED, reason, "it could not be", charged))
+    steps.end(ledger, ledger.get(job_id), steps.ended(State.FAILED, reason, "it could not be", charged))
 
 
 # -- create ---------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_a_failure_has_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledg
     job = rushes.submit("a boat")
     bought(real_ledger, job.id)
     verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons today", Charged.NO)
-    steps.gave_up(real_ledger, real_ledger.get(job.id), verdict)
+    steps.end(real_ledger, real_ledger.get(job.id), verdict)
 
     with pytest.raises(VideoFailed, match="no dragons today") as failed:
         job.wait()
@@ -284,7 +284,7 @@ def test_a_stream_that_breaks_is_taken_up_again(api: Api, real_ledger: Ledger) -
         flaky.cut()
         names += [next(stories).event]
         verdict = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no", Charged.NO)
-        steps.gave_up(real_ledger, real_ledger.get(job.id), verdict)
+        steps.end(real_ledger, real_ledger.get(job.id), verdict)
         names += [event.event for event in stories]
 
     assert names == ["job.accepted", "job.submitting", "job.submitted", "job.failed"]

@@ -22,9 +22,7 @@ def _strange_rows(stage: Stage) -> dict[str, Any]:
     ledger, client = stage.ledger, stage.client
     made = [make(ledger) for make in (accepted, submitting, in_doubt, rendering, storing) for _ in range(2)]
     ended = rendering(ledger)
-    steps.gave_up(
-        ledger, ended, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=0)
-    )
+    steps.end(ledger, ended, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=0))
     for job in made:
         client.zadd(f"rushes:due:{job.state}", {job.id: ledger.now() - 100})
         client.hset(f"rushes:job:{job.id}", "worker", "somebody who is gone")

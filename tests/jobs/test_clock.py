@@ -44,23 +44,21 @@ def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
 def held(ledger: Ledger) -> Job:
     """A job that waits in the queue for 100 s."""
     job = accepted(ledger)
-    steps.held_in_queue(ledger, job, 100, Hold.THROTTLED, "not so fast")
+    steps.held(ledger, job, 100, Hold.THROTTLED, "not so fast")
     return job
 
 
 def to_be_fetched(ledger: Ledger) -> Job:
     """A job whose download is tried again in 100 s."""
     job = storing(ledger)
-    steps.store_again(ledger, job, 100, "cut off")
+    steps.store_failed(ledger, job, 100, "cut off")
     return job
 
 
 def to_be_fetched_late(ledger: Ledger) -> Job:
     """An ended job whose late video is looked for in 100 s."""
     job = rendering(ledger)
-    steps.gave_up(
-        ledger, job, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100)
-    )
+    steps.end(ledger, job, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100))
     return job
 
 
@@ -189,7 +187,7 @@ def test_a_due_time_that_cannot_be_is_now(
 def test_an_errand_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
     """Those of ended jobs as well."""
     ended = rendering(ledger)
-    steps.gave_up(
+    steps.end(
         ledger,
         ended,
         steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=365 * DAY_S),

@@ -63,16 +63,16 @@ def in_doubt(ledger: Ledger) -> Job:
 
 
 MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], object], State]]] = {
-    "hold": (accepted, lambda lg, j: steps.held_in_queue(lg, j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
+    "held": (accepted, lambda lg, j: steps.held(lg, j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
     "submitting": (accepted, lambda lg, j: steps.submitting(lg, j, lease_s=60), State.SUBMITTING),
-    "proved-unsent": (submitting, lambda lg, j: steps.held_in_queue(lg, j, 5, Hold.THROTTLED, "429"), State.QUEUED),
+    "proved-unsent": (submitting, lambda lg, j: steps.held(lg, j, 5, Hold.THROTTLED, "429"), State.QUEUED),
     "submitted": (
         submitting,
         lambda lg, j: steps.submitted(lg, j, "g", cost_usd=None, first_poll_s=9),
         State.RENDERING,
     ),
     "in_doubt": (submitting, lambda lg, j: steps.in_doubt(lg, j, "lost", ask_in_s=60), State.IN_DOUBT),
-    "asked": (in_doubt, lambda lg, j: steps.asked_again(lg, j, 60, "nothing"), State.IN_DOUBT),
+    "still_in_doubt": (in_doubt, lambda lg, j: steps.still_in_doubt(lg, j, 60, "nothing"), State.IN_DOUBT),
     "adopted": (
         in_doubt,
         lambda lg, j: steps.adopted(lg, j, "g", cost_usd=1, first_poll_s=9, by="log"),
@@ -81,16 +81,16 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
     "resubmitted": (in_doubt, lambda lg, j: steps.resubmitted(lg, j, by="me"), State.QUEUED),
     "late-refusal": (
         submitting,
-        lambda lg, j: steps.gave_up(lg, j, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
+        lambda lg, j: steps.end(lg, j, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
         State.FAILED,
     ),
     "late-receipt": (in_doubt, lambda lg, j: steps.submitted(lg, j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
     "rendered": (rendering, lambda lg, j: steps.rendered(lg, j, VIDEO), State.STORING),
     "storing": (storing, lambda lg, j: steps.storing(lg, j, lease_s=60), State.STORING),
-    "store-again": (storing, lambda lg, j: steps.store_again(lg, j, 5, "disk full"), State.STORING),
-    "url-gone": (storing, lambda lg, j: steps.url_gone(lg, j, 5, "403"), State.RENDERING),
+    "store_failed": (storing, lambda lg, j: steps.store_failed(lg, j, 5, "disk full"), State.STORING),
+    "needs_fresh_url": (storing, lambda lg, j: steps.needs_fresh_url(lg, j, 5, "403"), State.RENDERING),
     "completed": (storing, lambda lg, j: steps.completed(lg, j, STORED), State.COMPLETED),
-    "gave-up": (rendering, lambda lg, j: steps.gave_up(lg, j, END), State.FAILED),
+    "ended": (rendering, lambda lg, j: steps.end(lg, j, END), State.FAILED),
 }
 """Every edge that a caller can take: where it starts, how it is taken, where it leads."""
 
@@ -157,7 +157,7 @@ def test_an_ended_job_moves_no_more(ledger: Ledger, name: str) -> None:
     """A job ends exactly once."""
     start, move, _ = MOVES[name]
     job = start(ledger)
-    steps.gave_up(ledger, job, END)
+    steps.end(ledger, job, END)
     ended = ledger.get(job.id)
 
     with pytest.raises((StaleTurn, WrongState)):
@@ -192,7 +192,7 @@ def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
 def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Ledger) -> None:
     """Each attempt has a request id of its own."""
     first = submitting(ledger)
-    steps.held_in_queue(ledger, first, 5, Hold.THROTTLED, "429")
+    steps.held(ledger, first, 5, Hold.THROTTLED, "429")
     second = steps.submitting(ledger, ledger.get(first.id), lease_s=60)
     assert (first.request_id, second.request_id) == (f"{first.id}.1-a1", f"{first.id}.2-a1")
 
@@ -231,7 +231,7 @@ def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
 
     assert (again.job_id, again.replayed, first.replayed) == (first.job_id, True, False)
     assert ledger.page() == [first.job_id]
-    steps.gave_up(ledger, ledger.get(first.job_id), END)
+    steps.end(ledger, ledger.get(first.job_id), END)
 
 
 def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
@@ -299,7 +299,7 @@ def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> 
     clock.advance(60)
     (found,) = ledger.claims.overdue(State.STORING, CLAIM)
 
-    steps.store_again(ledger, job, 10, "reset")
+    steps.store_failed(ledger, job, 10, "reset")
     with pytest.raises(StaleTurn):
         ledger.held(job.id, found.turn)
 
@@ -318,7 +318,7 @@ def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger
         gaps.append(left_alone_s - CLAIM.grace_s)
 
     assert gaps == [10, 20, 40, 60, 60]
-    steps.store_again(ledger, ledger.get(job.id), 10, "reset")
+    steps.store_failed(ledger, ledger.get(job.id), 10, "reset")
     assert ledger.get(job.id).rescues == 0
 
 
@@ -419,7 +419,7 @@ def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: C
     """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
     job = rendering(ledger)
     verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
-    alarms = steps.gave_up(ledger, job, verdict).alarms
+    alarms = steps.end(ledger, job, verdict).alarms
     assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {FollowUp.ANNOUNCE: 0, FollowUp.LATE_FETCH: 60}
     (ended,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
     steps.announced(ledger, [(ended, ["a:b"])])
@@ -437,7 +437,7 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
     """It was given up while its buyer was frozen: the money is in the row, and its late video is polled for."""
     job = submitting(ledger)
     steps.in_doubt(ledger, job, "no word", ask_in_s=60)
-    steps.gave_up(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
+    steps.end(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
 
     with pytest.raises(WrongState):
         steps.submitted(ledger, job, "gen-late", cost_usd=3.36, first_poll_s=9)
@@ -455,7 +455,7 @@ def test_a_person_is_called_once(ledger: Ledger) -> None:
     """The alarm rings when the quiet window ends, not at each reading after it."""
     job = in_doubt(ledger)
     steps.needs_attention(ledger, job)
-    steps.asked_again(ledger, ledger.get(job.id), 600, "nothing")
+    steps.still_in_doubt(ledger, ledger.get(job.id), 600, "nothing")
     steps.needs_attention(ledger, ledger.get(job.id))
 
     assert ledger.get(job.id).attention_at is not None
@@ -544,7 +544,7 @@ def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client:
 
     clock.advance(101)
     later = rendering(ledger)
-    steps.gave_up(ledger, later, END)
+    steps.end(ledger, later, END)
     assert ledger.page() == [later.id]
     assert ledger.page(states=[State.COMPLETED]) == []
 

@@ -81,8 +81,8 @@ class LedgerMachine(RuleBasedStateMachine):
         tell: dict[str, Callable[[], object]] = {
             "heard": lambda: steps.submitted(self.ledger, job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
             "lost": lambda: None,
-            "refused": lambda: steps.held_in_queue(self.ledger, job, 5, Hold.THROTTLED, "429"),
-            "rejected": lambda: steps.gave_up(
+            "refused": lambda: steps.held(self.ledger, job, 5, Hold.THROTTLED, "429"),
+            "rejected": lambda: steps.end(
                 self.ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)
             ),
         }
@@ -99,9 +99,9 @@ class LedgerMachine(RuleBasedStateMachine):
             case State.RENDERING if choice:
                 self.poll(job)
             case State.STORING if choice == 1:
-                self.by_turn(job, lambda: steps.store_again(self.ledger, job, 5, "reset"))
+                self.by_turn(job, lambda: steps.store_failed(self.ledger, job, 5, "reset"))
             case State.STORING if choice == 2:
-                self.by_turn(job, lambda: steps.url_gone(self.ledger, job, 5, "403"))
+                self.by_turn(job, lambda: steps.needs_fresh_url(self.ledger, job, 5, "403"))
             case State.STORING if choice:
                 self.by_turn(job, lambda: steps.completed(self.ledger, job, Stored("a.mp4", 1, "ab", "video/mp4")))
             case State.SUBMITTING | State.IN_DOUBT:
@@ -109,7 +109,7 @@ class LedgerMachine(RuleBasedStateMachine):
             case _:
                 verdict = on_cancel(job)
                 if verdict is not None:
-                    self.by_turn(job, lambda: steps.gave_up(self.ledger, job, verdict))
+                    self.by_turn(job, lambda: steps.end(self.ledger, job, verdict))
         return self.ledger.get(job.id)
 
     def poll(self, job: Job) -> None:

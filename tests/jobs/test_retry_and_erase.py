@@ -21,7 +21,7 @@ def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
         ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30
     )
     verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, late_fetch_in_s=60)
-    steps.gave_up(ledger, ledger.get(job_id), verdict)
+    steps.end(ledger, ledger.get(job_id), verdict)
     return ledger.get(job_id)
 
 

@@ -166,7 +166,7 @@ def test_a_job_that_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock
     assert LIFE_S - 60 < client.ttl(f"rushes:pending:{KIND}") <= LIFE_S
 
     steps.rendered(ledger, ledger.get(done.id), VIDEO)
-    steps.gave_up(ledger, ledger.get(failed.id), steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO))
+    steps.end(ledger, ledger.get(failed.id), steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO))
     steps.rendered(ledger, ledger.get(never_polled.id), VIDEO)
 
     assert not client.exists(f"rushes:pending:{KIND}")

@@ -75,7 +75,7 @@ def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clo
     (job,) = bought(ledger)
     clock.advance(30)
     taken(ledger)
-    steps.gave_up(ledger, job, CALLED_OFF)
+    steps.end(ledger, job, CALLED_OFF)
     ledger.wakes.renew(State.RENDERING, [job], lease_s=LEASE_S)
     assert ledger.claims.unfinished() == set()
 
@@ -87,7 +87,7 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
     before = ledger.job_log.of(job_id)
 
-    (alarm,) = steps.later(ledger, job, 30)
+    (alarm,) = steps.still_held(ledger, job, 30)
 
     assert 30 <= alarm.seconds <= 30 + SLOT_S
     assert (ledger.get(job_id).turn, ledger.job_log.of(job_id)) == (job.turn, before)
@@ -95,11 +95,11 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
     clock.advance(alarm.seconds)
     assert ledger.wakes.take(State.QUEUED, limit=1).jobs
     with pytest.raises(StaleTurn):
-        steps.later(ledger, job.model_copy(update={"turn": 7}), 30)
+        steps.still_held(ledger, job.model_copy(update={"turn": 7}), 30)
     with pytest.raises(WrongState):
-        steps.later(ledger, job.model_copy(update={"state": State.RENDERING}), 30)
+        steps.still_held(ledger, job.model_copy(update={"state": State.RENDERING}), 30)
     with pytest.raises(UnknownJob):
-        steps.later(ledger, job.model_copy(update={"id": new_job_id()}), 30)
+        steps.still_held(ledger, job.model_copy(update={"id": new_job_id()}), 30)
 
 
 def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
@@ -172,7 +172,7 @@ def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock,
         case "unknown":
             late = Poll(job.model_copy(update={"id": new_job_id()}), "queued", 10)
         case _:
-            steps.gave_up(ledger, job, CALLED_OFF)
+            steps.end(ledger, job, CALLED_OFF)
     before = (ledger.get(job.id), ledger.job_log.of(job.id))
 
     alarms = steps.polled(ledger, [late, Poll(other, "queued", 20)])

@@ -52,7 +52,7 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
         )
     if state is State.FAILED:
         refusal = steps.ended(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
-        steps.gave_up(ledger, ledger.get(job_id), refusal)
+        steps.end(ledger, ledger.get(job_id), refusal)
     return job_id
 
 
@@ -274,7 +274,7 @@ def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
     """A reader who adds up the column would count what a failed generation had been quoted."""
     failed = a_job(stage, State.RENDERING)
     refusal = steps.ended(State.FAILED, Reason.GENERATION_FAILED, "no dragons", Charged.NO)
-    steps.gave_up(stage.ledger, stage.ledger.get(failed), refusal)
+    steps.end(stage.ledger, stage.ledger.get(failed), refusal)
 
     assert "4.16" not in stage.rushes("list").stdout
     assert "4.16" not in stage.rushes("get", failed).stdout

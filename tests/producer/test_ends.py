@@ -26,9 +26,7 @@ def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool =
     job_id = f"job_{name}"
     ledger.accept(a_request(name), Terms(job_id=job_id, deadline_s=60, tenant=tenant))
     if not video:
-        steps.gave_up(
-            ledger, ledger.get(job_id), steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
-        )
+        steps.end(ledger, ledger.get(job_id), steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO))
         return job_id
     job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)

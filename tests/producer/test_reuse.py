@@ -83,7 +83,7 @@ def test_only_a_completed_job_is_found(ledger: Ledger, client: "redis.Redis") ->
     ledger.accept(ORDER, Terms(job_id="job_1", deadline_s=60, reuse_digest=digest_of(ORDER, None)))
     assert found(ledger) is None
     verdict = steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO)
-    steps.gave_up(ledger, ledger.get("job_1"), verdict)
+    steps.end(ledger, ledger.get("job_1"), verdict)
 
     assert found(ledger) is None
     assert not client.keys("rushes:reuse:*")

@@ -91,11 +91,11 @@ def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
             steps.rendered(ledger, bought(ledger, job_id), A_VIDEO)
             steps.completed(ledger, steps.storing(ledger, ledger.get(job_id), lease_s=60), A_COPY)
         case State.FAILED:
-            steps.gave_up(ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
+            steps.end(ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
         case State.CANCELLED:
-            steps.gave_up(ledger, job, steps.ended(State.CANCELLED, Reason.CANCELLED, "no", Charged.NO))
+            steps.end(ledger, job, steps.ended(State.CANCELLED, Reason.CANCELLED, "no", Charged.NO))
         case State.EXPIRED:
-            steps.gave_up(ledger, job, steps.ended(State.EXPIRED, Reason.QUEUE_EXPIRED, "late", Charged.NO))
+            steps.end(ledger, job, steps.ended(State.EXPIRED, Reason.QUEUE_EXPIRED, "late", Charged.NO))
     return ledger.get(job_id)
 
 
@@ -578,7 +578,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
 def test_a_held_job_says_what_it_waits_for(service: Service, real_ledger: Ledger) -> None:
     """Waiting is not failing, and the producer can see the reason."""
     job_id = service.submit(a_request()).job_id
-    steps.held_in_queue(real_ledger, real_ledger.get(job_id), 30, Hold.OUT_OF_CREDITS, "the account is empty")
+    steps.held(real_ledger, real_ledger.get(job_id), 30, Hold.OUT_OF_CREDITS, "the account is empty")
 
     job, _ = service.get(job_id)
 
@@ -595,7 +595,7 @@ def test_a_free_retry_gets_the_video_without_buying(stage: Stage) -> None:
     old = service.submit(a_request()).job_id
     with stage.worker(RUSHES_POLL__FIRST_S="600"):
         eventually(lambda: service.get(old)[0].state is State.RENDERING)
-    steps.gave_up(
+    steps.end(
         stage.ledger, service.get(old)[0], steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES)
     )
 

@@ -178,7 +178,7 @@ async def test_the_api_answers_as_if_the_message_had_gone(
             return await caller.post(path, json=body)
 
         queued, failed = (service.submit(a_request()).job_id for _ in range(2))
-        steps.gave_up(real_ledger, real_ledger.get(failed), steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
+        steps.end(real_ledger, real_ledger.get(failed), steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
         with unsent(error) as tried:
             one = await posted("/v1/videos", {"prompt": "a boat"})
             batch = await posted("/v1/videos/batch", {"requests": [{"prompt": "a boat"}, {"prompt": "a plane"}]})
