@@ -65,15 +65,15 @@ def written(message: dict[str, Any]) -> bytes:
 def altered(draw: st.DrawFn, message: dict[str, Any]) -> bytes:
     """The message with something in it replaced by any JSON, or missing."""
     *steps, last = draw(st.sampled_from(list(_places(message))))
-    told = copy.deepcopy(message)
-    holder: Any = told
+    changed = copy.deepcopy(message)
+    holder: Any = changed
     for step in steps:
         holder = holder[step]
     if draw(st.booleans()):
         holder[last] = draw(JSON)
     else:
         del holder[last]
-    return written(told)
+    return written(changed)
 
 
 def _places(value: Any, here: Sequence[Any] = ()) -> Iterator[Sequence[Any]]:

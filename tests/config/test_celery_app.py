@@ -84,7 +84,7 @@ def test_the_options_that_matter_hold(app: Celery) -> None:
 
 
 def test_the_options_reach_the_connections(app: Celery) -> None:
-    """An option that kombu does not know is dropped without a word; the pool is asked what it was told."""
+    """Kombu drops options that it does not know without a word, so the pool itself is asked."""
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel  # the transport's own class, which the stubs do not know
         pool = channel.client.connection_pool
@@ -152,7 +152,7 @@ def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: 
         assert {message["headers"]["id"] for message in messages} == {"job_1"}
 
 
-def test_a_reminder_that_cannot_be_sent_is_told_not_raised() -> None:
+def test_a_reminder_that_cannot_be_sent_is_reported_not_raised() -> None:
     """The truth is in the ledger already; the due index sends it later."""
     app = make_app(Settings.model_validate({"redis": {"url": "redis://127.0.0.1:1/0", "connect_timeout_s": 1}}))
 
@@ -175,7 +175,7 @@ def test_strangers_messages_are_refused_and_the_worker_works_on(stage: Stage) ->
     with stage.worker(name="target") as worker:
         for stranger in strangers:
             stage.client.lpush(f"{KEY_PREFIX}submit", stranger)
-        eventually(lambda: stage.client.llen(f"{KEY_PREFIX}submit") == 0, what="the strangers' messages being taken")
+        eventually(lambda: stage.client.llen(f"{KEY_PREFIX}submit") == 0, what="the strangers' messages being read")
 
         job = stage.ended(stage.service.submit(a_request()).job_id)
 

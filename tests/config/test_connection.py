@@ -27,15 +27,15 @@ async def test_the_loops_client_follows_the_master_that_sentinels_name(tmp_path:
             await client.get("asked")
         await asyncio.to_thread(eventually, group.replica.is_master, what="the promotion")
 
-        assert await told(client, "asked") == "40"
+        assert await read_after_failover(client, "asked") == "40"
         names = {found["name"] for found in group.replica.client.client_list()}
         await client.aclose()
 
     assert "rushes-api" in names
 
 
-async def told(client: "redis.asyncio.Redis", key: str) -> object:
-    """What a key holds, once the Sentinels know the new master."""
+async def read_after_failover(client: "redis.asyncio.Redis", key: str) -> object:
+    """Read a key, once the Sentinels know the new master."""
     async with asyncio.timeout(30):
         while True:
             try:

@@ -140,7 +140,7 @@ def test_what_is_no_command_is_dropped(raw: bytes) -> None:
 
 
 def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
-    """What is dropped is told in the log, which others read."""
+    """The log, which others read, reports what is dropped."""
     with pytest.raises(UnreadableMessage) as dropped:
         cleaned(written(a_task(id=["hush"], eta="hush")), queue="submit")
 

@@ -35,7 +35,7 @@ def test_a_worker_outlives_every_message(stage: Stage) -> None:
         for raw in {*NO_TASKS.values(), *NO_COMMANDS.values()}:
             _say(stage.client, raw)
         _shower(stage.client)
-        eventually(lambda: not any(_waiting(stage.client)), what="the messages being taken", within_s=60)
+        eventually(lambda: not any(_waiting(stage.client)), what="the messages being read", within_s=60)
 
         job = stage.ended(stage.service.submit(a_request()).job_id)
 
@@ -72,13 +72,13 @@ def _pings(url: str) -> bool:
 
 
 def test_what_fails_within_celery_is_dropped_and_not_given_back(client: "redis.Redis", redis_url: str) -> None:
-    """A message that reads well can still set off what nobody foresaw; the next one is taken all the same."""
+    """A message that reads well can still set off what nobody foresaw; the next one is read all the same."""
     app = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
-    taken: list[str] = []
+    received: list[str] = []
 
     def fails_first(message: Any) -> None:
-        taken.append(message.headers["id"])
-        if len(taken) == 1:
+        received.append(message.headers["id"])
+        if len(received) == 1:
             raise KeyError("what nobody foresaw")
         message.ack()
 
@@ -86,9 +86,9 @@ def test_what_fails_within_celery_is_dropped_and_not_given_back(client: "redis.R
         client.lpush(f"{KEY_PREFIX}submit", written(a_task(id=name)))
     connection: Connection = app.connection_for_read()
     with connection, Consumer(connection, [Queue("submit")], on_message=fails_first, accept=["json"]):
-        while len(taken) < 2:
+        while len(received) < 2:
             with suppress(socket.timeout):
                 connection.drain_events(timeout=5)
 
-    assert taken == ["one", "two"]
+    assert received == ["one", "two"]
     assert client.llen(f"{KEY_PREFIX}submit") == 0

@@ -267,11 +267,11 @@ def test_an_events_field_takes_no_ones_place(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_level_is_the_settings_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And configuring twice does not tell everything twice."""
+    """Configuring twice does not log everything twice."""
     logged("text", monkeypatch)
     paper = logged("text", monkeypatch, level="WARNING")
-    log.info("unheard")
-    log.warning("heard")
+    log.info("below the level")
+    log.warning("at the level")
     assert len(paper.lines) == 1
 
 

@@ -21,7 +21,7 @@ print(allow({0}), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def asked(count: int, *, soft: int, hard: int) -> list[int]:
-    """What a process that began with these limits is told, and its limits afterwards."""
+    """The answer of `allow` in a process that began with these limits, and its limits afterwards."""
     begun = f"ulimit -Sn {soft} && ulimit -Hn {hard} && exec {shlex.quote(sys.executable)} -c '{ASK.format(count)}'"
     return list(map(int, subprocess.check_output(["sh", "-c", begun], cwd=ROOT, text=True).split()))
 

@@ -1,4 +1,4 @@
-"""What a deployment may choose: each choice is named, bounded, documented, and wrong ones are told in a sentence."""
+"""What a deployment may choose: each choice is named, bounded, documented, and a sentence reports wrong ones."""
 
 import os
 import re
@@ -107,10 +107,10 @@ def test_the_example_with_everything_uncommented_changes_nothing(monkeypatch: py
 def test_the_sandboxs_defaults_in_the_example_are_its_own() -> None:
     """As the file spells them; what depends on the machine is left open there."""
     machine = {"RUSHES_SANDBOX__RENDER_PROCESSES"}
-    told = {name: value for name, value in example().items() if name.startswith("RUSHES_SANDBOX__")}
+    sandbox = {name: value for name, value in example().items() if name.startswith("RUSHES_SANDBOX__")}
 
     assert {name: formatted(default) for name, default in sandbox_defaults().items() if name not in machine} == {
-        name: value for name, value in told.items() if name not in machine
+        name: value for name, value in sandbox.items() if name not in machine
     }
 
 
@@ -211,7 +211,7 @@ def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> No
     assert settings.archive_dir == Path(".rushes/archive").absolute()
 
 
-# -- what is wrong is told ------------------------------------------------------------------------------------------
+# -- what is wrong is reported --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -256,17 +256,17 @@ def test_a_bad_value_stops_with_a_sentence_that_names_the_variable_and_no_secret
     with pytest.raises(ConfigurationError) as stopped:
         load()
 
-    told = str(stopped.value)
-    assert variable.rpartition("__HOLD")[0] in told
-    assert complaint in told
-    assert "Value error" not in told
-    assert "RUSHES_:" not in told
-    assert SECRET not in told
+    message = str(stopped.value)
+    assert variable.rpartition("__HOLD")[0] in message
+    assert complaint in message
+    assert "Value error" not in message
+    assert "RUSHES_:" not in message
+    assert SECRET not in message
     assert stopped.value.__suppress_context__
 
 
 def test_webhooks_are_not_tried_for_longer_than_their_jobs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There would be nothing left to tell; without a key there are no webhooks, and the retention may be short."""
+    """There would be nothing left to deliver; without a key there are no webhooks, and the retention may be short."""
     monkeypatch.setenv("RUSHES_LEDGER__RETENTION_S", "86400")
     load()
     monkeypatch.setenv("RUSHES_WEBHOOKS__KEYS", "k" * 32)
@@ -274,8 +274,8 @@ def test_webhooks_are_not_tried_for_longer_than_their_jobs_are_kept(monkeypatch:
         load()
 
 
-def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mending them one by one would take one start each."""
+def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mending them one by one would need one start each."""
     monkeypatch.setenv("RUSHES_POLL__INTERVAL_S", "0")
     monkeypatch.setenv("RUSHES_WORKER__THREADS", "0")
 
@@ -283,8 +283,8 @@ def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         load()
 
 
-def test_a_dotenv_that_is_no_text_is_told(tmp_path: Path) -> None:
-    """Saved in another encoding, say."""
+def test_a_dotenv_that_is_no_text_is_reported(tmp_path: Path) -> None:
+    """The file may have been saved in another encoding."""
     (tmp_path / ".env").write_bytes(b"RUSHES_STATE_DIR=\xff\xfe\n")
 
     with pytest.raises(ConfigurationError, match=r"\.env"):
@@ -304,7 +304,7 @@ def test_secrets_stay_out_of_the_settings_text(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_name_that_no_setting_reads_is_found_with_its_nearest() -> None:
-    """A misspelt variable does nothing, silently; doctor tells it by this."""
+    """A misspelt variable does nothing, silently; this is how doctor finds it."""
     environment = {
         "RUSHES_REDDIS__URL": "x",
         "RUSHES_STATEDIR": "x",
@@ -351,6 +351,6 @@ def test_a_base_url_is_put_right(monkeypatch: pytest.MonkeyPatch, given: str, me
 def test_a_base_url_is_an_address_alone(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     """A path behind a query would be part of the query."""
     monkeypatch.setenv("RUSHES_UPSTREAM__BASE_URL", given)
-    with pytest.raises(ConfigurationError, match="RUSHES_UPSTREAM__BASE_URL: contains a") as told:
+    with pytest.raises(ConfigurationError, match="RUSHES_UPSTREAM__BASE_URL: contains a") as refused:
         load()
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(refused.value)

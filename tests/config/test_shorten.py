@@ -1,4 +1,4 @@
-"""Pictures and long texts are shown in a short form: whole where they are sent, never where they are told."""
+"""Pictures and long texts are sent whole to the upstream, and shown in a short form everywhere else."""
 
 import json
 from base64 import b64encode
@@ -22,7 +22,7 @@ from worker.sql.hook import row_of
 PICTURE: Final = b64encode(bytes(range(256)) * 100).decode()
 URL: Final = f"data:image/png;base64,{PICTURE}"
 SHORT: Final = f"data:image/png;base64,… (34,158 bytes, sha256 {sha256(URL.encode()).hexdigest()})"
-MOST_TOLD: Final = 6000
+MOST_SHOWN: Final = 6000
 
 JOB: Final = Job(
     id="job_1", version=1, state=State.COMPLETED, turn=9, model="a/model", accepted_at=1.0, deadline_at=2.0,
@@ -100,11 +100,11 @@ def test_nesting_ends_no_view(opening: str) -> None:
     ],
     ids=lambda parameters: next(iter(parameters)),
 )
-def test_no_face_tells_the_picture_and_the_upstream_gets_it(parameters: dict[str, Any]) -> None:
+def test_no_face_shows_the_picture_and_the_upstream_gets_it(parameters: dict[str, Any]) -> None:
     """View, manifest, hook's record, database row, webhook."""
     request = request_from(request_text(VideoRequest("a/model", "a boat", parameters)))
     result = result_of(JOB, request, "/archive")
-    told = {
+    shown = {
         "view": job_view(JOB, request),
         "manifest": manifest(JOB, request, []),
         "hook": result.model_dump(),
@@ -112,8 +112,8 @@ def test_no_face_tells_the_picture_and_the_upstream_gets_it(parameters: dict[str
         "webhook": payload("job.completed", JOB, request),
     }
 
-    assert {face: len(json.dumps(said, default=str)) < MOST_TOLD for face, said in told.items()} == dict.fromkeys(
-        told, True
+    assert {face: len(json.dumps(said, default=str)) < MOST_SHOWN for face, said in shown.items()} == dict.fromkeys(
+        shown, True
     )
     assert request.body() == {"model": "a/model", "prompt": "a boat", **parameters}
 

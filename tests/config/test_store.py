@@ -75,8 +75,8 @@ def test_removing_is_harmless_twice(store: Store, tmp_path: Path) -> None:
     assert list(store.items()) == []
 
 
-def test_a_file_that_is_not_there_is_told_apart_from_trouble(store: Store, tmp_path: Path) -> None:
-    """The caller can say which it is."""
+def test_a_file_that_is_not_there_is_distinguished_from_trouble(store: Store, tmp_path: Path) -> None:
+    """The caller has to answer differently."""
     kept(store, tmp_path, b"x")
     with pytest.raises(NotThere):
         list(store.slices("2026/11/22/none.mp4"))
@@ -165,17 +165,17 @@ def test_a_store_that_cannot_be_used_says_so_and_tells_no_secret(broken: BucketS
         lambda: list(broken.items()),
         broken.check,
     ):
-        with pytest.raises(StoreError) as told:
+        with pytest.raises(StoreError) as refused:
             attempt()
-        assert str(told.value)
-        assert "hunter2" not in str(told.value)
+        assert str(refused.value)
+        assert "hunter2" not in str(refused.value)
 
 
 def test_a_folder_that_is_not_there_is_trouble_and_not_a_missing_file(tmp_path: Path) -> None:
     """A volume that is not mounted here."""
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as refused:
         list(FolderStore(tmp_path / "unmounted").slices(NAME))
-    assert not isinstance(told.value, NotThere)
+    assert not isinstance(refused.value, NotThere)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_a_folder_that_is_not_there_is_trouble_and_not_a_missing_file(tmp_path: 
 )
 def test_an_address_that_is_no_object_store_stops_the_process(url: str) -> None:
     """In a sentence, which holds no password."""
-    with pytest.raises(ValueError, match=r"object store|credentials") as told:
+    with pytest.raises(ValueError, match=r"object store|credentials") as refused:
         Settings.model_validate({"archive": {"url": url}})
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_an_azure_address_without_an_account_names_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:

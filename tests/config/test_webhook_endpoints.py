@@ -1,4 +1,4 @@
-"""Endpoints: who wants to be told of what, kept without a secret."""
+"""Endpoints: which address wants which events, kept without a secret."""
 
 import threading
 from typing import Any
@@ -21,7 +21,7 @@ def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
 
 
 def test_an_endpoint_is_kept_until_it_is_removed(endpoints: Endpoints, clock: Clock) -> None:
-    """In the order in which they were added."""
+    """Endpoints are listed in the order in which they were added."""
     first = endpoints.add("https://a.example/hook", events=["job.failed"], description="billing")
     second = endpoints.add("https://b.example/hook")
     assert endpoints.all() == [first, second]
@@ -34,8 +34,8 @@ def test_an_endpoint_is_kept_until_it_is_removed(endpoints: Endpoints, clock: Cl
             act(first.id)
 
 
-def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
-    """A filter by event; none means every end; nothing while it is disabled."""
+def test_it_receives_what_it_subscribes_to(endpoints: Endpoints) -> None:
+    """A filter names events; none means every end; a disabled endpoint receives nothing."""
     everything, few = (
         endpoints.add("https://a.example"),
         endpoints.add("https://b.example", events=["job.fetched_late"]),
@@ -47,8 +47,8 @@ def test_it_is_told_what_it_wants(endpoints: Endpoints) -> None:
     assert endpoints.enable(few.id) == few
 
 
-def test_an_endpoint_of_a_tenant_hears_of_no_other(endpoints: Endpoints) -> None:
-    """Nor of jobs that belong to nobody; what an older version kept hears of all."""
+def test_an_endpoint_of_a_tenant_receives_no_others_events(endpoints: Endpoints) -> None:
+    """It receives no jobs without a tenant either; an endpoint without a tenant receives all."""
     shops, everybodys = endpoints.add("https://a.example", tenant="shop"), endpoints.add("https://b.example")
 
     assert [shops.subscribed(ENDS, tenant) for tenant in ("shop", "gym", None)] == [ENDS, (), ()]
@@ -78,8 +78,8 @@ def test_no_change_is_lost_when_two_come_at_once(endpoints: Endpoints) -> None:
     assert endpoints.get(endpoint.id).generation == 9
 
 
-def test_orders_to_one_server_share_its_lanes_and_to_another_do_not() -> None:
-    """Trouble of one server is its own; its paths and queries are not told apart, its ports are."""
+def test_addresses_of_one_server_share_its_slots_and_of_another_do_not() -> None:
+    """One server's trouble delays no other; its paths and queries make no difference, its ports do."""
     same = ["https://a.example/x?token=1", "https://A.example:443/y", "https://a.example"]
     assert len({origin_of(url) for url in same}) == 1
     assert len({origin_of(url) for url in ["https://a.example", "http://a.example", "https://a.example:8443"]}) == 3
@@ -109,6 +109,6 @@ def test_an_address_that_cannot_be_called_is_refused_when_it_is_given(url: Any) 
 
 
 @pytest.mark.parametrize("url", ["https://a.example", "http://10.0.0.1:8080/hook?x=y#z", "HTTPS://a.example/%20"])
-def test_any_other_is_taken(url: str) -> None:
+def test_any_other_is_accepted(url: str) -> None:
     """Whether it may be called is seen when it is connected to."""
     assert address_problem(url) is None

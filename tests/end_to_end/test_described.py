@@ -44,12 +44,12 @@ def beside(stage: Stage, job: Job, artifact: Artifact) -> Path:
     return stage.settings.archive_dir / path_of(artifact, job.stored.path)
 
 
-def test_a_video_is_described_and_what_differs_is_told(stage: Stage) -> None:
-    """The sandbox's shared clips are small, whatever resolution was ordered: the job completes, and says so."""
+def test_a_video_is_described_with_what_differs_from_the_request(stage: Stage) -> None:
+    """The sandbox's shared clips are small, whatever resolution was requested: the job completes, and says so."""
     stage.environment |= ALL
     with stage.worker():
-        order = a_request("a paper boat", duration=4, resolution="720P", aspect_ratio="9:16")
-        job_id = stage.service.submit(order).job_id
+        request = a_request("a paper boat", duration=4, resolution="720P", aspect_ratio="9:16")
+        job_id = stage.service.submit(request).job_id
         ended = stage.ended(job_id)
         job = described(stage, job_id)
 
@@ -72,7 +72,7 @@ def test_a_video_is_described_and_what_differs_is_told(stage: Stage) -> None:
 
 
 def test_a_worker_killed_while_it_describes_leaves_a_described_job(stage: Stage) -> None:
-    """The errand is found by its due time, as a job is."""
+    """The follow-up is found by its due time, as a job is."""
     stage.environment |= ALL
     with stage.worker(name="first", RUSHES_DRILL__KILL_AT="describe.before_write=1") as first:
         job_id = stage.service.submit(a_request()).job_id

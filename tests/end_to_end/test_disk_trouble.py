@@ -50,8 +50,8 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def the_fault_is_told(stage: Stage, job_id: str, words: str) -> Job:
-    """The job as it waits, its row telling of the trouble and of the video's URL."""
+def waiting_with(stage: Stage, job_id: str, words: str) -> Job:
+    """The job while it waits; its row holds the trouble and the video's URL."""
     eventually(lambda: words in (stage.service.get(job_id)[0].message or ""), within_s=60, what=words)
     job = stage.service.get(job_id)[0]
     assert job.video is not None
@@ -61,7 +61,7 @@ def the_fault_is_told(stage: Stage, job_id: str, words: str) -> Job:
 
 
 def finals(stage: Stage) -> list[Path]:
-    """Whatever has a final name, or would be taken for one."""
+    """The files that have a final name, or one that looks final."""
     return [file for file in stage.settings.archive_dir.rglob("*") if file.is_file() and ".partial" not in file.parts]
 
 
@@ -82,7 +82,7 @@ def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
         stage.environment["RUSHES_ARCHIVE__DIR"] = str(disk)
         with stage.worker() as worker:
             job_id = stage.service.submit(a_request()).job_id
-            job = the_fault_is_told(stage, job_id, "No space left on device")
+            job = waiting_with(stage, job_id, "No space left on device")
             eventually(lambda: stage.service.get(job_id)[0].downloads >= FAILURES_PER_URL, what="more tries")
             said = stage.rushes("get", job_id).stdout
             assert "Its video is paid for and waits for its download: the archive cannot be written" in said
@@ -104,14 +104,14 @@ def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
         (archive / ".partial").rmdir()
         (archive / ".partial").write_text("in the way")
         job_id = stage.service.submit(a_request()).job_id
-        the_fault_is_told(stage, job_id, "the archive cannot be written")
+        waiting_with(stage, job_id, "the archive cannot be written")
         (archive / ".partial").unlink()
         assert_whole(stage, stage.ended(job_id))
         assert "Traceback" not in worker.said()
 
 
 def test_a_worker_killed_in_mid_download_leaves_no_half_video(stage: Stage) -> None:
-    """Half of it lies under a name that nobody takes for a video; the next worker starts afresh."""
+    """Half of it lies under a partial name; the next worker starts afresh."""
     archive = stage.settings.archive_dir
     with stage.worker(name="killed") as worker:
         job_id = stage.service.submit(a_request("clip [sandbox: cdn=slow seconds=60 times=1]")).job_id
@@ -152,7 +152,7 @@ def test_a_body_without_an_end_costs_a_bounded_download(stage: Stage) -> None:
     """A gigabyte where a clip was due is cut off at the limit, not at the disk's end."""
     with stage.worker(RUSHES_ARCHIVE__MAX_BYTES="1000000", RUSHES_ARCHIVE__RETRY_FIRST_S="60"):
         job_id = stage.service.submit(a_request("clip [sandbox: cdn=huge bytes=1000000000]")).job_id
-        the_fault_is_told(stage, job_id, "larger than 1000000 bytes")
+        waiting_with(stage, job_id, "larger than 1000000 bytes")
 
     assert sum(file.stat().st_size for file in stage.settings.archive_dir.rglob("*") if file.is_file()) == 0
 

@@ -33,7 +33,7 @@ def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     assert stage.sandbox.purchases() == dict.fromkeys(job_ids, 1)
 
 
-def test_an_i2v_order_and_a_strangers_model_pass_through(stage: Stage) -> None:
+def test_an_i2v_request_and_a_strangers_model_pass_through(stage: Stage) -> None:
     """Other vendors' parameters are the upstream's business."""
     still = a_request("it moves", image_url="https://example.com/still.png")
     with stage.worker():
@@ -120,7 +120,7 @@ def test_trouble_while_fetching_repeats_the_download_and_not_the_generation(stag
 
 
 def test_a_reply_lost_after_the_purchase_is_never_bought_again(stage: Stage) -> None:
-    """It may have been bought, and it was: the upstream's log tells, and the job goes on with that generation."""
+    """It may have been bought, and it was: the upstream's log shows it, and the job goes on with that generation."""
     with stage.worker():
         job_id = stage.service.submit(a_request("clip [sandbox: submit=drop]")).job_id
         job = stage.ended(job_id)
@@ -161,7 +161,7 @@ def test_the_video_plays_and_the_key_never_reached_the_cdn(stage: Stage) -> None
     assert stage.sandbox.requests()["key_leaks"] == 0
 
 
-def test_hooks_are_told_of_every_end_and_a_raising_one_again(stage: Stage, tmp_path: Path) -> None:
+def test_hooks_receive_every_end_and_a_raising_one_again(stage: Stage, tmp_path: Path) -> None:
     """At least once for each ended job, with a record of it; a hook that raises never holds the video."""
     (tmp_path / "deployment_hooks.py").write_text(
         """
@@ -169,7 +169,7 @@ import json, pathlib
 HERE = pathlib.Path(__file__).parent
 
 def write_down(result):
-    with (HERE / "told.jsonl").open("a") as out:
+    with (HERE / "results.jsonl").open("a") as out:
         out.write(json.dumps(result.model_dump(), default=str) + "\\n")
 
 def raise_twice(result):
@@ -186,10 +186,10 @@ def raise_twice(result):
         for job in (done, failed):
             eventually(lambda job=job: [e.event for e in stage.service.events(job.id)].count("delivery.succeeded") == 2)  # type: ignore[misc]  # a lambda's default
 
-    told = {line["id"]: line for line in map(json.loads, (tmp_path / "told.jsonl").read_text().splitlines())}
-    assert told[done.id]["status"] == "completed"
-    assert Path(told[done.id]["file"]).is_file()
-    assert told[failed.id]["reason"] == "generation_failed"
+    results = {line["id"]: line for line in map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())}
+    assert results[done.id]["status"] == "completed"
+    assert Path(results[done.id]["file"]).is_file()
+    assert results[failed.id]["reason"] == "generation_failed"
     assert (tmp_path / f"raised-{done.id}").read_text() == "xxx"
     assert [e.event for e in stage.service.events(done.id)].count("delivery.failed") == 2
 
@@ -253,12 +253,12 @@ def test_the_command_line_waits_and_copies(stage: Stage) -> None:
 
 @pytest.mark.timeout(180)
 def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: Stage) -> None:
-    """The task that finds a video fetches it and tells of the end; but not if that queue is left to other workers."""
+    """The task that finds a video fetches it and announces the end; but not if that queue is left to other workers."""
     control = make_app(stage.settings).control
 
     def received(task: TaskName) -> int:
-        told = control.inspect(["one@test"], timeout=5).stats() or {}
-        return int(told["one@test"]["total"].get(task, 0))
+        stats = control.inspect(["one@test"], timeout=5).stats() or {}
+        return int(stats["one@test"]["total"].get(task, 0))
 
     with stage.worker():
         for _ in range(12):

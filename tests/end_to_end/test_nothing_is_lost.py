@@ -29,7 +29,7 @@ IN_FLIGHT: Final = 500
 HELD: Final = 5000
 
 
-def in_flight(stage: Stage, count: int, *, first_poll_s: float, told: bool = True) -> list[str]:
+def in_flight(stage: Stage, count: int, *, first_poll_s: float, reminded: bool = True) -> list[str]:
     """Jobs that are bought already, each with its poll due in `first_poll_s`; made without a worker, to be quick."""
     remind, ledger, ids = reminder_sender(make_app(stage.settings)), stage.ledger, []
     generation = _one_generation(stage)
@@ -38,7 +38,7 @@ def in_flight(stage: Stage, count: int, *, first_poll_s: float, told: bool = Tru
         ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
         job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
         turn = steps.submitted(ledger, job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
-        if told:
+        if reminded:
             remind(TaskName.POLL, job_id, turn, countdown=first_poll_s)
         ids.append(job_id)
     return ids
@@ -55,7 +55,7 @@ def _one_generation(stage: Stage) -> str:
 @pytest.mark.timeout(240)
 def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
     """The broker is wiped; a new worker finds the first overdue job within 15 s and all of them within 30 s."""
-    ids = in_flight(stage, IN_FLIGHT, first_poll_s=0.1, told=False)
+    ids = in_flight(stage, IN_FLIGHT, first_poll_s=0.1, reminded=False)
     polled = f"rushes:index:{State.RENDERING}"
 
     with stage.worker(name="rescuer", RUSHES_RESCUE__GRACE_S="5", RUSHES_RESCUE__EVERY_S="3"):
@@ -69,7 +69,7 @@ def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> No
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_that_is_told_to_stop_leaves_in_time_with_5000_reminders_held(stage: Stage) -> None:
+def test_a_worker_that_is_asked_to_stop_leaves_in_time_with_5000_reminders_held(stage: Stage) -> None:
     """A deploy must not wait for countdowns; what it held is found in the queue or in the due index."""
     in_flight(stage, HELD, first_poll_s=900)
     queue = "rushes:celery:poll"
@@ -141,7 +141,7 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
     stage.sandbox.add_fault(submit="drop", times=len(models))
     with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READS_PER_MIN="2"):
         ids = [stage.service.submit(VideoRequest(model, "clip")).job_id for model in models]
-        eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs told to wait for the next window")
+        eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs that wait for the next window")
         assert stage.sandbox.requests()["log_reads"] == 2
 
         stage.client.delete("rushes:rate:log")  # the minute is over
@@ -153,13 +153,13 @@ def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number
 
 
 def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
-    told = [
+    messages = [
         entry.data["message"]
         for job_id in ids
         for entry in stage.service.events(job_id)
         if entry.event == "job.still_in_doubt"
     ]
-    return sum("as a minute allows" in message for message in told)
+    return sum("as a minute allows" in message for message in messages)
 
 
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
@@ -195,7 +195,7 @@ def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> N
 
 
 def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
-    """It was paid for: the job stays expired, the video is ours, the hooks are told once more."""
+    """It was paid for: the job stays expired, the video is stored, the hooks receive a second event."""
     with stage.worker():
         job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), Terms(deadline_s=1)).job_id
         assert stage.ended(job_id).state is State.EXPIRED
@@ -228,7 +228,7 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
 
 
 def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
-    """Races with submit, poll and store: one end, told once in the job log, and the money told truly."""
+    """Cancelling races with submit, poll and store: the job log has one end, and the charge is true."""
     with stage.worker(threads=8):
         ids = []
         for n in range(60):
@@ -251,7 +251,7 @@ def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
     [("403", Hold.OUT_OF_CREDITS), ("card", Hold.UNVERIFIED), ("401", Hold.BAD_KEY), ("429", Hold.THROTTLED)],
 )
 def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: Stage, trouble: str, hold: Hold) -> None:
-    """Thirty jobs, a handful of requests while the breaker is open, and no hand when it closes."""
+    """Thirty jobs send a few requests while the breaker is open, and go on without a person when it closes."""
     stage.sandbox.add_fault(submit=trouble, times=4)
     with stage.worker():
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
@@ -272,7 +272,7 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         eventually(stage.ledger.breakers.currently_open, what="an open breaker")
         doctor = stage.rushes("doctor").stdout
         assert "All polls wait: unavailable" in doctor or not stage.ledger.breakers.currently_open()
-        eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job told of the open breaker")
+        eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job's wait for the open breaker")
         assert stage.sandbox.requests()["polls"] - before <= 80
         stage.sandbox.calm()
         assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
@@ -303,7 +303,7 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
 
 
 def _seen(stage: Stage, ids: list[str], hold: Hold) -> int:
-    """How many of the jobs were told at a poll that they have to wait for this."""
+    """How many of the jobs had a poll with this result."""
     return sum(
         any(str(entry.data.get("result", "")).startswith(hold) for entry in stage.service.events(job_id))
         for job_id in ids

@@ -82,12 +82,12 @@ def test_learned_pacing_polls_less_often_and_no_later_than_fixed_10_s(stage: Sta
         polls, late_s = run(stage, latencies_s)
 
     assert learnt.sketch.seen >= 0.8 * JOBS
-    assert learnt.latency is not None, "the upstream's metrics were not heard"
+    assert learnt.latency is not None, "the upstream's metrics were not read"
     assert polls <= 0.8 * fixed_polls, (polls, fixed_polls)
     assert late_s <= fixed_late_s + LOADED_S, (late_s, fixed_late_s)
 
 
-def test_an_order_under_way_is_told_its_eta(stage: Stage) -> None:
+def test_a_job_under_way_has_an_eta(stage: Stage) -> None:
     """As JSON and to a person; both the even chance and the time that nine in ten keep."""
     with stage.worker(name="one", threads=4, **LEARNED):
         job_id = stage.service.submit(a_request("clip [sandbox: latency=300]")).job_id

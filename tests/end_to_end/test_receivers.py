@@ -56,8 +56,8 @@ def hooks(folder: Path, *names: str) -> dict[str, str]:
     }
 
 
-def told(folder: Path, name: str) -> list[str]:
-    """Of which jobs a hook was told, in order."""
+def received(folder: Path, name: str) -> list[str]:
+    """The jobs that a hook received, in order."""
     file = folder / f"{name}.delivered"
     return file.read_text().splitlines() if file.exists() else []
 
@@ -75,47 +75,47 @@ def receivers(stage: Stage) -> Receivers:
 
 
 def test_a_stuck_hook_holds_up_no_other_and_no_video(stage: Stage, folder: Path, let_go: Path) -> None:
-    """It takes its few slots and no more; the backlog is seen, and is told when it comes back."""
+    """It uses its few slots and no more; the backlog is visible, and is delivered when it comes back."""
     with stage.worker(threads=4, **hooks(folder, "stuck", "quick")):
         jobs = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(12)]
         for job_id in jobs:
             assert stage.ended(job_id).state is State.COMPLETED
-        eventually(lambda: sorted(told(folder, "quick")) == sorted(jobs), what="the quick hook")
+        eventually(lambda: sorted(received(folder, "quick")) == sorted(jobs), what="the quick hook")
         assert receivers(stage).waiting() == {"receivers_of_ours:stuck": 12}
-        assert len(told(folder, "stuck")) <= 2
+        assert len(received(folder, "stuck")) <= 2
 
         let_go.touch()
-        eventually(lambda: sorted(told(folder, "stuck")) == sorted(jobs), what="the stuck hook")
+        eventually(lambda: sorted(received(folder, "stuck")) == sorted(jobs), what="the stuck hook")
         eventually(lambda: not receivers(stage).waiting())
 
 
 def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(stage: Stage, folder: Path) -> None:
-    """Nobody else hears anything twice because of it; while it is held, nothing is lost."""
+    """Nobody else receives anything twice because of it; while it is held, nothing is lost."""
     with stage.worker(threads=4, **hooks(folder, "broken", "quick")):
         jobs = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(8)]
         for job_id in jobs:
             stage.ended(job_id)
-        eventually(lambda: sorted(told(folder, "quick")) == sorted(jobs))
-        eventually(lambda: len(told(folder, "broken")) > 4)
+        eventually(lambda: sorted(received(folder, "quick")) == sorted(jobs))
+        eventually(lambda: len(received(folder, "broken")) > 4)
 
         (folder / "mended").touch()
         eventually(lambda: not receivers(stage).waiting(), within_s=60)
 
-    assert set(told(folder, "broken")) == set(jobs)
-    assert sorted(told(folder, "quick")) == sorted(jobs)
+    assert set(received(folder, "broken")) == set(jobs)
+    assert sorted(received(folder, "quick")) == sorted(jobs)
     log = receivers(stage).log("receivers_of_ours:broken")
     assert next(line.message for line in log if not line.delivered) == "RuntimeError: not today"
 
 
 def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folder: Path) -> None:
-    """At least once: the lease ends, the next worker tells it again."""
+    """The lease ends, and the next worker delivers it again."""
     environment = hooks(folder, "kills_once") | {"RUSHES_HOOKS__LEASE_S": "2"}
     with stage.worker(threads=4, name="first", **environment) as first:
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: first.process.poll() is not None, what="the worker's death")
 
     with stage.worker(threads=4, name="second", **environment):
-        eventually(lambda: told(folder, "kills_once") == [job_id, job_id])
+        eventually(lambda: received(folder, "kills_once") == [job_id, job_id])
         eventually(lambda: "delivery.succeeded" in [entry.event for entry in stage.service.events(job_id)])
 
 
@@ -126,7 +126,7 @@ def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path)
     with stage.worker(RUSHES_HOOKS__ATTEMPTS="1"):
         succeeded = stage.rushes("hooks", "test", quick)
         assert (succeeded.returncode, succeeded.stderr) == (0, "")
-        assert told(folder, "quick")[0].startswith("test_")
+        assert received(folder, "quick")[0].startswith("test_")
         failed = stage.rushes("hooks", "test", broken)
         assert (failed.returncode, failed.stderr) == (1, f"The delivery to {broken} failed: RuntimeError: not today\n")
 
@@ -135,7 +135,7 @@ def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path)
         (folder / "mended").touch()
         again = stage.rushes("hooks", "redeliver", broken, "--failed")
         assert f"{job_id}: delivering job.completed to {broken} again" in again.stdout
-        eventually(lambda: told(folder, "broken").count(job_id) == 2)
+        eventually(lambda: received(folder, "broken").count(job_id) == 2)
 
     shown = {entry["name"]: entry for entry in json.loads(stage.rushes("hooks", "list", "--json").stdout)}
     assert (shown[broken]["waiting"], shown[broken]["known"], shown[quick]["failures"]) == (0, True, 0)
@@ -144,7 +144,7 @@ def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path)
 
 
 def test_telling_again_needs_a_job_that_has_ended(stage: Stage) -> None:
-    """There is nothing to tell of one that has not."""
+    """A job that has not ended has nothing to deliver."""
     job_id = stage.service.submit(a_request()).job_id
     assert stage.rushes("hooks", "redeliver", "a:b", job_id).returncode == 8
     assert stage.rushes("hooks", "redeliver", "a:b", "job_nobody").returncode == 5
@@ -155,8 +155,8 @@ def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) ->
     """Without any setting: a SQLite file in the state folder."""
     del stage.environment["RUSHES_SQL__ENABLED"]
     with stage.worker():
-        order = a_request("=cmd, a boat\nin two lines", duration=4)
-        done = stage.ended(stage.service.submit(order, Terms(tenant="shop")).job_id)
+        request = a_request("=cmd, a boat\nin two lines", duration=4)
+        done = stage.ended(stage.service.submit(request, Terms(tenant="shop")).job_id)
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
         eventually(lambda: sum(line.delivered for line in receivers(stage).log("sql")) == 2, what="two rows")
 

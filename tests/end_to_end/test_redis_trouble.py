@@ -99,10 +99,10 @@ def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox,
             assert SENTINELS_PASSWORD not in said
 
 
-def test_a_password_that_has_become_wrong_is_told_and_mended_on_the_server(
+def test_a_password_that_has_become_wrong_is_reported_and_mended_on_the_server(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:
-    """Worker, command line and doctor name the setting, never the password; the worker needs no hand."""
+    """Worker, command line and doctor name the setting, never the password; the worker recovers without a person."""
     with (
         Server.started(tmp_path / "redis", password=PASSWORD) as server,
         stage_on(server, sandbox_at_rest, tmp_path) as stage,
@@ -126,7 +126,7 @@ def test_a_password_that_has_become_wrong_is_told_and_mended_on_the_server(
         assert "Traceback" not in said
 
 
-def test_a_replica_by_mistake_is_told_and_writes_nothing_until_it_is_promoted(
+def test_a_replica_by_mistake_is_reported_and_writes_nothing_until_it_is_promoted(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:
     """A worker started on it waits; a producer is refused before anything is written."""
@@ -168,7 +168,7 @@ def test_a_master_that_becomes_a_replica_under_a_running_worker_is_waited_for(
         assert_all_end_well(stage, worker, ids)
 
 
-def test_a_full_redis_is_told_and_takes_no_half_job(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
+def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
     """`OOM command not allowed`: what was bought meanwhile is spooled, what is refused leaves nothing behind."""
     with (
         Server.started(tmp_path / "redis") as server,

@@ -1,4 +1,4 @@
-"""Reuse from end to end: a worker makes the video once, and a later order for the same gets it at no cost."""
+"""Reuse from end to end: a worker makes the video once, and a later request for the same gets it at no cost."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.stage import Stage, eventually
 
 __all__ = ["staged_api"]
 
-ORDER = {"prompt": "a paper boat", "seed": 7, "seconds": "4"}
+REQUEST = {"prompt": "a paper boat", "seed": 7, "seconds": "4"}
 
 
 @pytest.fixture
@@ -29,24 +29,24 @@ def holder(api: Api, client: "redis.Redis", tenant: str) -> Api:
     return Api(api.url, api.log, Access(client).issue(tenant, (Scope.SUBMIT, Scope.READ)).token)
 
 
-def test_the_same_order_again_costs_nothing_and_says_so(stage: Stage, reusing: Api, client: "redis.Redis") -> None:
+def test_the_same_request_again_costs_nothing_and_says_so(stage: Stage, reusing: Api, client: "redis.Redis") -> None:
     """Until the original is erased; another tenant buys its own."""
     shop, gym = holder(reusing, client, "shop"), holder(reusing, client, "gym")
     with stage.worker():
-        first = shop.post("/v1/videos", {**ORDER, "dedupe": "prompt"})
+        first = shop.post("/v1/videos", {**REQUEST, "dedupe": "prompt"})
         assert (first.status_code, first.json()["reused"]) == (202, False)
         job_id = first.json()["id"]
         stage.ended(job_id)
         eventually(lambda: client.keys("rushes:reuse:*"), what="the note of it")
 
-        again = shop.post("/v1/videos", {**ORDER, "dedupe": "prompt", "metadata": {"a": "b"}})
-        told = again.json()
-        assert (again.status_code, told["id"], told["reused"], told["status"]) == (200, job_id, True, "completed")
+        again = shop.post("/v1/videos", {**REQUEST, "dedupe": "prompt", "metadata": {"a": "b"}})
+        job = again.json()
+        assert (again.status_code, job["id"], job["reused"], job["status"]) == (200, job_id, True, "completed")
         assert again.headers["location"] == f"/v1/videos/{job_id}"
         assert shop.get(f"/v1/videos/{job_id}").json()["reused"] is False
-        batch = shop.post("/v1/videos/batch", {"requests": [{**ORDER, "dedupe": "prompt"}, ORDER]}).json()["data"]
+        batch = shop.post("/v1/videos/batch", {"requests": [{**REQUEST, "dedupe": "prompt"}, REQUEST]}).json()["data"]
         assert [(one["status"], one["video"]["reused"]) for one in batch] == [(200, True), (202, False)]
-        assert gym.post("/v1/videos", {**ORDER, "dedupe": "prompt"}).json()["id"] != job_id
+        assert gym.post("/v1/videos", {**REQUEST, "dedupe": "prompt"}).json()["id"] != job_id
         with Rushes(reusing.url, api_key=shop.key) as rushes:
             handle = rushes.submit("a paper boat", seed=7, seconds=4, dedupe="prompt")
             assert handle.reused
@@ -57,7 +57,7 @@ def test_the_same_order_again_costs_nothing_and_says_so(stage: Stage, reusing: A
 
         for ended in {handle.id, job_id, batch[1]["video"]["id"]}:
             assert shop.delete(f"/v1/videos/{ended}").ok
-        anew = shop.post("/v1/videos", {**ORDER, "dedupe": "prompt"})
+        anew = shop.post("/v1/videos", {**REQUEST, "dedupe": "prompt"})
         assert (anew.status_code, anew.json()["reused"]) == (202, False)
 
 
@@ -65,10 +65,10 @@ def test_a_key_is_answered_the_same_each_time(stage: Stage, reusing: Api, client
     """Also when the answer was lost and the request is sent again."""
     shop = holder(reusing, client, "shop")
     with stage.worker():
-        job_id = shop.post("/v1/videos", ORDER).json()["id"]
+        job_id = shop.post("/v1/videos", REQUEST).json()["id"]
         stage.ended(job_id)
         eventually(lambda: client.keys("rushes:reuse:*"), what="the note of it")
-    asked = [shop.post("/v1/videos", {**ORDER, "dedupe": "prompt"}, Idempotency_Key="order-2") for _ in range(2)]
+    asked = [shop.post("/v1/videos", {**REQUEST, "dedupe": "prompt"}, Idempotency_Key="order-2") for _ in range(2)]
 
     assert [(answer.status_code, answer.json()["id"], answer.json()["reused"]) for answer in asked] == [
         (200, job_id, True),
@@ -78,11 +78,11 @@ def test_a_key_is_answered_the_same_each_time(stage: Stage, reusing: Api, client
 
 
 def test_what_cannot_be_reused_says_why(stage: Stage, reusing: Api, client: "redis.Redis") -> None:
-    """Nobody pays for what was asked for free, without being told."""
+    """Nobody pays for what was asked for free, without an error."""
     shop = holder(reusing, client, "shop")
     seedless = shop.post("/v1/videos", {"prompt": "a boat", "dedupe": "prompt"})
     assert (seedless.status_code, seedless.json()["errors"][0]["location"]) == (422, "body.seed")
-    assert shop.post("/v1/videos", {**ORDER, "dedupe": "image"}).json()["errors"][0]["location"] == "body.dedupe"
+    assert shop.post("/v1/videos", {**REQUEST, "dedupe": "image"}).json()["errors"][0]["location"] == "body.dedupe"
     assert stage.rushes("submit", "a boat", "--dedupe").returncode == 7
 
     stage.environment["RUSHES_REUSE__ENABLED"] = "false"
@@ -92,7 +92,7 @@ def test_what_cannot_be_reused_says_why(stage: Stage, reusing: Api, client: "red
 
 
 def test_it_is_off_unless_it_is_allowed(stage: Stage, staged_api: Api, client: "redis.Redis") -> None:
-    """A worker keeps no index then, and the client is told where the switch is."""
+    """A worker keeps no index then, and the error names the setting."""
     with stage.worker():
         stage.ended(staged_api.submit("a paper boat", seed=7)["id"])
     with Rushes(staged_api.url) as rushes, pytest.raises(Refused, match="RUSHES_REUSE__ENABLED"):
@@ -101,14 +101,14 @@ def test_it_is_off_unless_it_is_allowed(stage: Stage, staged_api: Api, client: "
 
 
 def test_the_command_line_says_that_nothing_was_bought(stage: Stage) -> None:
-    """The id on standard output, the news beside it."""
+    """The id is on standard output, and the reuse is reported beside it."""
     stage.environment["RUSHES_REUSE__ENABLED"] = "true"
-    order = ("submit", "a paper boat", "--seed", "7", "--dedupe")
+    command = ("submit", "a paper boat", "--seed", "7", "--dedupe")
     with stage.worker():
-        job_id = stage.rushes(*order).stdout.strip()
+        job_id = stage.rushes(*command).stdout.strip()
         stage.ended(job_id)
         eventually(lambda: stage.client.keys("rushes:reuse:*"), what="the note of it")
-        again = stage.rushes(*order)
+        again = stage.rushes(*command)
         assert (again.stdout.strip(), "nothing was bought" in again.stderr) == (job_id, True)
-        assert json.loads(stage.rushes(*order, "--json").stdout)["reused"] is True
+        assert json.loads(stage.rushes(*command, "--json").stdout)["reused"] is True
     assert list(stage.sandbox.purchases().values()) == [1]

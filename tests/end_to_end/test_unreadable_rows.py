@@ -18,7 +18,7 @@ from worker.rescue import RescueStep
 
 
 def _strange_rows(stage: Stage) -> dict[str, Any]:
-    """Overdue jobs in each state, and an ended one with its errands, none of which this version can read."""
+    """Overdue jobs in each state, and an ended one with its follow-ups, none of which this version can read."""
     ledger, client = stage.ledger, stage.client
     made = [make(ledger) for make in (accepted, submitting, in_doubt, rendering, storing) for _ in range(2)]
     ended = rendering(ledger)
@@ -36,7 +36,7 @@ def _strange_rows(stage: Stage) -> dict[str, Any]:
 
 
 def test_the_rescuer_lives_with_rows_that_it_cannot_read(stage: Stage) -> None:
-    """It would be taken for dead with its worker, and the worker's purchases put in doubt."""
+    """Else it would look dead, and its worker's purchases would be put in doubt."""
     before = _strange_rows(stage)
     with stage.worker(name="target", RUSHES_RESCUE__GRACE_S="0.5") as worker:
         first = stage.service.submit(a_request()).job_id
@@ -75,7 +75,7 @@ def _seen_at(stage: Stage) -> float:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("unforeseen"), RecursionError(), LedgerUnavailable("away")])
 def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a step raises, the next one is made; what nobody foresaw is told with its traceback."""
+    """Whatever a step raises, the next one is made; what nobody foresaw is logged with its traceback."""
     again, calls = threading.Event(), 0
 
     def fail(_stopping: threading.Event) -> None:

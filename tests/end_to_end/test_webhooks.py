@@ -44,10 +44,10 @@ def add(stage: Stage, receiver: WebhookServer, *events: str) -> str:
     return endpoint.id
 
 
-def test_an_endpoint_is_told_of_every_end_and_can_verify_it(
+def test_an_endpoint_receives_every_end_and_can_verify_it(
     stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
 ) -> None:
-    """With a filter, of those that it wants; the video is ours by the time it hears of it."""
+    """A filter chooses the events; the video is stored before its event is delivered."""
     add(stage, receiver)
     add(stage, other_receiver, "job.failed")
     with stage.worker():
@@ -55,10 +55,10 @@ def test_an_endpoint_is_told_of_every_end_and_can_verify_it(
         failed = stage.ended(stage.service.submit(a_request("clip [sandbox: error=face]")).job_id)
         eventually(lambda: len(receiver.messages) == 2 and other_receiver.messages)
 
-    told = {message.id: message for message in receiver.messages}
-    assert set(told) == {f"{done.id}.completed", f"{failed.id}.failed"}
+    messages = {message.id: message for message in receiver.messages}
+    assert set(messages) == {f"{done.id}.completed", f"{failed.id}.failed"}
     assert done.stored is not None
-    assert told[f"{done.id}.completed"].data["video"]["sha256"] == done.stored.sha256
+    assert messages[f"{done.id}.completed"].data["video"]["sha256"] == done.stored.sha256
     assert [message.id for message in other_receiver.messages] == [f"{failed.id}.failed"]
     assert receiver.forged == other_receiver.forged == 0
 
@@ -98,8 +98,8 @@ def test_a_receiver_that_was_down_misses_nothing_and_knows_what_it_had(stage: St
     assert log[0].answer == "ok"
 
 
-def test_an_order_can_bring_its_own_address(stage: Stage, receiver: WebhookServer) -> None:
-    """It is told of this job only, and the upstream never sees the address."""
+def test_a_request_can_bring_its_own_address(stage: Stage, receiver: WebhookServer) -> None:
+    """The address receives this job only, and the upstream never sees it."""
     receiver.secret = make_webhooks(stage.settings).secrets("webhook_url").current
     with stage.worker():
         said = stage.rushes("submit", "a clip", "--webhook-url", receiver.url)
@@ -113,7 +113,7 @@ def test_an_order_can_bring_its_own_address(stage: Stage, receiver: WebhookServe
 def test_an_endpoint_that_is_gone_or_fails_for_too_long_is_disabled_loudly(
     stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
 ) -> None:
-    """Nobody is called for ever; a person enables it again, and what waited is told."""
+    """Nobody is called for ever; a person enables it again, and what waited is delivered."""
     gone, failing = add(stage, receiver), add(stage, other_receiver)
     receiver.status, other_receiver.status = 410, 500
     with stage.worker(RUSHES_WEBHOOKS__DISABLE_AFTER_S="1") as worker:
@@ -138,7 +138,7 @@ def test_an_endpoint_that_is_gone_or_fails_for_too_long_is_disabled_loudly(
 
 
 def test_secrets_are_rotated_while_both_are_valid(stage: Stage, receiver: WebhookServer) -> None:
-    """The receiver that still has the old one hears nothing forged."""
+    """A receiver that still has the old secret finds no message forged."""
     endpoint = add(stage, receiver)
     old = receiver.secret
     rotated = json.loads(stage.rushes("webhooks", "rotate", endpoint, "--json").stdout)
@@ -176,7 +176,7 @@ def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: W
 
 
 def test_what_cannot_be_called_is_refused_in_a_sentence(stage: Stage) -> None:
-    """Before a job is paid for whose end nobody would hear of."""
+    """Else a job would be paid for whose end nobody receives."""
     del stage.environment["RUSHES_WEBHOOKS__ALLOW_PRIVATE"]
     assert "https://" in stage.rushes("webhooks", "add", "http://a.example").stderr
     assert "job.completed" in stage.rushes("webhooks", "add", "https://a.example", "--event", "finished").stderr

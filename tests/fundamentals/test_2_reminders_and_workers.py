@@ -1,4 +1,7 @@
-"""The same life with real parts: a producer, a worker process, a Redis server, an upstream over HTTP."""
+"""The same life with real parts: a producer, a worker process, a Redis server, an upstream over HTTP.
+
+A Celery message is a reminder: it wakes a task of a worker up, and the task claims whatever is due in the ledger.
+"""
 
 from jobs.job import Charged, Hold, Reason
 from jobs.states import State
@@ -6,7 +9,7 @@ from tests.stage import Stage, a_request, eventually
 
 
 def test_a_submitted_prompt_becomes_a_file(stage: Stage) -> None:
-    """One call of the producer; the worker does the rest."""
+    """A producer makes one call; the worker's tasks do the rest."""
     with stage.worker():
         answer = stage.service.submit(a_request("a paper boat in the rain", duration=4))
         job = stage.ended(answer.job_id)
@@ -20,7 +23,7 @@ def test_a_submitted_prompt_becomes_a_file(stage: Stage) -> None:
 
 
 def test_jobs_wait_for_workers_and_not_the_other_way_round(stage: Stage) -> None:
-    """Accepting needs no worker; whenever one starts, the jobs go on."""
+    """A producer needs no worker to accept jobs; whenever one starts, its tasks claim them."""
     job_ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(5)]
     assert stage.service.counts()[State.QUEUED] == 5
 
@@ -29,7 +32,7 @@ def test_jobs_wait_for_workers_and_not_the_other_way_round(stage: Stage) -> None
 
 
 def test_waiting_for_the_upstream_is_not_failing(stage: Stage) -> None:
-    """Delivered to slow down three times, the job waits three times; it has one purchase in the end."""
+    """The upstream says three times to slow down: the job waits three times, and is bought once."""
     with stage.worker():
         job_id = stage.service.submit(a_request("patience [sandbox: submit=429 times=3]")).job_id
         job = stage.ended(job_id)
@@ -51,7 +54,7 @@ def test_a_refusal_ends_the_job_and_says_what_it_cost(stage: Stage) -> None:
 
 
 def test_a_cancelled_job_costs_nothing_if_it_was_not_bought(stage: Stage) -> None:
-    """Without a worker it still stands in the queue."""
+    """Nobody has claimed it, so cancelling ends it in the queue."""
     job_id = stage.service.submit(a_request()).job_id
 
     answer = stage.service.cancel(job_id)
@@ -63,7 +66,7 @@ def test_a_cancelled_job_costs_nothing_if_it_was_not_bought(stage: Stage) -> Non
 
 
 def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
-    """Kill -9 takes the messages that it held; the ledger still knows what is due."""
+    """Kill -9 destroys the messages that it held; the ledger still knows what is due, and the next worker claims it."""
     with stage.worker(name="first") as first:
         job_ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(10)]
         eventually(lambda: stage.service.counts()[State.RENDERING] > 3)
@@ -76,6 +79,6 @@ def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
             within_s=60,
         )
 
-    # Those killed before they could send the order stay in doubt until the quiet window is over.
+    # Jobs whose worker died in mid-purchase stay in doubt until the quiet window is over.
     assert stage.service.counts()[State.COMPLETED] >= len(job_ids) - 4
     assert all(count == 1 for count in stage.sandbox.purchases().values())

@@ -28,15 +28,15 @@ BROKEN: Final = ReceiverTerms(width=1, lease_s=300, breaker=BreakerTerms(first_s
 
 
 @pytest.fixture
-def heard() -> list[Event]:
-    """What the ledger told of."""
+def emitted() -> list[Event]:
+    """The events that the ledger emits."""
     return []
 
 
 @pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
+def ledger(client: "redis.Redis", clock: Clock, emitted: list[Event]) -> Ledger:
     """A ledger whose rescuer has read the clock before."""
-    made = Ledger(client, clock=clock, subscribers=[heard.append])
+    made = Ledger(client, clock=clock, subscribers=[emitted.append])
     assert made.clock.check(LONGEST) == 0
     return made
 
@@ -83,7 +83,7 @@ def test_what_waits_is_due_as_soon_as_before(
     client: "redis.Redis",
     ledger: Ledger,
     clock: Clock,
-    heard: list[Event],
+    emitted: list[Event],
     make: Callable[[Ledger], Job],
     index: str,
     wait_s: float,
@@ -96,8 +96,8 @@ def test_what_waits_is_due_as_soon_as_before(
     assert ledger.clock.check(LONGEST) >= 1
 
     assert due_in(client, ledger, index, job.id) == pytest.approx(wait_s, abs=1)
-    (told,) = [event.data for event in heard if event.name == "due.pulled_forward"]
-    assert told["set_back_s"] == HOUR_S
+    (pulled,) = [event.data for event in emitted if event.name == "due.pulled_forward"]
+    assert pulled["set_back_s"] == HOUR_S
     assert ledger.clock.check(LONGEST) == 0
 
 
@@ -123,7 +123,7 @@ def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock:
 
 
 def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """One that began since the clock was set back must not be taken for dead; one that began before it, in time."""
+    """A purchase that began after the clock was set back must not look dead; an older one expires in time."""
     before = submitting(ledger)
     clock.advance(-HOUR_S)
     since = submitting(ledger)
@@ -172,7 +172,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 
 @pytest.mark.parametrize("due_at", ["+inf", "4e9", "1e300"])
 def test_a_due_time_that_cannot_be_is_now(
-    client: "redis.Redis", ledger: Ledger, heard: list[Event], due_at: str
+    client: "redis.Redis", ledger: Ledger, emitted: list[Event], due_at: str
 ) -> None:
     """Whatever wrote it, and although the clock was never seen to be set back."""
     job = rendering(ledger)
@@ -181,11 +181,11 @@ def test_a_due_time_that_cannot_be_is_now(
     assert ledger.clock.check(LONGEST) == 1
 
     assert [found.id for found in ledger.wakes.take(State.RENDERING, limit=1).jobs] == [job.id]
-    assert [event.data["count"] for event in heard if event.name == "due.pulled_forward"] == [1]
+    assert [event.data["count"] for event in emitted if event.name == "due.pulled_forward"] == [1]
 
 
-def test_an_errand_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
-    """Those of ended jobs as well."""
+def test_a_follow_up_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
+    """Impossible due times of ended jobs are corrected as well."""
     ended = rendering(ledger)
     steps.end(
         ledger,

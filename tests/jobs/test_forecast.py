@@ -29,9 +29,9 @@ def median_s(sketch: Sketch) -> float:
 
 def test_before_anything_is_seen_the_prior_speaks() -> None:
     """A cold start polls about where the upstream says that its videos come."""
-    told = Forecast(Sketch(), Latency(60, 75, 100, 200))
+    forecast = Forecast(Sketch(), Latency(60, 75, 100, 200))
 
-    assert [told.quantile_s(share) for share in (0.5, 0.75, 0.9)] == pytest.approx([60, 75, 100], rel=0.03)
+    assert [forecast.quantile_s(share) for share in (0.5, 0.75, 0.9)] == pytest.approx([60, 75, 100], rel=0.03)
 
 
 def test_a_few_jobs_of_our_own_outweigh_the_prior() -> None:
@@ -49,7 +49,7 @@ def test_what_came_before_a_change_is_forgotten_within_a_few_dozen_jobs() -> Non
 
 
 def test_a_first_poll_that_finds_all_done_still_teaches_that_it_was_late() -> None:
-    """Nothing tells how early they were; spread evenly, the forecast creeps forward until a poll finds one pending."""
+    """Nothing shows how early they were; spread evenly, the forecast creeps forward until a poll finds one pending."""
     before = taught(*[(110, 130)] * 300)
 
     assert Forecast(taught(*[(0, 100)] * 30, sketch=before), PRIOR).quantile_s(0.1) < 60
@@ -89,8 +89,8 @@ def test_a_forecast_is_a_distribution(taken_s: list[float], pending: dict[int, i
     assert forecast.done_by(forecast.quantile_s(0.3)) == pytest.approx(0.3, abs=1e-6)
 
 
-def test_nine_in_ten_are_done_within_the_p90_that_they_were_told() -> None:
-    """Calibrated: told at the submission and once more at a minute, for those that were still under way."""
+def test_nine_in_ten_are_done_within_the_p90_that_was_forecast() -> None:
+    """The forecast is calibrated at the submission, and again each minute for the jobs still under way."""
     dice = random.Random(4)
     took_s = [dice.lognormvariate(4.79, 0.35) for _ in range(1200)]
     forecast = Forecast(taught(*[(0.96 * seconds, 1.02 * seconds) for seconds in took_s[:200]]), PRIOR)
@@ -105,7 +105,7 @@ def test_nine_in_ten_are_done_within_the_p90_that_they_were_told() -> None:
         assert 0.35 <= half <= 0.65
 
 
-def test_an_eta_is_never_before_the_poll_that_would_tell() -> None:
+def test_an_eta_is_never_before_the_next_poll() -> None:
     """Half of them are done by now, but nobody knows before the next poll."""
     forecast = Forecast(taught(*[(100, 105)] * 50), PRIOR)
 
@@ -122,7 +122,7 @@ def test_the_share_of_the_prior_fades_faster_than_jobs_come() -> None:
 
 
 @pytest.mark.parametrize("many", [100, 400, 2000])
-def test_what_was_ordered_together_is_remembered_together(many: int) -> None:
+def test_what_was_requested_together_is_remembered_together(many: int) -> None:
     """Of a burst the quick ones end first: a memory of the last few dozen would know none but the slow ones."""
     dice, learnt = random.Random(1), Sketch()
     took = sorted(120 * math.exp(0.3 * dice.gauss(0, 1)) for _ in range(many))
@@ -136,7 +136,7 @@ def test_what_was_ordered_together_is_remembered_together(many: int) -> None:
 
 
 @pytest.mark.parametrize("done", [0.02, 0.1, 0.5, 0.9])
-def test_the_quick_ones_of_a_burst_are_not_taken_for_all(done: float) -> None:
+def test_the_quick_jobs_of_a_burst_do_not_stand_for_all(done: float) -> None:
     """The others were pending when they were polled last, so they take longer than that."""
     dice, learnt = random.Random(1), Sketch()
     took = sorted(120 * math.exp(0.3 * dice.gauss(0, 1)) for _ in range(400))
@@ -152,7 +152,7 @@ def test_the_quick_ones_of_a_burst_are_not_taken_for_all(done: float) -> None:
     assert done > 0.5 or Forecast(learnt, PRIOR).quantile_s(0.5) < forecast.quantile_s(0.5) - 5
 
 
-def test_that_none_is_done_yet_is_heard_as_well() -> None:
+def test_the_forecast_learns_from_jobs_that_are_still_pending() -> None:
     """A service that became slower is noticed before its first video is there."""
     learnt = taught(*[(110, 130)] * 60)
 

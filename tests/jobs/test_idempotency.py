@@ -17,20 +17,20 @@ from tests.conftest import immortal_keys
 from tests.producer.test_reuse import completed
 from tests.stage import a_request, reuse_of
 
-ORDER = a_request("a paper boat", seed=7)
+REQUEST = a_request("a paper boat", seed=7)
 
 
 def accept(
     ledger: Ledger, job_id: str, key: str | None, tenant: str | None = None, prompt: str = "a paper boat"
 ) -> str:
-    """The job that answers an order with a key."""
-    order = a_request(prompt, seed=7)
-    return ledger.accept(order, Terms(job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant)).job_id
+    """Accept a request with a key; returns the id of the job that answers it."""
+    request = a_request(prompt, seed=7)
+    return ledger.accept(request, Terms(job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant)).job_id
 
 
 def written_by_an_earlier_version(client: "redis.Redis", name: str, job_id: str) -> None:
     """A key as it was kept before keys had a namespace."""
-    client.set(f"{PREFIX}idempotency:{name}", f"{job_id} {fingerprint_of(ORDER)}", ex=60)
+    client.set(f"{PREFIX}idempotency:{name}", f"{job_id} {fingerprint_of(REQUEST)}", ex=60)
 
 
 @pytest.mark.parametrize("other", [None, "gym", "shop2", ""])
@@ -59,7 +59,7 @@ def test_tenants_do_not_meet(ledger: Ledger, other: str | None) -> None:
 def test_a_key_of_an_earlier_version_is_still_found(
     ledger: Ledger, client: "redis.Redis", key: str, name: str, tenant: str | None
 ) -> None:
-    """A rolling upgrade falls between an order and its repetition; another tenant's is none of the caller's."""
+    """A rolling upgrade falls between a request and its repetition; another tenant's is none of the caller's."""
     accept(ledger, "job_1", None, tenant)
     written_by_an_earlier_version(client, name, "job_1")
 
@@ -72,13 +72,13 @@ def test_a_key_of_an_earlier_version_is_still_found(
 
 def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis.Redis") -> None:
     """What it gave free is not bought now."""
-    job_id = completed(ledger, ORDER, tenant="shop")
+    job_id = completed(ledger, REQUEST, tenant="shop")
     written_by_an_earlier_version(client, "order-1", job_id)
     client.set(f"{PREFIX}reused:order-1", "1", ex=60)
     ledger.erased(ledger.get(job_id))
 
     def found(tenant: str) -> Reused | None:
-        return reuse_of(client).find(ORDER, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
+        return reuse_of(client).find(REQUEST, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
 
     assert found("shop") == Reused(job_id, replayed=True)
     assert found("gym") is None
@@ -97,7 +97,7 @@ def test_a_keys_name_in_redis_is_ours(ledger: Ledger, client: "redis.Redis", key
 
 @pytest.mark.parametrize("key", ["", "\ud800", 4711, b"order-1", ["order-1"], False])
 def test_what_is_no_text_is_no_key(key: Any) -> None:
-    """An empty one, of a variable that was never set, would make all orders one."""
+    """An empty one, of a variable that was never set, would make all requests one job."""
     with pytest.raises(InvalidRequest, match="idempotency_key"):
         validate_key(key)
 
@@ -105,7 +105,7 @@ def test_what_is_no_text_is_no_key(key: Any) -> None:
 def test_the_same_request_is_known_whatever_is_expected_of_its_video(ledger: Ledger) -> None:
     """A model's default that changes overnight does not turn a repeated request into a conflict."""
     first = accept(ledger, "job_1", "order-1")
-    expected = replace(ORDER, expected={"duration": 8})
+    expected = replace(REQUEST, expected={"duration": 8})
 
     again = ledger.accept(expected, Terms(job_id="job_2", deadline_s=60, idempotency_key="order-1"))
 

@@ -92,7 +92,7 @@ MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], ob
     "completed": (storing, lambda lg, j: steps.completed(lg, j, STORED), State.COMPLETED),
     "ended": (rendering, lambda lg, j: steps.end(lg, j, END), State.FAILED),
 }
-"""Every edge that a caller can take: where it starts, how it is taken, where it leads."""
+"""Every move that a caller can make: the state it starts in, the step, the state it leads to."""
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -178,7 +178,7 @@ def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(l
     assert State.COMPLETED not in EDGES[State.QUEUED]
 
 
-def test_the_receipt_is_taken_however_late(ledger: Ledger) -> None:
+def test_the_receipt_is_written_however_late(ledger: Ledger) -> None:
     """A worker that was frozen past its lease comes back with the id of a paid generation."""
     job = submitting(ledger)
     steps.in_doubt(ledger, job, "no word", ask_in_s=60)
@@ -213,7 +213,7 @@ def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> 
 
 
 def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
-    """One spelling of a row, in one place."""
+    """One module writes rows and reads them."""
     job = storing(ledger)
     steps.completed(ledger, job, STORED)
 
@@ -224,8 +224,8 @@ def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
     assert done.due_at is None
 
 
-def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
-    """A producer that did not hear the answer asks again, and learns of the first job."""
+def test_a_request_is_accepted_once_for_each_key(ledger: Ledger) -> None:
+    """A producer that did not receive the answer asks again, and gets the first job."""
     first = ledger.accept(a_request(), Terms(deadline_s=9, idempotency_key="k"))
     again = ledger.accept(a_request(), Terms(deadline_s=9, idempotency_key="k"))
 
@@ -235,14 +235,14 @@ def test_an_order_is_accepted_once_for_each_key(ledger: Ledger) -> None:
 
 
 def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
-    """Another request under the same key is a mistake of the caller, who is told."""
+    """Another request under the same key is the caller's mistake: the error names the first job."""
     first = ledger.accept(a_request("one"), Terms(deadline_s=9, idempotency_key="k"))
 
     with pytest.raises(IdempotencyConflict, match=first.job_id):
         ledger.accept(a_request("two"), Terms(deadline_s=9, idempotency_key="k"))
 
 
-def test_an_id_is_never_taken_twice(ledger: Ledger) -> None:
+def test_an_id_is_never_used_twice(ledger: Ledger) -> None:
     """A row is never overwritten by another job's."""
     job = accepted(ledger)
     with pytest.raises(IdTaken, match=job.id):
@@ -251,18 +251,18 @@ def test_an_id_is_never_taken_twice(ledger: Ledger) -> None:
 
 
 def test_a_subscriber_that_raises_hurts_no_job(client: "redis.Redis", caplog: pytest.LogCaptureFixture) -> None:
-    """What happened is written already: the caller goes on, and the other subscribers are told."""
-    heard: list[str] = []
+    """The move is written already: the caller goes on, and the other subscribers receive the event."""
+    emitted: list[str] = []
 
     def broken(_event: Event) -> None:
         raise ZeroDivisionError("a metric of nothing")
 
-    ledger = Ledger(client, subscribers=[broken, lambda event: heard.append(event.name)])
+    ledger = Ledger(client, subscribers=[broken, lambda event: emitted.append(event.name)])
     job = submitting(ledger)
     steps.submitted(ledger, job, "g", cost_usd=1, first_poll_s=5)
 
     assert ledger.get(job.id).state is State.RENDERING
-    assert heard == ["job.accepted", "job.submitting", "job.submitted"]
+    assert emitted == ["job.accepted", "job.submitting", "job.submitted"]
     assert caplog.text.count("a subscriber failed") == 3
 
 
@@ -323,7 +323,7 @@ def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger
 
 
 def test_a_claim_is_bounded(ledger: Ledger, clock: Clock) -> None:
-    """A step of the rescuer takes a bounded time whatever has happened."""
+    """A step of the rescuer lasts a bounded time, whatever has happened."""
     for _ in range(5):
         storing(ledger)
     clock.advance(60)
@@ -343,7 +343,7 @@ def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "r
 
 
 def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
-    """A doubled message finds the round taken; a worker that settles it too late leaves no trace."""
+    """A second claim finds nothing due; a worker that settles too late changes nothing."""
     steps.completed(ledger, storing(ledger), STORED)
 
     (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
@@ -356,7 +356,7 @@ def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
 
 
 def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
-    """A job's end is told at least once, also if the worker dies while it tells it."""
+    """A job's end is announced at least once, also if the worker dies while it announces it."""
     steps.completed(ledger, storing(ledger), STORED)
     (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9, lease_s=60).jobs
     assert ledger.wakes.overdue(FollowUp.ANNOUNCE, grace_s=CLAIM.grace_s) is None
@@ -379,7 +379,7 @@ def test_one_message_announces_all_that_ended(ledger: Ledger) -> None:
 
 
 def test_what_takes_long_is_begun_by_one(ledger: Ledger, clock: Clock) -> None:
-    """Two who took the same late video, one of them after a lease, must not write into the same file."""
+    """Two workers that claimed the same follow-up, one after the other's lease, must not write into the same file."""
     steps.completed(ledger, storing(ledger), STORED, describe=True)
     (job,) = ledger.wakes.take(FollowUp.DESCRIBE, limit=1, lease_s=10).jobs
     clock.advance(11)
@@ -395,19 +395,19 @@ def test_what_takes_long_is_begun_by_one(ledger: Ledger, clock: Clock) -> None:
     assert ledger.follow_ups() == 1  # to be announced
 
 
-def test_an_order_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
-    """Ends are announced, and orders bought, many at a time: one that is strange must not stop the rest."""
-    heard: list[Event] = []
-    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+def test_a_request_that_this_version_cannot_read_delays_no_other(client: "redis.Redis", clock: Clock) -> None:
+    """Ends are announced, and jobs bought, many at a time: one that is strange must not stop the rest."""
+    emitted: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
     strange, plain = accepted(ledger), accepted(ledger)
     client.set(f"rushes:request:{strange.id}", '{"prompt": "of a later time"}')
 
     assert [job.id for job, _ in ledger.with_requests([strange, plain])] == [plain.id]
-    assert [event.job_id for event in heard if event.name == "row.unreadable"] == [strange.id]
+    assert [event.job_id for event in emitted if event.name == "row.unreadable"] == [strange.id]
 
 
-def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
-    """Also not for a stranger."""
+def test_a_job_that_has_not_ended_has_no_follow_ups(ledger: Ledger) -> None:
+    """A job that does not exist has none either."""
     going_on = rendering(ledger)
     with pytest.raises(StaleTurn):
         steps.described(ledger, going_on, [], None)
@@ -416,7 +416,7 @@ def test_a_job_that_has_not_ended_has_no_errands(ledger: Ledger) -> None:
 
 
 def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
-    """An expired job stays expired; its video is ours all the same, and the hooks are told once more."""
+    """An expired job stays expired; its video is stored all the same, and the hooks receive a second event."""
     job = rendering(ledger)
     verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
     alarms = steps.end(ledger, job, verdict).alarms
@@ -586,15 +586,15 @@ def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client
     assert (len(won), len(lost)) == (1, 19)
 
 
-def test_a_subscriber_is_told_what_the_journal_is_told(client: "redis.Redis", clock: Clock) -> None:
-    """What happened is said once."""
-    heard: list[Event] = []
-    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+def test_a_subscriber_receives_what_the_job_log_holds(client: "redis.Redis", clock: Clock) -> None:
+    """One write makes the job log's entry and the event."""
+    emitted: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
 
     job = storing(ledger)
     steps.completed(ledger, job, STORED)
 
-    assert [(e.name, e.turn) for e in heard] == [(e.event, e.turn) for e in ledger.job_log.of(job.id)]
+    assert [(e.name, e.turn) for e in emitted] == [(e.event, e.turn) for e in ledger.job_log.of(job.id)]
 
 
 def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Redis") -> None:

@@ -1,4 +1,4 @@
-"""The ledger against a simple model: random orders of steps, deaths, late and doubled deliveries."""
+"""The ledger against a simple model: steps in random order, deaths, late and doubled deliveries."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,25 +72,25 @@ class LedgerMachine(RuleBasedStateMachine):
         return self.ledger.get(self.ids[which % len(self.ids)])
 
     @precondition(lambda self: self.intents)
-    @rule(reply=st.sampled_from(["heard", "heard", "heard", "lost", "refused", "rejected"]))
+    @rule(reply=st.sampled_from(["received", "received", "received", "lost", "refused", "rejected"]))
     def buy(self, reply: str) -> None:
-        """The oldest intent's order is sent, once; the reply may be lost on the way."""
+        """Send the request of the oldest intent once; its reply may be lost on the way."""
         job = self.intents.pop(0)
         assert job.request_id is not None
-        self.upstream.bought[job.request_id] = reply in {"heard", "lost"}
-        tell: dict[str, Callable[[], object]] = {
-            "heard": lambda: steps.submitted(self.ledger, job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
+        self.upstream.bought[job.request_id] = reply in {"received", "lost"}
+        by_reply: dict[str, Callable[[], object]] = {
+            "received": lambda: steps.submitted(self.ledger, job, f"g-{job.request_id}", cost_usd=1, first_poll_s=5),
             "lost": lambda: None,
             "refused": lambda: steps.held(self.ledger, job, 5, Hold.THROTTLED, "429"),
             "rejected": lambda: steps.end(
                 self.ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)
             ),
         }
-        self.try_to(tell[reply])
+        self.try_to(by_reply[reply])
 
     @rule(target=held, job=held, choice=st.integers(0, 3))
     def act(self, job: Job, choice: int) -> object:
-        """A worker takes the next step of what it read, however long ago that was; or somebody cancels."""
+        """A worker makes the next step of the job that it read, however long ago that was; or somebody cancels."""
         match job.state:
             case State.QUEUED if choice:
                 self.by_turn(job, lambda: self.intend(job))
@@ -120,7 +120,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert moved == (before.turn == job.turn and before.state is State.RENDERING)
 
     def intend(self, job: Job) -> None:
-        """Write the intent to buy; the worker may send the order whenever it likes, or die."""
+        """Write the intent to buy; the worker may send the request at any time, or die."""
         self.intents.append(steps.submitting(self.ledger, job, lease_s=30, worker="w"))
 
     @rule(seconds=st.sampled_from([1, 20, 60]))
@@ -136,10 +136,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.try_to(lambda job=job: steps.in_doubt(self.ledger, job, "no word", ask_in_s=5))  # type: ignore[misc]  # a lambda's default
 
     @rule(state=st.sampled_from([State.QUEUED, State.RENDERING, State.STORING]))
-    def take(self, state: State) -> None:
-        """A worker takes a due job and may die with it: the job is due again when its lease is over."""
-        taken = self.ledger.wakes.take(state, limit=1, lease_s=10)
-        for job in taken.jobs:
+    def claim(self, state: State) -> None:
+        """A worker claims a due job and may die with it: the job is due again when its lease is over."""
+        claimed = self.ledger.wakes.take(state, limit=1, lease_s=10)
+        for job in claimed.jobs:
             assert job.state is state
             assert job.due_at is not None
             assert job.due_at <= self.clock.now + 1
@@ -155,12 +155,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(job=held)
     def announce(self, job: Job) -> None:
-        """The hooks are told."""
+        """The job's end is put into the outbox of a hook."""
         if job.is_final:
             self.try_to(lambda: steps.announced(self.ledger, [(job, ["a:b"])]))
 
     def by_turn(self, job: Job, act: Callable[[], object]) -> None:
-        """A step that only the holder of the latest turn may take: anybody else must be refused."""
+        """A step that only the holder of the latest turn may make: anybody else must be refused."""
         late = self.ledger.get(job.id).turn != job.turn
         try:
             act()
@@ -201,7 +201,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert job.stored is not None
 
     @invariant()
-    def every_journal_is_a_legal_path(self) -> None:
+    def every_job_log_is_a_legal_path(self) -> None:
         """Turns count up by one; states follow the table."""
         beside = {"job.rescued", "job.cancel_requested", "job.announced"}
         for job_id in self.ids:

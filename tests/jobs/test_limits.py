@@ -40,14 +40,14 @@ def test_one_of_the_fleet_does_it_at_a_time(limits: Limits, client: "redis.Redis
 
 def test_any_time_sees_no_more_than_its_share_and_what_was_saved_up(limits: Limits, clock: Clock) -> None:
     """However the callers are spread, and however their waits are rounded."""
-    rand, taken, began = random.Random(7), [], clock.now
+    rand, granted, began = random.Random(7), [], clock.now
     while clock.now < began + 600:
         if limits.take("log", every_s=0.6, burst=100) == 0:
-            taken.append(clock.now)
+            granted.append(clock.now)
         clock.advance(rand.choice([0, 0, 0.05, 0.3, 2]))
-    assert len(taken) > 600
-    for first in taken[::50]:
-        assert sum(first <= at <= first + 60 for at in taken) <= 100 + 60 / 0.6 + 1
+    assert len(granted) > 600
+    for first in granted[::50]:
+        assert sum(first <= at <= first + 60 for at in granted) <= 100 + 60 / 0.6 + 1
 
 
 def test_a_bucket_lives_until_it_is_full(limits: Limits, client: "redis.Redis") -> None:

@@ -73,7 +73,7 @@ def test_a_queued_job_buys() -> None:
 
 
 def test_a_job_that_waited_too_long_expires_before_it_costs_anything() -> None:
-    """A customer who ordered it yesterday may not want to pay for it today."""
+    """A customer who requested it yesterday may not want to pay for it today."""
     verdict = before_submit(a_job(State.QUEUED, deadline_at=NOW), now=NOW)
 
     assert outcome(verdict) == (State.EXPIRED, Reason.QUEUE_EXPIRED, Charged.NO)
@@ -108,8 +108,8 @@ def test_retry_after_is_obeyed() -> None:
     assert verdict == held(Hold.THROTTLED, "slow", wait_s=17.0)
 
 
-def test_a_refused_order_fails_free_of_charge() -> None:
-    """The same order would be refused again."""
+def test_a_refused_request_fails_free_of_charge() -> None:
+    """The same request would be refused again."""
     verdict = after_submit(a_job(State.SUBMITTING), Rejected("bad prompt"), policy=POLICY)
     assert verdict == ended(State.FAILED, Reason.REFUSED, "bad prompt", Charged.NO)
 
@@ -166,7 +166,7 @@ def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
     assert at_once == ended(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.NO)
 
 
-ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "taken for done"), polls=3)
+ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "read as done"), polls=3)
 EMPTY: Final = Inconclusive("completed, but empty", "no video", Refused("nothing came", Charged.UNKNOWN), polls=4)
 
 
@@ -181,7 +181,7 @@ def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() 
     assert (first.event, first.due_in_s) == (second.event, second.due_in_s) == ("job.polled", 10)
     assert first.set == {"evidence": "video 1", "evidence_polls": 1}
     assert second.set == {"evidence": "video 1", "evidence_polls": 2}
-    assert after_poll(last, ODD, now=NOW, policy=POLICY) == rendered(last, VIDEO, "taken for done")
+    assert after_poll(last, ODD, now=NOW, policy=POLICY) == rendered(last, VIDEO, "read as done")
 
 
 def test_a_plain_reply_forgets_the_evidence_before_it() -> None:
@@ -191,7 +191,7 @@ def test_a_plain_reply_forgets_the_evidence_before_it() -> None:
 
 
 def test_success_without_a_video_fails_after_three_more_polls() -> None:
-    """The reason is told, and the charge as far as it is known."""
+    """The job says why, and whether it was charged as far as that is known."""
     more = after_poll(a_job(evidence="no video", evidence_polls=2), EMPTY, now=NOW, policy=POLICY)
     last = after_poll(a_job(evidence="no video", evidence_polls=3), EMPTY, now=NOW, policy=POLICY)
 
@@ -202,7 +202,7 @@ def test_success_without_a_video_fails_after_three_more_polls() -> None:
 def test_at_the_deadline_a_video_is_better_than_none() -> None:
     """What an odd reply shows is fetched; a reply without a video is what the late polls are for."""
     late = a_job(deadline_at=NOW, generation_id="gen-1")
-    assert after_poll(late, ODD, now=NOW, policy=POLICY) == rendered(late, VIDEO, "taken for done")
+    assert after_poll(late, ODD, now=NOW, policy=POLICY) == rendered(late, VIDEO, "read as done")
 
     verdict = after_poll(late, EMPTY, now=NOW, policy=POLICY)
     assert verdict.set["reason"] is Reason.DEADLINE_PASSED
@@ -222,7 +222,7 @@ def test_a_late_poll_reads_every_shape_too() -> None:
     assert (refused.event, refused.set) == ("job.late_fetch_ended", {"charged": Charged.UNKNOWN})
 
 
-def test_a_throttled_poll_waits_as_long_as_it_is_told() -> None:
+def test_a_throttled_poll_waits_as_long_as_the_upstream_asks() -> None:
     """And at least the usual interval."""
     job = a_job()
     asked = after_poll(job, Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)

@@ -83,7 +83,7 @@ def test_an_endpoint_that_wants_nothing_or_fails_for_too_long_is_disabled(
 
 
 def test_a_receiver_that_the_settings_name_is_never_disabled() -> None:
-    """Nobody but the operator takes a hook away."""
+    """Only the operator removes a hook."""
     hooks = RetryTerms.doubling(2, 10, attempts=5)
     assert hooks == RetryTerms((2, 4, 8, 10))
     assert reason_to_disable(NotDelivered("gone", unwanted=True), hooks, failing_s=1e9) is None

@@ -47,7 +47,7 @@ def ledger(client: "redis.Redis", few: "redis.asyncio.Redis") -> Ledger:
 
 
 async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Ledger) -> None:
-    """Row, order and reminder are those of any other job."""
+    """Row, request and reminder are those of any other job."""
     request, terms = a_request(), Terms(job_id=new_job_id())
 
     answer = await ledger.accept_async(request, terms)
@@ -55,8 +55,8 @@ async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Le
     assert answer.job == ledger.get(answer.job_id)
     assert answer.job_id == terms.job_id
     assert answer.alarm is not None
-    *told, at = await ledger.whole_async(answer.job_id)
-    assert tuple(told) == ledger.whole(answer.job_id) == (answer.job, request)
+    *found, at = await ledger.whole_async(answer.job_id)
+    assert tuple(found) == ledger.whole(answer.job_id) == (answer.job, request)
     assert answer.job.accepted_at <= at <= ledger.now()
 
 
@@ -108,8 +108,8 @@ async def test_who_gives_up_leaves_nothing_behind_for_the_next(ledger: Ledger, c
     assert [answer[:2] for answer in answers] == [ledger.whole(known)] * FEW * 2
 
 
-async def test_an_outage_is_told_and_is_over_when_it_is_over(ledger: Ledger, cable: Cable) -> None:
-    """Connections that were cut are made anew, without a hand."""
+async def test_an_outage_is_reported_and_ends_by_itself(ledger: Ledger, cable: Cable) -> None:
+    """The pool replaces connections that were cut, without a person."""
     job_id = (await ledger.accept_async(a_request())).job_id
 
     cable.cut()
@@ -123,7 +123,7 @@ async def test_an_outage_is_told_and_is_over_when_it_is_over(ledger: Ledger, cab
 
 @pytest.mark.timeout(60)
 async def test_an_answer_that_is_lost_is_given_up_in_time(ledger: Ledger, cable: Cable) -> None:
-    """The order may be there: the same one with its key is asked again, and is the same job."""
+    """The request may have been accepted: sent again with its key, it answers with the same job."""
     await ledger.accept_async(a_request())
     cable.deaf = True
     lost = replace(KEYED, job_id=new_job_id())

@@ -1,4 +1,4 @@
-"""What keeps Redis from answering is told with what to do about it."""
+"""The error says what keeps Redis from answering, and what to do about it."""
 
 import socket
 
@@ -45,7 +45,7 @@ def test_each_trouble_has_its_sentence(error: redis.RedisError, words: str) -> N
 
 
 def test_a_file_for_tls_that_is_not_there_is_named_by_its_settings() -> None:
-    """redis-py tells of it as of a connection that failed."""
+    """redis-py reports it as a failed connection."""
     client = redis.Redis("127.0.0.1", 1, ssl=True, ssl_ca_certs="/no/such/file.pem", retry=Retry(NoBackoff(), 0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client.connection_pool.connection_kwargs["port"] = listener.getsockname()[1]

@@ -64,7 +64,7 @@ def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
 
 
 def test_a_repetition_goes_on_where_the_old_job_ended(ledger: Ledger, ended: Job) -> None:
-    """The order, the generation and the path it was bought on are the same; the cost is not counted twice."""
+    """The request, the generation and the path it was bought on are the same; the cost is not counted twice."""
     answer = ledger.retried(ended, job_id=new_job_id(), go_on=True)
 
     new = ledger.get(answer.job_id)
@@ -106,8 +106,8 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
         ledger.retried(ended, job_id=new_job_id(), go_on=True)
 
 
-def test_a_worker_at_an_errand_of_an_erased_job_finds_its_turn_taken(ledger: Ledger, ended: Job) -> None:
-    """A late video that is fetched at that moment is not kept."""
+def test_a_follow_up_of_an_erased_job_is_refused(ledger: Ledger, ended: Job) -> None:
+    """A late video whose download was under way is not kept."""
     at_it = ledger.get(ended.id)
     ledger.erased(ended)
 

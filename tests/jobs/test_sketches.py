@@ -22,7 +22,7 @@ from tests.steps import Poll
 
 KIND = "google/veo3:8:720p"
 LESSON = Lesson(KIND, {130: 0.25, 131: 0.75}, took_s=120.0)
-HEARD = Latency(105, 130, 160, 240)
+LATENCY = Latency(105, 130, 160, 240)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_finished_job_is_added_to_the_sketch_of_its_kind(ledger: Ledger, sketc
 
 
 def test_a_job_is_learnt_from_once(ledger: Ledger, sketches: Sketches) -> None:
-    """A doubled poll finds its turn taken, and what it saw is not counted again."""
+    """A doubled poll holds a stale turn, and what it saw is not counted again."""
     job = found_done(ledger)
 
     with pytest.raises(StaleTurn):
@@ -83,7 +83,7 @@ def test_a_sketch_stays_small(ledger: Ledger, sketches: Sketches) -> None:
     assert sketches.recall(KIND).sketch.mass.keys() == {20}
 
 
-def test_a_kind_that_nobody_orders_any_more_is_forgotten(ledger: Ledger, client: "redis.Redis") -> None:
+def test_a_kind_that_nobody_requests_any_more_is_forgotten(ledger: Ledger, client: "redis.Redis") -> None:
     """No key lives for ever."""
     found_done(ledger)
     assert LIFE_S - 60 < client.ttl(f"rushes:sketch:{KIND}") <= LIFE_S
@@ -106,11 +106,11 @@ def test_a_sketch_that_cannot_be_read_is_begun_anew(
 
 
 def test_what_the_upstream_says_is_kept_for_the_models_kinds(sketches: Sketches) -> None:
-    """One of the fleet asks, all know; the upstream does not tell durations or resolutions apart."""
-    sketches.heard(KIND, HEARD)
+    """One worker asks for the whole fleet; the upstream does not distinguish durations or resolutions."""
+    sketches.heard(KIND, LATENCY)
 
-    assert sketches.recall(KIND).latency == HEARD
-    assert sketches.recall("google/veo3:4:1080p").latency == HEARD
+    assert sketches.recall(KIND).latency == LATENCY
+    assert sketches.recall("google/veo3:4:1080p").latency == LATENCY
     assert sketches.recall("google/veo-3.0-fast:8:720p").latency is None
 
 
@@ -137,7 +137,7 @@ def test_a_poll_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
 def test_those_that_are_pending_are_counted_where_they_have_come_to(
     ledger: Ledger, sketches: Sketches, clock: Clock, seconds: float
 ) -> None:
-    """Once each, however often they are polled; the script tells the buckets apart as the forecast does."""
+    """Each counts once, however often it is polled; the script and the forecast use the same buckets."""
     jobs = [rendering(ledger) for _ in range(2)]
     for passed_s in (5.0, seconds):
         clock.advance(passed_s)
@@ -179,14 +179,14 @@ def test_counts_that_cannot_be_read_are_none(sketches: Sketches, client: "redis.
     assert sketches.recall(KIND).pending == {}
 
 
-def test_an_outage_is_told_as_one(ledger: Ledger) -> None:
+def test_an_outage_of_redis_is_raised_as_one(ledger: Ledger) -> None:
     """Callers know how to wait for the ledger."""
     del ledger
     away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
     with pytest.raises(LedgerUnavailable):
         away.recall(KIND)
     with pytest.raises(LedgerUnavailable):
-        away.heard(KIND, HEARD)
+        away.heard(KIND, LATENCY)
 
 
 def test_the_memory_of_a_sketch_is_some_dozens_of_jobs() -> None:

@@ -74,9 +74,9 @@ ROWS: Final[dict[str, Damage]] = {
     "a sorted set": _kind(lambda client, key: client.zadd(key, {"a": 1})),
 }
 
-ORDERS: Final = {
+REQUESTS: Final = {
     "no model": '{"prompt": "x"}',
-    "no JSON": "an order",
+    "no JSON": "a request",
     "a list": "[]",
     "depth": DEEP,
     "parameters in a list": '{"model": "m", "prompt": "x", "parameters": [1]}',
@@ -87,27 +87,27 @@ ORDERS: Final = {
 
 
 @pytest.fixture
-def heard() -> list[Event]:
-    """What the ledger told of."""
+def emitted() -> list[Event]:
+    """The events that the ledger emits."""
     return []
 
 
 @pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, heard: list[Event]) -> Ledger:
-    """A ledger that tells."""
-    return Ledger(client, clock=clock, subscribers=[heard.append])
+def ledger(client: "redis.Redis", clock: Clock, emitted: list[Event]) -> Ledger:
+    """A ledger that emits its events to the test."""
+    return Ledger(client, clock=clock, subscribers=[emitted.append])
 
 
-def unreadable(heard: list[Event]) -> set[str]:
-    """The jobs whose rows somebody was told of."""
-    return {event.job_id for event in heard if event.name == "row.unreadable"}
+def unreadable(emitted: list[Event]) -> set[str]:
+    """The jobs whose rows were reported."""
+    return {event.job_id for event in emitted if event.name == "row.unreadable"}
 
 
 @pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
 def test_a_row_is_left_to_a_newer_version(
-    client: "redis.Redis", ledger: Ledger, clock: Clock, heard: list[Event], damage: Damage
+    client: "redis.Redis", ledger: Ledger, clock: Clock, emitted: list[Event], damage: Damage
 ) -> None:
-    """By lists, by readers of that job, by workers that take jobs: it stays where it is, and the next one is read."""
+    """By lists, by readers of that job, by workers that claim jobs: it stays where it is, and the next one is read."""
     strange, plain = rendering(ledger), rendering(ledger)
     damage(client, strange.id)
     clock.advance(60)
@@ -124,7 +124,7 @@ def test_a_row_is_left_to_a_newer_version(
 
     assert client.dump(f"rushes:job:{strange.id}") == before
     assert client.zscore("rushes:due:rendering", strange.id) is not None
-    assert unreadable(heard) == {strange.id}
+    assert unreadable(emitted) == {strange.id}
 
 
 @pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
@@ -142,9 +142,9 @@ def test_a_row_keeps_no_other_from_being_rescued(
     assert client.zscore(f"rushes:due:{state}", strange.id) is not None
 
 
-@pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
-def test_an_order_is_left_to_a_newer_version(
-    client: "redis.Redis", ledger: Ledger, heard: list[Event], text: str
+@pytest.mark.parametrize("text", REQUESTS.values(), ids=REQUESTS)
+def test_a_request_is_left_to_a_newer_version(
+    client: "redis.Redis", ledger: Ledger, emitted: list[Event], text: str
 ) -> None:
     """It is not bought as something else, and it stops no list."""
     strange, plain = rendering(ledger), rendering(ledger)
@@ -155,11 +155,11 @@ def test_an_order_is_left_to_a_newer_version(
     for read in (ledger.request, ledger.whole):
         with pytest.raises(UnreadableRow):
             read(strange.id)
-    assert unreadable(heard) == {strange.id}
+    assert unreadable(emitted) == {strange.id}
 
 
 @pytest.mark.anyio
-async def test_the_event_loop_is_told_the_same(
+async def test_the_event_loop_gets_the_same_error(
     client: "redis.Redis", clock: Clock, on_loop: "redis.asyncio.Redis"
 ) -> None:
     """The API answers that it cannot be read now, not with an error of its own."""
@@ -171,14 +171,14 @@ async def test_the_event_loop_is_told_the_same(
         await ledger.whole_async(strange.id)
 
 
-def test_a_row_is_told_of_once(client: "redis.Redis", ledger: Ledger, heard: list[Event]) -> None:
+def test_a_row_is_reported_once(client: "redis.Redis", ledger: Ledger, emitted: list[Event]) -> None:
     """It is met at every step of every worker; a line each time would drown the rest."""
     strange = rendering(ledger)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
     for _ in range(3):
         ledger.get_many([strange.id])
 
-    assert [event.name for event in heard].count("row.unreadable") == 1
+    assert [event.name for event in emitted].count("row.unreadable") == 1
 
 
 def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", ledger: Ledger) -> None:
@@ -199,20 +199,20 @@ def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", le
         "one word",
     ],
 )
-def test_a_journal_is_read_but_for_what_a_newer_version_wrote(
-    client: "redis.Redis", ledger: Ledger, heard: list[Event], line: str
+def test_a_job_log_is_read_but_for_what_a_newer_version_wrote(
+    client: "redis.Redis", ledger: Ledger, emitted: list[Event], line: str
 ) -> None:
-    """A watcher of the job is told the rest of its story."""
+    """A watcher of the job receives the rest of its events."""
     job = rendering(ledger)
     whole = ledger.job_log.of(job.id)
     client.rpush(f"rushes:log:{job.id}", line)
 
     assert ledger.job_log.of(job.id) == whole
     assert ledger.job_log.of_many([job.id]) == {job.id: whole}
-    assert unreadable(heard) == {job.id}
+    assert unreadable(emitted) == {job.id}
 
 
-def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis", ledger: Ledger) -> None:
+def test_the_event_stream_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis", ledger: Ledger) -> None:
     """One word of it would end every watcher."""
     cursor = ledger.job_log.newest()
     client.xadd(
@@ -221,10 +221,10 @@ def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis
     )
     job = rendering(ledger)
 
-    news = ledger.job_log.after(cursor, block_s=1)
+    batch = ledger.job_log.after(cursor, block_s=1)
 
-    assert {job_id for job_id, _ in news.entries} == {job.id}
-    assert news.cursor == ledger.job_log.newest()
+    assert {job_id for job_id, _ in batch.entries} == {job.id}
+    assert batch.cursor == ledger.job_log.newest()
 
 
 @pytest.mark.parametrize(
@@ -237,17 +237,17 @@ def test_the_feed_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis
 def test_a_delivery_of_a_newer_version_holds_up_no_other(
     client: "redis.Redis", clock: Clock, damage: Callable[["redis.Redis", str], object]
 ) -> None:
-    """It waits in its outbox; the receiver is told the others, and a dead worker's slots are freed."""
+    """It waits in its outbox; the receiver gets the others, and a dead worker's slots are freed."""
     outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=2, lease_s=10)
     for job_id in ("job_1", "job_2"):
         outbox.put(job_id, {"hook": ["job.completed"]})
         clock.advance(1)
     damage(client, "rushes:delivery:hook:job_1")
 
-    taken = outbox.take("hook", terms, worker="gone")
+    claimed = outbox.take("hook", terms, worker="gone")
 
-    assert taken is not None
-    assert taken.job_id == "job_2"
+    assert claimed is not None
+    assert claimed.job_id == "job_2"
     assert client.zscore("rushes:outbox:hook", "job_1") is not None
     clock.advance(30)
     assert outbox.void([], after_s=15) in {0, 1}
@@ -279,7 +279,7 @@ def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", le
     assert Breaker.SUBMIT in ledger.breakers.currently_open()
 
 
-def test_an_errand_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+def test_a_follow_up_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A worker that can read it announces its end."""
     strange, plain = storing(ledger), storing(ledger)
     for job in (strange, plain):

@@ -1,4 +1,4 @@
-"""Shared work: a task that wakes takes all due jobs, each on a lease, and one alarm serves a slot of time."""
+"""Shared work: a task that wakes claims all due jobs, each on a lease, and one alarm serves a slot of time."""
 
 from typing import Final
 
@@ -32,56 +32,56 @@ def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[J
     return [ledger.get(job_id) for job_id in ids]
 
 
-def taken(ledger: Ledger, limit: int = 100) -> set[str]:
+def claimed(ledger: Ledger, limit: int = 100) -> set[str]:
     """The ids of the jobs that a task that wakes now has to poll."""
     return {job.id for job in ledger.wakes.take(State.RENDERING, limit=limit, lease_s=LEASE_S).jobs}
 
 
-def test_a_task_that_wakes_takes_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
+def test_a_task_that_wakes_claims_all_that_is_due_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
     """One message serves a crowd; what is not due yet is left to its own alarm."""
     soon = bought(ledger, first_poll_s=30, many=3)
     bought(ledger, first_poll_s=60)
-    assert taken(ledger) == set()
+    assert claimed(ledger) == set()
 
     clock.advance(30)
-    assert taken(ledger) == {job.id for job in soon}
+    assert claimed(ledger) == {job.id for job in soon}
 
 
-def test_what_is_taken_is_left_alone_until_its_lease_ends(ledger: Ledger, clock: Clock) -> None:
+def test_a_claimed_job_is_left_alone_until_its_lease_ends(ledger: Ledger, clock: Clock) -> None:
     """Two workers never poll the same job at the same time; one that died is replaced."""
     (job,) = bought(ledger)
     clock.advance(30)
-    assert taken(ledger) == {job.id}
-    assert taken(ledger) == set()
+    assert claimed(ledger) == {job.id}
+    assert claimed(ledger) == set()
 
     clock.advance(LEASE_S)
-    assert taken(ledger) == {job.id}
+    assert claimed(ledger) == {job.id}
 
 
 def test_a_poll_under_way_is_held_for_as_long_as_it_takes(ledger: Ledger, clock: Clock) -> None:
     """A slow upstream must not make a second worker poll the same job."""
     (job,) = bought(ledger)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
     clock.advance(LEASE_S - 1)
     ledger.wakes.renew(State.RENDERING, [job], lease_s=LEASE_S)
 
     clock.advance(LEASE_S - 1)
-    assert taken(ledger) == set()
+    assert claimed(ledger) == set()
 
 
 def test_holding_a_job_that_has_ended_does_not_bring_it_back(ledger: Ledger, clock: Clock) -> None:
     """The index holds the unfinished and no others."""
     (job,) = bought(ledger)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
     steps.end(ledger, job, CALLED_OFF)
     ledger.wakes.renew(State.RENDERING, [job], lease_s=LEASE_S)
     assert ledger.claims.unfinished() == set()
 
 
 def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(ledger: Ledger, clock: Clock) -> None:
-    """A thousand jobs behind an open breaker would otherwise tell every few seconds what they have told already."""
+    """A thousand jobs behind an open breaker would otherwise repeat the same event every few seconds."""
     job_id = new_job_id()
     ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
     (job,) = ledger.wakes.take(State.QUEUED, limit=1).jobs
@@ -103,21 +103,21 @@ def test_what_waits_on_for_the_same_reason_is_due_later_and_says_nothing_more(le
 
 
 def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Redis", clock: Clock) -> None:
-    """A newer worker wrote a word that is not known here: the rest of the batch goes on, and somebody is told."""
-    heard: list[Event] = []
-    ledger = Ledger(client, clock=clock, subscribers=[heard.append])
+    """A newer worker wrote a word that is not known here: the rest of the batch goes on, and an event reports it."""
+    emitted: list[Event] = []
+    ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
     strange, plain = bought(ledger, many=2)
     client.hset(f"rushes:job:{strange.id}", "hold", "moonstruck")
     clock.advance(30)
 
-    assert taken(ledger) == {plain.id}
-    assert [(event.name, event.job_id) for event in heard if event.name == "row.unreadable"] == [
+    assert claimed(ledger) == {plain.id}
+    assert [(event.name, event.job_id) for event in emitted if event.name == "row.unreadable"] == [
         ("row.unreadable", strange.id)
     ]
 
 
 def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
-    """More is due than one wake takes: another reminder at once lets other threads and machines share it."""
+    """More is due than one task claims: another reminder at once lets other threads and machines share it."""
     jobs = bought(ledger, many=3)
     clock.advance(30)
 
@@ -134,7 +134,7 @@ def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledg
     """One round trip; job log, turn, counter and due time move as if each had been written alone."""
     jobs = bought(ledger, many=2)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
 
     steps.polled(ledger, [Poll(job, "generating", 10) for job in jobs])
 
@@ -162,7 +162,7 @@ def test_a_poll_that_came_too_late_leaves_no_trace(ledger: Ledger, clock: Clock,
     """Somebody else moved the job, or it is gone: the others of the batch are written all the same."""
     job, other = bought(ledger, many=2)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
     late = Poll(job, "queued", 10)
     match how:
         case "stale":
@@ -186,7 +186,7 @@ def test_one_alarm_serves_all_whose_polls_fall_due_in_its_slot(ledger: Ledger, c
     """In a crowd, messages grow with time slots and not with jobs; the alarm rings at the slot's end."""
     jobs = bought(ledger, many=5)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
 
     alarms = steps.polled(ledger, [Poll(job, "queued", 10 + index * SLOT_S / 10) for index, job in enumerate(jobs)])
 
@@ -194,7 +194,7 @@ def test_one_alarm_serves_all_whose_polls_fall_due_in_its_slot(ledger: Ledger, c
     for alarm in alarms:
         assert 10 <= alarm.seconds <= 10 + 2 * SLOT_S
     clock.advance(max(alarm.seconds for alarm in alarms))
-    assert taken(ledger) == {job.id for job in jobs}
+    assert claimed(ledger) == {job.id for job in jobs}
 
 
 def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> None:
@@ -219,11 +219,11 @@ def test_a_first_poll_in_a_slot_that_has_an_alarm_needs_none(ledger: Ledger) -> 
     assert [[alarm.job_id for alarm in moved.alarms] for moved in moves] == [[ids[0]], []]
 
 
-def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Ledger, clock: Clock) -> None:
+def test_polls_that_nobody_claims_are_found_and_their_alarms_set_anew(ledger: Ledger, clock: Clock) -> None:
     """The worker that held the alarms died with them: one reminder wakes for all, and later polls get alarms again."""
     first, second = bought(ledger, many=2)
     clock.advance(30)
-    taken(ledger)
+    claimed(ledger)
     steps.polled(ledger, [Poll(first, "queued", 10), Poll(second, "queued", 20)])
     clock.advance(10 + 5)
 
@@ -237,7 +237,7 @@ def test_polls_that_nobody_takes_are_found_and_their_alarms_set_anew(ledger: Led
 
 
 def test_one_message_calls_for_all_that_is_due_now(ledger: Ledger) -> None:
-    """Ten thousand orders are not ten thousand messages; a task that has woken calls anew for what comes later."""
+    """Ten thousand jobs are not ten thousand messages; a task that has woken calls anew for what comes later."""
     ids = [new_job_id() for _ in range(4)]
     rings = [ledger.accept(a_request(), Terms(job_id=job_id)).alarm for job_id in ids[:2]]
     assert rings == [Alarm(State.QUEUED, ids[0], 1, 0), None]
@@ -270,22 +270,22 @@ def test_the_fleet_polls_no_oftener_than_it_may(ledger: Ledger, clock: Clock) ->
     assert len(ledger.wakes.take(State.RENDERING, limit=100, lease_s=LEASE_S, per_s=2).jobs) == 1
 
 
-def test_the_feed_tells_of_all_jobs_what_their_journals_tell_of_each(ledger: Ledger) -> None:
-    """Said once, under one id: a reader can go on from one in the other."""
+def test_the_event_stream_holds_what_all_job_logs_hold(ledger: Ledger) -> None:
+    """An entry has the same id in both, so a reader of one can go on in the other."""
     jobs = bought(ledger, many=2)
 
-    news = ledger.job_log.after(START, block_s=0.01)
+    batch = ledger.job_log.after(START, block_s=0.01)
 
     for job in jobs:
-        journal = ledger.job_log.of(job.id)
-        assert [entry for job_id, entry in news.entries if job_id == job.id] == journal
-        assert list(following(journal, journal[0].id)) == journal[1:]
-    assert news.cursor == ledger.job_log.newest()
-    assert not ledger.job_log.after(news.cursor, block_s=0.01).entries
+        job_log = ledger.job_log.of(job.id)
+        assert [entry for job_id, entry in batch.entries if job_id == job.id] == job_log
+        assert list(following(job_log, job_log[0].id)) == job_log[1:]
+    assert batch.cursor == ledger.job_log.newest()
+    assert not ledger.job_log.after(batch.cursor, block_s=0.01).entries
 
 
-def test_a_follower_that_was_away_for_too_long_is_told_that_there_is_a_gap(client: "redis.Redis", clock: Clock) -> None:
-    """The event stream is capped; the jobs' job logs are not, and the follower reads those."""
+def test_a_follower_that_was_away_for_too_long_sees_the_gap(client: "redis.Redis", clock: Clock) -> None:
+    """The event stream is capped; the job logs are not, and the follower reads those."""
     ledger = Ledger(client, clock=clock, retention=Retention(stream_entries=1))
     bought(ledger)
     cursor = ledger.job_log.newest()

@@ -171,7 +171,7 @@ def test_doctor_uses_the_same_proxy_as_purchases(stage: Stage, monkeypatch: pyte
             assert one(found["upstream"], "the balance is 10.07 USD").verdict is Verdict.GOOD
         with examined(stage, monkeypatch, all_proxy="gopher://user:hunter2@x", **elsewhere) as found:
             assert "hunter2" not in one(found["upstream"], "ALL_PROXY is no proxy's address").sentence
-    assert proxy.heard[0].target == "http://api.invalid/v2/billing"
+    assert proxy.received[0].target == "http://api.invalid/v2/billing"
 
 
 def test_a_misspelt_variable_is_found_wherever_it_is_set(

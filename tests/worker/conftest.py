@@ -11,14 +11,14 @@ from tests.worker.servers import Server
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that does as it is told."""
+    """A server that answers as the test arranges."""
     with Server.started() as started:
         yield started
 
 
 @pytest.fixture
 def other_server() -> Iterator[Server]:
-    """Another host, as far as a client can tell."""
+    """Another host, from a client's point of view."""
     with Server.started() as started:
         yield started
 

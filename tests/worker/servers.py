@@ -13,7 +13,7 @@ REFUSING: Final = "http://127.0.0.1:1"  # tcpmux: nobody listens there
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedRequest:
     """One request as it came over the wire."""
 
     method: str
@@ -76,11 +76,11 @@ def hang(wire: Wire) -> None:
 
 @dataclass
 class Server:
-    """Serves each path by its act (or all by "*"), and remembers what it heard."""
+    """Serves each path by its act (or all by "*"), and keeps the requests that it received."""
 
     url: str = ""
     acts: dict[str, Act] = field(default_factory=dict)
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     connections: int = 0
 
     def on(self, act: Act, path: str = "*") -> None:
@@ -127,16 +127,16 @@ class Server:
         with suppress(OSError, ssl.SSLError), connection:
             secured = connection if context is None else context.wrap_socket(connection, server_side=True)
             with secured:
-                heard = _read(secured)
-                if heard is None:
+                request = _read(secured)
+                if request is None:
                     return
-                self.heard.append(heard)
-                path = heard.target.partition("?")[0]
+                self.received.append(request)
+                path = request.target.partition("?")[0]
                 act = self.acts.get(path) or self.acts["*"]
                 act(Wire(secured, over))
 
 
-def _read(connection: socket.socket) -> Heard | None:
+def _read(connection: socket.socket) -> ReceivedRequest | None:
     with connection.makefile("rb") as stream:
         if not stream.peek(1)[:1].isalpha():  # a TLS handshake on a plain server, or nobody
             return None
@@ -146,7 +146,7 @@ def _read(connection: socket.socket) -> Heard | None:
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", 0)))
-        return Heard(first[0], first[1], headers, body)
+        return ReceivedRequest(first[0], first[1], headers, body)
 
 
 @contextmanager

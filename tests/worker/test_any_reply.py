@@ -142,7 +142,7 @@ anything = settings(
 
 @pytest.fixture(scope="module")
 def stranger() -> Iterator[Server]:
-    """Answers as it is told."""
+    """Answers with the reply that the test chose."""
     with Server.started() as server:
         yield server
 
@@ -170,7 +170,7 @@ def test_a_purchase(stranger: Server, clients: Clients, reply: bytes) -> None:
 @anything
 @given(reply=REPLIES)
 def test_a_poll(stranger: Server, clients: Clients, reply: bytes) -> None:
-    """What is not understood is no news of this one generation."""
+    """A reply that is not understood decides nothing about the generation."""
     stranger.on(lambda wire: wire.send(reply))
     seen = clients[1].poll("g", Family.UNIVERSAL)
     assert isinstance(seen, PollResult)

@@ -390,7 +390,7 @@ def test_a_fourth_redirect_is_one_too_many(server: Server, tmp_path: Path) -> No
     """A circle would never end."""
     server.on(answer(status="307 Temporary Redirect", Location="/again"))
     assert fetch(tmp_path, server.url) == NotFetched("the video's URL redirects more than 3 times")
-    assert len(server.heard) == 4
+    assert len(server.received) == 4
 
 
 def test_what_a_redirect_says_is_not_read(server: Server, tmp_path: Path) -> None:
@@ -452,8 +452,8 @@ def test_the_cdn_is_sent_no_key(
 
     assert isinstance(fetch(tmp_path / "archive", server.url), Fetched)
 
-    names = {name for heard in [*server.heard, *other_server.heard] for name in heard.headers}
-    assert len(server.heard) == len(other_server.heard) == 1
+    names = {name for request in [*server.received, *other_server.received] for name in request.headers}
+    assert len(server.received) == len(other_server.received) == 1
     assert not names & {"authorization", "proxy-authorization", "cookie", "x-client-request-id"}
 
 
@@ -512,7 +512,7 @@ def test_two_jobs_are_kept_side_by_side(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [".", ".partial", "2024", "2024/11/21"])
-def test_a_file_where_a_folder_belongs_is_told(server: Server, tmp_path: Path, place: str) -> None:
+def test_a_file_where_a_folder_belongs_is_reported(server: Server, tmp_path: Path, place: str) -> None:
     """Whatever stands in the way is the operator's; the video waits."""
     server.on(answer(MP4))
     root = tmp_path / "archive"
@@ -526,7 +526,7 @@ def test_a_file_where_a_folder_belongs_is_told(server: Server, tmp_path: Path, p
     assert (root / place).read_bytes() == b"in the way"
 
 
-def test_a_folder_where_the_video_belongs_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_folder_where_the_video_belongs_is_reported(server: Server, tmp_path: Path) -> None:
     """It is not removed: nobody knows what is in it."""
     server.on(answer(MP4))
     (tmp_path / NAME).mkdir(parents=True)
@@ -574,8 +574,8 @@ def fetch_elsewhere(root: Path, url: str, *, user: int = 0, largest: int = 0) ->
 def test_a_file_that_may_not_grow_leaves_nothing_behind(server: Server, tmp_path: Path) -> None:
     """A quota or a limit strikes in the middle of a write."""
     server.on(answer(MP4))
-    told = fetch_elsewhere(tmp_path, server.url, largest=1000)
-    assert told == "ArchiveUnavailable(message='the archive cannot be written: File too large')"
+    outcome = fetch_elsewhere(tmp_path, server.url, largest=1000)
+    assert outcome == "ArchiveUnavailable(message='the archive cannot be written: File too large')"
     assert files(tmp_path) == set()
 
 
@@ -599,22 +599,22 @@ def test_a_full_disk_leaves_nothing_behind_and_heals(server: Server, tiny_disk: 
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(b"x" * (os.statvfs(tiny_disk).f_bavail * os.statvfs(tiny_disk).f_frsize))
 
-    told = fetch(tiny_disk, server.url)
+    outcome = fetch(tiny_disk, server.url)
 
-    assert told == ArchiveUnavailable("the archive cannot be written: No space left on device")
+    assert outcome == ArchiveUnavailable("the archive cannot be written: No space left on device")
     assert files(tiny_disk) == {Path("ballast")}
 
     ballast.unlink()
     assert isinstance(fetch(tiny_disk, server.url), Fetched)
 
 
-def test_a_folder_that_may_not_be_written_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_reported(server: Server, tmp_path: Path) -> None:
     """The volume belongs to another user: the usual first mistake with containers."""
     server.on(answer(MP4))
     root = tmp_path / "archive"
     root.mkdir(mode=0o555)
-    told = fetch_elsewhere(root, server.url, user=65534 if os.geteuid() == 0 else 0)
-    assert told == "ArchiveUnavailable(message='the archive cannot be written: Permission denied')"
+    outcome = fetch_elsewhere(root, server.url, user=65534 if os.geteuid() == 0 else 0)
+    assert outcome == "ArchiveUnavailable(message='the archive cannot be written: Permission denied')"
     assert files(root) == set()
 
 

@@ -71,7 +71,7 @@ def test_a_bucket_out_of_reach_does_not_cost_a_second_download(
 
     assert isinstance(fetch(bucket, tmp_path, server.url, turn=2), Fetched)
 
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

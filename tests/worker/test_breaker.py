@@ -82,9 +82,9 @@ def test_what_concerns_everybody_opens_the_breaker_whatever_else_was_answered(
 @pytest.mark.parametrize(
     "hold", [Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED]
 )
-def test_what_concerns_every_order_opens_the_breaker_at_once(
+def test_what_concerns_every_request_opens_the_breaker_at_once(
     ledger: Ledger, breakers: UpstreamBreakers, hold: Hold
 ) -> None:
-    """Each further order would only be told the same."""
+    """Each further request would only get the same answer."""
     breakers.after_submit(NotBought(hold, "no"))
     assert ledger.breakers.currently_open()[Breaker.SUBMIT].hold is hold

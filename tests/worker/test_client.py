@@ -65,21 +65,21 @@ def chosen(url: str, **settings: Any) -> UpstreamSettings:
 
 
 def buy(url: str, **settings: Any) -> Receipt:
-    """Submit the page's own order once."""
+    """Submit the documentation's own request once."""
     with upstream_at(url, **settings) as upstream:
         return upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
 
 
 def posts(server: Server) -> int:
-    """How many orders the server has read."""
-    return sum(heard.method == "POST" for heard in server.heard)
+    """How many purchases the server has read."""
+    return sum(request.method == "POST" for request in server.received)
 
 
 @pytest.mark.parametrize(
     ("family", "path"),
     [(Family.UNIVERSAL, "/v2/video/generations"), (Family.GOOGLE, "/v2/generate/video/google/generation")],
 )
-def test_an_order_carries_exactly_what_was_ordered(server: Server, family: Family, path: str) -> None:
+def test_a_purchase_carries_exactly_what_was_requested(server: Server, family: Family, path: str) -> None:
     """The upstream's schema is strict, and the request id is how a lost receipt is found again."""
     server.on(answer(ACCEPTED, status="201 Created"))
     request = VideoRequest("google/veo3", "дракон 🐉", {"duration": 4, "generate_audio": False}, {"mine": "alone"})
@@ -88,12 +88,12 @@ def test_an_order_carries_exactly_what_was_ordered(server: Server, family: Famil
         receipt = upstream.submit(request, family, REQUEST_ID)
 
     assert receipt == Accepted("gen-1", 0.52)
-    [heard] = server.heard
-    assert (heard.method, heard.target) == ("POST", path)
-    assert heard.headers["authorization"] == f"Bearer {KEY}"
-    assert heard.headers["x-client-request-id"] == REQUEST_ID
-    assert heard.headers["content-type"] == "application/json"
-    assert json.loads(heard.body) == {
+    [request] = server.received
+    assert (request.method, request.target) == ("POST", path)
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["x-client-request-id"] == REQUEST_ID
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.body) == {
         "model": "google/veo3",
         "prompt": "дракон 🐉",
         "duration": 4,
@@ -106,7 +106,7 @@ def test_a_base_url_may_have_a_path_and_a_closing_slash(server: Server, base: st
     """A gateway in front of the upstream often lives below a path."""
     server.on(answer(ACCEPTED))
     assert buy(server.url + base) == Accepted("gen-1", 0.52)
-    assert server.heard[0].target == f"{base.rstrip('/')}/v2/video/generations"
+    assert server.received[0].target == f"{base.rstrip('/')}/v2/video/generations"
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_a_poll_escapes_the_generation_id(server: Server, family: Family, path: 
     with poller_at(server.url) as poller:
         assert poller.poll(generation_id, family) == Pending("generating")
 
-    [heard] = server.heard
-    address = urlsplit(heard.target)
-    assert (heard.method, address.path, address.fragment) == ("GET", path, "")
+    [request] = server.received
+    address = urlsplit(request.target)
+    assert (request.method, address.path, address.fragment) == ("GET", path, "")
     assert parse_qs(address.query, strict_parsing=True) == {"generation_id": [generation_id]}
-    assert heard.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_finished_generation_is_told_with_its_video(server: Server) -> None:
+def test_a_finished_generation_is_read_with_its_video(server: Server) -> None:
     """What a poll is for."""
     server.on(answer(b'{"id":"g","status":"completed","video":{"url":"https://cdn/x.mp4"}}'))
     with poller_at(server.url) as poller:
@@ -170,20 +170,20 @@ def test_a_connection_that_is_never_made_buys_nothing() -> None:
 
 
 def test_a_plain_server_on_a_secure_address_buys_nothing(server: Server) -> None:
-    """The TLS handshake fails before a byte of the order leaves."""
+    """The TLS handshake fails before a byte of the request leaves."""
     server.on(answer(ACCEPTED))
     receipt = buy(server.url.replace("http", "https"))
     assert isinstance(receipt, NotBought)
-    assert not server.heard
+    assert not server.received
 
 
 def test_a_certificate_that_nobody_signed_buys_nothing(secured_server: Server) -> None:
-    """Neither the order nor the key goes to somebody unproven."""
+    """Neither the request nor the key goes to somebody unproven."""
     secured_server.on(answer(ACCEPTED))
     receipt = buy(secured_server.url)
     assert isinstance(receipt, NotBought)
     assert "SSLError" in receipt.message
-    assert not secured_server.heard
+    assert not secured_server.received
 
 
 def test_a_ca_bundle_of_ones_own_is_trusted(secured_server: Server, certificate: Path) -> None:
@@ -204,14 +204,14 @@ def test_a_poll_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, cert
         assert isinstance(stranger.poll("g", Family.UNIVERSAL), Unreachable)
 
 
-def test_an_order_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
-    """A handshake that succeeded makes the difference: now the order has left."""
+def test_a_purchase_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
+    """A handshake that succeeded makes the difference: now the request has left."""
     secured_server.on(reset)
     assert isinstance(buy(secured_server.url, ca_bundle=certificate), Unknown)
     assert posts(secured_server) == 1
 
 
-def test_a_poll_without_a_connection_is_no_news() -> None:
+def test_a_poll_without_a_connection_decides_nothing() -> None:
     """The generation goes on without us."""
     with poller_at(REFUSING) as poller:
         seen = poller.poll("g", Family.UNIVERSAL)
@@ -275,22 +275,22 @@ def test_a_lost_reply_leaves_the_purchase_unknown_and_is_not_repeated(server: Se
 
 
 @pytest.mark.parametrize("act", [act for act in LOST if act is not countless_headers], ids=lambda act: act.__name__)
-def test_a_lost_reply_to_a_poll_is_no_news(server: Server, act: Act) -> None:
+def test_a_lost_reply_to_a_poll_decides_nothing(server: Server, act: Act) -> None:
     """Polling is free: once more over a fresh connection at the most, then the next poll is the repetition."""
     server.on(act)
     with poller_at(server.url) as poller:
         assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
-    assert len(server.heard) <= 2
+    assert len(server.received) <= 2
 
 
 def test_silence_past_the_read_time_out_is_unknown(server: Server) -> None:
-    """The order may be in the making; only the upstream's log can tell."""
+    """The video may be in the making; only the upstream's log shows it."""
     server.on(hang)
     assert buy(server.url, read_timeout_s=0.2) == Unknown("the reply was lost after the order was sent (ReadTimeout)")
     assert posts(server) == 1
 
 
-def test_silence_past_the_read_time_out_of_a_poll_is_no_news(server: Server) -> None:
+def test_silence_past_the_read_time_out_of_a_poll_decides_nothing(server: Server) -> None:
     """A silent upstream must not hold a thread."""
     server.on(hang)
     with poller_at(server.url, read_timeout_s=0.2) as poller:
@@ -392,7 +392,7 @@ def test_a_redirect_is_not_followed(server: Server, other_server: Server, status
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.MISCONFIGURED
     assert f"redirects to {other_server.url};" in receipt.message
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
     assert other_server.connections == 0
 
 
@@ -430,7 +430,7 @@ def test_the_body_of_a_redirect_is_bounded_too(server: Server) -> None:
 def test_what_the_environment_says_later_changes_nothing(
     server: Server, other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy or a .netrc that turns up under way must not carry an order or replace the key."""
+    """A proxy or a .netrc that turns up under way must not carry a request or replace the key."""
     server.on(answer(ACCEPTED))
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 0.0.0.0 login somebody password else\n")
@@ -442,7 +442,7 @@ def test_what_the_environment_says_later_changes_nothing(
         assert upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID) == Accepted("gen-1", 0.52)
         poller.poll("g", Family.UNIVERSAL)
 
-    assert [heard.headers["authorization"] for heard in server.heard] == [f"Bearer {KEY}"] * 2
+    assert [request.headers["authorization"] for request in server.received] == [f"Bearer {KEY}"] * 2
     assert other_server.connections == 0
 
 
@@ -451,7 +451,7 @@ def test_a_reply_that_a_proxy_loses_is_unknown(other_server: Server, monkeypatch
     monkeypatch.setenv("http_proxy", other_server.url)
     other_server.on(answer(ACCEPTED))
     assert buy(ELSEWHERE) == Accepted("gen-1", 0.52)
-    assert other_server.heard[0].target == f"{ELSEWHERE}/v2/video/generations"
+    assert other_server.received[0].target == f"{ELSEWHERE}/v2/video/generations"
 
     other_server.on(reset)
     assert isinstance(buy(ELSEWHERE), Unknown)
@@ -464,7 +464,7 @@ def test_a_proxy_that_makes_no_tunnel_buys_nothing(other_server: Server, monkeyp
     other_server.on(answer(b"no", status="403 Forbidden"))
     receipt = buy("https://api.invalid")
     assert isinstance(receipt, NotBought)
-    assert [heard.method for heard in other_server.heard] == ["CONNECT"]
+    assert [request.method for request in other_server.received] == ["CONNECT"]
 
 
 def test_what_a_proxy_says_of_a_tunnel_is_not_what_the_upstream_says(
@@ -492,16 +492,16 @@ KEY_PLAYS: Final = {
 
 
 @pytest.mark.parametrize("act", KEY_PLAYS.values(), ids=KEY_PLAYS)
-def test_the_key_is_told_to_nobody(server: Server, act: Act, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_shown_to_nobody(server: Server, act: Act, caplog: pytest.LogCaptureFixture) -> None:
     """Messages go to the ledger, the terminal and the logs; the key belongs in none of them."""
     caplog.set_level(logging.DEBUG)
     server.on(act)
     with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
         seen = poller.poll("g", Family.UNIVERSAL)
-        told = [repr(receipt), repr(seen), repr(upstream), str(upstream), caplog.text, repr(caplog.records)]
+        shown = [repr(receipt), repr(seen), repr(upstream), str(upstream), caplog.text, repr(caplog.records)]
     assert any(record.name.startswith("urllib3") for record in caplog.records)
-    assert not [text for text in told if KEY in text]
+    assert not [text for text in shown if KEY in text]
 
 
 @pytest.mark.parametrize("key", ["sk-line\n", "sk two words", "", "ключ-от-всего"])
@@ -536,7 +536,7 @@ def test_a_wait_is_obeyed_up_to_the_ceiling(server: Server) -> None:
 
 
 def test_a_refusal_over_http_is_a_rejection(server: Server) -> None:
-    """The order can never go through; the reason is the producer's to read."""
+    """The request can never go through; the reason is the producer's to read."""
     server.on(answer(b'{"message":"no such model"}', status="404 Not Found"))
     assert buy(server.url) == Rejected("404 no such model")
 
@@ -566,7 +566,7 @@ def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> 
         with lock:
             now += 1
             most = max(most, now)
-        eventually(lambda: now == CONNECTIONS or len(server.heard) > 60, what="a full house")
+        eventually(lambda: now == CONNECTIONS or len(server.received) > 60, what="a full house")
         with lock:
             now -= 1
         answer(b'{"status":"queued"}')(wire)
@@ -642,7 +642,7 @@ def a_patient_one(poller: Poller, server: Server) -> Iterator[Iterator[Sequence[
     try:
         yield groups
     finally:
-        groups.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
+        groups.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
 
 
 def a_little_late(wire: Wire) -> None:
@@ -674,7 +674,7 @@ def test_polls_that_hang_are_waited_for_by_few_of_those_who_poll(server: Server)
 
 @pytest.mark.usefixtures("_impatient")
 def test_answers_that_are_only_late_are_waited_for_by_all_until_they_come_no_more(server: Server) -> None:
-    """An upstream that is slow to tell of what has finished would else never be heard by most."""
+    """Else most polls would never read the reply of an upstream that is slow for what has finished."""
     server.on(answer(b'{"status":"queued"}'))
     server.on(a_little_late, SLOW)
     with poller_at(server.url, total_timeout_s=1.2) as poller:
@@ -692,7 +692,7 @@ def test_answers_that_are_only_late_are_waited_for_by_all_until_they_come_no_mor
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_late_reply_that_brings_no_news_earns_no_patience(server: Server) -> None:
+def test_a_late_reply_that_decides_nothing_earns_no_patience(server: Server) -> None:
     """A balancer before a stuck machine says 504 after a while, again and again."""
 
     def late(wire: Wire) -> None:
@@ -710,7 +710,7 @@ def test_a_late_reply_that_brings_no_news_earns_no_patience(server: Server) -> N
 
 @pytest.mark.usefixtures("_impatient")
 def test_where_nobody_was_answered_nobody_is_left_behind(server: Server) -> None:
-    """An upstream that says busy to some at once, and is slow for all others, is to be heard."""
+    """An upstream that says busy to some at once, and is slow for all others, is to be obeyed."""
     server.on(answer(b"", status="503 Busy"))
     server.on(a_little_late, SLOW)
     with poller_at(server.url, total_timeout_s=3) as poller, ThreadPoolExecutor(2) as pool:
@@ -731,7 +731,7 @@ def test_a_poller_that_waits_to_the_end_leaves_room_for_others(server: Server) -
         while len(seen) < len(subjects) - CONNECTIONS // 2:
             seen.update(next(groups))
         assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
-        groups.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
+        groups.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
 
     assert sum(map(is_left_behind, seen.values())) == len(seen) - 2
 
@@ -743,7 +743,7 @@ def test_a_poller_that_stops_leaves_room_for_others(server: Server) -> None:
     with poller_at(server.url) as poller:
         stuck = poller.poll_many([Subject("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
         assert next(stuck) == ()
-        stuck.close()  # type: ignore[attr-defined]  # a generator, told as what it gives
+        stuck.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
         assert poller.poll("g", Family.GOOGLE) == Pending("queued")
 
 
@@ -757,10 +757,10 @@ def test_the_public_metrics_are_read_without_the_key(server: Server) -> None:
     with upstream_at(server.url) as upstream:
         assert upstream.latency("google/veo3") == Latency(105, 133, 164, 237)
 
-    [heard] = server.heard
-    assert heard.target == "/models/metrics?aliases=google%2Fveo3"
-    assert "authorization" not in heard.headers
-    assert KEY not in str(heard)
+    [request] = server.received
+    assert request.target == "/models/metrics?aliases=google%2Fveo3"
+    assert "authorization" not in request.headers
+    assert KEY not in str(request)
 
 
 @pytest.mark.parametrize("act", [hang, reset, say_nothing, answer(METRICS, status="503 Busy"), answer(b"{")])

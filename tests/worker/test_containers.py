@@ -12,7 +12,7 @@ from worker.archive.containers import Container, container_of
 
 
 def taken_for(folder: Path, content: bytes) -> Container | None:
-    """What a file with this content is taken for."""
+    """The container that a file with this content is found to be."""
     path = folder / "file"
     path.write_bytes(content)
     return container_of(str(path))
@@ -42,7 +42,7 @@ def test_a_real_mp4_cut_anywhere_is_not_whole(tmp_path: Path) -> None:
     assert not [cut for cut in cuts if kind_of(tmp_path, whole[:cut])]
 
 
-def test_a_real_webm_is_told_from_an_mp4(tmp_path: Path) -> None:
+def test_a_real_webm_is_distinguished_from_an_mp4(tmp_path: Path) -> None:
     """Other vendors' models may render to WebM."""
     assert kind_of(tmp_path, filmed(tmp_path / "film.webm", "libvpx")) == "video/webm"
 

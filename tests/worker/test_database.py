@@ -119,7 +119,7 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
     }
 
 
-def test_told_twice_it_is_written_once_and_news_replaces_what_was_known(engine: sa.Engine) -> None:
+def test_a_job_delivered_twice_is_one_row_and_a_later_delivery_replaces_it(engine: sa.Engine) -> None:
     """At least once means more than once; and a late record must not undo a newer one."""
     hook = DatabaseHook(engine, migrate=True)
     expired = RESULT.model_copy(
@@ -302,7 +302,7 @@ def test_an_older_worker_goes_on_writing_beside_a_newer_schema(engine: sa.Engine
 
 
 def test_a_database_that_is_away_is_no_more_than_trouble(tmp_path: Path) -> None:
-    """Nothing connects before the first row; what is told names no password and no row."""
+    """Nothing connects before the first row; the message holds no password and no row."""
     away = DatabaseHook(make_engine("postgresql://me:hunter2@127.0.0.1:1/db", connections=1), migrate=True)
     with pytest.raises(DatabaseTrouble) as caught:
         away(RESULT)
@@ -313,7 +313,7 @@ def test_a_database_that_is_away_is_no_more_than_trouble(tmp_path: Path) -> None
         nowhere(RESULT)
 
 
-def test_what_the_database_complains_of_is_told_without_the_row(engine: sa.Engine) -> None:
+def test_an_error_of_the_database_is_reported_without_the_row(engine: sa.Engine) -> None:
     """A failing row's values must not reach a log: prompts are customers' own."""
     hook = DatabaseHook(engine, migrate=True)
     with pytest.raises(DatabaseTrouble) as caught:
@@ -348,8 +348,8 @@ def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
 def test_a_worker_waits_for_no_part_of_a_database_that_it_does_not_want() -> None:
     """SQLAlchemy and alembic are a quarter of all that a start imports; the worker's own modules need neither."""
     code = "import sys, worker.app; print(sorted({'sqlalchemy', 'alembic', 'psycopg'} & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert told.stdout.strip() == "[]"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert loaded.stdout.strip() == "[]"
 
 
 def _drawn(table: sa.Table) -> dict[str, tuple[str, bool]]:

@@ -66,9 +66,9 @@ def test_a_delivery_that_raises_is_its_own_failure_and_holds_no_other(
         outbox.put(job_id, {"hook:x": ["job.completed"]})
     receiver = Poisoned(poison)
     receivers: Any = SimpleNamespace(find=lambda _: receiver)
-    lanes = Deliveries(ledger, outbox, cast("ReceiverRegistry", receivers), lambda *_: True, worker="w", threads=2)
+    deliveries = Deliveries(ledger, outbox, cast("ReceiverRegistry", receivers), lambda *_: True, worker="w", threads=2)
 
-    lanes.run("hook:x")
+    deliveries.run("hook:x")
 
     assert receiver.reached == [other]
     assert "OverflowError" in caplog.text

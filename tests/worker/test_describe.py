@@ -92,8 +92,8 @@ def test_manifest_poster_and_preview_stand_beside_the_video(opened: Describer, s
 
 def test_the_manifest_tells_the_whole_story_without_us(opened: Describer, store: Store) -> None:
     """Prompt, parameters, ids, sum, cost, timeline; an image in base64 by its sum, and polls by their number."""
-    order = a_request("ein Boot ⛵", duration=8, image_url="A" * 5000)
-    opened.describe(JOB, order, ENTRIES)
+    request = a_request("ein Boot ⛵", duration=8, image_url="A" * 5000)
+    opened.describe(JOB, request, ENTRIES)
 
     story: dict[str, Any] = json.loads(read(store, Artifact.MANIFEST))
 
@@ -107,7 +107,7 @@ def test_the_manifest_tells_the_whole_story_without_us(opened: Describer, store:
 
 
 def test_a_film_that_cannot_be_shown_has_its_manifest_all_the_same(opened: Describer, store: Store) -> None:
-    """It is settled, with its trouble told: trying again would change nothing."""
+    """It is settled, and says its trouble: trying again would change nothing."""
     store.put(PATH, b"not a film", "video/mp4")
 
     outcome = opened.describe(JOB, a_request(), ENTRIES)
@@ -164,7 +164,7 @@ def test_a_store_out_of_reach_is_tried_again(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_is_switched_off_costs_nothing(tmp_path: Path) -> None:
-    """No process is started, no file written, no errand planned."""
+    """No process is started, no file written, no follow-up planned."""
     describer = Describer(
         FolderStore(tmp_path / "archive"), tmp_path, DescribeSettings(probe=False, manifest=False, previews=False)
     )
@@ -230,7 +230,7 @@ def test_whatever_a_probe_answers_is_facts_that_can_be_kept_or_none(tmp_path: Pa
 
 
 def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
-    """It can be played, and is not what anybody ordered."""
+    """It can be played, and is not what anybody requested."""
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         _sing(container, container.add_stream("aac", rate=48_000, layout="mono"), 1)
     describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
@@ -247,9 +247,9 @@ def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
         (Media(duration_s=4, video_codec="h264"), ["duration", "generate_audio"]),
         (Media(duration_s=4, video_codec="h264", mismatch=NO_PICTURE), ["picture", "duration", "generate_audio"]),
     ],
-    ids=["could not be read", "differs from the order", "both"],
+    ids=["could not be read", "differs from the request", "both"],
 )
-def test_what_is_odd_stands_beside_what_differs_from_the_order(
+def test_what_is_odd_stands_beside_what_differs_from_the_request(
     client: "redis.Redis", seen: Media, fields: list[str]
 ) -> None:
     """One list in row, event and views; what was asked for outranks the default; an unreadable film says nothing."""

@@ -68,7 +68,7 @@ def by_range(part: Act, whole: Act, server: Server) -> Act:
     """Answers a request for a range with the one, any other with the other."""
 
     def act(wire: Wire) -> None:
-        (part if "range" in server.heard[-1].headers else whole)(wire)
+        (part if "range" in server.received[-1].headers else whole)(wire)
 
     return act
 
@@ -94,7 +94,7 @@ def test_a_broken_download_goes_on_where_it_was(server: Server, tmp_path: Path, 
 
     assert isinstance(outcome, Fetched)
     assert (outcome.stored.size_bytes, outcome.stored.sha256) == (len(MP4), SHA256)
-    asked = server.heard[-1].headers
+    asked = server.received[-1].headers
     assert (asked["range"], asked["if-range"]) == (f"bytes={HALF}-", next(iter(validator.values())))
     assert partials(tmp_path) == []
 
@@ -132,7 +132,7 @@ def test_another_url_begins_anew(server: Server, tmp_path: Path) -> None:
     server.on(answer(MP4, ETag='"abc"'))
 
     assert isinstance(fetch(tmp_path, f"{server.url}/two", turn=2), Fetched)
-    assert "range" not in server.heard[-1].headers
+    assert "range" not in server.received[-1].headers
 
 
 DATED: Final = {"ETag": '"abc"', "Last_Modified": "Sun, 22 Nov 2026 10:00:00 GMT"}
@@ -167,13 +167,13 @@ def test_the_rest_of_another_version_is_not_spliced_to_what_is_there(server: Ser
 
     assert isinstance(outcome, Fetched)
     assert outcome.stored.sha256 == hashlib.sha256(OTHER_MP4).hexdigest()
-    assert ["range" in heard.headers for heard in server.heard] == [False, True, False]
+    assert ["range" in request.headers for request in server.received] == [False, True, False]
 
 
 @pytest.mark.parametrize(
     "part",
     [rest(HALF, MP4, **DATED), rest(HALF, MP4, ETag='"abc"'), rest(HALF, MP4, "*", **DATED)],
-    ids=["all is told", "no date", "no length"],
+    ids=["all headers", "no date", "no length"],
 )
 def test_what_the_rest_need_not_tell_is_no_difference(server: Server, tmp_path: Path, part: Act) -> None:
     """RFC 9110 asks of a 206 that it repeat the ETag, and little else."""
@@ -182,7 +182,7 @@ def test_what_the_rest_need_not_tell_is_no_difference(server: Server, tmp_path: 
     server.on(part)
 
     assert isinstance(fetch(tmp_path, server.url, turn=2), Fetched)
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
 def test_a_server_that_sends_pieces_is_asked_for_the_next_one(server: Server, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_bytes_from_before_a_restart_of_the_machine_are_not_trusted(server: Serv
     server.on(answer(MP4))
 
     assert isinstance(fetch(tmp_path, server.url, turn=2), Fetched)
-    assert "range" not in server.heard[-1].headers
+    assert "range" not in server.received[-1].headers
 
 
 FETCH_ELSEWHERE: Final = """
@@ -258,7 +258,7 @@ def goes_on(server: Server) -> Act:
     """Sends what is asked for: the rest, or all."""
 
     def act(wire: Wire) -> None:
-        asked = server.heard[-1].headers.get("range", "")
+        asked = server.received[-1].headers.get("range", "")
         begin = int(asked.removeprefix("bytes=").rstrip("-") or 0)
         (rest(begin, LONG_MP4, ETag='"abc"') if begin else answer(LONG_MP4, ETag='"abc"'))(wire)
 
@@ -277,7 +277,7 @@ def test_a_killed_workers_download_is_taken_over(server: Server, tmp_path: Path)
 
     assert isinstance(outcome, Fetched)
     assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
-    assert "range" in server.heard[-1].headers
+    assert "range" in server.received[-1].headers
     assert partials(tmp_path) == []
 
 
@@ -289,7 +289,7 @@ def test_a_download_whose_writer_lives_is_not_taken_over(server: Server, tmp_pat
         outcome = fetch(tmp_path, server.url, turn=2)
 
     assert isinstance(outcome, Fetched)
-    assert "range" not in server.heard[-1].headers
+    assert "range" not in server.received[-1].headers
     assert outcome.stored.sha256 == hashlib.sha256(LONG_MP4).hexdigest()
 
 
@@ -356,7 +356,7 @@ def test_a_name_is_judged_by_the_address_it_leads_to(server: Server, tmp_path: P
     assert isinstance(fetch(tmp_path, url, permits=is_public), NotFetched)
     assert server.connections == 0
     assert isinstance(fetch(tmp_path, url, turn=2), Fetched)
-    assert server.heard[-1].headers["host"].startswith("localhost:")
+    assert server.received[-1].headers["host"].startswith("localhost:")
 
 
 def test_a_redirect_is_judged_as_well(server: Server, other_server: Server, tmp_path: Path) -> None:

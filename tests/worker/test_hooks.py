@@ -1,4 +1,4 @@
-"""Result hooks: strangers' code, told at least once, each on its own."""
+"""Result hooks: strangers' code, called at least once, each on its own."""
 
 import asyncio
 import logging
@@ -37,13 +37,13 @@ def raising(error: BaseException) -> ResultHook:
 
 def test_a_hook_is_called_with_the_record_of_the_job() -> None:
     """One frozen record, whatever the hook."""
-    heard: list[JobResult] = []
-    assert receiver(heard.append).deliver(DELIVERY, JOB, REQUEST) == Delivered()
-    assert [(result.id, result.status, result.revision) for result in heard] == [(JOB.id, "completed", 1)]
+    delivered: list[JobResult] = []
+    assert receiver(delivered.append).deliver(DELIVERY, JOB, REQUEST) == Delivered()
+    assert [(result.id, result.status, result.revision) for result in delivered] == [(JOB.id, "completed", 1)]
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         pytest.param(ValueError("no disk"), "ValueError: no disk", id="ValueError"),
         pytest.param(KeyError("x"), "KeyError: 'x'", id="KeyError"),
@@ -53,11 +53,11 @@ def test_a_hook_is_called_with_the_record_of_the_job() -> None:
     ],
 )
 def test_whatever_a_hook_raises_means_tell_me_again(
-    error: BaseException, told: str, caplog: pytest.LogCaptureFixture
+    error: BaseException, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A stranger's code must not end the worker's thread, and its traceback is for the log only."""
     with caplog.at_level(logging.WARNING, "rushes.hooks"):
-        assert receiver(raising(error)).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(told)
+        assert receiver(raising(error)).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(message)
 
     [record] = caplog.records
     assert (record.getMessage(), record.exc_info and record.exc_info[1]) == (
@@ -70,12 +70,12 @@ class Shop:
     """Somebody's code, in every shape that an async hook may have."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.delivered: list[str] = []
 
     async def note(self, result: JobResult, *, how: str = "method") -> None:
         """Take note, not at once."""
         await asyncio.sleep(0)
-        self.heard.append(f"{how} {result.id}")
+        self.delivered.append(f"{how} {result.id}")
 
     async def __call__(self, result: JobResult) -> None:
         """Take note as an object that can be called."""
@@ -91,12 +91,12 @@ class Shop:
 
     def yielding(self, result: JobResult) -> Iterator[None]:
         """Run nothing when called."""
-        self.heard.append(f"yielding {result.id}")
+        self.delivered.append(f"yielding {result.id}")
         yield
 
     async def yielding_async(self, result: JobResult) -> AsyncIterator[None]:
         """Run nothing when called, either."""
-        self.heard.append(f"yielding {result.id}")
+        self.delivered.append(f"yielding {result.id}")
         yield
 
 
@@ -124,16 +124,16 @@ class Later:
     ],
 )
 def test_an_async_hook_is_run_to_its_end(shape: Callable[[Shop], ResultHook], how: str) -> None:
-    """Whatever its shape: told means that it ran."""
+    """A hook of any shape counts as delivered only once it ran."""
     shop = Shop()
     hook = receiver(shape(shop))
 
     assert [hook.deliver(DELIVERY, JOB, REQUEST), hook.deliver(DELIVERY, JOB, REQUEST)] == [Delivered(), Delivered()]
-    assert shop.heard == [f"{how} {JOB.id}"] * 2
+    assert shop.delivered == [f"{how} {JOB.id}"] * 2
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ValueError("no disk"), "ValueError: no disk"),
         (SystemExit(3), "SystemExit: 3"),
@@ -141,25 +141,25 @@ def test_an_async_hook_is_run_to_its_end(shape: Callable[[Shop], ResultHook], ho
         (BaseExceptionGroup("two", [SystemExit(3)]), "BaseExceptionGroup: two (1 sub-exception)"),
     ],
 )
-def test_whatever_an_async_hook_raises_means_tell_me_again(error: BaseException, told: str) -> None:
+def test_whatever_an_async_hook_raises_is_retried(error: BaseException, message: str) -> None:
     """As of any other hook."""
 
     async def hook(_: JobResult) -> None:
         await asyncio.sleep(0)
         raise error
 
-    assert receiver(hook).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(told)
+    assert receiver(hook).deliver(DELIVERY, JOB, REQUEST) == NotDelivered(message)
 
 
 @pytest.mark.parametrize("name", ["yielding", "yielding_async"])
-def test_a_hook_that_only_hands_out_a_generator_was_not_told(name: str) -> None:
+def test_a_hook_that_only_hands_out_a_generator_is_not_delivered(name: str) -> None:
     """One that is hidden behind a function is found when it is called; nothing of it has run."""
     shop = Shop()
     outcome = receiver(getattr(shop, name)).deliver(DELIVERY, JOB, REQUEST)
 
     assert isinstance(outcome, NotDelivered)
     assert "generator" in outcome.message
-    assert shop.heard == []
+    assert shop.delivered == []
 
 
 def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
@@ -225,7 +225,7 @@ def test_a_hook_that_cannot_be_called_stops_the_worker_at_start(stranger: Path, 
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "2026/../x.mp4"])
 def test_a_hook_is_led_to_no_file_outside_the_archive(path: str) -> None:
     """A hook opens what the record names, and the record stands in Redis, where somebody else may write."""
-    heard: list[JobResult] = []
+    delivered: list[JobResult] = []
     job = JOB.model_copy(update={"stored": Stored(path, 1, "ab", "video/mp4")})
-    receiver(heard.append).deliver(DELIVERY, job, REQUEST)
-    assert [(result.path, result.file, result.location) for result in heard] == [(None, None, None)]
+    receiver(delivered.append).deliver(DELIVERY, job, REQUEST)
+    assert [(result.path, result.file, result.location) for result in delivered] == [(None, None, None)]

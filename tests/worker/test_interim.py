@@ -78,7 +78,7 @@ def test_a_video_is_fetched_behind_them(server: Server, tmp_path: Path, interim:
 
 
 @before
-def test_a_webhook_is_told_behind_them(server: Server, interim: bytes) -> None:
+def test_a_webhook_is_delivered_behind_them(server: Server, interim: bytes) -> None:
     """A receiver that answered 200 was called again."""
     server.on(behind(interim, answer(status="200 OK")))
     assert isinstance(call(server.url), Delivered)
@@ -90,7 +90,7 @@ def test_the_client_library_reads_behind_them(server: Server, interim: bytes) ->
     server.on(behind(interim, answer(status="204 No Content")))
     with Rushes(server.url, pause=lambda _: None) as rushes:
         rushes.job("job_1").delete()
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 @before
@@ -101,7 +101,7 @@ def test_a_tunnel_stands_behind_them(server: Server, monkeypatch: pytest.MonkeyP
     with upstream_at("https://api.invalid") as (upstream, _):
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")
     assert isinstance(receipt, NotBought)
-    assert [heard.method for heard in server.heard] == ["CONNECT"]
+    assert [request.method for request in server.received] == ["CONNECT"]
 
 
 def one_too_many(wire: Wire) -> None:
@@ -144,7 +144,7 @@ def test_what_is_no_reply_behind_them_is_bounded_and_lost(server: Server, tmp_pa
 
 
 @pytest.mark.parametrize("act", [endless, endless_headers, switching, nothing_else])
-def test_a_poll_behind_which_nothing_comes_is_no_news(server: Server, act: Act) -> None:
+def test_a_poll_behind_which_nothing_comes_decides_nothing(server: Server, act: Act) -> None:
     """Polling is free: the next one asks again."""
     server.on(act)
     with upstream_at(server.url, total_timeout_s=2) as (_, poller):

@@ -1,4 +1,4 @@
-"""Looking into videos: true ones are told, hostile ones find a small process to hurt and nothing else."""
+"""Probing videos: true ones are described, hostile ones can hurt a small process and nothing else."""
 
 import array
 import os
@@ -72,8 +72,8 @@ def make(isolated: IsolatedProcess, film: Path) -> Found | Trouble:
     return isolated.ask("make", [str(film), "video/mp4", *targets])
 
 
-def test_a_films_facts_are_told(isolated: IsolatedProcess, tmp_path: Path) -> None:
-    """Duration, size, rate, codecs, loudness: what an order can be compared with."""
+def test_a_films_facts_are_found(isolated: IsolatedProcess, tmp_path: Path) -> None:
+    """Duration, size, rate, codecs, loudness: what a request can be compared with."""
     answer = isolated.ask("probe", [str(a_film(tmp_path / "film.mp4")), "video/mp4"])
 
     assert isinstance(answer, Found)
@@ -93,7 +93,7 @@ def test_a_worker_with_a_thousand_files_open_asks_as_well(isolated: IsolatedProc
         assert isinstance(isolated.ask("probe", [str(film), "video/mp4"]), Found)
 
 
-def test_a_silent_film_and_a_webm_are_told(isolated: IsolatedProcess, tmp_path: Path) -> None:
+def test_a_silent_film_and_a_webm_are_described(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """No sound is no codec of it; the other container that we keep is read as well."""
     silent = isolated.ask("probe", [str(a_film(tmp_path / "film.mp4", sound=False)), "video/mp4"])
     assert isinstance(silent, Found)
@@ -121,7 +121,7 @@ def test_a_still_and_a_moving_picture_are_made(isolated: IsolatedProcess, tmp_pa
 
 
 def test_an_upright_film_stays_upright(isolated: IsolatedProcess, tmp_path: Path) -> None:
-    """9:16 is half of the orders."""
+    """Half of the requests are for 9:16."""
     film = a_film(tmp_path / "film.mp4", size=(180, 320), seconds=1)
     assert isinstance(make(isolated, film), Found)
     with Image.open(film.with_suffix(".preview")) as preview:
@@ -175,13 +175,13 @@ def test_bytes_that_are_no_film_are_trouble_and_nothing_worse(
 def test_a_picture_of_too_many_pixels_is_not_decoded(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """A few kilobytes may unfold into gigabytes."""
     film = a_film(tmp_path / "bomb.mp4", size=(8000, 8000), seconds=1 / 24, sound=False, codec="mpeg4")
-    told = make(isolated, film)
-    assert isinstance(told, Trouble)
-    assert "too large" in told.message
+    answer = make(isolated, film)
+    assert isinstance(answer, Trouble)
+    assert "too large" in answer.message
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
-    """Here so low that nothing fits: the process fails, the worker is told."""
+    """The limit is so low that nothing fits: the process fails, the worker gets the trouble."""
     tight = IsolatedProcess(memory_bytes=100_000_000, timeout_s=60)
     try:
         assert isinstance(make(tight, a_film(tmp_path / "film.mp4")), Trouble)
@@ -194,8 +194,8 @@ def test_a_file_that_never_answers_ends_with_the_time(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "endless.mp4")
     hasty = IsolatedProcess(memory_bytes=MEMORY_BYTES, timeout_s=1)
     try:
-        told = hasty.ask("probe", [str(tmp_path / "endless.mp4"), "video/mp4"])
-        assert told == Trouble("it took longer than 1 s")
+        answer = hasty.ask("probe", [str(tmp_path / "endless.mp4"), "video/mp4"])
+        assert answer == Trouble("it took longer than 1 s")
         eventually(lambda: not processes(), what="the end of the process")
     finally:
         hasty.close()

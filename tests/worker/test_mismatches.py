@@ -11,17 +11,17 @@ FILM = Media(
     duration_s=8.0, width=1280, height=720, frame_rate=24.0, video_codec="h264", audio_codec="aac", loudness_lufs=-20.0
 )
 SILENT = Media(duration_s=4.0, width=1280, height=720, video_codec="h264")
-ORDER = {"duration": 8, "resolution": "720P", "aspect_ratio": "16:9", "generate_audio": True}
+REQUEST = {"duration": 8, "resolution": "720P", "aspect_ratio": "16:9", "generate_audio": True}
 
 
 def test_what_came_as_ordered_differs_in_nothing() -> None:
     """The usual case says nothing."""
-    assert mismatches(ORDER, FILM) == ()
+    assert mismatches(REQUEST, FILM) == ()
 
 
-def test_half_as_long_and_silent_is_told() -> None:
+def test_half_as_long_and_silent_is_reported() -> None:
     """Eight seconds with sound were paid for, four silent ones came."""
-    assert mismatches(ORDER, SILENT) == (Mismatch("duration", 8, 4.0), Mismatch("generate_audio", True, False))
+    assert mismatches(REQUEST, SILENT) == (Mismatch("duration", 8, 4.0), Mismatch("generate_audio", True, False))
 
 
 @pytest.mark.parametrize(

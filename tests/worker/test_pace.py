@@ -124,7 +124,7 @@ def test_the_upstream_is_never_asked_where_that_was_chosen(make: Callable[..., P
 
 
 def test_fixed_pacing_stays_available_and_still_learns(make: Callable[..., Pace]) -> None:
-    """The ETA is told from the same sketches."""
+    """The ETA comes from the same sketches."""
     pace = make(pacing="fixed")
 
     assert pace.policy(KNOWN).pacing == FixedPacing(30, 10)

@@ -40,14 +40,14 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
     ids = {bought(ledger) for _ in range(3)}
     breakers = UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
     breakers.polls_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
-    taken = ledger.wakes.take(State.RENDERING, limit=10, lease_s=0.6).jobs
-    assert {job.id for job in taken} == ids
+    claimed = ledger.wakes.take(State.RENDERING, limit=10, lease_s=0.6).jobs
+    assert {job.id for job in claimed} == ids
 
     def due_at(job: Job) -> float:
         return float(client.zscore(f"{PREFIX}due:{State.RENDERING}", job.id) or 0)
 
     with poller_at(server.url, total_timeout_s=1.5) as poller:
-        results = Polls(ledger.wakes, poller, breakers).results(taken)
+        results = Polls(ledger.wakes, poller, breakers).results(claimed)
         [(first, seen)] = next(results)
         server.on(answer(b'{"status":"queued"}'))
         others = dict(pair for group in results for pair in group)

@@ -191,7 +191,7 @@ def test_a_failure_may_tell_its_reason_beside_the_status() -> None:
 )
 @pytest.mark.parametrize("word", ["failed", "completed"])
 def test_a_failure_is_charged_as_the_reply_says(word: str, usage: Any, charged: Charged) -> None:
-    """What is told goes before what is the rule."""
+    """The wait that the upstream asks for goes before our own."""
     seen = poll({"status": word, "error": "no", "meta": {"usage": usage}})
     assert isinstance(seen, Refused)
     assert seen.charged is charged
@@ -267,7 +267,7 @@ def test_a_reply_is_read_in_any_encoding(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"OK", CLOUDFLARE, b"[]", b'"completed"', b"null", b"\xff", b'{"status":"comp'])
 @pytest.mark.parametrize("status", [200, 201, 204, 206])
-def test_a_2xx_that_is_no_object_is_no_news(status: int, body: bytes) -> None:
+def test_a_2xx_that_is_no_object_decides_nothing(status: int, body: bytes) -> None:
     """Gateways answer 200 with pages of their own."""
     seen = read_poll(status, {}, body)
     assert isinstance(seen, Unreachable)
@@ -275,7 +275,7 @@ def test_a_2xx_that_is_no_object_is_no_news(status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [100, 302, 304, 400, 404, 408, 418, 500, 502, 503, 504, 524])
-def test_any_other_status_is_no_news(status: int) -> None:
+def test_any_other_status_decides_nothing(status: int) -> None:
     """Not even a 404 ends a paid job: "Inference not found" is undocumented, and its log lags."""
     seen = poll({"status": "error", "error": "x", "video": VIDEO}, status, retry_after="7")
     assert isinstance(seen, Unreachable)

@@ -1,4 +1,4 @@
-"""What follows a purchase, or the try of one: nothing bought is lost, nothing unsent is taken for a doubt."""
+"""What follows an attempt to buy: nothing bought is lost, nothing unsent is put in doubt."""
 
 import logging
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_an_intent_that_was_never_written_says_nothing_of_the_next_one(
     assert Ledger(client).get(job.id).state is State.SUBMITTING
 
 
-def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_told_with_what_to_type(
+def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_type(
     purchases: Purchases,
     cable: Cable,
     client: "redis.Redis",

@@ -162,7 +162,7 @@ def test_every_way_goes_through_the_proxy_that_the_environment_names(
     set_all(monkeypatch, variables, server.url)
     server.on(answer(b"{}"))
     way(HOST, tmp_path)
-    assert {heard.target.startswith(f"{HOST}/") for heard in server.heard} == {True}
+    assert {request.target.startswith(f"{HOST}/") for request in server.received} == {True}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -198,7 +198,7 @@ def test_every_way_reaches_this_machine_and_exempt_addresses_without_the_proxy(
     monkeypatch.setenv("no_proxy", exempt.replace("PORT", port))
     server.on(answer(b"{}"))
     way(f"http://{host}:{port}", tmp_path)
-    assert server.heard
+    assert server.received
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks"])
@@ -213,12 +213,12 @@ def test_every_way_goes_through_a_socks_proxy(
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:pass%20word@{address}")
         way("http://0.0.0.0:81" if scheme == "socks5" else HOST, tmp_path)
     assert asked
-    assert server.heard
+    assert server.received
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks4a"])
 def test_the_client_says_in_a_sentence_what_it_cannot_use(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """Not a traceback of a library that the caller has never heard of; this machine is reached all the same."""
+    """The error is no traceback of a library that the caller does not know; this machine is reached all the same."""
     monkeypatch.setenv("all_proxy", f"{scheme}://user:hunter2@127.0.0.1:1")
     for client in (Rushes, AsyncRushes):
         with pytest.raises(RushesError, match="socks5:// or http://") as refused:
@@ -247,7 +247,7 @@ def test_a_worker_goes_through_socks4(
         for way in (purchase, poll, log_page, metrics, download, webhook):
             way("http://0.0.0.0:81" if kind == "socks4" else HOST, tmp_path)
             assert asked.pop()
-    assert len(server.heard) == 6
+    assert len(server.received) == 6
 
 
 def test_a_purchase_that_a_socks_proxy_refuses_is_not_bought(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +274,7 @@ def test_a_certificate_is_judged_behind_a_socks_proxy_too(
             receipt = upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")
     assert isinstance(receipt, NotBought), "the certificate is for 127.0.0.1"
     assert "SSLError" in receipt.message
-    assert not secured_server.heard
+    assert not secured_server.received
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ MADE_UP: Final = made_up(new_test_delivery_id(), now=1_800_000_000.0)
 JOB: Final = MADE_UP[0].model_copy(
     update={"id": "job_1", "stored": Stored("a/job_1.mp4", 7, "ab", "video/mp4"), "cost_usd": 2.52}
 )
-ORDER: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4711"})
+REQUEST: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4711"})
 DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", turn=1, tries=0)
 
 
 def sender(**settings: Any) -> WebhookSender:
-    """One that may call this machine, unless told otherwise."""
+    """A sender that may call this machine, unless the test forbids it."""
     chosen = {"allow_private": True, "connect_timeout_s": 2, "timeout_s": 2} | settings
     return WebhookSender(WebhooksSettings.model_validate(chosen), connections=2)
 
@@ -54,14 +54,14 @@ def test_the_librarys_own_verifier_accepts_what_arrives(server: Server) -> None:
         "answered 200", 200, f"POST {server.url} webhook-id: job_1.completed {BODY}", answer=""
     )
 
-    (heard,) = server.heard
-    assert Webhook(SECRET).verify(heard.body, heard.headers) == {"type": "job.completed"}
-    assert (heard.method, heard.headers["content-type"]) == ("POST", "application/json")
-    for wrong in (heard.body + b" ", b"{}"):
+    (posted,) = server.received
+    assert Webhook(SECRET).verify(posted.body, posted.headers) == {"type": "job.completed"}
+    assert (posted.method, posted.headers["content-type"]) == ("POST", "application/json")
+    for wrong in (posted.body + b" ", b"{}"):
         with pytest.raises(WebhookVerificationError):
-            Webhook(SECRET).verify(wrong, heard.headers)
+            Webhook(SECRET).verify(wrong, posted.headers)
     with pytest.raises(WebhookVerificationError):
-        Webhook(secret_of(KEY, "wh_2", 1)).verify(heard.body, heard.headers)
+        Webhook(secret_of(KEY, "wh_2", 1)).verify(posted.body, posted.headers)
 
 
 def test_while_a_secret_is_rotated_both_verify() -> None:
@@ -91,9 +91,9 @@ def test_secrets_derive_from_the_deployments_key() -> None:
 
 
 def test_the_payload_is_thin() -> None:
-    """Enough to know the job and how it ended; what was ordered is the customer's own and stays here."""
-    told = payload("job.completed", JOB, ORDER, public_url="https://rushes.example/")
-    assert told == {
+    """It says which job ended and how; what was requested is the customer's own and stays here."""
+    body = payload("job.completed", JOB, REQUEST, public_url="https://rushes.example/")
+    assert body == {
         "type": "job.completed",
         "timestamp": "2027-01-15T08:00:00.000Z",
         "data": {
@@ -128,7 +128,7 @@ def test_a_failed_job_says_why_and_whether_it_was_charged() -> None:
             "charged": Charged.UNKNOWN,
         }
     )
-    data = payload("job.failed", failed, ORDER)["data"]
+    data = payload("job.failed", failed, REQUEST)["data"]
     assert (data["error"], data["charged"], data["video"]) == (
         {"code": "refused", "message": "no"},
         "unknown",
@@ -141,35 +141,35 @@ def test_the_id_is_the_same_for_every_try_of_an_event_and_another_for_another(se
     server.on(answer(status="500 No"))
     receiver = WebhookReceiver(sender(), server.url, [SECRET])
     for delivery in (DELIVERY, replace(DELIVERY, turn=9, tries=3), replace(DELIVERY, event="job.fetched_late")):
-        receiver.deliver(delivery, JOB, ORDER)
-    assert [heard.headers["webhook-id"] for heard in server.heard] == [
+        receiver.deliver(delivery, JOB, REQUEST)
+    assert [request.headers["webhook-id"] for request in server.received] == [
         "job_1.completed",
         "job_1.completed",
         "job_1.fetched_late",
     ]
 
 
-def test_an_order_brings_its_own_address(server: Server) -> None:
+def test_a_request_brings_its_own_address(server: Server) -> None:
     """Where no endpoint is known, the job's own is called."""
     server.on(answer())
     receiver = WebhookReceiver(sender(), None, [SECRET])
-    assert isinstance(receiver.deliver(DELIVERY, JOB, replace(ORDER, webhook_url=f"{server.url}/own")), Delivered)
-    assert server.heard[0].target == "/own"
-    assert receiver.deliver(DELIVERY, JOB, ORDER) == NotDelivered("the order names no address", never=True)
+    assert isinstance(receiver.deliver(DELIVERY, JOB, replace(REQUEST, webhook_url=f"{server.url}/own")), Delivered)
+    assert server.received[0].target == "/own"
+    assert receiver.deliver(DELIVERY, JOB, REQUEST) == NotDelivered("the order names no address", never=True)
 
 
 def test_without_a_key_nothing_is_sent(server: Server) -> None:
     """An unsigned request would teach receivers to accept unsigned requests."""
-    outcome = WebhookReceiver(sender(), server.url, []).deliver(DELIVERY, JOB, ORDER)
+    outcome = WebhookReceiver(sender(), server.url, []).deliver(DELIVERY, JOB, REQUEST)
     assert outcome == NotDelivered("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
-    assert server.heard == []
+    assert server.received == []
 
 
 def test_an_addresss_query_is_in_no_log(server: Server) -> None:
     """It may hold a receiver's token."""
     server.on(answer())
     outcome = send(f"{server.url}/hook?token=hunter2")
-    assert server.heard[0].target == "/hook?token=hunter2"
+    assert server.received[0].target == "/hook?token=hunter2"
     assert "hunter2" not in str(outcome)
 
 
@@ -220,7 +220,7 @@ def test_a_handshake_that_trickles_frees_the_slot_in_time() -> None:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "204 No Content"])
-def test_any_2xx_means_told(server: Server, status: str) -> None:
+def test_any_2xx_means_delivered(server: Server, status: str) -> None:
     """As the standard says."""
     server.on(answer(status=status))
     assert isinstance(send(server.url), Delivered)
@@ -252,8 +252,8 @@ def test_gone_means_that_nothing_more_is_wanted(server: Server) -> None:
     ("said", "seconds"),
     [("120", 120), ("999999", 86_400), ("soon", None), ("Fri, 01 Jan 2021 00:00:00 GMT", 0), ("²", None)],
 )
-def test_retry_after_is_heard_up_to_a_day(server: Server, said: str, seconds: float | None) -> None:
-    """A receiver that says when it will be back is not called before; nonsense is not heard."""
+def test_retry_after_is_obeyed_up_to_a_day(server: Server, said: str, seconds: float | None) -> None:
+    """A receiver that says when it will be back is not called before; nonsense is ignored."""
     server.on(answer(status="503 Busy", Retry_After=said))
     outcome = send(server.url)
     assert isinstance(outcome, NotDelivered)
@@ -262,7 +262,7 @@ def test_retry_after_is_heard_up_to_a_day(server: Server, said: str, seconds: fl
 
 @pytest.mark.parametrize("act", [hang, reset, lambda wire: wire.trickle(b"HTTP/1.1 200 OK\r\nX: y\r\n")])
 def test_a_receiver_that_hangs_resets_or_trickles_is_a_failure_in_bounded_time(server: Server, act: Any) -> None:
-    """One thread waits for it, no longer than it was told."""
+    """One thread waits for it, no longer than its timeout."""
     server.on(act)
     outcome = send(server.url, timeout_s=0.5)
     assert isinstance(outcome, NotDelivered)
@@ -270,7 +270,7 @@ def test_a_receiver_that_hangs_resets_or_trickles_is_a_failure_in_bounded_time(s
 
 
 def test_an_endless_answer_is_read_no_further_than_an_excerpt(server: Server) -> None:
-    """It was told, whatever else it has to say."""
+    """It has received the event, whatever its reply says."""
     server.on(answer(b"x" * 1_000_000))
     outcome = send(server.url)
     assert isinstance(outcome, Delivered)

@@ -88,7 +88,7 @@ def test_a_useless_id_is_passed_over(useless: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"[]", b'[{"id":"g"}]', b'"g"', b"null", b"\xff\xfe\x00", b'{"id":"g"'])
 def test_an_acceptance_without_a_readable_id_is_unknown(body: bytes) -> None:
-    """Something was bought, but what? Only the upstream's log can tell; the header would do."""
+    """Something was bought, but what? Only the upstream's log shows it, or the header."""
     assert isinstance(read_receipt(200, {}, body), Unknown)
     assert read_receipt(200, {"x-inference-id": "g"}, body) == Accepted("g", None)
 
@@ -122,15 +122,15 @@ def test_an_acceptance_without_a_readable_id_is_unknown(body: bytes) -> None:
         pytest.param(usage(usd_spent={"usd": 1}), {"x-aimlapi-usd-spent": "dear"}, None, id="object"),
     ],
 )
-def test_the_cost_is_found_wherever_it_is_told(reply: Any, headers: dict[str, str], cost: float | None) -> None:
-    """The receipt is the only place that tells a generation's cost; a strange one must not lose the receipt."""
+def test_the_cost_is_found_wherever_it_stands(reply: Any, headers: dict[str, str], cost: float | None) -> None:
+    """Only the receipt holds a generation's cost; a strange one must not lose the receipt."""
     assert read_receipt(201, headers, json.dumps(reply).encode()) == Accepted("g", cost)
 
 
-def test_a_bad_field_is_told_with_its_name_and_its_allowed_values() -> None:
+def test_a_bad_field_is_reported_with_its_name_and_allowed_values() -> None:
     """The message is all that the producer gets to mend the request."""
-    told = read_receipt(400, {}, BAD_RESOLUTION)
-    assert told == Rejected(
+    receipt = read_receipt(400, {}, BAD_RESOLUTION)
+    assert receipt == Rejected(
         "400 Invalid payload provided: resolution Invalid enum value. Expected '720P' | '1080P', received '768P'"
     )
 
@@ -164,8 +164,8 @@ def test_a_bad_field_is_told_with_its_name_and_its_allowed_values() -> None:
         pytest.param(451, b"", "451", id="451"),
     ],
 )
-def test_a_refused_order_is_a_rejection(status: int, body: bytes, message: str) -> None:
-    """The order is at fault: nothing was bought, and the same order never goes through."""
+def test_a_refused_request_is_a_rejection(status: int, body: bytes, message: str) -> None:
+    """The request is at fault: nothing was bought, and the same request never goes through."""
     assert read_receipt(status, {}, body) == Rejected(message)
 
 
@@ -186,19 +186,19 @@ HOLDS: Final = [
 
 
 @pytest.mark.parametrize(("status", "body", "hold"), HOLDS)
-def test_what_is_about_us_and_not_about_the_order_holds_it(status: int, body: bytes, hold: Hold) -> None:
+def test_a_refusal_of_us_and_not_of_the_request_holds_it(status: int, body: bytes, hold: Hold) -> None:
     """A bad key fails every job alike: the queue waits for the operator, no job fails for it."""
-    told = read_receipt(status, {}, body)
-    assert isinstance(told, NotBought)
-    assert told.hold is hold
-    assert told.message.startswith(str(status))
+    receipt = read_receipt(status, {}, body)
+    assert isinstance(receipt, NotBought)
+    assert receipt.hold is hold
+    assert receipt.message.startswith(str(status))
 
     seen = read_poll(status, {}, body)
     assert isinstance(seen, Unreachable)
     assert seen.hold is hold
 
 
-def test_the_operator_is_told_what_the_upstream_said() -> None:
+def test_the_message_repeats_what_the_upstream_said() -> None:
     """Both envelopes carry a sentence for people."""
     assert read_receipt(401, {}, OLD_BAD_KEY) == NotBought(
         Hold.BAD_KEY, "401 This request requires a valid API key. Get one."
@@ -209,7 +209,7 @@ def test_the_operator_is_told_what_the_upstream_said() -> None:
 @pytest.mark.parametrize("status", [408, 499, 500, 501, 502, 503, 504, 520, 524, 599, 100, 101, 204 + 100, 302, 307, 0])
 @pytest.mark.parametrize("body", [b"", CLOUDFLARE, BAD_RESOLUTION, b'{"id":"g"}'], ids=["empty", "HTML", "400", "id"])
 def test_a_status_that_proves_nothing_is_unknown(status: int, body: bytes) -> None:
-    """A gateway that gave up waiting may have passed the order on before."""
+    """A gateway that gave up waiting may have passed the request on before."""
     assert isinstance(read_receipt(status, {"retry-after": "1"}, body), Unknown)
 
 
@@ -230,7 +230,7 @@ def test_a_status_that_proves_nothing_is_unknown(status: int, body: bytes) -> No
         ("https://x.example/" + "y" * 5000, "https://x.example/" + "y" * 182),
     ],
 )
-def test_a_redirect_of_an_order_proves_that_nothing_was_bought(status: int, location: str, named: str) -> None:
+def test_a_redirect_of_a_purchase_proves_that_nothing_was_bought(status: int, location: str, named: str) -> None:
     """A server that says "ask there instead" has done nothing; the operator mends the address once for all jobs."""
     receipt = read_receipt(status, {"location": location}, CLOUDFLARE)
     said = f"{status}: the address redirects to {named}; set RUSHES_UPSTREAM__BASE_URL to the API's own"
@@ -260,12 +260,12 @@ def test_a_3xx_that_does_not_say_ask_there_instead_is_unknown(
     assert isinstance(read_receipt(status, headers, body), Unknown)
 
 
-def test_an_html_page_is_told_in_one_short_line() -> None:
+def test_an_html_page_is_reported_in_one_short_line() -> None:
     """A message is for a table's cell."""
-    told = read_receipt(524, {}, CLOUDFLARE * 50)
-    assert isinstance(told, Unknown)
-    assert "524 <!DOCTYPE html> <html>" in told.message
-    assert len(told.message) < 200
+    receipt = read_receipt(524, {}, CLOUDFLARE * 50)
+    assert isinstance(receipt, Unknown)
+    assert "524 <!DOCTYPE html> <html>" in receipt.message
+    assert len(receipt.message) < 200
 
 
 @pytest.mark.parametrize(
@@ -280,11 +280,11 @@ def test_an_html_page_is_told_in_one_short_line() -> None:
         pytest.param(400, b'{"error":{"data":[{"path":["prompt"],"message":"Prohibited content"}]}}', id="of a field"),
     ],
 )
-def test_an_order_that_the_safety_filter_refuses_is_refused_and_holds_nothing(status: int, body: bytes) -> None:
+def test_a_request_that_the_safety_filter_refuses_is_refused_and_holds_nothing(status: int, body: bytes) -> None:
     """One prompt's content is not the account's trouble: a hold would stop it for a day, and hide the reason."""
-    told = read_receipt(status, {}, body)
-    assert isinstance(told, Rejected)
-    assert told.by_filter
+    receipt = read_receipt(status, {}, body)
+    assert isinstance(receipt, Rejected)
+    assert receipt.by_filter
 
 
 @pytest.mark.parametrize(
@@ -306,11 +306,11 @@ def test_a_refusal_of_our_account_is_no_refusal_of_the_content(body: bytes) -> N
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_malformed_order_is_no_refusal_of_the_content(status: int) -> None:
-    """The reason tells the producer what to mend."""
-    told = read_receipt(status, {}, BAD_RESOLUTION)
-    assert isinstance(told, Rejected)
-    assert not told.by_filter
+def test_a_malformed_request_is_no_refusal_of_the_content(status: int) -> None:
+    """The reason says what the producer has to mend."""
+    receipt = read_receipt(status, {}, BAD_RESOLUTION)
+    assert isinstance(receipt, Rejected)
+    assert not receipt.by_filter
 
 
 # Retry-After
@@ -365,17 +365,17 @@ BODIES = (JSON | NEAR_MISSES).map(lambda value: json.dumps(value).encode()) | st
 @given(status=STATUSES, headers=HEADERS, body=BODIES)
 def test_no_reply_breaks_the_reading_of_a_receipt(status: int, headers: dict[str, str], body: bytes) -> None:
     """An exception between POST and ledger would lose a purchase; a wrong proof would buy it twice."""
-    told = read_receipt(status, headers, body)
+    receipt = read_receipt(status, headers, body)
 
     if status >= 500 or status < 200 or 300 <= status < 400:
-        assert isinstance(told, Unknown)
+        assert isinstance(receipt, Unknown)
     if 200 <= status < 300:
-        assert isinstance(told, Accepted | Unknown)
-    if isinstance(told, Accepted):
-        assert told.generation_id.strip()
-        assert told.cost_usd is None or 0 <= told.cost_usd < float("inf")
+        assert isinstance(receipt, Accepted | Unknown)
+    if isinstance(receipt, Accepted):
+        assert receipt.generation_id.strip()
+        assert receipt.cost_usd is None or 0 <= receipt.cost_usd < float("inf")
     else:
-        assert len(told.message) < 600
+        assert len(receipt.message) < 600
 
 
 class Broken(dict[str, str]):
@@ -437,10 +437,10 @@ def metrics(**durations: Any) -> bytes:
 
 def test_the_public_metrics_say_how_long_a_model_takes() -> None:
     """In milliseconds there, in seconds here."""
-    told = metrics(p50=105_000, p75=133_000, p90=164_000, p99=237_000)
+    reply = metrics(p50=105_000, p75=133_000, p90=164_000, p99=237_000)
 
-    assert read_latency(told, "google/veo3") == Latency(105, 133, 164, 237)
-    assert read_latency(told, "veo2") is None
+    assert read_latency(reply, "google/veo3") == Latency(105, 133, 164, 237)
+    assert read_latency(reply, "veo2") is None
 
 
 @pytest.mark.parametrize(
