@@ -147,7 +147,7 @@ async def test_a_servers_url_is_read_alike_by_all_who_use_it(url: str) -> None:
 
 @pytest.mark.parametrize("url", REFUSED)
 def test_what_not_all_could_use_is_refused_as_a_setting(url: str) -> None:
-    """Also in front of a worker, which would start and find nothing."""
+    """Else a worker would start behind such an address and find nothing."""
     with pytest.raises(ValidationError, match="not a Redis address: "):
         Settings.model_validate({"redis": {"url": url}})
 
@@ -205,7 +205,7 @@ def is_tls(connection_class: type) -> bool:
     return any("SSL" in parent.__name__ for parent in connection_class.__mro__)
 
 
-def test_celery_hears_of_every_sentinel_with_all_that_leads_through_it() -> None:
+def test_celery_gets_every_sentinel_with_its_options() -> None:
     """Kombu turns from one URL to the next, and forgets what only the first one said."""
     redis = {"url": URL, "sentinel_password": "theirs"}
     app = make_app(Settings.model_validate({"redis": redis}))

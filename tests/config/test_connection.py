@@ -15,7 +15,7 @@ from tests.stage import eventually
 
 @pytest.mark.anyio
 async def test_the_loops_client_follows_the_master_that_sentinels_name(tmp_path: Path) -> None:
-    """More may ask than there are connections; when the master dies, its replica is found without a hand."""
+    """More callers may ask than there are connections; when the master dies, its replica is found automatically."""
     with Group.started(tmp_path, password="p@ss;word", sentinel_password="theirs", sentinels=1) as group:
         choice = {"url": group.url, "sentinel_password": "theirs", "max_connections": 8}
         client = connect_async(RedisSettings.model_validate(choice), name="api")

@@ -124,7 +124,7 @@ NO_COMMANDS: Final[dict[str, bytes]] = {
 
 @pytest.mark.parametrize("raw", NO_TASKS.values(), ids=NO_TASKS)
 def test_what_is_no_reminder_is_dropped_with_a_reason(raw: bytes) -> None:
-    """Each of these ended a worker, ran something, or took its memory; the reason says nothing of the content."""
+    """Such messages would end a worker, run code or exhaust its memory; the reason repeats no content."""
     with pytest.raises(UnreadableMessage) as dropped:
         cleaned(raw, queue="submit")
 
@@ -140,7 +140,7 @@ def test_what_is_no_command_is_dropped(raw: bytes) -> None:
 
 
 def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
-    """The log, which others read, reports what is dropped."""
+    """The reason goes to the log, which others read."""
     with pytest.raises(UnreadableMessage) as dropped:
         cleaned(written(a_task(id=["hush"], eta="hush")), queue="submit")
 
@@ -148,7 +148,7 @@ def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
 
 
 def test_our_own_reminder_passes_as_it_was_sent(redis_url: str, client: Any) -> None:
-    """With its countdown, and its arguments."""
+    """It keeps its countdown and its arguments."""
     app: Celery = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
     assert reminder_sender(app)(TaskName.POLL, "job_1", 3, 60.0)
     raw = client.lpop(f"{KEY_PREFIX}poll").encode()

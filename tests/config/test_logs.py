@@ -125,7 +125,7 @@ def fall() -> None:
 
 @pytest.mark.parametrize("form", BOTH)
 def test_a_secret_is_redacted_in_tracebacks(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Causes and stacks included."""
+    """Causes and stacks are redacted too."""
     paper = logged(form, monkeypatch)
     try:
         fall()
@@ -232,15 +232,15 @@ def test_a_prompt_in_an_exception_cannot_forge_a_log_line(monkeypatch: pytest.Mo
     assert all(line.startswith("    ") for line in rest)
 
 
-def test_a_line_tells_time_level_logger_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In columns, for people."""
+def test_a_line_shows_time_level_logger_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People read the columns."""
     paper = logged("text", monkeypatch)
     log.warning("it rains")
     assert paper.lines[0][8:] == " WARNING rushes.test it rains"
 
 
 def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the message and the traceback hold."""
+    """Line breaks in message and traceback do not split it."""
     paper = logged("json", monkeypatch)
     try:
         stumble(f"bad\n{FORGERY}")
@@ -276,7 +276,7 @@ def test_the_level_is_the_settings_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warnings_are_logged_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And redacted like everything else."""
+    """Warnings are redacted like everything else."""
     paper = logged("json", monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -30,7 +30,7 @@ def asked(count: int, *, soft: int, hard: int) -> list[int]:
     ("count", "allowed"), [(2000, 2000), (9000, 4000), (100, 256)], ids=["raised", "as far as may be", "never lowered"]
 )
 def test_the_limit_is_raised_to_what_is_needed(count: int, allowed: int) -> None:
-    """Up to the hard limit, which is left alone."""
+    """The soft limit rises up to the hard limit, which stays as it is."""
     assert asked(count, soft=256, hard=4000) == [allowed, allowed, 4000]
 
 
@@ -46,7 +46,7 @@ def begun_with(soft: int) -> Iterator[None]:
 
 
 def test_a_worker_may_open_what_its_settings_can_need(stage: Stage) -> None:
-    """Also in a shell that allows very little."""
+    """This also works in a shell whose limit is very low."""
     with begun_with(256), stage.worker() as worker:
         allowed, _ = psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_NOFILE)
         assert allowed == min(files_needed(stage.settings), resource.getrlimit(resource.RLIMIT_NOFILE)[1])

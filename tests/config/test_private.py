@@ -39,7 +39,7 @@ def mode(path: Path) -> int:
 
 
 def test_what_is_made_is_its_owners_alone(server: Server, tmp_path: Path) -> None:
-    """Folders by 0700, files by 0600, missing parents too."""
+    """Folders get mode 0700 and files 0600, missing parents included."""
     state = tmp_path / "some" / "where" / ".rushes"
     prepare_state(Settings(state_dir=state))
     Spool(state / "spool")
@@ -115,8 +115,8 @@ def test_who_may_read_the_archives_folder_may_read_its_files(
     assert JOB in (root / NAME).name
 
 
-def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
-    """As the system says it."""
+def test_a_file_in_the_way_is_reported(tmp_path: Path) -> None:
+    """The error has the system's own words."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError, match=r"exists|directory"):

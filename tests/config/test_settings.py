@@ -80,7 +80,7 @@ def test_every_number_has_a_bound_and_every_setting_a_reason() -> None:
 
 
 def test_the_example_lists_every_variable_and_nothing_else() -> None:
-    """Those of Rushes and those of its sandbox, each once and commented out: the defaults stand."""
+    """It lists the variables of Rushes and of its sandbox once each, commented out, so that the defaults stand."""
     text = EXAMPLE.read_text()
     names = re.findall(r"^#?(\w+)=", text, re.MULTILINE)
 
@@ -105,7 +105,7 @@ def test_the_example_with_everything_uncommented_changes_nothing(monkeypatch: py
 
 
 def test_the_sandboxs_defaults_in_the_example_are_its_own() -> None:
-    """As the file spells them; what depends on the machine is left open there."""
+    """The example leaves defaults open that depend on the machine."""
     machine = {"RUSHES_SANDBOX__RENDER_PROCESSES"}
     sandbox = {name: value for name, value in example().items() if name.startswith("RUSHES_SANDBOX__")}
 
@@ -154,7 +154,7 @@ def test_the_environment_outranks_dotenv_outranks_a_running_stack(
 
 @pytest.mark.parametrize("where", ["environment", "dotenv"])
 def test_a_stack_in_another_state_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """Wherever the folder's name is set, a second terminal looks for the stack's addresses there."""
+    """A second terminal looks for the stack's addresses in the folder that is set."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "up.env").write_text("RUSHES_REDIS__URL='redis://127.0.0.1:1/0'\n")
     if where == "environment":
@@ -187,14 +187,14 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [("a.b:c", ("a.b:c",)), (" a:b , c.d:e ,", ("a:b", "c.d:e")), (" , ", ())],
 )
 def test_hooks_are_a_list_of_import_paths(monkeypatch: pytest.MonkeyPatch, text: str, paths: tuple[str, ...]) -> None:
-    """Comma separated, blanks forgiven."""
+    """Commas separate the paths, and blanks around them are ignored."""
     monkeypatch.setenv("RUSHES_HOOKS__CALL", text)
 
     assert load().hooks.call == paths
 
 
 def test_the_settings_cannot_be_changed_under_a_running_process() -> None:
-    """Neither the tree nor a group of it."""
+    """Neither the tree nor a group of it can be assigned to."""
     settings = load()
     with pytest.raises(ValidationError):
         settings.state_dir = Path("x")  # type: ignore[misc]  # the point of the test
@@ -292,7 +292,7 @@ def test_a_dotenv_that_is_no_text_is_reported(tmp_path: Path) -> None:
 
 
 def test_secrets_stay_out_of_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Printed or logged, the tree shows stars."""
+    """Printed or logged settings show stars instead."""
     monkeypatch.setenv("RUSHES_UPSTREAM__API_KEY", SECRET)
     monkeypatch.setenv("RUSHES_REDIS__URL", f"redis://:{SECRET}@localhost:6379/0")
     monkeypatch.setenv("RUSHES_FLOWER__BASIC_AUTH", f"admin:{SECRET}")

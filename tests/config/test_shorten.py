@@ -47,7 +47,7 @@ JOB: Final = Job(
     ],
 )
 def test_what_may_be_a_picture_is_short(value: Any, short: Any) -> None:
-    """Whatever the parameter's name, however deep it stands."""
+    """It is shortened whatever the parameter's name, and however deep it stands."""
     found = shorten(value)
 
     assert found.startswith(short) if isinstance(short, str) else found == short
@@ -62,7 +62,7 @@ def test_what_may_be_a_picture_is_short(value: Any, short: Any) -> None:
     ],
 )  # fmt: skip
 def test_all_else_is_shown_as_it_was_given(value: Any) -> None:
-    """A prompt's words, a signed URL, numbers."""
+    """A prompt's words, a signed URL and numbers stay whole."""
     assert shorten({"held": value}) == {"held": value}
 
 
@@ -101,7 +101,7 @@ def test_nesting_ends_no_view(opening: str) -> None:
     ids=lambda parameters: next(iter(parameters)),
 )
 def test_no_face_shows_the_picture_and_the_upstream_gets_it(parameters: dict[str, Any]) -> None:
-    """View, manifest, hook's record, database row, webhook."""
+    """View, manifest, hook's record, database row and webhook show the short form."""
     request = request_from(request_text(VideoRequest("a/model", "a boat", parameters)))
     result = result_of(JOB, request, "/archive")
     shown = {
@@ -119,5 +119,5 @@ def test_no_face_shows_the_picture_and_the_upstream_gets_it(parameters: dict[str
 
 
 def test_a_short_form_is_shorter_than_what_it_stands_for() -> None:
-    """From the first character too many."""
+    """This holds from the first character above the limit."""
     assert len(shorten("a " * (LONGEST_TEXT // 2) + "b")) < LONGEST_TEXT

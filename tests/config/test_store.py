@@ -35,7 +35,7 @@ def kept(store: Store, folder: Path, data: bytes, name: str = NAME) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 1])
 def test_what_is_kept_is_read_back_in_bounded_pieces(store: Store, tmp_path: Path, size: int) -> None:
-    """Whatever its size: an upload in one request or in parts, and never more than a slice in memory."""
+    """Files of any size are uploaded whole or in parts, and never more than a slice is in memory."""
     data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     kept(store, tmp_path, data)
 
@@ -155,7 +155,7 @@ def broken(request: pytest.FixtureRequest, bucket: Bucket, monkeypatch: pytest.M
     return BucketStore("s3://nowhere", ArchiveSettings(total_timeout_s=1))
 
 
-def test_a_store_that_cannot_be_used_says_so_and_tells_no_secret(broken: BucketStore, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_used_says_so_and_shows_no_secret(broken: BucketStore, tmp_path: Path) -> None:
     """One kind of error for whatever obstore raises, its panics included."""
     file = a_file(tmp_path, b"x")
     for attempt in (
@@ -172,7 +172,7 @@ def test_a_store_that_cannot_be_used_says_so_and_tells_no_secret(broken: BucketS
 
 
 def test_a_folder_that_is_not_there_is_trouble_and_not_a_missing_file(tmp_path: Path) -> None:
-    """A volume that is not mounted here."""
+    """The volume may not be mounted on this machine."""
     with pytest.raises(StoreError) as refused:
         list(FolderStore(tmp_path / "unmounted").slices(NAME))
     assert not isinstance(refused.value, NotThere)
@@ -182,7 +182,7 @@ def test_a_folder_that_is_not_there_is_trouble_and_not_a_missing_file(tmp_path: 
     "url", ["ftp://x/y", "s3://", "s3:///x", "/var/archive", "s3://key:secret@bucket/x", "s3://b?c=d"]
 )
 def test_an_address_that_is_no_object_store_stops_the_process(url: str) -> None:
-    """In a sentence, which holds no password."""
+    """A sentence says why, and holds no password."""
     with pytest.raises(ValueError, match=r"object store|credentials") as refused:
         Settings.model_validate({"archive": {"url": url}})
     assert "secret" not in str(refused.value)
@@ -197,7 +197,7 @@ def test_an_azure_address_without_an_account_names_its_setting(monkeypatch: pyte
 
 @pytest.mark.parametrize("url", ["s3://bucket/a/b", "gs://bucket", "az://container/a"])
 def test_each_provider_opens_by_its_address(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Nothing is asked of it until it is used."""
+    """Opening a store sends no request."""
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     settings = Settings.model_validate({"archive": {"url": url}})

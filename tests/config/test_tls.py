@@ -134,7 +134,7 @@ def test_all_go_in_by_the_same_options(
 def test_none_goes_in_by_less(
     server: tuple[Server, int], certificate: Path, identity: str, way: Any, options: str, host: str
 ) -> None:
-    """Kombu, left alone, would take any certificate for Redis's."""
+    """Kombu by itself would accept any certificate as Redis's."""
     settings = settings_of(server[1], options.format(ca=certificate, identity=identity), host)
 
     with pytest.raises((redis.ConnectionError, OperationalError, OSError)):
@@ -144,7 +144,7 @@ def test_none_goes_in_by_less(
 def test_a_job_ends_and_flower_shows_the_queues_behind_tls(
     server: tuple[Server, int], sandbox: Sandbox, certificate: Path, identity: str, tmp_path: Path
 ) -> None:
-    """As processes: a worker, and Flower with the page that reads the broker by itself."""
+    """A worker and Flower run as processes; Flower reads the broker by itself."""
     sandbox.reset()
     port, auth = free_port(), ("flower", "pass word")
     with Stage(

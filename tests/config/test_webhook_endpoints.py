@@ -57,7 +57,7 @@ def test_an_endpoint_of_a_tenant_receives_no_others_events(endpoints: Endpoints)
 
 
 def test_after_a_rotation_two_secrets_are_valid_for_a_while(endpoints: Endpoints, clock: Clock) -> None:
-    """Then the new one alone."""
+    """Later only the new secret is valid."""
     endpoint = endpoints.add("https://a.example")
     assert endpoint.generations(clock.now) == (1,)
     rotated = endpoints.rotate(endpoint.id, keep_old_s=3600)
@@ -104,11 +104,11 @@ def test_addresses_of_one_server_share_its_slots_and_of_another_do_not() -> None
     ],
 )
 def test_an_address_that_cannot_be_called_is_refused_when_it_is_given(url: Any) -> None:
-    """Not days later, at the end of a paid job."""
+    """Else the refusal would come days later, at the end of a paid job."""
     assert address_problem(url)
 
 
 @pytest.mark.parametrize("url", ["https://a.example", "http://10.0.0.1:8080/hook?x=y#z", "HTTPS://a.example/%20"])
 def test_any_other_is_accepted(url: str) -> None:
-    """Whether it may be called is seen when it is connected to."""
+    """The connection decides later whether it may be called."""
     assert address_problem(url) is None

@@ -15,7 +15,7 @@ def in_bucket(stage: Stage, bucket: Bucket) -> None:
 
 
 def test_a_video_goes_into_the_bucket_and_comes_out_by_the_command_line(stage: Stage, bucket: Bucket) -> None:
-    """One setting; nothing else changes for people who request and people who download."""
+    """One setting changes the place; people request and download as before."""
     in_bucket(stage, bucket)
     with stage.worker():
         job = stage.ended(stage.service.submit(a_request("a paper boat", duration=4)).job_id)

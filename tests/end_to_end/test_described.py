@@ -125,7 +125,7 @@ def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: S
 
 
 def test_in_a_bucket_everything_stands_beside_the_video_too(stage: Stage, bucket: Bucket) -> None:
-    """The video is copied to the worker's disk for the while."""
+    """The worker copies the video to its disk while it makes the artifacts."""
     stage.environment |= ALL | {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}
     with stage.worker():
         job_id = stage.service.submit(a_request()).job_id

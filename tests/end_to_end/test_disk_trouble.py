@@ -97,7 +97,7 @@ def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
-    """Also by root, whom permissions do not stop: a file stands where the folder of the day should be."""
+    """A file stands where the day's folder should be, because permissions do not stop root."""
     archive = stage.settings.archive_dir
     with stage.worker() as worker:
         (archive / ".partial").mkdir(exist_ok=True)

@@ -131,7 +131,7 @@ def test_a_reply_lost_after_the_purchase_is_never_bought_again(stage: Stage) -> 
 
 
 def test_a_generation_that_never_ends_expires_at_its_deadline(stage: Stage) -> None:
-    """Stuck is not for ever."""
+    """A stuck generation must not keep its job for ever."""
     with stage.worker():
         answer = stage.service.submit(a_request("clip [sandbox: stuck]"), Terms(deadline_s=1.5))
         job = stage.ended(answer.job_id)
@@ -150,7 +150,7 @@ def test_a_key_that_is_refused_holds_the_jobs_until_it_is_mended(stage: Stage) -
 
 
 def test_the_video_plays_and_the_key_never_reached_the_cdn(stage: Stage) -> None:
-    """Real bytes, a real decoder."""
+    """A real decoder reads the real bytes."""
     with stage.worker():
         job = stage.ended(stage.service.submit(a_request(duration=4, resolution="720P")).job_id)
 
@@ -162,7 +162,7 @@ def test_the_video_plays_and_the_key_never_reached_the_cdn(stage: Stage) -> None
 
 
 def test_hooks_receive_every_end_and_a_raising_one_again(stage: Stage, tmp_path: Path) -> None:
-    """At least once for each ended job, with a record of it; a hook that raises never holds the video."""
+    """Each ended job is delivered at least once with its record; a hook that raises never delays the video."""
     (tmp_path / "deployment_hooks.py").write_text(
         """
 import json, pathlib
@@ -195,7 +195,7 @@ def raise_twice(result):
 
 
 def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_path: Path) -> None:
-    """An event and a log line, and the video is there all the same."""
+    """An event and a log line report it, and the video is there all the same."""
     (tmp_path / "bad_hooks.py").write_text("def broken(result):\n    raise ValueError('never')\n")
     environment = {"RUSHES_HOOKS__CALL": "bad_hooks:broken", "RUSHES_HOOKS__ATTEMPTS": "2", "PYTHONPATH": str(tmp_path)}
     with stage.worker(threads=4, **environment) as worker:
@@ -208,7 +208,7 @@ def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_pa
 
 
 def test_a_worker_without_a_key_stops_with_a_sentence(stage: Stage) -> None:
-    """Not with a traceback, and not by taking messages that it cannot serve."""
+    """It prints no traceback, and receives no messages that it cannot serve."""
     with (
         pytest.raises(AssertionError, match="RUSHES_UPSTREAM__API_KEY is not set"),
         stage.worker(RUSHES_UPSTREAM__API_KEY=""),
@@ -217,7 +217,7 @@ def test_a_worker_without_a_key_stops_with_a_sentence(stage: Stage) -> None:
 
 
 def test_the_key_is_in_no_log_and_no_event(stage: Stage) -> None:
-    """At debug level, through success and failure."""
+    """The worker logs at debug level, through success and failure."""
     key = "sandbox-key-that-nobody-knows"
     with stage.worker(RUSHES_LOG__LEVEL="DEBUG", RUSHES_UPSTREAM__API_KEY=key) as worker:
         job_id = stage.service.submit(a_request()).job_id
@@ -230,7 +230,7 @@ def test_the_key_is_in_no_log_and_no_event(stage: Stage) -> None:
 
 
 def test_flushing_the_broker_loses_no_job(stage: Stage) -> None:
-    """Every key of Celery's gone, with reminders in the queue and in the worker's hands."""
+    """Every key of Celery is deleted, with reminders in the queue and in the worker's hands."""
     with stage.worker(name="before"):
         job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=200]")).job_id for n in range(30)]
         eventually(lambda: stage.service.counts()[State.RENDERING] > 10)
@@ -242,7 +242,7 @@ def test_flushing_the_broker_loses_no_job(stage: Stage) -> None:
 
 
 def test_the_command_line_waits_and_copies(stage: Stage) -> None:
-    """What a newcomer types first."""
+    """A newcomer types this first."""
     with stage.worker():
         done = stage.rushes("submit", "--wait", "-o", "clip.mp4", "a paper boat")
 

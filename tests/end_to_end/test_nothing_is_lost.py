@@ -125,7 +125,7 @@ def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path
 
 
 def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
-    """A hundred lost replies are not a hundred readings."""
+    """A hundred lost replies must not cause a hundred readings."""
     stage.sandbox.add_fault(submit="drop", times=30)
     with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READ_EVERY_S="1"):
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
@@ -163,7 +163,7 @@ def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
 
 
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
-    """After the quiet window a person is called; nothing is bought meanwhile; he decides."""
+    """After the quiet window a person is called and decides; nothing is bought meanwhile."""
     quick = {"RUSHES_POLL__DEADLINE_S": "1", "RUSHES_RECONCILE__QUIET_S": "1.5"}
     stage.environment |= quick
     with stage.worker() as worker:
@@ -210,7 +210,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wanted(stage: Stage, keep: bool) -> None:
-    """The upstream takes nothing back."""
+    """The upstream refunds nothing, so the video may be worth keeping."""
     stage.environment["RUSHES_LATE_FETCH__KEEP_CANCELLED"] = str(keep)
     with stage.worker():
         job_id = stage.service.submit(a_request("clip [sandbox: latency=1500]")).job_id
@@ -279,7 +279,7 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
 
 
 def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
-    """One stuck machine behind the upstream's balancer: jobs enough to hold every thread until the time-out."""
+    """One machine behind the balancer is stuck, with jobs enough to block every thread until the time-out."""
     with stage.worker(
         threads=4,
         RUSHES_WORKER__THREADS="4",
@@ -311,7 +311,7 @@ def _seen(stage: Stage, ids: list[str], hold: Hold) -> int:
 
 
 def test_an_upstream_that_cannot_be_found_delays_and_never_fails(stage: Stage) -> None:
-    """DNS is gone: provably nothing was bought."""
+    """DNS does not resolve it, which proves that nothing was bought."""
     with stage.worker(name="lost", RUSHES_UPSTREAM__BASE_URL="http://upstream.invalid:9"):
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: stage.service.get(job_id)[0].hold is Hold.UNREACHABLE)
@@ -333,7 +333,7 @@ def own_redis(folder: Path, port: int) -> Iterator[ValkeyServer]:
 
 
 def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Spooled to disk while Redis is away; replayed by another process of this host when it is back."""
+    """A worker spools it to disk while Redis is away; another process of this host replays it later."""
     sandbox.reset()
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
@@ -407,8 +407,8 @@ def _answers(client: "redis.Redis") -> bool:
         return False
 
 
-def test_the_journals_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
-    """What is written is what the table allows."""
+def test_the_job_logs_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
+    """Every job log follows the table of edges."""
     stage.sandbox.add_fault(submit="drop", times=5)
     stage.sandbox.add_fault(cdn="truncated", times=5)
     with stage.worker():

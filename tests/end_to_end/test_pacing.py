@@ -88,7 +88,7 @@ def test_learned_pacing_polls_less_often_and_no_later_than_fixed_10_s(stage: Sta
 
 
 def test_a_job_under_way_has_an_eta(stage: Stage) -> None:
-    """As JSON and to a person; both the even chance and the time that nine in ten keep."""
+    """JSON and text show the median and the time that nine in ten keep."""
     with stage.worker(name="one", threads=4, **LEARNED):
         job_id = stage.service.submit(a_request("clip [sandbox: latency=300]")).job_id
         eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)

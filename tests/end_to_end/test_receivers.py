@@ -143,7 +143,7 @@ def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path)
     assert job_id in stage.rushes("hooks", "log", broken).stdout
 
 
-def test_telling_again_needs_a_job_that_has_ended(stage: Stage) -> None:
+def test_redelivery_needs_a_job_that_has_ended(stage: Stage) -> None:
     """A job that has not ended has nothing to deliver."""
     job_id = stage.service.submit(a_request()).job_id
     assert stage.rushes("hooks", "redeliver", "a:b", job_id).returncode == 8
@@ -152,7 +152,7 @@ def test_telling_again_needs_a_job_that_has_ended(stage: Stage) -> None:
 
 
 def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) -> None:
-    """Without any setting: a SQLite file in the state folder."""
+    """Without any setting the database is a SQLite file in the state folder."""
     del stage.environment["RUSHES_SQL__ENABLED"]
     with stage.worker():
         request = a_request("=cmd, a boat\nin two lines", duration=4)
@@ -190,7 +190,7 @@ def test_a_database_that_is_away_holds_up_nothing_and_misses_nothing(stage: Stag
 
 
 def test_an_export_without_a_database_says_what_to_do(stage: Stage) -> None:
-    """A sentence, not a traceback."""
+    """The command prints a sentence, not a traceback."""
     said = stage.rushes("export")
     assert (said.returncode, "rushes db upgrade" in said.stderr, "Traceback" in said.stderr) == (1, True, False)
     stage.environment["RUSHES_SQL__URL"] = "postgresql://me:hunter2@127.0.0.1:1/db"

@@ -190,7 +190,7 @@ def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox
 
 
 def test_a_redis_that_reads_a_long_file_after_its_start_is_waited_for(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
-    """It answers LOADING meanwhile."""
+    """Redis answers LOADING meanwhile."""
     slow = {"key_load_delay": "250", "loading_process_events_interval_bytes": "1024", "aof_use_rdb_preamble": "no"}
     with (
         Server.started(tmp_path / "redis", **slow) as server,
@@ -215,7 +215,7 @@ def test_a_redis_that_reads_a_long_file_after_its_start_is_waited_for(sandbox_at
 def test_a_connection_cut_in_the_middle_of_everything_is_mended_by_itself(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:
-    """Resets for everybody, and nobody gets through until the cut is over."""
+    """Every connection is reset, and none gets through until the cut is over."""
     with Server.started(tmp_path / "redis") as server, Cable.laid(server.port) as cable:
         stage = Stage(server.client, cable.url, sandbox_at_rest, tmp_path)
         with stage.open(), stage.worker(name="steady") as worker:

@@ -30,7 +30,7 @@ def holder(api: Api, client: "redis.Redis", tenant: str) -> Api:
 
 
 def test_the_same_request_again_costs_nothing_and_says_so(stage: Stage, reusing: Api, client: "redis.Redis") -> None:
-    """Until the original is erased; another tenant buys its own."""
+    """This lasts until the original is erased; another tenant buys its own."""
     shop, gym = holder(reusing, client, "shop"), holder(reusing, client, "gym")
     with stage.worker():
         first = shop.post("/v1/videos", {**REQUEST, "dedupe": "prompt"})
@@ -62,7 +62,7 @@ def test_the_same_request_again_costs_nothing_and_says_so(stage: Stage, reusing:
 
 
 def test_a_key_is_answered_the_same_each_time(stage: Stage, reusing: Api, client: "redis.Redis") -> None:
-    """Also when the answer was lost and the request is sent again."""
+    """The answer is the same when it was lost and the request is sent again."""
     shop = holder(reusing, client, "shop")
     with stage.worker():
         job_id = shop.post("/v1/videos", REQUEST).json()["id"]

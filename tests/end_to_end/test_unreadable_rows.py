@@ -36,7 +36,7 @@ def _strange_rows(stage: Stage) -> dict[str, Any]:
 
 
 def test_the_rescuer_lives_with_rows_that_it_cannot_read(stage: Stage) -> None:
-    """Else it would look dead, and its worker's purchases would be put in doubt."""
+    """Else the rescuer would look dead, and its worker's purchases would be put in doubt."""
     before = _strange_rows(stage)
     with stage.worker(name="target", RUSHES_RESCUE__GRACE_S="0.5") as worker:
         first = stage.service.submit(a_request()).job_id

@@ -66,7 +66,7 @@ def test_an_endpoint_receives_every_end_and_can_verify_it(
 def test_a_slow_receiver_delays_no_video_and_no_other_receiver(
     stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
 ) -> None:
-    """It has its few slots; everybody else goes on."""
+    """It blocks only its few slots."""
     add(stage, receiver)
     add(stage, other_receiver)
     receiver.go_on.clear()
@@ -153,7 +153,7 @@ def test_secrets_are_rotated_while_both_are_valid(stage: Stage, receiver: Webhoo
 
 
 def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: WebhookServer) -> None:
-    """An operator's first quarter of an hour."""
+    """These commands cover an operator's first quarter of an hour."""
     added = json.loads(stage.rushes("webhooks", "add", receiver.url, "--description", "shop", "--json").stdout)
     receiver.secret = added["secret"]
     with stage.worker():

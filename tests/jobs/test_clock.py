@@ -135,7 +135,7 @@ def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Led
 
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """The upstream's breaker, a receiver's breaker and slot, the fleet's pace, every rate limit."""
+    """The upstream's breaker, receivers' breakers and slots, the fleet's pace and every rate limit recover."""
     ledger.breakers.refused(
         Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
     )
@@ -174,7 +174,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 def test_a_due_time_that_cannot_be_is_now(
     client: "redis.Redis", ledger: Ledger, emitted: list[Event], due_at: str
 ) -> None:
-    """Whatever wrote it, and although the clock was never seen to be set back."""
+    """The rescuer corrects it whoever wrote it, although the clock was never seen to be set back."""
     job = rendering(ledger)
     client.zadd("rushes:due:rendering", {job.id: float(due_at)})
 
@@ -185,7 +185,7 @@ def test_a_due_time_that_cannot_be_is_now(
 
 
 def test_a_follow_up_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
-    """Impossible due times of ended jobs are corrected as well."""
+    """The rescuer corrects impossible due times of ended jobs as well."""
     ended = rendering(ledger)
     steps.end(
         ledger,
@@ -207,7 +207,7 @@ def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis",
 
 
 def test_many_small_steps_are_one_large_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """Each is too small to be noticed."""
+    """Each step is too small to be noticed, but their sum is not."""
     job = rendering(ledger)
     for _ in range(10):
         clock.advance(-3)

@@ -66,7 +66,7 @@ def test_sketches_of_two_fleets_add_up_bucket_by_bucket() -> None:
 
 @given(pending_s=ANY_SECONDS, done_s=ANY_SECONDS)
 def test_a_lesson_is_one_job_wherever_it_lies(pending_s: float, done_s: float) -> None:
-    """Also if clocks jumped: what cannot be is put where it can, and never counts for more than one job."""
+    """Clocks may jump: an impossible time moves to a possible one, and never counts for more than one job."""
     shares = Forecast(Sketch(), PRIOR).lesson(pending_s, done_s)
 
     assert sum(shares.values()) == pytest.approx(1)
@@ -90,7 +90,7 @@ def test_a_forecast_is_a_distribution(taken_s: list[float], pending: dict[int, i
 
 
 def test_nine_in_ten_are_done_within_the_p90_that_was_forecast() -> None:
-    """The forecast is calibrated at the submission, and again each minute for the jobs still under way."""
+    """The forecast holds at the submission, and again each minute for the jobs still under way."""
     dice = random.Random(4)
     took_s = [dice.lognormvariate(4.79, 0.35) for _ in range(1200)]
     forecast = Forecast(taught(*[(0.96 * seconds, 1.02 * seconds) for seconds in took_s[:200]]), PRIOR)

@@ -35,7 +35,7 @@ def written_by_an_earlier_version(client: "redis.Redis", name: str, job_id: str)
 
 @pytest.mark.parametrize("other", [None, "gym", "shop2", ""])
 def test_tenants_do_not_meet(ledger: Ledger, other: str | None) -> None:
-    """Neither by the same key, nor by a key that looks like another's name."""
+    """A tenant's job is found neither by the same key, nor by a key that looks like another's name."""
     first = accept(ledger, "job_1", "order-1", "shop")
 
     assert accept(ledger, "job_2", "order-1", "shop") == first
@@ -71,7 +71,7 @@ def test_a_key_of_an_earlier_version_is_still_found(
 
 
 def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis.Redis") -> None:
-    """What it gave free is not bought now."""
+    """A video that it handed out for free is not bought now."""
     job_id = completed(ledger, REQUEST, tenant="shop")
     written_by_an_earlier_version(client, "order-1", job_id)
     client.set(f"{PREFIX}reused:order-1", "1", ex=60)
@@ -86,7 +86,7 @@ def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis
 
 @pytest.mark.parametrize("key", ["k" * 100_000, "*", "a b\n\r\0c", "🐉", "job:job_1", "../../x", "{a}"])
 def test_a_keys_name_in_redis_is_ours(ledger: Ledger, client: "redis.Redis", key: str) -> None:
-    """Of one length, whatever a caller chose."""
+    """The name has one length, whatever key a caller chose."""
     assert accept(ledger, "job_1", key) == accept(ledger, "job_2", key)
 
     (name,) = client.scan_iter(f"{PREFIX}idempotency:*")
@@ -97,7 +97,7 @@ def test_a_keys_name_in_redis_is_ours(ledger: Ledger, client: "redis.Redis", key
 
 @pytest.mark.parametrize("key", ["", "\ud800", 4711, b"order-1", ["order-1"], False])
 def test_what_is_no_text_is_no_key(key: Any) -> None:
-    """An empty one, of a variable that was never set, would make all requests one job."""
+    """An empty key, from a variable that was never set, would make all requests one job."""
     with pytest.raises(InvalidRequest, match="idempotency_key"):
         validate_key(key)
 

@@ -114,7 +114,7 @@ def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger,
 
 @pytest.mark.parametrize("name", MOVES)
 def test_the_same_move_again_is_refused_and_changes_nothing(ledger: Ledger, name: str) -> None:
-    """Redelivery hands two workers the same message; the second learns that it is too late."""
+    """Two workers may hold the same job after a lease; the second learns that it is too late."""
     start, move, _ = MOVES[name]
     job = start(ledger)
     move(ledger, job)
@@ -486,7 +486,7 @@ def test_a_breaker_opens_after_refusals_in_a_row_and_lets_one_trial_request_thro
 
 
 def test_a_breaker_stays_open_for_longer_each_time_a_trial_request_is_refused(ledger: Ledger, clock: Clock) -> None:
-    """Up to a longest wait; what the upstream itself asks for counts more."""
+    """The wait grows up to a bound; a wait that the upstream asks for counts more."""
     waits = []
     for _ in range(8):
         ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "401", terms=BreakerTerms(5, 60, after=1))
@@ -501,7 +501,7 @@ def test_a_breaker_stays_open_for_longer_each_time_a_trial_request_is_refused(le
 
 
 def test_a_trial_request_that_succeeds_closes_the_breaker_for_all(ledger: Ledger) -> None:
-    """Recovery needs no hand."""
+    """The upstream's recovery needs no person."""
     ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "401", terms=BreakerTerms(5, 60, after=1))
 
     ledger.breakers.passed(Breaker.SUBMIT)
@@ -534,7 +534,7 @@ def test_a_server_that_cannot_promise_anything_is_bought_for_all_the_same(config
 
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
-    """Nothing lives in Redis for ever by accident."""
+    """Nothing may stay in Redis for ever by accident."""
     ledger = Ledger(client, clock=clock, retention=Retention(retention_s=100))
     job = storing(ledger)
     steps.completed(ledger, job, STORED)
@@ -562,7 +562,7 @@ def test_pages_follow_one_another_without_gap_or_double(ledger: Ledger) -> None:
 
 
 def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client: "redis.Redis") -> None:
-    """Twenty workers with the same message: one purchase."""
+    """Twenty workers that hold the same job make one purchase."""
     ledger = Ledger(client)
     job = accepted(ledger)
     won: list[Job] = []
@@ -605,15 +605,15 @@ def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Red
     assert ledger.get(job.id) == job.model_copy(update={"version": 7})
 
 
-def test_a_redis_that_is_not_there_is_said_so(clock: Clock) -> None:
-    """In bounded time, as our own error."""
+def test_a_redis_that_is_not_there_is_reported(clock: Clock) -> None:
+    """Callers get our own error, in bounded time."""
     nowhere = connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test")
     with pytest.raises(LedgerUnavailable, match="refused"):
         Ledger(nowhere, clock=clock).get("job_1")
 
 
-def test_a_redis_that_is_full_is_said_so(ledger: Ledger, client: "redis.Redis") -> None:
-    """Nothing is half written: a script is refused whole."""
+def test_a_redis_that_is_full_is_reported(ledger: Ledger, client: "redis.Redis") -> None:
+    """Redis refuses a script as a whole, so nothing is half written."""
     job = accepted(ledger)
     used = int(client.info()["used_memory"])
     client.config_set("maxmemory", used // 2)

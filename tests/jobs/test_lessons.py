@@ -73,7 +73,7 @@ def test_a_job_found_by_its_first_poll_finished_some_time_before() -> None:
     ],
 )
 def test_what_would_blur_the_sketch_teaches_nothing(change: dict[str, float | None]) -> None:
-    """Better no lesson than a wrong one."""
+    """A wrong lesson is worse than none."""
     assert lesson(KNOWN.model_copy(update=change), FORECAST, now=NOW) is None
 
 

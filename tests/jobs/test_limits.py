@@ -16,8 +16,8 @@ def limits(client: "redis.Redis", clock: Clock) -> Limits:
     return Ledger(client, clock=clock).limits
 
 
-def test_what_is_saved_up_may_be_taken_at_once_and_comes_back_steadily(limits: Limits, clock: Clock) -> None:
-    """Three, then one every twenty seconds."""
+def test_a_burst_is_granted_at_once_and_refills_steadily(limits: Limits, clock: Clock) -> None:
+    """Three calls pass at once, then one every twenty seconds."""
     assert [limits.take("log", every_s=20, burst=3) for _ in range(4)] == [0, 0, 0, pytest.approx(20, abs=0.002)]
     clock.advance(19)
     assert limits.take("log", every_s=20, burst=3) == pytest.approx(1, abs=0.002)
@@ -39,7 +39,7 @@ def test_one_of_the_fleet_does_it_at_a_time(limits: Limits, client: "redis.Redis
 
 
 def test_any_time_sees_no_more_than_its_share_and_what_was_saved_up(limits: Limits, clock: Clock) -> None:
-    """However the callers are spread, and however their waits are rounded."""
+    """The bound holds however the callers are spread, and however their waits are rounded."""
     rand, granted, began = random.Random(7), [], clock.now
     while clock.now < began + 600:
         if limits.take("log", every_s=0.6, burst=100) == 0:
@@ -51,7 +51,7 @@ def test_any_time_sees_no_more_than_its_share_and_what_was_saved_up(limits: Limi
 
 
 def test_a_bucket_lives_until_it_is_full(limits: Limits, client: "redis.Redis") -> None:
-    """A name that nobody uses any more is no key for ever."""
+    """A name that nobody uses any more must not stay as a key for ever."""
     limits.take("log", every_s=20, burst=3)
     limits.take("log", every_s=20, burst=3)
     assert 39_000 < client.pttl("rushes:rate:log") <= 40_000

@@ -14,7 +14,7 @@ FILM = Media(
 
 @pytest.mark.parametrize("media", [FILM, Media(), Media(mismatch=(Mismatch("duration", 8, 4.0),))])
 def test_a_row_gives_back_what_was_written(media: Media) -> None:
-    """One small JSON field, without what there is not."""
+    """A row holds the media as one small JSON field, without what is not known."""
     text = to_fields({"media": media})["media"]
 
     assert job_from({**to_fields(VALUES), "media": text}).media == media

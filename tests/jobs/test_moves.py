@@ -68,7 +68,7 @@ def outcome(move: Move | None) -> tuple[object, ...]:
 
 
 def test_a_queued_job_buys() -> None:
-    """The normal way."""
+    """Nothing speaks against a purchase."""
     assert before_submit(a_job(State.QUEUED), now=NOW) is None
 
 
@@ -152,13 +152,13 @@ def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
 
 
 def test_a_generation_that_failed_is_not_charged() -> None:
-    """The upstream's own terms."""
+    """These are the upstream's own terms."""
     verdict = after_poll(a_job(), Refused("no face"), now=NOW, policy=POLICY)
     assert verdict == ended(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
 
 
 def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
-    """Before the purchase and after it: the prompt has to change."""
+    """The customer must know to change the prompt, not to try again."""
     later = after_poll(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
     assert later == ended(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
 
@@ -223,7 +223,7 @@ def test_a_late_poll_reads_every_shape_too() -> None:
 
 
 def test_a_throttled_poll_waits_as_long_as_the_upstream_asks() -> None:
-    """And at least the usual interval."""
+    """The poll also waits at least the usual interval."""
     job = a_job()
     asked = after_poll(job, Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
     hardly = after_poll(job, Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
@@ -233,7 +233,7 @@ def test_a_throttled_poll_waits_as_long_as_the_upstream_asks() -> None:
 
 
 def test_fetched_bytes_complete_the_job() -> None:
-    """The normal end."""
+    """A job that has its bytes ends here, and its end is announced."""
     move = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY)
     assert move == completed(STORED, None, policy=POLICY)
     assert move.follow_ups == {FollowUp.ANNOUNCE: 0}
@@ -241,7 +241,7 @@ def test_fetched_bytes_complete_the_job() -> None:
 
 @pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (4999, 300)])
 def test_a_failed_download_is_tried_again(downloads: int, wait: float) -> None:
-    """The download, never the generation."""
+    """The download is repeated, never the generation."""
     verdict = after_download(a_job(State.STORING, downloads=downloads), NotFetched("reset"), now=NOW, policy=POLICY)
     assert verdict == store_failed("reset", wait_s=wait, fresh_url=False)
 

@@ -34,14 +34,14 @@ def test_what_failed_is_tried_again_by_the_schedule(tries: int, next_in_s: float
 
 
 def test_a_wait_is_varied_by_a_fifth() -> None:
-    """So that what failed together is not tried again together."""
+    """Deliveries that failed together must not be retried together."""
     waits = [tried(NotDelivered("no"), spread=spread).next_in_s for spread in (0, 0.5, 1)]
     assert waits == [pytest.approx(48), pytest.approx(60), pytest.approx(72)]
 
 
 @pytest.mark.parametrize(("asked_s", "next_in_s"), [(600, 600), (1, 60), (0, 60), (None, 60)])
 def test_a_receiver_that_asks_for_more_time_gets_it(asked_s: float | None, next_in_s: float) -> None:
-    """The schedule or the receiver, whichever is later."""
+    """The later of the schedule's time and the receiver's time counts."""
     assert tried(NotDelivered("busy", retry_after_s=asked_s)).next_in_s == next_in_s
 
 

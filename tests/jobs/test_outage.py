@@ -37,7 +37,7 @@ from jobs.outage import explained
     ],
 )
 def test_each_trouble_has_its_sentence(error: redis.RedisError, words: str) -> None:
-    """By class or by code; the server's words change, and are repeated only where they name what is forbidden."""
+    """An error's class or code chooses the sentence; the server's words stand only where they name what it forbids."""
     sentence = explained(error)
 
     assert words in sentence

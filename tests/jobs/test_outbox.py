@@ -45,7 +45,7 @@ def fail(outbox: Outbox, delivery: Delivery, *, again_in_s: float = 5, took_s: f
 
 
 def test_each_receiver_receives_each_event_once(outbox: Outbox) -> None:
-    """Posting is repeated when a worker dies in the middle: it must not double what it did."""
+    """A worker that died in the middle puts the events again, which must not double what it did."""
     wanted = {"sql": ["job.expired"], "a:b": ["job.expired"]}
     assert sorted(outbox.put("job_1", wanted)) == ["a:b", "sql"]
     assert outbox.put("job_1", wanted) == []
@@ -164,7 +164,7 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_probed_by_one(outbox: Ou
 def test_what_keeps_a_receivers_breaker_lives_as_long_as_its_deliveries(
     outbox: Outbox, clock: Clock, client: "redis.Redis"
 ) -> None:
-    """Failures that are hours apart are in a row all the same, if nothing between them was delivered."""
+    """Failures that are hours apart are in a row, if nothing between them was delivered."""
     for n in range(3):
         outbox.put(f"job_{n}", COMPLETED)
         fail(outbox, claimed(outbox), again_in_s=80_000)
@@ -191,7 +191,7 @@ def test_a_job_that_is_forgotten_is_not_the_receivers_fault(outbox: Outbox) -> N
 
 
 def test_one_job_that_fails_again_and_again_says_nothing_of_the_receiver(outbox: Outbox, clock: Clock) -> None:
-    """Else a single bad record would hold back everybody's in a quiet hour."""
+    """Else a single bad record would stop everybody's deliveries in a quiet hour."""
     outbox.put("job_bad", COMPLETED)
     for _ in range(10):
         fail(outbox, claimed(outbox), again_in_s=1)
@@ -225,7 +225,7 @@ def test_a_person_can_have_a_job_delivered_again_at_once(outbox: Outbox) -> None
 
 
 def test_every_delivery_is_in_the_receivers_log_newest_first(outbox: Outbox, clock: Clock) -> None:
-    """What support reads first."""
+    """Support reads this log first."""
     outbox.put("job_1", COMPLETED)
     fail(outbox, claimed(outbox), again_in_s=1)
     clock.advance(2)

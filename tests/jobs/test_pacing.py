@@ -122,7 +122,7 @@ def test_a_plan_can_be_made_for_what_takes_a_second_or_an_hour() -> None:
 
 
 def test_a_fixed_pacing_polls_at_even_intervals() -> None:
-    """As the upstream's own example does."""
+    """The upstream's own example does the same."""
     fixed = FixedPacing(first_s=30, interval_s=10)
 
     assert (fixed.first(), fixed.wait(5), fixed.wait(30), fixed.wait(500)) == (30, 25, 10, 10)

@@ -48,7 +48,7 @@ def test_every_field_of_a_result_has_a_column() -> None:
 
 
 def test_the_account_of_its_terms_is_the_jobs(client: "redis.Redis") -> None:
-    """In the row, in the job as it was accepted, and in its first event."""
+    """The row, the accepted job and its first event agree."""
     ledger = Ledger(client)
     answer = ledger.accept(a_request(), Terms(account="second"))
 

@@ -31,13 +31,13 @@ def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
 @pytest.mark.parametrize("state", GIVEN_UP)
 @pytest.mark.parametrize("pay_again", [False, True])
 def test_a_generation_that_may_be_fetched_is_never_bought_again(ended: Job, state: State, pay_again: bool) -> None:
-    """Not even by somebody who would pay."""
+    """Not even a caller who would pay buys it again."""
     assert on_retry(ended.model_copy(update={"state": state}), pay_again=pay_again) == Retry.GO_ON
 
 
 @pytest.mark.parametrize("state", GIVEN_UP)
 def test_without_a_generation_only_the_callers_word_buys(ended: Job, state: State) -> None:
-    """Nothing was bought, or what was bought has failed."""
+    """Nothing was bought, or what was bought has failed, so a retry costs money."""
     for job in (
         ended.model_copy(update={"state": state, "generation_id": None}),
         ended.model_copy(update={"state": state, "reason": Reason.GENERATION_FAILED}),
@@ -53,7 +53,7 @@ def test_what_goes_on_is_not_repeated(ended: Job, state: State) -> None:
 
 
 def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
-    """Also where it came late, after the job had expired."""
+    """This also holds for a video that came late, after the job had expired."""
     stored = Stored("a.mp4", 1, "00", "video/mp4")
 
     assert on_retry(ended.model_copy(update={"state": State.COMPLETED}), pay_again=True) == Retry.HAS_ITS_VIDEO

@@ -39,7 +39,7 @@ def found_done(ledger: Ledger, lesson: Lesson = LESSON) -> Job:
 
 
 def test_a_finished_job_is_added_to_the_sketch_of_its_kind(ledger: Ledger, sketches: Sketches) -> None:
-    """Nobody has to remember to do it."""
+    """The move that finds a job done writes its lesson, so nobody can forget to."""
     found_done(ledger)
 
     known = sketches.recall(KIND)
@@ -122,7 +122,7 @@ def test_a_latency_that_cannot_be_is_not_believed(sketches: Sketches, latency: L
 
 
 def test_a_poll_that_saw_it_pending_is_remembered(ledger: Ledger) -> None:
-    """And one that learnt nothing is not."""
+    """A poll that learnt nothing is not."""
     job = rendering(ledger)
     steps.polled(ledger, [Poll(job, "unreachable: 503", 10)])
     unseen = ledger.get(job.id)
@@ -158,7 +158,7 @@ def test_a_poll_that_came_too_late_counts_nothing(ledger: Ledger, sketches: Sket
 
 
 def test_a_job_that_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
-    """However often it was polled; nothing of the count outlives the last job."""
+    """It leaves the count however often it was polled; no count outlives the last job."""
     done, failed, never_polled = (rendering(ledger) for _ in range(3))
     for _ in range(3):
         clock.advance(20)
@@ -173,7 +173,7 @@ def test_a_job_that_is_done_or_given_up_is_pending_no_more(ledger: Ledger, clock
 
 
 def test_counts_that_cannot_be_read_are_none(sketches: Sketches, client: "redis.Redis") -> None:
-    """Pacing is a convenience here, too."""
+    """Pacing is a convenience: unreadable counts must not stop it."""
     client.hset(f"rushes:pending:{KIND}", mapping={"x": "1"})
     client.expire(f"rushes:pending:{KIND}", 60)
     assert sketches.recall(KIND).pending == {}

@@ -36,7 +36,7 @@ def test_nothing_leads_back_before_the_purchase_but_a_proof_or_a_decision() -> N
 
 @pytest.mark.parametrize("state", State)
 def test_each_state_has_a_public_word(state: State) -> None:
-    """The public sees fewer words than we keep."""
+    """The public sees fewer words than the ledger keeps."""
     assert state.status in Status
     assert state.is_final == (state.status not in {Status.QUEUED, Status.IN_PROGRESS})
 

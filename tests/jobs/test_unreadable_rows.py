@@ -107,7 +107,7 @@ def unreadable(emitted: list[Event]) -> set[str]:
 def test_a_row_is_left_to_a_newer_version(
     client: "redis.Redis", ledger: Ledger, clock: Clock, emitted: list[Event], damage: Damage
 ) -> None:
-    """By lists, by readers of that job, by workers that claim jobs: it stays where it is, and the next one is read."""
+    """Lists, readers and claiming workers leave the row where it is, and read the next one."""
     strange, plain = rendering(ledger), rendering(ledger)
     damage(client, strange.id)
     clock.advance(60)
@@ -182,7 +182,7 @@ def test_a_row_is_reported_once(client: "redis.Redis", ledger: Ledger, emitted: 
 
 
 def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", ledger: Ledger) -> None:
-    """But code that stops a step when Redis is away stops it here as well, and writes nothing."""
+    """Code that stops a step when Redis is away also stops it here, and writes nothing."""
     strange = rendering(ledger)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
 
@@ -213,7 +213,7 @@ def test_a_job_log_is_read_but_for_what_a_newer_version_wrote(
 
 
 def test_the_event_stream_goes_on_behind_what_a_newer_version_wrote(client: "redis.Redis", ledger: Ledger) -> None:
-    """One word of it would end every watcher."""
+    """One unknown word would otherwise end every watcher."""
     cursor = ledger.job_log.newest()
     client.xadd(
         "rushes:events",
@@ -268,7 +268,7 @@ def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "
 
 
 def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", ledger: Ledger) -> None:
-    """Whatever the reason is called."""
+    """The breaker holds, whatever the newer version calls its reason."""
     ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "no", terms=BreakerTerms(first_s=5, longest_s=60, after=1))
     client.hset("rushes:breaker:default:submit", "hold", "moonstruck")
 
@@ -292,7 +292,7 @@ def test_a_follow_up_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", l
 
 
 def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", clock: Clock) -> None:
-    """Else the delivery would be given up before anybody could read its job."""
+    """Else the delivery would be given up before a newer worker could read its job."""
     outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=1, lease_s=10)
     outbox.put("job_1", {"hook": ["job.completed"]})
     for _ in range(3):

@@ -117,7 +117,7 @@ def test_a_row_that_this_version_cannot_read_holds_up_no_other(client: "redis.Re
 
 
 def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
-    """More is due than one task claims: another reminder at once lets other threads and machines share it."""
+    """More is due than one task claims: another message at once lets other threads and machines share it."""
     jobs = bought(ledger, many=3)
     clock.advance(30)
 
@@ -131,7 +131,7 @@ def test_a_full_batch_asks_for_help(ledger: Ledger, clock: Clock) -> None:
 
 
 def test_polls_are_written_together_and_each_moves_its_job_one_turn(ledger: Ledger, clock: Clock) -> None:
-    """One round trip; job log, turn, counter and due time move as if each had been written alone."""
+    """One round trip moves job log, turn, counter and due time as if each poll had been written alone."""
     jobs = bought(ledger, many=2)
     clock.advance(30)
     claimed(ledger)
@@ -198,7 +198,7 @@ def test_one_alarm_serves_all_whose_polls_fall_due_in_its_slot(ledger: Ledger, c
 
 
 def test_an_alarm_that_has_rung_is_set_anew(ledger: Ledger, clock: Clock) -> None:
-    """Alone, a job has a chain of its own: each poll sets the alarm of the next."""
+    """A job that is alone has its own chain of alarms: each poll sets the next."""
     (job,) = bought(ledger)
     for _ in range(3):
         clock.advance(30)

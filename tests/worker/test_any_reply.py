@@ -179,7 +179,7 @@ def test_a_poll(stranger: Server, clients: Clients, reply: bytes) -> None:
 @anything
 @given(reply=REPLIES)
 def test_a_page_of_the_log_and_the_metrics(stranger: Server, clients: Clients, reply: bytes) -> None:
-    """A purchase in doubt stays in doubt; the schedule does without."""
+    """An unreadable page leaves a purchase in doubt, and unreadable metrics leave the schedule as it is."""
     stranger.on(lambda wire: wire.send(reply))
     assert isinstance(clients[0].log_page("google/veo3", 0), LogPage | Unreachable)
     assert isinstance(clients[0].latency("google/veo3"), Latency | None)

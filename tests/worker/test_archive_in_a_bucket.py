@@ -38,7 +38,7 @@ def fetch(bucket: Bucket, folder: Path, url: str, *, turn: int = 1) -> Any:
 
 
 def test_a_video_is_kept_in_the_bucket_and_nowhere_else(server: Server, bucket: Bucket, tmp_path: Path) -> None:
-    """Under the same name as in a folder; the disk has held it for the length of the transfer only."""
+    """It has the same name as in a folder; the disk holds it only during the transfer."""
     server.on(answer(MP4))
 
     outcome = fetch(bucket, tmp_path, server.url)
@@ -52,7 +52,7 @@ def test_a_video_is_kept_in_the_bucket_and_nowhere_else(server: Server, bucket: 
 
 
 def test_half_a_video_never_reaches_the_bucket(server: Server, bucket: Bucket, tmp_path: Path) -> None:
-    """It is checked on the disk first."""
+    """The video is checked on the disk first."""
     server.on(answer(MP4[:-100], length=-1))
     assert isinstance(fetch(bucket, tmp_path, server.url), NotFetched)
     assert list(BucketStore(bucket.url, ArchiveSettings()).items()) == []

@@ -88,12 +88,12 @@ def test_a_purchase_carries_exactly_what_was_requested(server: Server, family: F
         receipt = upstream.submit(request, family, REQUEST_ID)
 
     assert receipt == Accepted("gen-1", 0.52)
-    [request] = server.received
-    assert (request.method, request.target) == ("POST", path)
-    assert request.headers["authorization"] == f"Bearer {KEY}"
-    assert request.headers["x-client-request-id"] == REQUEST_ID
-    assert request.headers["content-type"] == "application/json"
-    assert json.loads(request.body) == {
+    [received] = server.received
+    assert (received.method, received.target) == ("POST", path)
+    assert received.headers["authorization"] == f"Bearer {KEY}"
+    assert received.headers["x-client-request-id"] == REQUEST_ID
+    assert received.headers["content-type"] == "application/json"
+    assert json.loads(received.body) == {
         "model": "google/veo3",
         "prompt": "дракон 🐉",
         "duration": 4,
@@ -131,7 +131,7 @@ def test_a_poll_escapes_the_generation_id(server: Server, family: Family, path: 
 
 
 def test_a_finished_generation_is_read_with_its_video(server: Server) -> None:
-    """What a poll is for."""
+    """The poll returns the video's address with everything known of it."""
     server.on(answer(b'{"id":"g","status":"completed","video":{"url":"https://cdn/x.mp4"}}'))
     with poller_at(server.url) as poller:
         seen = poller.poll("g", Family.UNIVERSAL)
@@ -143,7 +143,7 @@ def test_a_finished_generation_is_read_with_its_video(server: Server) -> None:
 
 
 def test_a_refused_connection_buys_nothing() -> None:
-    """Nobody listened, so nobody sold."""
+    """Nobody listened, so nothing was sent."""
     receipt = buy(REFUSING)
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.UNREACHABLE
@@ -187,13 +187,13 @@ def test_a_certificate_that_nobody_signed_buys_nothing(secured_server: Server) -
 
 
 def test_a_ca_bundle_of_ones_own_is_trusted(secured_server: Server, certificate: Path) -> None:
-    """Many companies look into TLS with a CA of their own."""
+    """Many companies inspect TLS with a CA of their own."""
     secured_server.on(answer(ACCEPTED))
     assert buy(secured_server.url, ca_bundle=certificate) == Accepted("gen-1", 0.52)
 
 
 def test_a_poll_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, certificate: Path, tmp_path: Path) -> None:
-    """A home may be called anything."""
+    """A folder's name may hold any character."""
     bundle = tmp_path / "josé" / "ca.pem"
     bundle.parent.mkdir()
     bundle.write_bytes(certificate.read_bytes())
@@ -322,7 +322,7 @@ def test_a_trickling_reply_ends_with_its_total_time(server: Server, act: Act) ->
 
 @pytest.mark.parametrize("act", [slow_headers, slow_body])
 def test_a_trickling_poll_ends_with_its_total_time(server: Server, act: Act) -> None:
-    """Sixteen of them would be a dead worker."""
+    """Sixteen trickling polls would block every thread of a worker."""
     server.on(act)
     with poller_at(server.url, total_timeout_s=0.5) as poller:
         assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
@@ -514,7 +514,7 @@ def test_a_key_that_no_header_can_carry_stops_the_worker_at_start(key: str) -> N
 
 
 def test_without_a_key_there_is_no_client() -> None:
-    """Better at start than at the first purchase."""
+    """An error at the start is better than one at the first purchase."""
     with pytest.raises(ValueError, match="RUSHES_UPSTREAM__API_KEY is not set"):
         Access.of(UpstreamSettings.model_validate({"base_url": REFUSING}))
 

@@ -325,7 +325,7 @@ def test_an_error_of_the_database_is_reported_without_the_row(engine: sa.Engine)
 
 @pytest.mark.parametrize("url", ["mysql://root:hunter2@x/db", "hunter2", "postgresql://me:hunter2@host:port/db"])
 def test_an_address_of_another_kind_stops_the_worker_with_a_sentence(url: str) -> None:
-    """Without the address, which may hold a password."""
+    """The sentence leaves the address out, because it may hold a password."""
     with pytest.raises(ConfigurationError) as caught:
         make_engine(url, connections=1)
     assert "RUSHES_SQL__URL" in str(caught.value)
@@ -333,7 +333,7 @@ def test_an_address_of_another_kind_stops_the_worker_with_a_sentence(url: str) -
 
 
 def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
-    """What a monthly report asks for."""
+    """A monthly report needs such a choice."""
     hook = DatabaseHook(engine, migrate=True)
     for n, status in enumerate([Status.COMPLETED, Status.FAILED, Status.COMPLETED]):
         hook(RESULT.model_copy(update={"id": f"job_{n}", "status": status, "finished_at": 1_800_000_000.0 + n}))

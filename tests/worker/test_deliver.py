@@ -16,8 +16,8 @@ from worker.deliver import Deliveries, ThreadLimit
 from worker.receivers.registry import ReceiverRegistry
 
 
-def test_one_receiver_never_has_all_the_threads_of_the_telling() -> None:
-    """A stuck receiver leaves one to the others, also in the smallest worker that has two."""
+def test_one_receiver_never_has_all_the_threads_of_deliveries() -> None:
+    """A stuck receiver leaves one thread to the others, even in the smallest worker, which has two."""
     share = ThreadLimit(2)
     assert [share.enter("stuck"), share.enter("stuck"), share.enter("quick"), share.enter("third")] == [
         True,
@@ -29,8 +29,8 @@ def test_one_receiver_never_has_all_the_threads_of_the_telling() -> None:
     assert share.enter("third")
 
 
-def test_a_worker_with_one_thread_for_it_tells_all_the_same() -> None:
-    """One after the other."""
+def test_a_worker_with_one_thread_delivers_all_the_same() -> None:
+    """It serves one receiver after the other."""
     share = ThreadLimit(1)
     assert (share.enter("a"), share.enter("b")) == (True, False)
     share.leave("a")

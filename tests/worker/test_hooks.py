@@ -142,7 +142,7 @@ def test_an_async_hook_is_run_to_its_end(shape: Callable[[Shop], ResultHook], ho
     ],
 )
 def test_whatever_an_async_hook_raises_is_retried(error: BaseException, message: str) -> None:
-    """As of any other hook."""
+    """An async hook fails like any other hook."""
 
     async def hook(_: JobResult) -> None:
         await asyncio.sleep(0)

@@ -53,7 +53,7 @@ def call(url: str) -> Outcome:
 
 @before
 def test_a_purchase_is_accepted_behind_them(server: Server, interim: bytes) -> None:
-    """Taken for the reply, one made a paid video a doubt."""
+    """An interim reply that was read as the reply would put a paid video in doubt."""
     server.on(behind(interim, answer(b'{"id":"gen-1"}', status="201 Created")))
     with upstream_at(server.url) as (upstream, _):
         assert upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1") == Accepted("gen-1", None)

@@ -232,7 +232,7 @@ def test_it_holds_no_secret(isolated: IsolatedProcess, tmp_path: Path, monkeypat
 
 
 def test_one_that_died_is_started_again(isolated: IsolatedProcess, tmp_path: Path) -> None:
-    """By its limits, by the out-of-memory killer, by idleness."""
+    """It may die by its limits, by the out-of-memory killer or by idleness."""
     film = [str(a_film(tmp_path / "film.mp4")), "video/mp4"]
     assert isinstance(isolated.ask("probe", film), Found)
     for process in processes():

@@ -14,8 +14,8 @@ SILENT = Media(duration_s=4.0, width=1280, height=720, video_codec="h264")
 REQUEST = {"duration": 8, "resolution": "720P", "aspect_ratio": "16:9", "generate_audio": True}
 
 
-def test_what_came_as_ordered_differs_in_nothing() -> None:
-    """The usual case says nothing."""
+def test_what_came_as_requested_differs_in_nothing() -> None:
+    """In the usual case there is nothing to report."""
     assert mismatches(REQUEST, FILM) == ()
 
 

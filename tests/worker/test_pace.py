@@ -78,7 +78,7 @@ def test_a_kind_is_paced_by_what_the_fleet_has_learnt_of_it(make: Callable[..., 
 def test_what_is_learnt_meanwhile_arrives_with_a_refresh(
     make: Callable[..., Pace], ledger: Ledger, upstream: Upstreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And only then: a decision reads nothing."""
+    """Only a refresh reads it, because a decision reads nothing."""
     monkeypatch.setattr(pace_module, "REFRESH_S", 0.0)
     upstream.answer = None
     pace = make()
@@ -92,7 +92,7 @@ def test_what_is_learnt_meanwhile_arrives_with_a_refresh(
 
 
 def test_one_of_the_fleet_asks_the_upstream_and_all_know(make: Callable[..., Pace], upstream: Upstreams) -> None:
-    """Once in a while, for each model in use, and without waiting for it in a task."""
+    """The fleet asks once in a while for each model in use, and no task waits for it."""
     one, other = make(), make()
     before = first_s(one)
     first_s(other)
@@ -107,7 +107,7 @@ def test_one_of_the_fleet_asks_the_upstream_and_all_know(make: Callable[..., Pac
 
 
 def test_an_upstream_without_metrics_harms_nothing(make: Callable[..., Pace], upstream: Upstreams) -> None:
-    """The prior of the settings stays."""
+    """The prior of the settings stays in use."""
     upstream.answer = None
     pace = make()
     before = first_s(pace)
@@ -116,7 +116,7 @@ def test_an_upstream_without_metrics_harms_nothing(make: Callable[..., Pace], up
 
 
 def test_the_upstream_is_never_asked_where_that_was_chosen(make: Callable[..., Pace], upstream: Upstreams) -> None:
-    """RUSHES_POLL__METRICS_EVERY_S=0."""
+    """RUSHES_POLL__METRICS_EVERY_S=0 turns the metrics off."""
     pace = make(metrics_every_s=0)
     first_s(pace)
     pace.refresh()
@@ -132,7 +132,7 @@ def test_fixed_pacing_stays_available_and_still_learns(make: Callable[..., Pace]
 
 
 def test_the_first_job_of_a_kind_is_paced_although_redis_is_away(ledger: Ledger, upstream: Upstreams) -> None:
-    """A receipt in hand must be written, not lost for want of a schedule; the sketch is read when Redis is back."""
+    """A receipt must be written, not lost for want of a schedule; the sketch is read when Redis is back."""
     away = Sketches(connect(RedisSettings.model_validate({"url": "redis://127.0.0.1:1/0"}), name="test"))
     pace = Pace(POLICY, PollSettings.model_validate({}), away, upstream.latency, ledger.limits)
 
@@ -143,10 +143,10 @@ def test_the_first_job_of_a_kind_is_paced_although_redis_is_away(ledger: Ledger,
     assert upstream.asked == []  # what was made up in need is not kept
 
 
-def test_a_kind_that_is_not_ordered_any_more_is_dropped(
+def test_a_kind_that_is_not_requested_any_more_is_dropped(
     make: Callable[..., Pace], upstream: Upstreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that runs for months does not collect kinds."""
+    """A process that runs for months must not collect kinds."""
     monkeypatch.setattr(pace_module, "UNUSED_S", -1.0)
     pace = make()
     first_s(pace)

@@ -30,10 +30,10 @@ def bought(ledger: Ledger) -> str:
     return job_id
 
 
-def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_taken_by_others(
+def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_claimed_by_others(
     client: "redis.Redis", server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there is reason for doubt, one poll goes ahead, perhaps for longer than a lease."""
+    """In doubt one poll goes ahead, perhaps for longer than a lease, so the leases of the others are renewed."""
     monkeypatch.setattr(poll, "LEASE_S", 0.6)
     server.on(hang)
     ledger = Ledger(client)

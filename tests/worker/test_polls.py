@@ -174,12 +174,12 @@ def test_success_without_a_video_but_with_a_reason_is_a_refusal(video: Any) -> N
         pytest.param(5, "the upstream gave no reason", id="number"),
     ],
 )
-def test_a_failed_generation_ends_at_once_and_tells_why(word: str, error: Any, message: str) -> None:
+def test_a_failed_generation_ends_at_once_and_says_why(word: str, error: Any, message: str) -> None:
     """The error comes in every shape that its many vendors have; failed generations are not charged."""
     assert poll({"id": "g", "status": word, "error": error}) == Refused(message, Charged.NO)
 
 
-def test_a_failure_may_tell_its_reason_beside_the_status() -> None:
+def test_a_failure_may_give_its_reason_beside_the_status() -> None:
     """Some vendors put the message at the top."""
     assert poll({"status": "error", "message": "Unsafe pose"}) == Refused("Unsafe pose")
 
@@ -191,7 +191,7 @@ def test_a_failure_may_tell_its_reason_beside_the_status() -> None:
 )
 @pytest.mark.parametrize("word", ["failed", "completed"])
 def test_a_failure_is_charged_as_the_reply_says(word: str, usage: Any, charged: Charged) -> None:
-    """The wait that the upstream asks for goes before our own."""
+    """A charge that the reply states goes before the upstream's general terms."""
     seen = poll({"status": word, "error": "no", "meta": {"usage": usage}})
     assert isinstance(seen, Refused)
     assert seen.charged is charged

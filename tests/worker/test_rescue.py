@@ -42,14 +42,14 @@ def test_no_wait_that_the_settings_allow_is_too_long(
 
 @pytest.mark.parametrize("waits_s", [(DAY_S,), (5.0, 3 * DAY_S)])
 def test_no_retry_of_a_webhook_is_too_long(waits_s: tuple[float, ...]) -> None:
-    """Each is varied by a fifth."""
+    """The bound includes the fifth by which each wait is varied."""
     settings = Settings.model_validate({"webhooks": {"retry_s": waits_s}})
 
     assert longest_waits(settings, policy(settings)).of_all >= 1.2 * max(waits_s)
 
 
 def test_a_paid_job_is_too_far_off_after_an_hour() -> None:
-    """Although nobody saw the clock before it was set back."""
+    """The rescuer finds it, although nobody saw the clock before it was set back."""
     longest = longest_waits(Settings(), policy(Settings()))
 
     assert all(longest.by_work[state] < 3600 for state in (State.QUEUED, State.RENDERING, State.STORING))

@@ -166,7 +166,7 @@ def test_without_a_key_nothing_is_sent(server: Server) -> None:
 
 
 def test_an_addresss_query_is_in_no_log(server: Server) -> None:
-    """It may hold a receiver's token."""
+    """The query may hold a receiver's token."""
     server.on(answer())
     outcome = send(f"{server.url}/hook?token=hunter2")
     assert server.received[0].target == "/hook?token=hunter2"
@@ -221,7 +221,7 @@ def test_a_handshake_that_trickles_frees_the_slot_in_time() -> None:
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "204 No Content"])
 def test_any_2xx_means_delivered(server: Server, status: str) -> None:
-    """As the standard says."""
+    """The Standard Webhooks specification says so."""
     server.on(answer(status=status))
     assert isinstance(send(server.url), Delivered)
 
@@ -281,14 +281,14 @@ def test_an_endless_answer_is_read_no_further_than_an_excerpt(server: Server) ->
     "url", [REFUSING, "http://no-such-host.invalid/", "http://[::1", "http://a..b/", "https://x" * 300]
 )
 def test_an_address_that_leads_nowhere_is_a_failure(url: str) -> None:
-    """Never an exception."""
+    """It is an outcome, never an exception."""
     assert isinstance(send(url), NotDelivered)
 
 
 def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_known(
     secured_server: Server, certificate: Path
 ) -> None:
-    """A signature does not help who is sent to a stranger."""
+    """A signed message does not help if it goes to a stranger."""
     secured_server.on(answer())
     assert isinstance(send(secured_server.url), NotDelivered)
     assert isinstance(send(secured_server.url, ca_bundle=certificate), Delivered)

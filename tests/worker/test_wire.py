@@ -320,7 +320,7 @@ def test_a_malformed_request_is_no_refusal_of_the_content(status: int) -> None:
     ("headers", "wait_s"), [({}, None), ({"retry-after": "7"}, 7.0), ({"retry-after": "soon"}, None)]
 )
 def test_a_refusal_says_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
-    """To a purchase and to a poll alike."""
+    """Replies to purchases and to polls both name the wait."""
     assert read_receipt(429, headers, b"{}") == NotBought(Hold.THROTTLED, "429", wait_s)
     assert read_poll(429, headers, b"{}") == Unreachable(Hold.THROTTLED, "429", wait_s)
 
