@@ -176,7 +176,7 @@ def test_a_password_that_tears_the_address_apart_is_refused_unseen(form: str, pa
 
 
 def broker_params(settings: Settings) -> dict[str, Any]:
-    """What kombu would connect with."""
+    """The parameters that kombu connects with."""
     connection: Any = make_app(settings).connection_for_write()  # the stubs know no transport's own channel
     channel_class = connection.transport.Channel
     channel = object.__new__(channel_class)  # its constructor connects
@@ -188,7 +188,7 @@ def broker_params(settings: Settings) -> dict[str, Any]:
 
 
 def flower_params(settings: Settings) -> dict[str, Any]:
-    """What Flower's page on the broker would connect with."""
+    """The parameters that Flower's page on the broker connects with."""
     app = make_app(settings)
     conf = app.conf
     page: Any = Broker(  # as Flower's handler makes it

@@ -24,7 +24,7 @@ from tests.stage import Stage, a_request, eventually
 
 @pytest.fixture
 def app(redis_url: str) -> Celery:
-    """A producer's app."""
+    """The Celery app of a producer."""
     return make_app(Settings.model_validate({"redis": {"url": redis_url, "socket_timeout_s": 4}}))
 
 

@@ -1,4 +1,4 @@
-"""What a worker reads of a message is written anew from the few fields that it needs, or the message is dropped."""
+"""A worker rebuilds each message from the few fields that it needs, or drops it."""
 
 import json
 import zlib

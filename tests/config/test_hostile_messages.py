@@ -1,4 +1,4 @@
-"""What a stranger's message can do to a worker: nothing. It is dropped with a line, and the next good one is done."""
+"""A stranger's message does nothing to a worker: it is dropped with a log line, and the next good one is worked on."""
 
 import socket
 from contextlib import suppress

@@ -41,12 +41,12 @@ class Paper:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole output."""
         return self._written.getvalue()
 
     @property
     def lines(self) -> list[str]:
-        """Line by line."""
+        """The output's lines."""
         return self.text.removesuffix("\n").split("\n")
 
     @property

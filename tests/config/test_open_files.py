@@ -36,7 +36,7 @@ def test_the_limit_is_raised_to_what_is_needed(count: int, allowed: int) -> None
 
 @contextmanager
 def begun_with(soft: int) -> Iterator[None]:
-    """Children begin with this limit."""
+    """Start children with this limit."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
     try:

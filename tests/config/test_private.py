@@ -20,7 +20,7 @@ from worker.spool import Spool
 
 @pytest.fixture(autouse=True, params=[0o022, 0o002, 0o000, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever the user's own is."""
+    """Set a umask as a user may have it."""
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -28,13 +28,13 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A CDN."""
+    """A server that serves as CDN."""
     with Server.started() as started:
         yield started
 
 
 def mode(path: Path) -> int:
-    """Who may do what."""
+    """The permission bits of a path."""
     return stat.S_IMODE(path.stat().st_mode)
 
 

@@ -15,7 +15,7 @@ NAME = "2026/11/22/job_a.mp4"
 
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Each kind in turn."""
+    """A store of each kind."""
     if request.param == "folder":
         return FolderStore(tmp_path / "archive")
     return BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())

@@ -52,7 +52,7 @@ def server(
 
 @pytest.fixture
 def identity(certificate: Path) -> str:
-    """What a client shows of itself."""
+    """The certificate and key that a client shows."""
     return f"ssl_certfile={certificate}&ssl_keyfile={certificate}"
 
 

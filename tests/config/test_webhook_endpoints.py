@@ -16,7 +16,7 @@ ENDS = ("job.expired", "job.fetched_late")
 
 @pytest.fixture
 def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
-    """A deployment without any yet."""
+    """The endpoints of a deployment that has none yet."""
     return Endpoints(Scripts(client, retention=Retention(), clock=clock, subscribers=()))
 
 

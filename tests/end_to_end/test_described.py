@@ -28,7 +28,7 @@ ALL: Final = {
 
 
 def events(stage: Stage, job_id: str) -> list[str]:
-    """The names of what happened."""
+    """The names of the job's events."""
     return [entry.event for entry in stage.service.events(job_id)]
 
 
@@ -39,7 +39,7 @@ def described(stage: Stage, job_id: str) -> Job:
 
 
 def beside(stage: Stage, job: Job, artifact: Artifact) -> Path:
-    """Where an artifact lies."""
+    """The path of an artifact."""
     assert job.stored is not None
     return stage.settings.archive_dir / path_of(artifact, job.stored.path)
 

@@ -66,7 +66,7 @@ def finals(stage: Stage) -> list[Path]:
 
 
 def assert_whole(stage: Stage, job: Job) -> None:
-    """The video is ours, whole, bought once; nothing else lies about."""
+    """Assert that the whole video is in the archive, was bought once, and is the only file."""
     assert (job.state, job.charged) == (State.COMPLETED, Charged.YES)
     assert job.stored is not None
     file = stage.settings.archive_dir / job.stored.path

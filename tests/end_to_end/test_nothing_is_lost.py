@@ -1,4 +1,4 @@
-"""Whatever dies: no job is lost, no video is paid for twice."""
+"""Whichever process dies, no job is lost and no video is paid for twice."""
 
 import json
 import shutil

@@ -40,7 +40,7 @@ LEARNED: Final = {
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """An upstream that is in less of a hurry."""
+    """A sandbox whose time runs less fast."""
     with Sandbox.started(tmp_path_factory.mktemp("sandbox"), "--time-scale", f"{SCALE:g}") as started:
         yield started
 
@@ -63,7 +63,7 @@ def pending(stage: Stage) -> int:
 
 
 def found_after_s(job: Job) -> float:
-    """From the receipt to the poll that found it done."""
+    """Seconds from the receipt to the poll that found the job done."""
     assert job.rendered_at is not None
     assert job.submitted_at is not None
     return job.rendered_at - job.submitted_at

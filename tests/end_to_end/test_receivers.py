@@ -70,7 +70,7 @@ def let_go(folder: Path) -> Iterator[Path]:
 
 
 def receivers(stage: Stage) -> Receivers:
-    """What a producer can ask."""
+    """The receivers, as a producer sees them."""
     return make_receivers(stage.settings)
 
 

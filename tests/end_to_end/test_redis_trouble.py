@@ -57,7 +57,7 @@ def health(stage: Stage) -> str:
 
 
 def answers(stage: Stage) -> bool:
-    """Whether a producer can ask the ledger."""
+    """Whether the ledger answers a producer."""
     try:
         stage.service.counts()
     except LedgerUnavailable:

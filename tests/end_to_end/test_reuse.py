@@ -18,7 +18,7 @@ REQUEST = {"prompt": "a paper boat", "seed": 7, "seconds": "4"}
 
 @pytest.fixture
 def reusing(stage: Stage) -> Iterator[Api]:
-    """An API of a deployment that allows it."""
+    """The API of a deployment that allows reuse."""
     stage.environment["RUSHES_REUSE__ENABLED"] = "true"
     with Api.started(stage.folder, stage.environment) as started:
         yield started

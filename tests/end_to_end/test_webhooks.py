@@ -22,7 +22,7 @@ def receiver() -> Iterator[WebhookServer]:
 
 @pytest.fixture
 def other_receiver() -> Iterator[WebhookServer]:
-    """Another customer's."""
+    """Another customer's server."""
     with WebhookServer.started() as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Redis's clock set back: nothing rests for longer than it would have, and nothing that waits long is disturbed."""
+"""When Redis's clock is set back, nothing waits for longer than planned, and long waits stay as they are."""
 
 from collections.abc import Callable
 from typing import Final
@@ -72,7 +72,7 @@ WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
 
 
 def due_in(client: "redis.Redis", ledger: Ledger, index: str, job_id: str) -> float:
-    """In how many seconds it is due."""
+    """Seconds until the job is due."""
     score = client.zscore(f"rushes:{index}", job_id)
     assert score is not None
     return float(score) - ledger.now()

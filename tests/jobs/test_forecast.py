@@ -1,4 +1,4 @@
-"""What is learnt of finishing times: from intervals, against a prior, with a memory that fades."""
+"""The forecast learns finishing times from intervals, starts from a prior, and forgets slowly."""
 
 import math
 import random
@@ -23,7 +23,7 @@ def taught(*intervals: tuple[float, float], sketch: Sketch | None = None) -> Ske
 
 
 def median_s(sketch: Sketch) -> float:
-    """By when half are done."""
+    """Seconds until half of the jobs are done."""
     return Forecast(sketch, PRIOR).quantile_s(0.5)
 
 

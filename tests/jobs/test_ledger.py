@@ -1,4 +1,4 @@
-"""Each script of the ledger, asked rightly, late, twice, about a stranger, and about a job that is over."""
+"""Each move of the ledger: in time, late, twice, of an unknown job, and of an ended one."""
 
 import threading
 from collections.abc import Callable

@@ -68,7 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ids)
     @rule(target=held, which=st.integers(0, MOST_JOBS - 1))
     def read(self, which: int) -> Job:
-        """A message arrives: a worker reads a job as it is now."""
+        """A worker reads a job as it is now."""
         return self.ledger.get(self.ids[which % len(self.ids)])
 
     @precondition(lambda self: self.intents)
@@ -113,7 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return self.ledger.get(job.id)
 
     def poll(self, job: Job) -> None:
-        """A poll that found nothing new is written only by the holder of the latest turn; to others nothing is said."""
+        """Write a poll that found nothing new; only the holder of the latest turn moves the job by it."""
         before = self.ledger.get(job.id)
         steps.polled(self.ledger, [Poll(job, "generating", 5)])
         moved = self.ledger.get(job.id).turn != before.turn

@@ -23,7 +23,7 @@ KNOWN: Final = a_job(
 
 
 def span_s(job: Job, *, now: float = NOW) -> tuple[float, float] | None:
-    """Between which times the lesson lies."""
+    """The times between which the lesson lies."""
     learnt = lesson(job, FORECAST, now=now)
     return (EDGES_S[min(learnt.shares)], EDGES_S[max(learnt.shares) + 1]) if learnt else None
 

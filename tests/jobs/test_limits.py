@@ -12,7 +12,7 @@ from tests.stage import Clock
 
 @pytest.fixture
 def limits(client: "redis.Redis", clock: Clock) -> Limits:
-    """One process's."""
+    """The rate limits of one process."""
     return Ledger(client, clock=clock).limits
 
 

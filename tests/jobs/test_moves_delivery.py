@@ -13,7 +13,7 @@ RETRIES: Final = RetryTerms((5.0, 60.0, 3600.0), variation=1.2, disable_after_s=
 
 
 def tried(outcome: Outcome, *, tries: int = 1, spread: float = 0.5, job_id: str = "job_1") -> Settlement:
-    """What a try comes to that was made after `tries` failed ones."""
+    """The result of an attempt that follows `tries` failed ones."""
     delivery = Delivery("a:b", job_id, "job.completed", turn=3, tries=tries)
     return after_delivery(delivery, outcome, RETRIES, took_s=0.25, spread=spread)
 

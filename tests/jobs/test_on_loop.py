@@ -1,4 +1,4 @@
-"""What is asked from an event loop: the same questions and readings, and a pool that trouble does not poison."""
+"""An event loop gets the same answers from the ledger, and an outage does not spoil its connection pool."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +25,7 @@ KEYED: Final = Terms(idempotency_key="key-1")
 
 @pytest.fixture
 def cable(redis_url: str) -> Iterator[Cable]:
-    """What the loop's client reaches Redis by."""
+    """The connection between the loop's client and Redis, which a test may cut."""
     with Cable.laid(int(redis_url.rpartition(":")[2].partition("/")[0])) as laid:
         yield laid
 

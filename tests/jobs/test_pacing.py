@@ -16,7 +16,7 @@ CERTAIN_S: Final = 120
 
 
 def narrow() -> Forecast:
-    """All take about two minutes."""
+    """A forecast by which every job takes about two minutes."""
     sketch = Sketch()
     for _ in range(100):
         sketch = sketch.with_lesson(Forecast(sketch, Latency.typical(CERTAIN_S)).lesson(115, 125))
@@ -24,7 +24,7 @@ def narrow() -> Forecast:
 
 
 def polls(pacing: LearnedPacing, *, until_s: float = 1000) -> list[float]:
-    """When a generation that never finishes is polled."""
+    """The times of the polls of a generation that never finishes."""
     times = [pacing.first()]
     while times[-1] < until_s:
         times.append(times[-1] + pacing.wait(times[-1]))

@@ -1,4 +1,4 @@
-"""The sketches in the ledger: each finished job counts once, in the same breath as its edge."""
+"""The sketches in the ledger: the move that finds a job done counts it, once."""
 
 import json
 from dataclasses import replace

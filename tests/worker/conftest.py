@@ -34,7 +34,7 @@ def secured_server(certificate: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever way out this machine has, the tests stay at home."""
+    """Clear the proxy variables, so that tests connect to this machine only."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -1,4 +1,4 @@
-"""Whatever bytes a stranger answers with, one item gets its outcome, and nothing is raised past the border."""
+"""Any bytes in a reply give one item its outcome; no exception reaches the caller."""
 
 import gzip
 import json
@@ -149,7 +149,7 @@ def stranger() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def clients(stranger: Server) -> Iterator[tuple[Upstream, Poller]]:
-    """Clients that go on after every reply: what one leaves behind must not hurt the next."""
+    """Clients that send one request after the other: what one reply leaves behind must not hurt the next."""
     with upstream_at(stranger.url, read_timeout_s=2, total_timeout_s=2) as both:
         yield both
 

@@ -184,13 +184,13 @@ def test_silence_ends_with_the_read_time_out(server: Server, tmp_path: Path, act
 
 
 def slow_headers(wire: Wire) -> None:
-    """Never silent, never done with its headers."""
+    """Send headers slowly, without an end."""
     wire.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     wire.trickle(b"z")
 
 
 def slow_body(wire: Wire) -> None:
-    """Never silent, never done with its body."""
+    """Send the body slowly, without an end."""
     wire.send(b"HTTP/1.1 200 OK\r\n\r\n")
     wire.trickle(MP4[:10])
 

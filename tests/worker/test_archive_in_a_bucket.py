@@ -28,7 +28,7 @@ MOST_GROWTH_BYTES: Final = 20 * MEGABYTE
 
 
 def fetch(bucket: Bucket, folder: Path, url: str, *, turn: int = 1) -> Any:
-    """One try, made in `folder`, kept in the bucket."""
+    """Fetch a video once in `folder`, and keep it in the bucket."""
     settings = ArchiveSettings(total_timeout_s=2)
     archive = Archive(BucketStore(bucket.url, settings), folder, settings, permits=lambda _: True)
     try:

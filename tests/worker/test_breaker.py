@@ -20,13 +20,13 @@ THROTTLED: Final = Unreachable(Hold.THROTTLED, "slow down", 3.0)
 
 @pytest.fixture
 def ledger(client: "redis.Redis") -> Ledger:
-    """An empty one."""
+    """An empty ledger."""
     return Ledger(client)
 
 
 @pytest.fixture
 def breakers(ledger: Ledger) -> UpstreamBreakers:
-    """They open after three refusals in a row."""
+    """Breakers that open after three refusals in a row."""
     return UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
 
 

@@ -8,7 +8,7 @@ from worker.claimed import contained
 
 
 def fail(error: Exception) -> None:
-    """Raise it, as deep code does."""
+    """Raise the error as deep code does."""
     raise error
 
 

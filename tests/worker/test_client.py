@@ -59,7 +59,7 @@ def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
 
 
 def chosen(url: str, **settings: Any) -> UpstreamSettings:
-    """Short time-outs."""
+    """Settings with short time-outs."""
     short = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
     return UpstreamSettings.model_validate({"base_url": url, "api_key": KEY, **short})
 
@@ -223,7 +223,7 @@ def test_a_poll_without_a_connection_decides_nothing() -> None:
 
 
 def broken_status_line(wire: Wire) -> None:
-    """No HTTP at all."""
+    """Send what is no HTTP."""
     wire.send(b"\x00\x01\x02 what?\r\n\r\n")
 
 
@@ -249,7 +249,7 @@ def countless_headers(wire: Wire) -> None:
 
 
 def nothing_but_continue(wire: Wire) -> None:
-    """Says go on, and goes."""
+    """Send 100 Continue, and close."""
     wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
@@ -298,13 +298,13 @@ def test_silence_past_the_read_time_out_of_a_poll_decides_nothing(server: Server
 
 
 def slow_headers(wire: Wire) -> None:
-    """Never silent, never done with its headers."""
+    """Send headers slowly, without an end."""
     wire.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     wire.trickle(b"z")
 
 
 def slow_body(wire: Wire) -> None:
-    """Never silent, never done with its body."""
+    """Send the body slowly, without an end."""
     wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     wire.trickle(b" ")
 
@@ -611,7 +611,7 @@ def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: py
 
 
 def _alive(kind: type) -> int:
-    """How many of them there are in this process."""
+    """Count the objects of this type in this process."""
     gc.collect()
     return sum(isinstance(one, kind) for one in gc.get_objects())
 
@@ -622,20 +622,20 @@ OTHERS: Final = {1: Pending("queued"), 2: Pending("queued")}
 
 
 def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, PollResult]:
-    """What was seen of each, in whichever groups it came."""
+    """The result of each poll, from all groups."""
     return dict(chain.from_iterable(groups))
 
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds are long for a test."""
+    """Wait less than two seconds for a poll that hangs."""
     monkeypatch.setattr(poller_module, "PATIENCE_S", 0.2)
     monkeypatch.setattr(poller_module, "FAR_LONGER", 1.0)
 
 
 @contextmanager
 def a_patient_one(poller: Poller, server: Server) -> Iterator[Iterator[Sequence[Seen]]]:
-    """Somebody waits to the end for a poll that hangs, and there is no room for another such."""
+    """Let one poller wait to the end for a poll that hangs, so that there is no room for another."""
     server.on(hang, SLOW)
     groups = poller.poll_many(SLOW_AMONG_OTHERS, pause_s=0.05)
     assert all_seen(next(groups) for _ in range(12)) == OTHERS
@@ -652,7 +652,7 @@ def a_little_late(wire: Wire) -> None:
 
 
 def is_left_behind(seen: PollResult) -> bool:
-    """Whether it was not waited for."""
+    """Whether the poller gave up waiting for this poll."""
     return isinstance(seen, Unreachable) and "while others were answered" in seen.message
 
 

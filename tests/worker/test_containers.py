@@ -11,7 +11,7 @@ from tests.worker.films import FTYP, MDAT, MOOV, MP4, box, filmed
 from worker.archive.containers import Container, container_of
 
 
-def taken_for(folder: Path, content: bytes) -> Container | None:
+def detected(folder: Path, content: bytes) -> Container | None:
     """The container that a file with this content is found to be."""
     path = folder / "file"
     path.write_bytes(content)
@@ -19,8 +19,8 @@ def taken_for(folder: Path, content: bytes) -> Container | None:
 
 
 def kind_of(folder: Path, content: bytes) -> str | None:
-    """Its content type."""
-    found = taken_for(folder, content)
+    """The file's content type."""
+    found = detected(folder, content)
     return found.content_type if found else None
 
 
@@ -102,7 +102,7 @@ def test_anything_else_is_no_video(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
 def test_what_stands_behind_a_whole_film_is_its_tail(tmp_path: Path, tail: bytes) -> None:
     """A film that plays is not lost to what a server puts behind it."""
-    assert taken_for(tmp_path, MP4 + tail) == Container("video/mp4", shows_its_end=True, tail_bytes=len(tail))
+    assert detected(tmp_path, MP4 + tail) == Container("video/mp4", shows_its_end=True, tail_bytes=len(tail))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_real_film_in_another_container_is_a_film(tmp_path: Path, suffix: str,
 def test_only_an_unfragmented_mp4_shows_its_end(tmp_path: Path) -> None:
     """Any other file cut short at the right place looks like a whole one."""
     fragmented = filmed(tmp_path / "film.mp4", "mpeg4", options={"movflags": "frag_keyframe+empty_moov"})
-    shown = [taken_for(tmp_path, content) for content in (MP4, fragmented, filmed(tmp_path / "film.webm", "libvpx"))]
+    shown = [detected(tmp_path, content) for content in (MP4, fragmented, filmed(tmp_path / "film.webm", "libvpx"))]
     assert [found.shows_its_end for found in shown if found] == [True, False, False]
 
 

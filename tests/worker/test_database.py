@@ -69,7 +69,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
 
 
 def written(engine: sa.Engine) -> list[dict[str, Any]]:
-    """Every row."""
+    """All rows of the table."""
     return list(rows(engine, Choice()))
 
 
@@ -357,7 +357,7 @@ def _drawn(table: sa.Table) -> dict[str, tuple[str, bool]]:
 
 
 def _kind(column: sa.Column[Any]) -> str:
-    """Dialects spell types in their own ways; the family is what matters."""
+    """The family of a column's type, because dialects name types in their own ways."""
     kind = column.type
     families = (sa.JSON, sa.DateTime, sa.Numeric, sa.Integer, sa.String)
     return next(family.__name__ for family in families if isinstance(kind, family))

@@ -1,4 +1,4 @@
-"""Deliveries: the share of a worker's threads that the telling may use, and what a try comes to."""
+"""Deliveries: the share of a worker's threads that they may use, and the results of attempts."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -48,7 +48,7 @@ class Poisoned:
         self.reached: list[str] = []
 
     def deliver(self, delivery: Delivery, *_: object) -> Delivered:
-        """Deliver, or fail as nobody foresaw."""
+        """Deliver the event; raises for one job."""
         if delivery.job_id == self.poison:
             raise OverflowError("int too large to convert to float")
         self.reached.append(delivery.job_id)

@@ -52,7 +52,7 @@ ENTRIES: Final = [
 
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Each kind in turn, with one film in it."""
+    """A store of each kind, with one film in it."""
     store: Store = FolderStore(tmp_path / "archive")
     if request.param == "bucket":
         store = BucketStore(request.getfixturevalue("bucket").url, ArchiveSettings())
@@ -62,7 +62,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 @pytest.fixture
 def opened(store: Store, tmp_path: Path) -> Iterator[Describer]:
-    """One that makes everything."""
+    """A describer that makes every artifact."""
     describer = Describer(store, tmp_path / "archive", DescribeSettings())
     yield describer
     describer.close()
@@ -90,8 +90,8 @@ def test_manifest_poster_and_preview_stand_beside_the_video(opened: Describer, s
     assert list((tmp_path / "archive" / ".partial").glob("*")) == []
 
 
-def test_the_manifest_tells_the_whole_story_without_us(opened: Describer, store: Store) -> None:
-    """Prompt, parameters, ids, sum, cost, timeline; an image in base64 by its sum, and polls by their number."""
+def test_the_manifest_holds_the_whole_job(opened: Describer, store: Store) -> None:
+    """It lists prompt, parameters, ids, sum, cost and timeline; images only by their sum, polls by their number."""
     request = a_request("ein Boot ⛵", duration=8, image_url="A" * 5000)
     opened.describe(JOB, request, ENTRIES)
 

@@ -34,7 +34,7 @@ SHA256: Final = hashlib.sha256(MP4).hexdigest()
 
 
 def fetch(root: Path, url: str, *, turn: int = 1, permits: Permits = lambda _: True, **settings: Any) -> Download:
-    """One try."""
+    """Fetch a video once."""
     archive = Archive(FolderStore(root), root, ArchiveSettings.model_validate(settings), permits=permits)
     try:
         return archive.fetch(JOB, turn, Video(url))
@@ -43,7 +43,7 @@ def fetch(root: Path, url: str, *, turn: int = 1, permits: Permits = lambda _: T
 
 
 def breaks_off(**headers: str) -> Act:
-    """Announces all, sends the beginning, resets."""
+    """Announce the whole body, send its beginning, and reset."""
 
     def act(wire: Wire) -> None:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -54,7 +54,7 @@ def breaks_off(**headers: str) -> Act:
 
 
 def rest(begin: int, body: bytes, total: object = None, **headers: str) -> Act:
-    """The rest, as RFC 9110 has it; `total` states another length than its own."""
+    """Send the rest as RFC 9110 describes it; `total` announces a wrong length."""
     return answer(
         body[begin:],
         status="206 Partial Content",
@@ -65,7 +65,7 @@ def rest(begin: int, body: bytes, total: object = None, **headers: str) -> Act:
 
 
 def by_range(part: Act, whole: Act, server: Server) -> Act:
-    """Answers a request for a range with the one, any other with the other."""
+    """Answer requests for a range by `part`, and others by `whole`."""
 
     def act(wire: Wire) -> None:
         (part if "range" in server.received[-1].headers else whole)(wire)
@@ -74,7 +74,7 @@ def by_range(part: Act, whole: Act, server: Server) -> Act:
 
 
 def partials(root: Path) -> list[str]:
-    """What is under way, without its marks."""
+    """The partial files, without their marks."""
     return sorted(path.name for path in (root / ".partial").glob("*") if path.suffix != ".mark")
 
 
@@ -175,7 +175,7 @@ def test_the_rest_of_another_version_is_not_spliced_to_what_is_there(server: Ser
     [rest(HALF, MP4, **DATED), rest(HALF, MP4, ETag='"abc"'), rest(HALF, MP4, "*", **DATED)],
     ids=["all headers", "no date", "no length"],
 )
-def test_what_the_rest_need_not_tell_is_no_difference(server: Server, tmp_path: Path, part: Act) -> None:
+def test_a_header_that_the_rest_may_omit_is_no_difference(server: Server, tmp_path: Path, part: Act) -> None:
     """RFC 9110 asks of a 206 that it repeat the ETag, and little else."""
     server.on(breaks_off(**DATED))
     fetch(tmp_path, server.url, turn=1)
@@ -248,14 +248,14 @@ def fetching_elsewhere(root: Path, url: str) -> Iterator["subprocess.Popen[bytes
 
 
 def stalls(wire: Wire) -> None:
-    """Sends the beginning of a long film, then nothing."""
+    """Send the beginning of a long film, then nothing."""
     head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(LONG_MP4)}\r\nETag: "abc"\r\n\r\n'
     wire.send(head.encode() + LONG_MP4[: len(LONG_MP4) // 2])
     wire.hang()
 
 
 def goes_on(server: Server) -> Act:
-    """Sends what is asked for: the rest, or all."""
+    """Send what the request asks for: the rest, or all."""
 
     def act(wire: Wire) -> None:
         asked = server.received[-1].headers.get("range", "")
@@ -266,7 +266,7 @@ def goes_on(server: Server) -> Act:
 
 
 def test_a_killed_workers_download_is_taken_over(server: Server, tmp_path: Path) -> None:
-    """Kill -9 takes the worker, not what it had on the disk."""
+    """Kill -9 ends the worker, but its bytes stay on the disk."""
     server.on(stalls)
     with fetching_elsewhere(tmp_path, server.url) as process:
         process.send_signal(signal.SIGKILL)

@@ -6,16 +6,16 @@ from jobs.states import FollowUp, State
 from worker.handfuls import MOST_AT_ONCE, Handfuls
 
 
-def test_what_was_never_done_is_taken_one_at_a_time_and_left_to_messages() -> None:
-    """It may be slow."""
+def test_work_that_was_never_done_is_claimed_one_at_a_time_and_left_to_messages() -> None:
+    """Nobody knows yet whether it is slow."""
     handfuls = Handfuls()
 
     assert (handfuls.of(State.STORING), handfuls.is_quick(State.STORING)) == (1, False)
 
 
 @pytest.mark.parametrize(("each_s", "many"), [(0.0, MOST_AT_ONCE), (0.01, MOST_AT_ONCE), (0.1, 2), (0.2, 1), (30.0, 1)])
-def test_so_many_are_taken_as_were_done_in_a_quarter_of_a_second(each_s: float, many: int) -> None:
-    """Of each kind of work by its own measure."""
+def test_as_many_are_claimed_as_were_done_in_a_quarter_of_a_second(each_s: float, many: int) -> None:
+    """Each kind of work has its own measure."""
     handfuls = Handfuls()
     handfuls.took(State.STORING, each_s)
 

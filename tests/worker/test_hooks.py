@@ -22,7 +22,7 @@ DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
 
 
 def receiver(hook: ResultHook, **settings: float) -> HookReceiver:
-    """One around this hook."""
+    """A receiver that calls this hook."""
     return HookReceiver("a:b", hook, HooksSettings.model_validate(settings), "/archive")
 
 
@@ -52,7 +52,7 @@ def test_a_hook_is_called_with_the_record_of_the_job() -> None:
         pytest.param(RuntimeError("x" * 999), "RuntimeError: " + "x" * 286, id="long-winded"),
     ],
 )
-def test_whatever_a_hook_raises_means_tell_me_again(
+def test_whatever_a_hook_raises_is_retried(
     error: BaseException, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A stranger's code must not end the worker's thread, and its traceback is for the log only."""
@@ -73,7 +73,7 @@ class Shop:
         self.delivered: list[str] = []
 
     async def note(self, result: JobResult, *, how: str = "method") -> None:
-        """Take note, not at once."""
+        """Note the call, after a moment."""
         await asyncio.sleep(0)
         self.delivered.append(f"{how} {result.id}")
 

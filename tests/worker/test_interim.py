@@ -36,7 +36,7 @@ before = pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
 
 
 def behind(interim: bytes, act: Act) -> Act:
-    """The interim replies, then the act."""
+    """Send the interim replies, then act."""
 
     def both(wire: Wire) -> None:
         wire.send(interim)

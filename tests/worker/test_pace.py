@@ -1,4 +1,4 @@
-"""What one worker process knows of each kind, and how it comes to know it."""
+"""Each worker process knows how long each kind takes, and refreshes that from the fleet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,14 +33,14 @@ class Upstreams:
     asked: list[str] = field(default_factory=list)
 
     def latency(self, model: str) -> Latency | None:
-        """Answer."""
+        """Answer with the latency, and count the call."""
         self.asked.append(model)
         return self.answer
 
 
 @pytest.fixture
 def upstream() -> Upstreams:
-    """It answers."""
+    """An upstream whose metrics answer."""
     return Upstreams()
 
 

@@ -1,4 +1,4 @@
-"""How one wake polls: whatever it waits for, what it took stays its own."""
+"""One task's polls: the jobs that it claimed stay its own, however long a poll takes."""
 
 from typing import TYPE_CHECKING
 

@@ -45,7 +45,7 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
 
 @pytest.fixture
 def job(client: "redis.Redis") -> Job:
-    """A job whose turn it is to be bought."""
+    """A job that is to be bought now."""
     return _accepted(Ledger(client))
 
 

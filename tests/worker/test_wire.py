@@ -66,7 +66,7 @@ def test_any_2xx_with_an_id_is_an_acceptance(status: int) -> None:
     ],
 )
 @pytest.mark.parametrize("field", ["id", "generation_id"])
-def test_an_id_is_taken_as_it_is(field: str, given_id: str | int, read: str | None) -> None:
+def test_an_id_is_kept_as_it_is(field: str, given_id: str | int, read: str | None) -> None:
     """Ids are opaque: whatever form it has, it is what we must poll with."""
     assert receipt({field: given_id, "status": "queued"}) == Accepted(read or str(given_id), None)
 
