@@ -101,7 +101,7 @@ def test_what_is_made_while_the_job_is_erased_is_not_left_behind(stage: Stage, b
         stage.ended(job_id)
         stage.service.erase(job_id)
         making.resume()
-        eventually(lambda: "reminder.dropped task=rushes.describe" in worker.said(), what="the refusal")
+        eventually(lambda: "reminder.dropped step=describe" in worker.said(), what="the refusal")
 
     assert list(BucketStore(bucket.url, ArchiveSettings()).items()) == []
 
