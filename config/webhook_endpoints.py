@@ -70,7 +70,7 @@ class Endpoints:
 
     Raises:
         UnknownEndpoint: there is none of that id.
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(self, scripts: Scripts) -> None:

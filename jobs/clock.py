@@ -47,7 +47,7 @@ class FleetClock:
     """Mends due times when the clock they are told by is set back.
 
     Raises:
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(self, scripts: Scripts) -> None:

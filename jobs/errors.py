@@ -70,7 +70,7 @@ class IdTaken(JobError):
 
 
 class LedgerUnavailable(JobError):
-    """Redis could not be asked, or refused to write."""
+    """Redis could not be used, or refused to write."""
 
 
 class UnreadableRow(LedgerUnavailable):

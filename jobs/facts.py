@@ -70,7 +70,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class GenerationFailed:
     """The upstream ended it without a video. Failed generations are not charged, unless the reply says so.
 
     `by_filter`: the upstream's safety filter refused the content.
@@ -82,7 +82,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreachable:
+class NoResult:
     """Nothing was learnt; poll again later."""
 
     hold: Hold
@@ -96,11 +96,11 @@ class Inconclusive:
 
     word: str
     evidence: str
-    outcome: Finished | Refused
+    outcome: Finished | GenerationFailed
     polls: int
 
 
-PollResult = Pending | Finished | Refused | Unreachable | Inconclusive
+PollResult = Pending | Finished | GenerationFailed | NoResult | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Ledger:
         StaleTurn: the caller's job is out of date; somebody else moved it on.
         WrongState: the job is not where this edge starts.
         UnknownJob: there is no such row.
-        LedgerUnavailable: Redis could not be asked; whether the write happened is not known.
+        LedgerUnavailable: Redis could not be used; whether the write happened is not known.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ class Limits:
     """Rate limits that all processes share.
 
     Raises:
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(self, scripts: Scripts) -> None:

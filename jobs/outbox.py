@@ -74,7 +74,7 @@ class Outbox:
 
     Raises:
         StaleTurn: the delivery was taken by somebody else meanwhile.
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class Sketches:
     """Reads what the fleet has learnt.
 
     Raises:
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(self, client: "redis.Redis") -> None:

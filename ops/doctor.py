@@ -24,7 +24,7 @@ from config.settings import ConfigurationError, Settings, load, unknown_variable
 from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
-from jobs.facts import Unreachable
+from jobs.facts import NoResult
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.moves.download import FAILURES_PER_URL
@@ -33,7 +33,7 @@ from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import Out, emit_json
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
 
@@ -231,7 +231,7 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         yield Finding("upstream", Verdict.BAD, "RUSHES_UPSTREAM__API_KEY is not set: workers do not start without it.")
         return
     try:
-        access = Access.of(upstream)
+        access = UpstreamAccess.of(upstream)
     except ValueError as error:
         yield Finding("upstream", Verdict.BAD, f"Workers do not start: {error}.")
         return
@@ -239,9 +239,9 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         yield _account(access.base_url.rpartition("@")[2], client.billing())
 
 
-def _account(place: str, reply: Reply | Unreachable) -> Finding:
+def _account(place: str, reply: Reply | NoResult) -> Finding:
     """Judge address and key by the reply to a request for the balance."""
-    if isinstance(reply, Unreachable):
+    if isinstance(reply, NoResult):
         return Finding("upstream", Verdict.BAD, f"{place} cannot be reached ({reply.message}).")
     if moved := moved_to(reply.status, reply.headers):
         what = f"{place} is not the API's address: it answers {reply.status} and names {moved}."

@@ -74,7 +74,7 @@ class Admitted:
     quota: Quota
 
 
-class Access:
+class Keys:
     """Issues, lists, revokes and checks keys."""
 
     def __init__(

@@ -29,7 +29,7 @@ class Reuse:
     """The index of videos that may be handed out again.
 
     Raises:
-        LedgerUnavailable: Redis could not be asked.
+        LedgerUnavailable: Redis could not be used.
     """
 
     def __init__(self, scripts: Scripts) -> None:

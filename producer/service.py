@@ -40,7 +40,7 @@ from jobs.sketches import Sketches
 from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
-from producer.keys import Access
+from producer.keys import Keys
 from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
@@ -141,7 +141,7 @@ class Page:
 class Service:
     """The use cases of a producer, over the ledger and the broker.
 
-    Every method raises LedgerUnavailable when Redis cannot be asked; nothing is half done then.
+    Every method raises LedgerUnavailable when Redis cannot be used; nothing is half done then.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, remind: Remind, etas: Etas) -> None:
@@ -553,6 +553,6 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     return Service(settings, ledger, reuse, reminder_sender(make_app(settings)), etas)
 
 
-def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Access:
+def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:
     """Who may use the API, as the ledger's Redis holds it; without `on_loop` it can admit nobody."""
-    return Access(connect(settings.redis, name="access"), on_loop=on_loop)
+    return Keys(connect(settings.redis, name="access"), on_loop=on_loop)

@@ -6,7 +6,7 @@ from typing import Final
 
 from jobs.artifacts import Artifact
 from jobs.errors import JobError
-from jobs.facts import Accepted, Described, Fetched, Refused, Unknown
+from jobs.facts import Accepted, Described, Fetched, GenerationFailed, Unknown
 from jobs.job import Charged, Hold, Job, Stored, Video
 from jobs.ledger import Applied, Ledger
 from jobs.lessons import Lesson
@@ -184,6 +184,6 @@ def fetched_late(ledger: Ledger, job: Job, video: Video, stored: Stored) -> Appl
 
 def late_fetch_ended(ledger: Ledger, job: Job, charged: Charged, message: str) -> Applied:
     """Give the late video up."""
-    ended = follow_ups.after_late_poll(job, Refused(message, charged), now=0.0, policy=POLICY)
+    ended = follow_ups.after_late_poll(job, GenerationFailed(message, charged), now=0.0, policy=POLICY)
     assert isinstance(ended, Move)
     return ledger.move(job, ended)

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final
 
 from jobs.breakers import Breaker, Breakers, BreakerTerms, OpenBreaker
-from jobs.facts import NotBought, PollResult, Receipt, Unknown, Unreachable
+from jobs.facts import NoResult, NotBought, PollResult, Receipt, Unknown
 from jobs.job import Hold
 
 SPREAD: Final = 0.5
@@ -55,10 +55,10 @@ class UpstreamBreakers:
         self._trusted_until = self._clock() + TRUST_S
         return breaker
 
-    def before_polls(self) -> Unreachable | None:
+    def before_polls(self) -> NoResult | None:
         """None if somebody may poll, else what a poll would be told."""
         breaker = self._ask(Breaker.POLL) if self._failing[Breaker.POLL] else None
-        return None if breaker is None else Unreachable(breaker.hold, breaker.message, breaker.wait_s)
+        return None if breaker is None else NoResult(breaker.hold, breaker.message, breaker.wait_s)
 
     def after_submit(self, receipt: Receipt) -> None:
         """Tell the fleet what a purchase says about the upstream's health."""
@@ -74,11 +74,11 @@ class UpstreamBreakers:
             case _:
                 self._passed(Breaker.SUBMIT)
 
-    def polls_refused(self, trouble: Unreachable) -> None:
+    def polls_refused(self, trouble: NoResult) -> None:
         """A poll met what concerns everybody."""
         self._refused(Breaker.POLL, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
 
-    def polls_failed(self, trouble: Unreachable, *, times: int) -> None:
+    def polls_failed(self, trouble: NoResult, *, times: int) -> None:
         """`times` polls that were made together brought no news; `trouble` is the reason of the last one."""
         terms, wait_s = self._in_a_row, trouble.retry_after_s
         self._refused(Breaker.POLL, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
@@ -125,7 +125,7 @@ class BatchHealth:
 
     def add(self, results: Sequence[PollResult]) -> None:
         """Count the results of polls that have ended."""
-        troubles = [seen for seen in results if isinstance(seen, Unreachable)]
+        troubles = [seen for seen in results if isinstance(seen, NoResult)]
         for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
         self._failed += len(troubles)
         if for_all:

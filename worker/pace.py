@@ -67,7 +67,7 @@ class Pace:
         """Read again what is known of the kinds in use, and now and then what the upstream says of them.
 
         Raises:
-            LedgerUnavailable: Redis could not be asked; what is known stays good.
+            LedgerUnavailable: Redis could not be used; what is known stays good.
         """
         for name, known in list(self._known.items()):
             now = monotonic()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.settings import ReconcileSettings
-from jobs.facts import LogRow, Unreachable
+from jobs.facts import LogRow, NoResult
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
 from jobs.moves.move import Policy
@@ -35,7 +35,7 @@ class Reading:
 
     rows: Mapping[str, LogRow]
     whole: bool
-    trouble: Unreachable | None = None
+    trouble: NoResult | None = None
 
 
 class Reconciling:
@@ -101,10 +101,10 @@ def read_log(upstream: Upstream, model: str, doubted: Sequence[Job], allowed: Ca
     offset = 0
     for _ in range(MOST_PAGES):
         if (wait_s := allowed()) > 0:
-            used_up = Unreachable(Hold.THROTTLED, "as many pages of the log were read as a minute allows", wait_s)
+            used_up = NoResult(Hold.THROTTLED, "as many pages of the log were read as a minute allows", wait_s)
             return Reading(rows, whole=False, trouble=used_up)
         page = upstream.log_page(model, offset)
-        if isinstance(page, Unreachable):
+        if isinstance(page, NoResult):
             return Reading(rows, whole=False, trouble=page)
         rows.update({row.request_id: row for row in page.rows})
         reached = page.oldest_at is not None and page.oldest_at < back_to

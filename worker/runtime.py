@@ -44,7 +44,7 @@ from worker.receivers.webhooks import WebhookSender
 from worker.reconcile import Reconciling
 from worker.rescue import Rescuer
 from worker.spool import Spool
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
 
@@ -170,7 +170,7 @@ def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Sub
     )
 
 
-def _poller(settings: Settings, access: Access) -> Poller:
+def _poller(settings: Settings, access: UpstreamAccess) -> Poller:
     connections = settings.poll.connections
     patient = max(1, min(settings.worker.threads, connections) // 4)
     return Poller(access, settings.upstream, connections=connections, patient=patient)
@@ -200,9 +200,9 @@ def _archive(settings: Settings, store: Store, folder: Path, describer: Describe
     )
 
 
-def _access(settings: Settings) -> Access:
+def _access(settings: Settings) -> UpstreamAccess:
     try:
-        return Access.of(settings.upstream)
+        return UpstreamAccess.of(settings.upstream)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

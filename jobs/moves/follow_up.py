@@ -10,12 +10,12 @@ from jobs.facts import (
     Download,
     Fetched,
     Finished,
+    GenerationFailed,
     Inconclusive,
+    NoResult,
     NotDescribed,
     Pending,
     PollResult,
-    Refused,
-    Unreachable,
 )
 from jobs.job import Charged, Job, Video
 from jobs.media import differences
@@ -38,9 +38,9 @@ def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy)
     match result:
         case Finished(video) | Inconclusive(outcome=Finished(video)):
             return video
-        case Refused(message, charged):
+        case GenerationFailed(message, charged):
             return _late_fetch_ended(message, charged)
-        case Pending(text) | Unreachable(message=text) | Inconclusive(text):
+        case Pending(text) | NoResult(message=text) | Inconclusive(text):
             return _late_fetch_again(job, text, now=now, policy=policy)
     assert_never(result)
 

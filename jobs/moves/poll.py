@@ -5,11 +5,11 @@ from typing import Final, assert_never
 
 from jobs.facts import (
     Finished,
+    GenerationFailed,
     Inconclusive,
+    NoResult,
     Pending,
     PollResult,
-    Refused,
-    Unreachable,
 )
 from jobs.job import Charged, Job, Reason, Video
 from jobs.moves.move import Move, Policy, ended
@@ -21,14 +21,14 @@ def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> M
     match result:
         case Finished(video, note):
             return rendered(job, video, note)
-        case Refused():
+        case GenerationFailed():
             return _refused(job, result)
         case Inconclusive():
             return _after_inconclusive(job, result, now=now, policy=policy)
         case Pending(word):
             wait_s = policy.pacing.wait(now - (job.began_at or now))
             return _poll_again(job, word, wait_s, now=now, policy=policy, pending=True)
-        case Unreachable(hold, message, retry_after_s):
+        case NoResult(hold, message, retry_after_s):
             wait_s = max(policy.pacing.interval_s, retry_after_s or 0.0)
             return _poll_again(job, f"{hold}: {message}", wait_s, now=now, policy=policy)
     assert_never(result)
@@ -96,7 +96,7 @@ def _end_of_polling(job: Job, result: str, *, policy: Policy) -> tuple[float, Mo
     return job.deadline_at, ended(State.EXPIRED, Reason.DEADLINE_PASSED, message, Charged.UNKNOWN, late_fetch_in_s=late)
 
 
-def _refused(job: Job, refused: Refused) -> Move:
+def _refused(job: Job, refused: GenerationFailed) -> Move:
     """A generation that had been found finished was paid for, whatever the upstream says of it later."""
     if job.rendered_at is not None:
         return ended(State.FAILED, Reason.NOT_STORED, refused.message, Charged.YES)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from jobs.backoff import backoff
 from jobs.facts import (
     LogRow,
-    Unreachable,
+    NoResult,
 )
 from jobs.job import Charged, Job, Reason
 from jobs.moves.move import Move, Policy, ended, to_rendering
@@ -32,7 +32,7 @@ def after_reading(job: Job, row: LogRow | None, *, now: float, policy: Policy) -
     return again if job.attention_at else replace(again, event="job.needs_attention", stamp=["attention_at"])
 
 
-def after_failed_reading(trouble: Unreachable | None, *, policy: Policy) -> Move:
+def after_failed_reading(trouble: NoResult | None, *, policy: Policy) -> Move:
     """The log could not be read far enough to prove anything."""
     if trouble is None:
         return still_in_doubt("the upstream's log is longer than we read", wait_s=policy.reconcile_first_s)

@@ -32,7 +32,7 @@ from jobs.ledger import Ledger
 from jobs.moves.purchase import submitted, submitting
 from ops.stack.children import Child, ChildSpec
 from ops.stack.recipe import HOST, free_port
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 
 CONNECTIONS: Final = 8
 AT_MOST: Final = 3.0
@@ -120,10 +120,10 @@ def _watchers_cost(ours: Server, redis_url: str, count: int) -> bool:
     if not count:
         return True
     with connect(RedisSettings.model_validate({"url": redis_url}), name="bench") as client:
-        return asyncio.run(_watch(ours, Ledger(client), Access(client), count))
+        return asyncio.run(_watch(ours, Ledger(client), Keys(client), count))
 
 
-async def _watch(ours: Server, ledger: Ledger, access: Access, count: int) -> bool:
+async def _watch(ours: Server, ledger: Ledger, access: Keys, count: int) -> bool:
     token = access.issue("bench", [Scope.READ]).token
     request = VideoRequest("google/veo3", "a paper boat")
     ids = [ledger.accept(request, Terms(deadline_s=1000, due_in_s=600, tenant="bench")).job_id for _ in range(count)]
@@ -202,7 +202,7 @@ def _serving(app: str, redis_url: str, folder: Path) -> Iterator[Server]:
 
 def _token(redis_url: str) -> str:
     with connect(RedisSettings.model_validate({"url": redis_url}), name="bench") as client:
-        return Access(client).issue("bench", [Scope.READ, Scope.SUBMIT]).token
+        return Keys(client).issue("bench", [Scope.READ, Scope.SUBMIT]).token
 
 
 def _intend(ledger: Ledger, job_id: str) -> Job:

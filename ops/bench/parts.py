@@ -28,7 +28,7 @@ from ops.bench.processes import Upstream, server
 from worker.archive.archive import Archive
 from worker.archive.permits import download_permits
 from worker.runtime import policy
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream as Buyer
 
 OTHER_CORE: Final = 1
@@ -59,7 +59,7 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
     intended: list[Job] = []
     yield "intent, on disk", _cpu_us(lambda: intended.append(_intend(ledger, next(queued))), many)
-    buyer = Buyer(Access.of(settings.upstream), settings.upstream)
+    buyer = Buyer(UpstreamAccess.of(settings.upstream), settings.upstream)
     ids: list[str] = []
     yield "POST (requests, a new connection)", _cpu_us(lambda: ids.append(_bought(buyer)), many)
     buying = iter(intended)

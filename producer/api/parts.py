@@ -15,7 +15,7 @@ from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.pictures import PictureCheck
-from producer.keys import Access
+from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
 from producer.views import Beside
@@ -28,7 +28,7 @@ class Parts:
 
     settings: Settings
     service: Service
-    access: Access
+    access: Keys
     pictures: PictureCheck | None
     store: Store
     event_stream: EventStream

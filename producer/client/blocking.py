@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from producer.client import plans
 from producer.client.bodies import submit_body
-from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, Partial
+from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, PartialDownload
 from producer.client.errors import FIRST_REFUSAL, Unreachable, refused
 from producer.client.event_reader import EventReader
 from producer.client.pictures import Picture
@@ -256,14 +256,14 @@ class Job:
             Damaged: the checksum of the download is wrong.
             Unreachable: the transfer broke off in every attempt.
         """
-        partial = Partial(Path(path))
+        partial = PartialDownload(Path(path))
         for _ in range(ATTEMPTS):
             if self._fetched(partial):
                 return partial.finish()
             self._rushes._pause(plans.PAUSES_S[0])  # noqa: SLF001 (as above)
         raise Unreachable(f"the download of {self.id} broke off {ATTEMPTS} times")
 
-    def _fetched(self, partial: Partial) -> bool:
+    def _fetched(self, partial: PartialDownload) -> bool:
         """Download the rest; returns whether the file is complete."""
         path = f"/v1/videos/{self.id}/content"
         try:

@@ -11,7 +11,7 @@ ATTEMPTS: Final = 5
 CHUNK_BYTES: Final = 262_144
 
 
-class Partial:
+class PartialDownload:
     """A partial file beside the final one."""
 
     def __init__(self, final: Path) -> None:

@@ -13,7 +13,7 @@ from jobs.errors import InvalidRequest
 from jobs.job import Terms, VideoRequest
 from producer.cli.exits import Exit
 from producer.client import Rushes
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 from producer.service import make_service
 from tests.api.conftest import Api
 from tests.stage import Stage
@@ -110,7 +110,7 @@ def test_a_files_rows_have_their_keys_in_the_same_namespace(staged_api: Api, sta
 def test_a_tenant_has_one_namespace(stage: Stage, client: "redis.Redis", redis_url: str) -> None:
     """With a key over HTTP, or named in-process; another's, or nobody's, is another."""
     service = make_service(Settings.model_validate({"redis": {"url": redis_url}}))
-    token = Access(client).issue("shop", (Scope.SUBMIT, Scope.READ)).token
+    token = Keys(client).issue("shop", (Scope.SUBMIT, Scope.READ)).token
     with Api.started(stage.folder, {"RUSHES_REDIS__URL": redis_url, "RUSHES_STATE_DIR": str(stage.folder)}) as keyed:
         over_http_id = over_http(Api(keyed.url, keyed.log, token), stage)
 

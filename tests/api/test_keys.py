@@ -10,7 +10,7 @@ import requests
 
 from jobs.ledger import Ledger
 from producer.api.application import OPEN_PATHS
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 from tests.api.conftest import Api, bought, completed
 from tests.api.test_openapi import DOCUMENT
 from tests.stage import Stage
@@ -45,12 +45,12 @@ def keyed(keyed_process: Api, client: object) -> Api:  # noqa: ARG001 (the clien
 
 
 @pytest.fixture
-def access(client: "redis.Redis") -> Access:
+def access(client: "redis.Redis") -> Keys:
     """Issues keys."""
-    return Access(client)
+    return Keys(client)
 
 
-def holder(keyed: Api, access: Access, tenant: str, *scopes: Scope) -> Api:
+def holder(keyed: Api, access: Keys, tenant: str, *scopes: Scope) -> Api:
     """The API as a tenant's program calls it."""
     issued = access.issue(tenant, scopes or (Scope.SUBMIT, Scope.READ))
     return Api(keyed.url, keyed.log, issued.token)
@@ -78,7 +78,7 @@ def test_health_needs_no_key(keyed: Api) -> None:
 # -- with one -------------------------------------------------------------------------------------------------------
 
 
-def test_a_tenant_sees_only_its_own(keyed: Api, access: Access, real_ledger: Ledger, archive: Path) -> None:
+def test_a_tenant_sees_only_its_own(keyed: Api, access: Keys, real_ledger: Ledger, archive: Path) -> None:
     """Another's job is answered exactly as one that never was."""
     shop, gym = holder(keyed, access, "shop"), holder(keyed, access, "gym")
     job_id = shop.submit("a secret boat", metadata={"a": "b"})["id"]
@@ -102,7 +102,7 @@ def test_a_tenant_sees_only_its_own(keyed: Api, access: Access, real_ledger: Led
     assert shop.get(f"/v1/videos/{job_id}").json()["code"] == "erased"
 
 
-def test_a_tenants_list_is_filtered_by_state(keyed: Api, access: Access, real_ledger: Ledger) -> None:
+def test_a_tenants_list_is_filtered_by_state(keyed: Api, access: Keys, real_ledger: Ledger) -> None:
     """From its own index."""
     shop = holder(keyed, access, "shop")
     one, other = shop.submit()["id"], shop.submit()["id"]
@@ -112,7 +112,7 @@ def test_a_tenants_list_is_filtered_by_state(keyed: Api, access: Access, real_le
     assert [job["id"] for job in shop.get("/v1/videos?status=in_progress").json()["data"]] == [other]
 
 
-def test_a_retry_stays_with_its_tenant(keyed: Api, access: Access, real_ledger: Ledger) -> None:
+def test_a_retry_stays_with_its_tenant(keyed: Api, access: Keys, real_ledger: Ledger) -> None:
     """The new job is theirs as the old one was."""
     shop, gym = holder(keyed, access, "shop"), holder(keyed, access, "gym")
     job_id = shop.submit()["id"]
@@ -125,7 +125,7 @@ def test_a_retry_stays_with_its_tenant(keyed: Api, access: Access, real_ledger: 
     assert gym.get(f"/v1/videos/{new}").status_code == 404
 
 
-def test_each_tenant_has_idempotency_keys_of_its_own(keyed: Api, access: Access) -> None:
+def test_each_tenant_has_idempotency_keys_of_its_own(keyed: Api, access: Keys) -> None:
     """Else one could learn of another's, or block it."""
     shop, gym = holder(keyed, access, "shop"), holder(keyed, access, "gym")
 
@@ -137,7 +137,7 @@ def test_each_tenant_has_idempotency_keys_of_its_own(keyed: Api, access: Access)
     assert len(ids) == 2
 
 
-def test_a_scope_is_what_a_key_may_do(keyed: Api, access: Access) -> None:
+def test_a_scope_is_what_a_key_may_do(keyed: Api, access: Keys) -> None:
     """A reader cannot submit, a submitter cannot read, neither can issue keys."""
     reader = holder(keyed, access, "shop", Scope.READ)
     submitter = holder(keyed, access, "shop", Scope.SUBMIT)
@@ -154,7 +154,7 @@ def test_a_scope_is_what_a_key_may_do(keyed: Api, access: Access) -> None:
         assert caller.get("/v1/keys").status_code == 403
 
 
-def test_a_key_over_its_rate_limit_gets_the_time_to_try_again(keyed: Api, access: Access) -> None:
+def test_a_key_over_its_rate_limit_gets_the_time_to_try_again(keyed: Api, access: Keys) -> None:
     """Each answer says what is left; another key of the same tenant is not held."""
     busy, calm = holder(keyed, access, "shop"), holder(keyed, access, "shop")
     first = busy.get("/v1/videos")
@@ -170,7 +170,7 @@ def test_a_key_over_its_rate_limit_gets_the_time_to_try_again(keyed: Api, access
     assert calm.get("/v1/videos").ok
 
 
-def test_each_request_of_a_batch_counts(keyed: Api, access: Access) -> None:
+def test_each_request_of_a_batch_counts(keyed: Api, access: Keys) -> None:
     """A batch is no way around the quota; one that does not fit into what is left is refused whole."""
     shop = holder(keyed, access, "shop")
     batch = {"requests": [{"prompt": "a boat"}] * 40}
@@ -184,7 +184,7 @@ def test_each_request_of_a_batch_counts(keyed: Api, access: Access) -> None:
     assert len(shop.get("/v1/videos?limit=100").json()["data"]) == 40
 
 
-def test_a_batch_that_is_larger_than_a_minutes_quota_needs_all_of_it(keyed: Api, access: Access) -> None:
+def test_a_batch_that_is_larger_than_a_minutes_quota_needs_all_of_it(keyed: Api, access: Keys) -> None:
     """Else it could never be sent."""
     shop = holder(keyed, access, "shop")
 
@@ -194,7 +194,7 @@ def test_a_batch_that_is_larger_than_a_minutes_quota_needs_all_of_it(keyed: Api,
     assert shop.get("/v1/videos").status_code == 429
 
 
-def test_an_administrator_issues_and_revokes_keys(keyed: Api, access: Access) -> None:
+def test_an_administrator_issues_and_revokes_keys(keyed: Api, access: Keys) -> None:
     """The token is in the first answer and in no other; revoked, it ends at once."""
     admin = holder(keyed, access, "office", Scope.ADMIN)
 

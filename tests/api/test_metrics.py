@@ -9,7 +9,7 @@ import redis
 import requests
 
 from jobs.ledger import Ledger
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 from tests.api.conftest import Api, bought
 
 Series = dict[str, float]
@@ -23,12 +23,12 @@ def fresh(client: "redis.Redis", redis_url: str, tmp_path: Path) -> Iterator[Api
 
 
 @pytest.fixture
-def access(client: "redis.Redis") -> Access:
+def access(client: "redis.Redis") -> Keys:
     """Issues keys."""
-    return Access(client)
+    return Keys(client)
 
 
-def holder(api: Api, access: Access, *scopes: Scope) -> Api:
+def holder(api: Api, access: Keys, *scopes: Scope) -> Api:
     """The API as the holder of a new key calls it."""
     return Api(api.url, api.log, access.issue("shop", scopes).token)
 
@@ -41,7 +41,7 @@ def series(scraper: Api) -> Series:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-def test_it_counts_requests_by_route_and_jobs_by_state(fresh: Api, access: Access, real_ledger: Ledger) -> None:
+def test_it_counts_requests_by_route_and_jobs_by_state(fresh: Api, access: Keys, real_ledger: Ledger) -> None:
     """A route is named by its pattern."""
     shop, scraper = holder(fresh, access, Scope.SUBMIT, Scope.READ), holder(fresh, access, Scope.METRICS)
     ids = [shop.submit()["id"] for _ in range(3)]
@@ -58,7 +58,7 @@ def test_it_counts_requests_by_route_and_jobs_by_state(fresh: Api, access: Acces
     assert (found["rushes_api_subscribers"], found["rushes_redis_up"]) == (0, 1)
 
 
-def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Access) -> None:
+def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Keys) -> None:
     """It covers all tenants, so that not even an administrator of keys reads it by the way."""
     assert fresh.get("/metrics").status_code == 401
     for scope in set(Scope) - {Scope.METRICS}:
@@ -68,7 +68,7 @@ def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Access) -> None:
     assert scraper.get("/v1/videos").status_code == 403
 
 
-def test_it_shows_no_secret(fresh: Api, access: Access) -> None:
+def test_it_shows_no_secret(fresh: Api, access: Keys) -> None:
     """Neither key nor prompt, nor whose job it is."""
     shop, scraper = holder(fresh, access, Scope.SUBMIT, Scope.READ), holder(fresh, access, Scope.METRICS)
     job_id = shop.submit("a private matter", metadata={"campaign": "hidden"})["id"]
@@ -80,7 +80,7 @@ def test_it_shows_no_secret(fresh: Api, access: Access) -> None:
         assert secret not in text
 
 
-def test_no_caller_makes_series_grow(fresh: Api, access: Access) -> None:
+def test_no_caller_makes_series_grow(fresh: Api, access: Keys) -> None:
     """Whatever ids, addresses and methods are made up: each series would stay in memory for good."""
     shop, scraper = holder(fresh, access, Scope.READ), holder(fresh, access, Scope.METRICS)
 

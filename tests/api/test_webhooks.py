@@ -9,7 +9,7 @@ import redis
 
 from jobs.job_log import STREAM
 from jobs.ledger import Ledger
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 from producer.receivers import make_receivers
 from producer.webhooks import make_webhooks
 from tests.api.conftest import Api, bought
@@ -38,7 +38,7 @@ def keyed_api(stage: Stage) -> Iterator[Api]:
 
 def holder(api: Api, client: "redis.Redis", tenant: str, *scopes: Scope) -> Api:
     """The API as a program with a key of its own calls it."""
-    issued = Access(client).issue(tenant, scopes or (Scope.SUBMIT, Scope.READ))
+    issued = Keys(client).issue(tenant, scopes or (Scope.SUBMIT, Scope.READ))
     return Api(api.url, api.log, issued.token)
 
 

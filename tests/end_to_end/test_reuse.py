@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from producer.client import Refused, Rushes
-from producer.keys import Access, Scope
+from producer.keys import Keys, Scope
 from tests.api.conftest import Api, staged_api
 from tests.stage import Stage, eventually
 
@@ -26,7 +26,7 @@ def reusing(stage: Stage) -> Iterator[Api]:
 
 def holder(api: Api, client: "redis.Redis", tenant: str) -> Api:
     """The API as a tenant's program calls it."""
-    return Api(api.url, api.log, Access(client).issue(tenant, (Scope.SUBMIT, Scope.READ)).token)
+    return Api(api.url, api.log, Keys(client).issue(tenant, (Scope.SUBMIT, Scope.READ)).token)
 
 
 def test_the_same_request_again_costs_nothing_and_says_so(stage: Stage, reusing: Api, client: "redis.Redis") -> None:

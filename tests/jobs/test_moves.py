@@ -16,10 +16,10 @@ from jobs.facts import (
     NotFetched,
     Pending,
     PollResult,
-    Refused,
+    GenerationFailed,
     Rejected,
     Unknown,
-    Unreachable,
+    NoResult,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.moves.download import after_download, completed, store_failed
@@ -130,7 +130,7 @@ def test_waiting_is_not_failing(polls: int) -> None:
     assert move == polled(job, "generating", wait_s=10, pending=True)
 
 
-@pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524")])
+@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524")])
 def test_only_the_deadline_ends_the_waiting(seen: PollResult) -> None:
     """Neither a slow video nor a sick upstream fails a job before its time; then the charge is not known."""
     late = after_poll(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
@@ -153,13 +153,13 @@ def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
 
 def test_a_generation_that_failed_is_not_charged() -> None:
     """These are the upstream's own terms."""
-    verdict = after_poll(a_job(), Refused("no face"), now=NOW, policy=POLICY)
+    verdict = after_poll(a_job(), GenerationFailed("no face"), now=NOW, policy=POLICY)
     assert verdict == ended(State.FAILED, Reason.GENERATION_FAILED, "no face", Charged.NO)
 
 
 def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
     """The customer must know to change the prompt, not to try again."""
-    later = after_poll(a_job(), Refused("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
+    later = after_poll(a_job(), GenerationFailed("no", Charged.UNKNOWN, by_filter=True), now=NOW, policy=POLICY)
     assert later == ended(State.FAILED, Reason.CONTENT_REFUSED, "no", Charged.UNKNOWN)
 
     at_once = after_submit(a_job(State.SUBMITTING), Rejected("no", by_filter=True), policy=POLICY)
@@ -167,7 +167,7 @@ def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
 
 
 ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "read as done"), polls=3)
-EMPTY: Final = Inconclusive("completed, but empty", "no video", Refused("nothing came", Charged.UNKNOWN), polls=4)
+EMPTY: Final = Inconclusive("completed, but empty", "no video", GenerationFailed("nothing came", Charged.UNKNOWN), polls=4)
 
 
 def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() -> None:
@@ -214,7 +214,7 @@ def test_a_late_poll_reads_every_shape_too() -> None:
     job = a_job(State.EXPIRED, finished_at=NOW - 60, reason=Reason.DEADLINE_PASSED)
     assert after_late_poll(job, ODD, now=NOW, policy=POLICY) == VIDEO
     again = after_late_poll(job, EMPTY, now=NOW, policy=POLICY)
-    refused = after_late_poll(job, Refused("no", Charged.UNKNOWN), now=NOW, policy=POLICY)
+    refused = after_late_poll(job, GenerationFailed("no", Charged.UNKNOWN), now=NOW, policy=POLICY)
 
     assert isinstance(again, Move)
     assert (again.event, again.due_in_s) == ("job.late_fetch_waits", 60)
@@ -225,8 +225,8 @@ def test_a_late_poll_reads_every_shape_too() -> None:
 def test_a_throttled_poll_waits_as_long_as_the_upstream_asks() -> None:
     """The poll also waits at least the usual interval."""
     job = a_job()
-    asked = after_poll(job, Unreachable(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
-    hardly = after_poll(job, Unreachable(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
+    asked = after_poll(job, NoResult(Hold.THROTTLED, "429", 40), now=NOW, policy=POLICY)
+    hardly = after_poll(job, NoResult(Hold.THROTTLED, "429", 1), now=NOW, policy=POLICY)
 
     assert asked == polled(job, "throttled: 429", wait_s=40)
     assert hardly == polled(job, "throttled: 429", wait_s=10)
@@ -275,7 +275,7 @@ def test_a_video_that_can_never_be_fetched_ends_as_charged(download: Download) -
     assert outcome(verdict) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
 
 
-@pytest.mark.parametrize("seen", [Pending("generating"), Unreachable(Hold.UNAVAILABLE, "524"), EMPTY])
+@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524"), EMPTY])
 def test_a_video_that_was_seen_once_outlives_the_deadline(seen: PollResult) -> None:
     """The deadline bounds the generation; a fresh URL is asked for as long as the download is tried."""
     recent = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)
@@ -288,7 +288,7 @@ def test_a_video_that_was_seen_once_outlives_the_deadline(seen: PollResult) -> N
 
 def test_an_upstream_that_disowns_a_rendered_video_was_paid_all_the_same() -> None:
     """It said that the video was done; that it has expired since does not give the money back."""
-    verdict = after_poll(a_job(rendered_at=NOW - 100), Refused("expired"), now=NOW, policy=POLICY)
+    verdict = after_poll(a_job(rendered_at=NOW - 100), GenerationFailed("expired"), now=NOW, policy=POLICY)
     assert verdict == ended(State.FAILED, Reason.NOT_STORED, "expired", Charged.YES)
 
 

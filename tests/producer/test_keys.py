@@ -5,7 +5,7 @@ import redis
 import redis.asyncio
 
 from jobs.errors import UnknownKey
-from producer.keys import Access, Issued, Scope
+from producer.keys import Issued, Keys, Scope
 from tests.stage import Clock
 
 MANY = 1000
@@ -14,18 +14,18 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def access(client: "redis.Redis", on_loop: "redis.asyncio.Redis", clock: Clock) -> Access:
-    """Access by the test's clock."""
-    return Access(client, on_loop=on_loop, clock=clock)
+def access(client: "redis.Redis", on_loop: "redis.asyncio.Redis", clock: Clock) -> Keys:
+    """Keys by the test's clock."""
+    return Keys(client, on_loop=on_loop, clock=clock)
 
 
 @pytest.fixture
-def issued(access: Access) -> Issued:
+def issued(access: Keys) -> Issued:
     """A key of the shop's."""
     return access.issue("shop", [Scope.SUBMIT, Scope.READ], name="backend")
 
 
-async def test_a_token_is_its_keys(access: Access, issued: Issued) -> None:
+async def test_a_token_is_its_keys(access: Keys, issued: Issued) -> None:
     """It says whose it is, and what it may do."""
     admitted = await access.admit(issued.token, per_min=MANY)
 
@@ -48,7 +48,7 @@ async def test_a_token_is_its_keys(access: Access, issued: Issued) -> None:
         lambda _token: "\x00\ud800\n",
     ],
 )
-async def test_what_is_not_the_token_opens_nothing(access: Access, issued: Issued, spoil: "object") -> None:
+async def test_what_is_not_the_token_opens_nothing(access: Keys, issued: Issued, spoil: "object") -> None:
     """Not even with the right id."""
     assert callable(spoil)
     assert await access.admit(spoil(issued.token), per_min=MANY) is None
@@ -63,7 +63,7 @@ def test_the_secret_is_nowhere_in_redis(client: "redis.Redis", issued: Issued) -
     assert not [row for row in held if secret in row]
 
 
-async def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Access, issued: Issued, clock: Clock) -> None:
+async def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Keys, issued: Issued, clock: Clock) -> None:
     """For a month, so that its operator can see when it ended."""
     clock.advance(5)
     revoked = access.revoke(issued.key.id)
@@ -77,7 +77,7 @@ async def test_a_revoked_key_opens_nothing_and_is_still_listed(access: Access, i
         access.revoke("0" * 16)
 
 
-async def test_an_expired_key_opens_nothing(access: Access, clock: Clock) -> None:
+async def test_an_expired_key_opens_nothing(access: Keys, clock: Clock) -> None:
     """By Redis's clock, whatever the caller's says."""
     issued = access.issue("shop", [Scope.READ], life_s=60)
     assert await access.admit(issued.token, per_min=MANY)
@@ -87,7 +87,7 @@ async def test_an_expired_key_opens_nothing(access: Access, clock: Clock) -> Non
     assert await access.admit(issued.token, per_min=MANY) is None
 
 
-def test_a_key_that_is_forgotten_leaves_the_list(access: Access, issued: Issued, client: "redis.Redis") -> None:
+def test_a_key_that_is_forgotten_leaves_the_list(access: Keys, issued: Issued, client: "redis.Redis") -> None:
     """Its row has a life of its own."""
     client.delete(f"rushes:access:key:{issued.key.id}")
 
@@ -96,7 +96,7 @@ def test_a_key_that_is_forgotten_leaves_the_list(access: Access, issued: Issued,
 
 
 async def test_a_minutes_quota_may_be_spent_at_once_and_comes_back_steadily(
-    access: Access, issued: Issued, clock: Clock
+    access: Keys, issued: Issued, clock: Clock
 ) -> None:
     """Six a minute: six now, then one every ten seconds."""
 
@@ -122,7 +122,7 @@ async def test_a_minutes_quota_may_be_spent_at_once_and_comes_back_steadily(
     assert await ask() == (True, 5)
 
 
-async def test_a_refusal_says_how_long_to_wait(access: Access, issued: Issued) -> None:
+async def test_a_refusal_says_how_long_to_wait(access: Keys, issued: Issued) -> None:
     """Until one request's worth has come back."""
     await access.admit(issued.token, per_min=1)
     admitted = await access.admit(issued.token, per_min=1)
@@ -132,7 +132,7 @@ async def test_a_refusal_says_how_long_to_wait(access: Access, issued: Issued) -
     assert admitted.quota.whole_in_s == pytest.approx(60, abs=0.01)
 
 
-async def test_a_stranger_cannot_spend_a_keys_quota(access: Access, issued: Issued) -> None:
+async def test_a_stranger_cannot_spend_a_keys_quota(access: Keys, issued: Issued) -> None:
     """The id is no secret; requests with a wrong one behind it are not counted."""
     for _ in range(10):
         await access.admit(f"rushes_{issued.key.id}_guess", per_min=2)
@@ -142,7 +142,7 @@ async def test_a_stranger_cannot_spend_a_keys_quota(access: Access, issued: Issu
     assert admitted.quota.left == 1
 
 
-def test_the_secret_of_links_is_made_once(access: Access) -> None:
+def test_the_secret_of_links_is_made_once(access: Keys) -> None:
     """Every process signs alike."""
     assert access.link_secret() == access.link_secret()
     assert len(access.link_secret()) == 32

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config.replies import FinalResponse
 from jobs.delivery import Delivered, NotDelivered
-from jobs.facts import Accepted, NotBought, Pending, PollResult, Rejected, Unknown, Unreachable
+from jobs.facts import Accepted, NoResult, NotBought, Pending, PollResult, Rejected, Unknown
 from jobs.forecast import Latency
 from jobs.job import Family, Hold
 from tests.stage import a_request
@@ -181,7 +181,7 @@ def test_a_poll(stranger: Server, clients: Clients, reply: bytes) -> None:
 def test_a_page_of_the_log_and_the_metrics(stranger: Server, clients: Clients, reply: bytes) -> None:
     """An unreadable page leaves a purchase in doubt, and unreadable metrics leave the schedule as it is."""
     stranger.on(lambda wire: wire.send(reply))
-    assert isinstance(clients[0].log_page("google/veo3", 0), LogPage | Unreachable)
+    assert isinstance(clients[0].log_page("google/veo3", 0), LogPage | NoResult)
     assert isinstance(clients[0].latency("google/veo3"), Latency | None)
 
 
@@ -228,7 +228,7 @@ def test_whatever_a_library_raises_over_a_reply_is_that_items_outcome(
     page, outcome = upstream.log_page("google/veo3", 0), call(stranger.url)
 
     assert receipt == Unknown("the reply was lost after the order was sent (NobodyThoughtOfThis)")
-    assert page == Unreachable(Hold.UNREACHABLE, "no answer from the upstream (NobodyThoughtOfThis)")
+    assert page == NoResult(Hold.UNREACHABLE, "no answer from the upstream (NobodyThoughtOfThis)")
     assert upstream.latency("google/veo3") is None
     assert isinstance(outcome, NotDelivered)
     assert outcome.message == "its answer could not be read (NobodyThoughtOfThis)"
@@ -245,6 +245,6 @@ def test_a_poll_reads_no_more_headers_than_it_may_keep(stranger: Server) -> None
 
     stranger.on(act)
     with upstream_at(stranger.url, reply_bytes=100_000) as (_, poller):
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
     with upstream_at(stranger.url) as (_, poller):
         assert poller.poll("g", Family.UNIVERSAL) == Pending("generating")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from jobs.breakers import Breaker
-from jobs.facts import NotBought, Pending, PollResult, Unreachable
+from jobs.facts import NoResult, NotBought, Pending, PollResult
 from jobs.job import Hold
 from jobs.ledger import Ledger
 from worker.breaker import BatchHealth, UpstreamBreakers
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import redis
 
 ANSWERED: Final = Pending("generating")
-SILENT: Final = Unreachable(Hold.UNREACHABLE, "no answer")
-THROTTLED: Final = Unreachable(Hold.THROTTLED, "slow down", 3.0)
+SILENT: Final = NoResult(Hold.UNREACHABLE, "no answer")
+THROTTLED: Final = NoResult(Hold.THROTTLED, "slow down", 3.0)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
-from jobs.facts import Accepted, Finished, NotBought, Pending, PollResult, Receipt, Rejected, Unknown, Unreachable
+from jobs.facts import Accepted, Finished, NotBought, Pending, PollResult, Receipt, Rejected, Unknown, NoResult
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
@@ -201,7 +201,7 @@ def test_a_poll_trusts_a_ca_bundle_wherever_it_lies(secured_server: Server, cert
     with poller_at(secured_server.url, ca_bundle=bundle) as poller:
         assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
     with poller_at(secured_server.url) as stranger:
-        assert isinstance(stranger.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(stranger.poll("g", Family.UNIVERSAL), NoResult)
 
 
 def test_a_purchase_over_tls_whose_reply_is_lost_is_unknown(secured_server: Server, certificate: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_poll_without_a_connection_decides_nothing() -> None:
     """The generation goes on without us."""
     with poller_at(REFUSING) as poller:
         seen = poller.poll("g", Family.UNIVERSAL)
-    assert isinstance(seen, Unreachable)
+    assert isinstance(seen, NoResult)
     assert seen.hold is Hold.UNREACHABLE
 
 
@@ -279,7 +279,7 @@ def test_a_lost_reply_to_a_poll_decides_nothing(server: Server, act: Act) -> Non
     """Polling is free: once more over a fresh connection at the most, then the next poll is the repetition."""
     server.on(act)
     with poller_at(server.url) as poller:
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
     assert len(server.received) <= 2
 
 
@@ -294,7 +294,7 @@ def test_silence_past_the_read_time_out_of_a_poll_decides_nothing(server: Server
     """A silent upstream must not hold a thread."""
     server.on(hang)
     with poller_at(server.url, read_timeout_s=0.2) as poller:
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
 
 
 def slow_headers(wire: Wire) -> None:
@@ -325,7 +325,7 @@ def test_a_trickling_poll_ends_with_its_total_time(server: Server, act: Act) -> 
     """Sixteen trickling polls would block every thread of a worker."""
     server.on(act)
     with poller_at(server.url, total_timeout_s=0.5) as poller:
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
 
 
 def test_the_total_time_goes_by_the_clock_given(server: Server) -> None:
@@ -387,7 +387,7 @@ def test_a_redirect_is_not_followed(server: Server, other_server: Server, status
 
     with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
 
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.MISCONFIGURED
@@ -409,7 +409,7 @@ def test_a_redirect_to_nowhere_is_only_a_status(server: Server, location: str) -
     server.on(answer(b"", status="302 Found", Location=location))
     with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
     assert isinstance(receipt, NotBought)
     assert receipt.hold is Hold.MISCONFIGURED
 
@@ -476,7 +476,7 @@ def test_what_a_proxy_says_of_a_tunnel_is_not_what_the_upstream_says(
         other_server.on(answer(b"", status=word))
         with poller_at("https://api.invalid") as poller:
             seen = poller.poll("g", Family.UNIVERSAL)
-        assert isinstance(seen, Unreachable)
+        assert isinstance(seen, NoResult)
         assert "no answer from the upstream" in seen.message
 
 
@@ -532,7 +532,7 @@ def test_a_wait_is_obeyed_up_to_the_ceiling(server: Server) -> None:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
         seen = poller.poll("g", Family.UNIVERSAL)
     assert receipt == NotBought(Hold.THROTTLED, "429", 600)
-    assert seen == Unreachable(Hold.THROTTLED, "429", 600)
+    assert seen == NoResult(Hold.THROTTLED, "429", 600)
 
 
 def test_a_refusal_over_http_is_a_rejection(server: Server) -> None:
@@ -554,7 +554,7 @@ def test_a_poll_reads_what_is_packed_unasked_and_measures_it_unpacked(server: Se
         server.on(answer(gzip.compress(b'{"status":"queued"}'), Content_Encoding="gzip"))
         assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
         server.on(answer(gzip.compress(b'{"status":"queued"}' + b" " * 5_000_000), Content_Encoding="gzip"))
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
 
 
 def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> None:
@@ -653,7 +653,7 @@ def a_little_late(wire: Wire) -> None:
 
 def is_left_behind(seen: PollResult) -> bool:
     """Whether the poller gave up waiting for this poll."""
-    return isinstance(seen, Unreachable) and "while others were answered" in seen.message
+    return isinstance(seen, NoResult) and "while others were answered" in seen.message
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -668,7 +668,7 @@ def test_polls_that_hang_are_waited_for_by_few_of_those_who_poll(server: Server)
 
     assert is_left_behind(others.pop(0))
     assert others == OTHERS
-    assert late == {0: Unreachable(Hold.UNREACHABLE, "no answer from the upstream (Timeout was reached)")}
+    assert late == {0: NoResult(Hold.UNREACHABLE, "no answer from the upstream (Timeout was reached)")}
     assert next_patient == OTHERS | late
 
 

@@ -12,7 +12,7 @@ from config.settings import ArchiveSettings, WebhooksSettings
 from config.store import FolderStore
 from config.webhook_endpoints import secret_of
 from jobs.delivery import Delivered, NotDelivered, Outcome
-from jobs.facts import Accepted, Fetched, NotBought, NotFetched, Pending, Unknown, Unreachable
+from jobs.facts import Accepted, Fetched, NoResult, NotBought, NotFetched, Pending, Unknown
 from jobs.job import Family, Video
 from producer.client import Rushes
 from tests.stage import a_request
@@ -137,7 +137,7 @@ def test_what_is_no_reply_behind_them_is_bounded_and_lost(server: Server, tmp_pa
     server.on(act)
     with upstream_at(server.url, total_timeout_s=2) as (upstream, _):
         assert isinstance(upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1"), Unknown)
-        assert isinstance(upstream.log_page("google/veo3", 0), Unreachable)
+        assert isinstance(upstream.log_page("google/veo3", 0), NoResult)
     with closing(Archive(FolderStore(tmp_path), tmp_path, ArchiveSettings(), permits=lambda _: True)) as archive:
         assert isinstance(archive.fetch(JOB, 1, Video(server.url)), NotFetched)
     assert isinstance(call(server.url), NotDelivered)
@@ -148,4 +148,4 @@ def test_a_poll_behind_which_nothing_comes_decides_nothing(server: Server, act: 
     """Polling is free: the next one asks again."""
     server.on(act)
     with upstream_at(server.url, total_timeout_s=2) as (_, poller):
-        assert isinstance(poller.poll("g", Family.UNIVERSAL), Unreachable)
+        assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.facts import Pending, Unreachable
+from jobs.facts import Pending, NoResult
 from jobs.job import Hold, Job, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
@@ -39,7 +39,7 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_claimed_by_others(
     ledger = Ledger(client)
     ids = {bought(ledger) for _ in range(3)}
     breakers = UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
-    breakers.polls_failed(Unreachable(Hold.UNREACHABLE, "no answer"), times=1)
+    breakers.polls_failed(NoResult(Hold.UNREACHABLE, "no answer"), times=1)
     claimed = ledger.wakes.take(State.RENDERING, limit=10, lease_s=0.6).jobs
     assert {job.id for job in claimed} == ids
 
@@ -52,7 +52,7 @@ def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_claimed_by_others(
         server.on(answer(b'{"status":"queued"}'))
         others = dict(pair for group in results for pair in group)
 
-    assert isinstance(seen, Unreachable)
+    assert isinstance(seen, NoResult)
     assert set(others.values()) == {Pending("queued")}
     assert {job.id for job in others} | {first.id} == ids
     assert all(due_at(job) > ledger.now() for job in others)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.facts import Finished, Inconclusive, Pending, PollResult, Refused, Unreachable
+from jobs.facts import Finished, GenerationFailed, Inconclusive, NoResult, Pending, PollResult
 from jobs.job import Charged, Hold, Video
 from tests.worker.test_wire import BODIES, CLOUDFLARE, HEADERS, JSON, STATUSES
 from worker.upstream.polls import EMPTY_POLLS, REFUSED_POLLS, SAME_VIDEO_POLLS, read_poll
@@ -139,14 +139,14 @@ def test_success_without_video_or_reason_is_believed_after_three_more_polls(vide
     assert isinstance(seen, Inconclusive)
     assert seen.polls == EMPTY_POLLS == 4
     message = "the upstream said completed, but gave neither a video nor a reason"
-    assert seen.outcome == Refused(message, Charged.UNKNOWN)
+    assert seen.outcome == GenerationFailed(message, Charged.UNKNOWN)
 
 
 @pytest.mark.parametrize("video", NO_VIDEOS)
 def test_success_without_a_video_but_with_a_reason_is_a_refusal(video: Any) -> None:
     """Public reports of moderation: completed, no video, an error that says why. The reason reaches the producer."""
     seen = poll({"status": "completed", "video": video, "error": {"name": "Error", "message": "filtered by safety"}})
-    assert seen == Refused("filtered by safety", Charged.UNKNOWN, by_filter=True)
+    assert seen == GenerationFailed("filtered by safety", Charged.UNKNOWN, by_filter=True)
 
 
 # Failed
@@ -176,12 +176,12 @@ def test_success_without_a_video_but_with_a_reason_is_a_refusal(video: Any) -> N
 )
 def test_a_failed_generation_ends_at_once_and_says_why(word: str, error: Any, message: str) -> None:
     """The error comes in every shape that its many vendors have; failed generations are not charged."""
-    assert poll({"id": "g", "status": word, "error": error}) == Refused(message, Charged.NO)
+    assert poll({"id": "g", "status": word, "error": error}) == GenerationFailed(message, Charged.NO)
 
 
 def test_a_failure_may_give_its_reason_beside_the_status() -> None:
     """Some vendors put the message at the top."""
-    assert poll({"status": "error", "message": "Unsafe pose"}) == Refused("Unsafe pose")
+    assert poll({"status": "error", "message": "Unsafe pose"}) == GenerationFailed("Unsafe pose")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_failure_may_give_its_reason_beside_the_status() -> None:
 def test_a_failure_is_charged_as_the_reply_says(word: str, usage: Any, charged: Charged) -> None:
     """A charge that the reply states goes before the upstream's general terms."""
     seen = poll({"status": word, "error": "no", "meta": {"usage": usage}})
-    assert isinstance(seen, Refused)
+    assert isinstance(seen, GenerationFailed)
     assert seen.charged is charged
 
 
@@ -217,7 +217,7 @@ def test_a_failure_is_charged_as_the_reply_says(word: str, usage: Any, charged: 
 def test_a_refusal_by_the_safety_filter_is_its_own_reason(word: str, error: Any, by_filter: bool) -> None:
     """The customer must know to change the prompt, not to try again."""
     seen = poll({"status": word, "error": error})
-    assert isinstance(seen, Refused)
+    assert isinstance(seen, GenerationFailed)
     assert seen.by_filter is by_filter
 
 
@@ -262,7 +262,7 @@ def test_any_2xx_is_a_readable_reply(status: int) -> None:
 )
 def test_a_reply_is_read_in_any_encoding(body: bytes) -> None:
     """One byte of a vendor's message must not hide that the job has ended."""
-    assert read_poll(200, {}, body) == Refused("café")
+    assert read_poll(200, {}, body) == GenerationFailed("café")
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", CLOUDFLARE, b"[]", b'"completed"', b"null", b"\xff", b'{"status":"comp'])
@@ -270,7 +270,7 @@ def test_a_reply_is_read_in_any_encoding(body: bytes) -> None:
 def test_a_2xx_that_is_no_object_decides_nothing(status: int, body: bytes) -> None:
     """Gateways answer 200 with pages of their own."""
     seen = read_poll(status, {}, body)
-    assert isinstance(seen, Unreachable)
+    assert isinstance(seen, NoResult)
     assert seen.hold is Hold.UNAVAILABLE
 
 
@@ -278,7 +278,7 @@ def test_a_2xx_that_is_no_object_decides_nothing(status: int, body: bytes) -> No
 def test_any_other_status_decides_nothing(status: int) -> None:
     """Not even a 404 ends a paid job: "Inference not found" is undocumented, and its log lags."""
     seen = poll({"status": "error", "error": "x", "video": VIDEO}, status, retry_after="7")
-    assert isinstance(seen, Unreachable)
+    assert isinstance(seen, NoResult)
     assert (seen.hold, seen.retry_after_s) == (Hold.UNAVAILABLE, 7.0)
 
 
@@ -288,7 +288,7 @@ def test_an_http_error_that_blames_the_content_ends_a_job_after_three_polls(stat
     seen = poll({"error": {"type": "content_policy_violation", "message": "no"}}, status)
     assert isinstance(seen, Inconclusive)
     assert seen.polls == REFUSED_POLLS
-    assert seen.outcome == Refused(f"{status} no", by_filter=True)
+    assert seen.outcome == GenerationFailed(f"{status} no", by_filter=True)
 
 
 WORDS: Final = st.sampled_from([*SUCCESS_WORDS, *FAILURE_WORDS, "queued", "odd"])
@@ -302,7 +302,7 @@ def test_no_reply_breaks_the_reading_of_a_poll(status: int, headers: dict[str, s
     seen = read_poll(status, headers, body)
 
     if not 200 <= status < 300:
-        assert isinstance(seen, Unreachable | Inconclusive)
+        assert isinstance(seen, NoResult | Inconclusive)
     if isinstance(seen, Finished):
         assert seen.video.url.startswith(("http://", "https://"))
 
@@ -314,6 +314,6 @@ def test_no_place_for_a_video_breaks_the_reading_of_a_poll(word: str, reply: dic
     seen = poll({"status": word, **reply})
 
     if word in SUCCESS_WORDS:
-        assert isinstance(seen, Finished | Refused | Inconclusive)
+        assert isinstance(seen, Finished | GenerationFailed | Inconclusive)
     if word in FAILURE_WORDS:
-        assert isinstance(seen, Refused)
+        assert isinstance(seen, GenerationFailed)

@@ -25,7 +25,7 @@ from tests.worker.films import MP4
 from tests.worker.servers import Server, answer
 from worker.archive.archive import Archive
 from worker.receivers.webhooks import WebhookSender
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
 
@@ -36,7 +36,7 @@ HOST: Final = "http://api.invalid"  # RFC 6761: it never resolves, so that nobod
 def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Poller]]:
     """The client that buys and the one that polls."""
     settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef", **chosen})
-    access = Access.of(settings)
+    access = UpstreamAccess.of(settings)
     poller = Poller(access, settings, connections=2, patient=1)
     with closing(Upstream(access, settings)) as upstream, closing(poller):
         yield upstream, poller
@@ -270,7 +270,7 @@ def test_a_certificate_is_judged_behind_a_socks_proxy_too(
         settings = UpstreamSettings.model_validate(
             {"base_url": "https://0.0.0.0", "api_key": "sk-0123456789abcdef", "ca_bundle": certificate}
         )
-        with closing(Upstream(Access.of(settings), settings)) as upstream:
+        with closing(Upstream(UpstreamAccess.of(settings), settings)) as upstream:
             receipt = upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")
     assert isinstance(receipt, NotBought), "the certificate is for 127.0.0.1"
     assert "SSLError" in receipt.message
@@ -309,7 +309,7 @@ def test_a_variable_that_is_no_proxy_stops_the_worker_at_start(monkeypatch: pyte
     """Better than a queue that waits for a connection for ever; a password in it is not repeated."""
     monkeypatch.setenv("HTTPS_PROXY", value)
     with pytest.raises(ValueError, match="HTTPS_PROXY is no proxy's address") as refused:
-        Access.of(UpstreamSettings.model_validate({"api_key": "sk-0123456789abcdef"}))
+        UpstreamAccess.of(UpstreamSettings.model_validate({"api_key": "sk-0123456789abcdef"}))
     assert "hunter2" not in str(refused.value)
 
 

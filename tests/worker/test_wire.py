@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.facts import Accepted, Finished, NotBought, Receipt, Rejected, Unknown, Unreachable
+from jobs.facts import Accepted, Finished, NoResult, NotBought, Receipt, Rejected, Unknown
 from jobs.forecast import Latency
 from jobs.job import Hold
 from worker.upstream.polls import read_poll
@@ -194,7 +194,7 @@ def test_a_refusal_of_us_and_not_of_the_request_holds_it(status: int, body: byte
     assert receipt.message.startswith(str(status))
 
     seen = read_poll(status, {}, body)
-    assert isinstance(seen, Unreachable)
+    assert isinstance(seen, NoResult)
     assert seen.hold is hold
 
 
@@ -322,7 +322,7 @@ def test_a_malformed_request_is_no_refusal_of_the_content(status: int) -> None:
 def test_a_refusal_says_how_long_to_wait(headers: dict[str, str], wait_s: float | None) -> None:
     """Replies to purchases and to polls both name the wait."""
     assert read_receipt(429, headers, b"{}") == NotBought(Hold.THROTTLED, "429", wait_s)
-    assert read_poll(429, headers, b"{}") == Unreachable(Hold.THROTTLED, "429", wait_s)
+    assert read_poll(429, headers, b"{}") == NoResult(Hold.THROTTLED, "429", wait_s)
 
 
 # Whatever may come
@@ -390,8 +390,8 @@ def test_what_nobody_foresaw_is_an_outcome_too(caplog: pytest.LogCaptureFixture)
     """The purchase is in doubt and the job is polled again, with the traceback in the log; nothing is stranded."""
     assert isinstance(read_receipt(200, Broken(), b"{}"), Unknown)
     assert isinstance(read_receipt(429, Broken(), b"{}"), Unknown)
-    assert isinstance(read_poll(429, Broken(), b"{}"), Unreachable)
-    assert isinstance(read_log_page(500, Broken(), b"{}"), Unreachable)
+    assert isinstance(read_poll(429, Broken(), b"{}"), NoResult)
+    assert isinstance(read_log_page(500, Broken(), b"{}"), NoResult)
     assert caplog.text.count("Traceback") == 4
 
 
@@ -400,7 +400,7 @@ def test_what_nobody_foresaw_is_an_outcome_too(caplog: pytest.LogCaptureFixture)
 def test_no_reply_breaks_the_reading_of_the_log(status: int, headers: dict[str, str], lines: Any) -> None:
     """An exception here would leave every purchase in doubt."""
     page = read_log_page(status, headers, json.dumps({"data": lines}).encode())
-    if not isinstance(page, Unreachable):
+    if not isinstance(page, NoResult):
         assert all(row.cost_usd is None or 0 <= row.cost_usd <= 1_000_000 for row in page.rows)
 
 

@@ -6,7 +6,7 @@ from typing import Final, Self, TypeVar
 import certifi
 
 from config.settings import UpstreamSettings
-from jobs.facts import NotBought, PollResult, Receipt, Unreachable
+from jobs.facts import NoResult, NotBought, PollResult, Receipt
 from producer.client.proxies import Proxies
 
 SHORTEST_KEY: Final = 8
@@ -16,7 +16,7 @@ Fact = TypeVar("Fact", Receipt, PollResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class UpstreamAccess:
     """The upstream's address, our key, and the way there; read once, so that nothing changes under way."""
 
     base_url: str
@@ -57,6 +57,6 @@ class Access:
 
     def bounded(self, fact: Fact) -> Fact:
         """A wait that the upstream asks for is obeyed up to the ceiling; past it we ask again."""
-        if isinstance(fact, NotBought | Unreachable) and fact.retry_after_s is not None:
+        if isinstance(fact, NotBought | NoResult) and fact.retry_after_s is not None:
             return replace(fact, retry_after_s=min(fact.retry_after_s, self.retry_after_ceiling_s))
         return fact

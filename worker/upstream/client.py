@@ -14,10 +14,10 @@ from urllib3.exceptions import HTTPError
 
 from config.outbound import PunctualAdapter
 from config.settings import UpstreamSettings
-from jobs.facts import NotBought, Receipt, Unknown, Unreachable
+from jobs.facts import NoResult, NotBought, Receipt, Unknown
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.connections import ConnectionWitness
 from worker.upstream.wire import (
     BILLING_PATH,
@@ -59,7 +59,7 @@ class Upstream:
 
     def __init__(
         self,
-        access: Access,
+        access: UpstreamAccess,
         settings: UpstreamSettings,
         *,
         threads: int = 16,
@@ -88,21 +88,21 @@ class Upstream:
                 return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({why})")
         return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
 
-    def log_page(self, model: str, offset: int) -> LogPage | Unreachable:
+    def log_page(self, model: str, offset: int) -> LogPage | NoResult:
         """One page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
         try:
             reply = self._exchange(self._reading, "GET", LOG_PATH, params=query)
         except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises is no news)
-            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({_why(error)})")
+            return NoResult(Hold.UNREACHABLE, f"no answer from the upstream ({_why(error)})")
         return read_log_page(reply.status, reply.headers, reply.body)
 
-    def billing(self) -> Reply | Unreachable:
+    def billing(self) -> Reply | NoResult:
         """The reply to a request for the balance, which goes as purchases go and costs nothing."""
         try:
             return self._exchange(self._reading, "GET", BILLING_PATH)
         except Exception as error:  # noqa: BLE001 (as above)
-            return Unreachable(Hold.UNREACHABLE, _why(error))
+            return NoResult(Hold.UNREACHABLE, _why(error))
 
     def latency(self, model: str) -> Latency | None:
         """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""

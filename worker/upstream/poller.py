@@ -19,9 +19,9 @@ from urllib.parse import quote
 import pycurl
 
 from config.settings import UpstreamSettings
-from jobs.facts import PollResult, Unreachable
+from jobs.facts import NoResult, PollResult
 from jobs.job import Family, Hold
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.polls import read_poll
 from worker.upstream.wire import PATHS
 
@@ -63,7 +63,7 @@ class Poller:
     with half of the connections at most.
     """
 
-    def __init__(self, access: Access, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
+    def __init__(self, access: UpstreamAccess, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
         self._terms = _Terms(access, settings, connections, _Patience(patient, connections))
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
@@ -109,7 +109,7 @@ class Poller:
 class _Terms:
     """How every poll is made."""
 
-    access: Access
+    access: UpstreamAccess
     settings: UpstreamSettings
     connections: int
     patience: "_Patience"
@@ -226,12 +226,12 @@ class _Exchange:
         self.body += part
         return len(part)
 
-    def result(self, access: Access, status: int, error: int | None) -> PollResult:
+    def result(self, access: UpstreamAccess, status: int, error: int | None) -> PollResult:
         """What was seen; half a reply proves no more than its status and headers do."""
         headers = _headers(self.lines)
         if error is not None and (headers is None or status < _FINAL_STATUS):
             why = pycurl.easy_strerror(error)
-            return Unreachable(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
+            return NoResult(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
         body = bytes(self.body) if error is None else b""
         return read_poll(status, headers or {}, access.redacted(body))
 
@@ -332,7 +332,7 @@ class _Exchanges:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
                 exchange, access = self._end(curl), self._terms.access
                 seen = exchange.result(access, status, error)
-                self._learn(monotonic() - exchange.begun_at, answered=not isinstance(seen, Unreachable))
+                self._learn(monotonic() - exchange.begun_at, answered=not isinstance(seen, NoResult))
                 yield exchange.index, access.bounded(seen)
 
     def _learn(self, took_s: float, *, answered: bool) -> None:
@@ -355,7 +355,7 @@ class _Exchanges:
             if len(self._under_way) > spared:
                 self._end(curl)
                 why = f"no answer from the upstream in {waited_s:.1f} s, while others were answered"
-                yield exchange.index, Unreachable(Hold.UNREACHABLE, why)
+                yield exchange.index, NoResult(Hold.UNREACHABLE, why)
 
     def _end(self, curl: pycurl.Curl) -> _Exchange:
         exchange = self._under_way.pop(curl)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jobs.facts import Finished, Inconclusive, Pending, PollResult, Refused, Unreachable
+from jobs.facts import Finished, GenerationFailed, Inconclusive, NoResult, Pending, PollResult
 from jobs.job import Charged, Hold, Video
 from worker.upstream.replies import (
     cost_usd,
@@ -78,14 +78,14 @@ _PICTURES: Final = frozenset({".avif", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 _LARGEST_FILE: Final = 2**53
 
 
-@outcome_of_anything(lambda why: Unreachable(Hold.UNAVAILABLE, why))
+@outcome_of_anything(lambda why: NoResult(Hold.UNAVAILABLE, why))
 def read_poll(status: int, headers: Mapping[str, str], body: bytes) -> PollResult:
     """What the reply to a poll shows; a reply that is not understood means: poll again."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _http_error(status, headers, body)
     reply = object_in(body)
     if reply is None:
-        return Unreachable(Hold.UNAVAILABLE, f"{status} with a body that is no JSON object: {shortened(body)}")
+        return NoResult(Hold.UNAVAILABLE, f"{status} with a body that is no JSON object: {shortened(body)}")
     word = (text_or_none(reply.get("status")) or "").strip().lower()
     if word in _FAILED:
         return _refusal(headers, reply, uncharged_unless_told=True)
@@ -103,24 +103,24 @@ def _http_error(status: int, headers: Mapping[str, str], body: bytes) -> PollRes
     about_us = hold_of(status, body)
     is_client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     if about_us is None and is_client_error and is_content_refusal(object_in(body)):
-        return Inconclusive(message, f"refused {status}", Refused(message, by_filter=True), REFUSED_POLLS)
-    return Unreachable(about_us or Hold.UNAVAILABLE, message, wait_asked_s(headers))
+        return Inconclusive(message, f"refused {status}", GenerationFailed(message, by_filter=True), REFUSED_POLLS)
+    return NoResult(about_us or Hold.UNAVAILABLE, message, wait_asked_s(headers))
 
 
-def _without_video(word: str, headers: Mapping[str, str], reply: Mapping[str, Any]) -> Refused | Inconclusive:
+def _without_video(word: str, headers: Mapping[str, str], reply: Mapping[str, Any]) -> GenerationFailed | Inconclusive:
     """Success without a video is a refusal if it says why; else the video may yet come."""
     if reason_in({"error": reply.get("error")}):
         return _refusal(headers, reply, uncharged_unless_told=False)
     message = f"the upstream said {word}, but gave neither a video nor a reason"
-    outcome = Refused(message, _charged(headers, reply, Charged.UNKNOWN))
+    outcome = GenerationFailed(message, _charged(headers, reply, Charged.UNKNOWN))
     return Inconclusive(f"{word}, but without a video's URL", "no video", outcome, EMPTY_POLLS)
 
 
-def _refusal(headers: Mapping[str, str], reply: Mapping[str, Any], *, uncharged_unless_told: bool) -> Refused:
+def _refusal(headers: Mapping[str, str], reply: Mapping[str, Any], *, uncharged_unless_told: bool) -> GenerationFailed:
     """The charge is booked after success only (the upstream's terms), unless the reply says otherwise."""
     message = reason_in({"error": reply.get("error")}) or reason_in(reply) or "the upstream gave no reason"
     untold = Charged.NO if uncharged_unless_told else Charged.UNKNOWN
-    return Refused(message, _charged(headers, reply, untold), is_content_refusal(reply))
+    return GenerationFailed(message, _charged(headers, reply, untold), is_content_refusal(reply))
 
 
 def _charged(headers: Mapping[str, str], reply: Mapping[str, Any], untold: Charged) -> Charged:

@@ -11,7 +11,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from jobs.facts import Accepted, LogRow, NotBought, Receipt, Rejected, Unknown, Unreachable
+from jobs.facts import Accepted, LogRow, NoResult, NotBought, Receipt, Rejected, Unknown
 from jobs.forecast import Latency
 from jobs.job import Family, Hold
 from worker.upstream.replies import (
@@ -118,15 +118,13 @@ class LogPage:
     has_more: bool
 
 
-@outcome_of_anything(lambda why: Unreachable(Hold.UNAVAILABLE, why))
-def read_log_page(status: int, headers: Mapping[str, str], body: bytes) -> LogPage | Unreachable:
+@outcome_of_anything(lambda why: NoResult(Hold.UNAVAILABLE, why))
+def read_log_page(status: int, headers: Mapping[str, str], body: bytes) -> LogPage | NoResult:
     """One page of the request log; lines without our request id or a generation id are passed over."""
     reply = object_in(body)
     lines = reply.get("data") if status == HTTPStatus.OK and reply else None
     if not isinstance(lines, list):
-        return Unreachable(
-            hold_of(status, body) or Hold.UNAVAILABLE, error_message(status, body), wait_asked_s(headers)
-        )
+        return NoResult(hold_of(status, body) or Hold.UNAVAILABLE, error_message(status, body), wait_asked_s(headers))
     pagination = (reply or {}).get("pagination")
     objects = [line for line in lines if isinstance(line, dict)]
     return LogPage(
