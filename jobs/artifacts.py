@@ -1,4 +1,4 @@
-"""What stands beside a stored video, each under a name derived from the video's own."""
+"""The files beside a stored video, each named after the video."""
 
 import re
 from enum import StrEnum
@@ -27,12 +27,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def is_name(text: str) -> bool:
-    """Whether a text that was read from Redis may become a file's name: it leads nowhere else, and hides nothing."""
+    """Whether a text from Redis is safe as a file name: no path, no hidden file."""
     return len(text) <= _LONGEST_PATH and _NAME.fullmatch(text) is not None
 
 
 def is_within(path: str) -> bool:
-    """Whether a path that was read from Redis stays within the archive, whose own names are all of this kind."""
+    """Whether a path from Redis stays within the archive; every name that the archive makes passes."""
     return len(path) <= _LONGEST_PATH and all(map(is_name, path.split("/")))
 
 
@@ -44,5 +44,5 @@ def path_of(artifact: Artifact, video: str) -> str:
 
 
 def paths_of(video: str) -> list[str]:
-    """Every path that a job with this video may have in the archive, the video's last."""
+    """List every path that a job with this video may have in the archive, the video's last."""
     return [path_of(artifact, video) for artifact in (*_SUFFIXES, Artifact.VIDEO)]

@@ -3,9 +3,9 @@
 from typing import Final
 
 _MOST_DOUBLINGS: Final = 30
-"""Doubled so often, any wait is past every bound; more would only overflow."""
+"""After this many doublings every wait exceeds its bound; more would only overflow."""
 
 
 def backoff(first_s: float, longest_s: float, failures: int) -> float:
-    """Seconds to wait: `first_s`, doubled for each of the earlier `failures`, at most `longest_s`."""
+    """Return the seconds to wait: `first_s`, doubled for each earlier failure, at most `longest_s`."""
     return min(first_s * 2.0 ** min(failures, _MOST_DOUBLINGS), longest_s)

@@ -1,9 +1,9 @@
 """The circuit breakers of upstream accounts: one for each kind of request, shared by the fleet.
 
     rushes:breaker:<account>:<kind>       hash    failures in a row; half-open when; why; the trial     while it matters
-    rushes:breaker:receiver:<receiver>    hash    the same of a receiver of ended jobs                  the retention
+    rushes:breaker:receiver:<receiver>    hash    the same for a receiver of ended jobs                 the retention
 
-Both go by the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outbox.py` use the receivers'.
+Both use the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outbox.py` use the receivers'.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DEFAULT_ACCOUNT: Final = "default"
 
 
 class Breaker(StrEnum):
-    """The kinds of request to the upstream that have a circuit breaker each."""
+    """A kind of request to the upstream; each has its own circuit breaker."""
 
     SUBMIT = "submit"
     POLL = "poll"
@@ -44,7 +44,7 @@ class BreakerTerms:
 
 
 class Breakers:
-    """The fleet's circuit breakers: opened by what concerns every job, closed by one trial request that succeeds."""
+    """The fleet's circuit breakers: a failure that concerns every job opens one, a successful trial closes it."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -53,8 +53,8 @@ class Breakers:
     def ask(self, breaker: Breaker, *, trial_s: float, again_s: float) -> OpenBreaker | None:
         """None if a request may go, else how long to wait.
 
-        When the time is up the breaker is half-open: the first that asks makes the trial request, which is given up
-        after `trial_s` seconds; the others ask anew after `again_s` at most.
+        When the time is up the breaker is half-open: the first caller makes the trial request, which is given up
+        after `trial_s` seconds; the others ask again within `again_s`.
         """
         wait_ms, *why = self._scripts.run(
             "breaker", breaker=name_of(breaker), verb="ask", trial_s=trial_s, again_s=again_s
@@ -78,7 +78,7 @@ class Breakers:
         wait_s: float | None = None,
         times: int = 1,
     ) -> None:
-        """Requests were refused for a reason that concerns all: after `terms.after` in a row the breaker opens."""
+        """Count refusals that concern every job: after `terms.after` in a row the breaker opens."""
         opened = self._scripts.run(
             "breaker",
             breaker=name_of(breaker),
@@ -96,7 +96,7 @@ class Breakers:
 
     @asks_redis
     def currently_open(self) -> dict[Breaker, OpenBreaker]:
-        """The breakers that are open or half-open now, and why."""
+        """Return the breakers that are open or half-open now, and why."""
         now, found = self._scripts.now(), {}
         for breaker in Breaker:
             row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}breaker:{name_of(breaker)}"))
@@ -107,10 +107,10 @@ class Breakers:
 
 
 def name_of(breaker: Breaker) -> str:
-    """How a breaker of the account is called in Redis."""
+    """Return a breaker's name in Redis."""
     return f"{DEFAULT_ACCOUNT}:{breaker}"
 
 
 def _hold(word: str) -> Hold:
-    """Why a breaker is open; a reason that only a newer version knows keeps it as open as any."""
+    """Read why a breaker is open; a newer version's unknown reason reads as unavailable."""
     return Hold(word) if word in set(Hold) else Hold.UNAVAILABLE

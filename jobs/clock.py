@@ -1,9 +1,9 @@
-"""The fleet's one clock, Redis's: what happens when it is set back.
+"""The fleet's one clock is Redis's; this module repairs due times after it is set back.
 
     rushes:clock    hash    the latest time that was seen; by how much, and when, the clock was set back      a week
 
-Due times, leases and holds are moments. When the clock is set back by an hour, each of them is an hour too far off,
-and so are the lives of short keys. The rescuer checks the clock at every step.
+Due times, leases and holds are moments. When the clock is set back by an hour, each of them comes an hour too late,
+and short-lived keys live an hour too long. The rescuer checks the clock at every step.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from jobs.scripts import Scripts, asks_redis
 from jobs.states import FollowUp, State
 
 TOLERANCE_S: Final = 5.0
-"""What a clock may be set back by, or be behind on a promoted replica, without anybody noticing."""
+"""A smaller step back, or lag of a promoted replica, is ignored."""
 
 LIFE_S: Final = 7 * 86400.0
 """How long the latest time is remembered."""
 
 MOST: Final = 1000
-"""How many due times that are too far off one check pulls forward."""
+"""One check pulls at most this many due times forward."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongestWaits:
-    """How far off a due time can be, in seconds, by its state or follow-up; `of_all` holds for all others."""
+    """How far off a due time can be, in seconds, by state or follow-up; `of_all` is the bound of all others."""
 
     by_work: Mapping[Work, float]
     of_all: float
@@ -36,7 +36,7 @@ class LongestWaits:
 
 @dataclass(frozen=True, slots=True)
 class ClockStatus:
-    """How the clock goes: seconds behind what it said before, and when it was last set back by how much."""
+    """The clock's state: seconds behind its latest time, and when it was last set back by how much."""
 
     behind_s: float
     set_back_s: float | None
@@ -44,7 +44,7 @@ class ClockStatus:
 
 
 class FleetClock:
-    """Mends due times when the clock they are told by is set back.
+    """Repairs due times when the clock is set back.
 
     Raises:
         LedgerUnavailable: Redis could not be used.
@@ -55,7 +55,7 @@ class FleetClock:
 
     @asks_redis
     def check(self, longest: LongestWaits) -> int:
-        """Pull forward what is due later than it can be; returns how many due times that were."""
+        """Pull forward due times that are further off than any wait; return how many."""
         works: tuple[Work, ...] = (*State, *FollowUp)
         indexes = [[f"due:{work}", longest.by_work.get(work, longest.of_all), _is_lease(work)] for work in works]
         back, pulled = self._scripts.run(
@@ -76,19 +76,19 @@ class FleetClock:
         return int(pulled)
 
     def _forget_rates(self) -> None:
-        """Redis counts their lives by the same clock: a rate limit of ten seconds would last for that hour."""
+        """Delete rate limits: Redis expires keys by the same clock, so one of ten seconds would last for that hour."""
         for key in self._scripts.redis.scan_iter(f"{PREFIX}rate:*", count=1000):
             self._scripts.redis.delete(key)
 
     @asks_redis
     def status(self) -> ClockStatus:
-        """How the clock goes."""
-        held = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}clock"))
-        behind_s = max(float(held.get("seen", 0)) - self._scripts.now(), 0.0)
-        by, at = (float(held[name]) if name in held else None for name in ("set_back_s", "set_back_at"))
+        """Return the clock's state."""
+        stored = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}clock"))
+        behind_s = max(float(stored.get("seen", 0)) - self._scripts.now(), 0.0)
+        by, at = (float(stored[name]) if name in stored else None for name in ("set_back_s", "set_back_at"))
         return ClockStatus(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
 
 
 def _is_lease(work: Work) -> int:
-    """Whether a job of this state is due only when its worker may be taken for dead."""
+    """Whether a job of this state is due only once its worker counts as dead."""
     return int(work is State.SUBMITTING)

@@ -1,4 +1,4 @@
-"""One delivery of an ended job's event to a receiver: what is to be done, how it went, what follows."""
+"""One delivery of an ended job's event to a receiver: its content, its outcome, and when it is tried again."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Delivery:
     """One event of one ended job on its way to one receiver.
 
-    `tries` counts those that failed; `more`: another slot would find work too.
+    `tries` counts failed attempts; `more`: another slot would find work too.
     """
 
     receiver: str
@@ -20,7 +20,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLine:
-    """A line of a receiver's log; `id` orders them. `status` is an HTTP status; `sent` and `answer` are excerpts."""
+    """A line of a receiver's log, sorted by `id`. `status` is an HTTP status; `sent` and `answer` are excerpts."""
 
     job_id: str
     event: str
@@ -37,9 +37,9 @@ class DeliveryLine:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a delivery went, and what follows: over, or tried again in `next_in_s`.
+    """A delivery's outcome and what follows: it is over, or tried again in `next_in_s`.
 
-    `blameless`: it says nothing of the receiver that it was not told.
+    `blameless`: the receiver is not why the delivery failed.
     """
 
     line: DeliveryLine
@@ -62,8 +62,8 @@ class Delivered:
 class NotDelivered:
     """The receiver does not have it, as far as we know.
 
-    `never`: trying again is of no use. `unwanted`: it wants no further deliveries. `later`: it was not called, and that
-    counts as no try.
+    `never`: trying again is useless. `unwanted`: it wants no further deliveries. `later`: it was not called, which is
+    no try.
     """
 
     message: str

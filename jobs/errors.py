@@ -1,33 +1,33 @@
-"""What can go wrong. Each class says what its catcher does; one that stands elsewhere is named with its module.
+"""Every error, with what its catcher does; those defined elsewhere are named with their module.
 
 RushesError
 ├── JobError
-│   ├── UnknownJob            tell the caller: no such job, or its life in the ledger is over
-│   │   └── Erased            tell the caller: it was erased on request, only what it cost is kept
+│   ├── UnknownJob            answer the caller: no such job, or its life in the ledger is over
+│   │   └── Erased            answer the caller: it was erased on request, only its cost is kept
 │   ├── StaleTurn             drop the message quietly: the job has moved on without it
 │   ├── WrongState            the job is not where this step starts from: read it again and decide anew
-│   ├── IdempotencyConflict   tell the caller: this key was used for another request
+│   ├── IdempotencyConflict   answer the caller: this key was used for another request
 │   ├── IdTaken               make a new id and accept again: nothing was written
-│   ├── InvalidRequest        tell the caller which fields to mend: nothing was queued, nothing was bought
+│   ├── InvalidRequest        show the caller which fields to correct: nothing was queued, nothing was bought
 │   └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
 │       └── UnreadableRow     leave this one job to a newer version, and go on with the others
-├── UnknownKey                tell the caller: no such API key
-├── UnknownEndpoint           tell the caller: no such webhook endpoint; a delivery to it is dropped
+├── UnknownKey                answer the caller: no such API key
+├── UnknownEndpoint           answer the caller: no such webhook endpoint; a delivery to it is dropped
 ├── ConfigurationError        config.settings: stop the process with the message
-└── StoreError                config.store: try again later, or tell the operator; what is stored is not lost
-    └── NotThere              config.store: tell the caller that the file is gone
+└── StoreError                config.store: try again later, or warn the operator; stored files are not lost
+    └── NotThere              config.store: answer the caller that the file is gone
 
-Others go no further than the caller beside them, and are of the kind that the libraries in between pass on:
+The direct caller catches the others; the libraries in between pass them on:
 
 NotAnAddress                  config.address: refuse the setting; the message repeats nothing of the URL
 UnreadableMessage             config.envelopes: drop the message with a line in the log
 AddressRefused                config.outbound: do not connect, and say that the address is not permitted
-NotKept                       worker.archive.transfer: discard what came, and fetch again later
+NotKept                       worker.archive.transfer: discard the bytes, and fetch again later
 Unshowable                    worker.describe.previews: describe the video without pictures
 DatabaseTrouble               worker.sql.hook: deliver the row again later
-SchemaBehind                  worker.sql.schema: deliver again later, and tell the operator to migrate
+SchemaBehind                  worker.sql.schema: deliver again later, and ask the operator to migrate
 UnreadableText                producer.cli.text: leave with the message
-Problem                       producer.api.problems: answer the request with what it says
+Problem                       producer.api.problems: answer the request with its code and detail
 StartFailed                   ops.stack.supervisor: stop what was started, and leave with the message
 Unhealthy                     ops.image.health: report the container as unhealthy
 
@@ -70,11 +70,11 @@ class IdTaken(JobError):
 
 
 class LedgerUnavailable(JobError):
-    """Redis could not be used, or refused to write."""
+    """Redis could not be used, or refused the write."""
 
 
 class UnreadableRow(LedgerUnavailable):
-    """A row holds what this version does not know: a newer one wrote it, or nobody did."""
+    """This version cannot read the row: a newer version wrote it, or it is damaged."""
 
 
 class UnknownKey(RushesError):
@@ -87,7 +87,7 @@ class UnknownEndpoint(RushesError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field of a request that cannot stay as it is."""
+    """One invalid field of a request."""
 
     field: str
     message: str

@@ -1,4 +1,4 @@
-"""What can happen to a job, each thing said once: job log, log and feed tell the same events."""
+"""The events of a job: job log, log and event stream all use these names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
     "reminder.dropped": "A late or doubled message was dropped: the job had moved on (log only).",
 }
-"""Every event by name, with what it says. The job log, the logs and docs/events.md know no others."""
+"""Every event's name and meaning. The job log, the logs and docs/events.md have no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,6 @@ ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "j
 
 
 def ends_of(job: Job) -> tuple[str, ...]:
-    """The events that ended the job, in their order: its end, and that its late video is ours after all."""
+    """List the events that ended the job: its end, then a late fetch of its video, if there was one."""
     late = job.stored is not None and job.state is not State.COMPLETED
     return (f"job.{job.state}", *(("job.fetched_late",) if late else ()))

@@ -1,4 +1,4 @@
-"""What the upstream and the archive can tell us: facts, made at the border, matched exhaustively inside."""
+"""Facts from the upstream and the archive: made at the border, matched exhaustively inside."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from jobs.media import Media
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The upstream took the order: something was bought."""
+    """The upstream accepted the request: something was bought."""
 
     generation_id: str
     cost_usd: float | None
@@ -37,14 +37,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The request was sent and what became of it cannot be told: it must not be sent again."""
+    """The request was sent and its outcome is unknown: it must not be sent again."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One line of the upstream's request log: a purchase that is known by our request id."""
+    """One line of the upstream's request log: a purchase with our request id."""
 
     request_id: str
     generation_id: str
@@ -56,14 +56,14 @@ Receipt = Accepted | NotBought | Rejected | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Not done yet; `word` is the upstream's own."""
+    """The generation is not done yet; `word` is the upstream's status."""
 
     word: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Done: the video can be fetched; `note` says what is odd about the reply, if anything is."""
+    """The generation is done and its video can be fetched; `note` says what was odd about the reply."""
 
     video: Video
     note: str | None = None
@@ -83,7 +83,7 @@ class GenerationFailed:
 
 @dataclass(frozen=True, slots=True)
 class NoResult:
-    """Nothing was learnt; poll again later."""
+    """The reply, or its absence, says nothing about the generation; poll again later."""
 
     hold: Hold
     message: str
@@ -92,7 +92,7 @@ class NoResult:
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """A reply that alone proves nothing; given `polls` times in a row, with the same `evidence`, it means `outcome`."""
+    """A reply that proves nothing alone; after `polls` in a row with the same `evidence` it means `outcome`."""
 
     word: str
     evidence: str
@@ -105,7 +105,7 @@ PollResult = Pending | Finished | GenerationFailed | NoResult | Inconclusive
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The bytes are ours; `media` is what is in them, where that could be seen."""
+    """The bytes are stored; `media` describes them, if they could be probed."""
 
     stored: Stored
     media: Media | None = None
@@ -113,7 +113,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The URL does not serve the video any more; a fresh poll may hand out another."""
+    """The URL no longer serves the video; a fresh poll may return another URL."""
 
     message: str
 
@@ -137,7 +137,7 @@ Download = Fetched | Gone | NotFetched | ArchiveUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What now stands beside the video; `trouble` says why something does not, and never will."""
+    """The artifacts now beside the video; `trouble` says why one is missing for good."""
 
     made: tuple[Artifact, ...]
     trouble: str | None = None

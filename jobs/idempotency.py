@@ -10,7 +10,7 @@ _PLACE_IN_BATCH: Final = re.compile(r"(?s)(.*)\.(\d{1,2})")
 
 
 def validate_key(key: Any) -> None:
-    """Refuse what cannot be a key; an empty one is most often a variable that was never set.
+    """Refuse an invalid key; an empty one is most often a variable that was never set.
 
     Raises:
         InvalidRequest: naming `idempotency_key`.
@@ -24,14 +24,14 @@ def validate_key(key: Any) -> None:
 
 
 def key_name(key: str, tenant: str | None) -> str:
-    """The ledger's name for a tenant's key: of a fixed length, and nothing that a caller chose stands in it."""
+    """Return the ledger's name for a tenant's key: of fixed length, without any text of the caller's."""
     return hashlib.sha256(f"{tenant or ''}\0{key}".encode()).hexdigest()
 
 
 def key_names(key: str, tenant: str | None) -> list[str]:
-    """The key's name, then those that earlier versions wrote, which are only read, as long as such keys live.
+    """Return the key's name, then the names that earlier versions wrote; those are only read, until they expire.
 
-    They kept a key of a producer or of the command line as it was, and one of an HTTP batch as `<name>.<index>`.
+    Earlier versions kept a producer's or the command line's key as it was, and an HTTP batch's as `<name>.<index>`.
     """
     batch = _PLACE_IN_BATCH.fullmatch(key)
     return [key_name(key, tenant), key, *([f"{key_name(batch[1], tenant)}.{batch[2]}"] if batch else [])]

@@ -1,6 +1,6 @@
 """A job: the one record from which its row, API view, hook result, manifest and SQL row derive.
 
-A new field is declared once, with its type, unit and meaning, in the class of those who may see it:
+Declare a new field once, with its type, unit and meaning, in the class of its readers:
 
 - `Job`: the code only
 - `Shown`: everybody (API view, hook result, manifest, SQL)
@@ -24,10 +24,10 @@ from jobs.numbers import Count, Number
 from jobs.states import State
 
 ACCOUNT: Final = "default"
-"""The upstream account of a deployment that names none."""
+"""The default upstream account."""
 
 LATE_RECEIPT_S: Final = 10.0
-"""A receipt that comes this many seconds after the intent to buy says little about when the generation began."""
+"""A receipt this many seconds after the intent is too late to date the generation's start."""
 
 
 class Charged(StrEnum):
@@ -52,7 +52,7 @@ class Reason(StrEnum):
 
 
 class Hold(StrEnum):
-    """Why a job that could go on has to wait; waiting is not failing."""
+    """Why a queued job waits; waiting is not failing."""
 
     THROTTLED = "throttled"  # the upstream said: not so fast
     BAD_KEY = "bad_key"  # the upstream does not know our key
@@ -66,7 +66,7 @@ class Hold(StrEnum):
 
 
 class Family(StrEnum):
-    """Which of the upstream's two pairs of endpoints a job was submitted to; it is polled on the same one."""
+    """The pair of upstream endpoints that a job is submitted to and polled on."""
 
     UNIVERSAL = "universal"
     GOOGLE = "google"
@@ -104,7 +104,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """What was asked for: what the upstream is sent, the producer's own labels, and an address to tell of the end."""
+    """A request: the fields for the upstream, the producer's labels, and a webhook address for the end."""
 
     model: str
     prompt: str | None = None
@@ -112,17 +112,17 @@ class VideoRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults that the stored video is compared with where `parameters` is silent; the upstream is not sent them."""
+    """Defaults to compare the stored video with where `parameters` is silent; not sent to the upstream."""
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that the upstream is sent."""
+        """Return the JSON object for the upstream."""
         prompt = {} if self.prompt is None else {"prompt": self.prompt}
         return {"model": self.model, **prompt, **self.parameters}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How a request is taken; what is None is as the settings say."""
+    """How a request is accepted; None: as the settings say."""
 
     job_id: str | None = None
     """None: a new one."""
@@ -135,11 +135,11 @@ class Terms:
     due_in_s: float = 0.0
     family: Family = Family.UNIVERSAL
     kind: str | None = None
-    """Jobs of one kind take equally long; None: one kind for each model."""
+    """Jobs of one kind share a latency; None: one kind for each model."""
     reuse: bool = False
     """Answer with the kept video of an identical request, if there is one."""
     reuse_digest: str | None = None
-    """Names identical requests; once it has its video, the job is found by it."""
+    """Digest of identical requests, which finds the job once it has its video."""
 
 
 USUAL_TERMS: Final = Terms()
@@ -159,7 +159,7 @@ AsJson = Annotated[T, BeforeValidator(_parsed)]
 
 
 class Shown(BaseModel):
-    """What everybody who sees a job sees of it. Times are seconds since the epoch by Redis's clock."""
+    """The fields that every view of a job shows. Times are seconds since the epoch by Redis's clock."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -193,7 +193,7 @@ class Shown(BaseModel):
 
 
 class Ended(Shown):
-    """What is told of an ended job besides; the API shows it in OpenAI's shape."""
+    """The further fields of an ended job; the API shows them in OpenAI's shape."""
 
     tenant: str | None = None
     """Whose job it is; None: nobody's in particular."""
@@ -208,7 +208,7 @@ class Ended(Shown):
 
 
 class Followed(Shown):
-    """What the API shows besides."""
+    """The further fields that the API shows."""
 
     state: Annotated[State, Field(examples=["rendering"])]
     """Where it stands, exactly."""
@@ -293,14 +293,14 @@ class Job(Ended, Followed):
 
     @property
     def began_at(self) -> float | None:
-        """When its generation began, as far as is known.
+        """When its generation began, if known.
 
-        That is the receipt's time; if it came late (spooled, or found in the upstream's log), the intent's.
+        The receipt's time; or the intent's, if the receipt came late (spooled, or found in the upstream's log).
         """
         if self.submitted_at is None or self.intent_at is None:
             return self.submitted_at
         return self.submitted_at if self.submitted_at - self.intent_at < LATE_RECEIPT_S else self.intent_at
 
     def shown(self, record: type[Shown]) -> dict[str, Any]:
-        """The fields of one of the classes that a job has in common with the records that derive from it."""
+        """Return the fields of `record`, one of the classes that a job derives from."""
         return {name: getattr(self, name) for name in record.model_fields}

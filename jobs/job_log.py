@@ -1,7 +1,7 @@
-"""The job log, which says what has happened to a job, and the event stream, which says it of all jobs.
+"""The job log, which records one job's events, and the event stream, which records those of all jobs.
 
 An entry is written twice: to its job's log, a compact list that lives with the job, and to the event stream, one capped
-stream that followers wait at. Both carry the stream's id, so that a reader can go on from one in the other.
+stream that followers read. Both carry the stream's id, so that a reader can go on from one in the other.
 """
 
 import json
@@ -19,14 +19,14 @@ START: Final = "0-0"
 """Before the first entry."""
 
 STREAM_CLOCK_S: Final = 1.0
-"""An entry's id and the time in its script may differ by this many seconds: Redis takes the two one after the other."""
+"""An entry's id and its script's time may differ by this many seconds: Redis reads its clock for each."""
 
 _MOST_EVENTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """What the event stream said after a cursor. `gap`: it has forgotten some of it; the jobs' job logs have not."""
+    """Entries after a cursor. `gap`: the event stream has dropped some of them; the job logs still have them."""
 
     entries: Sequence[tuple[str, LogEntry]]
     cursor: str
@@ -35,14 +35,14 @@ class EventBatch:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """Entries of the stream behind a cursor: entry ids, jobs and events. `is_whole`: none before them was trimmed."""
+    """Entries of the stream after a cursor: entry ids, jobs and events. `is_whole`: none before them was trimmed."""
 
     entries: Sequence[tuple[str, str, str]]
     is_whole: bool
 
 
 class JobLog:
-    """Reads what the ledger's scripts have written down."""
+    """Reads the entries that the ledger's scripts wrote."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -50,41 +50,41 @@ class JobLog:
 
     @asks_redis
     def of(self, job_id: str) -> list[LogEntry]:
-        """What has happened to the job, oldest first."""
+        """Return the job's events, oldest first."""
         lines = cast("list[str]", self._redis.lrange(f"{PREFIX}log:{job_id}", 0, -1))
         return list(self._entries(job_id, lines))
 
     @asks_redis
     def of_many(self, job_ids: Sequence[str]) -> dict[str, list[LogEntry]]:
-        """What has happened to each of the jobs, in one round trip."""
+        """Return the events of each job, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.lrange(f"{PREFIX}log:{job_id}", 0, -1)
-        told = zip(job_ids, pipe.execute(), strict=True)
-        return {job_id: list(self._entries(job_id, lines)) for job_id, lines in told}
+        logs = zip(job_ids, pipe.execute(), strict=True)
+        return {job_id: list(self._entries(job_id, lines)) for job_id, lines in logs}
 
     def _entries(self, job_id: str, lines: Iterable[str]) -> Iterator[LogEntry]:
-        """The entries that this version can read; the others are left to a newer one."""
+        """Yield the entries that this version can read; a newer version reads the others."""
         for line in lines:
             if entry := self._readable(job_id, _entry, line):
                 yield entry
 
-    def _readable(self, job_id: str, read: Callable[..., LogEntry], *told: Any) -> LogEntry | None:
+    def _readable(self, job_id: str, read: Callable[..., LogEntry], *raw: Any) -> LogEntry | None:
         try:
-            return read(*told)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it concerns this entry alone)
+            return read(*raw)
+        except Exception as error:  # noqa: BLE001 (any error concerns this entry alone)
             self._scripts.unreadable(job_id, error)
             return None
 
     @asks_redis
     def newest(self) -> str:
-        """The cursor behind the newest entry of the event stream."""
+        """Return the cursor after the newest entry of the event stream."""
         newest = cast("list[tuple[str, Any]]", self._redis.xrevrange(STREAM, count=1))
         return newest[0][0] if newest else START
 
     @asks_redis
     def after(self, cursor: str, *, block_s: float) -> EventBatch:
-        """The news of all jobs after the cursor; waits up to `block_s` for the first."""
+        """Read the events of all jobs after the cursor; wait up to `block_s` for the first."""
         reply = cast("Any", self._redis.xread({STREAM: cursor}, count=_MOST_EVENTS, block=max(1, int(block_s * 1000))))
         raw = _only_stream(reply)
         if not raw:
@@ -98,8 +98,8 @@ class JobLog:
 
     @asks_redis
     def range(self, cursor: str | None, *, most: int) -> EventRange:
-        """Up to `most` entries after the cursor, without waiting; None: from the oldest that is kept."""
-        pipe = self._redis.pipeline(transaction=True)  # what is trimmed between the two would be missed unseen
+        """Read up to `most` entries after the cursor, without waiting; None: from the oldest kept."""
+        pipe = self._redis.pipeline(transaction=True)  # an entry trimmed between the two reads would be missed
         pipe.xrange(STREAM, count=1)
         pipe.xrange(STREAM, min=f"({cursor}" if cursor else "-", count=most)
         oldest, raw = pipe.execute()
@@ -108,24 +108,24 @@ class JobLog:
         return EventRange(entries, reaches or not self._has_forgotten())
 
     def _has_forgotten(self) -> bool:
-        """Whether the event stream ever dropped an entry; a server older than Redis 7 cannot say, and so may have."""
+        """Whether the event stream may have dropped an entry; a server older than Redis 7 cannot say."""
         feed = self._redis.xinfo_stream(STREAM)
         return bool(feed.get("entries-added") != feed["length"])
 
 
 def position(entry_id: str) -> tuple[int, int]:
-    """An entry's position in the event stream: ids sort by this, not as text."""
+    """Return an entry's position in the event stream: ids sort by this, not as text."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
 
 
 def following(entries: Sequence[LogEntry], cursor: str) -> Iterator[LogEntry]:
-    """Those of a job log's entries that come after the cursor."""
+    """Yield the entries of a job log after the cursor."""
     return (entry for entry in entries if position(entry.id) > position(cursor))
 
 
 def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:
-    """The entries of the one stream that was read, in whichever form the protocol's version gives them."""
+    """Return the entries of the one stream that was read, in either protocol version's form."""
     if not reply:
         return []
     if not isinstance(reply, dict):
@@ -135,7 +135,7 @@ def _only_stream(reply: Any) -> list[tuple[str, dict[str, str]]]:
 
 
 def _entry(line: str) -> LogEntry:
-    """A job log's line: id, event, state, turn, time, and the rest is data."""
+    """Parse a job log's line: id, event, state, turn, time; the rest is data."""
     entry_id, event, state, turn, at, data = line.split(" ", 5)
     return LogEntry(entry_id, event, float(at), State(state), int(turn), json.loads(data))
 

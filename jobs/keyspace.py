@@ -1,13 +1,13 @@
 """The key space of Rushes in Redis, drawn once.
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
-    rushes:request:<id>       string  what was ordered, as JSON            with the row
+    rushes:request:<id>       string  the request, as JSON                 with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
     rushes:events               stream  all job logs in one row, capped      permanent
     rushes:due:<state>        zset    unfinished job -> when its next step is due                permanent
     rushes:due:<follow-up>    zset    ended job -> when its follow-up is due                     permanent
-    rushes:alarms:<work>      zset    time slot -> when its reminder rings; a state or follow-up   a day
-    rushes:call:<work>        string  a reminder for all that is due is on its way               seconds
+    rushes:alarms:<work>      zset    time slot -> when its wake-up is due; a state or follow-up    a day
+    rushes:call:<work>        string  a wake-up for all that is due is on its way                seconds
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
     rushes:writable           string  whether Redis takes a write          a second
@@ -44,4 +44,4 @@ PERMANENT_KEYS: Final = (
     "rushes:webhooks",
     "rushes:celery:",
 )
-"""The keys, or beginnings of keys, that may live for ever; each holds a bounded entry per job within its life."""
+"""Keys, or their prefixes, without a TTL; each has a bounded entry per job within the job's life."""

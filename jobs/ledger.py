@@ -1,7 +1,6 @@
-"""The ledger: what is true of every job, in Redis, changed only by small scripts that guard state and turn.
+"""The ledger: every job's row in Redis, changed only by small scripts that guard state and turn.
 
-`jobs/keyspace.py` draws the keys. Beside the rows stand the job log and the breakers, each in a module of its
-own.
+`jobs/keyspace.py` draws the keys. The job log and the breakers have modules of their own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,18 +37,18 @@ _BUCKETS: Final[Mapping[str, float]] = {
     "buckets": BUCKETS,
     "pending_life_ms": int(LIFE_S * 1000),
 }
-"""How the script counts the generations that are still pending."""
+"""The buckets in which the script counts pending generations."""
 
 _REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest")
-"""The fields that a retry of a job has in common with it."""
+"""The fields that a retry copies from its job."""
 
 WORKER_MEMORY_S: Final = 86400
-"""How long a worker that is gone is remembered."""
+"""A dead worker is remembered for this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """How an intent to buy must be kept before money is spent: on Redis's disk within `wait_s`, and on `replicas`."""
+    """Where an intent must be before money is spent: on Redis's disk within `wait_s`, and on `replicas` replicas."""
 
     wait_s: float = 3.0
     replicas: int = 0
@@ -57,18 +56,18 @@ class Durability:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to a request: the job's id, whether it was there already, and the reminder to send, if any."""
+    """The answer to a request: the job's id, whether it existed already, and the wake-up to send, if any."""
 
     job_id: str
     replayed: bool
     alarm: Alarm | None
     job: Job | None = None
-    """The job as it was put there, where that is known without asking."""
+    """The job as accepted, if known without reading it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A move that was applied: the new turn (of the job, or of the follow-up), and the alarms to set."""
+    """An applied move: the new turn (of the job, or of the follow-up), and the alarms to set."""
 
     turn: int
     cancel_requested: bool
@@ -76,16 +75,16 @@ class Applied:
 
 
 def new_job_id() -> str:
-    """Mint an id; ids sort by the time they were minted."""
+    """Make a job id; ids sort by their time of creation."""
     return f"job_{str(ULID()).lower()}"
 
 
 class Ledger:
-    """Every job's truth: jobs are accepted, claimed, and moved by moves that guard turn and state.
+    """Accepts, reads and moves jobs; each move guards turn and state.
 
     Raises:
-        StaleTurn: the caller's job is out of date; somebody else moved it on.
-        WrongState: the job is not where this edge starts.
+        StaleTurn: the caller's job is out of date; another process moved it.
+        WrongState: the job is not in a state from which this move starts.
         UnknownJob: there is no such row.
         LedgerUnavailable: Redis could not be used; whether the write happened is not known.
     """
@@ -103,7 +102,7 @@ class Ledger:
     ) -> None:
         """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests.
 
-        `on_loop` is the event loop's client, for what is asked by `…_async`.
+        `on_loop` is the event loop's client, for the methods `…_async`.
         """
         self._slot_s = slot_s
         self._retention = retention or Retention()
@@ -119,11 +118,11 @@ class Ledger:
         self.breakers = Breakers(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
 
-    # -- taking requests and answering questions ----------------------------------------------------------------
+    # -- accepting and reading jobs ------------------------------------------------------------------------------
 
     @asks_redis
     def accept(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Acceptance:
-        """Put a job into the ledger. The same idempotency key with the same request is the first job.
+        """Put a job into the ledger; an idempotency key used for the same request before returns its first job.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
@@ -142,7 +141,7 @@ class Ledger:
 
     @asks_redis
     def accept_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Acceptance | JobError]:
-        """Put many jobs into the ledger in one round trip; a request that was refused has its error in its place."""
+        """Put many jobs into the ledger in one round trip; a refused request has its error in its place."""
         answers = self._scripts.run_many("accept", [self._arguments(*one) for one in requests])
         return [
             answer if isinstance(answer, JobError) else self._accepted(*one, answer)
@@ -165,7 +164,7 @@ class Ledger:
         }
 
     def _terms_of(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
-        """What a job's row says from the start of what was asked for, and on which terms."""
+        """Return the row's fields that come from the request and its terms."""
         return {
             "version": VERSION,
             "model": request.model,
@@ -199,13 +198,13 @@ class Ledger:
 
     @asks_redis
     def holder(self, idempotency_key: str, *, tenant: str | None = None) -> str | None:
-        """The job that a tenant's idempotency key made, if it is remembered."""
+        """Return the job of a tenant's idempotency key, if it is remembered."""
         found = self._scripts.run("key_holder", names=key_names(idempotency_key, tenant), tenant=tenant)
         return cast("str | None", found)
 
     @asks_redis
     def get(self, job_id: str) -> Job:
-        """The job as it stands."""
+        """Read the job."""
         row: object
         try:
             row = self._redis.hgetall(f"{PREFIX}job:{job_id}")
@@ -216,14 +215,14 @@ class Ledger:
 
     @asks_redis
     def whole(self, job_id: str) -> tuple[Job, VideoRequest | None]:
-        """The job as it stands, with its order unless that is gone, in one round trip."""
+        """Read the job, with its request unless that is gone, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         _ask_whole(pipe, job_id)
         return self._whole(job_id, *pipe.execute(raise_on_error=False))
 
     @awaits_redis
     async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None, float]:
-        """The same, from the event loop, with the time by the fleet's one clock."""
+        """Read the same from the event loop, with the time by the fleet's clock."""
         pipe = self._scripts.on_loop.pipeline(transaction=False)
         _ask_whole(pipe, job_id)
         pipe.time()
@@ -232,20 +231,20 @@ class Ledger:
 
     @asks_redis
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
-        """The jobs as they stand, with their orders, in one round trip.
+        """Read the jobs with their requests in one round trip.
 
-        Those that are gone are left out, and so are those that are left to a newer version.
+        Jobs that are gone, or that only a newer version can read, are left out.
         """
         found = ((job, request) for _, job, request in self._each_of(job_ids) if job is not None)
         return [(job, request) for job, request in found if request is not None]
 
     @asks_redis
     def states(self, job_ids: Sequence[str]) -> dict[str, State | None]:
-        """The state of each job that has a row; None for one that is left to a newer version."""
+        """Read the state of each job that has a row; None if only a newer version can read it."""
         return {job_id: job.state if job else None for job_id, job, _ in self._each_of(job_ids)}
 
     def _each_of(self, job_ids: Sequence[str]) -> Iterator[tuple[str, Job | None, VideoRequest | None]]:
-        """Each job that has a row, with its order, if there is one; neither of one that cannot be read."""
+        """Yield each job that has a row, with its request, if there is one; neither if the row cannot be read."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             _ask_whole(pipe, job_id)
@@ -259,7 +258,7 @@ class Ledger:
                 yield job_id, None, None
 
     def _whole(self, job_id: str, row: Any, text: Any) -> tuple[Job, VideoRequest | None]:
-        """The job and its order, as Redis answered for them."""
+        """Parse the job and its request from Redis's replies."""
         try:
             for answer in (row, text):
                 if isinstance(answer, redis.RedisError):
@@ -273,9 +272,9 @@ class Ledger:
 
     @asks_redis
     def with_requests(self, jobs: Sequence[Job]) -> list[tuple[Job, VideoRequest]]:
-        """These jobs with their orders, in one round trip; those whose orders are gone are left out.
+        """Read these jobs' requests in one round trip; jobs whose requests are gone are left out.
 
-        So is an order that cannot be read: it is left to a newer version, and holds up no other.
+        So are jobs whose requests only a newer version can read.
         """
         if not jobs:
             return []
@@ -288,8 +287,8 @@ class Ledger:
         except UnreadableRow as error:
             self._scripts.unreadable(job.id, error)
 
-    def held(self, job_id: str, turn: int) -> Job:
-        """The job, if this message is its latest reminder."""
+    def at_turn(self, job_id: str, turn: int) -> Job:
+        """Read the job, if it is still at this turn."""
         job = self.get(job_id)
         if job.turn != turn:
             raise StaleTurn(f"job is at {job.turn}, the message says {turn}")
@@ -297,7 +296,7 @@ class Ledger:
 
     @asks_redis
     def request(self, job_id: str) -> VideoRequest:
-        """What was ordered."""
+        """Read the request."""
         text = cast("str | None", self._redis.get(f"{PREFIX}request:{job_id}"))
         if text is None:
             raise UnknownJob(job_id)
@@ -313,9 +312,9 @@ class Ledger:
         after: str | None = None,
         newest_first: bool = True,
     ) -> list[str]:
-        """Up to `limit` job ids in order of acceptance, beginning after `after`.
+        """List up to `limit` job ids in order of acceptance, beginning after `after`.
 
-        Those of a tenant, whatever their state; or those of `states` only (none: all).
+        Either a tenant's, in any state; or those in `states` (none: all).
         """
         indexes = [state.value for state in states] or ["all"]
         pipe = self._redis.pipeline(transaction=False)
@@ -331,7 +330,7 @@ class Ledger:
 
     @asks_redis
     def counts(self) -> dict[State, int]:
-        """How many jobs stand in each state, ended ones for as long as they are kept."""
+        """Count the jobs in each state, ended ones for as long as they are kept."""
         pipe = self._redis.pipeline(transaction=False)
         for state in State:
             pipe.zcard(f"{PREFIX}index:{state.value}")
@@ -339,12 +338,12 @@ class Ledger:
 
     @asks_redis
     def now(self) -> float:
-        """The time by the fleet's one clock, in seconds since the epoch."""
+        """Return the time by the fleet's clock, in seconds since the epoch."""
         return self._scripts.now()
 
     @asks_redis
     def worker_seen(self, name: str) -> None:
-        """A worker says that it is alive."""
+        """Record a worker's sign of life."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.zadd(f"{PREFIX}workers", {name: self.now()})
         pipe.zremrangebyscore(f"{PREFIX}workers", "-inf", self.now() - WORKER_MEMORY_S)
@@ -353,13 +352,13 @@ class Ledger:
 
     @asks_redis
     def workers(self, *, within_s: float) -> list[str]:
-        """The workers that were seen within the last `within_s` seconds."""
+        """List the workers that were seen within the last `within_s` seconds."""
         return [str(name) for name in self._redis.zrangebyscore(f"{PREFIX}workers", self.now() - within_s, "+inf")]
 
     # -- moving jobs -----------------------------------------------------------------------------------------------
 
     def move(self, job: Job, move: Move) -> Applied:
-        """Apply one move, or raise what refused it."""
+        """Apply one move, or raise why it was refused."""
         (applied,) = self.apply([(job, move)])
         if isinstance(applied, JobError):
             raise applied
@@ -367,7 +366,7 @@ class Ledger:
 
     @asks_redis
     def apply(self, moves: Sequence[tuple[Job, Move]]) -> list[Applied | JobError]:
-        """Apply many moves in one round trip, each by itself; one that was refused has its error in its place."""
+        """Apply many moves in one round trip, each by itself; a refused one has its error in its place."""
         drawn = [step_of(job, move) for job, move in moves]
         steps = [step for step in drawn if isinstance(step, Step)]
         answers = iter(self._applied(steps, self._scripts.run("apply", **self._named(steps))) if steps else ())
@@ -375,10 +374,10 @@ class Ledger:
 
     @asks_redis
     def apply_durably(self, job: Job, move: Move) -> tuple[Applied, bool]:
-        """Apply a move; and whether that is on Redis's disk, and on the replicas asked for.
+        """Apply a move, and return whether it is on Redis's disk and on enough replicas.
 
-        Without it, a power cut of Redis could forget the intent of a purchase that happened, and buy it again. A server
-        that cannot say passes.
+        Otherwise a power cut of Redis could lose the intent of a purchase, which would be bought again. A server that
+        cannot say passes.
         """
         if self._durability is None:
             return self.move(job, move), True
@@ -393,12 +392,12 @@ class Ledger:
         if isinstance(promise, redis.RedisError):
             if _is_outage(promise) or _can_promise(self._redis):
                 raise promise
-            return applied, True  # an older server, or one without an append-only file: `doctor` tells
+            return applied, True  # an older server, or one without an append-only file: `doctor` warns
         local, replicas = promise
         return applied, bool(local >= 1 and replicas >= self._durability.replicas)
 
     def intend(self, job: Job, move: Move) -> Job:
-        """Write the intent to buy; the job as returned speaks for this one purchase until the lease is over.
+        """Write the intent to buy; the returned job stands for this one purchase until its lease ends.
 
         Raises:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
@@ -412,7 +411,7 @@ class Ledger:
         return job
 
     def begin(self, job: Job, move: Move) -> Job:
-        """Take a step that takes long on a lease; the job as returned holds the new turn."""
+        """Start a long step on a lease; the returned job has the new turn."""
         turn = self.move(job, move).turn
         return job.model_copy(update={"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn})
 
@@ -437,21 +436,21 @@ class Ledger:
 
     @asks_redis
     def lease_void(self, job: Job) -> None:
-        """The worker that took this job on lease is gone: the job is due now, not when the lease ends."""
+        """End the lease of a dead worker: the job is due now."""
         self._redis.zadd(f"{PREFIX}due:{job.state}", {job.id: self.now()}, xx=True, lt=True)
 
     @asks_redis
     def follow_ups(self) -> int:
-        """How many follow-ups ended jobs still need."""
+        """Count the follow-ups that ended jobs still need."""
         return sum(int(self._redis.zcard(f"{PREFIX}due:{follow_up}")) for follow_up in FollowUp)
 
-    # -- what may be done with an ended job ------------------------------------------------------------------------
+    # -- ended jobs ------------------------------------------------------------------------------------------------
 
     @asks_redis
     def retried(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
-        """Put a new job beside an ended one, with the same order: one that goes on with its generation, or buys anew.
+        """Retry an ended job as a new one, which goes on with its generation or buys another.
 
-        An ended job is repeated once: a second request is answered with the first repetition.
+        An ended job is retried once: a second call returns the first retry.
         """
         kept = {name: getattr(job, name) for name in _REPEATED}
         bought = {
@@ -459,13 +458,13 @@ class Ledger:
             "charged": Charged.YES,
             "cost_usd": 0,
             "submitted_at": job.submitted_at,
-            "pending_at": job.submitted_at,  # how long it took until now teaches nothing
+            "pending_at": job.submitted_at,  # its time until now says nothing about latency
         }
         values = {"version": VERSION, **kept, **(bought if go_on else {})}
-        told = _accepted_data(job.model, job.account) | {"retry_of": job.id}
-        told |= {"generation_id": job.generation_id} if go_on else {}
+        data = _accepted_data(job.model, job.account) | {"retry_of": job.id}
+        data |= {"generation_id": job.generation_id} if go_on else {}
         state = State.RENDERING if go_on else State.QUEUED
-        how, held_id, *rings_in = self._scripts.run(
+        how, found_id, *rings_in = self._scripts.run(
             "retry",
             id=job_id,
             of=job.id,
@@ -474,17 +473,17 @@ class Ledger:
             due_in=0,
             deadline_in=job.deadline_s if go_on else self._retention.queue_ttl_s,
             slot_s=self._slot_s,
-            data=to_json(told),
+            data=to_json(data),
             ended_as=job.state,
         )
         if how == "replayed":
-            return Acceptance(held_id, replayed=True, alarm=None)
-        self._scripts.emit("job.accepted", job_id, 1, told)
+            return Acceptance(found_id, replayed=True, alarm=None)
+        self._scripts.emit("job.accepted", job_id, 1, data)
         return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
 
     @asks_redis
     def pruned(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
-        """Write that an ended job's files leave the archive: to its row and log, or (the row is gone) to the stream.
+        """Record that an ended job's files leave the archive: in its row and log, or (the row is gone) in the stream.
 
         Raises:
             WrongState: the job is under way.
@@ -496,13 +495,13 @@ class Ledger:
 
     @asks_redis
     def erased(self, job: Job) -> None:
-        """Forget what an ended job was about, and whatever it still needed; its row says what it cost."""
+        """Erase an ended job's request, log and follow-ups; its row keeps the cost."""
         if self._scripts.run("erase", id=job.id, follow_ups=list(FollowUp)):
             self._scripts.emit("job.erased", job.id, job.turn, {})
 
     @asks_redis
     def check_writable(self) -> None:
-        """Write a key that lives for a second: a Redis that is full, or a replica, refuses it as it would a job."""
+        """Write a key that lives for a second: a full Redis, or a replica, refuses it as it would a job."""
         self._redis.set(f"{PREFIX}writable", "1", px=1000)
 
 
@@ -516,12 +515,12 @@ def _ask_whole(pipe: Any, job_id: str) -> None:
 
 
 def _is_outage(error: redis.RedisError) -> bool:
-    """Whether it says nothing about what the server can do: a command that is forbidden here may well be known."""
+    """Whether the error says nothing about the server's abilities; a forbidden command may still be known."""
     return not isinstance(error, redis.ResponseError) or isinstance(error, redis.exceptions.NoPermissionError)
 
 
 def _can_promise(connection: "redis.Redis") -> bool:
-    """Whether the server knows WAITAOF (Redis 7.2) and keeps the file that it speaks of."""
+    """Whether the server knows WAITAOF (Redis 7.2) and keeps an append-only file."""
     try:
         known = connection.execute_command("COMMAND DOCS", "WAITAOF")  # type: ignore[no-untyped-call]  # as above
     except redis.ResponseError:
@@ -530,5 +529,5 @@ def _can_promise(connection: "redis.Redis") -> bool:
 
 
 def _alarm(state: State, job_id: str, rings_in: Sequence[str | None]) -> Alarm | None:
-    """The alarm to set for a new job, if the script named its seconds."""
+    """Return the alarm to set for a new job, if the script asked for one."""
     return next((Alarm(state, job_id, 1, float(seconds)) for seconds in rings_in if seconds is not None), None)

@@ -1,4 +1,4 @@
-"""The fleet's rate limits: buckets from which whoever does something takes a token first.
+"""The fleet's rate limits: token buckets that all processes share.
 
 rushes:rate:<name>    string    the moment when a bucket is full again    until then
 """
@@ -20,6 +20,6 @@ class Limits:
     def take(self, name: str, *, every_s: float, burst: int = 1) -> float:
         """Take a token: 0 if there was one, else the seconds until there is.
 
-        One comes back every `every_s` seconds, and at most `burst` are saved up.
+        The bucket regains one every `every_s` seconds, up to `burst`.
         """
         return int(self._scripts.run("limit", name=name, every_s=every_s, burst=burst)) / 1000

@@ -1,4 +1,4 @@
-"""What a stored video is by its own bytes, and what of the request it does not keep."""
+"""What a stored video is by its own bytes, and where it differs from the request."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from jobs.numbers import Number
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One difference between what was asked for and what came."""
+    """One difference between the request and the video."""
 
     field: Annotated[
         str,
@@ -45,5 +45,5 @@ class Media:
 
 
 def differences(media: Media | None) -> dict[str, Any]:
-    """What an event says of a mismatch, if there is one."""
+    """Return an event's field about mismatches, if there are any."""
     return {"mismatch": [asdict(found) for found in media.mismatch]} if media and media.mismatch else {}

@@ -1,4 +1,4 @@
-"""Numbers as rows hold them: bounded, so that no sum or time that is read from Redis breaks what counts with it."""
+"""The numbers in rows: bounded, so that no value from Redis breaks a calculation."""
 
 from typing import Annotated, Final
 

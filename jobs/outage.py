@@ -1,4 +1,4 @@
-"""Sentences that say why Redis does not answer and what to do about it; never with a password in them."""
+"""Sentences that say why Redis does not answer and what to do; they never contain a password."""
 
 from typing import Final
 
@@ -52,11 +52,11 @@ _BY_CODE: Final = {
     "MISCONF": "Redis cannot write to its disk and takes nothing new: make room on the disk of the Redis server",
     "NOREPLICAS": "Redis takes nothing new while too few replicas follow it (min-replicas-to-write): bring one back",
 }
-"""Errors that redis-py has no class for, by the code that the server puts first."""
+"""Errors without a class in redis-py, by the server's error code."""
 
 
 def explained(error: redis.RedisError) -> str:
-    """One sentence on what is wrong with Redis and what to do, without a full stop."""
+    """Explain in one sentence, without a full stop, what is wrong with Redis and what to do."""
     code = str(error).partition(" ")[0]
     if isinstance(error, exceptions.NoPermissionError) or code == "ACL":  # ACL failure in script; no class has it
         return f"Redis forbids its user something ({error}): `rushes doctor` says what to grant; work goes on by itself"

@@ -1,15 +1,14 @@
-"""The outboxes: which receiver is still to be told of which ended job, each delivery with a turn and a due time.
+"""The outboxes: the deliveries that each receiver still has to get, each with a turn and a due time.
 
     rushes:outbox:<receiver>          zset    ended job -> when its delivery is due, or its lease ends   the retention
-    rushes:outboxes                   zset    receiver -> when somebody must next look into its outbox   the retention
-    rushes:delivery:<receiver>:<id>   hash    turn, tries, events to be told and those that were         the retention
-    rushes:slots:<receiver>           zset    job that it is being told of -> when that lease ends       twice a lease
-    rushes:health:<receiver>          hash    how it fares: how long it takes, since when it fails       the retention
-    rushes:deliveries:<receiver>      stream  how each delivery went, capped                             the log's life
+    rushes:outboxes                   zset    receiver -> when a worker must next read its outbox        the retention
+    rushes:delivery:<receiver>:<id>   hash    turn, tries, events to deliver and those delivered         the retention
+    rushes:slots:<receiver>           zset    job under delivery -> when that lease ends                twice a lease
+    rushes:health:<receiver>          hash    its average latency, since when it fails                   the retention
+    rushes:deliveries:<receiver>      stream  the outcome of each delivery, capped                       the log's life
 
-A receiver is told of ended jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has an
-outbox, slots and a circuit breaker (`jobs/breakers.py`) of its own, so that one that is slow or broken holds up no
-other.
+A receiver gets the ends of jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has its
+own outbox, slots and circuit breaker (`jobs/breakers.py`), so that a slow or broken one delays no other.
 """
 
 import json
@@ -27,10 +26,10 @@ from jobs.keyspace import PREFIX
 from jobs.scripts import Retention, Scripts, asks_redis, to_json
 
 DATABASE: Final = "sql"
-"""The name of the built-in receiver that is the database of results."""
+"""The name of the built-in receiver that writes the database of results."""
 
 LONG_S: Final = 0.25
-"""A receiver that takes longer is given another slot for what comes meanwhile; a quick one's slot comes round to it."""
+"""A slower receiver gets another slot for new deliveries; a quick one's busy slot reaches them by itself."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
@@ -47,8 +46,8 @@ BREAKER: Final = BreakerTerms(first_s=5.0, longest_s=600.0, after=5)
 class ReceiverTerms:
     """How a receiver may be called.
 
-    `width` deliveries at once for the whole fleet, one while it is not known to take less than `slow_s` on average,
-    each taken on a lease of `lease_s`. The circuit breaker counts only different deliveries that fail in a row.
+    At most `width` deliveries at once in the whole fleet, one until it is known to take less than `slow_s` on average,
+    each on a lease of `lease_s`. The circuit breaker counts only different deliveries that fail in a row.
     """
 
     width: int
@@ -59,7 +58,7 @@ class ReceiverTerms:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStatus:
-    """How a receiver stands: its backlog, and whether it is held back for failing."""
+    """A receiver's backlog, and whether its circuit breaker is open."""
 
     waiting: int
     under_way: int
@@ -70,10 +69,10 @@ class ReceiverStatus:
 
 
 class Outbox:
-    """Who is still to be told of what.
+    """The deliveries that each receiver still has to get.
 
     Raises:
-        StaleTurn: the delivery was taken by somebody else meanwhile.
+        StaleTurn: another slot has claimed the delivery meanwhile.
         LedgerUnavailable: Redis could not be used.
     """
 
@@ -90,7 +89,7 @@ class Outbox:
 
     @asks_redis
     def put(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, again: bool = False) -> list[str]:
-        """Have each receiver told its events once (`again`: also those it was told before); returns whom to wake."""
+        """Queue each receiver's events once (`again`: also those delivered before); return whom to wake."""
         events = {receiver: list(names) for receiver, names in wanted.items() if names}
         if not events:
             return []
@@ -98,7 +97,7 @@ class Outbox:
 
     @asks_redis
     def take(self, receiver: str, terms: ReceiverTerms, *, worker: str = "") -> Delivery | None:
-        """The delivery that has been due the longest, now on lease; None if there is none, or no slot for it."""
+        """Claim the delivery that has been due the longest, on a lease; None if there is none, or no slot for it."""
         found = self._scripts.run(
             "outbox_take",
             receiver=receiver,
@@ -114,7 +113,7 @@ class Outbox:
 
     @asks_redis
     def settle(self, delivery: Delivery, terms: ReceiverTerms, how: Settlement) -> float:
-        """Write how a delivery went; returns for how many seconds the receiver has been failing."""
+        """Write a delivery's outcome; return for how many seconds the receiver has been failing."""
         line = how.line
         event = "delivery.succeeded" if line.delivered else "delivery.abandoned" if how.over else "delivery.failed"
         wait = {} if how.over else {"wait_s": round(how.next_in_s, 3)}
@@ -144,17 +143,17 @@ class Outbox:
 
     @asks_redis
     def void(self, alive: Collection[str], *, after_s: float) -> int:
-        """Free the slots of workers that are not among `alive`; returns how many."""
+        """Free the slots of workers that are not among `alive`; return how many."""
         return int(self._scripts.run("outbox_void", alive=list(alive), after_s=after_s))
 
     @asks_redis
     def due(self, *, limit: int, lease_s: float) -> list[str]:
-        """Receivers whose outboxes somebody must look into now; the same is not named again within `lease_s`."""
+        """Claim receivers with due deliveries; none is returned again within `lease_s`."""
         return list(self._scripts.run("outboxes", limit=limit, lease_s=lease_s))
 
     @asks_redis
     def waiting(self) -> dict[str, int]:
-        """How many deliveries each receiver still has to expect."""
+        """Count the deliveries that each receiver still has to get."""
         client = self._scripts.redis
         receivers = cast("list[str]", client.zrange(f"{PREFIX}outboxes", 0, -1))
         pipe = client.pipeline(transaction=False)
@@ -164,7 +163,7 @@ class Outbox:
 
     @asks_redis
     def status(self, receiver: str) -> ReceiverStatus:
-        """How a receiver stands."""
+        """Return a receiver's status."""
         pipe = self._scripts.redis.pipeline(transaction=False)
         pipe.zcard(f"{PREFIX}outbox:{receiver}")
         pipe.zcount(f"{PREFIX}slots:{receiver}", self._scripts.now(), "+inf")
@@ -182,7 +181,7 @@ class Outbox:
 
     @asks_redis
     def log(self, receiver: str, *, limit: int = LOG_ENTRIES) -> list[DeliveryLine]:
-        """How the latest deliveries went, newest first."""
+        """Read a receiver's log, newest first."""
         key = f"{PREFIX}deliveries:{receiver}"
         entries = cast("list[tuple[str, dict[str, str]]]", self._scripts.redis.xrevrange(key, count=limit))
         return [line for line_id, raw in entries for line in _lines(line_id, raw)]
@@ -194,7 +193,7 @@ class Outbox:
 
     @asks_redis
     def forget(self, receiver: str) -> None:
-        """Drop what a receiver that is gone was still to be told; its log stays for its life."""
+        """Drop the deliveries of a removed receiver; its log stays for its life."""
         kinds = ("outbox", "slots", "health", "breaker:receiver")
         self._scripts.redis.delete(*(f"{PREFIX}{kind}:{receiver}" for kind in kinds))
         self._scripts.redis.zrem(f"{PREFIX}outboxes", receiver)
@@ -208,6 +207,6 @@ def _seconds(row: Mapping[str, str], name: str) -> float | None:
 
 
 def _lines(line_id: str, raw: Mapping[str, str]) -> Iterator[DeliveryLine]:
-    """The line of a log, unless it is one that only a newer version can read."""
+    """Yield the line of a log, unless only a newer version can read it."""
     with suppress(KeyError, ValueError, TypeError):
         yield DeliveryLine(**{**json.loads(raw["line"]), "at": float(raw["at"]), "id": line_id})

@@ -1,4 +1,4 @@
-"""The thin payload: what the world outside is told of an ended job, in a webhook's body and by the catch-up cursor."""
+"""The thin payload of an ended job, in a webhook's body and from the catch-up cursor."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,17 +10,17 @@ CONTENT_PATH: Final = "/v1/videos/{job_id}/content"
 
 
 def message_id(job_id: str, event: str) -> str:
-    """What names one end of one job wherever it is told: a webhook's `webhook-id`."""
+    """Return the id of one end of one job in every delivery: a webhook's `webhook-id`."""
     return f"{job_id}.{event.removeprefix('job.')}"
 
 
 def content_url(public_url: object, job_id: str) -> str:
-    """Where the job's video is had from the API that is reached at `public_url`."""
+    """Return the video's URL in the API at `public_url`."""
     return str(public_url).rstrip("/") + CONTENT_PATH.format(job_id=quote(job_id, safe=""))
 
 
 def payload(event: str, job: Job, request: VideoRequest, *, public_url: object = None) -> dict[str, Any]:
-    """Enough to know the job and how it ended, not what was ordered; the rest is asked for."""
+    """Return the job's id, labels and end, without its prompt; the receiver reads the rest from the API."""
     return {
         "type": event,
         "timestamp": _iso(job.finished_at),

@@ -1,4 +1,4 @@
-"""A job's hash in Redis, and its request: how they are read, and how fields are written."""
+"""Reads a job's hash and request from Redis, and serializes their fields."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from jobs.job import Job, Stored, Video, VideoRequest
 from jobs.media import Media
 
 VERSION: Final = 1
-"""Written into each row. A reader ignores fields it does not know, so that two versions can share the jobs."""
+"""Written into each row. A reader ignores unknown fields, so that two versions can share the jobs."""
 
 _REQUEST: Final = TypeAdapter(VideoRequest)
 
@@ -23,11 +23,11 @@ def job_from(row: Mapping[str, str]) -> Job:
     """Read a row; fields that a newer version added are ignored.
 
     Raises:
-        UnreadableRow: a field that this version needs is missing, or holds what it does not know.
+        UnreadableRow: a field that this version needs is missing or unknown.
     """
     try:
         return Job.model_validate(row)
-    except Exception as error:  # whatever is wrong with the row, it concerns this job alone
+    except Exception as error:  # any error in the row concerns this job alone
         raise _unreadable(error) from error
 
 
@@ -47,8 +47,8 @@ def _text(name: str, value: Any) -> str:
         case str() | int() | float():
             return str(value)
         case Video() | Stored() | Media():
-            held = {name: part for name, part in asdict(value).items() if part is not None and part != ()}
-            return json.dumps(held, separators=(",", ":"), ensure_ascii=False)
+            parts = {name: part for name, part in asdict(value).items() if part is not None and part != ()}
+            return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
         case list() | tuple():
             return ",".join(value)
         case _:
@@ -56,10 +56,10 @@ def _text(name: str, value: Any) -> str:
 
 
 def request_from(text: str) -> VideoRequest:
-    """Read what was asked for.
+    """Read a request.
 
     Raises:
-        UnreadableRow: a part that this version needs is missing, or holds what it does not know.
+        UnreadableRow: a part that this version needs is missing or unknown.
     """
     try:
         return _REQUEST.validate_python(json.loads(text, parse_constant=_no_number, parse_float=_finite))
@@ -68,19 +68,19 @@ def request_from(text: str) -> VideoRequest:
 
 
 def request_text(request: VideoRequest) -> str:
-    """Serialize what was asked for, the same for equal requests."""
+    """Serialize a request, the same for equal requests."""
     parts = ((part.name, getattr(request, part.name)) for part in fields(request))
     record = {name: value for name, value in parts if value not in (None, {})}
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=dict)
 
 
 def fingerprint_of(request: VideoRequest) -> str:
-    """Names a request: by it an idempotency key knows the one that it was first used for, whatever is expected."""
+    """Return the digest by which an idempotency key recognises its request; `expected` does not count."""
     return hashlib.sha256(request_text(replace(request, expected={})).encode()).hexdigest()
 
 
 def _finite(text: str) -> float:
-    """A parameter of a request may be of any size that JSON can carry to the upstream."""
+    """Parse a finite number; a parameter may have any size that JSON can carry."""
     number = float(text)
     return number if math.isfinite(number) else _no_number(text)
 
@@ -90,7 +90,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _unreadable(error: Exception) -> UnreadableRow:
-    """Names the field and what is wrong with it, not what stands there."""
+    """Name the field and its fault, not its value."""
     if not isinstance(error, ValidationError):
         return UnreadableRow(f"{type(error).__name__}: {error}"[:200])
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -1,4 +1,4 @@
-"""How the ledger's scripts are asked: loaded once, with named arguments, their refusals mapped to our errors."""
+"""Runs the ledger's scripts: loaded once, with named arguments, their refusals mapped to our errors."""
 
 import functools
 import json
@@ -37,10 +37,10 @@ _REFUSALS: Final[Mapping[str, type[JobError]]] = {
 }
 
 _OF_A_ROW: Final = ("WRONGTYPE", "user_script")
-"""How an answer begins where what a key holds, and not Redis, is in the way: its type, or what a script can't use."""
+"""Prefixes of errors that a key's content causes, not an outage: a wrong type, or a value that a script can't use."""
 
 _REMEMBERED: Final = 1000
-"""Of how many unreadable rows a process remembers that it told."""
+"""A process remembers this many reported unreadable rows."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +50,7 @@ R = TypeVar("R")
 class Retention:
     """How long things stay in the ledger, in seconds, and how many entries a job log and the stream keep.
 
-    `deadline_s` is how long a generation may take whose terms do not say.
+    `deadline_s` bounds a generation whose terms name no deadline.
     """
 
     retention_s: float = 7 * 86400
@@ -62,7 +62,7 @@ class Retention:
 
 
 def asks_redis(method: Callable[P, R]) -> Callable[P, R]:
-    """Map Redis's errors to ours: the scripts' refusals by their first word, all else to LedgerUnavailable."""
+    """Map Redis's errors to ours: a script's refusal by its first word, all else to LedgerUnavailable."""
 
     @functools.wraps(method)
     def asked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,7 +88,7 @@ def awaits_redis(method: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any
 
 
 def refusal_of(error: redis.RedisError) -> JobError:
-    """What an error of Redis's means to a caller of the ledger."""
+    """Return the error that callers of the ledger get for one of Redis's."""
     word, _, rest = str(error).partition(" ")
     if refusal := _REFUSALS.get(word):
         return refusal(rest)
@@ -98,9 +98,9 @@ def refusal_of(error: redis.RedisError) -> JobError:
 
 
 class Scripts:
-    """Redis as the ledger's parts reach it: one client, one clock, one list of those who are told what happened.
+    """The ledger's access to Redis: one client, one clock, one list of event subscribers.
 
-    Where there is an event loop, it has a client of its own, `on_loop`.
+    An event loop has a client of its own, `on_loop`.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class Scripts:
         return self._on_loop
 
     def run(self, verb: str, /, **named: Any) -> Any:
-        """Ask one script; arguments that are None are left out."""
+        """Run one script; arguments that are None are left out."""
         return self._script(verb)(keys=[], args=[self._arguments(named)])
 
     def run_and(self, verb: str, named: Mapping[str, Any], *command: str | int) -> tuple[Any, Any]:
-        """Ask one script, and then a command on the same connection, in one round trip.
+        """Run one script, and then a command on the same connection, in one round trip.
 
         The script's refusal is raised; an error of the command stands in its place.
         """
@@ -146,11 +146,11 @@ class Scripts:
         return answer, then
 
     async def run_async(self, verb: str, /, **named: Any) -> Any:
-        """Ask one script from the event loop."""
+        """Run one script from the event loop."""
         return await self._script_on_loop(verb)(keys=[], args=[self._arguments(named)])
 
     def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Ask one script many times in one round trip; a call that was refused has its error in its place."""
+        """Run one script many times in one round trip; a refused call has its error in its place."""
         script, texts = self._script(verb), [self._arguments(named) for named in calls]
         answers = self._piped(script, texts)
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
@@ -183,24 +183,24 @@ class Scripts:
         return self._clock() if self._clock else _seconds(self.redis.time())
 
     def time_of(self, answer: tuple[int, int]) -> float:
-        """The same as it was told by a TIME that went with other questions."""
+        """Convert the reply of a TIME command; a test's own clock wins."""
         return self._clock() if self._clock else _seconds(answer)
 
     def emit(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
-        """Tell the subscribers what the job log was told; what one of them raises is logged, and hurts no job."""
+        """Pass the job log's event to the subscribers; an error of theirs is logged and hurts no job."""
         event = Event(name, job_id, turn, data)
         for subscriber in self._subscribers:
             try:
                 subscriber(event)
-            except Exception:  # what happened is written: a subscriber must not undo or repeat it
+            except Exception:  # the event is written: a subscriber must not undo or repeat it
                 log.exception("a subscriber failed at event=%s job=%s", name, job_id)
 
     def unreadable(self, job_id: str, error: Exception) -> None:
-        """Tell, once in a process, of a row, an order or an entry that this version cannot read."""
-        told = {"error": str(error)[:200]}
-        if self._unreadable.get(job_id) != told:
-            self._unreadable = {**self._unreadable, job_id: told} if len(self._unreadable) < _REMEMBERED else {}
-            self.emit("row.unreadable", job_id, 0, told)
+        """Report, once in a process, a row, request or entry that this version cannot read."""
+        data = {"error": str(error)[:200]}
+        if self._unreadable.get(job_id) != data:
+            self._unreadable = {**self._unreadable, job_id: data} if len(self._unreadable) < _REMEMBERED else {}
+            self.emit("row.unreadable", job_id, 0, data)
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:
@@ -224,5 +224,5 @@ def _text(verb: str) -> str:
 
 
 def to_json(data: Mapping[str, Any]) -> str:
-    """Spell an event's data as the job log keeps it."""
+    """Serialize an event's data for the job log."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)

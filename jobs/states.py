@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What the public sees of a state; the words agree with OpenAI's Videos objects where they have them."""
+    """A state's public word, OpenAI's where its Videos objects have one."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 
 class State(StrEnum):
-    """Where a job stands; each state says what it waits for."""
+    """A job's state; each says what the job waits for."""
 
     QUEUED = "queued"  # waits for a worker, and for room upstream
     SUBMITTING = "submitting"  # waits for the upstream's receipt: money may be spent from here
@@ -57,7 +57,7 @@ EDGES: Mapping[State, frozenset[State]] = {
 
 
 class FollowUp(StrEnum):
-    """What an ended job may still need; each has a turn and a due time of its own."""
+    """Work that an ended job may still need; each has its own turn and due time."""
 
     ANNOUNCE = "announce"  # put its end into the outbox of each receiver
     LATE_FETCH = "late_fetch"  # fetch its paid video, should the generation still finish

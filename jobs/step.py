@@ -1,4 +1,4 @@
-"""A move as the `apply` script takes it: guarded, and with its fields as the row holds them."""
+"""A move as the `apply` script gets it: guarded, its fields serialized."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from jobs.states import EDGES, FollowUp, State
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A move of one job, as the script takes it."""
+    """A move of one job, as the script's arguments."""
 
     job_id: str
     move: Move
@@ -22,10 +22,10 @@ class Step:
 
     @classmethod
     def of(cls, job: Job, move: Move) -> Self:
-        """Guard the move by the job's turn, its follow-up's, or the purchase that it speaks for.
+        """Guard the move by the job's turn, its follow-up's turn, or its purchase's request id.
 
         Raises:
-            WrongState: no such edge is drawn.
+            WrongState: there is no such edge.
         """
         is_purchase = job.state is State.SUBMITTING
         starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
@@ -42,7 +42,7 @@ class Step:
 
 
 def step_of(job: Job, move: Move) -> Step | WrongState:
-    """The step; or why there is none, so that one job stops no other."""
+    """Return the step, or the error, so that one job stops no other."""
     try:
         return Step.of(job, move)
     except WrongState as error:
@@ -50,7 +50,7 @@ def step_of(job: Job, move: Move) -> Step | WrongState:
 
 
 def _named(move: Move) -> dict[str, Any]:
-    """The move's arguments of the script; what does not apply is left out."""
+    """Return the script's arguments for the move, without those that do not apply."""
     named = {
         "to": move.to,
         "final": move.to is not None and move.to.is_final,

@@ -1,4 +1,4 @@
-"""Test deliveries: a made-up ended job that is told to one receiver, so that its way can be tried without a video."""
+"""Test deliveries: a made-up ended job delivered to one receiver, to test its setup without a video."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from jobs.job import Charged, Job, VideoRequest
 from jobs.states import State
 
 TEST_EVENT: Final = "job.test"
-"""The event that a test delivery is told as."""
+"""The event of a test delivery."""
 
 _PREFIX: Final = "test_"
 

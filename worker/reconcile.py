@@ -52,7 +52,7 @@ class Reconciling:
 
     def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
         """Resolve this doubt and all others of its model whose time has come; yields the alarms to set."""
-        job = self._ledger.held(job_id, turn)
+        job = self._ledger.at_turn(job_id, turn)
         if self._ledger.limits.take(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
             # Another task is reading the log for us.
             yield Alarm(State.IN_DOUBT, job_id, turn, spread(self._settings.read_every_s))

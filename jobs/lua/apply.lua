@@ -1,12 +1,12 @@
 --[[ apply: move jobs, each by itself: a move that is refused, or that raises, stops no other.
-     A move is guarded by the job's turn, by the purchase that the job speaks of (request_id), or by the turn of one of
-     its follow-ups; and by the states that it may start from. All guards come before its first write.
+     A move is guarded by the job's turn, by its purchase's request_id, or by the turn of one of its follow-ups; and by
+     the states that it may start from. All guards come before its first write.
      a: moves [{id, turn | request_id, follow_up?, from? [states], to?, final?, once? (a field: if it has a value, nothing
         is written), set? {field: value}, stamps? [fields set to now], bump? [fields], unset? [fields], due_in?,
-        arm? (a wake-up is wanted at the due time), deadline_in?, follow_ups? {name: due_in}, event?, data?, lesson?}],
+        arm? (set an alarm for the due time), deadline_in?, follow_ups? {name: due_in}, event?, data?, lesson?}],
         slot_s, first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
      Returns for each move {1 if it was written, the job's turn, the turn that guarded it, 1 if a cancel was requested,
-     alarms [{work, turn, seconds until it must ring}]}, or what refused it:
+     alarms [{work, turn, seconds until it must ring}]}, or why it was refused:
      UNKNOWN_JOB, STALE_TURN, WRONG_STATE, or Redis's own error about the row. ]]
 local function bucket_of(seconds)
   local octaves = math.log(math.max(seconds, a.first_edge_s) / a.first_edge_s) / math.log(2)
@@ -25,7 +25,7 @@ local function follow_up_is_at(m)
   return tonumber(turn or '0') == m.turn and redis.call('ZSCORE', due_key(m.follow_up), m.id)
 end
 
--- Why a move may not be applied, or nothing.
+-- Returns why a move may not be applied, or nothing.
 local function refusal(m, row)
   if not row.state then return 'UNKNOWN_JOB ' .. m.id end
   if m.follow_up then
@@ -60,7 +60,7 @@ local function write_fields(m, turn)
   if m.unset then redis.call('HDEL', key, unpack(m.unset)) end
 end
 
--- Generations that are still pending are counted by kind, so that the quick ones of a burst don't pass for all.
+-- Counts pending generations by kind, so that the quick ones of a burst don't pass for all.
 local function count(m, row)
   local key = row_key(m.id)
   if m.stamps and is_among(m.stamps, 'pending_at') then
@@ -72,7 +72,7 @@ local function count(m, row)
   end
 end
 
--- Where the job stands, and when the next step is due. Returns the alarms to set.
+-- Writes the job's place in the indexes and its next due time. Returns the alarms to set.
 local function index_move(m, row, turn)
   local work = m.follow_up or m.to or row.state
   if m.to and m.to ~= row.state then

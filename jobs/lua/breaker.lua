@@ -1,6 +1,6 @@
 --[[ breaker: one circuit breaker for the whole fleet, for a kind of request to an upstream account.
-     It is opened by what concerns everybody (a wrong key, no credits, "slow down", an upstream that is down), is
-     half-open when its time is up, lets one trial request through, and is closed when a request succeeds.
+     A failure that concerns every job (a wrong key, no credits, "slow down", an upstream that is down) opens it. When its
+     time is up it is half-open and lets one trial request through; a request that succeeds closes it.
      a: breaker (<account>:<kind>), verb 'ask' (trial_s, again_s) | 'passed' |
         'refused' (hold, message, first_s, longest_s, wait_s?, after, times)
      Returns for 'ask': {0} go, or {wait in milliseconds, hold, message};
@@ -11,7 +11,7 @@ if a.verb == 'ask' then
   if circuit.is_closed then return { 0 } end
   local key, wait = breaker_key(a.breaker), circuit.open_s
   local trial_until, hold, message = unpack(redis.call('HMGET', key, 'trial_until', 'hold', 'message'))
-  -- A trial request is under way: its answer may come at any moment, long before it is given up.
+  -- A trial request under way may be answered at any moment, long before it is given up.
   if wait == 0 then wait = math.min((tonumber(trial_until) or 0) - now, a.again_s) end
   if wait > 0 then return { math.ceil(wait * 1000), hold, message } end
   redis.call('HSET', key, 'trial_until', stamp(now + a.trial_s))

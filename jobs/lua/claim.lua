@@ -1,9 +1,9 @@
---[[ claim: take what is overdue, so that its lost reminder can be sent again; the current turn stays valid.
-     The claim moves the due time by a lease, so two rescuers never take the same job, and a job whose reminder is
-     merely slow is reminded less and less often (the lease doubles until the job moves).
+--[[ claim: claim overdue jobs, so that their lost wake-ups can be sent again; the current turn stays valid.
+     The claim moves the due time by a lease, so two rescuers never claim the same job, and a job whose wake-up is merely
+     slow is woken less and less often (the lease doubles until the job moves).
      a: state, grace_s, limit, lease_s, longest_lease_s
      Returns [id, state, turn, ...] flat; a job whose row is gone leaves the index, one whose row has no state or turn
-     is told with '' in its place and left alone for the longest lease. ]]
+     is returned with '' in its place and left alone for the longest lease. ]]
 local index = due_key(a.state)
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 'BYSCORE', 'LIMIT', 0, a.limit)) do

@@ -1,9 +1,8 @@
---[[ clock: notice that this server's clock was set back, and pull forward what would rest for as long.
-     What was written before is due as much too late as the clock was set back by. What is further off than its kind
-     ever waits, for whatever reason, is due now. A lease is cut only where it is longer than a lease can be: what
-     was taken since then is under way.
+--[[ clock: detect that this server's clock was set back, and pull due times forward.
+     Due times written before the step come too late by the size of the step. A due time further off than its kind ever
+     waits becomes now. A lease is cut only where it is longer than a lease can be: newer claims are under way.
      a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others), works,
-        breakers, most (due times that are pulled forward at once, as long as the clock goes right)
+        breakers, most (due times that are pulled forward at once while the clock is right)
      Returns {seconds that the clock was set back by, how many due times were pulled forward}. ]]
 local key = a.prefix .. 'clock'
 local seen = tonumber(redis.call('HGET', key, 'seen')) or now

@@ -1,4 +1,4 @@
---[[ erase: forget what an ended job was about, and end whatever it still needed; what it cost stays in its row.
+--[[ erase: delete an ended job's request, log and video fields, and end its follow-ups; its cost stays in its row.
      a: id, follow_ups [names]
      Returns 1, or 0 if it was erased before.     Errors UNKNOWN_JOB, WRONG_STATE (it has not ended). ]]
 local row = row_key(a.id)
@@ -11,7 +11,7 @@ redis.call('DEL', request_key(a.id), log_key(a.id))
 redis.call('HDEL', row, 'video', 'stored', 'media', 'artifacts', 'message')
 unindex(a.id, state, tenant)
 for _, name in ipairs(a.follow_ups) do
-  -- A worker that is busy with this follow-up finds its turn taken.
+  -- A worker that is busy with this follow-up finds its turn out of date.
   if redis.call('ZREM', due_key(name), a.id) == 1 then redis.call('HINCRBY', row, name .. '_turn', 1) end
 end
 return 1

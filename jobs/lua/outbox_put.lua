@@ -1,7 +1,6 @@
 --[[ outbox_put: put the events of an ended job into receivers' outboxes, each once; a job's events wait in line.
-     a: id, wanted {receiver: [names of events in their order]}, again? (also what was told already, and at once)
-     Returns the receivers that a slot must be opened for: a slot that is in use looks again by itself, unless it may be
-     busy for long. ]]
+     a: id, wanted {receiver: [names of events in their order]}, again? (also those delivered already, and at once)
+     Returns the receivers that need a new slot: a busy slot looks again by itself, unless it may be busy for long. ]]
 local life_ms = math.floor(a.retention_s * 1000)
 local woken = {}
 
@@ -27,7 +26,7 @@ for receiver, events in pairs(a.wanted) do
   if came or (a.again and waited) then
     redis.call('HSET', key, 'pending', pending, 'posted', posted)
     redis.call('PEXPIRE', key, life_ms)
-    -- What is under way keeps its lease; what waited to be tried again goes on waiting, unless a person wants it now.
+    -- A delivery under way keeps its lease; one that waits for its next try goes on waiting, unless a person wants it now.
     if not redis.call('ZSCORE', slots_key(receiver), a.id) and (a.again or not waited) then
       redis.call('HSET', key, 'tries', 0)
       redis.call('ZADD', outbox_key(receiver), stamp(now), a.id)

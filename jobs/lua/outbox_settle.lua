@@ -1,5 +1,5 @@
---[[ outbox_settle: write how a claimed delivery went; it is over, or due again later.
-     a: receiver, id, turn, over (delivered, or given up), delivered, blameless (the receiver is not why it could not be told),
+--[[ outbox_settle: write a claimed delivery's outcome; it is over, or due again later.
+     a: receiver, id, turn, over (delivered, or given up), delivered, blameless (the receiver is not why it failed),
         next_in, took_s, line (for the log, without its time), log_cap, log_life_s, after, first_s,
         longest_s, event?, data
      Returns the seconds that the receiver has been failing.     Errors STALE_TURN. ]]
@@ -20,7 +20,7 @@ else
   redis.call('ZADD', outbox, stamp(now + a.next_in), a.id)
 end
 
--- What fails again and again for one job says nothing of the receiver: only different ones in a row count.
+-- Repeated failures of one job say nothing about the receiver: only different jobs in a row count.
 local circuit, failing_s, open_s = breaker('receiver:' .. a.receiver), 0, nil
 local before_s = tonumber(redis.call('HGET', health, 'took_s') or a.took_s)
 redis.call('HSET', health, 'took_s', string.format('%.3f', 0.7 * before_s + 0.3 * a.took_s))

@@ -1,4 +1,4 @@
---[[ outbox_void: free the slots of workers that are gone, so that what they were telling is told again at once.
+--[[ outbox_void: free the slots of dead workers, so that their deliveries are made again at once.
      a: alive [workers that gave a sign of life], after_s (a slot younger than this is left alone)
      Returns how many were freed. ]]
 local alive, freed = {}, 0

@@ -1,5 +1,5 @@
---[[ outboxes: name the receivers whose outboxes somebody must look into now.
-     Naming one moves its time by a lease, so that two rescuers do not both send for it.
+--[[ outboxes: claim the receivers whose outboxes have due deliveries.
+     The claim moves a receiver's time by a lease, so that two rescuers do not both wake it.
      a: limit, lease_s     Returns their names. ]]
 local due = redis.call('ZRANGE', outboxes_key, '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, a.limit)
 for _, receiver in ipairs(due) do redis.call('ZADD', outboxes_key, stamp(now + a.lease_s), receiver) end

@@ -1,4 +1,4 @@
---[[ prelude: what every script of the ledger shares. It stands before each of them.
+--[[ prelude: the functions that all scripts of the ledger share; it is put before each of them.
      ARGV[1] is a JSON object of named arguments, `a`. Times are seconds since the epoch.
      The fleet has one clock, this server's; a test passes its own as a.now. ]]
 local a = cjson.decode(ARGV[1])
@@ -11,15 +11,15 @@ end
 
 local now = clock()
 
--- Seconds to wait: `first_s`, doubled for each of the earlier `failures`, at most `longest_s`.
+-- Returns the seconds to wait: `first_s`, doubled for each earlier failure, at most `longest_s`.
 local function backoff(first_s, longest_s, failures)
   return math.min(first_s * 2 ^ math.min(math.max(failures, 0), 30), longest_s)
 end
 
 local function stamp(seconds) return string.format('%.3f', seconds) end
 
--- A rate limit: a bucket of `burst` tokens, of which one comes back every `each_s` seconds. It is kept as one moment, when
--- it is full again (GCRA), in a key that lives until then. Ten microseconds make up for rounding.
+-- A rate limit: a bucket of `burst` tokens that regains one every `each_s` seconds. Its key stores one moment, when the
+-- bucket is full again (GCRA), and lives until then. Ten microseconds make up for rounding.
 local function bucket(name, burst, each_s)
   local key = a.prefix .. 'rate:' .. name
   local full_at = math.min(math.max(tonumber(redis.call('GET', key) or '') or 0, now), now + burst * each_s)
@@ -37,8 +37,8 @@ end
 
 local function breaker_key(name) return a.prefix .. 'breaker:' .. name end
 
--- A circuit breaker. It is open until `half_open_at`, then half-open: one trial decides; without that moment it is closed.
--- `failures` counts those in a row, `last` is what the latest was about.
+-- A circuit breaker. It is open until `half_open_at`, then half-open: one trial decides; without that field it is closed.
+-- `failures` counts failures in a row, `last` names what failed last.
 local function breaker(name)
   local key = breaker_key(name)
   local half_open_at, failures, last = unpack(redis.call('HMGET', key, 'half_open_at', 'failures', 'last'))
@@ -49,15 +49,15 @@ local function breaker(name)
     succeed = function() redis.call('DEL', key) end,
     -- how: after (failures in a row until it opens), first_s, longest_s, wait_s? (instead of the back-off), times? (at
     --   once), of? (failures of the same thing in a row count once), note? [field, value, ...], life_s?
-    -- Returns the seconds that it is open for now; nil: it is still closed.
+    -- Returns for how many seconds it is open now; nil: it is still closed.
     fail = function(how)
       local times = how.of and how.of == last and 0 or how.times or 1
-      -- From the moment when it opens, each failed trial is one step.
+      -- Once it is open, each failed trial is one step.
       local count = failures >= how.after and failures + 1 or math.min(failures + times, how.after)
       local wait = how.wait_s or backoff(how.first_s, how.longest_s, count - how.after)
       redis.call('HSET', key, 'failures', count, 'last', how.of or '', unpack(how.note or {}))
       if count >= how.after then redis.call('HSET', key, 'half_open_at', stamp(now + wait), 'trial_until', '0') end
-      -- A breaker that nobody asks any more closes by itself.
+      -- An unused breaker closes by itself.
       redis.call('PEXPIRE', key, math.ceil((how.life_s or 2 * (wait + how.longest_s)) * 1000))
       return count >= how.after and wait or nil
     end,
@@ -68,7 +68,7 @@ local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
 local function log_key(id) return a.prefix .. 'log:' .. id end
 
--- Fields of a row; none of what is there and is no row, which a newer version may have left.
+-- Returns fields of a row; none if the key is no hash, which a newer version may have left.
 local function fields_of(id, ...)
   local row = redis.pcall('HMGET', row_key(id), ...)
   return row.err and {} or row
@@ -76,8 +76,8 @@ end
 
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
--- What an idempotency key stands for: the job, the request's fingerprint, and the name that it was found by. The names
--- after the first are older versions', which knew no tenants: by them a tenant finds only jobs of its own.
+-- Returns an idempotency key's job, its request's fingerprint, and the name that matched. Names after the first are older
+-- versions', which knew no tenants: by them a tenant finds only its own jobs.
 local function holder_of(names, tenant)
   for place, name in ipairs(names) do
     local held = redis.call('GET', a.prefix .. 'idempotency:' .. name)
@@ -90,7 +90,7 @@ local function holder_of(names, tenant)
   end
 end
 
--- A job's place in the order of acceptance, of all jobs, of its state and of its tenant.
+-- Adds a job to the indexes of all jobs, of its state and of its tenant, each in order of acceptance.
 local function index(id, state, tenant)
   redis.call('ZADD', index_key('all'), 0, id)
   redis.call('ZADD', index_key(state), 0, id)
@@ -107,7 +107,7 @@ local function due_key(state) return a.prefix .. 'due:' .. state end
 local stream_key = a.prefix .. 'events'
 local retired_key = a.prefix .. 'retired'
 
--- What happened is said once and stands twice under one id: in the job's own job log, and in the event stream of all jobs.
+-- Writes an event twice under one id: to the job's own log, and to the event stream of all jobs.
 local function emit(id, event, state, turn, data)
   local at, shown = stamp(now), data or '{}'
   local entry = redis.call('XADD', stream_key, 'MAXLEN', '~', a.stream_cap, '*',
@@ -117,14 +117,14 @@ local function emit(id, event, state, turn, data)
 end
 
 -- Work that is due now needs one message for all of its kind. Returns true if the caller must send it, false while one
--- is under way: until some of the work is taken, or for two seconds, when it counts as lost. `work` is a state or a
--- follow-up, here and below.
+-- is under way: until some of the work is claimed, or for two seconds, after which it counts as lost. `work` is a state
+-- or a follow-up, here and below.
 local function call_to_ring(work)
   return redis.call('SET', a.prefix .. 'call:' .. work, '1', 'NX', 'PX', 2000) and true or false
 end
 
--- Work that falls due in the same slot of time shares one alarm. Returns the seconds until it rings if the caller must
--- set it, else false.
+-- Work that falls due in the same time slot shares one alarm. Returns the seconds until it rings if the caller must set
+-- it, else false.
 local function alarm_to_set(work, due)
   if due <= now then return call_to_ring(work) and '0' end
   local key, rings = a.prefix .. 'alarms:' .. work, math.ceil(due / a.slot_s) * a.slot_s
@@ -138,8 +138,8 @@ local function forget_alarms(work, until_now)
   redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. work, '-inf', until_now)
 end
 
--- What an ended job still needs is done beside its state: each follow-up by name, with the seconds until it is due.
--- Returns the alarms to set, [{follow-up, turn, seconds}].
+-- Starts an ended job's follow-ups, {name: seconds until it is due}. Returns the alarms to set,
+-- [{follow-up, turn, seconds}].
 local function start_follow_ups(id, follow_ups)
   local alarms = {}
   for name, due_in in pairs(follow_ups) do
@@ -151,8 +151,8 @@ local function start_follow_ups(id, follow_ups)
   return alarms
 end
 
--- A job that the upstream is still at is counted in the bucket that its time had reached at its last poll, and its row
--- says in which; `to` is nil when that is over. With the count, who learns of the jobs that ended knows of the others.
+-- Counts a pending job in the bucket of its age at its last poll, which its row names; `to` is nil once it is not pending.
+-- The counts correct a forecast that otherwise knows only of finished jobs.
 local function count_pending(row, kind, from, to)
   if from == to then return end
   local key = a.prefix .. 'pending:' .. kind
@@ -163,7 +163,7 @@ local function count_pending(row, kind, from, to)
   redis.call('HSET', row, 'reached', to)
 end
 
--- One more finished job's time is added to the sketch of its kind: the older ones fade, what has faded is dropped.
+-- Adds a finished job's duration to the sketch of its kind; older ones fade and are dropped in the end.
 -- `Sketch.with_lesson` in jobs/forecast.py says how, and why.
 local function learn(lesson)
   local key = a.prefix .. 'sketch:' .. lesson.kind
@@ -187,7 +187,7 @@ local function learn(lesson)
   redis.call('SET', key, learnt, 'PX', math.floor(lesson.life_s * 1000))
 end
 
--- A job's final edge gives its keys a life; its index entries go when that life is over, a few with each ending.
+-- Gives an ended job's keys a TTL; each end also removes a few index entries of jobs whose TTL is over.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)
   for _, key in ipairs({ row_key(id), request_key(id), log_key(id) }) do
@@ -201,14 +201,14 @@ local function retire(id, state)
   end
 end
 
--- The outboxes: who is to be told of which ended job, and when.
+-- The outboxes: the deliveries that each receiver still has to get, and when.
 local outboxes_key = a.prefix .. 'outboxes'
 local function outbox_key(receiver) return a.prefix .. 'outbox:' .. receiver end
 local function slots_key(receiver) return a.prefix .. 'slots:' .. receiver end
 local function health_key(receiver) return a.prefix .. 'health:' .. receiver end
 local function delivery_key(receiver, id) return a.prefix .. 'delivery:' .. receiver .. ':' .. id end
 
--- Write down when somebody must next look into a receiver's outbox; an empty one is forgotten.
+-- Writes when a worker must next read a receiver's outbox; an empty one is removed.
 local function note_next(receiver, not_before)
   local _, at = unpack(redis.call('ZRANGE', outbox_key(receiver), 0, 0, 'WITHSCORES'))
   if at then

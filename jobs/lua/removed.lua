@@ -1,7 +1,7 @@
---[[ removed: an ended job's files leave the archive. A row that still lives says since when, once, and its job log tells
-     it; the event stream hears of it either way, for a video outlives its row.
+--[[ removed: record that an ended job's files leave the archive. A row that still exists gets the time, once, and its log
+     the event; the event stream gets it either way, as a video outlives its row.
      a: id, ended (how the job ended, for a row that is gone), data
-     Returns {turn, 1 if it was told, else 0}.     Errors WRONG_STATE (the job is under way). ]]
+     Returns {turn, 1 if it was written, else 0}.     Errors WRONG_STATE (the job is under way). ]]
 local row = row_key(a.id)
 local state, turn, finished_at = unpack(redis.call('HMGET', row, 'state', 'turn', 'finished_at'))
 if not state then

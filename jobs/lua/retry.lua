@@ -1,7 +1,7 @@
---[[ retry: put a new job into the ledger that repeats an ended one, once per ended job.
+--[[ retry: retry an ended job as a new one, once per ended job.
      a: id, of (the ended job), ended_as (its state), row {field: value}, state, due_in, deadline_in, slot_s, data
-     Returns {'accepted', id, alarm} (as accept does) or {'replayed', id of the first repetition}.
-     Errors UNKNOWN_JOB (also: its order was erased), WRONG_STATE. ]]
+     Returns {'accepted', id, alarm} (as accept does) or {'replayed', id of the first retry}.
+     Errors UNKNOWN_JOB (also: its request was erased), WRONG_STATE. ]]
 local old = row_key(a.of)
 local state, before = unpack(redis.call('HMGET', old, 'state', 'retried_as'))
 local request = redis.call('GET', request_key(a.of))

@@ -1,6 +1,6 @@
---[[ reuse_find: find the job whose kept video answers an order. With an idempotency key, the answer is bound to it as an
-     accepted job would be: the same request with the same key has the same answer, whatever becomes of the video.
-     A key that stands for something else is left to `accept`, which replays or refuses.
+--[[ reuse_find: find the job whose kept video answers a request. An idempotency key is bound to the answer as to an
+     accepted job: the same request with the same key has the same answer, even if the video is removed later.
+     A key with another job is left to `accept`, which replays or refuses.
      a: digest, tenant?, key_names? [the idempotency key's name, then older versions'], idempotency_life_s, fingerprint
      Returns {id, 1 if the key was answered so before, else 0}, or nothing. ]]
 local function mark(name) return a.prefix .. 'reused:' .. name end

@@ -1,10 +1,10 @@
---[[ take: take the due work of one kind for the task that woke, whichever job its message named.
-     Taking a job moves its due time by a lease: if the taker dies, it is due again. Its turn stays, and guards what the
-     taker writes. A task that has just woken (a.woke) forgets the alarms that have rung; one that goes on leaves them.
+--[[ take: claim the due work of one kind for a task; the job in the task's message does not matter.
+     The claim moves a job's due time by a lease: if the worker dies, it is due again. Its turn stays, and guards what the
+     worker writes. A task that has just woken (a.woke) removes the alarms that have rung; one that goes on leaves them.
      a: work (a state or a follow-up), turn_field, woke?, limit, lease_s,
-        early_s, per_s? (the fleet takes no more; at most a second's worth is saved up)
-     Returns {now, rows [HGETALL of each], 1 if something due was not taken, else 0, more}; more: {id, turn, wait_s} of
-     such a job, if nobody has been called to it yet. ]]
+        early_s, per_s? (the fleet claims no more; at most a second's worth is saved up)
+     Returns {now, rows [HGETALL of each], 1 if something due was not claimed, else 0, more}; more: {id, turn, wait_s} of
+     such a job, if no message for it is under way yet. ]]
 local due = due_key(a.work)
 local until_now = stamp(now + a.early_s)
 if a.woke then forget_alarms(a.work, until_now) end
@@ -15,7 +15,7 @@ local found = redis.call('ZRANGE', due, '-inf', until_now, 'BYSCORE', 'LIMIT', 0
 local rows = {}
 for index = 1, math.min(#found, room) do
   local row = redis.pcall('HGETALL', row_key(found[index]))
-  if row.err then row = { 'id', found[index] } end -- no row at all: its taker reports that
+  if row.err then row = { 'id', found[index] } end -- no hash: the worker reports it
   if #row == 0 then
     redis.call('ZREM', due, found[index])
   else

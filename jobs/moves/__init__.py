@@ -1,4 +1,4 @@
-"""What happens next to a job: pure decisions, a module for each part of its life. No clock, no dice, no network.
+"""Pure decisions about a job's next move, one module for each part of its life. No clock, no dice, no network.
 
-Each takes the job, a fact and what the deployment chose (`Policy`), and returns a `Move`, which the ledger applies.
+Each gets the job, a fact and the deployment's `Policy`, and returns a `Move`, which the ledger applies.
 """

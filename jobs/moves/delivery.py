@@ -1,4 +1,4 @@
-"""Deliveries to receivers: what follows from one, whether it is tried again, and when an endpoint is disabled."""
+"""Deliveries to receivers: whether one is tried again, and when an endpoint is disabled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from jobs.delivery import Delivered, Delivery, DeliveryLine, Outcome, Settlement
 from jobs.test_deliveries import is_test_delivery
 
 NEWER_VERSION_S: Final = 600.0
-"""How long a delivery waits whose job only a newer version can read."""
+"""A delivery waits this many seconds for a worker that can read its job."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryTerms:
-    """When a failed delivery is tried again: after each of `waits_s`, then it is given up.
+    """When a failed delivery is tried again: after each of `waits_s`, then never.
 
-    A wait is varied at random by at most the factor `variation`. A receiver that has been failing for `disable_after_s`
+    Each wait varies at random by at most the factor `variation`. A receiver that has been failing for `disable_after_s`
     seconds, or wants no further deliveries, is disabled; None: it never is.
     """
 
@@ -26,11 +26,11 @@ class RetryTerms:
 
     @classmethod
     def doubling(cls, first_s: float, longest_s: float, attempts: int) -> Self:
-        """So many attempts, between which the wait doubles."""
+        """Make this many `attempts`, with a wait that doubles."""
         return cls(tuple(backoff(first_s, longest_s, failures) for failures in range(attempts - 1)))
 
     def wait_s(self, failures: int, *, spread: float) -> float | None:
-        """Seconds until the next try after this many failed ones; None: there is none."""
+        """Return the seconds until the next try after this many failures; None: there is none."""
         if failures > len(self.waits_s):
             return None
         return self.waits_s[failures - 1] * (1 + (2 * spread - 1) * (self.variation - 1))
@@ -39,7 +39,7 @@ class RetryTerms:
 def after_delivery(
     delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, took_s: float, spread: float
 ) -> Settlement:
-    """Decide what a try comes to; `spread` is a random number from 0 to 1. A test delivery is tried once."""
+    """Decide what follows a try; `spread` is a random number from 0 to 1. A test delivery is tried once."""
     line = _line(delivery, outcome, took_s)
     if isinstance(outcome, Delivered):
         return Settlement(line, over=True)
@@ -52,7 +52,7 @@ def after_delivery(
 
 
 def reason_to_disable(outcome: Outcome, retries: RetryTerms, *, failing_s: float) -> str | None:
-    """Why a receiver that has been failing for `failing_s` seconds gets no further deliveries; None: it does."""
+    """Say why a receiver that has failed for `failing_s` seconds is to be disabled; None: it is not."""
     if isinstance(outcome, Delivered) or retries.disable_after_s is None:
         return None
     if outcome.unwanted:

@@ -1,4 +1,4 @@
-"""The download: the job ends with its video, or the bytes are fetched again."""
+"""Moves of a download: the job ends with its video, or the bytes are fetched again."""
 
 from typing import Final, assert_never
 
@@ -16,16 +16,16 @@ from jobs.moves.move import Move, Policy, ended, media_field, with_video
 from jobs.states import State
 
 FAILURES_PER_URL: Final = 3
-"""A URL that failed this many times is asked for anew: its host may be gone."""
+"""After this many failures a poll asks for a fresh URL: the old host may be gone."""
 
 
 def storing(*, lease_s: float, worker: str) -> Move:
-    """Begin the download, so that a doubled message does not fetch beside it until `lease_s` is over."""
+    """Begin the download; for `lease_s` no duplicate message starts another."""
     return Move(event="job.storing", to=State.STORING, lease_s=lease_s, set={"worker": worker})
 
 
 def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -> Move:
-    """Try a failed download again for long: the video is paid for and its URL is known."""
+    """Decide what follows a download; a failed one is tried for long, as the video is paid for."""
     match outcome:
         case Fetched(stored, media):
             return completed(stored, media, policy=policy)
@@ -41,7 +41,7 @@ def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -
 
 
 def completed(stored: Stored, media: Media | None, *, policy: Policy) -> Move:
-    """The bytes are ours: the job ends with its video."""
+    """End the job with its stored video."""
     return Move(
         event="job.completed",
         to=State.COMPLETED,
@@ -53,7 +53,7 @@ def completed(stored: Stored, media: Media | None, *, policy: Policy) -> Move:
 
 
 def store_failed(message: str, *, wait_s: float, fresh_url: bool) -> Move:
-    """Try the download again in `wait_s`; with `fresh_url`, poll first, as this URL serves the video no more."""
+    """Try the download again in `wait_s`; with `fresh_url`, poll first, as this URL no longer serves the video."""
     return Move(
         event="job.store_failed",
         to=State.RENDERING if fresh_url else State.STORING,

@@ -24,17 +24,17 @@ from jobs.states import FollowUp
 
 
 def begun(follow_up: FollowUp, *, lease_s: float) -> Move:
-    """Begin a follow-up that takes long; other takers are stale until `lease_s` is over."""
+    """Begin a long follow-up; for `lease_s` other claims of it are stale."""
     return Move(event=None, follow_up=follow_up, lease_s=lease_s)
 
 
 def announced(receivers: Sequence[str]) -> Move:
-    """The job's end is in the outbox of each receiver."""
+    """Record that the job's end is in the outbox of each receiver."""
     return Move(event="job.announced", follow_up=FollowUp.ANNOUNCE, data={"receivers": list(receivers)})
 
 
 def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Video | Move:
-    """Poll an ended job's paid generation ever less often, for a bounded time; a Video in return is to be fetched."""
+    """Poll an ended job's paid generation ever less often, for a bounded time; a returned Video is ready to fetch."""
     match result:
         case Finished(video) | Inconclusive(outcome=Finished(video)):
             return video
@@ -46,7 +46,7 @@ def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy)
 
 
 def after_late_download(job: Job, video: Video, outcome: Download, *, now: float, policy: Policy) -> Move:
-    """The late video is ours, and its receivers are told once more; or it is tried again."""
+    """Record the late video and announce it; or try again."""
     if not isinstance(outcome, Fetched):
         return _late_fetch_again(job, outcome.message, now=now, policy=policy)
     stored, media = outcome.stored, outcome.media
@@ -54,7 +54,7 @@ def after_late_download(job: Job, video: Video, outcome: Download, *, now: float
         event="job.fetched_late",
         follow_up=FollowUp.LATE_FETCH,
         set={"video": video, "stored": stored, "charged": Charged.YES, **media_field(media)},
-        clear=["removed_at"],  # whatever retention removed before: now there is a video
+        clear=["removed_at"],  # even if retention removed an earlier copy, there is a video now
         follow_ups=with_video(policy),
         data={"path": stored.path, "size_bytes": stored.size_bytes, **differences(media)},
     )
@@ -86,7 +86,7 @@ LONGEST_DESCRIBE_WAIT_S: Final = 86_400.0
 
 
 def after_describe(job: Job, outcome: Described | NotDescribed, *, policy: Policy) -> Move:
-    """Keep what stands beside the video; while the store fails, try again, a bounded number of times."""
+    """Record the artifacts; while the store fails, try again, a bounded number of times."""
     match outcome:
         case Described(made, trouble):
             data = {"made": list(made), **({"trouble": trouble} if trouble else {})}

@@ -1,4 +1,4 @@
-"""A move, and the parts of moves that several decisions share."""
+"""A move, its policy, and the parts that several decisions share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from jobs.states import FollowUp, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One step of a job's life, named by the event that says so.
+    """One step of a job's life, named by its event.
 
-    It is applied if the job's turn is still the one that was read. A job that was read while it was being bought speaks
-    for that purchase instead: a receipt counts however late it comes.
+    It is applied if the job still has the turn that was read. For a job that is being bought, the purchase's request id
+    guards it instead: a receipt counts however late it comes.
 
     `to`: the state it moves to; None: the job stays where it is and keeps its turn.
-    `follow_up`: the step belongs to this follow-up, whose own turn guards it.
-    `starts`: the states it may start from; none: the one in which the job was read.
-    `set`, `stamp`, `bump`, `clear`: the job's fields that get a value, the time of writing, one more, or none.
-    `once`: a stamped field; if it has a value already, nothing is written.
-    `due_in_s`: seconds until the next step is due; `lease_s`: the same while a worker is busy with it, waking nobody.
+    `follow_up`: this follow-up's own turn guards the step.
+    `starts`: the states it may start from; none: the job's state when read.
+    `set`, `stamp`, `bump`, `clear`: fields to set to a value, to the time of writing, to increment, to unset.
+    `once`: a field to stamp; if it has a value already, nothing is written.
+    `due_in_s`: seconds until the next step is due; `lease_s`: the same while a worker is busy, without a wake-up.
     `deadline_in_s`: seconds until the job's new deadline.
-    `follow_ups`: those that begin, each with the seconds until it is due.
+    `follow_ups`: follow-ups to start, each with the seconds until it is due.
     """
 
     event: str | None
@@ -47,7 +47,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a deployment chose about waiting, retrying and giving up; times in seconds."""
+    """A deployment's choices about waiting, retrying and giving up; times in seconds."""
 
     pacing: Pacing
     hold_first_s: float
@@ -73,7 +73,7 @@ class Policy:
 def ended(
     state: State, reason: Reason, message: str, charged: Charged, *, late_fetch_in_s: float | None = None
 ) -> Move:
-    """End the job without its video; what was bought is fetched later, if that is wanted."""
+    """End the job without its video; a bought generation is fetched later, if that is wanted."""
     late = {} if late_fetch_in_s is None else {FollowUp.LATE_FETCH: late_fetch_in_s}
     why = {"reason": reason, "message": message, "charged": charged}
     return Move(
@@ -87,7 +87,7 @@ def ended(
 
 
 def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_poll_s: float) -> Move:
-    """The generation runs upstream: poll it in `first_poll_s`. The caller names the event."""
+    """Poll the bought generation in `first_poll_s`. The caller names the event."""
     return Move(
         event=None,
         to=State.RENDERING,
@@ -99,15 +99,15 @@ def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_pol
 
 
 def with_video(policy: Policy) -> dict[FollowUp, float]:
-    """What a job that has its video needs."""
+    """Return the follow-ups of a job that has its video."""
     return {FollowUp.ANNOUNCE: 0.0, **({FollowUp.DESCRIBE: 0.0} if policy.describe else {})}
 
 
 def cost_field(cost_usd: float | None) -> dict[str, float]:
-    """The field for the cost, where it is known."""
+    """Return the field for the cost, if known."""
     return {} if cost_usd is None else {"cost_usd": cost_usd}
 
 
 def media_field(media: Media | None) -> dict[str, Media]:
-    """The field for what is in the video, where that is known."""
+    """Return the field for the video's media facts, if known."""
     return {} if media is None else {"media": media}

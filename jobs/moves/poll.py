@@ -1,4 +1,4 @@
-"""Polling: what a poll result means, and when to poll again."""
+"""Moves after a poll: what its result means, and when to poll again."""
 
 from dataclasses import replace
 from typing import Final, assert_never
@@ -35,7 +35,7 @@ def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> M
 
 
 def rendered(job: Job, video: Video, note: str | None = None) -> Move:
-    """Done: keep where the video is, then fetch it; `note` says what is odd about the reply."""
+    """Keep the finished video's URL, then fetch it; `note` says what was odd about the reply."""
     return Move(
         event="job.rendered",
         to=State.STORING,
@@ -53,7 +53,7 @@ _EVIDENCE: Final = ("evidence", "evidence_polls")
 
 
 def _after_inconclusive(job: Job, result: Inconclusive, *, now: float, policy: Policy) -> Move:
-    """Believe a reply that alone proves nothing once it has come often enough in a row, with the same evidence."""
+    """Believe an inconclusive reply once it has come often enough in a row with the same evidence."""
     polls = job.evidence_polls + 1 if job.evidence == result.evidence else 1
     if polls >= result.polls or (isinstance(result.outcome, Finished) and now >= job.deadline_at):
         return after_poll(job, result.outcome, now=now, policy=policy)
@@ -64,7 +64,7 @@ def _after_inconclusive(job: Job, result: Inconclusive, *, now: float, policy: P
 
 
 def _poll_again(job: Job, result: str, wait_s: float, *, now: float, policy: Policy, pending: bool = False) -> Move:
-    """Poll again after a wait, the last time at the deadline itself; then give up."""
+    """Poll again after a wait, for the last time at the deadline; then give up."""
     ends_at, end = _end_of_polling(job, result, policy=policy)
     if now >= ends_at:
         return end
@@ -72,7 +72,7 @@ def _poll_again(job: Job, result: str, wait_s: float, *, now: float, policy: Pol
 
 
 def polled(job: Job, result: str, *, wait_s: float, pending: bool = False) -> Move:
-    """Nothing new: poll again in `wait_s`. `pending`: the upstream said that it still renders."""
+    """Poll again in `wait_s`. `pending`: the upstream said that it still renders."""
     return Move(
         event="job.polled",
         to=State.RENDERING,
@@ -86,7 +86,7 @@ def polled(job: Job, result: str, *, wait_s: float, pending: bool = False) -> Mo
 
 
 def _end_of_polling(job: Job, result: str, *, policy: Policy) -> tuple[float, Move]:
-    """When polling ends, and how. A video that was found once is polled for a fresh URL while downloads are tried."""
+    """Return when polling ends, and its move. A found video is polled for a fresh URL while downloads are tried."""
     if job.rendered_at is not None:
         message = f"no URL served the video for {policy.download_patience_s:g} s; last result: {result}"
         end = ended(State.FAILED, Reason.NOT_STORED, message, Charged.YES)
@@ -97,7 +97,7 @@ def _end_of_polling(job: Job, result: str, *, policy: Policy) -> tuple[float, Mo
 
 
 def _refused(job: Job, refused: GenerationFailed) -> Move:
-    """A generation that had been found finished was paid for, whatever the upstream says of it later."""
+    """Fail the job; a generation that was once finished was paid for, even if the upstream now denies it."""
     if job.rendered_at is not None:
         return ended(State.FAILED, Reason.NOT_STORED, refused.message, Charged.YES)
     reason = Reason.CONTENT_REFUSED if refused.by_filter else Reason.GENERATION_FAILED

@@ -1,4 +1,4 @@
-"""Buying: what comes before the purchase, and what its receipt means."""
+"""Moves before a purchase and after its receipt."""
 
 from dataclasses import replace
 from typing import assert_never
@@ -17,7 +17,7 @@ from jobs.states import FollowUp, State
 
 
 def before_submit(job: Job, *, now: float) -> Move | None:
-    """End a job that was cancelled or has waited for too long, before it costs anything; None: buy it."""
+    """End a job that was cancelled or has waited too long, before it costs anything; None: buy it."""
     if job.cancel_requested_at is not None:
         return ended(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
     if now >= job.deadline_at:
@@ -29,8 +29,8 @@ def before_submit(job: Job, *, now: float) -> Move | None:
 def submitting(job: Job, *, lease_s: float, worker: str, suffix: str) -> Move:
     """Write the intent to buy; from here on money may be spent.
 
-    The request id names this try alone, by a `suffix` that no other try has: should no answer come, the row shows
-    whether this intent was written, and a late receipt is taken for no other purchase.
+    A unique `suffix` makes the request id name this try alone: if Redis's answer is lost, the row shows whether this
+    intent was written, and a late receipt matches no other purchase.
     """
     attempt = job.attempt + 1
     request_id = f"{job.id}.{attempt}-{suffix}"
@@ -51,7 +51,7 @@ def submitting(job: Job, *, lease_s: float, worker: str, suffix: str) -> Move:
 
 
 def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
-    """Only a proof that nothing was bought lets the same request be sent again."""
+    """Decide what a receipt means; only proof that nothing was bought lets the same request be sent again."""
     match receipt:
         case Accepted(generation_id, cost_usd):
             return submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=policy.pacing.first())
@@ -68,7 +68,7 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
 
 
 def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Move:
-    """The generation is bought and runs: poll it in `first_poll_s`."""
+    """Record the bought generation and poll it in `first_poll_s`."""
     cost = {} if cost_usd is None else {"cost_usd": cost_usd}
     return replace(
         to_rendering(job, generation_id, cost_usd, first_poll_s),
@@ -79,7 +79,7 @@ def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_pol
 
 
 def held(hold: Hold, message: str, *, wait_s: float) -> Move:
-    """Nothing was bought: the job waits in the queue."""
+    """Keep the job in the queue; nothing was bought."""
     return Move(
         event="job.held",
         to=State.QUEUED,
@@ -92,12 +92,12 @@ def held(hold: Hold, message: str, *, wait_s: float) -> Move:
 
 
 def still_held(wait_s: float) -> Move:
-    """The reason for which it waits is in its log already: only the time changes."""
+    """Change only the due time: the job log has the reason already."""
     return Move(event=None, due_in_s=wait_s)
 
 
 def in_doubt(message: str, *, policy: Policy) -> Move:
-    """Whether the purchase happened is not known: find out, never guess."""
+    """Put the purchase in doubt: reconcile it, never guess."""
     return Move(
         event="job.in_doubt",
         to=State.IN_DOUBT,
@@ -109,7 +109,7 @@ def in_doubt(message: str, *, policy: Policy) -> Move:
 
 
 def after_late_receipt(job: Job, receipt: Accepted, *, policy: Policy) -> Move:
-    """Keep a purchase whose job has ended meanwhile, and fetch its video unless that is not wanted."""
+    """Record a purchase whose job has ended meanwhile, and fetch its video if that is wanted."""
     is_wanted = job.state is not State.CANCELLED or policy.keep_cancelled
     return Move(
         event="job.bought_late",

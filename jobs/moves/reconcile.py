@@ -1,4 +1,4 @@
-"""A purchase in doubt: what the upstream's request log, or a person, says of it."""
+"""Moves of a purchase in doubt, by the upstream's request log or by a person."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ from jobs.states import State
 def after_reading(job: Job, row: LogRow | None, *, now: float, policy: Policy) -> Move:
     """Decide what the upstream's request log says of a purchase in doubt.
 
-    A row is proof. Its absence proves nothing before a quiet window longer than any generation has passed: rows come
-    late, for an asynchronous video perhaps only after it is done.
+    A row is proof. Its absence proves nothing until a quiet window longer than any generation has passed: rows come
+    late, for an asynchronous video perhaps only once it is done.
     """
     if row is not None:
         by = "the upstream's log"
@@ -33,7 +33,7 @@ def after_reading(job: Job, row: LogRow | None, *, now: float, policy: Policy) -
 
 
 def after_failed_reading(trouble: NoResult | None, *, policy: Policy) -> Move:
-    """The log could not be read far enough to prove anything."""
+    """Read the log again: it could not be read far enough to prove anything."""
     if trouble is None:
         return still_in_doubt("the upstream's log is longer than we read", wait_s=policy.reconcile_first_s)
     return still_in_doubt(trouble.message, wait_s=max(policy.reconcile_first_s, trouble.retry_after_s or 0.0))
@@ -51,7 +51,7 @@ def still_in_doubt(message: str, *, wait_s: float) -> Move:
 
 
 def adopted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float, by: str) -> Move:
-    """The generation of a purchase in doubt is known: the job goes on with it."""
+    """Go on with the found generation of a purchase in doubt."""
     return replace(
         to_rendering(job, generation_id, cost_usd, first_poll_s),
         event="job.adopted",
@@ -62,7 +62,7 @@ def adopted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_
 
 
 def resubmitted(job: Job, *, by: str, queue_ttl_s: float) -> Move:
-    """Buy again, as somebody decided; whether the first purchase happened stays unknown."""
+    """Buy again by a decision; whether the first purchase happened stays unknown."""
     return Move(
         event="job.resubmitted",
         to=State.QUEUED,
@@ -76,6 +76,6 @@ def resubmitted(job: Job, *, by: str, queue_ttl_s: float) -> Move:
 
 
 def given_up_in_doubt() -> Move:
-    """A person gives a purchase in doubt up."""
+    """End a purchase in doubt that a person gave up."""
     message = "given up by a person; whether it was bought is not known"
     return ended(State.FAILED, Reason.IN_DOUBT, message, Charged.UNKNOWN)

@@ -1,4 +1,4 @@
-"""What people ask for: cancel, retry."""
+"""Moves that people request: cancel, retry."""
 
 from enum import StrEnum, auto
 from typing import Final, assert_never
@@ -9,10 +9,10 @@ from jobs.states import State
 
 
 def on_cancel(job: Job, *, keep: bool = False) -> Move | None:
-    """Cancel: free before the purchase; after it what was bought stays bought, and the answer says so.
+    """Cancel a job: free before the purchase; after it the generation stays bought, and the answer says so.
 
-    While the purchase is under way the wish is kept until its outcome is known. With `keep`, the video is fetched all
-    the same when it is done. None: the job has ended.
+    During the purchase the request is kept until the outcome is known. With `keep`, the finished video is fetched all
+    the same. None: the job has ended.
     """
     match job.state:
         case State.QUEUED:
@@ -29,7 +29,7 @@ def on_cancel(job: Job, *, keep: bool = False) -> Move | None:
 
 
 class Retry(StrEnum):
-    """What it means to retry a job."""
+    """What a retry of a job means."""
 
     GO_ON = auto()  # its generation was bought and may still be fetched: a new job goes on with it, free of charge
     BUY_AGAIN = auto()  # a new job buys a generation of its own, as the caller has agreed to
@@ -42,7 +42,7 @@ _NO_VIDEO_TO_COME: Final = frozenset({Reason.GENERATION_FAILED, Reason.CONTENT_R
 
 
 def on_retry(job: Job, *, pay_again: bool) -> Retry:
-    """Never pay without being told to: what was bought is fetched, anything else needs the caller's word."""
+    """Decide what a retry means: a bought generation is fetched, any new purchase needs `pay_again`."""
     if not job.is_final:
         return Retry.NOT_OVER
     if job.stored is not None or job.state is State.COMPLETED:

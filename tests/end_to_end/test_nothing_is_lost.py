@@ -36,7 +36,7 @@ def in_flight(stage: Stage, count: int, *, first_poll_s: float, reminded: bool =
     for _ in range(count):
         job_id = new_job_id()
         ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-        job = steps.submitting(ledger, ledger.held(job_id, 1), lease_s=60)
+        job = steps.submitting(ledger, ledger.at_turn(job_id, 1), lease_s=60)
         turn = steps.submitted(ledger, job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
         if reminded:
             remind(TaskName.POLL, job_id, turn, countdown=first_poll_s)

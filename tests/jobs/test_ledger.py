@@ -301,7 +301,7 @@ def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> 
 
     steps.store_failed(ledger, job, 10, "reset")
     with pytest.raises(StaleTurn):
-        ledger.held(job.id, found.turn)
+        ledger.at_turn(job.id, found.turn)
 
 
 def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger, clock: Clock) -> None:
