@@ -15,7 +15,7 @@ from jobs.wakes import Alarm
 log = logging.getLogger("rushes.reminding")
 
 MESSAGE_VERSION: Final = 1
-"""In each message's headers; a worker ignores unknown arguments and headers."""
+"""Sent in each message's headers; a worker ignores unknown arguments and headers."""
 
 Remind = Callable[..., bool]
 """remind(task, job_id, turn, countdown=None) -> whether the broker accepted the message."""
@@ -64,6 +64,6 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 
 def set_alarms(remind: Remind, alarms: Iterable[Alarm]) -> None:
-    """Send the messages that the ledger asked for."""
+    """Send the alarms' messages."""
     for alarm in alarms:
         remind(REMINDER_OF[alarm.work], alarm.job_id, alarm.turn, alarm.seconds or None)

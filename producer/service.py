@@ -1,4 +1,4 @@
-"""What a producer can do: submit, get, list, cancel, follow, wait. Every face (CLI, HTTP) stands on this."""
+"""A producer's use cases: submit, get, list, cancel, follow, wait. CLI and HTTP API call these."""
 
 import asyncio
 import logging
@@ -61,11 +61,11 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to a request. `replayed`: the key was known, this is the job of its first use.
+    """The answer to a request. `replayed`: the key was known, and this is the job of its first use.
 
-    `reused`: nothing was bought, this is the completed job of an identical request.
+    `reused`: nothing was bought, and this is the completed job of an identical request.
 
-    `job` is the job as it was accepted, where that is known without asking.
+    `job` is the job as accepted, if known without reading it.
     """
 
     job_id: str
@@ -76,20 +76,20 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The answer to a cancel: the job as it now stands, and the move that it came to; None: the job had ended."""
+    """The answer to a cancel: the job, and the move that was applied; None: the job had ended."""
 
     job: Job
     move: Move | None
 
     @property
     def is_pending(self) -> bool:
-        """Whether the wish waits until the outcome of the purchase is known."""
+        """Whether the cancel waits until the outcome of the purchase is known."""
         return self.move is not None and self.move.to is None
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """The answer to a retry: what it means, and the new job, if there is one (or was before: `replayed`)."""
+    """The answer to a retry: its meaning, and the new job, if any; `replayed`: an earlier retry made it."""
 
     decision: Retry
     job_id: str | None
@@ -98,7 +98,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs are asked for; what is left open fits all."""
+    """A filter of jobs; an unset field fits all."""
 
     statuses: Sequence[Status] = ()
     model: str | None = None
@@ -109,7 +109,7 @@ class Selection:
     ended_from: float | None = None
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
-        """Whether a job is asked for."""
+        """Whether a job passes the filter."""
         return (
             self.model in {None, request.model}
             and self.tenant in {None, job.tenant}
@@ -123,7 +123,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as it stood at a time, by the fleet's clock, and what was ordered."""
+    """A job at a time, by the fleet's clock, and its request."""
 
     job: Job
     request: VideoRequest
@@ -132,7 +132,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the jobs asked for; with `after`, there may be more behind that id."""
+    """A page of jobs; with `after`, there may be more behind that id."""
 
     jobs: Sequence[tuple[Job, VideoRequest]]
     after: str | None
@@ -154,7 +154,7 @@ class Service:
         self.ends = Ends(ledger)
 
     def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
-        """Take a request: from here on the job ends exactly once, whether or not the message gets through.
+        """Accept a request: from now on the job ends exactly once, even if the message is lost.
 
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
@@ -166,36 +166,40 @@ class Service:
         return answer
 
     async def submit_async(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
-        """Take a request as `submit` does, asking from the event loop.
+        """Accept a request as `submit` does, from the event loop.
 
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
         """
-        judged = await asyncio.to_thread(self._judged, request, terms) if terms.reuse else self._judged(request, terms)
-        if isinstance(judged, JobError):
-            raise judged
-        if isinstance(judged, Submission):
-            return judged
-        answer = await self._ledger.accept_async(*judged)
+        validated = (
+            await asyncio.to_thread(self._validated, request, terms) if terms.reuse else self._validated(request, terms)
+        )
+        if isinstance(validated, JobError):
+            raise validated
+        if isinstance(validated, Submission):
+            return validated
+        answer = await self._ledger.accept_async(*validated)
         if answer.alarm is not None:
             with suppress(RuntimeError):  # no thread to be had: the rescuer sends it
                 await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
         return Submission(answer.job_id, answer.replayed, answer.job)
 
     def submit_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Submission | JobError]:
-        """Take many requests, hundreds in a round trip; one that cannot be taken has its error in its place."""
-        judged = [self._judged(request, terms) for request, terms in requests]
-        accepted = iter(self._accepted([found for found in judged if isinstance(found, tuple)]))
-        return [next(accepted) if isinstance(found, tuple) else found for found in judged]
+        """Accept many requests, hundreds in a round trip; a refused one has its error in its place."""
+        validated = [self._validated(request, terms) for request, terms in requests]
+        accepted = iter(self._accepted([found for found in validated if isinstance(found, tuple)]))
+        return [next(accepted) if isinstance(found, tuple) else found for found in validated]
 
-    def _judged(self, request: VideoRequest, terms: Terms) -> tuple[VideoRequest, Terms] | Submission | InvalidRequest:
-        """What is accepted, and on which terms; or the answer, where nothing is."""
+    def _validated(
+        self, request: VideoRequest, terms: Terms
+    ) -> tuple[VideoRequest, Terms] | Submission | InvalidRequest:
+        """Return the request to accept, with its terms; or the answer, if there is none to accept."""
         try:
-            self.judge(request)
+            self.validate(request)
             validate_key(terms.idempotency_key)
             if terms.reuse:
-                self._judge_reuse(request)
+                self._validate_reuse(request)
         except InvalidRequest as error:
             return error
         if warning := unfamiliar(request.model):
@@ -212,11 +216,11 @@ class Service:
         )
 
     def _reuse_digest(self, request: VideoRequest, terms: Terms) -> str | None:
-        """By what identical requests find the job's video, where that is allowed and they can be identical."""
+        """Return the digest by which identical requests find the job's video, if reuse is allowed and possible."""
         allowed = self._settings.reuse.enabled and request.parameters.get("seed") is not None
         return digest_of(request, terms.tenant) if allowed else None
 
-    def _judge_reuse(self, request: VideoRequest) -> None:
+    def _validate_reuse(self, request: VideoRequest) -> None:
         off = FieldError("dedupe", "is off in this deployment; RUSHES_REUSE__ENABLED=true allows it")
         problem = reuse_problem(request) if self._settings.reuse.enabled else off
         if problem:
@@ -233,7 +237,7 @@ class Service:
 
     def _accepted(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> Iterator[Submission | JobError]:
         for start in range(0, len(requests), _AT_ONCE):
-            for answer in self._taken(requests[start : start + _AT_ONCE], is_first=start == 0):
+            for answer in self._accepted_at_once(requests[start : start + _AT_ONCE], is_first=start == 0):
                 if isinstance(answer, JobError):
                     yield answer
                     continue
@@ -241,10 +245,10 @@ class Service:
                     set_alarms(self._remind, [answer.alarm])
                 yield Submission(answer.job_id, answer.replayed, answer.job)
 
-    def _taken(
+    def _accepted_at_once(
         self, requests: Sequence[tuple[VideoRequest, Terms]], *, is_first: bool
     ) -> Sequence[Acceptance | JobError]:
-        """One round trip; once some requests are taken, an outage is the answer to the others and not to all."""
+        """Accept in one round trip; once some requests are accepted, an outage is the answer to the others only."""
         try:
             return self._ledger.accept_many(requests)
         except LedgerUnavailable as error:
@@ -252,8 +256,8 @@ class Service:
                 raise
             return [error] * len(requests)
 
-    def judge(self, request: VideoRequest) -> None:
-        """See whether an order could be taken as it is.
+    def validate(self, request: VideoRequest) -> None:
+        """Validate a request without accepting it.
 
         Raises:
             InvalidRequest: naming each field that must change.
@@ -265,11 +269,11 @@ class Service:
         )
 
     def is_known(self, idempotency_key: str, *, tenant: str | None = None) -> bool:
-        """Whether an order with this tenant's key was taken before."""
+        """Whether a request with this tenant's key was accepted before."""
         return self._ledger.holder(idempotency_key, tenant=tenant) is not None
 
     def get(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
-        """The job as it stands, and what was ordered.
+        """Read the job and its request.
 
         Raises:
             UnknownJob: no such job, or it ended so long ago that it is forgotten, or it is not this tenant's.
@@ -278,16 +282,16 @@ class Service:
         return _kept(tenant, *self._ledger.whole(job_id))
 
     async def seen_async(self, job_id: str, *, tenant: str | None = None) -> Seen:
-        """The same, asked from the event loop, and when that was so."""
+        """Read the same from the event loop, with the time."""
         job, request, at = await self._ledger.whole_async(job_id)
         return Seen(*_kept(tenant, job, request), at)
 
     def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
-        """Those of the jobs that are known."""
+        """Read the jobs, without unknown ones."""
         return self._ledger.get_many(job_ids)
 
     def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
-        """The jobs that wait for a person's decision, the longest first."""
+        """List the jobs that wait for a person's decision, the longest first."""
         doubts = self._each([State.IN_DOUBT], newest_first=False)
         return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
 
@@ -301,7 +305,7 @@ class Service:
         after: str | None = None,
         newest_first: bool = True,
     ) -> list[tuple[Job, VideoRequest]]:
-        """Up to `limit` jobs that fit every filter, in order of acceptance; `after` is the last id before this page."""
+        """List up to `limit` jobs that fit every filter, in order of acceptance, from the id behind `after`."""
         selection = Selection(statuses, model, dict(metadata or {}))
         found = self._each(_states(selection), after=after, newest_first=newest_first)
         return list(islice((pair for pair in found if selection.fits(*pair)), limit))
@@ -329,7 +333,7 @@ class Service:
         return Page(fitting, after)
 
     def cancel(self, job_id: str) -> Cancelled:
-        """Call a job off. Before the purchase this is free; after it, the answer says what was bought."""
+        """Cancel a job: free before the purchase; after it, the answer says what was bought."""
         for _ in range(_CANCEL_TRIES):
             job = self._ledger.get(job_id)
             move = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
@@ -342,10 +346,10 @@ class Service:
         raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
 
     def retry(self, job_id: str, *, pay_again: bool = False) -> Retried:
-        """Repeat an ended job as a new one: free where its generation may still be fetched, else only if told to pay.
+        """Retry an ended job as a new one: free if its generation may still be fetched, else only with `pay_again`.
 
         Raises:
-            Erased: what was ordered is not known any more.
+            Erased: the job's request was erased.
         """
         job, _ = self.get(job_id)
         decision = on_retry(job, pay_again=pay_again)
@@ -361,8 +365,8 @@ class Service:
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
         """Have an ended job's prompt, job log and files forgotten for good; its money row is kept.
 
-        The files go first: if this is cut short, the row still says that there is something to erase. They go once more
-        at the end: until then a worker may have put something beside the video. Whatever comes later it removes itself.
+        The files go first: after an interruption the row still shows that there are files to erase. They go once more
+        at the end, as a worker may have added an artifact until then; it removes later ones itself.
 
         Raises:
             UnknownJob: no such job, or (if a tenant is named) none of that tenant's.
@@ -381,7 +385,7 @@ class Service:
             open_store(self._settings).remove(paths_of(job.stored.path))
 
     def adopt(self, job_id: str, generation_id: str) -> Job:
-        """Tell a job in doubt which generation was bought for it; it goes on with that one.
+        """Give a job in doubt the generation that was bought for it; the job goes on with it.
 
         Raises:
             WrongState: the job is not in doubt.
@@ -402,74 +406,74 @@ class Service:
         return self._ledger.get(job_id)
 
     def events(self, job_id: str) -> Sequence[LogEntry]:
-        """What has happened to the job, oldest first."""
+        """Read the job's events, oldest first."""
         self._ledger.get(job_id)
         return self._ledger.job_log.of(job_id)
 
     def newest_event(self) -> str:
-        """The cursor behind the newest event of all jobs."""
+        """Return the cursor after the newest event of all jobs."""
         return self._ledger.job_log.newest()
 
     def events_after(self, cursor: str) -> EventBatch:
-        """What has happened to all jobs after the cursor; waits a moment for the first of it."""
+        """Read the events of all jobs after the cursor; wait a moment for the first."""
         return self._ledger.job_log.after(cursor, block_s=self._block_s)
 
     def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, LogEntry]]:
-        """Everything that happens to the jobs, from their beginning until all have ended or the time is up."""
+        """Yield the jobs' events, from their beginning until all jobs have ended or the time is up."""
         job_log, ends_at = self._ledger.job_log, None if timeout_s is None else self._ledger.now() + timeout_s
         cursor = job_log.newest()
-        told = dict.fromkeys(job_ids, START)
-        news: Sequence[tuple[str, LogEntry]] = list(self._untold(told))
+        cursors = dict.fromkeys(job_ids, START)
+        entries: Sequence[tuple[str, LogEntry]] = list(self._missed(cursors))
         while True:
-            for job_id, entry in news:
-                if job_id in told and position(entry.id) > position(told[job_id]):
-                    told[job_id] = entry.id
+            for job_id, entry in entries:
+                if job_id in cursors and position(entry.id) > position(cursors[job_id]):
+                    cursors[job_id] = entry.id
                     yield job_id, entry
-            self._drop_ended(told, news)
+            self._drop_ended(cursors, entries)
             left = self._block_s if ends_at is None else ends_at - self._ledger.now()
-            if not told or left <= 0:
+            if not cursors or left <= 0:
                 return
-            heard = job_log.after(cursor, block_s=min(left, self._block_s))
-            cursor, news = heard.cursor, list(self._untold(told)) if heard.gap else heard.entries
+            batch = job_log.after(cursor, block_s=min(left, self._block_s))
+            cursor, entries = batch.cursor, list(self._missed(cursors)) if batch.gap else batch.entries
 
-    def _untold(self, told: Mapping[str, str]) -> Iterator[tuple[str, LogEntry]]:
-        """What the jobs' own job logs hold beyond what was told of them."""
-        for job_id, entries in self._ledger.job_log.of_many(list(told)).items():
-            for entry in following(entries, told[job_id]):
+    def _missed(self, cursors: Mapping[str, str]) -> Iterator[tuple[str, LogEntry]]:
+        """Yield the entries of the jobs' own logs after each job's cursor."""
+        for job_id, entries in self._ledger.job_log.of_many(list(cursors)).items():
+            for entry in following(entries, cursors[job_id]):
                 yield job_id, entry
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """The job once it has ended, or as it stands when the time is up; the job goes on either way."""
+        """Wait until the job has ended or the time is up, and return it; the job goes on either way."""
         for _ in self.follow([job_id], timeout_s=timeout_s):
             pass
         return self._ledger.get(job_id)
 
     def counts(self) -> dict[State, int]:
-        """How many jobs stand in each state."""
+        """Count the jobs in each state."""
         return self._ledger.counts()
 
     def follow_ups(self) -> int:
-        """How many follow-ups ended jobs still need: announcements, descriptions, late fetches."""
+        """Count the follow-ups that ended jobs still need: announcements, descriptions, late fetches."""
         return self._ledger.follow_ups()
 
     def now(self) -> float:
-        """The time by the fleet's clock, in seconds since the epoch."""
+        """Return the time by the fleet's clock, in seconds since the epoch."""
         return self._ledger.now()
 
     def check_writable(self) -> None:
-        """Write something small and short-lived: a Redis that is full or a replica refuses, as it would an order."""
+        """Write a short-lived key: a full Redis, or a replica, refuses it as it would a job."""
         self._ledger.check_writable()
 
     def workers(self, *, within_s: float) -> Sequence[str]:
-        """The workers that gave a sign of life within these seconds."""
+        """List the workers with a sign of life within these seconds."""
         return self._ledger.workers(within_s=within_s)
 
     def eta(self, job: Job) -> Eta | None:
-        """How long until the job's video is done, half of the time and nine times in ten; None: nothing can be said."""
+        """Estimate the time until the job's video is done, as p50 and p90; None: unknown."""
         return self._etas.eta(job, now=self._ledger.now())
 
     def etas(self, jobs: Sequence[Job]) -> dict[str, Eta]:
-        """The same for many jobs, by id; those of which nothing can be said are left out."""
+        """Estimate the same for many jobs, by id; unknown ones are left out."""
         now = self._ledger.now()
         found = {job.id: self._etas.eta(job, now=now) for job in jobs}
         return {job_id: eta for job_id, eta in found.items() if eta is not None}
@@ -482,19 +486,19 @@ class Service:
         links: Mapping[str, str] | None = None,
         at: float | None = None,
     ) -> Beside:
-        """What a view of the job needs beside its row; without `at`, the time, the clock is asked where it matters."""
+        """Return what a view needs beside the job's row; without `at`, the clock is read if the time matters."""
         now = at if at is not None else self._ledger.now() if job.state is State.RENDERING else 0.0
         return Beside(archive, links or {}, now, self._etas.eta(job, now=now), self._settings.ledger.retention_s)
 
     def has_eta_at_hand(self, job: Job, *, at: float) -> bool:
-        """Whether the job's ETA can be told without asking Redis."""
+        """Whether the job's ETA is known without reading Redis."""
         return self._etas.is_at_hand(job, now=at)
 
     def _move(self, job: Job, move: Move) -> None:
         set_alarms(self._remind, self._ledger.move(job, move).alarms)
 
     def _in_doubt(self, job_id: str) -> Job:
-        """The job, if a person may decide it: any other has a purchase of its own that must not be overwritten."""
+        """Read the job, if it is in doubt: any other has a purchase that must not be overwritten."""
         job = self._ledger.get(job_id)
         if job.state is not State.IN_DOUBT:
             raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
@@ -503,37 +507,37 @@ class Service:
     def _each(
         self, states: Sequence[State], *, after: str | None = None, newest_first: bool
     ) -> Iterator[tuple[Job, VideoRequest]]:
-        """Every job in these states (none: in any), read a page at a time."""
+        """Yield every job in these states (none: in any), read a page at a time."""
         while ids := self._ledger.page(states=states, limit=_PAGE, after=after, newest_first=newest_first):
             yield from self._ledger.get_many(ids)
             if len(ids) < _PAGE:
                 return
             after = ids[-1]
 
-    def _drop_ended(self, told: dict[str, str], news: Sequence[tuple[str, LogEntry]]) -> None:
-        """Stop following what has ended, also where the job log is gone with its job."""
-        ended = {job_id for job_id, entry in news if job_id in told and State(entry.state).is_final}
-        if not news:
-            known = {job.id: job for job, _ in self._ledger.get_many(list(told))}
-            ended = {job_id for job_id in told if job_id not in known or known[job_id].is_final}
+    def _drop_ended(self, cursors: dict[str, str], entries: Sequence[tuple[str, LogEntry]]) -> None:
+        """Stop following jobs that have ended, or that are gone with their logs."""
+        ended = {job_id for job_id, entry in entries if job_id in cursors and State(entry.state).is_final}
+        if not entries:
+            known = {job.id: job for job, _ in self._ledger.get_many(list(cursors))}
+            ended = {job_id for job_id in cursors if job_id not in known or known[job_id].is_final}
         for job_id in ended:
-            del told[job_id]
+            del cursors[job_id]
 
     def _family(self, request: VideoRequest) -> Family:
-        """The older endpoints know Google's models only."""
+        """Return the endpoints for a model; the older ones know Google's only."""
         googles = request.model.startswith(("google/", "veo"))
         return Family.GOOGLE if googles and self._settings.upstream.family == "google" else Family.UNIVERSAL
 
 
 def _only_for(tenant: str | None, job: Job) -> Job:
-    """The job, unless it is another tenant's: that one is not even said to be there."""
+    """Return the job; another tenant's counts as unknown."""
     if tenant is not None and job.tenant != tenant:
         raise UnknownJob(job.id)
     return job
 
 
 def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> tuple[Job, VideoRequest]:
-    """The tenant's job, unless its order is gone."""
+    """Return the tenant's job and request, unless the request is gone."""
     _only_for(tenant, job)
     if request is not None:
         return job, request
@@ -545,7 +549,7 @@ def _states(selection: Selection) -> list[State]:
 
 
 def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Service:
-    """A producer's parts, poured together; `on_loop` is the event loop's client, for what is asked by `…_async`."""
+    """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop)
@@ -554,5 +558,5 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
 
 
 def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:
-    """Who may use the API, as the ledger's Redis holds it; without `on_loop` it can admit nobody."""
+    """Build the API keys' store in the ledger's Redis; without `on_loop` it can admit nobody."""
     return Keys(connect(settings.redis, name="access"), on_loop=on_loop)

@@ -1,4 +1,4 @@
-"""A job as the outside sees it: one JSON shape for every face, described field by field."""
+"""A job's public JSON, the same in the API and the CLI, described field by field."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -65,7 +65,7 @@ class VideoView(Followed):
             examples=["in_progress"],
         ),
     ]
-    prompt: Annotated[str | None, Field(description="What was ordered.", examples=["a paper boat in the rain"])]
+    prompt: Annotated[str | None, Field(description="The prompt.", examples=["a paper boat in the rain"])]
     progress: Annotated[
         int,
         Field(
@@ -118,8 +118,8 @@ class VideoView(Followed):
     reused: Annotated[
         bool,
         Field(
-            description="In the answer to an order with `dedupe`: this is an earlier order's video, and this one cost "
-            "nothing; `cost_usd` and `charged` tell of the earlier one.",
+            description="In the answer to a request with `dedupe`: this is an earlier request's video, and this one "
+            "cost nothing; `cost_usd` and `charged` are the earlier one's.",
             examples=[False],
         ),
     ]
@@ -141,7 +141,7 @@ class VideoView(Followed):
     error: Annotated[ErrorView | None, Field(description="Why it ended without its video; else null.", examples=[None])]
     warnings: Annotated[
         list[str],
-        Field(description="What may be a mistake in the order, and was taken all the same.", examples=[[]]),
+        Field(description="What may be a mistake in the request, which was accepted all the same.", examples=[[]]),
     ]
 
 
@@ -174,9 +174,9 @@ class KeyView(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a job's row does not say: where the archive is, the time, what is still to come, how long it is kept.
+    """What a view needs beside a job's row: the archive, links, the time, the ETA, the retention.
 
-    `reused`: the view answers another order than the job's own.
+    `reused`: the view answers another request than the job's own.
     """
 
     archive: str | None = None
@@ -188,7 +188,7 @@ class Beside:
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:
-    """The job as plain JSON; times are seconds since the epoch, absent things are null."""
+    """Return the job as plain JSON; times are seconds since the epoch, missing values are null."""
     view = VideoView(
         **job.shown(Followed),
         object="video",
@@ -242,7 +242,7 @@ def key_view(key: Key) -> KeyView:
 
 
 def _progress(job: Job, beside: Beside) -> int:
-    """How much of the expected time has passed: a guess until the end, so never 100 before it."""
+    """Estimate the progress as the passed part of the expected time, below 100 until the end."""
     match job.state:
         case State.COMPLETED:
             return 100
@@ -265,7 +265,7 @@ def _length(request: VideoRequest) -> str | None:
 
 
 def _size(parameters: Mapping[str, Any]) -> str | None:
-    """The size in pixels, where ratio and resolution were ordered; OpenAI's word for the two."""
+    """Return OpenAI's size in pixels, if ratio and resolution were requested."""
     ratio, resolution = parameters.get("aspect_ratio", "16:9"), parameters.get("resolution", "720P")
     return _SIZE_OF.get((ratio, str(resolution).upper())) if isinstance(ratio, str) else None
 

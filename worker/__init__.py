@@ -1,1 +1,1 @@
-"""Does the work: buys generations, polls them, fetches the videos, tells the result hooks."""
+"""The worker: buys generations, polls them, fetches the videos, delivers the ends of jobs."""

@@ -1,4 +1,4 @@
-"""Announcing: the ends of jobs are put into the outboxes of everybody who subscribes to them."""
+"""Announcing: puts the ends of jobs into the outboxes of their receivers."""
 
 from collections.abc import Iterator
 from time import monotonic
@@ -18,11 +18,11 @@ from worker.handfuls import Handfuls
 from worker.receivers.registry import ReceiverRegistry
 
 MOST_ENDS = 64
-"""Ended jobs announced at once, at most."""
+"""At most this many ended jobs are announced at once."""
 
 
 class Announcing:
-    """Puts ends into outboxes, and wakes those who deliver them."""
+    """Puts ends into outboxes, and wakes their deliveries."""
 
     def __init__(
         self,

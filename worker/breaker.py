@@ -1,4 +1,4 @@
-"""Circuit breaker of the upstream: what concerns every job stops all requests until one trial request succeeds."""
+"""The upstream's circuit breakers: a failure that concerns every job stops all requests until a trial succeeds."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from jobs.facts import NoResult, NotBought, PollResult, Receipt, Unknown
 from jobs.job import Hold
 
 SPREAD: Final = 0.5
-"""Jobs that wait for an open breaker come back spread over half the wait more, not all at once."""
+"""Jobs that wait for an open breaker come back spread over up to half the wait more, not all at once."""
 
 TRUST_S: Final = 1.0
-"""Seconds that a closed breaker is believed to stay closed: a process learns of others' failures this late."""
+"""A process trusts a closed breaker for this many seconds: it notices others' failures this late."""
 
 _CONCERNS_ALL: Final = frozenset(
     {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
@@ -21,7 +21,7 @@ _CONCERNS_ALL: Final = frozenset(
 
 
 class UpstreamBreakers:
-    """One process's use of the fleet's breakers; while nothing fails, it asks before submits only, once a second."""
+    """One process's use of the fleet's breakers; while nothing fails, it reads one once a second, for submits only."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class UpstreamBreakers:
 
     @property
     def polls_failing(self) -> bool:
-        """Whether this process's last polls failed: it asks the fleet's breaker first, and sends one poll ahead."""
+        """Whether this process's last polls failed: it then reads the fleet's breaker and sends one poll first."""
         return self._failing[Breaker.POLL]
 
     def before_submit(self) -> OpenBreaker | None:
-        """None if an order may be sent, else why and how long not."""
+        """Return None if a request may be sent, else why not and for how long."""
         if not self._failing[Breaker.SUBMIT] and self._clock() < self._trusted_until:
             return None
         breaker = self._ask(Breaker.SUBMIT)
@@ -56,12 +56,12 @@ class UpstreamBreakers:
         return breaker
 
     def before_polls(self) -> NoResult | None:
-        """None if somebody may poll, else what a poll would be told."""
+        """Return None if polls may be sent, else the result that stands for them."""
         breaker = self._ask(Breaker.POLL) if self._failing[Breaker.POLL] else None
         return None if breaker is None else NoResult(breaker.hold, breaker.message, breaker.wait_s)
 
     def after_submit(self, receipt: Receipt) -> None:
-        """Tell the fleet what a purchase says about the upstream's health."""
+        """Report to the fleet what a purchase says about the upstream's health."""
         match receipt:
             case NotBought(Hold.FORBIDDEN):
                 pass  # a key may lack one model only
@@ -69,22 +69,22 @@ class UpstreamBreakers:
                 terms = self._at_once if hold in _CONCERNS_ALL else self._in_a_row
                 self._refused(Breaker.SUBMIT, hold, message, terms, wait_s=retry_after_s)
             case Unknown(message):
-                # Each order sent to a sick upstream may become a doubt that somebody has to clear up.
+                # Each request to a sick upstream may become a purchase in doubt.
                 self._refused(Breaker.SUBMIT, Hold.UNAVAILABLE, message, self._in_a_row)
             case _:
                 self._passed(Breaker.SUBMIT)
 
     def polls_refused(self, trouble: NoResult) -> None:
-        """A poll met what concerns everybody."""
+        """Report a poll's failure that concerns every job."""
         self._refused(Breaker.POLL, trouble.hold, trouble.message, self._at_once, wait_s=trouble.retry_after_s)
 
     def polls_failed(self, trouble: NoResult, *, times: int) -> None:
-        """`times` polls that were made together brought no news; `trouble` is the reason of the last one."""
+        """Report `times` polls, made together, without a result; `trouble` is the last one's reason."""
         terms, wait_s = self._in_a_row, trouble.retry_after_s
         self._refused(Breaker.POLL, trouble.hold, trouble.message, terms, wait_s=wait_s, times=times)
 
     def polls_passed(self) -> None:
-        """A poll was answered."""
+        """Report an answered poll."""
         self._passed(Breaker.POLL)
 
     def _refused(
@@ -101,7 +101,7 @@ class UpstreamBreakers:
         self._shared.refused(breaker, hold, message, terms=terms, wait_s=wait_s, times=times)
 
     def _passed(self, breaker: Breaker) -> None:
-        """Close the breaker for all, unless this process has seen no failure: then there is nothing to close."""
+        """Close the breaker for all, if this process has seen a failure."""
         if self._failing[breaker]:
             self._failing[breaker] = False
             self._shared.passed(breaker)
@@ -111,9 +111,9 @@ class UpstreamBreakers:
 
 
 class BatchHealth:
-    """What a batch of polls says about the upstream's health, reported to the breaker as soon as it is plain.
+    """The upstream's health by a batch of polls, reported to the breaker as soon as it is clear.
 
-    If one is answered, the upstream lives, however many others are not: one of its machines may be stuck or gone.
+    One answered poll means that the upstream lives, even if all others fail: one of its machines may be stuck.
     """
 
     def __init__(self, breakers: UpstreamBreakers, polls: int) -> None:
@@ -124,7 +124,7 @@ class BatchHealth:
         self._concerns_all = False
 
     def add(self, results: Sequence[PollResult]) -> None:
-        """Count the results of polls that have ended."""
+        """Count the results of ended polls."""
         troubles = [seen for seen in results if isinstance(seen, NoResult)]
         for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
         self._failed += len(troubles)
@@ -141,5 +141,5 @@ class BatchHealth:
 
 
 def spread(seconds: float) -> float:
-    """A wait, drawn out at random by up to half."""
+    """Lengthen a wait at random by up to half."""
     return seconds * random.uniform(1, 1 + SPREAD)  # noqa: S311 (no secret)

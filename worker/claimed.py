@@ -1,4 +1,4 @@
-"""Jobs that a task has claimed: their time, and how one job's trouble is kept from the others."""
+"""Jobs that a task has claimed: their clock, and how one job's error is kept from the others."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +15,18 @@ from jobs.wakes import Alarm
 log = logging.getLogger("rushes.tasks")
 
 Now: TypeAlias = Callable[[], float]
-"""The time by the fleet's clock: as Redis said it, and what has passed since on this host."""
+"""The time by the fleet's clock: Redis's answer plus the time since on this host."""
 
 
 def clock_from(at: float) -> Now:
-    """The fleet's clock, from what Redis said a moment ago."""
+    """Return the fleet's clock, from Redis's answer a moment ago."""
     read_at = monotonic()
     return lambda: at + monotonic() - read_at
 
 
 @contextmanager
 def contained(step: str, job: Job) -> Iterator[None]:
-    """Keep one job's trouble from the others of its batch: it is due again when its lease ends.
+    """Keep one job's error from the others of its batch: the job is due again when its lease ends.
 
     Raises:
         LedgerUnavailable: nothing more can be written for any of them.
@@ -42,7 +42,7 @@ def contained(step: str, job: Job) -> Iterator[None]:
 
 
 def apply_all(ledger: Ledger, moves: Sequence[tuple[Job, Move]]) -> list[Alarm]:
-    """Apply the moves of a batch in one round trip; returns the alarms to set. One that has moved on is left alone."""
+    """Apply a batch of moves in one round trip; return the alarms to set. A stale move is skipped."""
     alarms: list[Alarm] = []
     for (job, move), answer in zip(moves, ledger.apply(moves), strict=True):
         with contained(move.event or "-", job):

@@ -1,4 +1,4 @@
-"""Celery's consumer, which a Redis that refuses commands makes patient instead of busy."""
+"""Celery's consumer, with a pause after each command that Redis refuses."""
 
 import logging
 import threading
@@ -12,14 +12,14 @@ from jobs import outage
 log = logging.getLogger("rushes.consumer")
 
 PAUSE_S: Final = 2.0
-"""As long as Celery waits before it connects anew to a server that is away."""
+"""Celery waits as long before it reconnects to a lost server."""
 
 
 class PatientConsumer(Consumer):
-    """Pauses after a refusal; left alone, Celery would connect and be refused several times a second."""
+    """Pauses after a refusal; by itself Celery would connect and be refused several times a second."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Say what is wrong in words that help; nothing else runs in this thread while it waits."""
+        """Log what is wrong and what to do, then wait; nothing else runs in this thread."""
         super().on_connection_error_after_connected(exc)
         if isinstance(exc, redis.ResponseError):
             log.warning("consumer waits for Redis: %s", outage.explained(exc))

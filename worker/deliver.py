@@ -1,7 +1,7 @@
-"""Deliveries: how receivers are told, each at its own pace, with a bounded share of the worker's threads.
+"""Deliveries: sends ends to receivers, each at its own pace, with a bounded share of the worker's threads.
 
-A slot takes what is due to one receiver, one delivery after the other, for a bounded time. A receiver has few slots in
-the whole fleet, so that one that is slow cannot take the threads that others, or the videos themselves, need.
+A slot makes the due deliveries of one receiver, one after the other, for a bounded time. A receiver has few slots in
+the whole fleet, so that a slow one leaves threads for other receivers and for the videos themselves.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ from worker.receivers.registry import ReceiverRegistry
 log = logging.getLogger("rushes.deliveries")
 
 LONGEST_STRETCH_S: Final = 5.0
-"""Seconds after which a slot gives its thread back and lines up again behind other work."""
+"""After this many seconds a slot gives its thread back and queues again behind other work."""
 
 SOON_S: Final = 60.0
-"""A next try that is nearer gets an alarm of its own; the rescuer finds those that are further off."""
+"""A next try within this many seconds gets an alarm of its own; the rescuer finds later ones."""
 
 FULL_S: Final = 0.5
-"""How long a slot waits that found the worker's share of threads used up."""
+"""A slot comes back after this many seconds if the worker's share of threads is used up."""
 
 
 class ThreadLimit:
-    """The threads that slots may use in this process; one receiver never has all of them, if there are two or more."""
+    """The threads that slots may use in this process; of two or more, one receiver never gets all."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -46,7 +46,7 @@ class ThreadLimit:
         self._lock = threading.Lock()
 
     def enter(self, receiver: str) -> bool:
-        """Take one for a receiver, if there is one for it."""
+        """Take a thread for a receiver, if it may have one."""
         with self._lock:
             free = self._used.total() < self._threads and self._used[receiver] < max(1, self._threads - 1)
             self._used[receiver] += int(free)
@@ -59,7 +59,7 @@ class ThreadLimit:
 
 
 class Deliveries:
-    """Tells receivers what their outboxes hold."""
+    """Makes the due deliveries of receivers."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class Deliveries:
         self._threads = ThreadLimit(threads)
 
     def run(self, name: str) -> float | None:
-        """Use one slot of a receiver; returns in how many seconds to come again, if that should be planned."""
+        """Use one slot of a receiver; return in how many seconds to come again, if an alarm is wanted."""
         receiver = self._receivers.find(name)
         if receiver is None:
-            return None  # a newer worker knows it, or it is gone
+            return None  # only a newer worker knows the receiver, or it is gone
         if not self._threads.enter(name):
             return FULL_S
         try:
@@ -106,21 +106,21 @@ class Deliveries:
         return 0.0
 
     def _deliver(self, receiver: Receiver, delivery: Delivery) -> float | None:
-        """Tell the receiver once and write how it went; returns when the next try is due, if there is one."""
+        """Call the receiver once and write the outcome; return when the next try is due, if there is one."""
         faults.here("deliver.before_send")
         began = time.monotonic()
-        outcome = self._tell(receiver, delivery)
+        outcome = self._call(receiver, delivery)
         took_s = time.monotonic() - began
         faults.here("deliver.before_write")
         spread = random.random()  # noqa: S311 (no secret)
         how = after_delivery(delivery, outcome, receiver.retries, took_s=took_s, spread=spread)
-        with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: somebody else tells it again
+        with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: another slot delivers it again
             failing_s = self._outbox.settle(delivery, receiver.terms, how)
             if why := reason_to_disable(outcome, receiver.retries, failing_s=failing_s):
                 self._receivers.disable(delivery.receiver, why)
         return None if how.over else how.next_in_s
 
-    def _tell(self, receiver: Receiver, delivery: Delivery) -> Outcome:
+    def _call(self, receiver: Receiver, delivery: Delivery) -> Outcome:
         try:
             job, request = self._subject(delivery.job_id)
         except UnknownJob:
@@ -129,7 +129,7 @@ class Deliveries:
             return NotDelivered(str(error), later=True)
         try:
             return receiver.deliver(delivery, job, request)
-        except Exception as error:  # one poisoned delivery must not hold the receiver's others
+        except Exception as error:  # one poisoned delivery must not stop the receiver's others
             log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
             return NotDelivered(f"unforeseen: {type(error).__name__}")
 

@@ -1,4 +1,4 @@
-"""Downloads: videos that are due are fetched into the archive; those of ended jobs too, should they come late."""
+"""Downloads: fetches due videos into the archive, and late videos of ended jobs."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ log = logging.getLogger("rushes.tasks")
 
 
 class Downloading:
-    """Fetches videos; each job is then done, or its download (never the generation) is tried again."""
+    """Fetches videos; each job then ends, or its download (never the generation) is tried again."""
 
     def __init__(self, ledger: Ledger, archive: Archive, policy: Policy, *, lease_s: float, worker: str) -> None:
         self._ledger = ledger
@@ -34,7 +34,7 @@ class Downloading:
         self._worker = worker
 
     def fetch(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Fetch the videos of the claimed jobs; yields the alarms to set."""
+        """Fetch the videos of the claimed jobs; yield the alarms to set."""
         for job in jobs:
             with contained("store", job):
                 yield from self._fetch(job, now)
@@ -51,7 +51,7 @@ class Downloading:
         return alarms
 
     def _written(self, job: Job, outcome: Download, move: Move) -> Sequence[Alarm]:
-        """Apply the move; the copy of a job that ended meanwhile is removed."""
+        """Apply the move; if the job has ended meanwhile, remove its copy."""
         try:
             return self._ledger.move(job, move).alarms
         except (StaleTurn, WrongState):
@@ -62,7 +62,7 @@ class Downloading:
 
 
 class LateFetching:
-    """Finds out whether ended jobs' paid generations have finished after all, and fetches them."""
+    """Polls ended jobs' paid generations, and fetches those that finished late."""
 
     def __init__(self, ledger: Ledger, archive: Archive, poller: Poller, policy: Policy, *, lease_s: float) -> None:
         self._ledger = ledger
@@ -72,7 +72,7 @@ class LateFetching:
         self._lease_s = lease_s
 
     def fetch(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Poll and fetch for each of the claimed jobs; yields the alarms to set."""
+        """Poll and fetch for each of the claimed jobs; yield the alarms to set."""
         for job in jobs:
             with contained("late_fetch", job):
                 yield from self._fetch(job, now)
@@ -92,7 +92,7 @@ class LateFetching:
 def written_unless_erased(
     ledger: Ledger, archive: Archive, job: Job, move: Move, *, kept: Stored | None
 ) -> Sequence[Alarm]:
-    """Apply a follow-up's move; what was `kept` for a job that was erased meanwhile is removed."""
+    """Apply a follow-up's move; if the job was erased meanwhile, remove what was `kept` for it."""
     try:
         return ledger.move(job, move).alarms
     except StaleTurn:
@@ -102,7 +102,7 @@ def written_unless_erased(
 
 
 def compared(ledger: Ledger, job: Job, outcome: Download) -> Download:
-    """Add to what is in the video how it differs from what was asked for."""
+    """Add to the video's facts how it differs from the request."""
     if not isinstance(outcome, Fetched) or outcome.media is None:
         return outcome
     return replace(outcome, media=_compared(ledger, job, outcome.media))
@@ -113,7 +113,7 @@ def _compared(ledger: Ledger, job: Job, media: Media) -> Media:
     expected = {**request.expected, **request.parameters}
     try:
         return replace(media, mismatch=(*media.mismatch, *mismatches(expected, media)))
-    except Exception:  # a stranger's parameters must not keep a paid video from being stored
+    except Exception:  # odd parameters must not keep a paid video from being stored
         log.exception("comparing the video of job=%s with its request failed unforeseen", job.id)
         return media
 

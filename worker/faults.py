@@ -1,4 +1,4 @@
-"""Labelled steps at which a drill may kill this process; off unless RUSHES_DRILL__KILL_AT is set.
+"""Steps at which a drill may kill this process; off unless RUSHES_DRILL__KILL_AT is set.
 
 RUSHES_DRILL__KILL_AT="submit.after_post=0.05,poll.after_write=0.01"     step=probability, or *=probability
 """
@@ -30,7 +30,7 @@ STEPS: Final = (
     "deliver.before_write",
     "describe.before_write",
 )
-"""Every step that can be named; and `written.<event>`, right after the ledger wrote the event of that name."""
+"""The steps of the setting; it may also name `written.<event>`, right after the ledger wrote that event."""
 
 
 def _plan(text: str) -> Mapping[str, float]:
@@ -42,11 +42,11 @@ _kill_at: Final = _plan(os.environ.get(VARIABLE, ""))
 
 
 def after_write(event: Event) -> None:
-    """Die right after a write, if a drill says so: nothing that follows from it has been done."""
+    """Die right after a write, before anything else is done, if a drill says so."""
     here(f"written.{event.name}")
 
 
 def here(step: str) -> None:
-    """Die here as by kill -9, if a drill says so."""
+    """Die as by kill -9, if a drill says so."""
     if _kill_at and random.random() < _kill_at.get(step, _kill_at.get("*", 0.0)):  # noqa: S311 (no secret)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Polling: all generations that are due are polled together; or one ahead of the others, while polls fail."""
+"""Polling: polls all due generations together, or one ahead of the others while polls fail."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,11 +20,11 @@ from worker.pace import Pace
 from worker.upstream.poller import Poller, Subject
 
 Group: TypeAlias = Sequence[tuple[Job, PollResult]]
-"""Jobs whose polls ended together, so that they are written down together."""
+"""Jobs whose polls ended together, and which are written together."""
 
 
 class Polling:
-    """Polls what is due, and writes down what came of it."""
+    """Polls due generations, and applies the results."""
 
     def __init__(self, ledger: Ledger, polls: "Polls", pace: Pace, settings: PollSettings) -> None:
         self._ledger = ledger
@@ -33,7 +33,7 @@ class Polling:
         self._settings = settings
 
     def run(self) -> Iterator[tuple[Sequence[Alarm], bool]]:
-        """Poll a batch; yields the alarms to set as results come in, and whether these are the last."""
+        """Poll a batch; yield the alarms to set as results come in, and whether these are the last."""
         claimed = self._ledger.wakes.take(State.RENDERING, limit=self._settings.batch, per_s=self._settings.most_per_s)
         now, unseen = clock_from(claimed.at), len(claimed.jobs)
         if claimed.more:
@@ -55,7 +55,7 @@ class Polling:
 
 
 class Polls:
-    """Polls the jobs of a batch, mindful of the circuit breaker and of their leases."""
+    """Polls the jobs of a batch, obeys the circuit breaker and renews their leases."""
 
     def __init__(self, wakes: Wakes, poller: Poller, breakers: UpstreamBreakers) -> None:
         self._wakes = wakes
@@ -63,7 +63,7 @@ class Polls:
         self._breakers = breakers
 
     def results(self, jobs: Sequence[Job]) -> Iterator[Group]:
-        """The result of each poll, as it comes in; while the breaker is open, why it is."""
+        """Yield the result of each poll as it comes in; while the breaker is open, its reason."""
         if not jobs:
             return
         trouble = self._breakers.before_polls()
@@ -76,7 +76,7 @@ class Polls:
             yield from self._poll(jobs, then=())
 
     def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
-        """Poll some, and renew the leases of those that are polled after them (`then`)."""
+        """Poll some jobs, and renew the leases of the next ones (`then`)."""
         unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs))
         subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
         renewed_at = monotonic()

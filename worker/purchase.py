@@ -1,4 +1,4 @@
-"""The purchase: what is due in the queue is bought, each job once; a receipt in hand is never lost.
+"""The purchase: buys due jobs, each once; a receipt in hand is never lost.
 
 `Upstream.submit` is the one function that spends money; `Purchasing` is its one caller.
 """
@@ -31,7 +31,7 @@ log = logging.getLogger("rushes.purchases")
 
 
 class Purchasing:
-    """Buys what is due in the queue: first the intent is written, then the request sent, then the receipt written."""
+    """Buys due jobs: writes the intent, sends the request, then writes the receipt."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Purchasing:
         self._worker = worker
 
     def buy(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Buy for each of the claimed jobs; yields the alarms to set."""
+        """Buy for each of the claimed jobs; yield the alarms to set."""
         requests = {job.id: request for job, request in self._ledger.with_requests(jobs)}
         for job in jobs:
             with contained("submit", job):
@@ -76,7 +76,7 @@ class Purchasing:
         return alarms
 
     def _held_by_breaker(self, job: Job) -> Move | None:
-        """Say once why the job waits, however often it meets the open breaker."""
+        """Record why the job waits once, not at each meeting with the open breaker."""
         breaker: OpenBreaker | None = self._breakers.before_submit()
         if breaker is None:
             return None
@@ -85,7 +85,7 @@ class Purchasing:
 
 
 class Purchases:
-    """Writes intents and receipts to the ledger; what the ledger can't take is spooled and replayed."""
+    """Writes intents and receipts to the ledger; while it is away, spools receipts and replays them."""
 
     def __init__(self, ledger: Ledger, spool: Spool, pace: Pace, remind: Remind) -> None:
         self._ledger = ledger
@@ -96,10 +96,10 @@ class Purchases:
         self._in_hand: list[Spooled] = []
 
     def intend(self, job: Job, *, lease_s: float, worker: str) -> Job:
-        """Write the intent to buy, or know that nothing is bought by it.
+        """Write the intent to buy; if that fails, spool that nothing was bought.
 
-        An intent whose answer is lost may stand in the ledger all the same. Nothing was sent for it, which only this
-        process knows: it says so on disk, lest the job wait as a purchase in doubt.
+        An intent may be in the ledger even if Redis's answer was lost. Only this process knows that nothing was sent
+        for it, and spools that, so that the job does not wait as a purchase in doubt.
         """
         move = submitting(job, lease_s=lease_s, worker=worker, suffix=token_hex(4))
         try:
@@ -110,7 +110,7 @@ class Purchases:
             raise
 
     def settle(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        """Write what a purchase proved; returns the alarms to set."""
+        """Write a purchase's receipt; return the alarms to set."""
         try:
             return self._write(job, receipt)
         except LedgerUnavailable as error:
@@ -121,7 +121,7 @@ class Purchases:
         return ()
 
     def replay(self) -> int:
-        """Bring what is spooled to the ledger; returns how many receipts arrived.
+        """Write spooled receipts to the ledger; return how many arrived.
 
         Raises:
             LedgerUnavailable: it is still away; the rest stays spooled.
@@ -147,7 +147,7 @@ class Purchases:
         return [*applied.alarms, *(self.grant_cancel(job.id) if applied.cancel_requested else ())]
 
     def grant_cancel(self, job_id: str) -> Sequence[Alarm]:
-        """Grant a cancel that was requested while the purchase was under way, if its outcome is known now."""
+        """Apply a cancel that was requested during the purchase, if its outcome is known now."""
         job = self._ledger.get(job_id)
         move = on_cancel(job, keep=self._policy.keep_cancelled)
         return () if move is None or move.to is None else self._ledger.move(job, move).alarms
@@ -162,7 +162,7 @@ class Purchases:
             log.warning("receipt.spooled job=%s request_id=%s ledger=%s", spooled.job_id, spooled.request_id, error)
 
     def _log_unspooled(self, spooled: Spooled, trouble: OSError) -> None:
-        """Only this process and its log have the receipt: should it die, what was bought can be adopted by hand."""
+        """Log a receipt that only this process has: if it dies, a person can adopt the generation."""
         match spooled.receipt:
             case Accepted(generation_id):
                 log.critical(
@@ -196,7 +196,7 @@ class Purchases:
         set_alarms(self._remind, alarms)
 
     def _late(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        """The job went on without us. If it had ended, what was bought for it is kept; else somebody adopted it."""
+        """Write the receipt of a job that has moved on: if it has ended, keep the purchase; else it was adopted."""
         if not isinstance(receipt, Accepted):
             return ()
         try:

@@ -1,4 +1,4 @@
-"""How purchases in doubt are resolved: the upstream's request log is read once for all of a model's."""
+"""Reconciles purchases in doubt: reads the upstream's request log once for all of a model's."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from worker.purchase import Purchases
 from worker.upstream.client import Upstream
 
 MOST_PAGES: Final = 50
-"""How many pages of one model's log one reading reads, at most; the other models' logs want to be read too."""
+"""One reading reads at most this many pages of one model's log, to leave quota for other models."""
 
 MOST_JOBS: Final = 500
-"""How many doubts one reading resolves."""
+"""One reading resolves at most this many doubts."""
 
 CLOCKS_APART_S: Final = 600.0
-"""How far the upstream's clock and ours may disagree."""
+"""The upstream's clock and ours may differ by this many seconds."""
 
 A_MINUTE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The log's lines by our request ids, for one model; `whole`: it was read back to before every doubt began."""
+    """One model's log lines by our request ids; `whole`: it was read back to before every doubt began."""
 
     rows: Mapping[str, LogRow]
     whole: bool
@@ -39,7 +39,7 @@ class Reading:
 
 
 class Reconciling:
-    """Reads the upstream's log for purchases in doubt; adopts what is found, reads again for the rest."""
+    """Reads the upstream's log for purchases in doubt; adopts found ones, reads again for the rest."""
 
     def __init__(
         self, ledger: Ledger, upstream: Upstream, purchases: Purchases, policy: Policy, settings: ReconcileSettings
@@ -51,7 +51,7 @@ class Reconciling:
         self._settings = settings
 
     def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
-        """Resolve this doubt and all others of its model whose time has come; yields the alarms to set."""
+        """Resolve this doubt and all other due ones of its model; yield the alarms to set."""
         job = self._ledger.at_turn(job_id, turn)
         if self._ledger.limits.take(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
             # Another task is reading the log for us.
@@ -80,21 +80,21 @@ class Reconciling:
 
 
 def in_doubt(ledger: Ledger) -> list[Job]:
-    """Every job whose purchase is in doubt, the longest first, as far as one reading can help."""
+    """List jobs in doubt, the longest first, up to one reading's number."""
     ids = ledger.page(states=[State.IN_DOUBT], limit=MOST_JOBS, newest_first=False)
     return [job for job, _ in ledger.get_many(ids) if job.state is State.IN_DOUBT]
 
 
 def allowed_reads(ledger: Ledger, per_min: int) -> Callable[[], float]:
-    """The fleet's limit of log pages, whatever the number of models: 0 if one may be read, else a minute.
+    """Return the fleet's limit of log pages, for all models together: 0 if one may be read, else a minute.
 
-    In a minute there are as many again as one reading needs, which starts at the first page each time.
+    After a minute a reading has the full number of pages again; it starts at the first page each time.
     """
     return lambda: A_MINUTE_S if ledger.limits.take("log", every_s=A_MINUTE_S / per_min, burst=per_min) else 0.0
 
 
 def read_log(upstream: Upstream, model: str, doubted: Sequence[Job], allowed: Callable[[], float]) -> Reading:
-    """Read the log back until every doubted purchase is found, or must have been seen if it were there."""
+    """Read the log back until every doubted purchase is found, or is proven absent."""
     missing = {job.request_id for job in doubted}
     back_to = min(job.intent_at or job.accepted_at for job in doubted) - CLOCKS_APART_S
     rows: dict[str, LogRow] = {}

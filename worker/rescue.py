@@ -1,4 +1,4 @@
-"""The rescuer finds every job whose reminder was lost and reminds it again; it is the worker's sign of life."""
+"""The rescuer finds every job whose wake-up was lost and sends it again; it also gives the worker's sign of life."""
 
 import contextlib
 import logging
@@ -31,24 +31,24 @@ from worker.receivers.registry import ReceiverRegistry
 log = logging.getLogger("rushes.rescue")
 
 JITTER: Final = 0.2
-"""Workers that started together must not ask together for ever."""
+"""Workers that started together must not rescue in step for ever."""
 
 
 SHARED: Final[Sequence[Work]] = (State.QUEUED, State.RENDERING, State.STORING, *FollowUp)
-"""The work that is shared: one reminder serves all that is overdue."""
+"""Shared work: one wake-up serves all that is overdue."""
 
 CLAIMED: Final = (State.SUBMITTING, State.IN_DOUBT)
-"""The states whose overdue jobs are taken one by one."""
+"""The states whose overdue jobs are claimed one by one."""
 
 ROOM: Final = 2.0
-"""Waits are drawn out at random by up to half."""
+"""Waits are lengthened at random by up to half."""
 
 DEAD_AFTER_S: Final = 15.0
-"""A worker that has given no sign of life for this many seconds is taken for dead."""
+"""A worker without a sign of life for this many seconds counts as dead."""
 
 
 class Rescuer:
-    """Claims what is overdue in bounded batches and reminds it; the claim makes two rescuers harmless."""
+    """Claims overdue jobs in bounded batches and sends their wake-ups; the claim makes two rescuers harmless."""
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class Rescuer:
         self._longest = longest_waits(settings, policy)
 
     def round(self, stopping: threading.Event) -> None:
-        """Say that this worker lives, and rescue all that is overdue, a batch at a time."""
+        """Give this worker's sign of life, and rescue all that is overdue, a batch at a time."""
         self._ledger.worker_seen(self._worker)
         while self.step() >= self._choice.batch and not stopping.is_set():
             pass  # a full batch: more is overdue
         self._pace.refresh()
 
     def step(self) -> int:
-        """Rescue one batch of each kind; returns how many jobs were reminded."""
+        """Rescue one batch of each kind; return how many wake-ups were sent."""
         self._done(self._ledger.clock.check, self._longest)
         self._done(self._purchases.replay)
         self._done(self._void_leases_of_the_dead)
@@ -90,11 +90,11 @@ class Rescuer:
         return reminded + self._done(self._wake_receivers)
 
     def _done(self, part: Callable[..., int], *of: Any) -> int:
-        """Do one part of a step, or one job of it: what fails there keeps nothing else from being rescued."""
+        """Do one part of a step, or one job of it; its failure stops no other rescue."""
         try:
             return part(*of)
         except UnreadableRow:
-            return 0  # told already, and left to a newer version
+            return 0  # reported already, and left to a newer version
         except LedgerUnavailable:
             raise
         except JobError as error:
@@ -109,7 +109,7 @@ class Rescuer:
         return sum(self._done(self._remind_one, job) for job in self._ledger.claims.overdue(state, claim))
 
     def _wake_receivers(self) -> int:
-        """See to every outbox in which something is due; a receiver that this worker does not know is left alone."""
+        """Wake the deliveries of every outbox with due ones; skip receivers that this worker does not know."""
         due = self._outbox.due(limit=self._choice.batch, lease_s=self._choice.lease_s)
         known = [receiver for receiver in due if self._receivers.find(receiver)]
         for receiver in known:
@@ -117,7 +117,7 @@ class Rescuer:
         return len(known)
 
     def _wake(self, work: Work) -> int:
-        """Send one reminder for all of this work that is overdue: the task that wakes takes it."""
+        """Send one wake-up for all overdue jobs of this work; the woken task claims them."""
         alarm = self._ledger.wakes.overdue(work, grace_s=self._choice.grace_s)
         if alarm is None:
             return 0
@@ -132,7 +132,7 @@ class Rescuer:
         return 1
 
     def _void_leases_of_the_dead(self) -> int:
-        """End the leases of workers that are known to be gone, before their time."""
+        """End the leases of dead workers early."""
         ledger, limit = self._ledger, self._choice.batch
         alive, now = set(ledger.workers(within_s=DEAD_AFTER_S)), ledger.now()
         self._outbox.void(alive, after_s=DEAD_AFTER_S)
@@ -151,7 +151,7 @@ class Rescuer:
         return 1
 
     def _doubt(self, job: Job) -> int:
-        """The buyer died or hangs between intent and receipt: it may have bought, so nothing is repeated."""
+        """Put the purchase in doubt: its worker died or hangs after the intent, and may have bought."""
         with contextlib.suppress(StaleTurn, WrongState):  # it reported back after all
             move = in_doubt("the worker that was buying did not report back", policy=self._policy)
             set_alarms(self._remind, self._ledger.move(job, move).alarms)
@@ -159,7 +159,7 @@ class Rescuer:
 
 
 def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
-    """How far off a due time can be by these settings, with room for waits that are drawn out at random."""
+    """Return how far off a due time can be by these settings, with room for random lengthening."""
     poll, retry_after_s, rescue_s = (
         settings.poll,
         settings.upstream.retry_after_ceiling_s,
@@ -185,7 +185,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
 class RescueStep(bootsteps.StartStopStep):
     """Runs the rescuer beside the consumer, from the worker's start to its end.
 
-    A thread of its own, not a timer of the worker's event loop: a slow Redis must not stop the loop, and the rescuer
+    It has its own thread, not a timer of the worker's event loop: a slow Redis must not stop the loop, and the rescuer
     must go on while the consumer reconnects.
     """
 
@@ -198,18 +198,18 @@ class RescueStep(bootsteps.StartStopStep):
         self._settings: Settings = parent.app.settings
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
-        """Begin to look for overdue jobs."""
+        """Start the rescuer."""
         self._thread = threading.Thread(target=self._run, name="rescuer", daemon=True)
         self._thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
-        """Stop after the step under way."""
+        """Stop after the current step."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout=self._settings.redis.socket_timeout_s)
 
     def terminate(self, parent: Any) -> None:
-        """A cold shutdown stops the rescuer no differently."""
+        """Stop in a cold shutdown as in a warm one."""
         self.stop(parent)
 
     def _run(self) -> None:
@@ -220,5 +220,5 @@ class RescueStep(bootsteps.StartStopStep):
                 self._rescuer.round(self._stopping)
             except LedgerUnavailable as error:
                 log.warning("rescue waits for the ledger: %s", error)
-            except Exception:  # without this thread nothing is rescued, and others take this worker for dead
+            except Exception:  # without this thread nothing is rescued, and this worker counts as dead
                 log.exception("rescue step failed; the next one goes on")

@@ -1,4 +1,4 @@
-"""The composition root of a worker: settings are poured into the parts here, and nowhere else."""
+"""The composition root of a worker: builds its parts from the settings."""
 
 import logging
 from collections.abc import Sequence
@@ -60,20 +60,20 @@ LOUD: Final = (
     "row.unreadable",
     "due.pulled_forward",
 )
-"""What should wake somebody, or be found first when somebody has been woken."""
+"""Events that should alert a person, or explain an alert."""
 
 QUIET: Final = ("job.polled", "job.submitting", "job.storing")
-"""A thousand polls a second would drown the rest; what is only begun is told again by its end, and by the job log."""
+"""Events for debugging: a thousand polls a second would drown the rest; a step's end is logged too."""
 
 LEVELS: Final = {**dict.fromkeys(LOUD, logging.WARNING), **dict.fromkeys(QUIET, logging.DEBUG)}
-"""How loudly an event is logged, if not as information."""
+"""The log level of each event that is not INFO."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A worker's parts: one for each queue, and what claims and wakes for them all.
+    """A worker's parts: one for each queue, and the shared ones.
 
-    `name` is this process's own: a worker started again has another.
+    `name` is this process's own: a restarted worker has another.
     """
 
     name: str
@@ -99,7 +99,7 @@ class WorkerApp(Celery):
 
 
 def make_worker_app(settings: Settings) -> WorkerApp:
-    """An app whose runtime is not built yet: Flower loads the same app and has no use for a key."""
+    """Make an app without its runtime: Flower loads the same app and needs no key."""
     app = make_app(settings, WorkerApp)
     assert isinstance(app, WorkerApp)
     app.conf.worker_consumer = "worker.consumer:PatientConsumer"
@@ -208,7 +208,7 @@ def _access(settings: Settings) -> UpstreamAccess:
 
 
 def files_needed(settings: Settings) -> int:
-    """How many files, sockets among them, a worker with these settings can hold open at once."""
+    """Count the files, with sockets, that a worker with these settings can have open at once."""
     threads, poll, redis = settings.worker.threads, settings.poll, settings.redis
     polling = min(poll.batch, poll.connections) + 5  # kept connections; libcurl's and the selector's own
     working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
@@ -216,14 +216,14 @@ def files_needed(settings: Settings) -> int:
 
 
 def _receivers(settings: Settings, scripts: Scripts, archive: str) -> ReceiverRegistry:
-    """Everybody who can be told: by the settings, by an endpoint, by an order."""
+    """Make the registry of receivers: from settings, endpoints and requests."""
     named = hook_receivers(settings, archive) | database_receiver(settings, archive)
     sender = WebhookSender(settings.webhooks, connections=settings.worker.threads, public_url=settings.api.public_url)
     return ReceiverRegistry(named, Endpoints(scripts), sender, scripts.now)
 
 
 def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
-    """The deployment's own hooks, imported."""
+    """Import the deployment's own hooks."""
     return {
         name: HookReceiver(name, hook, settings.hooks, archive)
         for name, hook in load_hooks(settings.hooks.call).items()
@@ -231,7 +231,7 @@ def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
 
 
 def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
-    """The database of results, if it is wanted."""
+    """Make the receiver that writes the database of results, if it is wanted."""
     if not settings.sql.enabled:
         return {}
     from worker.sql.engine import make_engine  # noqa: PLC0415 (without a database nobody need wait for SQLAlchemy)
@@ -242,7 +242,7 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
 
 
 def policy(settings: Settings) -> Policy:
-    """What this deployment chose about waiting."""
+    """Return this deployment's policy, from its settings."""
     poll = settings.poll
     return Policy(
         pacing=InSlots(FixedPacing(poll.first_s, poll.interval_s), poll.slot_s, poll.shortest_s),
@@ -267,17 +267,17 @@ def policy(settings: Settings) -> Policy:
 
 
 def log_event(event: Event) -> None:
-    """Tell the log what the job log was told."""
+    """Log an event of the job log."""
     level = LEVELS.get(event.name, logging.INFO)
     if not log.isEnabledFor(level):
         return
     fields = {"event": event.name, "job": event.job_id, "turn": event.turn, **event.data}
-    told = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
-    log.log(level, "%s %s", event.name, told, extra={"event": fields})
+    shown = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
+    log.log(level, "%s %s", event.name, shown, extra={"event": fields})
 
 
 def _made(settings: Settings, folder: Path) -> Path:
-    """A folder for this user only, as the state folder is."""
+    """Make a folder for this user only, like the state folder."""
     try:
         prepare_state(settings)
         make_folder(folder)

@@ -1,8 +1,8 @@
-"""The spool: receipts that the ledger could not take, kept on this host's disk until it can.
+"""The spool: receipts kept on this host's disk while they cannot be written to the ledger.
 
     <state>/spool/<request id>.json     one receipt, whole and fsynced; removed once the ledger has it
 
-Any worker process of this host replays them, also after a crash of the one that wrote them.
+Any worker process of this host replays them, even after a crash of their writer.
 """
 
 import errno
@@ -28,7 +28,7 @@ _KINDS: Final[dict[str, type[Accepted | NotBought | Rejected | Unknown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A receipt, and the purchase that it is for."""
+    """A receipt and its purchase."""
 
     job_id: str
     request_id: str
@@ -44,10 +44,10 @@ class Spool:
         make_folder(folder)
 
     def keep(self, spooled: Spooled) -> None:
-        """Put a receipt on disk, through to the platter, before anybody relies on it.
+        """Write and fsync a receipt to disk.
 
         Raises:
-            OSError: the disk does not take it, or the id is no file name; the receipt is then only in the log.
+            OSError: the disk refuses the write, or the id is no file name; the receipt is then only in the log.
         """
         name = spooled.request_id
         if not is_name(name):
@@ -72,7 +72,7 @@ class Spool:
             os.close(folder)
 
     def kept(self) -> Iterator[Spooled]:
-        """Every receipt that waits here; a file that cannot be read is left for a person and told of."""
+        """Yield every spooled receipt; log an unreadable file and leave it for a person."""
         for file in sorted(self._folder.glob("*.json")):
             try:
                 yield _read(file)
@@ -82,7 +82,7 @@ class Spool:
                 log.critical("spooled receipt cannot be read file=%s error=%s", file, error)
 
     def forget(self, spooled: Spooled) -> None:
-        """The ledger has it."""
+        """Remove a receipt that the ledger has."""
         if spooled.file is not None:
             spooled.file.unlink(missing_ok=True)
 

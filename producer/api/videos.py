@@ -260,7 +260,7 @@ def _field(error: ErrorDetail) -> str:
 
 def _validation_errors(parts: Parts, body: CreateVideo, request: VideoRequest) -> list[ErrorDetail]:
     try:
-        parts.service.judge(request)
+        parts.service.validate(request)
     except InvalidRequest as error:
         return named_as_sent(error.errors, body)
     return []

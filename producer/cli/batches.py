@@ -72,7 +72,7 @@ def _resumable(file: Path, bar: Progress) -> Iterator[None]:
 def _valid_rows(file: Path, session: Session, model: str, name: str) -> list[BatchRow]:
     """Read and validate all rows."""
     try:
-        return read_batch(file, default_model=model, name=name, validate=session.service.judge)
+        return read_batch(file, default_model=model, name=name, validate=session.service.validate)
     except (OSError, UnreadableText) as error:
         leave(Exit.USAGE, f"{file} cannot be read: {error}.")
 

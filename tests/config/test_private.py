@@ -43,7 +43,7 @@ def test_what_is_made_is_its_owners_alone(server: Server, tmp_path: Path) -> Non
     state = tmp_path / "some" / "where" / ".rushes"
     prepare_state(Settings(state_dir=state))
     Spool(state / "spool")
-    with Partials(state / "archive" / ".partial").taken("job_a", 1):
+    with Partials(state / "archive" / ".partial").opened("job_a", 1):
         pass
     server.on(answer(MP4))
     fetch(state / "archive", server.url)

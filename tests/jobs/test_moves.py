@@ -10,16 +10,16 @@ from jobs.facts import (
     Download,
     Fetched,
     Finished,
+    GenerationFailed,
     Gone,
     Inconclusive,
+    NoResult,
     NotBought,
     NotFetched,
     Pending,
     PollResult,
-    GenerationFailed,
     Rejected,
     Unknown,
-    NoResult,
 )
 from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.moves.download import after_download, completed, store_failed
@@ -167,7 +167,9 @@ def test_a_refusal_by_the_safety_filter_is_its_own_reason() -> None:
 
 
 ODD: Final = Inconclusive("published, with a video", "video 1", Finished(VIDEO, "read as done"), polls=3)
-EMPTY: Final = Inconclusive("completed, but empty", "no video", GenerationFailed("nothing came", Charged.UNKNOWN), polls=4)
+EMPTY: Final = Inconclusive(
+    "completed, but empty", "no video", GenerationFailed("nothing came", Charged.UNKNOWN), polls=4
+)
 
 
 def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() -> None:

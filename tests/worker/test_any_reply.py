@@ -227,7 +227,7 @@ def test_whatever_a_library_raises_over_a_reply_is_that_items_outcome(
     receipt = upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")
     page, outcome = upstream.log_page("google/veo3", 0), call(stranger.url)
 
-    assert receipt == Unknown("the reply was lost after the order was sent (NobodyThoughtOfThis)")
+    assert receipt == Unknown("the reply was lost after the request was sent (NobodyThoughtOfThis)")
     assert page == NoResult(Hold.UNREACHABLE, "no answer from the upstream (NobodyThoughtOfThis)")
     assert upstream.latency("google/veo3") is None
     assert isinstance(outcome, NotDelivered)

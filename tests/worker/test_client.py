@@ -19,7 +19,7 @@ import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
-from jobs.facts import Accepted, Finished, NotBought, Pending, PollResult, Receipt, Rejected, Unknown, NoResult
+from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollResult, Receipt, Rejected, Unknown
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
@@ -286,7 +286,7 @@ def test_a_lost_reply_to_a_poll_decides_nothing(server: Server, act: Act) -> Non
 def test_silence_past_the_read_time_out_is_unknown(server: Server) -> None:
     """The video may be in the making; only the upstream's log shows it."""
     server.on(hang)
-    assert buy(server.url, read_timeout_s=0.2) == Unknown("the reply was lost after the order was sent (ReadTimeout)")
+    assert buy(server.url, read_timeout_s=0.2) == Unknown("the reply was lost after the request was sent (ReadTimeout)")
     assert posts(server) == 1
 
 

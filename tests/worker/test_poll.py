@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.facts import Pending, NoResult
+from jobs.facts import NoResult, Pending
 from jobs.job import Hold, Job, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id

@@ -155,7 +155,7 @@ def test_a_request_brings_its_own_address(server: Server) -> None:
     receiver = WebhookReceiver(sender(), None, [SECRET])
     assert isinstance(receiver.deliver(DELIVERY, JOB, replace(REQUEST, webhook_url=f"{server.url}/own")), Delivered)
     assert server.received[0].target == "/own"
-    assert receiver.deliver(DELIVERY, JOB, REQUEST) == NotDelivered("the order names no address", never=True)
+    assert receiver.deliver(DELIVERY, JOB, REQUEST) == NotDelivered("the request names no address", never=True)
 
 
 def test_without_a_key_nothing_is_sent(server: Server) -> None:

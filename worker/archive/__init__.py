@@ -1,1 +1,1 @@
-"""The archive: our copies of the videos, fetched, checked, and named after their jobs."""
+"""The archive: our copies of the videos, downloaded, checked, and named after their jobs."""

@@ -1,7 +1,7 @@
 """The archive: our copies of the videos, each under a name derived from its job's id, in a folder or a bucket.
 
 <root>/2026/11/22/job_….mp4      whole, checked, never overwritten by half a file
-<folder>/.partial/               downloads under way, always on this host's disk: what is checked must be a file
+<folder>/.partial/               downloads under way, always on this host's disk: only a file can be checked
 """
 
 import logging
@@ -40,7 +40,7 @@ _ANY_BYTES: Final = frozenset({"", "application/octet-stream", "binary/octet-str
 
 
 class Archive:
-    """Fetches videos into the store; what is under a final name is a whole video."""
+    """Fetches videos into the store; a file under a final name is a whole video."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Archive:
         threads: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep videos in `store`; make them in `folder`, from addresses that `permits`, looked into by `probe`."""
+        """Download to `folder` from addresses that `permits` allows, check with `probe`, keep in `store`."""
         self.store = store
         self._settings = settings
         self._probe = probe
@@ -64,13 +64,13 @@ class Archive:
         self._trouble: str | None = None
 
     def fetch(self, job_id: str, turn: int, video: Video) -> Download:
-        """Copy the video's bytes into the archive; never raises, whatever network, disk or store come up with."""
+        """Copy the video into the archive; never raises, even if network, disk or store fail."""
         outcome = self._outcome(job_id, turn, video)
         self._say_trouble(outcome)
         return outcome
 
     def _say_trouble(self, outcome: Download) -> None:
-        """Warn once for each trouble of the archive, however many downloads meet it, and say when it is over."""
+        """Warn once for each trouble of the archive, not for each download, and log its end."""
         if isinstance(outcome, ArchiveUnavailable) and outcome.message != self._trouble:
             self._trouble = outcome.message
             log.warning("%s; paid videos wait and are fetched when it can be written again", outcome.message)
@@ -83,7 +83,7 @@ class Archive:
             return NotFetched("the job's id is no file name: somebody else wrote its row")
         try:
             self._sweep()
-            with self._partials.taken(job_id, turn) as partial:
+            with self._partials.opened(job_id, turn) as partial:
                 return self._fetch(job_id, video, partial)
         except NotKept as error:
             return NotFetched(str(error))
@@ -96,7 +96,7 @@ class Archive:
             return NotFetched(f"the download failed unexpectedly ({type(error).__name__}); the log has the traceback")
 
     def discard(self, stored: Stored) -> None:
-        """Remove a copy that nobody waits for any more, and whatever stands beside it."""
+        """Remove a copy that is no longer needed, with its artifacts."""
         self.store.remove(paths_of(stored.path))
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Archive:
         return Fetched(Stored(path, came.size_bytes, came.sha256, content_type), media)
 
     def _facts(self, file: str, content_type: str) -> Media | None:
-        """What is in the video; whatever goes wrong with that, the video is kept."""
+        """Probe the video; if that fails, the video is kept all the same."""
         try:
             return self._probe(file, content_type)
         except Exception:
@@ -132,7 +132,7 @@ class Archive:
             return None
 
     def _sweep(self) -> None:
-        """Now and then, remove what was left by jobs that will not come back to this host."""
+        """Once an hour, remove partial files of jobs that will not come back to this host."""
         now = self._clock()
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
@@ -140,14 +140,14 @@ class Archive:
 
 
 def _playable(came: Body, video: Video, container: Container | None) -> Container:
-    """The container of what can be played to its end.
+    """Return the container of a video that can be played to its end.
 
     Raises:
-        NotKept: it is no video, or may be the beginning of one: nothing says that these are all bytes.
+        NotKept: it is no video, or may be only the beginning of one.
     """
     if container is None:
-        told = came.content_type[:60] or "no content type"
-        raise NotKept(f"{came.size_bytes} bytes of {told} came, which are not a whole video")
+        content_type = came.content_type[:60] or "no content type"
+        raise NotKept(f"{came.size_bytes} bytes of {content_type} came, which are not a whole video")
     is_short = came.size_bytes < (video.file_size or 0) or container.tail_bytes
     if is_short and not came.is_delimited and not container.shows_its_end:
         raise NotKept(f"{came.size_bytes} bytes came of the {video.file_size} announced")
@@ -155,7 +155,7 @@ def _playable(came: Body, video: Video, container: Container | None) -> Containe
 
 
 def _oddities(came: Body, video: Video, container: Container) -> tuple[Mismatch, ...]:
-    """What differs from what was announced, where the video plays all the same."""
+    """List how a playable video differs from what its reply announced."""
     announced = came.content_type.partition(";")[0].strip().lower()[:60]
     expected = announced if announced not in _ANY_BYTES else "video/mp4"
     found = list(came.oddities)
@@ -171,7 +171,7 @@ def _oddities(came: Body, video: Video, container: Container) -> tuple[Mismatch,
 
 
 def _noted(media: Media | None, oddities: tuple[Mismatch, ...]) -> Media | None:
-    """The video's facts with its oddities, also where there are no facts."""
+    """Add the oddities to the video's facts, or to empty ones if there are none."""
     if not oddities:
         return media
     media = media or Media()
@@ -179,6 +179,6 @@ def _noted(media: Media | None, oddities: tuple[Mismatch, ...]) -> Media | None:
 
 
 def _name(job_id: str, content_type: str) -> str:
-    """The same name every time: folders by the day in the id, the id itself, the kind of video."""
+    """Return the job's file name, always the same: the day in the id as folders, the id, the video's type."""
     accepted: Any = ULID.from_str(job_id.removeprefix("job_").upper()).datetime
     return f"{accepted:%Y/%m/%d}/{job_id}{_EXTENSION[content_type]}"

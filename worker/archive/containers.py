@@ -1,4 +1,4 @@
-"""Whether a file is a whole video: read from its container's own table, without decoding it."""
+"""Checks that a file is a whole video, from its container's own table, without decoding it."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ _MOST_BOXES: Final = 100_000
 _NEEDED: Final = frozenset({b"moov", b"mdat"})
 _MEDIA: Final = _NEEDED | {b"moof"}
 _COPYRIGHT: Final = 0xA9
-"""Old QuickTime kinds begin with it."""
+"""Old QuickTime box types begin with this byte."""
 
 _TS_PACKET: Final = 188
 _STARTS: Final[Mapping[bytes, str]] = {
@@ -25,7 +25,7 @@ _STARTS: Final[Mapping[bytes, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a playable file is. `shows_its_end`: the same file cut short would not have passed for a whole one."""
+    """A playable file's container. `shows_its_end`: the same file cut short would have been refused."""
 
     content_type: str
     shows_its_end: bool = False
@@ -33,7 +33,7 @@ class Container:
 
 
 def container_of(path: str) -> Container | None:
-    """The container of a file that can be played; None for anything else, truncated MP4 included."""
+    """Return the container of a playable file; None for anything else, truncated MP4 included."""
     with open(path, "rb") as file:
         start = file.read(2 * _TS_PACKET + 1)
         other = _other_type(start)
@@ -51,9 +51,9 @@ def _other_type(start: bytes) -> str | None:
 
 
 def _mp4(file: BinaryIO, size: int) -> Container | None:
-    """An MP4 or QuickTime file is a row of boxes that each state their length (ISO/IEC 14496-12 §4.2).
+    """Walk the boxes of an MP4 or QuickTime file; each states its length (ISO/IEC 14496-12 §4.2).
 
-    A box of media that ends behind the file's end is a truncation; anything else behind a whole film is its tail.
+    A media box that ends behind the file's end means truncation; anything else after a whole film is its tail.
     """
     position = 0
     kinds: set[bytes] = set()
@@ -80,7 +80,7 @@ def _is_kind(kind: bytes) -> bool:
 
 
 def _box(file: BinaryIO) -> tuple[int, bytes, int]:
-    """Length, kind and header length of the box that begins here; a header that breaks off has no valid length."""
+    """Read the length, type and header length of the next box; a header that breaks off has no valid length."""
     raw = file.read(_HEADER.size)
     if len(raw) < _HEADER.size:
         return -1, b"", _HEADER.size

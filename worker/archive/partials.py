@@ -1,7 +1,7 @@
-"""Downloads under way: a file each, locked by its writer, kept after a break so that the next try can go on with it.
+"""Downloads under way: a file each, locked by its writer, kept after a break so that the next try can resume it.
 
 <folder>/job_….<turn>          the bytes so far
-<folder>/job_….<turn>.mark     what they are the beginning of; without it they are of no use to a later try
+<folder>/job_….<turn>.mark     the file that they belong to; without it a later try cannot use them
 
 Names are plain strings: pathlib interns every part of each path, and a worker names a few new files for each video.
 """
@@ -34,10 +34,10 @@ _BOOT: Final = _boot_id()
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a partial file is the beginning of: the URL without its query, the server's word for the very bytes.
+    """The whole file of a partial one: its URL without the query, and the server's validator of its bytes.
 
-    `validator` is what If-Range names: the ETag if it is a strong one, else the date.
-    `boot` names this run of the machine: what was written before a power cut may not be what is on the disk after it.
+    `validator` is for If-Range: the ETag if it is a strong one, else the date.
+    `boot` names this run of the machine: after a power cut the disk may have lost bytes that were written before.
     """
 
     url: str
@@ -49,7 +49,7 @@ class Mark:
 
 
 class Partial:
-    """One download's file. It goes when its download is over, unless `keep` says that a later try can use it."""
+    """One download's file. It is removed after the download, unless `keep` says that a later try can use it."""
 
     def __init__(self, path: str, file: BufferedRandom, mark: Mark | None) -> None:
         self.path = path
@@ -59,11 +59,11 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """The file's size in bytes."""
         return self.file.seek(0, 2)
 
     def restart(self, mark: Mark | None) -> None:
-        """Forget the bytes, and begin those of `mark`."""
+        """Drop the bytes, and begin the file of `mark`."""
         self.file.seek(0)
         self.file.truncate()
         self.mark = mark
@@ -73,7 +73,7 @@ class Partial:
                 json.dump(asdict(mark), file)
 
     def digest(self) -> Any:
-        """SHA-256 of the bytes so far, to be updated with those that follow."""
+        """Return the SHA-256 of the bytes so far, to be updated with the next ones."""
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256")
 
@@ -86,8 +86,8 @@ class Partials:
         close_to_others(folder)
 
     @contextlib.contextmanager
-    def taken(self, job_id: str, turn: int) -> Iterator[Partial]:
-        """The job's download, taken over from an earlier try where its writer is gone, else begun anew.
+    def opened(self, job_id: str, turn: int) -> Iterator[Partial]:
+        """Open the job's download: an earlier try's file if its writer is gone, else a new one.
 
         Raises:
             OSError: the folder cannot be written.
@@ -98,14 +98,14 @@ class Partials:
         try:
             yield partial
         finally:
-            with contextlib.suppress(OSError):  # what it still held is of no use, or was flushed before
+            with contextlib.suppress(OSError):  # unflushed bytes are useless now
                 partial.file.close()
             if not partial.keep:
                 with contextlib.suppress(OSError):
                     _remove(path)
 
     def sweep(self, *, before: float) -> None:
-        """Remove what nobody has written to since `before`, seconds since the epoch: its job goes on elsewhere."""
+        """Remove files without a write since `before`, seconds since the epoch: their jobs go on elsewhere."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as found:
             for entry in found:
                 with contextlib.suppress(OSError):
@@ -113,7 +113,7 @@ class Partials:
                         os.unlink(entry.path)
 
     def _adopted(self, job_id: str, path: str) -> Partial | None:
-        """The most that an earlier try got, if nobody writes to it any more; the rest of what was left is removed."""
+        """Return the longest file of earlier tries that has no writer any more, and remove the others."""
         there = [name for name in os.listdir(self._folder) if name.startswith(f"{job_id}.")]
         left = [f"{self._folder}/{name}" for name in there if not name.endswith(_MARK)]
         for found in sorted(left, key=_size, reverse=True):
@@ -129,13 +129,13 @@ class Partials:
 
 
 def _begun(path: str) -> Partial:
-    file = open(path, "w+b")  # noqa: SIM115 (`taken` closes it)
+    file = open(path, "w+b")  # noqa: SIM115 (`opened` closes it)
     _lock(file)
     return Partial(path, file, None)
 
 
 def _locked(path: str) -> Partial | None:
-    """The file, if its writer is gone; a writer that lives holds its lock."""
+    """Open and lock the file; None if its writer is alive, as that one has the lock."""
     try:
         file = open(path, "r+b")  # noqa: SIM115 (as above)
     except OSError:
@@ -149,7 +149,7 @@ def _locked(path: str) -> Partial | None:
 def _lock(file: BufferedRandom) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held by another, or a file system without locks: either way not ours to take over
+    except OSError:  # another has the lock, or the file system has no locks: either way not ours
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Which addresses a download may connect to: a video's URL is a stranger's word."""
+"""Decides which addresses a download may connect to, as a video's URL is not trusted."""
 
 import socket
 
@@ -7,9 +7,9 @@ from config.outbound import Permits
 
 
 def download_permits(*, private: bool | None, upstream: str) -> Permits:
-    """Public addresses; private ones if `private` says so or, where it is None, if the upstream is at one itself.
+    """Permit public addresses; private ones if `private` is true or, where it is None, if the upstream is at one.
 
-    In that last case a link-local address stays shut: there a cloud keeps its machine's credentials, and no upstream.
+    In that last case link-local addresses stay refused: clouds keep machine credentials there.
     """
 
     def permits(address: str) -> bool:

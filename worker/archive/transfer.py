@@ -1,4 +1,4 @@
-"""One download: redirects followed within bounds, addresses judged, a broken one gone on with if it may be."""
+"""One download: follows a few redirects, validates addresses, resumes a broken transfer where it may."""
 
 import os
 import re
@@ -29,14 +29,14 @@ _PRIVATE: Final = "the video's URL leads to a private address, which RUSHES_ARCH
 
 
 class NotKept(Exception):
-    """The body is not what was announced; the message says how."""
+    """The body is not as announced; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What came: how many bytes, their SHA-256, what the server calls them, and what was odd about its reply.
+    """A received body: its size, SHA-256 and content type, and what was odd about its reply.
 
-    `is_delimited`: a length or a last chunk says that these are all bytes. `broke_off`: why there are fewer than that.
+    `is_delimited`: a length or a last chunk marks the body's end. `broke_off`: why bytes are missing.
     """
 
     size_bytes: int
@@ -63,11 +63,11 @@ class Downloads:
         self._adapter = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, permits=permits)
 
     def fetch(self, url: str, partial: Partial) -> Body | Gone | NotFetched:
-        """Bring the body of `url` into `partial`, or what is still missing of it.
+        """Download the body of `url` into `partial`, or its missing rest.
 
         Raises:
-            NotKept: what came cannot be a video of ours.
-            OSError: the disk does not take it.
+            NotKept: the body cannot be our video.
+            OSError: the disk refuses the write.
         """
         try:
             return self._fetch(url, partial)
@@ -88,14 +88,14 @@ class Downloads:
             return _kept(partial)
         with closing(self._open(url, _headers(resumed), until=until)) as response:
             if resumed is None or not _is_other(response, resumed):
-                return self._taken(url, response, partial, resumed, until=until)
+                return self._received(url, response, partial, resumed, until=until)
         with closing(self._open(url, {}, until=until)) as response:
-            return self._taken(url, response, partial, None, until=until)
+            return self._received(url, response, partial, None, until=until)
 
-    def _taken(
+    def _received(
         self, url: str, response: requests.Response, partial: Partial, resumed: "_Resumed | None", *, until: float
     ) -> Body | Gone | NotFetched:
-        """Append the rest to what is there, or begin anew with a reply that begins at the first byte."""
+        """Append the missing rest, or begin anew if the reply begins at the first byte."""
         piece = _piece(response)
         if piece is None or (piece.begin and resumed is None):
             partial.keep = partial.mark is not None
@@ -106,7 +106,7 @@ class Downloads:
         return self._write(response, partial, piece, until=until)
 
     def _open(self, url: str, headers: Mapping[str, str], *, until: float) -> requests.Response:
-        """The reply at the end of the redirects; what they themselves hold is not read."""
+        """Follow redirects, without reading their bodies, and return the last reply."""
         timeouts = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
         for _ in range(MOST_REDIRECTS + 1):
             try:
@@ -115,7 +115,7 @@ class Downloads:
                     return response
                 response.close()
                 url = urljoin(url, location_of(response))
-            except ValueError as error:  # requests and urllib let some malformed addresses through to their parsers
+            except ValueError as error:  # requests and urllib raise it for some malformed addresses
                 raise NotKept(f"the video's URL leads nowhere ({type(error).__name__})") from error
             self._check_time(until)
         raise NotKept(f"the video's URL redirects more than {MOST_REDIRECTS} times")
@@ -125,7 +125,7 @@ class Downloads:
             raise NotKept(f"the download took longer than {self._settings.total_timeout_s:g} s")
 
     def _write(self, response: requests.Response, partial: Partial, piece: "_Piece", *, until: float) -> Body:
-        """Append the reply to the file, through to the platter."""
+        """Append the reply to the file, and fsync it."""
         digest, size = partial.digest(), partial.size
         broke_off = None
         try:
@@ -149,7 +149,7 @@ class Downloads:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Which part of the body a reply holds: from its byte `begin`, of `total` bytes if that is stated."""
+    """A reply's part of the body: from the byte `begin`, of `total` bytes if stated."""
 
     begin: int
     total: int | None
@@ -157,9 +157,9 @@ class _Piece:
 
 
 def _piece(response: requests.Response) -> _Piece | None:
-    """The part that a reply to any request holds; None: none that begins where it says, or none at all.
+    """Return the reply's part of the body; None if it has none, or none that begins where it says.
 
-    A 206 without a range that can be read is taken for the whole, which its container must then show.
+    A 206 without a readable range counts as the whole body; its container must then prove that.
     """
     headers = response.headers
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
@@ -176,14 +176,14 @@ def _piece(response: requests.Response) -> _Piece | None:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """The announced length; what no length can be was never announced (RFC 9110 §8.6 lets it stand there twice)."""
+    """Return the announced length; an invalid one counts as none (RFC 9110 §8.6 allows it twice)."""
     stated = {part.strip() for part in headers.get("content-length", "").split(",")}
     found = _LENGTH.fullmatch(stated.pop()) if len(stated) == 1 else None
     return int(found[1]) if found else None
 
 
 def _oddities(response: requests.Response, piece: _Piece) -> tuple[Mismatch, ...]:
-    """What differs from a usual reply; a 206 is one only where nothing but the beginning was asked for."""
+    """List what is odd about a reply; a 206 is odd unless a range was requested."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT and piece.begin == 0:
         return (Mismatch("http_status", HTTPStatus.OK.value, response.status_code),)
     return ()
@@ -195,7 +195,7 @@ def _broke_off(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Resumed:
-    """What an earlier try left."""
+    """The bytes of an earlier try."""
 
     mark: Mark
     size_bytes: int
@@ -213,7 +213,7 @@ def _resumed(url: str, partial: Partial) -> _Resumed | None:
 
 
 def _headers(resumed: _Resumed | None) -> Mapping[str, str]:
-    """Ask for the rest, on condition that it is the rest of the same (RFC 9110 §13.1.5, §14.2)."""
+    """Request the rest, if the file is still the same (RFC 9110 §13.1.5, §14.2)."""
     if resumed is None:
         return {}
     return {
@@ -224,14 +224,14 @@ def _headers(resumed: _Resumed | None) -> Mapping[str, str]:
 
 
 def _is_other(response: requests.Response, resumed: _Resumed) -> bool:
-    """Whether a reply to a request for the rest proves to be of another version, or of another part.
+    """Whether the reply to a request for the rest is of another version, or of another part.
 
     A 206 repeats the ETag (RFC 9110 §15.3.7); it may leave out the date, and the total length.
     """
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return True
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
-        return False  # a 200 begins anew by itself, anything else has no bytes
+        return False  # a 200 begins anew, anything else has no bytes
     found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     if found is None or int(found[1]) != resumed.size_bytes or "content-encoding" in response.headers:
         return True
@@ -246,7 +246,7 @@ def _is_other(response: requests.Response, resumed: _Resumed) -> bool:
 
 
 def _mark(url: str, headers: Mapping[str, str], piece: _Piece) -> Mark | None:
-    """What a later try can ask the rest of; a weak ETag or none promises nothing about the bytes."""
+    """Return the mark for resuming later; a weak ETag or none promises nothing about the bytes."""
     etag, date = headers.get("etag", ""), headers.get("last-modified", "")
     validator = etag if etag.startswith('"') else date
     if not validator or "content-encoding" in headers or headers.get("accept-ranges", "") == "none":
@@ -259,6 +259,6 @@ def _kept(partial: Partial) -> Body:
 
 
 def _bare(url: str) -> str:
-    """Without the query, whose signature is a fresh one each time."""
+    """Return the URL without its query, whose signature changes each time."""
     scheme, host, path, _, _ = urlsplit(url)
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))

@@ -1,1 +1,1 @@
-"""Looking into videos: a stranger's bytes are decoded in a bounded process of its own, never in the worker."""
+"""Describes videos; untrusted bytes are decoded in an isolated process, never in the worker."""

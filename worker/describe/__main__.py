@@ -1,10 +1,10 @@
-"""The bounded process: takes one request a line, answers each with a line of JSON, ends when nobody asks any more.
+"""The isolated process: reads one request a line, answers each with a line of JSON, ends when its input ends.
 
     python -m worker.describe MEMORY_BYTES CPU_S
     {"do": "probe", "arguments": [path, content_type]}   ->   {"found": {...}}  or  {"trouble": "..."}
 
-What it can do to this machine is bounded before it opens anything: memory, processor time for each request, the size of
-what it writes, open files; it gets no environment that holds a secret.
+Its limits are set before it opens anything: memory, processor time for each request, written bytes, open files; its
+environment has no secret.
 """
 
 import json
@@ -19,13 +19,13 @@ WRITES_BYTES: Final = 16_000_000
 OPEN_FILES: Final = 64
 IDLE_S: Final = 60.0
 MOST_REQUESTS: Final = 500
-"""After this many requests the process makes room for a fresh one: whatever leaks in a decoder does not add up."""
+"""After this many requests a fresh process takes over, so that leaks in decoders do not add up."""
 
 NICENESS: Final = 10
 
 
 def main() -> None:
-    """Serve until the input ends, or is silent for long."""
+    """Serve until the input ends, or is idle for long."""
     memory, cpu_s = int(sys.argv[1]), int(sys.argv[2])
     _bound(memory)
     for _ in range(MOST_REQUESTS):
@@ -41,13 +41,13 @@ def main() -> None:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"found": _verb(request["do"])(*request["arguments"])}
-    except Exception as error:  # noqa: BLE001 (a stranger's bytes: whatever a decoder raises is said of them)
-        told = getattr(error, "strerror", None) or str(error)
-        return {"trouble": f"{type(error).__name__}: {told}"[:300]}
+    except Exception as error:  # noqa: BLE001 (untrusted bytes: a decoder may raise anything)
+        message = getattr(error, "strerror", None) or str(error)
+        return {"trouble": f"{type(error).__name__}: {message}"[:300]}
 
 
 def _verb(name: str) -> Callable[..., dict[str, Any]]:
-    """Imported late: a worker that makes no previews does not pay for what they need."""
+    """Import late: a worker without previews does not pay for their libraries."""
     if name == "probe":
         from worker.describe.probe import probe  # noqa: PLC0415 (see above)
 
@@ -69,7 +69,7 @@ def _bound(memory: int) -> None:
 
 
 def _allow_cpu(seconds: int) -> None:
-    """The kernel ends this process once it has used this many more seconds of CPU."""
+    """Have the kernel end this process after this many more seconds of CPU."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds + 1, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""What is put beside a stored video: its manifest, a poster, a preview. A failure here never touches the job."""
+"""Puts manifest, poster and preview beside a stored video. A failure here never touches the job."""
 
 import contextlib
 import json
@@ -24,10 +24,10 @@ _SHORTEST_S: Final = 0.001
 
 
 class Describer:
-    """Looks into videos, in bounded processes: one for quick looks on a job's way, one that makes pictures."""
+    """Describes videos in isolated processes: one for quick probes during downloads, one for pictures."""
 
     def __init__(self, store: Store, folder: Path, settings: DescribeSettings) -> None:
-        """Describe what is in `store`; copy what lies in a bucket into `folder` first."""
+        """Describe videos in `store`; copy one from a bucket into `folder` first."""
         self._store = store
         self._folder = folder / PARTIALS
         self._settings = settings
@@ -36,11 +36,11 @@ class Describer:
 
     @property
     def has_work(self) -> bool:
-        """Whether anything is to be put beside a video."""
+        """Whether any artifact is wanted."""
         return self._settings.manifest or self._settings.previews
 
     def probe(self, file: str, content_type: str) -> Media | None:
-        """What is in a video, or None if that cannot be said in time."""
+        """Probe a video; None if that fails or takes too long."""
         if not self._settings.probe:
             return None
         answer = self._probing.ask("probe", [file, content_type])
@@ -49,7 +49,7 @@ class Describer:
         return _media(answer.facts, size_bytes=os.stat(file).st_size)
 
     def describe(self, job: Job, request: VideoRequest, entries: Sequence[LogEntry]) -> Described | NotDescribed:
-        """Put everything beside a job's video; doing it twice is harmless."""
+        """Make all artifacts of a job's video; doing it twice is harmless."""
         if job.stored is None or job.removed_at is not None:
             return Described((), "there is no video")
         if not (is_name(job.id) and is_within(job.stored.path)):
@@ -70,7 +70,7 @@ class Describer:
         return Described(tuple(made), trouble)
 
     def close(self) -> None:
-        """End the bounded processes."""
+        """End the isolated processes."""
         self._probing.close()
         self._making.close()
 
@@ -95,7 +95,7 @@ class Describer:
 
     @contextlib.contextmanager
     def _at_hand(self, job_id: str, stored: Stored) -> Iterator[str]:
-        """The video as a file of this host: where it lies, or a copy for the while."""
+        """Yield the video as a local file: itself, or a temporary copy."""
         local = self._store.local(stored.path)
         if local is not None:
             yield local
@@ -114,7 +114,7 @@ class Describer:
 
 
 def _media(facts: Mapping[str, Any], *, size_bytes: int) -> Media:
-    """A probe's facts, each left out unless it can be true; what has no picture is noted as such."""
+    """Keep the plausible facts of a probe, and note a missing picture."""
     duration_s, video_codec = _number(facts.get("duration_s")), _word(facts.get("video_codec"))
     width, height = _number(facts.get("width")), _number(facts.get("height"))
     return Media(
@@ -131,7 +131,7 @@ def _media(facts: Mapping[str, Any], *, size_bytes: int) -> Media:
 
 
 def _number(value: object) -> float | None:
-    """A number that is no flag, not infinite, not larger than anything of a video can be."""
+    """Return a number that is no bool, finite, and plausible for a video; else None."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if abs(value) <= _LARGEST else None

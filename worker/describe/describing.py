@@ -1,4 +1,4 @@
-"""Describing: manifest, poster and preview are put beside the videos for which that is due."""
+"""Describing: puts manifest, poster and preview beside the videos that are due."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ log = logging.getLogger("rushes.tasks")
 
 
 class Describing:
-    """Describes videos; while the store fails, again later. A failure here never touches the job."""
+    """Describes videos; tries again while the store fails. A failure here never touches the job."""
 
     def __init__(
         self, ledger: Ledger, describer: Describer, archive: Archive, policy: Policy, *, lease_s: float
@@ -32,7 +32,7 @@ class Describing:
         self._lease_s = lease_s
 
     def describe(self, jobs: Sequence[Job], _now: Now) -> Iterator[Alarm]:
-        """Describe the videos of the claimed jobs; yields the alarms to set."""
+        """Describe the videos of the claimed jobs; yield the alarms to set."""
         for job in jobs:
             with contained("describe", job):
                 yield from self._describe(job)
@@ -49,6 +49,6 @@ class Describing:
         request, entries = self._ledger.request(job.id), self._ledger.job_log.of(job.id)
         try:
             return self._describer.describe(job, request, entries)
-        except Exception as error:  # a stranger's video must not keep its description going round for ever
+        except Exception as error:  # an odd video must not be described for ever
             log.exception("describing job=%s failed unforeseen", job.id)
             return NotDescribed(f"unforeseen: {type(error).__name__}")

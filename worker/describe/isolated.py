@@ -1,4 +1,4 @@
-"""The worker's side of the bounded process: asks it one thing at a time, and ends it when it does not answer."""
+"""The worker's side of the isolated process: sends it one request at a time, and ends it when it does not answer."""
 
 import contextlib
 import json
@@ -18,35 +18,35 @@ log = logging.getLogger("rushes.media")
 
 LONGEST_ANSWER: Final = 65_536
 KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "LANG")
-"""What the interpreter needs; keys and passwords stay out of a process that reads a stranger's bytes."""
+"""The variables that the interpreter needs; a process that reads untrusted bytes gets no keys or passwords."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer."""
+    """An answer."""
 
     facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """There is no answer; `message` says why, in words that may hold a stranger's."""
+    """No answer; `message` says why, and may quote untrusted text."""
 
     message: str
 
 
 class IsolatedProcess:
-    """One bounded process, started when first asked, started again after it had to be ended."""
+    """One isolated process, started at the first request and again after it has ended."""
 
     def __init__(self, *, memory_bytes: int, timeout_s: float) -> None:
-        """Bound it in memory; each request in wall time and in processor time."""
+        """Limit its memory, and each request's wall time and processor time."""
         self._command = launch.command("worker.describe", str(memory_bytes), str(max(1, round(timeout_s))))
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, verb: str, arguments: Sequence[str]) -> Found | Trouble:
-        """Have it do one thing; never raises for what the bytes do to it."""
+        """Send it one request; never raises, even if the bytes crash it."""
         if not self._lock.acquire(timeout=self._timeout_s):
             return Trouble("the process that looks into videos is busy")
         try:
@@ -62,7 +62,7 @@ class IsolatedProcess:
             self._end()
 
     def _ask(self, request: bytes) -> Found | Trouble:
-        if self._process is not None:  # it may have ended by itself since it was asked last
+        if self._process is not None:  # it may have ended by itself since the last request
             answer = self._exchange(self._process, request)
             if answer != b"":
                 return self._read(answer)
@@ -71,7 +71,7 @@ class IsolatedProcess:
         return self._read(self._exchange(self._process, request))
 
     def _read(self, answer: bytes | None) -> Found | Trouble:
-        """None: it took too long; nothing: it died of its limits, or of the bytes."""
+        """Read an answer; None: it took too long; b"": it died of its limits, or of the bytes."""
         parsed = _parsed(answer) if answer else None
         if parsed is not None:
             return parsed
@@ -81,7 +81,7 @@ class IsolatedProcess:
         return Trouble("the process that looked into it broke down, or used up what it may use")
 
     def _exchange(self, process: "subprocess.Popen[bytes]", request: bytes) -> bytes | None:
-        """Its answer's line; b"" if it has ended, None if the time is up."""
+        """Return its answer's line; b"" if it has ended, None if the time is up."""
         assert process.stdin is not None
         assert process.stdout is not None
         until = time.monotonic() + self._timeout_s
@@ -91,7 +91,7 @@ class IsolatedProcess:
         except OSError:
             return b""
         answer = b""
-        with selectors.DefaultSelector() as selector:  # select(2) knows no file beyond the thousandth
+        with selectors.DefaultSelector() as selector:  # select(2) fails above 1,024 files
             selector.register(process.stdout, selectors.EVENT_READ)
             while not answer.endswith(b"\n"):
                 if not selector.select(max(0.0, until - time.monotonic())):
@@ -125,12 +125,12 @@ class IsolatedProcess:
 
 
 def _parsed(answer: bytes) -> Found | Trouble | None:
-    """The answer; None for a line that is none: the process runs a stranger's bytes, and may say anything."""
+    """Parse the answer; None for an invalid line: a process with untrusted bytes may write anything."""
     try:
-        told = json.loads(answer)
+        data = json.loads(answer)
     except (ValueError, RecursionError):
         return None
-    match told:
+    match data:
         case {"found": dict(facts)}:
             return Found(facts)
         case {"trouble": str(message)}:

@@ -1,4 +1,4 @@
-"""The manifest: a job's story as one JSON document, which stands beside its video."""
+"""The manifest: a job's story as one JSON document beside its video."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,13 +9,13 @@ from jobs.events import LogEntry
 from jobs.job import Ended, Job, VideoRequest
 
 VERSION: Final = 1
-_SHOWN: Final = set(Ended.model_fields) - {"tenant"}  # whoever gets the video may read it
+_SHOWN: Final = set(Ended.model_fields) - {"tenant"}  # everybody with the video may read it
 _ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.still_in_doubt"})
-"""Said by counts; a line for each would bury the others."""
+"""Events given as counts only; a line for each would bury the others."""
 
 
 def manifest(job: Job, request: VideoRequest, entries: Sequence[LogEntry]) -> dict[str, Any]:
-    """What was asked for, what came, what it cost and when; times are seconds since the epoch."""
+    """Return the request, the result, the cost and the events; times are seconds since the epoch."""
     return {
         "manifest": VERSION,
         **job.model_dump(mode="json", include=_SHOWN),

@@ -1,4 +1,4 @@
-"""How a video differs from what was asked for: pure, from the facts of a probe."""
+"""Compares a video with its request: pure, from the facts of a probe."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ DURATION_TOLERANCE_S: Final = 0.5
 _LONGEST_DURATION_S: Final = 1e9
 
 SIZE_TOLERANCE: Final = 0.02
-"""Encoders round sizes to what their blocks allow."""
+"""Encoders round sizes to multiples of their blocks."""
 
 SILENT_BELOW_LUFS: Final = -60.0
 _LINES: Final = re.compile(r"(\d{3,4})[pP]")
@@ -18,7 +18,7 @@ _RATIO: Final = re.compile(r"(\d{1,2}):(\d{1,2})")
 
 
 def mismatches(parameters: Mapping[str, Any], media: Media) -> tuple[Mismatch, ...]:
-    """What was asked for, or goes without saying, and did not come; what cannot be compared does not count."""
+    """List requested or self-evident properties that the video lacks; incomparable ones do not count."""
     return tuple(
         found for compare in (_duration, _resolution, _aspect_ratio, _audio) for found in compare(parameters, media)
     )
@@ -29,7 +29,7 @@ def _duration(parameters: Mapping[str, Any], media: Media) -> Iterator[Mismatch]
     if not isinstance(asked, int | float) or isinstance(asked, bool) or media.duration_s is None:
         return
     if not 0 <= asked <= _LONGEST_DURATION_S:
-        return  # nobody meant it: a stranger's model takes what it likes
+        return  # no plausible duration: an unknown model accepts any value
     if abs(media.duration_s - asked) > DURATION_TOLERANCE_S:
         yield Mismatch("duration", asked, media.duration_s)
 
@@ -63,10 +63,10 @@ def _near(got: float, asked: float) -> bool:
 
 
 def _was_read(media: Media) -> bool:
-    """Whether the file could be looked into at all."""
+    """Whether the probe could read the file."""
     return any(fact is not None for fact in (media.duration_s, media.width, media.video_codec, media.audio_codec))
 
 
 def _is_audible(media: Media) -> bool:
-    """Whether there is something to be heard; a silent track is no sound."""
+    """Whether the video has sound; a silent track is none."""
     return media.audio_codec is not None and (media.loudness_lufs or 0.0) > SILENT_BELOW_LUFS

@@ -1,4 +1,4 @@
-"""A still and a small moving picture of a video. Runs in the bounded process."""
+"""Makes a video's poster and preview. Runs in the isolated process."""
 
 import io
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ QUALITIES: Final = (60, 30, 10)
 
 
 class Unshowable(Exception):
-    """No picture can be made of it; the message says why."""
+    """No picture of the video can be made; the message says why."""
 
 
 def make(path: str, content_type: str, poster: str, preview: str) -> dict[str, Any]:
-    """Write a poster and an animated preview, both WebP; returns their sizes.
+    """Write a poster and an animated preview, both WebP; return their sizes.
 
     Raises:
-        Unshowable: there is no picture, or it is larger than any that was asked for.
+        Unshowable: there is no picture, or it is too large.
     """
     with opened(path, content_type) as container:
         if not container.streams.video:
@@ -49,7 +49,7 @@ def make(path: str, content_type: str, poster: str, preview: str) -> dict[str, A
 
 
 def _pictures(container: InputContainer, stream: VideoStream) -> tuple[Image | None, list[Image]]:
-    """One large picture, from a second into the video where there is one, and small ones all along it."""
+    """Return one large picture, from a second into the video if it is that long, and small ones all along it."""
     still, moving = None, []
     for number, frame in enumerate(_sampled(container, stream)):
         if still is None or number == FRAMES_PER_S:
@@ -59,7 +59,7 @@ def _pictures(container: InputContainer, stream: VideoStream) -> tuple[Image | N
 
 
 def _sampled(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """`FRAMES_PER_S` frames of each second, for as long as the preview lasts."""
+    """Yield `FRAMES_PER_S` frames of each second, up to the preview's length."""
     step = Fraction(1, FRAMES_PER_S)
     number = 0
     for frame in container.decode(stream):
@@ -72,7 +72,7 @@ def _sampled(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
 
 
 def _image(frame: VideoFrame, width: int) -> Image:
-    """The frame, no wider than that, its ratio kept."""
+    """Scale the frame down to at most this width, with its ratio."""
     scaled = min(width, frame.width)
     height = max(2, round(frame.height * scaled / frame.width / 2) * 2)
     image: Image = cast("Any", frame.reformat(width=scaled, height=height, format="rgb24")).to_image()
@@ -80,7 +80,7 @@ def _image(frame: VideoFrame, width: int) -> Image:
 
 
 def _animated(images: list[Image]) -> bytes:
-    """An endless loop at the video's own pace, the best that fits into the bound."""
+    """Encode an endless loop at the video's own speed, in the best quality within the size limit."""
     data = b""
     for quality in QUALITIES:
         out = io.BytesIO()

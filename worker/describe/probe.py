@@ -1,4 +1,4 @@
-"""What is in a video: read from its container, and for the loudness from its sound. Runs in the bounded process."""
+"""Reads a video's facts from its container, and its loudness from its sound. Runs in the isolated process."""
 
 import math
 from typing import Any, Final
@@ -20,18 +20,18 @@ FORMATS: Final = {
 }
 LONGEST_LISTEN_S: Final = 60.0
 SILENCE_LUFS: Final = -70.0
-"""The gate of EBU R 128: what is below counts as silence."""
+"""The gate of EBU R 128: anything below counts as silence."""
 
 _INTEGRATED: Final = "lavfi.r128.I"
 
 
 def opened(path: str, content_type: str) -> InputContainer:
-    """Open a local file as the one format that it is known to be: no playlist is followed, no protocol but files."""
+    """Open a local file as this one format: no playlist is followed, no protocol but files."""
     return av.open(path, format=FORMATS[content_type], options={"protocol_whitelist": "file"})
 
 
 def probe(path: str, content_type: str) -> dict[str, Any]:
-    """The facts of a video as plain JSON; what it does not have is left out."""
+    """Return a video's facts as plain JSON, without those that it lacks."""
     with opened(path, content_type) as container:
         found: dict[str, Any] = {"duration_s": _duration_s(container)}
         if container.streams.video:
@@ -63,7 +63,7 @@ def _picture(stream: VideoStream) -> dict[str, Any]:
 
 
 def _loudness(container: InputContainer, stream: AudioStream) -> float | None:
-    """Integrated loudness by EBU R 128, of the first minute."""
+    """Measure the integrated loudness of the first minute by EBU R 128."""
     graph = Graph()
     source = graph.add_abuffer(template=stream)
     meter = graph.add("ebur128", "metadata=1:framelog=quiet")
@@ -85,12 +85,12 @@ def _loudness(container: InputContainer, stream: AudioStream) -> float | None:
 
 
 def _pulled(sink: Any, loudness: float | None) -> float | None:
-    """The latest figure that the meter has written on a frame."""
+    """Return the latest figure that the meter has written on a frame."""
     while True:
         try:
             frame = sink.pull()
         except (av.BlockingIOError, av.EOFError):
             return loudness
-        told = frame.metadata.get(_INTEGRATED)
-        if told is not None:
-            loudness = float(told)
+        measured = frame.metadata.get(_INTEGRATED)
+        if measured is not None:
+            loudness = float(measured)

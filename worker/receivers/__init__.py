@@ -1,1 +1,1 @@
-"""Who gets the ends of jobs: hooks, the database, webhook endpoints."""
+"""The receivers of ends: hooks, the database, webhook endpoints."""

@@ -1,4 +1,4 @@
-"""Result hooks: code that a deployment names by import path, called at least once for each ended job."""
+"""Result hooks: a deployment's code, named by import path, called at least once for each ended job."""
 
 import asyncio
 import importlib
@@ -19,7 +19,7 @@ log = logging.getLogger("rushes.hooks")
 
 
 class HookReceiver:
-    """Calls one hook, a stranger's code, with the record of an ended job."""
+    """Calls one hook, a deployment's code, with the record of an ended job."""
 
     def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:
         self._name = name
@@ -29,7 +29,7 @@ class HookReceiver:
         self.retries = RetryTerms.doubling(settings.retry_first_s, settings.retry_longest_s, settings.attempts)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
-        """Call the hook; whatever it raises is its own."""
+        """Call the hook; any exception is a failed delivery."""
         try:
             _run(self._hook, result_of(job, request, self._archive))
         except (Exception, SystemExit, CancelledError, BaseExceptionGroup) as error:
@@ -39,7 +39,7 @@ class HookReceiver:
 
 
 def _run(hook: ResultHook, result: JobResult) -> None:
-    """Call the hook, and run what it returned to its end: an async hook has an event loop of its own for each call."""
+    """Call the hook, and await its result: an async hook gets an event loop for each call."""
     returned = hook(result)
     if inspect.isawaitable(returned):
         asyncio.run(_awaited(returned))
@@ -64,7 +64,7 @@ def _load(path: str) -> ResultHook:
     module, _, name = path.partition(":")
     try:
         hook = getattr(importlib.import_module(module), name)
-    except Exception as error:  # importing runs a stranger's code
+    except Exception as error:  # importing runs foreign code
         raise ConfigurationError(f"RUSHES_HOOKS__CALL names {path}, which cannot be imported: {error}") from error
     if not callable(hook):
         raise ConfigurationError(f"RUSHES_HOOKS__CALL names {path}, which cannot be called")
@@ -77,7 +77,7 @@ def _load(path: str) -> ResultHook:
 
 
 def _is_lazy(hook: object) -> bool:
-    """Whether a call only makes a generator, be it of a function, a method, a callable object or a partial of one."""
+    """Whether a call only makes a generator: of a function, a method, a callable object or a partial of one."""
     while isinstance(hook, partial):
         hook = hook.func
     called = (hook, type(hook).__call__)

@@ -1,4 +1,4 @@
-"""The receivers of ended jobs. Each has slots, a schedule for what failed, and a way to deliver."""
+"""The interface of receivers: each has slots, a schedule of retries, and a way to deliver."""
 
 from typing import Protocol
 
@@ -20,4 +20,4 @@ class Receiver(Protocol):
         """When a failed delivery is tried again."""
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
-        """Tell it of one event; what goes wrong is an outcome, never an exception."""
+        """Deliver one event; a failure is an outcome, never an exception."""

@@ -1,4 +1,4 @@
-"""The directory: every receiver that this worker can tell, by name, and who wants to be told of which job."""
+"""The registry: every receiver that this worker can call, by name, and which jobs each wants."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +15,7 @@ _FIRST: Final = (1,)
 
 
 class ReceiverRegistry:
-    """Knows the receivers that the settings name, the webhook endpoints, and the addresses that orders bring along."""
+    """Finds receivers: those of the settings, webhook endpoints, and webhook addresses of requests."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class ReceiverRegistry:
         self._now = now
 
     def find(self, name: str) -> Receiver | None:
-        """The receiver of that name; None if this worker knows none, or if it is disabled."""
+        """Return the receiver of that name; None if this worker knows none, or if it is disabled."""
         if is_origin(name):
             return WebhookReceiver(self._sender, None, self._secrets(WEBHOOK_URL, _FIRST))
         return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
 
     def wanting(self, ended: Iterable[tuple[Job, VideoRequest]]) -> Iterator[tuple[Job, Mapping[str, Sequence[str]]]]:
-        """Who wants to be told of each of these ended jobs, with the events that each is told."""
+        """Yield each ended job with the receivers that want it, and the events for each."""
         endpoints = self._endpoints.all()
         for job, request in ended:
             yield job, self._wanting(job, request, endpoints)

@@ -1,4 +1,4 @@
-"""What hooks get of an ended job: one frozen record, the same for every hook."""
+"""The frozen record of an ended job that every hook gets."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -58,7 +58,7 @@ class ResultHook(Protocol):
 
 
 def result_of(job: Job, request: VideoRequest, archive: str) -> JobResult:
-    """An ended job as hooks see it; `archive` is the root of what is stored, a folder or an address."""
+    """Build the record of an ended job; `archive` is the archive's root, a folder or an address."""
     stored = job.stored if job.stored and is_within(job.stored.path) else None  # a hook opens it
     location = f"{archive}/{stored.path}" if stored else None
     return JobResult(

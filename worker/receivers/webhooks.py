@@ -28,7 +28,7 @@ EXCERPT_BYTES: Final = 500
 
 
 class WebhookSender:
-    """Sends one signed request and says how it went; follows no redirect."""
+    """Sends signed requests and reports their outcomes; follows no redirect."""
 
     def __init__(self, settings: WebhooksSettings, *, connections: int, public_url: object = None) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class WebhookSender:
                 verify=self._verify,
             )
             with closing(response):
-                return _judged(response, sent, now)
+                return _outcome_of(response, sent, now)
         except AddressRefused:
             return NotDelivered("its address is not a public one (RUSHES_WEBHOOKS__ALLOW_PRIVATE)", sent=sent)
         except (requests.RequestException, HTTPError, ValueError) as error:  # the last: malformed addresses
@@ -63,7 +63,7 @@ class WebhookSender:
 
 
 class WebhookReceiver:
-    """One endpoint, or the server behind addresses that orders brought along (`url` is None)."""
+    """One endpoint, or the server behind webhook addresses of requests (`url` is None)."""
 
     def __init__(self, sender: WebhookSender, url: str | None, secrets: Sequence[str]) -> None:
         self._sender = sender
@@ -79,17 +79,17 @@ class WebhookReceiver:
         """Send the event's thin payload; its `webhook-id` is the same each time."""
         url = self._url or request.webhook_url
         if url is None:
-            return NotDelivered("the order names no address", never=True)
+            return NotDelivered("the request names no address", never=True)
         if not self._secrets:
             return NotDelivered("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
-        told = payload(delivery.event, job, request, public_url=self._sender.public_url)
-        body = json.dumps(told, separators=(",", ":"))
+        data = payload(delivery.event, job, request, public_url=self._sender.public_url)
+        body = json.dumps(data, separators=(",", ":"))
         named = message_id(delivery.job_id, delivery.event)
         return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC))
 
 
 def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> dict[str, str]:
-    """The headers of a request by Standard Webhooks, with a signature for each secret that is valid."""
+    """Return the headers of a request by Standard Webhooks, with a signature for each valid secret."""
     signatures = [Webhook(secret).sign(named, now, body) for secret in secrets]
     return {
         "content-type": "application/json",
@@ -100,8 +100,8 @@ def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> d
     }
 
 
-def _judged(response: requests.Response, sent: str, now: datetime) -> Outcome:
-    """Only a 2xx means told; a redirect is a failure, 410 that nothing more is wanted."""
+def _outcome_of(response: requests.Response, sent: str, now: datetime) -> Outcome:
+    """Read a response's outcome: 2xx is delivered, a redirect is a failure, 410 refuses further deliveries."""
     status, answer = response.status_code, _excerpt(response)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Delivered(f"answered {status}", status=status, sent=sent, answer=answer)
@@ -117,7 +117,7 @@ def _judged(response: requests.Response, sent: str, now: datetime) -> Outcome:
 
 
 def _excerpt(response: requests.Response) -> str | None:
-    """The beginning of the answer; one that breaks off or trickles changes nothing about its status."""
+    """Read the beginning of the answer; one that breaks off or trickles does not change its status."""
     try:
         return (response.raw.read1(EXCERPT_BYTES, decode_content=True) or b"").decode(errors="replace")
     except Exception:  # noqa: BLE001 (a decoder may raise anything)
@@ -130,5 +130,5 @@ def _any_address(_address: str) -> bool:
 
 
 def _shown(url: str) -> str:
-    """An address without its query, which may hold a token."""
+    """Return an address without its query, which may contain a token."""
     return url.partition("?")[0].partition("#")[0]

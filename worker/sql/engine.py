@@ -1,4 +1,4 @@
-"""How a database is reached: SQLite or PostgreSQL, bounded in time, with nothing of a row in any error."""
+"""Connects to SQLite or PostgreSQL, with time limits; no error quotes a row."""
 
 import os
 import re
@@ -17,25 +17,24 @@ from config.private import FILE_MODE
 from config.settings import ConfigurationError
 
 _SQLITE_TERMS: Final = frozenset({"uri", "mode", "cache", "timeout", "cached_statements"})
-"""What may follow the ? of a SQLite address; the driver would ignore the rest, and use a file with half the name."""
+"""Allowed options after the ? of a SQLite address; the driver would ignore others, and use half of the file name."""
 
 PATIENCE_S: Final = 30
-"""How long a statement, or a lock that another process holds, may take."""
+"""A statement, or a wait for another process's lock, may take this many seconds."""
 
 _LIMITS: Final = {name: str(PATIENCE_S * 1000) for name in ("statement_timeout", "lock_timeout")}
 _OPTION: Final = re.compile(r"(?:^|(?<=\s))(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 CONNECT_S: Final = 5
-"""How long a connection may take to be made."""
+"""Connecting may take this many seconds."""
 
 
 def make_engine(url: str, *, connections: int) -> sa.Engine:
-    """An engine that connects when first used.
+    """Make an engine that connects when first used.
 
     Raises:
-        ConfigurationError: the address names no database that Rushes writes to; without the address, which may hold a
-            password.
+        ConfigurationError: the address names no supported database; the message omits it, as it may contain a password.
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
@@ -60,17 +59,17 @@ def make_engine(url: str, *, connections: int) -> sa.Engine:
 
 
 def _chosen(options: str) -> dict[str, str] | None:
-    """The settings in a connection's `options`, such as `-c search_path=rushes`; None if there is more in them."""
+    """Parse a connection's `options`, e.g. `-c search_path=rushes`; None if anything else is in them."""
     if _OPTION.sub("", options).strip():
         return None
     return {name.replace("-", "_"): _ESCAPED.sub(r"\1", value) for name, value in _OPTION.findall(options)}
 
 
 def _set_up_transaction(settings: Mapping[str, str], connection: sa.Connection) -> None:
-    """Bound each transaction by itself.
+    """Set the time limits in each transaction.
 
-    Behind a pooler (PgBouncer in transaction mode) the next one may be another server's: what a connection is started
-    with is refused, and what is set or prepared on it is lost.
+    A pooler (PgBouncer in transaction mode) may use another server for the next: it refuses start-up parameters, and
+    settings and prepared statements of a connection are lost.
     """
     calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
     connection.exec_driver_sql(
@@ -81,7 +80,7 @@ def _set_up_transaction(settings: Mapping[str, str], connection: sa.Connection) 
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite database; None for any other.
+    """Return the file of a SQLite database; None for any other.
 
     Raises:
         ConfigurationError: as `make_engine` does.
@@ -107,9 +106,9 @@ def _parsed(url: str) -> URL:
 
 
 def _make_private(_dialect: object, _record: object, arguments: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Make a file that is not there yet for its owner only; SQLite gives -wal and -shm the same mode.
+    """Create a missing file for its owner only; SQLite gives -wal and -shm the same mode.
 
-    One that is there is not touched: closing it would end the locks of this process's other connections.
+    An existing one is not touched: closing it would end the locks of this process's other connections.
     """
     if arguments[0] != ":memory:" and "uri" not in options:
         with suppress(OSError):  # SQLite says what is wrong, or the file is there
@@ -117,11 +116,11 @@ def _make_private(_dialect: object, _record: object, arguments: Sequence[str], o
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Let readers read while somebody writes, and leave transactions to SQLAlchemy: the driver begins them too late."""
+    """Let readers read during a write, and leave transactions to SQLAlchemy: the driver begins them too late."""
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    """Take the writer's lock at the beginning: two writers wait for each other instead of failing half-way."""
+    """Begin with the writer's lock: two writers wait for each other instead of failing half-way."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -14,11 +14,11 @@ from worker.sql.tables import videos
 
 
 class DatabaseTrouble(Exception):
-    """The database did not take the row: tell it again. The message holds nothing of the row."""
+    """The database refused the row: deliver it again. The message quotes nothing of the row."""
 
 
 class DatabaseHook:
-    """Writes one row for each job, twice with the same outcome; a database that is away holds up no worker's start."""
+    """Writes one row for each job, idempotently; a worker starts even if the database is away."""
 
     def __init__(self, engine: sa.Engine, *, migrate: bool) -> None:
         self._engine = engine
@@ -27,7 +27,7 @@ class DatabaseHook:
         self._preparing = threading.Lock()
 
     def __call__(self, result: JobResult, /) -> None:
-        """Write the job's row; a record older than what the row holds is left out."""
+        """Write the job's row, unless the row is newer than the record."""
         try:
             self._ensure_schema()
             with self._engine.begin() as connection:
@@ -59,40 +59,40 @@ def _prepare(engine: sa.Engine, *, migrate: bool) -> None:
 
 
 def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
-    """The statement that writes a job's row, or replaces one that tells less."""
+    """Return the statement that writes a job's row, or replaces an older one."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(videos).values(row_of(result))
-    news = {column.name: statement.excluded[column.name] for column in videos.c if column.name != "id"}
+    values = {column.name: statement.excluded[column.name] for column in videos.c if column.name != "id"}
     return statement.on_conflict_do_update(
         index_elements=[videos.c.id],
-        set_={**news, "written_at": sa.func.now()},
+        set_={**values, "written_at": sa.func.now()},
         where=videos.c.revision <= statement.excluded.revision,
     )
 
 
 def row_of(result: JobResult) -> dict[str, Any]:
-    """The row that tells of a job: the result's fields under their own names, but for where our copy is."""
+    """Return a job's row: the result's fields under their own names, except for our copy's place."""
     values = result.model_dump(mode="json") | {
         "archive_path": result.path,
         "archive_url": result.file.as_uri() if result.file else result.location,
     }
-    return {column.name: _held(column, values[column.name]) for column in videos.c if column.name in values}
+    return {column.name: _value(column, values[column.name]) for column in videos.c if column.name in values}
 
 
-def _held(column: sa.Column[Any], value: Any) -> Any:
+def _value(column: sa.Column[Any], value: Any) -> Any:
     if isinstance(column.type, sa.DateTime) and value is not None:
         return datetime.fromtimestamp(value, UTC)
     return _clean(value)
 
 
 def _clean(value: Any) -> Any:
-    """Strangers' text as databases take it: PostgreSQL knows no NUL, and nobody knows half a character."""
+    """Clean text for databases: PostgreSQL accepts no NUL, and none accepts a lone surrogate."""
     match value:
         case str():
             return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
         case dict():
-            return {_clean(name): _clean(held) for name, held in value.items()}
+            return {_clean(name): _clean(item) for name, item in value.items()}
         case list() | tuple():
-            return [_clean(held) for held in value]
+            return [_clean(item) for item in value]
         case _:
             return value

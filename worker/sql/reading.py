@@ -1,4 +1,4 @@
-"""What is read from the database of results: its rows, in order, a few at a time."""
+"""Reads the rows of the database of results, in order, a few at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which rows: jobs that ended since, and before, and how; nothing said means all."""
+    """A filter of rows: ended since, ended before, end statuses; unset means all."""
 
     since: datetime | None = None
     before: datetime | None = None
@@ -24,7 +24,7 @@ class Choice:
 
 
 def rows(engine: sa.Engine, choice: Choice) -> Iterator[dict[str, Any]]:
-    """The chosen rows in the order of their ends, as plain JSON values; times are ISO 8601 in UTC."""
+    """Yield the chosen rows in the order of their ends, as plain JSON values; times are ISO 8601 in UTC."""
     with engine.connect().execution_options(yield_per=_AT_ONCE) as connection:
         for row in connection.execute(_statement(choice)):
             yield {name: _plain(value) for name, value in row._mapping.items()}  # noqa: SLF001 (SQLAlchemy's public name)
@@ -42,7 +42,7 @@ def _statement(choice: Choice) -> sa.Select[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """SQLite keeps no time zone: what was written was UTC."""
+    """Return a plain value; SQLite keeps no time zone, and times were written in UTC."""
     if not isinstance(value, datetime):
         return value
     known = value if value.tzinfo else value.replace(tzinfo=UTC)

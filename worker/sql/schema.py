@@ -1,4 +1,4 @@
-"""The database's schema: made and brought up to date by alembic, by one process at a time."""
+"""Makes and upgrades the database's schema with alembic, in one process at a time."""
 
 from importlib import resources
 from typing import Final
@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 VERSION_TABLE: Final = "rushes_schema"
-"""Not alembic's usual name: the database may be one that your own application migrates."""
+"""Not alembic's usual name: your own application may migrate the same database."""
 
 _LOCK: Final = 7_283_047
 """The advisory lock's number, the same for every process of Rushes."""
@@ -21,9 +21,9 @@ class SchemaBehind(Exception):
 
 
 def upgrade(engine: sa.Engine) -> tuple[str | None, str | None]:
-    """Bring the schema up to date, under a lock; returns the revisions before and after."""
+    """Upgrade the schema under a lock; return the revisions before and after."""
     with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":  # SQLite's writer lock was taken when the transaction began
+        if connection.dialect.name == "postgresql":  # SQLite's transaction began with the writer's lock
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         before = _revision(connection)
         if not _is_current(before):
@@ -32,20 +32,20 @@ def upgrade(engine: sa.Engine) -> tuple[str | None, str | None]:
 
 
 def check(engine: sa.Engine) -> None:
-    """See that the schema is what this version writes to.
+    """Check that the schema suits this version.
 
     Raises:
         SchemaBehind: it is not.
     """
     with engine.connect() as connection:
-        held = _revision(connection)
-    if not _is_current(held):
-        told = f"at revision {held}" if held else "not made yet"
-        raise SchemaBehind(f"the schema is {told}; run `rushes db upgrade`, or set RUSHES_SQL__MIGRATE=true")
+        current = _revision(connection)
+    if not _is_current(current):
+        found = f"at revision {current}" if current else "not made yet"
+        raise SchemaBehind(f"the schema is {found}; run `rushes db upgrade`, or set RUSHES_SQL__MIGRATE=true")
 
 
 def _is_current(revision: str | None) -> bool:
-    """Whether it is the newest that we know, or one that a newer version made: migrations only ever add."""
+    """Whether the revision is the newest known, or a newer version's: migrations only ever add."""
     known = [script.revision for script in ScriptDirectory(_folder()).walk_revisions()]
     return revision is not None and (revision == known[0] or revision not in known)
 

@@ -1,4 +1,4 @@
-"""The table of results, as this version reads and writes it; the migrations say how a database comes to have it."""
+"""The table of results as this version reads and writes it; the migrations create it."""
 
 from typing import Final
 
@@ -44,4 +44,4 @@ videos: Final = sa.Table(
     sa.Index("videos_by_finished_at", "finished_at"),
     sa.Index("videos_by_tenant", "tenant", "finished_at"),
 )
-"""One row for each ended job: what was ordered, what came of it, where it is, what it cost."""
+"""One row for each ended job: its request, result, file and cost."""

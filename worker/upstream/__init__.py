@@ -1,1 +1,1 @@
-"""The service that renders: how it is asked, and what its replies prove."""
+"""The upstream: sends it requests, and reads what its replies prove."""

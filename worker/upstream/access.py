@@ -1,4 +1,4 @@
-"""How the upstream is reached: where it is, by which key and which way, and what its replies may not carry further."""
+"""How the upstream is reached: its address, key and proxies; and what its replies may not carry further."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self, TypeVar
@@ -10,14 +10,14 @@ from jobs.facts import NoResult, NotBought, PollResult, Receipt
 from producer.client.proxies import Proxies
 
 SHORTEST_KEY: Final = 8
-"""Redacting a shorter one would blot out ordinary words; no real key is that short."""
+"""Redacting a shorter key would hide ordinary words; no real key is that short."""
 
 Fact = TypeVar("Fact", Receipt, PollResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamAccess:
-    """The upstream's address, our key, and the way there; read once, so that nothing changes under way."""
+    """The upstream's address, our key and the proxies, read once, so that they never change."""
 
     base_url: str
     key: str
@@ -27,10 +27,10 @@ class UpstreamAccess:
 
     @classmethod
     def of(cls, settings: UpstreamSettings) -> Self:
-        """What the settings and the environment say.
+        """Read the settings and the environment.
 
         Raises:
-            ValueError: there is no key, or it is not one; or the environment names a proxy that is none.
+            ValueError: the key is missing or invalid, or the environment names an invalid proxy.
         """
         if settings.api_key is None:
             raise ValueError("RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it")
@@ -48,15 +48,15 @@ class UpstreamAccess:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What each request carries."""
+        """Return the headers of each request."""
         return {"Authorization": f"Bearer {self.key}", "Accept": "application/json"}
 
     def redacted(self, body: bytes) -> bytes:
-        """A body without our key: an error may quote it, and errors are told to people."""
+        """Remove our key from a body: an error may quote it, and people read errors."""
         return body.replace(self.key.encode(), b"[key]") if len(self.key) >= SHORTEST_KEY else body
 
     def bounded(self, fact: Fact) -> Fact:
-        """A wait that the upstream asks for is obeyed up to the ceiling; past it we ask again."""
+        """Cut the upstream's requested wait to the ceiling."""
         if isinstance(fact, NotBought | NoResult) and fact.retry_after_s is not None:
             return replace(fact, retry_after_s=min(fact.retry_after_s, self.retry_after_ceiling_s))
         return fact

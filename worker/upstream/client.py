@@ -1,4 +1,4 @@
-"""The upstream's client: one function buys, one reads the log; both answer with facts, never raise for the network."""
+"""The upstream's client: one function buys, one reads the log; both return facts and never raise for the network."""
 
 import logging
 import math
@@ -37,17 +37,17 @@ from worker.upstream.wire import (
 log = logging.getLogger("rushes.upstream")
 
 OLDEST_INTENT_S: Final = 10.0
-"""Shorter than the time after which a silent worker is taken for dead."""
+"""Shorter than the time after which a silent worker counts as dead."""
 
 METRICS_TIMEOUT_S: Final = 2.0
-"""Metrics are a convenience: the rescuer's thread, which asks for them, has jobs to rescue."""
+"""Short, as the rescuer's thread, which reads these metrics, has jobs to rescue."""
 
 CHUNK_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply as far as it could be read; the body is b"" if it broke off, trickled or was too long."""
+    """A reply; its body is b"" if it broke off, trickled or was too long."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class Reply:
 
 
 class Upstream:
-    """Buys from the upstream and reads its log; has time-outs, follows no redirect, and keeps the key to itself."""
+    """Buys from the upstream and reads its log; has time-outs, follows no redirect, and never leaks the key."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Upstream:
     def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
         """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
 
-        An intent that has grown old (the process was frozen) may have been taken for dead by others: it buys nothing.
+        An old intent (the process was frozen) buys nothing: other workers may have put it in doubt.
         """
         if intent_age_s > OLDEST_INTENT_S:
             return NotBought(Hold.UNREACHABLE, f"this worker was held up for {intent_age_s:.0f} s before it could buy")
@@ -81,31 +81,31 @@ class Upstream:
         with closing(witness):
             try:
                 reply = self._exchange(witness, "POST", PATHS[family], json=request.body(), request_id=request_id)
-            except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises, the order may be out)
+            except Exception as error:  # noqa: BLE001 (on any error the request may have been sent)
                 why = _why(error)
                 if witness.connected:
-                    return Unknown(f"the reply was lost after the order was sent ({why})")
+                    return Unknown(f"the reply was lost after the request was sent ({why})")
                 return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({why})")
         return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
 
     def log_page(self, model: str, offset: int) -> LogPage | NoResult:
-        """One page of the upstream's request log for a model, newest first."""
+        """Read one page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}
         try:
             reply = self._exchange(self._reading, "GET", LOG_PATH, params=query)
-        except Exception as error:  # noqa: BLE001 (whatever a stranger's reply raises is no news)
+        except Exception as error:  # noqa: BLE001 (any error means no page)
             return NoResult(Hold.UNREACHABLE, f"no answer from the upstream ({_why(error)})")
         return read_log_page(reply.status, reply.headers, reply.body)
 
     def billing(self) -> Reply | NoResult:
-        """The reply to a request for the balance, which goes as purchases go and costs nothing."""
+        """Request the balance, by the way that purchases go; it costs nothing."""
         try:
             return self._exchange(self._reading, "GET", BILLING_PATH)
         except Exception as error:  # noqa: BLE001 (as above)
             return NoResult(Hold.UNREACHABLE, _why(error))
 
     def latency(self, model: str) -> Latency | None:
-        """How long the upstream says that a model takes; None if it does not answer at once. Asked without the key."""
+        """Read the upstream's own latency of a model, without the key; None if it does not answer at once."""
         asked: dict[str, Any] = {"params": {METRICS_MODEL: model}, "has_key": False, "patience_s": METRICS_TIMEOUT_S}
         proxies = self._access.proxies
         with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S, proxies=proxies)) as adapter:
@@ -149,7 +149,7 @@ class Upstream:
             return Reply(response.status_code, headers, self._access.redacted(body))
 
     def _body(self, response: requests.Response, *, until: float) -> bytes:
-        """The whole body, or b"": half a reply proves no more than its status and headers do."""
+        """Read the whole body, or b"": half a reply proves no more than its status and headers."""
         read = bytearray()
         try:
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
@@ -163,7 +163,7 @@ class Upstream:
 
 
 def _why(error: Exception) -> str:
-    """An error's name; its traceback goes to the log if it is none that a network or its libraries are known for."""
+    """Return an error's name; log its traceback unless networks or their libraries are known to raise it."""
     if not isinstance(error, requests.RequestException | HTTPError | OSError):
         log.error("a reply of the upstream could not be read", exc_info=error)
     return type(error).__name__

@@ -1,14 +1,14 @@
-"""The connection of a purchase, which knows whether the request can have left."""
+"""The connection of a purchase, which knows whether the request may have been sent."""
 
 from config.outbound import PunctualAdapter
 from producer.client.proxies import Proxies
 
 
 class ConnectionWitness(PunctualAdapter):
-    """Carries one purchase over a connection of its own, never repeats it, and remembers whether it connected.
+    """Sends one purchase over its own connection, never repeats it, and remembers whether it connected.
 
-    A pooled connection that the server has just closed fails in a way that proves nothing about a POST; a fresh one
-    either connects or provably sent nothing.
+    If the server has just closed a pooled connection, its failure proves nothing about a POST; a fresh one either
+    connects or provably sent nothing.
     """
 
     def __init__(self, *, reply_s: float, proxies: Proxies) -> None:

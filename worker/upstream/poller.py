@@ -1,7 +1,7 @@
-"""How many generations are polled together: libcurl carries them, over kept-alive connections.
+"""Polls many generations together with libcurl, over kept-alive connections.
 
-A task that polls drives the exchanges in its own thread: there is no loop to hand them to and no thread to wake, only
-sockets to wait for. In Python the exchange itself would be most of what a poll costs.
+A polling task drives the exchanges in its own thread, without a loop or a second thread: it only waits for sockets. In
+Python the exchange itself would be most of a poll's cost.
 """
 
 import math
@@ -26,10 +26,10 @@ from worker.upstream.polls import read_poll
 from worker.upstream.wire import PATHS
 
 LINGER_S: Final = 0.05
-"""Polls that end within this much of each other are told together, so that they are written together."""
+"""Polls that end within this many seconds of each other are returned, and so written, together."""
 
 PATIENCE_S: Final = 2.0
-"""Seconds that each poll may take, even if others that were made with it have been answered; …"""
+"""Seconds that each poll may take, even if others of its batch have been answered; …"""
 
 FAR_LONGER: Final = 10.0
 """… and it may take this multiple of their mean latency; after the later of the two it is left behind."""
@@ -38,29 +38,29 @@ WORTH_WAITING: Final = 2.0
 """After a late answer, every poll is waited for at least this multiple of its latency."""
 
 UNUSED_S: Final = 30.0
-"""Connections that no poll used for this many seconds are closed: more than usual were open at once."""
+"""Connections unused for this many seconds are closed: more than usual were open at once."""
 
 _FINAL_STATUS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A generation to poll, on the endpoints that it was bought from."""
+    """A generation to poll, on the endpoints where it was bought."""
 
     generation_id: str
     family: Family
 
 
 Seen: TypeAlias = tuple[int, PollResult]
-"""Which of the subjects, and what was seen."""
+"""A subject's index, and its poll result."""
 
 
 class Poller:
     """Polls generations, many at once, and never raises for the network. Polling is free.
 
-    At most `connections` polls of the whole process are under way at any moment. A few polls that hang must not hold
-    all who poll: where some polls have been answered, at most `patient` pollers wait to the end for the rest,
-    with half of the connections at most.
+    At most `connections` polls of the whole process are under way at any moment. A few hanging polls must not block all
+    tasks: once some are answered, at most `patient` pollers wait to the end for the rest, with at most half of the
+    connections.
     """
 
     def __init__(self, access: UpstreamAccess, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
@@ -74,31 +74,31 @@ class Poller:
         return next(seen for group in groups for _, seen in group)
 
     def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
-        """What is seen of each, in groups as they come in; an empty group after each `pause_s` without news."""
-        exchanges = self._taken()
+        """Yield the results in groups as they come in; an empty group after each `pause_s` without a result."""
+        exchanges = self._unused()
         try:
             yield from exchanges.poll_many(subjects, pause_s=pause_s)
         finally:
-            exchanges.drop()  # a caller that did not wait for the rest does not want it
+            exchanges.drop()  # a caller that stopped early does not want the rest
             exchanges.used_at = monotonic()
             self._idle.append(exchanges)
             self._close_unused()
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close unused connections."""
         while self._idle:
             self._idle.pop().close()
         self._handles.close()
 
     def _close_unused(self) -> None:
-        """Close those connections whose turn does not come any more."""
-        with suppress(IndexError):  # others take from the end meanwhile
+        """Close connections that have been unused for long."""
+        with suppress(IndexError):  # other threads pop from the end meanwhile
             while (oldest := self._idle.popleft()).used_at < monotonic() - UNUSED_S:
                 oldest.close()
             self._idle.appendleft(oldest)
 
-    def _taken(self) -> "_Exchanges":
-        """One that no other thread uses."""
+    def _unused(self) -> "_Exchanges":
+        """Return exchanges that no other thread uses."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -107,7 +107,7 @@ class Poller:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """How every poll is made."""
+    """The terms of every poll."""
 
     access: UpstreamAccess
     settings: UpstreamSettings
@@ -115,17 +115,17 @@ class _Terms:
     patience: "_Patience"
 
     def handle(self) -> pycurl.Curl:
-        """A handle that needs nothing more than an address."""
+        """Make a handle that lacks only an address."""
         access, settings, curl = self.access, self.settings, pycurl.Curl()
         headers = {**access.headers, "Accept-Encoding": "identity"}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # a server that packs its reply all the same is understood
+        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # understand a server that compresses its reply unasked
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.CAINFO, os.fsencode(access.ca_file))  # text would have to be ASCII, here and below
-        # Said even where there is none: libcurl would ask the environment.
+        # Set even if empty: libcurl would read the environment.
         curl.setopt(pycurl.PROXY, (access.proxies.for_url(access.base_url) or "").encode())
         curl.setopt(pycurl.PROXY_CAINFO, os.fsencode(access.ca_file))
         curl.setopt(pycurl.NOPROXY, "")
@@ -136,7 +136,7 @@ class _Terms:
         return curl
 
     def address(self, subject: Subject) -> str:
-        """The poll's URL; ids hold colons, slashes and what not, so they are escaped whole."""
+        """Return the poll's URL; ids contain colons and slashes, so they are escaped whole."""
         escaped = quote(subject.generation_id, safe="", errors="replace")
         return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
 
@@ -171,7 +171,7 @@ class _Patience:
 class _Handles:
     """The handles of the whole process, one for each poll that may be under way.
 
-    Those who poll share them: with as many of their own, each would keep them for ever.
+    Pollers share them: handles of its own would stay with each for ever.
     """
 
     def __init__(self, terms: _Terms) -> None:
@@ -179,8 +179,8 @@ class _Handles:
         self._room = threading.Semaphore(terms.connections)
         self._free: list[pycurl.Curl] = []  # the last used is the next: no more are made than are needed at once
 
-    def taken(self, *, within_s: float) -> pycurl.Curl | None:
-        """One that nobody uses, or None if there is none in time."""
+    def borrowed(self, *, within_s: float) -> pycurl.Curl | None:
+        """Return a free handle, or None if there is none in time."""
         if not self._room.acquire(timeout=within_s):
             return None
         try:
@@ -189,18 +189,18 @@ class _Handles:
             return self._terms.handle()
 
     def back(self, curl: pycurl.Curl) -> None:
-        """This one is not used any more."""
+        """Give a handle back."""
         self._free.append(curl)
         self._room.release()
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close free handles."""
         while self._free:
             self._free.pop().close()
 
 
 class _Exchange:
-    """One poll under way: what has come of its reply."""
+    """One poll under way, with the received part of its reply."""
 
     __slots__ = ("_headers_left", "_most_bytes", "begun_at", "body", "index", "lines")
 
@@ -211,7 +211,7 @@ class _Exchange:
         self.body = bytearray()
         self._most_bytes = self._headers_left = most_bytes
 
-    def hear_header(self, line: bytes) -> int:
+    def add_header(self, line: bytes) -> int:
         """Keep a line before the body, interim replies among them, or refuse it as below."""
         self._headers_left -= len(line)
         if self._headers_left < 0:
@@ -219,15 +219,15 @@ class _Exchange:
         self.lines.append(line)
         return len(line)
 
-    def hear_body(self, part: bytes) -> int:
-        """Keep a part of the body, or refuse it: a stranger's reply must not fill our memory."""
+    def add_body(self, part: bytes) -> int:
+        """Keep a part of the body, or refuse it: a reply must not fill our memory."""
         if len(self.body) + len(part) > self._most_bytes:
             return 0
         self.body += part
         return len(part)
 
     def result(self, access: UpstreamAccess, status: int, error: int | None) -> PollResult:
-        """What was seen; half a reply proves no more than its status and headers do."""
+        """Return the poll's result; half a reply proves no more than its status and headers."""
         headers = _headers(self.lines)
         if error is not None and (headers is None or status < _FINAL_STATUS):
             why = pycurl.easy_strerror(error)
@@ -237,7 +237,7 @@ class _Exchange:
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, str] | None:
-    """The headers, or None if they broke off; of several replies (interim ones, a proxy's) the last one's."""
+    """Parse the headers, or None if they broke off; of several replies (interim ones, a proxy's) the last one's."""
     found: dict[str, str] | None = None
     under_way: dict[str, str] = {}
     for line in lines:
@@ -254,8 +254,8 @@ def _headers(lines: Sequence[bytes]) -> dict[str, str] | None:
 class _Exchanges:
     """Many exchanges at once, over connections of their own; used by one thread at a time.
 
-    libcurl says which sockets and which moment to wait for, and we wait: its own `select` cannot be used in a process
-    that holds more than a thousand files.
+    libcurl names the sockets and the moment to wait for, and we wait: its own `select` fails with more than
+    a thousand open files in the process.
     """
 
     def __init__(self, terms: _Terms, handles: _Handles) -> None:
@@ -273,13 +273,13 @@ class _Exchanges:
         self._multi.setopt(pycurl.M_MAXCONNECTS, terms.connections)
 
     def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
-        """As the Poller does."""
+        """Poll as the Poller does."""
         waiting, seen = deque(enumerate(subjects)), list[Seen]()
         told_at = monotonic()
         self._answered, self._took_s = 0, 0.0
         while waiting or self._under_way:
             self._begin(waiting)
-            seen += self._go_on() or self._left_behind()  # what came while nobody listened is heard first
+            seen += self._go_on() or self._left_behind()  # results that came meanwhile go first
             quiet_s = monotonic() - told_at
             if seen and (quiet_s >= LINGER_S or not (waiting or self._under_way)):
                 yield seen
@@ -289,7 +289,7 @@ class _Exchanges:
                 told_at = monotonic()
 
     def drop(self) -> None:
-        """End what is under way."""
+        """End the polls under way."""
         for curl in list(self._under_way):
             self._end(curl)
         if self._patient:
@@ -302,18 +302,18 @@ class _Exchanges:
         self._selector.close()
 
     def _begin(self, waiting: deque[tuple[int, Subject]]) -> None:
-        """Begin as many as there is room for; the time-outs begin with them."""
-        while waiting and (curl := self._handles.taken(within_s=0 if self._under_way else LINGER_S)):
+        """Begin as many polls as there is room for; their time-outs begin now."""
+        while waiting and (curl := self._handles.borrowed(within_s=0 if self._under_way else LINGER_S)):
             index, subject = waiting.popleft()
             exchange = _Exchange(index, self._terms.settings.reply_bytes)
             curl.setopt(pycurl.URL, self._terms.address(subject))
-            curl.setopt(pycurl.HEADERFUNCTION, exchange.hear_header)
-            curl.setopt(pycurl.WRITEFUNCTION, exchange.hear_body)
+            curl.setopt(pycurl.HEADERFUNCTION, exchange.add_header)
+            curl.setopt(pycurl.WRITEFUNCTION, exchange.add_body)
             self._under_way[curl] = exchange
             self._multi.add_handle(curl)
 
     def _go_on(self) -> list[Seen]:
-        """Wait a moment for something to happen; what has ended by then."""
+        """Wait a moment for sockets, and return the polls that have ended."""
         wait_s = min(max(self._act_at - monotonic(), 0), LINGER_S) if self._under_way else 0
         for key, events in self._selector.select(wait_s):
             ready = pycurl.CSELECT_IN if events & EVENT_READ else 0
@@ -336,7 +336,7 @@ class _Exchanges:
                 yield exchange.index, access.bounded(seen)
 
     def _learn(self, took_s: float, *, answered: bool) -> None:
-        """How long a poll took, or was waited for in vain; that the upstream is busy or broken is no answer."""
+        """Learn how long a poll took, or was waited for in vain; a busy or broken upstream is no answer."""
         if answered:
             self._answered += 1
             self._took_s += took_s
@@ -364,7 +364,7 @@ class _Exchanges:
         return exchange
 
     def _watch(self, what: int, sock: int, _multi: object, _data: object) -> None:
-        """What libcurl wants to hear of a socket."""
+        """Watch a socket for libcurl."""
         if what == pycurl.POLL_REMOVE:
             with suppress(KeyError):
                 self._selector.unregister(sock)
@@ -373,11 +373,11 @@ class _Exchanges:
         events |= EVENT_WRITE if what & pycurl.POLL_OUT else 0
         try:
             self._selector.modify(sock, events)
-        except (KeyError, OSError):  # the latter: it has the number of one that was closed
+        except (KeyError, OSError):  # OSError: its number is that of a closed one
             self._selector.register(sock, events)
 
     def _set_timer(self, milliseconds: int) -> None:
-        """When libcurl wants to act at the latest, whatever is heard."""
+        """Set libcurl's next deadline, which counts even if no socket is ready."""
         self._act_at = monotonic() + milliseconds / 1000 if milliseconds >= 0 else math.inf
 
 

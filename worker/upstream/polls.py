@@ -1,4 +1,4 @@
-"""Poll replies: the status words of the upstream, and every place where its models put a finished video.
+"""Reads poll replies: the upstream's status words, and every place where its models put a finished video.
 
 Source: AI/ML API's own pages of August 2026. Veo ends with `completed` and an object `video`; PixVerse and Seedance end
 with `succeeded`; Runway gives a list of URLs or one URL as text; other vendors behind the same endpoint use more words.
@@ -27,13 +27,13 @@ from worker.upstream.replies import (
 )
 
 EMPTY_POLLS: Final = 4
-"""A success word with neither video nor error is believed when three more polls said the same."""
+"""A success word without video or error is believed once this many polls in a row said it."""
 
 SAME_VIDEO_POLLS: Final = 3
-"""An unknown word with a video is taken for success when this many polls in a row showed the same video."""
+"""An unknown word with a video counts as success once this many polls in a row had the same video."""
 
 REFUSED_POLLS: Final = 3
-"""An HTTP error that blames the content ends a paid job only when this many polls in a row said so."""
+"""An HTTP error that blames the content ends a paid job once this many polls in a row had it."""
 
 _SUCCEEDED: Final = frozenset(
     {"complete", "completed", "done", "finished", "succeed", "succeeded", "success", "successful"}
@@ -80,7 +80,7 @@ _LARGEST_FILE: Final = 2**53
 
 @outcome_of_anything(lambda why: NoResult(Hold.UNAVAILABLE, why))
 def read_poll(status: int, headers: Mapping[str, str], body: bytes) -> PollResult:
-    """What the reply to a poll shows; a reply that is not understood means: poll again."""
+    """Read the reply to a poll; an unknown one means: poll again."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _http_error(status, headers, body)
     reply = object_in(body)
@@ -88,7 +88,7 @@ def read_poll(status: int, headers: Mapping[str, str], body: bytes) -> PollResul
         return NoResult(Hold.UNAVAILABLE, f"{status} with a body that is no JSON object: {shortened(body)}")
     word = (text_or_none(reply.get("status")) or "").strip().lower()
     if word in _FAILED:
-        return _refusal(headers, reply, uncharged_unless_told=True)
+        return _refusal(headers, reply, uncharged_by_default=True)
     if word in _UNDER_WAY:
         return Pending(word)
     video = _best(list(_videos(reply)))
@@ -108,30 +108,30 @@ def _http_error(status: int, headers: Mapping[str, str], body: bytes) -> PollRes
 
 
 def _without_video(word: str, headers: Mapping[str, str], reply: Mapping[str, Any]) -> GenerationFailed | Inconclusive:
-    """Success without a video is a refusal if it says why; else the video may yet come."""
+    """Read success without a video: a failure if it says why; else the video may yet come."""
     if reason_in({"error": reply.get("error")}):
-        return _refusal(headers, reply, uncharged_unless_told=False)
+        return _refusal(headers, reply, uncharged_by_default=False)
     message = f"the upstream said {word}, but gave neither a video nor a reason"
     outcome = GenerationFailed(message, _charged(headers, reply, Charged.UNKNOWN))
     return Inconclusive(f"{word}, but without a video's URL", "no video", outcome, EMPTY_POLLS)
 
 
-def _refusal(headers: Mapping[str, str], reply: Mapping[str, Any], *, uncharged_unless_told: bool) -> GenerationFailed:
-    """The charge is booked after success only (the upstream's terms), unless the reply says otherwise."""
+def _refusal(headers: Mapping[str, str], reply: Mapping[str, Any], *, uncharged_by_default: bool) -> GenerationFailed:
+    """Read a failure; by the upstream's terms only success is charged, unless the reply says otherwise."""
     message = reason_in({"error": reply.get("error")}) or reason_in(reply) or "the upstream gave no reason"
-    untold = Charged.NO if uncharged_unless_told else Charged.UNKNOWN
-    return GenerationFailed(message, _charged(headers, reply, untold), is_content_refusal(reply))
+    default = Charged.NO if uncharged_by_default else Charged.UNKNOWN
+    return GenerationFailed(message, _charged(headers, reply, default), is_content_refusal(reply))
 
 
-def _charged(headers: Mapping[str, str], reply: Mapping[str, Any], untold: Charged) -> Charged:
+def _charged(headers: Mapping[str, str], reply: Mapping[str, Any], default: Charged) -> Charged:
     cost = cost_usd(headers, reply)
     if cost is None:
-        return untold
+        return default
     return Charged.YES if cost else Charged.NO
 
 
 def _unknown_word(word: str, video: Video) -> Inconclusive:
-    """The URL's query is left out of the evidence: each reply may sign it anew."""
+    """Read an unknown word with a video; the evidence omits the URL's query, which each reply may sign anew."""
     address = urlsplit(video.url)
     digest = hashlib.sha256(f"{address.netloc}{address.path}".encode(errors="replace")).hexdigest()[:16]
     note = f"taken for done: {SAME_VIDEO_POLLS} polls in a row said {word!r} with the same video"
@@ -139,7 +139,7 @@ def _unknown_word(word: str, video: Video) -> Inconclusive:
 
 
 def _best(found: list[Video]) -> Video | None:
-    """The first that does not look like a still beside the video."""
+    """Return the first that does not look like a still picture."""
     return next((video for video in found if not _is_picture(video)), found[0] if found else None)
 
 
@@ -150,13 +150,13 @@ def _is_picture(video: Video) -> bool:
 
 
 def _videos(holder: Mapping[str, Any], depth: int = 0) -> Iterator[Video]:
-    """Each video in the known places, outermost first."""
+    """Yield each video in the known places, outermost first."""
     for place in _VIDEO_PLACES:
         yield from _videos_in(holder.get(place), depth + 1)
 
 
 def _videos_in(value: Any, depth: int) -> Iterator[Video]:
-    """A URL as text, an object that holds one, or a list of either."""
+    """Yield the videos of a URL as text, an object with one, or a list of either."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -182,9 +182,9 @@ def _described(value: Mapping[str, Any]) -> Iterator[Video]:
 
 
 def is_web_address(value: Any) -> bool:
-    """Whether it is text that names a host over http or https; nothing else is fetched."""
+    """Whether the value is an http or https URL with a host; nothing else is fetched."""
     try:
         address = urlsplit(value) if isinstance(value, str) else None
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         return False
     return address is not None and address.scheme in {"http", "https"} and bool(address.hostname)

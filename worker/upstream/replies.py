@@ -1,4 +1,4 @@
-"""What every reply of the upstream is read with: its JSON, its two error envelopes, costs, waits, odd numbers."""
+"""Reads the common parts of the upstream's replies: JSON, its two error envelopes, costs, waits, odd numbers."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ log = logging.getLogger("rushes.upstream")
 
 _LONGEST_MESSAGE: Final = 500
 _DEAREST_USD: Final = 1_000_000
-"""A larger cost is not one: it would not fit where costs are added up."""
+"""A larger cost is ignored: it would overflow sums."""
 
 _FORBIDDEN_KINDS: Final = {  # the upstream's own spelling
     "err_insufficent_credits": Hold.OUT_OF_CREDITS,
@@ -48,14 +48,14 @@ CREDITS_PER_USD: Final = 2_000_000
 def outcome_of_anything(
     otherwise: Callable[[str], Other],
 ) -> Callable[[Callable[P, Outcome]], Callable[P, Outcome | Other]]:
-    """Make a reader that never raises: what nobody foresaw is logged, and gives `otherwise` of a sentence."""
+    """Make a reader that never raises: it logs an unforeseen error, and returns `otherwise` of a sentence."""
 
     def safe(reader: Callable[P, Outcome]) -> Callable[P, Outcome | Other]:
         @functools.wraps(reader)
         def read(*args: P.args, **kwargs: P.kwargs) -> Outcome | Other:
             try:
                 return reader(*args, **kwargs)
-            except Exception as error:  # a stranger's data must not strand a paid job
+            except Exception as error:  # odd data must not strand a paid job
                 log.exception("a reply of the upstream could not be read")
                 return otherwise(f"the upstream's reply could not be read ({type(error).__name__})")
 
@@ -65,29 +65,29 @@ def outcome_of_anything(
 
 
 def wait_asked_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the reply asks us to wait."""
+    """Return the seconds that the reply asks us to wait."""
     return retry_after_s(headers, now=time.time())
 
 
 def cost_usd(headers: Mapping[str, str], reply: Mapping[str, Any]) -> float | None:
-    """What the reply says was charged, in US dollars; None if it says nothing plausible."""
+    """Return the reply's charge in US dollars; None if it states nothing plausible."""
     meta = reply.get("meta")
     usage = meta.get("usage") if isinstance(meta, dict) else None
-    told: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
-    in_usd = (told.get("usd_spent"), headers.get("x-aimlapi-usd-spent"))
-    in_credits = (told.get("credits_used"), told.get("tokens_used"), headers.get("x-aimlapi-credits-used"))
+    stated: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
+    in_usd = (stated.get("usd_spent"), headers.get("x-aimlapi-usd-spent"))
+    in_credits = (stated.get("credits_used"), stated.get("tokens_used"), headers.get("x-aimlapi-credits-used"))
     prices = (*map(price_usd, in_usd), *(price_usd(value, CREDITS_PER_USD) for value in in_credits))
     return next((price for price in prices if price is not None), None)
 
 
 def price_usd(value: Any, units_per_usd: int = 1) -> float | None:
-    """A plausible price in US dollars, or None."""
+    """Return a plausible price in US dollars, or None."""
     number = number_or_none(value)
     return number / units_per_usd if number is not None and number / units_per_usd <= _DEAREST_USD else None
 
 
 def number_or_none(value: Any) -> float | None:
-    """A finite number that is not negative, given as a number or as text; or None."""
+    """Return a finite number that is not negative, from a number or text; else None."""
     if isinstance(value, bool):
         return None
     try:
@@ -98,12 +98,12 @@ def number_or_none(value: Any) -> float | None:
 
 
 def text_or_none(value: Any) -> str | None:
-    """The value if it is text."""
+    """Return the value if it is text."""
     return value if isinstance(value, str) else None
 
 
 def hold_of(status: int, body: bytes) -> Hold | None:
-    """Why a refusal is about us and not about the order, or None if it is about the order."""
+    """Return why a refusal is about our account, or None if it is about the request."""
     match status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Hold.THROTTLED
@@ -137,7 +137,7 @@ def is_content_refusal(reply: Mapping[str, Any] | None) -> bool:
 
 
 def _codes_in(reply: Any) -> Iterator[str]:
-    """The code fields of an error, of what it holds, and of its details."""
+    """Yield the code fields of an error, of its nested error, and of its details."""
     if isinstance(reply, list):
         for item in reply:
             yield from _codes_in(item)
@@ -148,14 +148,14 @@ def _codes_in(reply: Any) -> Iterator[str]:
 
 
 def error_message(status: int, body: bytes) -> str:
-    """The status and the upstream's sentence, short enough for a row."""
+    """Return the status and the upstream's sentence, short enough for a row."""
     reply = object_in(body)
     said = reason_in(reply) if reply is not None else shortened(body)
     return f"{status} {said}".strip()[:_LONGEST_MESSAGE]
 
 
 def reason_in(value: Any) -> str:
-    """The sentence inside any of the upstream's error shapes, fields and allowed values included."""
+    """Return the sentence in any of the upstream's error shapes, with fields and allowed values."""
     if isinstance(value, str):
         return value[:_LONGEST_MESSAGE]
     if not isinstance(value, dict):
@@ -181,12 +181,12 @@ def _field_reason(item: Any) -> str:
 
 
 def shortened(body: bytes) -> str:
-    """The beginning of a body in one line."""
+    """Return the beginning of a body in one line."""
     return " ".join(body[:200].decode("utf-8", "replace").split())[:120]
 
 
 def object_in(body: bytes) -> dict[str, Any] | None:
-    """The JSON object, its text fit to be written down again: a lone surrogate escape becomes a question mark."""
+    """Parse a JSON object; a lone surrogate escape becomes a question mark, so that it can be serialized again."""
     try:
         value = _json(body)
         value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
@@ -196,7 +196,7 @@ def object_in(body: bytes) -> dict[str, Any] | None:
 
 
 def _json(body: bytes) -> Any:
-    """The JSON value; bytes that are no UTF-8 are read as Latin-1, which a message of a vendor's may be in."""
+    """Parse a JSON value; bytes that are no UTF-8 are read as Latin-1, which some vendors' messages use."""
     try:
         return json.loads(body)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The upstream's words: replies become facts here and in `polls.py`, and nowhere else are its field names known.
+"""The upstream's wire format: here and in `polls.py` replies become facts; no other module knows its field names.
 
 Source: the AI/ML API documentation of August 2026 (video generations, errors) and live bodies published by others.
 Where they disagree, both are read.
@@ -41,7 +41,7 @@ REQUEST_ID_HEADER: Final = "X-Client-Request-Id"
 _LONGEST_ADDRESS: Final = 200
 _QUANTILES: Final = ("p50", "p75", "p90", "p99")
 _LONGEST_ID: Final = 1024
-# A proxy's or server's word that it stopped listening: the request may still have been taken.
+# A proxy or server stopped reading: the request may still have been accepted.
 _PROVES_NOTHING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, 499})
 # "Ask there instead". 303 is not among them: it shows the result of what was done; 300, 304 and 305 answer no POST.
 _ELSEWHERE: Final = frozenset(
@@ -56,7 +56,7 @@ _ELSEWHERE: Final = frozenset(
 
 @outcome_of_anything(Unknown)
 def read_receipt(status: int, headers: Mapping[str, str], body: bytes) -> Receipt:
-    """What the reply to a purchase proves. `headers` has lower-case names; an unreadable body is b""."""
+    """Read what the reply to a purchase proves. `headers` has lower-case names; an unreadable body is b""."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _acceptance(headers, object_in(body))
     if (moved := moved_to(status, headers)) and not _names_generation(headers, body):
@@ -71,15 +71,15 @@ def read_receipt(status: int, headers: Mapping[str, str], body: bytes) -> Receip
 
 
 def _names_generation(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether a redirect speaks of something that was made, as those behind a web form do."""
+    """Whether a redirect names a created generation, as those after a web form do."""
     is_named = isinstance(_acceptance(headers, object_in(body)), Accepted)
     return is_named or "generation_id" in headers.get("location", "")
 
 
 def moved_to(status: int, headers: Mapping[str, str]) -> str | None:
-    """The base URL that a redirect names, or the whole address where it ends in none of our paths; None: no redirect.
+    """Return the base URL that a redirect names, or its whole address if it has none of our paths; None: no redirect.
 
-    A redirect that names no address is none. User, query and fragment are left out: they may hold a secret.
+    A redirect without an address is none. User, query and fragment are left out: they may contain a secret.
     """
     location = headers.get("location", "").encode("latin-1", "replace").decode(errors="replace")
     if status not in _ELSEWHERE or not location.strip():
@@ -92,7 +92,7 @@ def moved_to(status: int, headers: Mapping[str, str]) -> str | None:
 
 @outcome_of_anything(lambda _: None)
 def read_latency(body: bytes, model: str) -> Latency | None:
-    """How long a model takes by the upstream's public metrics, or None if they do not say it plainly."""
+    """Read a model's latency from the upstream's public metrics; None if they are unclear."""
     models = (object_in(body) or {}).get("models")
     for entry in models if isinstance(models, list) else ():
         metrics = entry.get("metrics") if isinstance(entry, dict) and entry.get("alias") == model else None
@@ -120,7 +120,7 @@ class LogPage:
 
 @outcome_of_anything(lambda why: NoResult(Hold.UNAVAILABLE, why))
 def read_log_page(status: int, headers: Mapping[str, str], body: bytes) -> LogPage | NoResult:
-    """One page of the request log; lines without our request id or a generation id are passed over."""
+    """Read one page of the request log; skip lines without our request id or a generation id."""
     reply = object_in(body)
     lines = reply.get("data") if status == HTTPStatus.OK and reply else None
     if not isinstance(lines, list):
@@ -155,7 +155,7 @@ def _acceptance(headers: Mapping[str, str], reply: dict[str, Any] | None) -> Rec
     generation_id = _identifier(given.get("id")) or _identifier(given.get("generation_id"))
     generation_id = generation_id or _identifier(headers.get("x-inference-id"))
     if generation_id is None:
-        return Unknown("the upstream accepted the order but named no generation id")
+        return Unknown("the upstream accepted the request but named no generation id")
     return Accepted(generation_id, cost_usd(headers, given))
 
 

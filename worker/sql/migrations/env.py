@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that it is given, which holds the lock."""
+"""Alembic's entry: runs the migrations on the given connection, which has the lock."""
 
 from alembic import context
 

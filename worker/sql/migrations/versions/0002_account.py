@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add it; what an older worker writes was bought with the only account there was."""
+    """Add it; rows of older workers get the default account."""
     op.add_column("videos", sa.Column("account", sa.Text, nullable=False, server_default="default"))
 
 
