@@ -64,7 +64,7 @@ class ReceiverStatus:
     under_way: int
     failures: int
     failing_since: float | None
-    held_until: float | None
+    open_until: float | None
     took_s: float | None
 
 

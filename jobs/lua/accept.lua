@@ -1,8 +1,8 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
      a: id, row {field: value}, request, due_in, queue_ttl_s, key_names? [the idempotency key's name, then older versions'],
         idempotency_life_s, fingerprint? (with the key), slot_s
-     Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until the wake-up must be
-     sent, or nil if one for all that is due is on its way.
+     Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until the wake-up must
+     be sent, or nil if one for all that is due is on its way.
      Errors IDEMPOTENCY_CONFLICT (the key was used for another request), ID_TAKEN. ]]
 if a.key_names then
   local id, fingerprint = holder_of(a.key_names, a.row.tenant)

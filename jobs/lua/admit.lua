@@ -1,6 +1,6 @@
 --[[ admit: look up an API key, and count a request with it against its quota.
-     The quota is a bucket of a minute's requests that refills steadily. A request with a wrong secret is not counted, so
-     that nobody can use up another's quota.
+     The quota is a bucket of a minute's requests that refills steadily. A request with a wrong secret is not counted,
+     so that nobody can use up another's quota.
      a: id, digest (of the request's secret), per_min, cost (requests that this one counts as)
      Returns {} for an unknown key, else {now, wait_ms (0: it may go), left, whole_in_ms, field, value, ...} flat. ]]
 local row = redis.call('HGETALL', a.prefix .. 'access:key:' .. a.id)

@@ -1,6 +1,6 @@
 --[[ breaker: one circuit breaker for the whole fleet, for a kind of request to an upstream account.
-     A failure that concerns every job (a wrong key, no credits, "slow down", an upstream that is down) opens it. When its
-     time is up it is half-open and lets one trial request through; a request that succeeds closes it.
+     A failure that concerns every job (a wrong key, no credits, "slow down", an upstream that is down) opens it. When
+     its time is up it is half-open and lets one trial request through; a request that succeeds closes it.
      a: breaker (<account>:<kind>), verb 'ask' (trial_s, again_s) | 'passed' |
         'refused' (hold, message, first_s, longest_s, wait_s?, after, times)
      Returns for 'ask': {0} go, or {wait in milliseconds, hold, message};

@@ -1,6 +1,6 @@
 --[[ claim: claim overdue jobs, so that their lost wake-ups can be sent again; the current turn stays valid.
-     The claim moves the due time by a lease, so two rescuers never claim the same job, and a job whose wake-up is merely
-     slow is woken less and less often (the lease doubles until the job moves).
+     The claim moves the due time by a lease, so two rescuers never claim the same job, and a job whose wake-up is
+     merely slow is woken less and less often (the lease doubles until the job moves).
      a: state, grace_s, limit, lease_s, longest_lease_s
      Returns [id, state, turn, ...] flat; a job whose row is gone leaves the index, one whose row has no state or turn
      is returned with '' in its place and left alone for the longest lease. ]]

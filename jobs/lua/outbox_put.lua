@@ -26,7 +26,7 @@ for receiver, events in pairs(a.wanted) do
   if came or (a.again and waited) then
     redis.call('HSET', key, 'pending', pending, 'posted', posted)
     redis.call('PEXPIRE', key, life_ms)
-    -- A delivery under way keeps its lease; one that waits for its next try goes on waiting, unless a person wants it now.
+    -- A delivery under way keeps its lease; one that waits for its next try waits on, unless a person wants it now.
     if not redis.call('ZSCORE', slots_key(receiver), a.id) and (a.again or not waited) then
       redis.call('HSET', key, 'tries', 0)
       redis.call('ZADD', outbox_key(receiver), stamp(now), a.id)

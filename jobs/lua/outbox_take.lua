@@ -1,7 +1,7 @@
 --[[ outbox_take: claim the delivery of a receiver that has been due the longest, if one more of its slots may be used.
      The claim moves the delivery's due time by a lease, so that it is due again if the worker dies.
-     While the circuit breaker is open nothing is claimed, and while it is half-open one slot tries. A slow receiver, and
-     one of unknown speed, has one slot.
+     While the circuit breaker is open nothing is claimed, and while it is half-open one slot tries. A slow receiver,
+     and one of unknown speed, has one slot.
      a: receiver, worker, lease_s, width, slow_s
      Returns {id, turn, event, tries, 1 if another slot would find work}, or nothing. ]]
 local slots, outbox = slots_key(a.receiver), outbox_key(a.receiver)

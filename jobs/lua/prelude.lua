@@ -37,7 +37,7 @@ end
 
 local function breaker_key(name) return a.prefix .. 'breaker:' .. name end
 
--- A circuit breaker. It is open until `half_open_at`, then half-open: one trial decides; without that field it is closed.
+-- A circuit breaker. It is open until `half_open_at`, then half-open: one trial decides; without that it is closed.
 -- `failures` counts failures in a row, `last` names what failed last.
 local function breaker(name)
   local key = breaker_key(name)
@@ -76,8 +76,8 @@ end
 
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
--- Returns an idempotency key's job, its request's fingerprint, and the name that matched. Names after the first are older
--- versions', which knew no tenants: by them a tenant finds only its own jobs.
+-- Returns an idempotency key's job, its request's fingerprint, and the name that matched. Names after the first are
+-- older versions', which knew no tenants: by them a tenant finds only its own jobs.
 local function holder_of(names, tenant)
   for place, name in ipairs(names) do
     local held = redis.call('GET', a.prefix .. 'idempotency:' .. name)
@@ -151,7 +151,7 @@ local function start_follow_ups(id, follow_ups)
   return alarms
 end
 
--- Counts a pending job in the bucket of its age at its last poll, which its row names; `to` is nil once it is not pending.
+-- Counts a pending job in the bucket of its age at its last poll, which its row names; nil `to`: no longer pending.
 -- The counts correct a forecast that otherwise knows only of finished jobs.
 local function count_pending(row, kind, from, to)
   if from == to then return end

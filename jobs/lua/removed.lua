@@ -1,5 +1,5 @@
---[[ removed: record that an ended job's files leave the archive. A row that still exists gets the time, once, and its log
-     the event; the event stream gets it either way, as a video outlives its row.
+--[[ removed: record that an ended job's files leave the archive. A row that still exists gets the time, once, and its
+     log the event; the event stream gets it either way, as a video outlives its row.
      a: id, ended (how the job ended, for a row that is gone), data
      Returns {turn, 1 if it was written, else 0}.     Errors WRONG_STATE (the job is under way). ]]
 local row = row_key(a.id)

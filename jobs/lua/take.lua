@@ -1,10 +1,10 @@
 --[[ take: claim the due work of one kind for a task; the job in the task's message does not matter.
-     The claim moves a job's due time by a lease: if the worker dies, it is due again. Its turn stays, and guards what the
-     worker writes. A task that has just woken (a.woke) removes the alarms that have rung; one that goes on leaves them.
+     The claim moves a job's due time by a lease: if the worker dies, it is due again. Its turn stays, and guards what
+     the worker writes. A task that has just woken (a.woke) removes the alarms that have rung; one that goes on leaves them.
      a: work (a state or a follow-up), turn_field, woke?, limit, lease_s,
         early_s, per_s? (the fleet claims no more; at most a second's worth is saved up)
-     Returns {now, rows [HGETALL of each], 1 if something due was not claimed, else 0, more}; more: {id, turn, wait_s} of
-     such a job, if no message for it is under way yet. ]]
+     Returns {now, rows [HGETALL of each], 1 if something due was not claimed, else 0, more}; more: {id, turn, wait_s}
+     of such a job, if no message for it is under way yet. ]]
 local due = due_key(a.work)
 local until_now = stamp(now + a.early_s)
 if a.woke then forget_alarms(a.work, until_now) end

@@ -157,5 +157,5 @@ def _status(receiver: KnownReceiver, now: float) -> Text:
     if status.failing_since is None:
         return Text("ok", style="green")
     failing = f"failing for {duration(now - status.failing_since)}"
-    paused_s = (status.held_until or now) - now
+    paused_s = (status.open_until or now) - now
     return Text(f"{failing}, paused for {duration(paused_s)} more" if paused_s > 0 else failing, style="red")

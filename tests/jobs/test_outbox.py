@@ -171,12 +171,12 @@ def test_what_keeps_a_receivers_breaker_lives_as_long_as_its_deliveries(
         clock.advance(5000)
     status = outbox.status("sql")
     assert (status.failures, status.failing_since) == (3, clock.now - 15_000)
-    assert status.held_until == clock.now - 4990
+    assert status.open_until == clock.now - 4990
     assert 86_000 < client.ttl("rushes:breaker:receiver:sql") <= 86_400
 
     deliver(outbox, claimed(outbox)) if outbox.put("job_3", COMPLETED) else None
     status = outbox.status("sql")
-    assert (status.failures, status.failing_since, status.held_until) == (0, None, None)
+    assert (status.failures, status.failing_since, status.open_until) == (0, None, None)
     assert not client.exists("rushes:breaker:receiver:sql")
 
 
