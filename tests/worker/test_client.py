@@ -25,7 +25,7 @@ from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
 from worker.upstream import poller as poller_module
-from worker.upstream.access import Access
+from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller, Seen, Subject
 
@@ -40,7 +40,7 @@ ACCEPTED: Final = b'{"id":"gen-1","status":"queued","meta":{"usage":{"credits_us
 def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Upstream]:
     """A client with short time-outs."""
     choice = chosen(url, **settings)
-    upstream = Upstream(Access.of(choice), choice, clock=clock)
+    upstream = Upstream(UpstreamAccess.of(choice), choice, clock=clock)
     try:
         yield upstream
     finally:
@@ -51,7 +51,7 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
     """A poller with short time-outs."""
     choice = chosen(url, **settings)
-    poller = Poller(Access.of(choice), choice, connections=CONNECTIONS, patient=1)
+    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS, patient=1)
     try:
         yield poller
     finally:
@@ -509,14 +509,14 @@ def test_a_key_that_no_header_can_carry_stops_the_worker_at_start(key: str) -> N
     """A line break from a secret file would otherwise fail each purchase as if the network were down."""
     settings = UpstreamSettings.model_validate({"base_url": REFUSING, "api_key": key})
     with pytest.raises(ValueError, match="RUSHES_UPSTREAM__API_KEY") as caught:
-        Access.of(settings)
+        UpstreamAccess.of(settings)
     assert not key or key not in str(caught.value)
 
 
 def test_without_a_key_there_is_no_client() -> None:
     """An error at the start is better than one at the first purchase."""
     with pytest.raises(ValueError, match="RUSHES_UPSTREAM__API_KEY is not set"):
-        Access.of(UpstreamSettings.model_validate({"base_url": REFUSING}))
+        UpstreamAccess.of(UpstreamSettings.model_validate({"base_url": REFUSING}))
 
 
 # What the reply says
