@@ -3,9 +3,9 @@
 `jobs/keyspace.py` draws the keys. The job log and the breakers have modules of their own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import redis
 import redis.asyncio
@@ -14,7 +14,7 @@ from ulid import ULID
 from jobs.breakers import Breakers
 from jobs.claims import Claims
 from jobs.clock import FleetClock
-from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow
+from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_names
@@ -25,7 +25,8 @@ from jobs.lessons import LIFE_S
 from jobs.limits import Limits
 from jobs.moves.move import Move
 from jobs.moves.purchase import held
-from jobs.row import VERSION, fingerprint_of, job_from, request_from, request_text, to_fields
+from jobs.reader import JobReader
+from jobs.row import VERSION, fingerprint_of, request_text, to_fields
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
 from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
@@ -79,8 +80,8 @@ def new_job_id() -> str:
     return f"job_{str(ULID()).lower()}"
 
 
-class Ledger:
-    """Accepts, reads and moves jobs; each move guards turn and state.
+class Ledger(JobReader):
+    """Accepts and moves jobs, and reads them; each move guards turn and state.
 
     Raises:
         StaleTurn: the caller's job is out of date; another process moved it.
@@ -107,10 +108,9 @@ class Ledger:
         self._slot_s = slot_s
         self._retention = retention or Retention()
         self._durability = durability
-        self._scripts = Scripts(
-            client, retention=self._retention, clock=clock, subscribers=subscribers, on_loop=on_loop
+        super().__init__(
+            Scripts(client, retention=self._retention, clock=clock, subscribers=subscribers, on_loop=on_loop)
         )
-        self._redis = client
         self.job_log = JobLog(self._scripts)
         self.claims = Claims(self._scripts)
         self.limits = Limits(self._scripts)
@@ -118,7 +118,7 @@ class Ledger:
         self.breakers = Breakers(self._scripts)
         self.wakes = Wakes(self._scripts, slot_s=slot_s)
 
-    # -- accepting and reading jobs ------------------------------------------------------------------------------
+    # -- accepting jobs ------------------------------------------------------------------------------
 
     @asks_redis
     def accept(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Acceptance:
@@ -195,151 +195,6 @@ class Ledger:
             due_at=now + terms.due_in_s,
             **self._terms_of(request, terms),
         )
-
-    @asks_redis
-    def holder(self, idempotency_key: str, *, tenant: str | None = None) -> str | None:
-        """Return the job of a tenant's idempotency key, if it is remembered."""
-        found = self._scripts.run("key_holder", names=key_names(idempotency_key, tenant), tenant=tenant)
-        return cast("str | None", found)
-
-    @asks_redis
-    def get(self, job_id: str) -> Job:
-        """Read the job."""
-        row: object
-        try:
-            row = self._redis.hgetall(f"{PREFIX}job:{job_id}")
-        except redis.ResponseError as error:
-            row = error
-        job, _ = self._whole(job_id, row, None)
-        return job
-
-    @asks_redis
-    def whole(self, job_id: str) -> tuple[Job, VideoRequest | None]:
-        """Read the job, with its request unless that is gone, in one round trip."""
-        pipe = self._redis.pipeline(transaction=False)
-        _ask_whole(pipe, job_id)
-        return self._whole(job_id, *pipe.execute(raise_on_error=False))
-
-    @awaits_redis
-    async def whole_async(self, job_id: str) -> tuple[Job, VideoRequest | None, float]:
-        """Read the same from the event loop, with the time by the fleet's clock."""
-        pipe = self._scripts.on_loop.pipeline(transaction=False)
-        _ask_whole(pipe, job_id)
-        pipe.time()
-        row, text, time = await pipe.execute(raise_on_error=False)
-        return *self._whole(job_id, row, text), self._scripts.time_of(time)
-
-    @asks_redis
-    def get_many(self, job_ids: Sequence[str]) -> list[tuple[Job, VideoRequest]]:
-        """Read the jobs with their requests in one round trip.
-
-        Jobs that are gone, or that only a newer version can read, are left out.
-        """
-        found = ((job, request) for _, job, request in self._each_of(job_ids) if job is not None)
-        return [(job, request) for job, request in found if request is not None]
-
-    @asks_redis
-    def states(self, job_ids: Sequence[str]) -> dict[str, State | None]:
-        """Read the state of each job that has a row; None if only a newer version can read it."""
-        return {job_id: job.state if job else None for job_id, job, _ in self._each_of(job_ids)}
-
-    def _each_of(self, job_ids: Sequence[str]) -> Iterator[tuple[str, Job | None, VideoRequest | None]]:
-        """Yield each job that has a row, with its request, if there is one; neither if the row cannot be read."""
-        pipe = self._redis.pipeline(transaction=False)
-        for job_id in job_ids:
-            _ask_whole(pipe, job_id)
-        replies = pipe.execute(raise_on_error=False)
-        for job_id, row, text in zip(job_ids, replies[::2], replies[1::2], strict=True):
-            try:
-                yield job_id, *self._whole(job_id, row, text)
-            except UnknownJob:
-                continue
-            except UnreadableRow:
-                yield job_id, None, None
-
-    def _whole(self, job_id: str, row: Any, text: Any) -> tuple[Job, VideoRequest | None]:
-        """Parse the job and its request from Redis's replies."""
-        try:
-            for answer in (row, text):
-                if isinstance(answer, redis.RedisError):
-                    raise refusal_of(answer)
-            if not row:
-                raise UnknownJob(job_id)
-            return job_from(row), request_from(text) if text else None
-        except UnreadableRow as error:
-            self._scripts.unreadable(job_id, error)
-            raise UnreadableRow(f"{job_id} is left to a newer version: {error}") from error
-
-    @asks_redis
-    def with_requests(self, jobs: Sequence[Job]) -> list[tuple[Job, VideoRequest]]:
-        """Read these jobs' requests in one round trip; jobs whose requests are gone are left out.
-
-        So are jobs whose requests only a newer version can read.
-        """
-        if not jobs:
-            return []
-        texts = cast("list[str | None]", self._redis.mget([f"{PREFIX}request:{job.id}" for job in jobs]))
-        return [pair for job, text in zip(jobs, texts, strict=True) if text for pair in self._readable(job, text)]
-
-    def _readable(self, job: Job, text: str) -> Iterator[tuple[Job, VideoRequest]]:
-        try:
-            yield job, request_from(text)
-        except UnreadableRow as error:
-            self._scripts.unreadable(job.id, error)
-
-    def at_turn(self, job_id: str, turn: int) -> Job:
-        """Read the job, if it is still at this turn."""
-        job = self.get(job_id)
-        if job.turn != turn:
-            raise StaleTurn(f"job is at {job.turn}, the message says {turn}")
-        return job
-
-    @asks_redis
-    def request(self, job_id: str) -> VideoRequest:
-        """Read the request."""
-        text = cast("str | None", self._redis.get(f"{PREFIX}request:{job_id}"))
-        if text is None:
-            raise UnknownJob(job_id)
-        return request_from(text)
-
-    @asks_redis
-    def page(
-        self,
-        *,
-        states: Sequence[State] = (),
-        tenant: str | None = None,
-        limit: int = 20,
-        after: str | None = None,
-        newest_first: bool = True,
-    ) -> list[str]:
-        """List up to `limit` job ids in order of acceptance, beginning after `after`.
-
-        Either a tenant's, in any state; or those in `states` (none: all).
-        """
-        indexes = [state.value for state in states] or ["all"]
-        pipe = self._redis.pipeline(transaction=False)
-        for name in [f"tenant:{tenant}"] if tenant is not None else indexes:
-            key = f"{PREFIX}index:{name}"
-            edge = f"({after}" if after else None
-            if newest_first:
-                pipe.zrevrangebylex(key, edge or "+", "-", 0, limit)
-            else:
-                pipe.zrangebylex(key, edge or "-", "+", 0, limit)
-        merged = [job_id for ids in pipe.execute() for job_id in ids]
-        return sorted(set(merged), reverse=newest_first)[:limit]
-
-    @asks_redis
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state, ended ones for as long as they are kept."""
-        pipe = self._redis.pipeline(transaction=False)
-        for state in State:
-            pipe.zcard(f"{PREFIX}index:{state.value}")
-        return dict(zip(State, pipe.execute(), strict=True))
-
-    @asks_redis
-    def now(self) -> float:
-        """Return the time by the fleet's clock, in seconds since the epoch."""
-        return self._scripts.now()
 
     @asks_redis
     def worker_seen(self, name: str) -> None:
@@ -507,11 +362,6 @@ class Ledger:
 
 def _accepted_data(model: str, account: str) -> dict[str, Any]:
     return {"model": model, "account": account}
-
-
-def _ask_whole(pipe: Any, job_id: str) -> None:
-    pipe.hgetall(f"{PREFIX}job:{job_id}")
-    pipe.get(f"{PREFIX}request:{job_id}")
 
 
 def _is_outage(error: redis.RedisError) -> bool:

@@ -92,6 +92,7 @@ def nonsense(client: "redis.Redis", redis_url: str, tmp_path: Path) -> Iterator[
         "RUSHES_API__AUTH": "off",
         "RUSHES_API__LONGEST_WAIT_S": "0.1",
         "RUSHES_RESCUE__EVERY_S": "1000",  # a worker that was seen once stays seen
+        "RES_OPTIONS": "timeout:1 attempts:1",  # no example has a real host; some resolvers need 5 s a name to say so
     }
     with Api.started(tmp_path, environment) as started:
         job_id = started.submit()["id"]
