@@ -44,7 +44,7 @@ class AddressRefused(HTTPError):
 
 
 class PunctualAdapter(HTTPAdapter):
-    """Sends one request as it is told, never repeats it, and gives its reply up after `reply_s`, however it trickles.
+    """Sends one request as given, never repeats it, and gives its reply up after `reply_s`, however it trickles.
 
     It is used without a session, which would read a redirect's whole body, raise for a target that it cannot parse
     (after a purchase an error without a meaning), keep cookies, ask the environment, and merge settings that we do not
@@ -175,10 +175,10 @@ def location_of(response: requests.Response) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What a pool's connections go by: how long a whole reply may take, who is told of a connection, who may be met."""
+    """What a pool's connections share: the time for a whole reply, what a connection calls, the permitted addresses."""
 
     reply_s: float
-    tell: Callable[[], None]
+    connected: Callable[[], None]
     permits: Permits | None
     strict: bool = False
 
@@ -270,7 +270,7 @@ class _Connection(HTTPConnection):
         finally:
             if self._fuse:
                 self._fuse.defuse()
-        self._terms.tell()
+        self._terms.connected()
 
 
 class _SecuredConnection(_Connection, HTTPSConnection):

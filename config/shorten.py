@@ -1,4 +1,4 @@
-"""The short form of an order's values: what an order is shown with, never what the upstream is sent or keys compare.
+"""The short form of a request's values: what a request is shown with, never what the upstream is sent or keys compare.
 
 A data URL or base64 from 200 characters on, and a text of more than 2,000, become their beginning, size and checksum:
 `data:image/png;base64,… (36,104 bytes, sha256 9f86d08…)`. Both are of the value as it was given, in UTF-8.

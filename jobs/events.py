@@ -66,7 +66,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of a job's job log. `id` orders entries and resumes a reader; `at` is seconds since the epoch."""
+    """One line of a job log. `id` orders entries and resumes a reader; `at` is seconds since the epoch."""
 
     id: str
     event: str

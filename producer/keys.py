@@ -25,7 +25,7 @@ _TOKEN: Final = "rushes"  # noqa: S105 (how every key begins, so that scanners o
 class Scope(StrEnum):
     """What a key may do."""
 
-    SUBMIT = "submit"  # order, cancel, retry, erase
+    SUBMIT = "submit"  # submit, cancel, retry, erase
     READ = "read"  # ask
     ADMIN = "admin"  # issue, list and revoke keys of all tenants
     METRICS = "metrics"  # read the numbers of the whole deployment
@@ -50,7 +50,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A new key with its token, which is told this once."""
+    """A new key with its token, which is shown this once."""
 
     key: Key
     token: str
@@ -93,7 +93,7 @@ class Keys:
 
     @asks_redis
     def issue(self, tenant: str, scopes: Iterable[Scope], *, name: str = "", life_s: float | None = None) -> Issued:
-        """Make a key; its token is not kept and cannot be told again."""
+        """Make a key; its token is not kept and cannot be shown again."""
         key_id, secret, now = secrets.token_hex(8), secrets.token_urlsafe(32), self._scripts.now()
         key = Key(key_id, tenant, name, frozenset(scopes), now, None if life_s is None else now + life_s)
         row = {

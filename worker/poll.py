@@ -17,7 +17,7 @@ from worker import faults
 from worker.breaker import BatchHealth, UpstreamBreakers, spread
 from worker.claimed import apply_all, clock_from, contained
 from worker.pace import Pace
-from worker.upstream.poller import Poller, Subject
+from worker.upstream.poller import Poller, PollRequest
 
 Group: TypeAlias = Sequence[tuple[Job, PollResult]]
 """Jobs whose polls ended together, and which are written together."""
@@ -78,9 +78,9 @@ class Polls:
     def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
         """Poll some jobs, and renew the leases of the next ones (`then`)."""
         unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs))
-        subjects = [Subject(job.generation_id or "", job.family) for job in jobs]
+        polls = [PollRequest(job.generation_id or "", job.family) for job in jobs]
         renewed_at = monotonic()
-        for group in self._poller.poll_many(subjects, pause_s=LEASE_S / 3):
+        for group in self._poller.poll_many(polls, pause_s=LEASE_S / 3):
             if monotonic() - renewed_at > LEASE_S / 3:
                 self._wakes.renew(State.RENDERING, [*unseen.values(), *then])
                 renewed_at = monotonic()

@@ -58,7 +58,7 @@ def _parameter_errors(request: VideoRequest, family: type[Parameters]) -> list[F
         family.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        names = dict.fromkeys(str(told["loc"][0]) for told in found if told["loc"])  # one error for each parameter
+        names = dict.fromkeys(str(one["loc"][0]) for one in found if one["loc"])  # one error for each parameter
         return [FieldError(name, _message(request.model, family, name, given.get(name))) for name in names]
     return []
 

@@ -174,7 +174,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 def test_a_due_time_that_cannot_be_is_now(
     client: "redis.Redis", ledger: Ledger, emitted: list[Event], due_at: str
 ) -> None:
-    """The rescuer corrects it whoever wrote it, although the clock was never seen to be set back."""
+    """The rescuer corrects it, whichever process wrote it, although the clock was never seen to be set back."""
     job = rendering(ledger)
     client.zadd("rushes:due:rendering", {job.id: float(due_at)})
 

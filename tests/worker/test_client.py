@@ -27,7 +27,7 @@ from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, rese
 from worker.upstream import poller as poller_module
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
-from worker.upstream.poller import Poller, Seen, Subject
+from worker.upstream.poller import Poller, PollRequest, Seen
 
 KEY: Final = "sk-0123456789abcdef"
 CONNECTIONS: Final = 8
@@ -572,9 +572,9 @@ def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> 
         answer(b'{"status":"queued"}')(wire)
 
     server.on(counted)
-    subjects = [Subject(f"g{number}", Family.UNIVERSAL) for number in range(40)]
+    requests_to_poll = [PollRequest(f"g{number}", Family.UNIVERSAL) for number in range(40)]
     with poller_at(server.url) as poller, ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: list(chain(*poller.poll_many(subjects, pause_s=None))), range(2)))
+        both = list(pool.map(lambda _: list(chain(*poller.poll_many(requests_to_poll, pause_s=None))), range(2)))
 
     assert [sorted(index for index, _ in seen) for seen in both] == [list(range(40))] * 2
     assert {seen for found in both for _, seen in found} == {Pending("queued")}
@@ -617,7 +617,7 @@ def _alive(kind: type) -> int:
 
 
 SLOW: Final = "/v2/generate/video/google/generation"
-SLOW_AMONG_OTHERS: Final = [Subject("slow", Family.GOOGLE), *[Subject("g", Family.UNIVERSAL)] * 2]
+SLOW_AMONG_OTHERS: Final = [PollRequest("slow", Family.GOOGLE), *[PollRequest("g", Family.UNIVERSAL)] * 2]
 OTHERS: Final = {1: Pending("queued"), 2: Pending("queued")}
 
 
@@ -724,11 +724,11 @@ def test_a_poller_that_waits_to_the_end_leaves_room_for_others(server: Server) -
     """With many polls that hang, a patient one would else hold every connection."""
     server.on(answer(b'{"status":"queued"}'))
     server.on(hang, SLOW)
-    subjects = [*SLOW_AMONG_OTHERS, *[Subject("slow", Family.GOOGLE)] * CONNECTIONS]
+    requests_to_poll = [*SLOW_AMONG_OTHERS, *[PollRequest("slow", Family.GOOGLE)] * CONNECTIONS]
     with poller_at(server.url, total_timeout_s=5) as poller:
-        groups = poller.poll_many(subjects, pause_s=0.05)
+        groups = poller.poll_many(requests_to_poll, pause_s=0.05)
         seen: dict[int, PollResult] = {}
-        while len(seen) < len(subjects) - CONNECTIONS // 2:
+        while len(seen) < len(requests_to_poll) - CONNECTIONS // 2:
             seen.update(next(groups))
         assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
         groups.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
@@ -741,7 +741,7 @@ def test_a_poller_that_stops_leaves_room_for_others(server: Server) -> None:
     server.on(hang)
     server.on(answer(b'{"status":"queued"}'), "/v2/generate/video/google/generation")
     with poller_at(server.url) as poller:
-        stuck = poller.poll_many([Subject("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
+        stuck = poller.poll_many([PollRequest("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
         assert next(stuck) == ()
         stuck.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
         assert poller.poll("g", Family.GOOGLE) == Pending("queued")

@@ -44,7 +44,7 @@ _FINAL_STATUS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PollRequest:
     """A generation to poll, on the endpoints where it was bought."""
 
     generation_id: str
@@ -52,7 +52,7 @@ class Subject:
 
 
 Seen: TypeAlias = tuple[int, PollResult]
-"""A subject's index, and its poll result."""
+"""A request's index, and its poll result."""
 
 
 class Poller:
@@ -70,14 +70,14 @@ class Poller:
 
     def poll(self, generation_id: str, family: Family) -> PollResult:
         """Poll one generation."""
-        groups = self.poll_many([Subject(generation_id, family)], pause_s=None)
+        groups = self.poll_many([PollRequest(generation_id, family)], pause_s=None)
         return next(seen for group in groups for _, seen in group)
 
-    def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+    def poll_many(self, requests_to_poll: Sequence[PollRequest], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
         """Yield the results in groups as they come in; an empty group after each `pause_s` without a result."""
         exchanges = self._unused()
         try:
-            yield from exchanges.poll_many(subjects, pause_s=pause_s)
+            yield from exchanges.poll_many(requests_to_poll, pause_s=pause_s)
         finally:
             exchanges.drop()  # a caller that stopped early does not want the rest
             exchanges.used_at = monotonic()
@@ -135,10 +135,10 @@ class _Terms:
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, math.ceil(settings.read_timeout_s)))
         return curl
 
-    def address(self, subject: Subject) -> str:
+    def address(self, request: PollRequest) -> str:
         """Return the poll's URL; ids contain colons and slashes, so they are escaped whole."""
-        escaped = quote(subject.generation_id, safe="", errors="replace")
-        return f"{self.access.base_url}{PATHS[subject.family]}?generation_id={escaped}"
+        escaped = quote(request.generation_id, safe="", errors="replace")
+        return f"{self.access.base_url}{PATHS[request.family]}?generation_id={escaped}"
 
 
 class _Patience:
@@ -272,9 +272,9 @@ class _Exchanges:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, terms.connections)
 
-    def poll_many(self, subjects: Sequence[Subject], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+    def poll_many(self, requests_to_poll: Sequence[PollRequest], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
         """Poll as the Poller does."""
-        waiting, seen = deque(enumerate(subjects)), list[Seen]()
+        waiting, seen = deque(enumerate(requests_to_poll)), list[Seen]()
         told_at = monotonic()
         self._answered, self._took_s = 0, 0.0
         while waiting or self._under_way:
@@ -301,12 +301,12 @@ class _Exchanges:
         self._multi.close()
         self._selector.close()
 
-    def _begin(self, waiting: deque[tuple[int, Subject]]) -> None:
+    def _begin(self, waiting: deque[tuple[int, PollRequest]]) -> None:
         """Begin as many polls as there is room for; their time-outs begin now."""
         while waiting and (curl := self._handles.borrowed(within_s=0 if self._under_way else LINGER_S)):
-            index, subject = waiting.popleft()
+            index, request = waiting.popleft()
             exchange = _Exchange(index, self._terms.settings.reply_bytes)
-            curl.setopt(pycurl.URL, self._terms.address(subject))
+            curl.setopt(pycurl.URL, self._terms.address(request))
             curl.setopt(pycurl.HEADERFUNCTION, exchange.add_header)
             curl.setopt(pycurl.WRITEFUNCTION, exchange.add_body)
             self._under_way[curl] = exchange
