@@ -90,5 +90,5 @@ class FleetClock:
 
 
 def _is_lease(work: Work) -> int:
-    """Whether a job of this state is due only once its worker counts as dead."""
+    """Whether due times of this state are leases: due when the buyer counts as dead."""
     return int(work is State.SUBMITTING)

@@ -230,7 +230,7 @@ class Job(Ended, Followed):
     version: Count = 1
     """The version of the row's format."""
     turn: Count
-    """The fencing token: each applied move and each fenced claim adds one."""
+    """The fencing token: each move to a state adds one."""
     deadline_at: Number
     """When the job is given up in its present state."""
     deadline_s: Number
@@ -271,6 +271,8 @@ class Job(Ended, Followed):
     """The turn of its late fetch."""
     describe_turn: Count = 0
     """The turn of its description."""
+    doubts: Count = 0
+    """How many purchases in doubt were followed by another purchase."""
     describe_failures: Count = 0
     """How often its description failed."""
     erased_at: Number | None = None
@@ -285,6 +287,11 @@ class Job(Ended, Followed):
     """What a poll found that may mean its end."""
     evidence_polls: Count = 0
     """How many polls in a row found that."""
+
+    @property
+    def charged_before(self) -> Charged:
+        """Whether an earlier purchase was charged: not known after a doubt that led to another purchase."""
+        return Charged.UNKNOWN if self.doubts else Charged.NO
 
     @property
     def is_final(self) -> bool:

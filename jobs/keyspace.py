@@ -29,7 +29,8 @@
 The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`, and so has the index of videos that may
 be handed out again, in `producer/reuse.py`.
 
-Only the ledger's modules write these keys, and only by the scripts in `jobs/lua`.
+Only the modules of `jobs` write a job's keys, its row only by the scripts in `jobs/lua`; API keys and webhook endpoints
+have a module each (`producer/keys.py`, `config/webhook_endpoints.py`).
 """
 
 from typing import Final

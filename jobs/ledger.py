@@ -252,7 +252,7 @@ class Ledger(JobReader):
         return applied, bool(local >= 1 and replicas >= self._durability.replicas)
 
     def intend(self, job: Job, move: Move) -> Job:
-        """Write the intent to buy; the returned job stands for this one purchase until its lease ends.
+        """Write the intent to buy; the returned job may be bought once, until the lease ends.
 
         Raises:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
@@ -261,7 +261,7 @@ class Ledger(JobReader):
         job = job.model_copy(update={"state": State.SUBMITTING, "turn": applied.turn, **move.set})
         if not is_durable:
             message = "Redis did not confirm in time that the intent is on disk"
-            self.move(job, held(Hold.NOT_DURABLE, message, wait_s=move.lease_s or 0.0))
+            self.move(job, held(job, Hold.NOT_DURABLE, message, wait_s=move.lease_s or 0.0))
             raise LedgerUnavailable(message)
         return job
 
@@ -302,7 +302,7 @@ class Ledger(JobReader):
     # -- ended jobs ------------------------------------------------------------------------------------------------
 
     @asks_redis
-    def retried(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
+    def retry(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
         """Retry an ended job as a new one, which goes on with its generation or buys another.
 
         An ended job is retried once: a second call returns the first retry.
@@ -337,7 +337,7 @@ class Ledger(JobReader):
         return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
 
     @asks_redis
-    def pruned(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
+    def prune(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
         """Record that an ended job's files leave the archive: in its row and log, or (the row is gone) in the stream.
 
         Raises:
@@ -349,7 +349,7 @@ class Ledger(JobReader):
             self._scripts.emit("job.pruned", job_id, int(turn), data)
 
     @asks_redis
-    def erased(self, job: Job) -> None:
+    def erase(self, job: Job) -> None:
         """Erase an ended job's request, log and follow-ups; its row keeps the cost."""
         if self._scripts.run("erase", id=job.id, follow_ups=list(FollowUp)):
             self._scripts.emit("job.erased", job.id, job.turn, {})

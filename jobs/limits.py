@@ -17,7 +17,7 @@ class Limits:
         self._scripts = scripts
 
     @asks_redis
-    def take(self, name: str, *, every_s: float, burst: int = 1) -> float:
+    def wait_s(self, name: str, *, every_s: float, burst: int = 1) -> float:
         """Take a token: 0 if there was one, else the seconds until there is.
 
         The bucket regains one every `every_s` seconds, up to `burst`.

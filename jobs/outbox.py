@@ -29,7 +29,7 @@ DATABASE: Final = "sql"
 """The name of the built-in receiver that writes the database of results."""
 
 LONG_S: Final = 0.25
-"""A slower receiver gets another slot for new deliveries; a quick one's busy slot reaches them by itself."""
+"""Seconds a delivery may take before new ones get a further slot; below it, the busy slot comes to them soon enough."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""

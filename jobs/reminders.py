@@ -55,4 +55,4 @@ REMINDER_OF: Final[Mapping[Work, TaskName]] = {
     FollowUp.LATE_FETCH: TaskName.LATE_FETCH,
     FollowUp.DESCRIBE: TaskName.DESCRIBE,
 }
-"""Which task does which work. A purchase under way has no reminder: nothing may repeat it."""
+"""Which task does which work. `submitting` is missing on purpose: no task may repeat a purchase that is under way."""

@@ -116,7 +116,7 @@ class Pruner:
         """
         job = removal.job
         assert job.status is not None  # a job under way is never chosen
-        self._ledger.pruned(job.job_id, job.status, why=removal.why, size_bytes=job.size_bytes)
+        self._ledger.prune(job.job_id, job.status, why=removal.why, size_bytes=job.size_bytes)
         self._store.remove(job.paths)
 
     def _archived(self, rules: Rules) -> Iterator[ArchivedJob]:

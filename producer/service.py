@@ -357,7 +357,7 @@ class Service:
             return Retried(decision, job.retried_as, replayed=True)
         if decision not in {Retry.GO_ON, Retry.BUY_AGAIN}:
             return Retried(decision, None, replayed=False)
-        answer = self._ledger.retried(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON)
+        answer = self._ledger.retry(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON)
         if answer.alarm is not None:
             set_alarms(self._remind, [answer.alarm])
         return Retried(decision, answer.job_id, answer.replayed)
@@ -377,7 +377,7 @@ class Service:
         if not job.is_final:
             raise WrongState(f"{job_id} is {job.state}")
         self._remove_files(job)
-        self._ledger.erased(job)
+        self._ledger.erase(job)
         self._remove_files(job)
 
     def _remove_files(self, job: Job) -> None:

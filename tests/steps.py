@@ -34,7 +34,7 @@ ended = parts.ended
 
 def held(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
     """Hold the job in the queue, because nothing could be bought."""
-    return ledger.move(job, purchase.held(hold, message, wait_s=seconds))
+    return ledger.move(job, purchase.held(job, hold, message, wait_s=seconds))
 
 
 def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", suffix: str = "a1") -> Job:

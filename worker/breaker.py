@@ -21,7 +21,7 @@ _CONCERNS_ALL: Final = frozenset(
 
 
 class UpstreamBreakers:
-    """One process's use of the fleet's breakers; while nothing fails, it reads one once a second, for submits only."""
+    """One process's use of the fleet's breakers. While nothing fails, it asks Redis once a second, before submits."""
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class Pace:
     def _hear(self, name: str, model: str) -> None:
         """Ask the upstream, if it is time and nobody else of the fleet has just done it."""
         every_s = self._choice.metrics_every_s
-        if not every_s or self._limits.take(f"latency:{name.partition(':')[0]}", every_s=every_s):
+        if not every_s or self._limits.wait_s(f"latency:{name.partition(':')[0]}", every_s=every_s):
             return
         latency = self._ask_upstream(model)
         if latency is not None:

@@ -1,4 +1,4 @@
-"""Polling: polls all due generations together, or one ahead of the others while polls fail."""
+"""Polling: all due generations are polled together; while polls fail, one goes ahead to try."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -76,12 +76,14 @@ class Purchasing:
         return alarms
 
     def _held_by_breaker(self, job: Job) -> Move | None:
-        """Record why the job waits once, not at each meeting with the open breaker."""
+        """Hold the job while the breaker is open; an event says so once, not each time that it is tried."""
         breaker: OpenBreaker | None = self._breakers.before_submit()
         if breaker is None:
             return None
         wait_s = spread(breaker.wait_s)
-        return still_held(wait_s) if job.hold is breaker.hold else held(breaker.hold, breaker.message, wait_s=wait_s)
+        return (
+            still_held(wait_s) if job.hold is breaker.hold else held(job, breaker.hold, breaker.message, wait_s=wait_s)
+        )
 
 
 class Purchases:

@@ -53,7 +53,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             self.ring(*run(jobs, now))
 
     def work_off_and_go_on(self, work: Work, run: WorkOff) -> None:
-        """Do the same, and also quick work that becomes due by it."""
+        """Do the same; if work that becomes due by it is quick, do that too."""
         for jobs, now in self._due(work):
             self.go_on(list(run(jobs, now)))
 
@@ -86,7 +86,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def _due(self, work: Work) -> Iterator[tuple[Sequence[Job], Now]]:
         """Yield the jobs for which this work is due, claimed a few at a time, with the fleet's clock.
 
-        Wake-ups call other tasks to the rest.
+        If more is due than this task claims, a wake-up calls another task to help.
         """
         handfuls, began, woke = self.parts.handfuls, monotonic(), True
         while True:

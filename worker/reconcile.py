@@ -31,7 +31,7 @@ A_MINUTE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One model's log lines by our request ids; `whole`: it was read back to before every doubt began."""
+    """One model's log lines by our request ids; `whole`: the log was read back to before the oldest of these purchases."""
 
     rows: Mapping[str, LogRow]
     whole: bool
@@ -53,7 +53,7 @@ class Reconciling:
     def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
         """Resolve this doubt and all other due ones of its model; yield the alarms to set."""
         job = self._ledger.at_turn(job_id, turn)
-        if self._ledger.limits.take(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
+        if self._ledger.limits.wait_s(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
             # Another task is reading the log for us.
             yield Alarm(State.IN_DOUBT, job_id, turn, spread(self._settings.read_every_s))
             return
@@ -90,7 +90,7 @@ def allowed_reads(ledger: Ledger, per_min: int) -> Callable[[], float]:
 
     After a minute a reading has the full number of pages again; it starts at the first page each time.
     """
-    return lambda: A_MINUTE_S if ledger.limits.take("log", every_s=A_MINUTE_S / per_min, burst=per_min) else 0.0
+    return lambda: A_MINUTE_S if ledger.limits.wait_s("log", every_s=A_MINUTE_S / per_min, burst=per_min) else 0.0
 
 
 def read_log(upstream: Upstream, model: str, doubted: Sequence[Job], allowed: Callable[[], float]) -> Reading:

@@ -41,7 +41,7 @@ CLAIMED: Final = (State.SUBMITTING, State.IN_DOUBT)
 """The states whose overdue jobs are claimed one by one."""
 
 ROOM: Final = 2.0
-"""Waits are lengthened at random by up to half."""
+"""A wait may be lengthened at random by half; twice its setting leaves room for that."""
 
 DEAD_AFTER_S: Final = 15.0
 """A worker without a sign of life for this many seconds counts as dead."""

@@ -86,6 +86,11 @@ def ended(
     )
 
 
+def unbought(job: Job) -> str:
+    """Say that nothing was bought, as far as that is known."""
+    return "whether its earlier purchase happened is not known" if job.doubts else "nothing was bought"
+
+
 def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_poll_s: float) -> Move:
     """Poll the bought generation in `first_poll_s`. The caller names the event."""
     return Move(

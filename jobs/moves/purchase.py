@@ -12,17 +12,17 @@ from jobs.facts import (
     Unknown,
 )
 from jobs.job import Charged, Hold, Job, Reason
-from jobs.moves.move import Move, Policy, cost_field, ended, to_rendering
+from jobs.moves.move import Move, Policy, cost_field, ended, to_rendering, unbought
 from jobs.states import FollowUp, State
 
 
 def before_submit(job: Job, *, now: float) -> Move | None:
     """End a job that was cancelled or has waited too long, before it costs anything; None: buy it."""
     if job.cancel_requested_at is not None:
-        return ended(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
+        return ended(State.CANCELLED, Reason.CANCELLED, f"cancelled; {unbought(job)}", job.charged_before)
     if now >= job.deadline_at:
-        message = "waited in the queue for too long; nothing was bought"
-        return ended(State.EXPIRED, Reason.QUEUE_EXPIRED, message, Charged.NO)
+        message = f"waited in the queue for too long; {unbought(job)}"
+        return ended(State.EXPIRED, Reason.QUEUE_EXPIRED, message, job.charged_before)
     return None
 
 
@@ -58,10 +58,10 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
         case NotBought(hold, message, retry_after_s):
             # "Retry at once" is not obeyed: it would be a hot loop.
             wait_s = retry_after_s or backoff(policy.hold_first_s, policy.hold_longest_s, job.holds)
-            return held(hold, message, wait_s=wait_s)
+            return held(job, hold, message, wait_s=wait_s)
         case Rejected(message, by_filter):
             reason = Reason.CONTENT_REFUSED if by_filter else Reason.REFUSED
-            return ended(State.FAILED, reason, message, Charged.NO)
+            return ended(State.FAILED, reason, message, job.charged_before)
         case Unknown(message):
             return in_doubt(message, policy=policy)
     assert_never(receipt)
@@ -78,13 +78,13 @@ def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_pol
     )
 
 
-def held(hold: Hold, message: str, *, wait_s: float) -> Move:
+def held(job: Job, hold: Hold, message: str, *, wait_s: float) -> Move:
     """Keep the job in the queue; nothing was bought."""
     return Move(
         event="job.held",
         to=State.QUEUED,
         due_in_s=wait_s,
-        set={"hold": hold, "message": message, "charged": Charged.NO},
+        set={"hold": hold, "message": message, "charged": job.charged_before},
         clear=["request_id", "worker"],
         bump=["holds"],
         data={"hold": hold, "wait_s": wait_s, "message": message},

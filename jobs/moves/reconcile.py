@@ -69,7 +69,8 @@ def resubmitted(job: Job, *, by: str, queue_ttl_s: float) -> Move:
         starts=[State.IN_DOUBT],
         due_in_s=0,
         deadline_in_s=queue_ttl_s,
-        set={"charged": Charged.NO},
+        set={"charged": Charged.UNKNOWN},
+        bump=["doubts"],
         clear=["request_id", "message", "attention_at", "worker"],
         data={"by": by, "after_attempt": job.attempt},
     )

@@ -4,7 +4,7 @@ from enum import StrEnum, auto
 from typing import Final, assert_never
 
 from jobs.job import Charged, Job, Reason
-from jobs.moves.move import Move, ended
+from jobs.moves.move import Move, ended, unbought
 from jobs.states import State
 
 
@@ -16,7 +16,7 @@ def on_cancel(job: Job, *, keep: bool = False) -> Move | None:
     """
     match job.state:
         case State.QUEUED:
-            return ended(State.CANCELLED, Reason.CANCELLED, "cancelled before the purchase", Charged.NO)
+            return ended(State.CANCELLED, Reason.CANCELLED, f"cancelled; {unbought(job)}", job.charged_before)
         case State.SUBMITTING | State.IN_DOUBT:
             return Move(event="job.cancel_requested", once="cancel_requested_at")
         case State.RENDERING | State.STORING:

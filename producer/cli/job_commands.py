@@ -131,6 +131,8 @@ def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
             sentence = f"{job_id} is being bought now. It is cancelled as soon as the outcome is known."
         elif job.charged is Charged.NO:
             sentence = f"{job_id} is cancelled. Nothing was bought."
+        elif job.charged is Charged.UNKNOWN:
+            sentence = f"{job_id} is cancelled. Whether its earlier purchase happened is not known."
         else:
             cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
             sentence = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream refunds nothing."

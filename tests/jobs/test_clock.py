@@ -145,7 +145,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     rendering(ledger)
     clock.advance(30)
     assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
-    assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
+    assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
     ledger.worker_seen("one@test")
     outbox.put("job_2", {"broken": ["job.completed"]})
     delivery = outbox.take("broken", BROKEN)
@@ -158,7 +158,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
 
     assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
     assert ledger.breakers.currently_open()[Breaker.POLL].wait_s <= 5
-    assert ledger.limits.take("reconcile:veo3", every_s=10) == 0
+    assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
     assert (outbox.status("broken").open_until or 0) - clock.now <= 90
     clock.advance(301)
     assert outbox.take("hook", TERMS) is not None

@@ -75,7 +75,7 @@ def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis
     job_id = completed(ledger, REQUEST, tenant="shop")
     written_by_an_earlier_version(client, "order-1", job_id)
     client.set(f"{PREFIX}reused:order-1", "1", ex=60)
-    ledger.erased(ledger.get(job_id))
+    ledger.erase(ledger.get(job_id))
 
     def found(tenant: str) -> Reused | None:
         return reuse_of(client).find(REQUEST, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)

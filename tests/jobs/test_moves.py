@@ -27,6 +27,7 @@ from jobs.moves.follow_up import after_late_poll
 from jobs.moves.move import Move, Policy, ended
 from jobs.moves.poll import after_poll, polled, rendered
 from jobs.moves.purchase import after_submit, before_submit, held, in_doubt, submitted
+from jobs.moves.reconcile import resubmitted
 from jobs.moves.request import on_cancel
 from jobs.pacing import FixedPacing
 from jobs.states import FollowUp, State
@@ -98,14 +99,16 @@ def test_a_receipt_is_followed_by_the_first_poll() -> None:
 @pytest.mark.parametrize(("holds", "wait"), [(0, 5), (1, 10), (2, 20), (5, 120), (5000, 120)])
 def test_holds_in_a_row_wait_longer_each_time(holds: int, wait: float) -> None:
     """An upstream that refuses is not hammered, and not forgotten."""
-    verdict = after_submit(a_job(State.SUBMITTING, holds=holds), NotBought(Hold.BAD_KEY, "no"), policy=POLICY)
-    assert verdict == held(Hold.BAD_KEY, "no", wait_s=wait)
+    job = a_job(State.SUBMITTING, holds=holds)
+    verdict = after_submit(job, NotBought(Hold.BAD_KEY, "no"), policy=POLICY)
+    assert verdict == held(job, Hold.BAD_KEY, "no", wait_s=wait)
 
 
 def test_retry_after_is_obeyed() -> None:
     """The upstream knows better than our backoff."""
-    verdict = after_submit(a_job(State.SUBMITTING), NotBought(Hold.THROTTLED, "slow", 17.0), policy=POLICY)
-    assert verdict == held(Hold.THROTTLED, "slow", wait_s=17.0)
+    job = a_job(State.SUBMITTING)
+    verdict = after_submit(job, NotBought(Hold.THROTTLED, "slow", 17.0), policy=POLICY)
+    assert verdict == held(job, Hold.THROTTLED, "slow", wait_s=17.0)
 
 
 def test_a_refused_request_fails_free_of_charge() -> None:
@@ -309,3 +312,21 @@ def test_cancelling_is_honest(state: State) -> None:
             assert outcome(move) == (State.CANCELLED, Reason.CANCELLED, Charged.YES)
         case _:
             assert move is None
+
+
+def test_after_a_doubt_that_led_to_another_purchase_nobody_says_that_nothing_was_bought() -> None:
+    """The first purchase may have happened, whatever becomes of the second."""
+    again = resubmitted(a_job(State.IN_DOUBT), by="a person", queue_ttl_s=60)
+    assert (again.set["charged"], again.bump) == (Charged.UNKNOWN, ["doubts"])
+
+    waiting = a_job(State.QUEUED, doubts=1, deadline_at=NOW)
+    buying = a_job(State.SUBMITTING, doubts=1)
+    ends = [
+        before_submit(waiting, now=NOW),
+        on_cancel(waiting),
+        after_submit(buying, Rejected("no"), policy=POLICY),
+        after_submit(buying, NotBought(Hold.THROTTLED, "slow"), policy=POLICY),
+    ]
+
+    assert {move.set["charged"] for move in ends if move} == {Charged.UNKNOWN}
+    assert not any("nothing was bought" in move.set["message"] for move in ends if move)

@@ -65,7 +65,7 @@ def test_what_has_its_video_is_not_repeated(ended: Job) -> None:
 
 def test_a_repetition_goes_on_where_the_old_job_ended(ledger: Ledger, ended: Job) -> None:
     """The request, the generation and the path it was bought on are the same; the cost is not counted twice."""
-    answer = ledger.retried(ended, job_id=new_job_id(), go_on=True)
+    answer = ledger.retry(ended, job_id=new_job_id(), go_on=True)
 
     new = ledger.get(answer.job_id)
     assert not answer.replayed
@@ -78,8 +78,8 @@ def test_a_repetition_goes_on_where_the_old_job_ended(ledger: Ledger, ended: Job
 
 def test_a_job_is_repeated_once(ledger: Ledger, ended: Job) -> None:
     """A doubled request finds the first repetition."""
-    first = ledger.retried(ended, job_id=new_job_id(), go_on=False)
-    second = ledger.retried(ended, job_id=new_job_id(), go_on=False)
+    first = ledger.retry(ended, job_id=new_job_id(), go_on=False)
+    second = ledger.retry(ended, job_id=new_job_id(), go_on=False)
 
     assert (second.job_id, second.replayed) == (first.job_id, True)
     assert ledger.get(first.job_id).state is State.QUEUED
@@ -88,13 +88,13 @@ def test_a_job_is_repeated_once(ledger: Ledger, ended: Job) -> None:
 def test_what_has_moved_since_it_was_read_is_not_repeated(ledger: Ledger, ended: Job) -> None:
     """The decision was made about another state."""
     with pytest.raises(WrongState):
-        ledger.retried(ended.model_copy(update={"state": State.FAILED}), job_id=new_job_id(), go_on=True)
+        ledger.retry(ended.model_copy(update={"state": State.FAILED}), job_id=new_job_id(), go_on=True)
 
 
 def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Job, client: "redis.Redis") -> None:
     """What it cost is kept; what it was about, and what it still needed, is not."""
-    ledger.erased(ended)
-    ledger.erased(ended)  # twice is harmless
+    ledger.erase(ended)
+    ledger.erase(ended)  # twice is harmless
 
     row = ledger.get(ended.id)
     assert (row.cost_usd, row.charged, row.message) == (3.36, Charged.YES, None)
@@ -103,13 +103,13 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
     assert ledger.page() == []
     assert not client.exists(f"rushes:request:{ended.id}", f"rushes:log:{ended.id}")
     with pytest.raises(UnknownJob):
-        ledger.retried(ended, job_id=new_job_id(), go_on=True)
+        ledger.retry(ended, job_id=new_job_id(), go_on=True)
 
 
 def test_a_follow_up_of_an_erased_job_is_refused(ledger: Ledger, ended: Job) -> None:
     """A late video whose download was under way is not kept."""
     at_it = ledger.get(ended.id)
-    ledger.erased(ended)
+    ledger.erase(ended)
 
     with pytest.raises(StaleTurn):
         steps.late_fetch_ended(ledger, at_it, Charged.YES, "gone")
@@ -120,4 +120,4 @@ def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: Vid
     job_id = ledger.accept(request_for_dragon, Terms(deadline_s=1000)).job_id
 
     with pytest.raises(WrongState):
-        ledger.erased(ledger.get(job_id))
+        ledger.erase(ledger.get(job_id))

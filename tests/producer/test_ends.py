@@ -123,7 +123,7 @@ def test_an_erased_job_is_left_out_though_the_event_stream_has_it(
     """The event stream's own words quote URLs and messages; only the row's are shown, and that has forgotten them."""
     job_id = ended(ledger, "private", video=False)
     other = ended(ledger, "kept", video=False)
-    ledger.erased(ledger.get(job_id))
+    ledger.erase(ledger.get(job_id))
     assert "called off" in str(client.xrange(STREAM)), "the event stream itself still holds it"
 
     assert pairs(read(reader)) == [(other, "job.cancelled")]

@@ -179,7 +179,7 @@ def test_a_job_under_way_is_found_in_the_ledger(store: FolderStore, ledger: Ledg
     clock.advance(30 * DAY_S)
     assert Pruner(store, ledger).plan(Rules(completed_s=1, fetched_late_s=1, most_bytes=0)) == []
     with pytest.raises(WrongState):
-        ledger.pruned(job_id, Status.COMPLETED, why="age", size_bytes=1)
+        ledger.prune(job_id, Status.COMPLETED, why="age", size_bytes=1)
 
 
 def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledger) -> None:

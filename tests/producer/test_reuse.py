@@ -69,9 +69,9 @@ def test_a_tenants_video_answers_no_other_tenant(ledger: Ledger) -> None:
 
 def test_a_video_that_is_not_kept_any_more_answers_nothing(ledger: Ledger, client: "redis.Redis") -> None:
     """Removed by retention, erased on request, or its row's time is over; and the index forgets it."""
-    ledger.pruned(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
+    ledger.prune(completed(ledger, name="pruned"), Status.COMPLETED, why="age", size_bytes=3)
     assert found(ledger) is None
-    ledger.erased(ledger.get(completed(ledger, name="erased")))
+    ledger.erase(ledger.get(completed(ledger, name="erased")))
     assert found(ledger) is None
     client.delete(f"rushes:job:{completed(ledger, name='gone')}")
     assert found(ledger) is None
@@ -92,10 +92,10 @@ def test_only_a_completed_job_is_found(ledger: Ledger, client: "redis.Redis") ->
 def test_erasing_leaves_anothers_video(ledger: Ledger) -> None:
     """The newest of identical requests answers; erasing an older one changes nothing."""
     old, new = completed(ledger, name="old"), completed(ledger, name="new")
-    ledger.erased(ledger.get(old))
+    ledger.erase(ledger.get(old))
     assert found(ledger) == Reused(new, replayed=False)
 
-    ledger.erased(ledger.get(new))
+    ledger.erase(ledger.get(new))
     assert found(ledger) is None
 
 
@@ -103,7 +103,7 @@ def test_a_key_stands_for_the_answer_it_was_given(ledger: Ledger, client: "redis
     """The same request with the same key never buys what it was once given free, whatever became of the video."""
     job_id = completed(ledger)
     assert found(ledger, key="k1") == Reused(job_id, replayed=False)
-    ledger.erased(ledger.get(job_id))
+    ledger.erase(ledger.get(job_id))
 
     assert found(ledger, key="k1") == Reused(job_id, replayed=True)
     again = ledger.accept(ORDER, Terms(job_id="job_2", deadline_s=60, idempotency_key="k1"))
