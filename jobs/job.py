@@ -271,6 +271,8 @@ class Job(Ended, Followed):
     """The turn of its late fetch."""
     describe_turn: Count = 0
     """The turn of its description."""
+    bought_late_at: Number | None = None
+    """When a receipt came for it although it had ended."""
     doubts: Count = 0
     """How many purchases in doubt were followed by another purchase."""
     describe_failures: Count = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from jobs.errors import WrongState
 from jobs.job import Job
@@ -10,6 +10,8 @@ from jobs.moves.move import Move
 from jobs.row import to_fields
 from jobs.scripts import to_json
 from jobs.states import EDGES, FollowUp, State
+
+_FIELDS: Final = frozenset(Job.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,13 @@ def step_of(job: Job, move: Move) -> Step | WrongState:
 
 
 def _named(move: Move) -> dict[str, Any]:
-    """Return the script's arguments for the move, without those that do not apply."""
+    """Return the script's arguments for the move, without those that do not apply.
+
+    Raises:
+        ValueError: the move names a field that no job has.
+    """
+    if unknown := {*move.stamp, *move.bump, *move.clear, *filter(None, [move.once])} - _FIELDS:
+        raise ValueError(f"no job has {', '.join(sorted(unknown))}")
     named = {
         "to": move.to,
         "final": move.to is not None and move.to.is_final,

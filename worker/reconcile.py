@@ -31,7 +31,7 @@ A_MINUTE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One model's log lines by our request ids; `whole`: the log was read back to before the oldest of these purchases."""
+    """One model's log lines by our request ids; `whole`: it was read back to before the oldest purchase."""
 
     rows: Mapping[str, LogRow]
     whole: bool

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import redis
@@ -17,6 +17,7 @@ from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailabl
 from jobs.events import EVENTS, Event
 from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
+from jobs.moves.move import Move
 from jobs.scripts import Retention
 from jobs.states import EDGES, FollowUp, State
 from jobs.wakes import Alarm
@@ -623,3 +624,14 @@ def test_a_redis_that_is_full_is_reported(ledger: Ledger, client: "redis.Redis")
     finally:
         client.config_set("maxmemory", 0)
     assert ledger.get(job.id) == job
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stamp": ["rendred_at"]}, {"bump": ["pols"]}, {"clear": ["mesage"]}, {"once": "cancel"}, {"set": {"x": 1}}],
+)
+def test_a_move_that_misspells_a_field_is_refused(ledger: Ledger, wrong: dict[str, Any]) -> None:
+    """Else the row would hold a field that nobody reads."""
+    job = accepted(ledger)
+    with pytest.raises(ValueError, match=r"no |unknown"):
+        ledger.move(job, Move(event="job.held", to=State.QUEUED, due_in_s=1, **wrong))
