@@ -8,14 +8,11 @@ Both use the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outb
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, cast
+from typing import cast
 
-from jobs.job import Hold
+from jobs.job import ACCOUNT, Hold
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis
-
-DEFAULT_ACCOUNT: Final = "default"
-"""The upstream account that the settings name."""
 
 
 class Breaker(StrEnum):
@@ -108,7 +105,7 @@ class Breakers:
 
 def name_of(breaker: Breaker) -> str:
     """Return a breaker's name in Redis."""
-    return f"{DEFAULT_ACCOUNT}:{breaker}"
+    return f"{ACCOUNT}:{breaker}"
 
 
 def _hold(word: str) -> Hold:

@@ -89,7 +89,7 @@ def after_describe(job: Job, outcome: Described | NotDescribed, *, policy: Polic
     """Record the artifacts; while the store fails, try again, a bounded number of times."""
     match outcome:
         case Described(made, trouble):
-            data = {"made": list(made), **({"trouble": trouble} if trouble else {})}
+            data = {"made": [artifact.value for artifact in made], **({"trouble": trouble} if trouble else {})}
             return Move(event="job.described", follow_up=FollowUp.DESCRIBE, set={"artifacts": tuple(made)}, data=data)
         case NotDescribed(message):
             pass

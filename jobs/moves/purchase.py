@@ -39,6 +39,7 @@ def submitting(job: Job, *, lease_s: float, worker: str, suffix: str) -> Move:
         to=State.SUBMITTING,
         lease_s=lease_s,
         set={
+            "account": job.account,
             "attempt": attempt,
             "request_id": request_id,
             "worker": worker,
@@ -46,7 +47,7 @@ def submitting(job: Job, *, lease_s: float, worker: str, suffix: str) -> Move:
         },
         stamp=["intent_at"],
         clear=["hold"],
-        data={"attempt": attempt, "request_id": request_id},
+        data={"account": job.account, "attempt": attempt, "request_id": request_id},
     )
 
 
