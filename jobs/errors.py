@@ -7,6 +7,7 @@ RushesError
 │   ├── StaleTurn             drop the message quietly: the job has moved on without it
 │   ├── WrongState            the job is not where this step starts from: read it again and decide anew
 │   ├── IdempotencyConflict   answer the caller: this key was used for another request
+│   ├── InvalidMove           log it with its traceback, and go on with the other jobs: the code has a mistake
 │   ├── IdTaken               make a new id and accept again: nothing was written
 │   ├── InvalidRequest        show the caller which fields to correct: nothing was queued, nothing was bought
 │   └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
@@ -63,6 +64,10 @@ class WrongState(JobError):
 
 class IdempotencyConflict(JobError):
     """The idempotency key was already used for another request."""
+
+
+class InvalidMove(JobError):
+    """A move names a field that no job has, or holds what no row can."""
 
 
 class IdTaken(JobError):

@@ -224,7 +224,7 @@ class Ledger(JobReader):
         """Apply many moves in one round trip, each by itself; a refused one has its error in its place."""
         drawn = [step_of(job, move) for job, move in moves]
         steps = [step for step in drawn if isinstance(step, Step)]
-        answers = iter(self._applied(steps, self._scripts.run("apply", **self._named(steps))) if steps else ())
+        answers = iter(self._applied(steps, self._run(steps)) if steps else ())
         return [next(answers) if isinstance(step, Step) else step for step in drawn]
 
     @asks_redis
@@ -236,12 +236,10 @@ class Ledger(JobReader):
         """
         if self._durability is None:
             return self.move(job, move), True
-        steps = [Step.of(job, move)]
-        wait_ms = int(self._durability.wait_s * 1000)
-        answers, promise = self._scripts.run_and(
-            "apply", self._named(steps), "WAITAOF", 1, self._durability.replicas, wait_ms
-        )
-        (applied,) = self._applied(steps, answers)
+        step = Step.of(job, move)
+        promised = ("WAITAOF", 1, self._durability.replicas, int(self._durability.wait_s * 1000))
+        answers, promise = self._scripts.run_and(promised, "apply", step.text, slot_s=self._slot_s, **_BUCKETS)
+        (applied,) = self._applied([step], answers)
         if isinstance(applied, JobError):
             raise applied
         if isinstance(promise, redis.RedisError):
@@ -270,8 +268,10 @@ class Ledger(JobReader):
         turn = self.move(job, move).turn
         return job.model_copy(update={"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn})
 
-    def _named(self, steps: Sequence[Step]) -> dict[str, Any]:
-        return {"moves": [step.named for step in steps], "slot_s": self._slot_s, **_BUCKETS}
+    def _run(self, steps: Sequence[Step]) -> Sequence[Any]:
+        texts = [step.text for step in steps]
+        answers: Sequence[Any] = self._scripts.run("apply", *texts, slot_s=self._slot_s, **_BUCKETS)
+        return answers
 
     def _applied(self, steps: Sequence[Step], answers: Sequence[Any]) -> list[Applied | JobError]:
         return [self._answer(step, answer) for step, answer in zip(steps, answers, strict=True)]
@@ -283,9 +283,8 @@ class Ledger(JobReader):
         if written and step.move.event is not None:
             self._scripts.emit(step.move.event, step.job_id, turn, step.move.data)
         alarms = alarms_of(step.job_id, rings)
-        if (
-            step.move.to is State.IN_DOUBT
-        ):  # a task reads the log of one model only: each doubt has a wake-up of its own
+        if step.move.to is State.IN_DOUBT:
+            # A task reads the log of one model only: each doubt has a wake-up of its own.
             alarms = [Alarm(State.IN_DOUBT, step.job_id, turn, step.move.due_in_s or 0.0)]
         return Applied(own_turn, bool(cancel_requested), alarms)
 

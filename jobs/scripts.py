@@ -127,20 +127,20 @@ class Scripts:
         assert self._on_loop is not None, "made without a client for the event loop"
         return self._on_loop
 
-    def run(self, verb: str, /, **named: Any) -> Any:
-        """Run one script; arguments that are None are left out."""
-        return self._script(verb)(keys=[], args=[self._arguments(named)])
+    def run(self, verb: str, /, *more: str, **named: Any) -> Any:
+        """Run one script; arguments that are None are left out. `more`: further JSON texts, if the script takes any."""
+        return self._script(verb)(keys=[], args=[self._arguments(named), *more])
 
-    def run_and(self, verb: str, named: Mapping[str, Any], *command: str | int) -> tuple[Any, Any]:
+    def run_and(self, command: Sequence[str | int], verb: str, /, *more: str, **named: Any) -> tuple[Any, Any]:
         """Run one script, and then a command on the same connection, in one round trip.
 
         The script's refusal is raised; an error of the command stands in its place.
         """
-        script, text = self._script(verb), self._arguments(named)
-        answer, then = self._piped(script, [text], command)
+        script, texts = self._script(verb), (self._arguments(named), *more)
+        answer, then = self._piped(script, [texts], command)
         if isinstance(answer, redis.exceptions.NoScriptError):
             self.redis.script_load(script.script)
-            answer, then = self._piped(script, [text], command)
+            answer, then = self._piped(script, [texts], command)
         if isinstance(answer, redis.RedisError):
             raise answer
         return answer, then
@@ -151,17 +151,17 @@ class Scripts:
 
     def run_many(self, verb: str, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Run one script many times in one round trip; a refused call has its error in its place."""
-        script, texts = self._script(verb), [self._arguments(named) for named in calls]
+        script, texts = self._script(verb), [(self._arguments(named),) for named in calls]
         answers = self._piped(script, texts)
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
             self.redis.script_load(script.script)  # none of them ran
             answers = self._piped(script, texts)
         return [refusal_of(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
-    def _piped(self, script: Script, texts: Sequence[str], *commands: Sequence[str | int]) -> list[Any]:
+    def _piped(self, script: Script, calls: Sequence[Sequence[str]], *commands: Sequence[str | int]) -> list[Any]:
         pipe = self.redis.pipeline(transaction=False)
-        for text in texts:
-            pipe.evalsha(script.sha, 0, text)
+        for texts in calls:
+            pipe.evalsha(script.sha, 0, *texts)
         for command in commands:
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # what redis-py has no method of its own for
         return pipe.execute(raise_on_error=False)
@@ -225,4 +225,4 @@ def _text(verb: str) -> str:
 
 def to_json(data: Mapping[str, Any]) -> str:
     """Serialize an event's data for the job log."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,10 +1,10 @@
-"""A move as the `apply` script gets it: guarded, its fields serialized."""
+"""A move as the `apply` script gets it: guarded, and serialized by itself, so that no other shares its mistakes."""
 
-from collections.abc import Mapping
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from jobs.errors import WrongState
+from jobs.errors import InvalidMove, JobError, WrongState
 from jobs.job import Job
 from jobs.moves.move import Move
 from jobs.row import to_fields
@@ -16,11 +16,11 @@ _FIELDS: Final = frozenset(Job.model_fields)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A move of one job, as the script's arguments."""
+    """A move of one job, as the script's JSON."""
 
     job_id: str
     move: Move
-    named: Mapping[str, Any]
+    text: str
 
     @classmethod
     def of(cls, job: Job, move: Move) -> Self:
@@ -28,6 +28,7 @@ class Step:
 
         Raises:
             WrongState: there is no such edge.
+            InvalidMove: it names a field that no job has, or holds what no row can.
         """
         is_purchase = job.state is State.SUBMITTING
         starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
@@ -40,25 +41,31 @@ class Step:
             guard = {"request_id": job.request_id, "from": starts}
         else:
             guard = {"turn": job.turn, "from": starts}
-        return cls(job.id, move, {"id": job.id, **guard, **_named(move)})
+        return cls(job.id, move, _text({"id": job.id, **guard}, move))
 
 
-def step_of(job: Job, move: Move) -> Step | WrongState:
+def step_of(job: Job, move: Move) -> Step | JobError:
     """Return the step, or the error, so that one job stops no other."""
     try:
         return Step.of(job, move)
-    except WrongState as error:
+    except JobError as error:
         return error
 
 
-def _named(move: Move) -> dict[str, Any]:
-    """Return the script's arguments for the move, without those that do not apply.
+def _text(guard: dict[str, Any], move: Move) -> str:
+    """Return JSON that Redis and Lua can read: in UTF-8, without NaN or infinity."""
+    try:
+        text = json.dumps({**guard, **_named(move)}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMove(f"{type(error).__name__}: {error}"[:300]) from error
+    return text
 
-    Raises:
-        ValueError: the move names a field that no job has.
-    """
+
+def _named(move: Move) -> dict[str, Any]:
+    """Return the script's arguments for the move, without those that do not apply."""
     if unknown := {*move.stamp, *move.bump, *move.clear, *filter(None, [move.once])} - _FIELDS:
-        raise ValueError(f"no job has {', '.join(sorted(unknown))}")
+        raise InvalidMove(f"no job has {', '.join(sorted(unknown))}")
     named = {
         "to": move.to,
         "final": move.to is not None and move.to.is_final,

@@ -11,7 +11,7 @@ from time import monotonic
 
 from config.reminding import Remind, set_alarms
 from jobs.breakers import OpenBreaker
-from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
+from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger
@@ -57,10 +57,11 @@ class Purchasing:
             with contained("submit", job):
                 yield from self._buy(job, requests.get(job.id), now)
 
-    def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> Sequence[Alarm]:
+    def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> Iterator[Alarm]:
         move = before_submit(job, now=now()) or self._held_by_breaker(job)
         if move is not None:
-            return self._ledger.move(job, move).alarms
+            yield from self._ledger.move(job, move).alarms
+            return
         if request is None:
             raise UnknownJob(job.id)
         faults.here("submit.before_intent")
@@ -72,8 +73,8 @@ class Purchasing:
         faults.here("submit.after_post")
         alarms = self._purchases.settle(job, receipt)
         faults.here("submit.after_write")
+        yield from alarms  # first: the breaker's Redis may be away
         self._breakers.after_submit(receipt)
-        return alarms
 
     def _held_by_breaker(self, job: Job) -> Move | None:
         """Hold the job while the breaker is open; an event says so once, not each time that it is tried."""
@@ -115,7 +116,7 @@ class Purchases:
         """Write a purchase's receipt; return the alarms to set."""
         try:
             return self._write(job, receipt)
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, InvalidMove) as error:
             assert job.request_id is not None
             self._keep(Spooled(job.id, job.request_id, receipt), error)
         except (StaleTurn, WrongState):
@@ -132,8 +133,8 @@ class Purchases:
         for spooled in [*self._in_hand, *self._spool.kept()]:
             try:
                 self._replay(spooled)
-            except UnreadableRow:
-                continue  # it stays spooled until a newer version can read its job
+            except (UnreadableRow, InvalidMove):
+                continue  # it stays spooled until a newer version can read or write its job
             self._forget(spooled)
             arrived += 1
             log.info("receipt.replayed job=%s request_id=%s", spooled.job_id, spooled.request_id)
@@ -154,7 +155,7 @@ class Purchases:
         move = on_cancel(job, keep=self._policy.keep_cancelled)
         return () if move is None or move.to is None else self._ledger.move(job, move).alarms
 
-    def _keep(self, spooled: Spooled, error: LedgerUnavailable) -> None:
+    def _keep(self, spooled: Spooled, error: JobError) -> None:
         try:
             self._spool.keep(spooled)
         except OSError as trouble:

@@ -50,7 +50,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def work_off(self, work: Work, run: WorkOff) -> None:
         """Claim due jobs of this work, have them worked off, and send the wake-ups that follow."""
         for jobs, now in self._due(work):
-            self.ring(*run(jobs, now))
+            self.ring(run(jobs, now))
 
     def work_off_and_go_on(self, work: Work, run: WorkOff) -> None:
         """Do the same; if work that becomes due by it is quick, do that too."""
@@ -60,14 +60,14 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def go_on(self, alarms: Sequence[Alarm]) -> None:
         """Do quick work that is due at once, as a message would cost more than the work; send the other wake-ups."""
         here = [alarm.work for alarm in alarms if not alarm.seconds and self._goes_on_with(alarm.work)]
-        self.ring(*(alarm for alarm in alarms if alarm.seconds or alarm.work not in here))
+        self.ring(alarm for alarm in alarms if alarm.seconds or alarm.work not in here)
         if State.STORING in here:
             self.work_off_and_go_on(State.STORING, self.parts.downloading.fetch)
         if FollowUp.ANNOUNCE in here:
-            self.ring(*self.parts.announcing.run())
+            self.ring(self.parts.announcing.run())
 
-    def ring(self, *alarms: Alarm) -> None:
-        """Send wake-ups; one for this task and its own job becomes this task's retry."""
+    def ring(self, alarms: Iterable[Alarm]) -> None:
+        """Send each wake-up as it comes; one for this task and its own job becomes this task's retry."""
         for alarm in alarms:
             task = REMINDER_OF[alarm.work]
             if task == self.name and alarm.job_id == (self.request.args or ("",))[0]:
@@ -92,7 +92,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         while True:
             claimed = self.parts.ledger.wakes.take(work, limit=handfuls.of(work), woke=woke)
             if claimed.more:
-                self.ring(claimed.more)
+                self.ring([claimed.more])
             if claimed.jobs:
                 claimed_at = monotonic()
                 yield claimed.jobs, clock_from(claimed.at)

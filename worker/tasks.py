@@ -20,8 +20,7 @@ def submit(self: QueueTask, *_message: object) -> None:
 @shared_task(name=TaskName.RECONCILE.value, bind=True, base=QueueTask)
 def reconcile(self: QueueTask, job_id: str, turn: int, *_later: object) -> None:
     """Read the upstream's request log for purchases in doubt; adopt found ones, read again for the rest."""
-    for alarm in self.parts.reconciling.run(job_id, turn):
-        self.ring(alarm)
+    self.ring(self.parts.reconciling.run(job_id, turn))
 
 
 @shared_task(name=TaskName.POLL.value, bind=True, base=QueueTask)
@@ -31,7 +30,7 @@ def poll(self: QueueTask, *_message: object) -> None:
         if is_last:
             self.go_on(alarms)
         else:
-            self.ring(*alarms)  # a slow poll must not delay videos that are finished
+            self.ring(alarms)  # a slow poll must not delay videos that are finished
 
 
 @shared_task(name=TaskName.STORE.value, bind=True, base=QueueTask)
@@ -49,7 +48,7 @@ def late_fetch(self: QueueTask, *_message: object) -> None:
 @shared_task(name=TaskName.ANNOUNCE.value, bind=True, base=QueueTask)
 def announce(self: QueueTask, *_message: object) -> None:
     """Put the ends of jobs into the outboxes of their receivers."""
-    self.ring(*self.parts.announcing.run())
+    self.ring(self.parts.announcing.run())
 
 
 @shared_task(name=TaskName.DELIVER.value, bind=True, base=QueueTask)

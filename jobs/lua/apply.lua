@@ -1,10 +1,10 @@
 --[[ apply: move jobs, each by itself: a move that is refused, or that raises, stops no other.
      A move is guarded by the job's turn, by its purchase's request_id, or by the turn of one of its follow-ups; and by
      the states that it may start from. All guards come before its first write.
-     a: moves [{id, turn | request_id, follow_up?, from? [states], to?, final?, once? (a field: if it has a value, nothing
+     ARGV[2], ...: a move each {id, turn | request_id, follow_up?, from? [states], to?, final?, once? (a field: if it has a value, nothing
         is written), set? {field: value}, stamps? [fields set to now], bump? [fields], unset? [fields], due_in?,
-        arm? (set an alarm for the due time), deadline_in?, follow_ups? {name: due_in}, event?, data?, lesson?}],
-        slot_s, first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
+        arm? (set an alarm for the due time), deadline_in?, follow_ups? {name: due_in}, event?, data?, lesson?}.
+     a: slot_s, first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
      Returns for each move {1 if it was written, the job's turn, the turn that guarded it, 1 if a cancel was requested,
      alarms [{work, turn, seconds until it must ring}]}, or why it was refused:
      UNKNOWN_JOB, STALE_TURN, WRONG_STATE, or Redis's own error about the row. ]]
@@ -120,12 +120,9 @@ local function applied(m)
 end
 
 local answers = {}
-for place, m in ipairs(a.moves) do
-  local worked, answer = pcall(applied, m)
-  if worked then
-    answers[place] = answer
-  else
-    answers[place] = type(answer) == 'table' and answer.err or tostring(answer)
-  end
+for place = 2, #ARGV do
+  local worked, answer = pcall(function() return applied(cjson.decode(ARGV[place])) end)
+  if not worked then answer = type(answer) == 'table' and answer.err or tostring(answer) end
+  answers[#answers + 1] = answer
 end
 return answers

@@ -70,12 +70,11 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
 
 def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Move:
     """Record the bought generation and poll it in `first_poll_s`."""
-    cost = {} if cost_usd is None else {"cost_usd": cost_usd}
     return replace(
         to_rendering(job, generation_id, cost_usd, first_poll_s),
         event="job.submitted",
         clear=["hold", "message", "worker"],
-        data={"generation_id": generation_id, **cost},
+        data={"generation_id": generation_id, **cost_field(cost_usd)},
     )
 
 

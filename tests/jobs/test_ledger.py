@@ -13,11 +13,21 @@ from config.connection import connect
 from config.settings import RedisSettings
 from jobs.breakers import Breaker, BreakerTerms, OpenBreaker
 from jobs.claims import Claim
-from jobs.errors import IdempotencyConflict, IdTaken, JobError, LedgerUnavailable, StaleTurn, UnknownJob, WrongState
+from jobs.errors import (
+    IdempotencyConflict,
+    IdTaken,
+    InvalidMove,
+    JobError,
+    LedgerUnavailable,
+    StaleTurn,
+    UnknownJob,
+    WrongState,
+)
 from jobs.events import EVENTS, Event
 from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
-from jobs.ledger import Durability, Ledger, new_job_id
+from jobs.ledger import Applied, Durability, Ledger, new_job_id
 from jobs.moves.move import Move
+from jobs.moves.poll import polled, rendered
 from jobs.scripts import Retention
 from jobs.states import EDGES, FollowUp, State
 from jobs.wakes import Alarm
@@ -633,5 +643,19 @@ def test_a_redis_that_is_full_is_reported(ledger: Ledger, client: "redis.Redis")
 def test_a_move_that_misspells_a_field_is_refused(ledger: Ledger, wrong: dict[str, Any]) -> None:
     """Else the row would hold a field that nobody reads."""
     job = accepted(ledger)
-    with pytest.raises(ValueError, match=r"no |unknown"):
+    with pytest.raises(InvalidMove, match=r"no |unknown"):
         ledger.move(job, Move(event="job.held", to=State.QUEUED, due_in_s=1, **wrong))
+
+
+@pytest.mark.parametrize("poison", ["half a pair: \ud800", float("nan"), object()])
+def test_a_move_that_cannot_be_written_stops_no_other(ledger: Ledger, poison: object) -> None:
+    """Polls are written a hundred at a time: one stranger's text must not keep the others unwritten for ever."""
+    good, bad, done = rendering(ledger), rendering(ledger), rendering(ledger)
+    poisoned = Move(event="job.polled", to=State.RENDERING, due_in_s=5, data={"result": poison})
+    answers = ledger.apply(
+        [(good, polled(good, "generating", wait_s=5)), (bad, poisoned), (done, rendered(done, VIDEO))]
+    )
+
+    assert [type(answer) for answer in answers] == [Applied, InvalidMove, Applied]
+    assert ledger.get(good.id).polls == 1
+    assert (ledger.get(bad.id).turn, ledger.get(done.id).state) == (bad.turn, State.STORING)

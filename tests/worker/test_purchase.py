@@ -112,6 +112,20 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_
     assert purchases.replay() == 0
 
 
+def test_a_receipt_that_no_row_can_hold_is_spooled_and_delays_no_other(
+    purchases: Purchases, client: "redis.Redis", job: Job, tmp_path: Path
+) -> None:
+    """What was bought must stay known, and the receipts behind it must arrive."""
+    strange = purchases.intend(job, lease_s=100, worker="one")
+    assert purchases.settle(strange, Accepted("half a pair: \ud800", 3.36)) == ()
+    other = purchases.intend(_accepted(Ledger(client)), lease_s=100, worker="one")
+    Spool(tmp_path / "spool").keep(Spooled(other.id, str(other.request_id), Accepted("gen-2", 1.0)))
+
+    assert purchases.replay() == 1
+    assert Ledger(client).get(other.id).generation_id == "gen-2"
+    assert [file.stem for file in (tmp_path / "spool").glob("*.json")] == [strange.request_id]
+
+
 @pytest.mark.parametrize("request_id", ["../job_a.1", "/tmp/job_a.1", ".job_a.1", "job_a\0.1", ""])
 def test_a_request_id_that_is_no_name_makes_no_file(tmp_path: Path, request_id: str) -> None:
     """It stands in Redis; its receipt is then kept in memory and by the log, as where the disk is full."""
