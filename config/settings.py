@@ -82,7 +82,7 @@ class UpstreamSettings(_Group):
         30.0,
         gt=0,
         le=300,
-        description="Time-out between two bytes of the upstream; polls wait less if others of the batch were answered.",
+        description="Time-out between two bytes of the upstream. A poll's time-out, 2 s at first, may end before.",
     )
     total_timeout_s: float = Field(60.0, gt=0, le=600, description="Time-out for a whole reply.")
     reply_bytes: int = Field(1_048_576, ge=4096, description="The largest JSON reply that is read.")
@@ -126,7 +126,7 @@ class PollSettings(_Group):
     interval_s: float = Field(
         10.0,
         gt=0,
-        description="Fixed: the time between polls, as in the upstream's example. Also after a poll without an answer.",
+        description="Fixed: time between polls, as in the upstream's example. Also after a failure but a time-out.",
     )
     batch: int = Field(
         100,

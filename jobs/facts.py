@@ -83,11 +83,15 @@ class GenerationFailed:
 
 @dataclass(frozen=True, slots=True)
 class NoResult:
-    """The reply, or its absence, says nothing about the generation; poll again later."""
+    """The reply, or its absence, says nothing about the generation; poll again later.
+
+    `timed_out`: the poll was ended by its own time-out; with a longer one it might be answered.
+    """
 
     hold: Hold
     message: str
     retry_after_s: float | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,6 +289,8 @@ class Job(Ended, Followed):
     """What a poll found that may mean its end."""
     evidence_polls: Count = 0
     """How many polls in a row found that."""
+    poll_timeouts: Count = 0
+    """How many of its last polls in a row timed out."""
 
     @property
     def charged_before(self) -> Charged:

@@ -40,6 +40,8 @@ class UpstreamBreakers:
         self._clock = clock
         self._failing = dict.fromkeys(Breaker, False)
         self._trusted_until = clock()
+        self.polls_answered = 0
+        """How many groups of this process's polls held an answer."""
 
     @property
     def polls_failing(self) -> bool:
@@ -85,6 +87,7 @@ class UpstreamBreakers:
 
     def polls_passed(self) -> None:
         """Report an answered poll."""
+        self.polls_answered += 1
         self._passed(Breaker.POLL)
 
     def _refused(
@@ -113,31 +116,46 @@ class UpstreamBreakers:
 class BatchHealth:
     """The upstream's health by a batch of polls, reported to the breaker as soon as it is clear.
 
-    One answered poll means that the upstream lives, even if all others fail: one of its machines may be stuck.
+    One answered poll means that the upstream lives, even if all others fail: one of its machines may be stuck. So does
+    one of another batch meanwhile: polls that timed out are batched apart from the others. A time-out shorter than
+    `longest_timeout_s` says only that the upstream is slow.
     """
 
-    def __init__(self, breakers: UpstreamBreakers, polls: int) -> None:
+    def __init__(self, breakers: UpstreamBreakers, polls: int, *, longest_timeout_s: float) -> None:
         self._breakers = breakers
         self._polls = polls
-        self._failed = 0
+        self._longest_timeout_s = longest_timeout_s
+        self._answered_before = breakers.polls_answered
+        self._failed = list[NoResult]()
         self._reported = False
         self._concerns_all = False
 
-    def add(self, results: Sequence[PollResult]) -> None:
-        """Count the results of ended polls."""
-        troubles = [seen for seen in results if isinstance(seen, NoResult)]
+    def add(self, results: Sequence[tuple[PollResult, float]]) -> None:
+        """Count the results of ended polls, each with the seconds that its poll was given."""
+        counted = [result for result, timeout_s in results if not self._is_only_slow(result, timeout_s)]
+        self._polls -= len(results) - len(counted)
+        troubles = [result for result in counted if isinstance(result, NoResult)]
         for_all = [trouble for trouble in troubles if trouble.hold in _CONCERNS_ALL]
-        self._failed += len(troubles)
+        self._failed += troubles
         if for_all:
             self._breakers.polls_refused(for_all[-1])
             self._concerns_all = self._reported = True
-        elif len(troubles) < len(results):
+        elif len(troubles) < len(counted):
             self._reported = True
             if not self._concerns_all:
                 self._breakers.polls_passed()
-        elif not self._reported and 2 * self._failed >= self._polls:
-            self._breakers.polls_failed(troubles[-1], times=self._failed)
+        elif not self._reported and self._is_down:
+            self._breakers.polls_failed(self._failed[-1], times=len(self._failed))
             self._reported = True
+
+    def _is_only_slow(self, result: PollResult, timeout_s: float) -> bool:
+        return isinstance(result, NoResult) and result.timed_out and timeout_s < self._longest_timeout_s
+
+    @property
+    def _is_down(self) -> bool:
+        """Whether at least half have failed, and nobody was answered since the batch began."""
+        is_answered = self._breakers.polls_answered > self._answered_before
+        return bool(self._failed) and 2 * len(self._failed) >= self._polls and not is_answered
 
 
 def spread(seconds: float) -> float:

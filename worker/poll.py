@@ -10,7 +10,7 @@ from jobs.facts import PollResult
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.moves.move import Move
-from jobs.moves.poll import after_poll
+from jobs.moves.poll import after_poll, poll_timeout_s
 from jobs.states import State
 from jobs.wakes import LEASE_S, Alarm, Wakes
 from worker import faults
@@ -70,21 +70,26 @@ class Polls:
         if trouble is not None:
             yield [(job, replace(trouble, retry_after_s=spread(trouble.retry_after_s or 0.0))) for job in jobs]
         elif self._breakers.polls_failing:
-            yield from self._poll(jobs[:1], then=jobs[1:])
+            yield from self._poll(jobs[:1], then=jobs[1:], is_trial=True)
             yield from self.results(jobs[1:])
         else:
             yield from self._poll(jobs, then=())
 
-    def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job]) -> Iterator[Group]:
+    def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job], is_trial: bool = False) -> Iterator[Group]:
         """Poll some jobs, and renew the leases of the next ones (`then`)."""
-        unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs))
-        polls = [PollRequest(job.generation_id or "", job.family) for job in jobs]
+        longest_s = self._poller.longest_timeout_s
+        unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs), longest_timeout_s=longest_s)
+        polls = [self._request(job, is_trial=is_trial) for job in jobs]
         renewed_at = monotonic()
-        for group in self._poller.poll_many(polls, pause_s=LEASE_S / 3):
+        for group in self._poller.poll_many(polls):
             if monotonic() - renewed_at > LEASE_S / 3:
                 self._wakes.renew(State.RENDERING, [*unseen.values(), *then])
                 renewed_at = monotonic()
-            results = [(unseen.pop(index), result) for index, result in group]
-            if results:
-                health.add([result for _, result in results])
-                yield results
+            health.add([(result, polls[index].timeout_s) for index, result in group])
+            yield [(unseen.pop(index), result) for index, result in group]
+
+    def _request(self, job: Job, *, is_trial: bool) -> PollRequest:
+        """Request a poll; a trial takes as long as it must to show whether the upstream answers."""
+        longest_s = self._poller.longest_timeout_s
+        timeout_s = longest_s if is_trial else poll_timeout_s(job, longest_s=longest_s)
+        return PollRequest(job.generation_id or "", job.family, timeout_s)

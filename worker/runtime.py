@@ -127,7 +127,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     threads, chosen, handfuls = settings.worker.threads, policy(settings), Handfuls()
     access = _access(settings)
     upstream = Upstream(access, settings.upstream, threads=threads)
-    poller = _poller(settings, access)
+    poller = Poller(access, settings.upstream, connections=settings.poll.connections)
     breakers = _breakers(settings, ledger)
     pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.limits)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
@@ -168,12 +168,6 @@ def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Sub
         slot_s=settings.poll.slot_s,
         subscribers=subscribers,
     )
-
-
-def _poller(settings: Settings, access: UpstreamAccess) -> Poller:
-    connections = settings.poll.connections
-    patient = max(1, min(settings.worker.threads, connections) // 4)
-    return Poller(access, settings.upstream, connections=connections, patient=patient)
 
 
 def _breakers(settings: Settings, ledger: Ledger) -> UpstreamBreakers:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final, assert_never
 
+from jobs.backoff import backoff
 from jobs.facts import (
     Finished,
     GenerationFailed,
@@ -15,9 +16,25 @@ from jobs.job import Charged, Job, Reason, Video
 from jobs.moves.move import Move, Policy, ended
 from jobs.states import State
 
+FIRST_TIMEOUT_S: Final = 2.0
+"""A poll's time-out unless the one before timed out: many times an answer's latency, and a thread can spare it."""
+
+
+def poll_timeout_s(job: Job, *, longest_s: float) -> float:
+    """Return the time-out of the job's next poll, in seconds: doubled for each of its last polls that timed out."""
+    return backoff(FIRST_TIMEOUT_S, longest_s, job.poll_timeouts)
+
 
 def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Move:
     """Waiting is not failing: only the deadline or the upstream's refusal ends a job."""
+    move = _after_poll(job, result, now=now, policy=policy)
+    if not isinstance(result, NoResult):
+        return replace(move, clear=[*move.clear, "poll_timeouts"]) if job.poll_timeouts else move
+    # Other failures, and an open breaker, say nothing about how long an answer takes.
+    return replace(move, bump=[*move.bump, "poll_timeouts"]) if result.timed_out else move
+
+
+def _after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Move:
     match result:
         case Finished(video, note):
             return rendered(job, video, note)
@@ -28,8 +45,9 @@ def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> M
         case Pending(word):
             wait_s = policy.pacing.wait(now - (job.began_at or now))
             return _poll_again(job, word, wait_s, now=now, policy=policy, pending=True)
-        case NoResult(hold, message, retry_after_s):
-            wait_s = max(policy.pacing.interval_s, retry_after_s or 0.0)
+        case NoResult(hold, message, retry_after_s, timed_out):
+            interval_s = 0.0 if timed_out else policy.pacing.interval_s  # a time-out has been a wait already
+            wait_s = max(interval_s, retry_after_s or 0.0)
             return _poll_again(job, f"{hold}: {message}", wait_s, now=now, policy=policy)
     assert_never(result)
 
@@ -56,7 +74,7 @@ def _after_inconclusive(job: Job, result: Inconclusive, *, now: float, policy: P
     """Believe an inconclusive reply once it has come often enough in a row with the same evidence."""
     polls = job.evidence_polls + 1 if job.evidence == result.evidence else 1
     if polls >= result.polls or (isinstance(result.outcome, Finished) and now >= job.deadline_at):
-        return after_poll(job, result.outcome, now=now, policy=policy)
+        return _after_poll(job, result.outcome, now=now, policy=policy)
     move = _poll_again(job, result.word, policy.pacing.interval_s, now=now, policy=policy)
     if move.to is not State.RENDERING:
         return move

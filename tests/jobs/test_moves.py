@@ -25,7 +25,7 @@ from jobs.job import Charged, Hold, Job, Reason, Stored, Video
 from jobs.moves.download import after_download, completed, store_failed
 from jobs.moves.follow_up import after_late_poll
 from jobs.moves.move import Move, Policy, ended
-from jobs.moves.poll import after_poll, polled, rendered
+from jobs.moves.poll import FIRST_TIMEOUT_S, after_poll, poll_timeout_s, polled, rendered
 from jobs.moves.purchase import after_submit, before_submit, held, in_doubt, submitted
 from jobs.moves.reconcile import resubmitted
 from jobs.moves.request import on_cancel
@@ -41,6 +41,7 @@ POLICY: Final = Policy(
     download_longest_s=300,
     download_patience_s=86400,
 )
+TIMED_OUT: Final = NoResult(Hold.UNREACHABLE, "no answer", timed_out=True)
 VIDEO: Final = Video("https://cdn.example/clip.mp4")
 STORED: Final = Stored("2027/01/15/job.mp4", 10, "ab", "video/mp4")
 
@@ -133,7 +134,7 @@ def test_waiting_is_not_failing(polls: int) -> None:
     assert move == polled(job, "generating", wait_s=10, pending=True)
 
 
-@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524")])
+@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524"), TIMED_OUT])
 def test_only_the_deadline_ends_the_waiting(seen: PollResult) -> None:
     """Neither a slow video nor a sick upstream fails a job before its time; then the charge is not known."""
     late = after_poll(a_job(deadline_at=NOW), seen, now=NOW, policy=POLICY)
@@ -237,6 +238,42 @@ def test_a_throttled_poll_waits_as_long_as_the_upstream_asks() -> None:
     assert hardly == polled(job, "throttled: 429", wait_s=10)
 
 
+@pytest.mark.parametrize(("timeouts", "timeout_s"), [(0, 2), (1, 4), (2, 8), (3, 16), (4, 30), (5, 30), (9999, 30)])
+def test_the_time_out_doubles_up_to_the_longest(timeouts: int, timeout_s: float) -> None:
+    """A slow upstream is answered after a few tries, and a stuck one is never waited for longer."""
+    assert poll_timeout_s(a_job(poll_timeouts=timeouts), longest_s=30) == timeout_s
+
+
+def test_no_time_out_is_longer_than_the_deployment_allows() -> None:
+    """Its own bound may be shorter than the usual first one."""
+    assert poll_timeout_s(a_job(), longest_s=FIRST_TIMEOUT_S / 2) == FIRST_TIMEOUT_S / 2
+
+
+def test_a_poll_that_timed_out_is_made_again_at_once_with_more_time() -> None:
+    """The time-out itself was a wait."""
+    move = after_poll(a_job(poll_timeouts=1), TIMED_OUT, now=NOW, policy=POLICY)
+
+    assert (move.event, move.due_in_s, move.clear) == ("job.polled", 0, ())
+    assert {*move.bump} == {"polls", "poll_timeouts"}
+
+
+@pytest.mark.parametrize("seen", [Pending("generating"), ODD, Finished(VIDEO)])
+def test_an_answer_resets_the_count_of_time_outs(seen: PollResult) -> None:
+    """The next poll has a short time-out again; where there was no time-out, nothing is written."""
+    after_some = after_poll(a_job(poll_timeouts=3), seen, now=NOW, policy=POLICY)
+    after_none = after_poll(a_job(), seen, now=NOW, policy=POLICY)
+
+    assert [*after_some.clear] == ["poll_timeouts"]
+    assert "poll_timeouts" not in {*after_some.bump, *after_none.clear, *after_none.bump}
+
+
+def test_a_poll_without_an_answer_leaves_the_count_of_time_outs_as_it_is() -> None:
+    """An open breaker's word stands for a poll that was not made: a slow upstream would never be given time enough."""
+    job = a_job(poll_timeouts=3)
+    seen = NoResult(Hold.UNREACHABLE, "no answer", 5)
+    assert after_poll(job, seen, now=NOW, policy=POLICY) == polled(job, "unreachable: no answer", wait_s=10)
+
+
 def test_fetched_bytes_complete_the_job() -> None:
     """A job that has its bytes ends here, and its end is announced."""
     move = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY)
@@ -280,7 +317,7 @@ def test_a_video_that_can_never_be_fetched_ends_as_charged(download: Download) -
     assert outcome(verdict) == (State.FAILED, Reason.NOT_STORED, Charged.YES)
 
 
-@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524"), EMPTY])
+@pytest.mark.parametrize("seen", [Pending("generating"), NoResult(Hold.UNAVAILABLE, "524"), TIMED_OUT, EMPTY])
 def test_a_video_that_was_seen_once_outlives_the_deadline(seen: PollResult) -> None:
     """The deadline bounds the generation; a fresh URL is asked for as long as the download is tried."""
     recent = a_job(deadline_at=NOW - 50, rendered_at=NOW - 100)

@@ -37,6 +37,10 @@ class Wire:
         """Say nothing until the test is over."""
         self._over.wait(60)
 
+    def pause(self, seconds: float) -> None:
+        """Say nothing for so long, as a slow upstream."""
+        self._over.wait(seconds)
+
     def trickle(self, data: bytes, every_s: float = 0.05) -> None:
         """Send the data again and again, a little at a time, until the client goes or the test is over."""
         while not self._over.wait(every_s):
@@ -72,6 +76,16 @@ def reset(wire: Wire) -> None:
 def hang(wire: Wire) -> None:
     """Read the request and never answer."""
     wire.hang()
+
+
+def after(seconds: float, act: Act) -> Act:
+    """Read the request, and act so many seconds later."""
+
+    def late(wire: Wire) -> None:
+        wire.pause(seconds)
+        act(wire)
+
+    return late
 
 
 @dataclass

@@ -23,7 +23,7 @@ from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollRes
 from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
-from tests.worker.servers import REFUSING, Act, Server, Wire, answer, hang, reset, say_nothing
+from tests.worker.servers import REFUSING, Act, Server, Wire, after, answer, hang, reset, say_nothing
 from worker.upstream import poller as poller_module
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
@@ -51,7 +51,7 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
     """A poller with short time-outs."""
     choice = chosen(url, **settings)
-    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS, patient=1)
+    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS)
     try:
         yield poller
     finally:
@@ -156,8 +156,9 @@ def test_a_name_that_does_not_resolve_buys_nothing() -> None:
     assert receipt.hold is Hold.UNREACHABLE
 
 
-def test_a_connection_that_is_never_made_buys_nothing() -> None:
-    """A full backlog answers nothing at all: the connect time-out proves that nothing was sent."""
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    """An address at which a connection is neither made nor refused."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -165,7 +166,13 @@ def test_a_connection_that_is_never_made_buys_nothing() -> None:
         with socket.create_connection(address), socket.socket() as queued:
             queued.setblocking(False)
             queued.connect_ex(address)
-            receipt = buy(f"http://127.0.0.1:{address[1]}", connect_timeout_s=0.3)
+            yield f"http://127.0.0.1:{address[1]}"
+
+
+def test_a_connection_that_is_never_made_buys_nothing() -> None:
+    """A full backlog answers nothing at all: the connect time-out proves that nothing was sent."""
+    with full_backlog() as url:
+        receipt = buy(url, connect_timeout_s=0.3)
     assert receipt == NotBought(Hold.UNREACHABLE, "no connection to the upstream (ConnectTimeout)")
 
 
@@ -572,9 +579,9 @@ def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> 
         answer(b'{"status":"queued"}')(wire)
 
     server.on(counted)
-    requests_to_poll = [PollRequest(f"g{number}", Family.UNIVERSAL) for number in range(40)]
+    requests_to_poll = [PollRequest(f"g{number}", Family.UNIVERSAL, 30) for number in range(40)]
     with poller_at(server.url) as poller, ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: list(chain(*poller.poll_many(requests_to_poll, pause_s=None))), range(2)))
+        both = list(pool.map(lambda _: list(chain(*poller.poll_many(requests_to_poll))), range(2)))
 
     assert [sorted(index for index, _ in seen) for seen in both] == [list(range(40))] * 2
     assert {seen for found in both for _, seen in found} == {Pending("queued")}
@@ -616,135 +623,87 @@ def _alive(kind: type) -> int:
     return sum(isinstance(one, kind) for one in gc.get_objects())
 
 
-SLOW: Final = "/v2/generate/video/google/generation"
-SLOW_AMONG_OTHERS: Final = [PollRequest("slow", Family.GOOGLE), *[PollRequest("g", Family.UNIVERSAL)] * 2]
-OTHERS: Final = {1: Pending("queued"), 2: Pending("queued")}
+SLOW_PATH: Final = "/v2/generate/video/google/generation"
+SLOW: Final = PollRequest("slow", Family.GOOGLE, 2)
+OTHERS: Final = [PollRequest("g", Family.UNIVERSAL, 2)] * 2
+ANSWERED: Final = {0: Pending("queued"), 1: Pending("queued")}
+TIMED_OUT: Final = NoResult(Hold.UNREACHABLE, "no answer from the upstream (Timeout was reached)", timed_out=True)
 
 
-def all_seen(groups: Iterable[Sequence[Seen]]) -> dict[int, PollResult]:
-    """The result of each poll, from all groups."""
-    return dict(chain.from_iterable(groups))
+def timed(groups: Iterable[Sequence[Seen]]) -> list[tuple[float, dict[int, PollResult]]]:
+    """The groups of results, each with the seconds until it came."""
+    began = time.monotonic()
+    return [(time.monotonic() - began, dict(group)) for group in groups]
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less than two seconds for a poll that hangs."""
-    monkeypatch.setattr(poller_module, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(poller_module, "FAR_LONGER", 1.0)
+def test_a_poll_that_hangs_ends_after_its_own_time_and_holds_up_no_other(server: Server) -> None:
+    """One machine behind the balancer is stuck: the others' videos must not wait for it."""
+    server.on(after(0.5, answer(b'{"status":"queued"}')))
+    server.on(hang, SLOW_PATH)
+    with poller_at(server.url) as poller:
+        *others, (hung_s, hung) = timed(poller.poll_many([*OTHERS, SLOW]))
+
+    assert {index: seen for _, group in others for index, seen in group.items()} == ANSWERED
+    assert all(0.5 <= came_s < 1.5 for came_s, _ in others)
+    assert hung == {2: TIMED_OUT}
+    assert 2 <= hung_s < 3.5
 
 
-@contextmanager
-def a_patient_one(poller: Poller, server: Server) -> Iterator[Iterator[Sequence[Seen]]]:
-    """Let one poller wait to the end for a poll that hangs, so that there is no room for another."""
-    server.on(hang, SLOW)
-    groups = poller.poll_many(SLOW_AMONG_OTHERS, pause_s=0.05)
-    assert all_seen(next(groups) for _ in range(12)) == OTHERS
-    try:
-        yield groups
-    finally:
-        groups.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
+def test_an_upstream_that_is_slow_is_answered_with_a_longer_time_out(server: Server) -> None:
+    """It answers after three seconds: two are too short, four are not."""
+    server.on(after(3, answer(b'{"status":"generating"}')))
+    with poller_at(server.url) as poller:
+        tries = [dict(chain(*poller.poll_many([PollRequest("g", Family.UNIVERSAL, s)]))) for s in (2, 4)]
+
+    assert tries == [{0: TIMED_OUT}, {0: Pending("generating")}]
 
 
-def a_little_late(wire: Wire) -> None:
-    """Answer after longer than the others."""
-    time.sleep(0.4)
-    answer(b'{"status":"generating"}')(wire)
+@pytest.mark.parametrize(
+    ("act", "timed_out"),
+    [(slow_headers, True), (slow_body, True), (hang, True), (reset, False), (answer(b"", status="504 Late"), False)],
+)
+def test_a_poll_says_whether_its_own_time_out_ended_it(server: Server, act: Act, timed_out: bool) -> None:
+    """Only then may a longer time-out help."""
+    server.on(act)
+    with poller_at(server.url) as poller:
+        [(_, seen)] = chain(*poller.poll_many([PollRequest("g", Family.UNIVERSAL, 0.5)]))
+    assert isinstance(seen, NoResult)
+    assert seen.timed_out is timed_out
 
 
-def is_left_behind(seen: PollResult) -> bool:
-    """Whether the poller gave up waiting for this poll."""
-    return isinstance(seen, NoResult) and "while others were answered" in seen.message
+def test_a_status_that_came_before_the_time_out_counts(server: Server) -> None:
+    """A wait that the upstream asks for is obeyed, even if the rest of its reply trickles."""
+
+    def busy(wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 429 Slow down\r\nRetry-After: 7\r\nContent-Length: 100000\r\n\r\n")
+        wire.trickle(b" ")
+
+    server.on(busy)
+    with poller_at(server.url) as poller:
+        [(_, seen)] = chain(*poller.poll_many([PollRequest("g", Family.UNIVERSAL, 0.5)]))
+    assert seen == NoResult(Hold.THROTTLED, "429", 7)
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_polls_that_hang_are_waited_for_by_few_of_those_who_poll(server: Server) -> None:
-    """An upstream of which one machine is stuck must not hold everybody who polls for the whole time-out."""
-    server.on(answer(b'{"status":"queued"}'))
-    with poller_at(server.url, total_timeout_s=2) as poller:
-        with a_patient_one(poller, server) as patient:
-            others = all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))
-            late = all_seen(patient)
-        next_patient = all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))
-
-    assert is_left_behind(others.pop(0))
-    assert others == OTHERS
-    assert late == {0: NoResult(Hold.UNREACHABLE, "no answer from the upstream (Timeout was reached)")}
-    assert next_patient == OTHERS | late
-
-
-@pytest.mark.usefixtures("_impatient")
-def test_answers_that_are_only_late_are_waited_for_by_all_until_they_come_no_more(server: Server) -> None:
-    """Else most polls would never read the reply of an upstream that is slow for what has finished."""
-    server.on(answer(b'{"status":"queued"}'))
-    server.on(a_little_late, SLOW)
-    with poller_at(server.url, total_timeout_s=1.2) as poller:
-        assert all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
-        with a_patient_one(poller, server):
-            server.on(a_little_late, SLOW)
-            assert all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0] == Pending("generating")
-
-        server.on(hang, SLOW)
-        for _ in range(3):
-            assert not is_left_behind(poller.poll("g", Family.GOOGLE))
-        with a_patient_one(poller, server):
-            server.on(a_little_late, SLOW)
-            assert is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
-
-
-@pytest.mark.usefixtures("_impatient")
-def test_a_late_reply_that_decides_nothing_earns_no_patience(server: Server) -> None:
-    """A balancer before a stuck machine says 504 after a while, again and again."""
-
-    def late(wire: Wire) -> None:
-        time.sleep(0.4)
-        answer(b"", status="504 Gateway Timeout")(wire)
-
-    server.on(answer(b'{"status":"queued"}'))
-    server.on(late, SLOW)
-    with poller_at(server.url, total_timeout_s=2) as poller:
-        assert not is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
-        with a_patient_one(poller, server):
-            server.on(late, SLOW)
-            assert is_left_behind(all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None))[0])
-
-
-@pytest.mark.usefixtures("_impatient")
-def test_where_nobody_was_answered_nobody_is_left_behind(server: Server) -> None:
-    """An upstream that says busy to some at once, and is slow for all others, is to be obeyed."""
-    server.on(answer(b"", status="503 Busy"))
-    server.on(a_little_late, SLOW)
-    with poller_at(server.url, total_timeout_s=3) as poller, ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: all_seen(poller.poll_many(SLOW_AMONG_OTHERS, pause_s=None)), range(2)))
-
-    assert [seen[0] for seen in both] == [Pending("generating")] * 2
-
-
-@pytest.mark.usefixtures("_impatient")
-def test_a_poller_that_waits_to_the_end_leaves_room_for_others(server: Server) -> None:
-    """With many polls that hang, a patient one would else hold every connection."""
-    server.on(answer(b'{"status":"queued"}'))
-    server.on(hang, SLOW)
-    requests_to_poll = [*SLOW_AMONG_OTHERS, *[PollRequest("slow", Family.GOOGLE)] * CONNECTIONS]
-    with poller_at(server.url, total_timeout_s=5) as poller:
-        groups = poller.poll_many(requests_to_poll, pause_s=0.05)
-        seen: dict[int, PollResult] = {}
-        while len(seen) < len(requests_to_poll) - CONNECTIONS // 2:
-            seen.update(next(groups))
-        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
-        groups.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
-
-    assert sum(map(is_left_behind, seen.values())) == len(seen) - 2
+@pytest.mark.parametrize(("connect_timeout_s", "timed_out"), [(5, True), (0.3, False)])
+def test_a_connection_that_is_never_made_ends_a_poll(connect_timeout_s: float, timed_out: bool) -> None:
+    """The shorter of the two time-outs ends it, and a time-out for connecting would be no longer the next time."""
+    with full_backlog() as url, poller_at(url, connect_timeout_s=connect_timeout_s) as poller:
+        [(took_s, group)] = timed(poller.poll_many([PollRequest("g", Family.UNIVERSAL, 1)]))
+    [seen] = group.values()
+    assert isinstance(seen, NoResult)
+    assert seen.timed_out is timed_out
+    assert took_s < 3
 
 
 def test_a_poller_that_stops_leaves_room_for_others(server: Server) -> None:
     """A ledger that cannot be written to ends a wake in the middle of its polls."""
-    server.on(hang)
-    server.on(answer(b'{"status":"queued"}'), "/v2/generate/video/google/generation")
+    server.on(answer(b'{"status":"queued"}'))
+    server.on(hang, SLOW_PATH)
     with poller_at(server.url) as poller:
-        stuck = poller.poll_many([PollRequest("g", Family.UNIVERSAL)] * CONNECTIONS, pause_s=0.1)
-        assert next(stuck) == ()
+        stuck = poller.poll_many([OTHERS[0], *[SLOW] * CONNECTIONS])
+        assert next(stuck) == [(0, Pending("queued"))]
         stuck.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
-        assert poller.poll("g", Family.GOOGLE) == Pending("queued")
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
 
 
 DURATIONS: Final = {"p50": 105_000, "p75": 133_000, "p90": 164_000, "p99": 237_000}

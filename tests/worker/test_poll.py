@@ -8,10 +8,11 @@ from jobs.facts import NoResult, Pending
 from jobs.job import Hold, Job, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
+from jobs.moves.poll import after_poll
 from jobs.states import State
 from tests import steps
 from tests.stage import a_request
-from tests.worker.servers import Server, answer, hang
+from tests.worker.servers import Server, after, answer, hang
 from tests.worker.test_client import poller_at
 from worker import poll
 from worker.breaker import UpstreamBreakers
@@ -28,6 +29,43 @@ def bought(ledger: Ledger) -> str:
     job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
     return job_id
+
+
+def test_a_slow_upstream_is_answered_on_the_second_try(client: "redis.Redis", server: Server) -> None:
+    """It takes three seconds: the job's row says that the next poll may take four, and forgets it once answered."""
+    server.on(after(3, answer(b'{"status":"generating"}')))
+    ledger = Ledger(client)
+    job_id = bought(ledger)
+    breakers = UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
+
+    def polled_once(polls: Polls) -> Job:
+        claimed = ledger.wakes.take(State.RENDERING, limit=10)
+        [[(job, seen)]] = polls.results(claimed.jobs)
+        ledger.move(job, after_poll(job, seen, now=ledger.now(), policy=steps.POLICY))
+        return ledger.get(job_id)
+
+    with poller_at(server.url) as poller:
+        timed_out, answered = (polled_once(Polls(ledger.wakes, poller, breakers)) for _ in range(2))
+
+    assert (timed_out.poll_timeouts, timed_out.pending_at) == (1, None)
+    assert (answered.poll_timeouts, answered.polls) == (0, 2)
+    assert answered.pending_at is not None
+    assert not breakers.polls_failing
+
+
+def test_in_doubt_one_poll_takes_as_long_as_it_must(client: "redis.Redis", server: Server) -> None:
+    """A short time-out of a slow upstream would leave the doubt, and the breaker open, for ever."""
+    server.on(after(3, answer(b'{"status":"queued"}')))
+    ledger = Ledger(client)
+    bought(ledger)
+    breakers = UpstreamBreakers(ledger.breakers, first_s=5, longest_s=60, after=3, trial_s=10)
+    breakers.polls_failed(NoResult(Hold.UNREACHABLE, "no answer"), times=1)
+
+    with poller_at(server.url) as poller:
+        [[(_, seen)]] = Polls(ledger.wakes, poller, breakers).results(ledger.wakes.take(State.RENDERING, limit=1).jobs)
+
+    assert seen == Pending("queued")
+    assert not breakers.polls_failing
 
 
 def test_jobs_that_wait_behind_a_poll_that_hangs_are_not_claimed_by_others(

@@ -37,7 +37,7 @@ def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Poller]]:
     """The client that buys and the one that polls."""
     settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef", **chosen})
     access = UpstreamAccess.of(settings)
-    poller = Poller(access, settings, connections=2, patient=1)
+    poller = Poller(access, settings, connections=2)
     with closing(Upstream(access, settings)) as upstream, closing(poller):
         yield upstream, poller
 

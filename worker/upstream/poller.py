@@ -28,27 +28,20 @@ from worker.upstream.wire import PATHS
 LINGER_S: Final = 0.05
 """Polls that end within this many seconds of each other are returned, and so written, together."""
 
-PATIENCE_S: Final = 2.0
-"""Seconds that each poll may take, even if others of its batch have been answered; …"""
-
-FAR_LONGER: Final = 10.0
-"""… and it may take this multiple of their mean latency; after the later of the two it is left behind."""
-
-WORTH_WAITING: Final = 2.0
-"""After a late answer, every poll is waited for at least this multiple of its latency."""
-
 UNUSED_S: Final = 30.0
 """Connections unused for this many seconds are closed: more than usual were open at once."""
 
 _FINAL_STATUS: Final = 200
+_REDIRECT_STATUS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class PollRequest:
-    """A generation to poll, on the endpoints where it was bought."""
+    """A generation to poll, on the endpoints where it was bought; the whole poll may take `timeout_s` seconds."""
 
     generation_id: str
     family: Family
+    timeout_s: float
 
 
 Seen: TypeAlias = tuple[int, PollResult]
@@ -58,26 +51,26 @@ Seen: TypeAlias = tuple[int, PollResult]
 class Poller:
     """Polls generations, many at once, and never raises for the network. Polling is free.
 
-    At most `connections` polls of the whole process are under way at any moment. A few hanging polls must not block all
-    tasks: once some are answered, at most `patient` pollers wait to the end for the rest, with at most half of the
-    connections.
+    At most `connections` polls of the whole process are under way at any moment.
     """
 
-    def __init__(self, access: UpstreamAccess, settings: UpstreamSettings, *, connections: int, patient: int) -> None:
-        self._terms = _Terms(access, settings, connections, _Patience(patient, connections))
+    def __init__(self, access: UpstreamAccess, settings: UpstreamSettings, *, connections: int) -> None:
+        self.longest_timeout_s = settings.total_timeout_s
+        """The longest time-out of a poll; one that runs into it says that the upstream is down rather than slow."""
+        self._terms = _Terms(access, settings, connections)
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
     def poll(self, generation_id: str, family: Family) -> PollResult:
-        """Poll one generation."""
-        groups = self.poll_many([PollRequest(generation_id, family)], pause_s=None)
+        """Poll one generation, with the longest time-out."""
+        groups = self.poll_many([PollRequest(generation_id, family, self.longest_timeout_s)])
         return next(seen for group in groups for _, seen in group)
 
-    def poll_many(self, requests_to_poll: Sequence[PollRequest], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
-        """Yield the results in groups as they come in; an empty group after each `pause_s` without a result."""
+    def poll_many(self, requests_to_poll: Sequence[PollRequest]) -> Iterator[Sequence[Seen]]:
+        """Yield the results in groups as they come in."""
         exchanges = self._unused()
         try:
-            yield from exchanges.poll_many(requests_to_poll, pause_s=pause_s)
+            yield from exchanges.poll_many(requests_to_poll)
         finally:
             exchanges.drop()  # a caller that stopped early does not want the rest
             exchanges.used_at = monotonic()
@@ -112,10 +105,9 @@ class _Terms:
     access: UpstreamAccess
     settings: UpstreamSettings
     connections: int
-    patience: "_Patience"
 
     def handle(self) -> pycurl.Curl:
-        """Make a handle that lacks only an address."""
+        """Make a handle that lacks only what differs from poll to poll."""
         access, settings, curl = self.access, self.settings, pycurl.Curl()
         headers = {**access.headers, "Accept-Encoding": "identity"}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
@@ -129,43 +121,20 @@ class _Terms:
         curl.setopt(pycurl.PROXY, (access.proxies.for_url(access.base_url) or "").encode())
         curl.setopt(pycurl.PROXY_CAINFO, os.fsencode(access.ca_file))
         curl.setopt(pycurl.NOPROXY, "")
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(settings.connect_timeout_s))
-        curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(settings.total_timeout_s))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)  # less than a byte a second
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, math.ceil(settings.read_timeout_s)))
         return curl
 
-    def address(self, request: PollRequest) -> str:
+    def prepare(self, curl: pycurl.Curl, request: PollRequest) -> None:
+        """Set a handle's address and time-outs."""
+        curl.setopt(pycurl.URL, self._address(request))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(min(self.settings.connect_timeout_s, request.timeout_s)))
+        curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.timeout_s))
+
+    def _address(self, request: PollRequest) -> str:
         """Return the poll's URL; ids contain colons and slashes, so they are escaped whole."""
         escaped = quote(request.generation_id, safe="", errors="replace")
         return f"{self.access.base_url}{PATHS[request.family]}?generation_id={escaped}"
-
-
-class _Patience:
-    """How long pollers wait for polls that take far longer than the rest: all of them a while, a few to the end.
-
-    Those few find out for all whether waiting pays: late answers must be seen, and polls that hang must not hold all.
-    """
-
-    def __init__(self, few: int, connections: int) -> None:
-        self._few = threading.Semaphore(few)
-        self.polls = max(1, connections // (2 * few))
-        """How many polls each of the few waits for to the end, at most."""
-        self.seconds = PATIENCE_S
-
-    def join(self) -> bool:
-        """Become one of the few, if there is room."""
-        return self._few.acquire(blocking=False)
-
-    def leave(self) -> None:
-        """Be one of them no longer."""
-        self._few.release()
-
-    def learn(self, waited_s: float, *, answered: bool) -> None:
-        """A poll took `waited_s` seconds: a late answer raises the patience, a poll in vain halves it."""
-        if waited_s > PATIENCE_S:
-            earned_s = WORTH_WAITING * waited_s if answered else PATIENCE_S
-            self.seconds = max(earned_s, self.seconds if answered else self.seconds / 2)
 
 
 class _Handles:
@@ -202,11 +171,11 @@ class _Handles:
 class _Exchange:
     """One poll under way, with the received part of its reply."""
 
-    __slots__ = ("_headers_left", "_most_bytes", "begun_at", "body", "index", "lines")
+    __slots__ = ("_headers_left", "_most_bytes", "_until", "body", "index", "lines")
 
-    def __init__(self, index: int, most_bytes: int) -> None:
+    def __init__(self, index: int, timeout_s: float, most_bytes: int) -> None:
         self.index = index
-        self.begun_at = monotonic()
+        self._until = monotonic() + timeout_s
         self.lines: list[bytes] = []
         self.body = bytearray()
         self._most_bytes = self._headers_left = most_bytes
@@ -229,9 +198,11 @@ class _Exchange:
     def result(self, access: UpstreamAccess, status: int, error: int | None) -> PollResult:
         """Return the poll's result; half a reply proves no more than its status and headers."""
         headers = _headers(self.lines)
-        if error is not None and (headers is None or status < _FINAL_STATUS):
+        timed_out = error == pycurl.E_OPERATION_TIMEDOUT and monotonic() >= self._until
+        decisive_from = _REDIRECT_STATUS if timed_out else _FINAL_STATUS  # a success is in the body that was awaited
+        if error is not None and (headers is None or status < decisive_from):
             why = pycurl.easy_strerror(error)
-            return NoResult(Hold.UNREACHABLE, f"no answer from the upstream ({why})")
+            return NoResult(Hold.UNREACHABLE, f"no answer from the upstream ({why})", timed_out=timed_out)
         body = bytes(self.body) if error is None else b""
         return read_poll(status, headers or {}, access.redacted(body))
 
@@ -264,37 +235,28 @@ class _Exchanges:
         self.used_at = monotonic()
         self._selector = DefaultSelector()
         self._act_at = math.inf
-        self._under_way: dict[pycurl.Curl, _Exchange] = {}  # the first has been under way for longest
-        self._answered, self._took_s = 0, 0.0
-        self._patient = False
+        self._under_way: dict[pycurl.Curl, _Exchange] = {}
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, terms.connections)
 
-    def poll_many(self, requests_to_poll: Sequence[PollRequest], *, pause_s: float | None) -> Iterator[Sequence[Seen]]:
+    def poll_many(self, requests_to_poll: Sequence[PollRequest]) -> Iterator[Sequence[Seen]]:
         """Poll as the Poller does."""
         waiting, seen = deque(enumerate(requests_to_poll)), list[Seen]()
-        told_at = monotonic()
-        self._answered, self._took_s = 0, 0.0
+        yielded_at = monotonic()
         while waiting or self._under_way:
             self._begin(waiting)
-            seen += self._go_on() or self._left_behind()  # results that came meanwhile go first
-            quiet_s = monotonic() - told_at
-            if seen and (quiet_s >= LINGER_S or not (waiting or self._under_way)):
+            seen += self._go_on()
+            is_last = not (waiting or self._under_way)
+            if seen and (is_last or monotonic() - yielded_at >= LINGER_S):
                 yield seen
-                seen, told_at = [], monotonic()
-            elif not seen and pause_s is not None and quiet_s >= pause_s:
-                yield ()
-                told_at = monotonic()
+                seen, yielded_at = [], monotonic()
 
     def drop(self) -> None:
         """End the polls under way."""
         for curl in list(self._under_way):
             self._end(curl)
-        if self._patient:
-            self._terms.patience.leave()
-            self._patient = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -305,8 +267,8 @@ class _Exchanges:
         """Begin as many polls as there is room for; their time-outs begin now."""
         while waiting and (curl := self._handles.borrowed(within_s=0 if self._under_way else LINGER_S)):
             index, request = waiting.popleft()
-            exchange = _Exchange(index, self._terms.settings.reply_bytes)
-            curl.setopt(pycurl.URL, self._terms.address(request))
+            exchange = _Exchange(index, request.timeout_s, self._terms.settings.reply_bytes)
+            self._terms.prepare(curl, request)
             curl.setopt(pycurl.HEADERFUNCTION, exchange.add_header)
             curl.setopt(pycurl.WRITEFUNCTION, exchange.add_body)
             self._under_way[curl] = exchange
@@ -331,31 +293,7 @@ class _Exchanges:
             for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
                 exchange, access = self._end(curl), self._terms.access
-                seen = exchange.result(access, status, error)
-                self._learn(monotonic() - exchange.begun_at, answered=not isinstance(seen, NoResult))
-                yield exchange.index, access.bounded(seen)
-
-    def _learn(self, took_s: float, *, answered: bool) -> None:
-        """Learn how long a poll took, or was waited for in vain; a busy or broken upstream is no answer."""
-        if answered:
-            self._answered += 1
-            self._took_s += took_s
-        self._terms.patience.learn(took_s, answered=answered)
-
-    def _left_behind(self) -> Iterator[Seen]:
-        """End the polls that take far longer than others did, unless we are among the few who wait for them."""
-        spared = 0
-        while self._answered and len(self._under_way) > spared:
-            curl, exchange = next(iter(self._under_way.items()))
-            waited_s = monotonic() - exchange.begun_at
-            if waited_s < max(self._terms.patience.seconds, FAR_LONGER * self._took_s / self._answered):
-                return
-            self._patient = self._patient or self._terms.patience.join()
-            spared = self._terms.patience.polls if self._patient else 0
-            if len(self._under_way) > spared:
-                self._end(curl)
-                why = f"no answer from the upstream in {waited_s:.1f} s, while others were answered"
-                yield exchange.index, NoResult(Hold.UNREACHABLE, why)
+                yield exchange.index, access.bounded(exchange.result(access, status, error))
 
     def _end(self, curl: pycurl.Curl) -> _Exchange:
         exchange = self._under_way.pop(curl)
