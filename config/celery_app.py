@@ -14,7 +14,7 @@ from kombu import Queue
 from config import transport
 from config.address import Server, parse, sentinel_options
 from config.settings import RedisSettings, Settings
-from jobs.reminders import QUEUE_OF, QueueName
+from jobs.queues import QUEUE_OF, QueueName
 
 KEY_PREFIX: Final = "rushes:celery:"
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from jobs.reminders import QueueName
+from jobs.queues import QueueName
 
 MOST_BYTES: Final = 64 * 1024
 """The largest message of a task or a control command; ours have about 1 KB."""

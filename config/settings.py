@@ -140,9 +140,6 @@ class PollSettings(_Group):
         le=4096,
         description="Concurrent polls per process; 1,024 sustain 10,000 a second at 100 ms round-trip time.",
     )
-    slot_s: float = Field(
-        0.25, gt=0, le=5, description="Polls due within such a slot share one wake-up, at the slot's end."
-    )
     most_per_s: float | None = Field(
         None, gt=0, description="Most polls per second of the whole fleet; unset: no limit."
     )
@@ -300,7 +297,7 @@ class HooksSettings(_Group):
         le=1000,
         description="Most calls of a raising hook for one job; then the delivery is abandoned and logged as an error.",
     )
-    lease_s: float = Field(300.0, gt=0, description="A call of a hook that takes longer than this is repeated.")
+    longest_s: float = Field(300.0, gt=0, description="A call of a hook that takes longer than this is repeated.")
     width: int = Field(2, ge=1, le=64, description="Concurrent calls of one hook, or statements to the database.")
 
     @field_validator("call", mode="before")
@@ -378,15 +375,9 @@ class WebhooksSettings(_Group):
 
 
 class RescueSettings(_Group):
-    """How jobs with lost messages are found."""
+    """How queues with lost messages are found."""
 
-    every_s: float = Field(3.0, gt=0, description="How often each worker looks for overdue jobs (varied by a fifth).")
-    grace_s: float = Field(5.0, ge=0, description="How late a job may be before its message is sent again.")
-    lease_s: float = Field(
-        15.0, gt=0, description="Time until the same job's message is sent again; doubles until the job moves."
-    )
-    longest_lease_s: float = Field(600.0, gt=0, description="The longest such time.")
-    batch: int = Field(200, ge=1, le=1000, description="Most overdue jobs per step; the next step follows at once.")
+    every_s: float = Field(3.0, gt=0, description="How often each worker looks for overdue queues (varied by a fifth).")
 
 
 class LedgerSettings(_Group):
@@ -599,20 +590,25 @@ class Settings(BaseSettings):
             ) from None
 
     @property
-    def submit_lease_s(self) -> float:
-        """The lease of a purchase: longer than all time-outs of its POST."""
+    def longest_purchase_s(self) -> float:
+        """Seconds that a purchase may take: longer than all time-outs of its POST."""
         return self.upstream.connect_timeout_s + self.upstream.total_timeout_s + self.upstream.read_timeout_s + 15
 
     @property
-    def download_lease_s(self) -> float:
-        """The lease of a download; an object store adds an upload."""
+    def longest_poll_s(self) -> float:
+        """Seconds that one request to the upstream may take."""
+        return self.upstream.connect_timeout_s + self.upstream.total_timeout_s
+
+    @property
+    def longest_download_s(self) -> float:
+        """Seconds that a download may take; an object store adds an upload."""
         archive, probing = self.archive, 2 * self.describe.probe_timeout_s
         transfers = 1 if archive.url is None else 2
         return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
 
     @property
-    def describe_lease_s(self) -> float:
-        """The lease of a description; with an object store it includes a copy."""
+    def longest_description_s(self) -> float:
+        """Seconds that a description may take; with an object store it includes a copy."""
         copying = 0.0 if self.archive.url is None else self.archive.total_timeout_s
         return 2 * self.describe.preview_timeout_s + copying + 30
 

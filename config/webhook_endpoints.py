@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 from ulid import ULID
 
 from jobs.errors import UnknownEndpoint
+from jobs.events import ENDS
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
+from jobs.outbox import list_of
 from jobs.scripts import Scripts, asks_redis
 
 LONGEST_URL: Final = 2048
@@ -48,6 +50,11 @@ class Endpoint:
     def missed_since(self) -> str | None:
         """A cursor of the event stream just before the first end that it missed while disabled."""
         return f"{int((self.disabled_at - STREAM_CLOCK_S) * 1000)}-0" if self.disabled_at else None
+
+    @property
+    def subscription(self) -> tuple[str, ...]:
+        """The events that it receives."""
+        return self.events or ENDS
 
     def covers(self, tenant: str | None) -> bool:
         """Whether it receives a tenant's jobs."""
@@ -89,8 +96,13 @@ class Endpoints:
             tenant=tenant,
             description=description,
         )
-        self._scripts.redis.hset(_KEY, endpoint.id, _serialized(endpoint))
+        self._write(endpoint.id, None, endpoint)
         return endpoint
+
+    @asks_redis
+    def now(self) -> float:
+        """Read Redis's clock, in seconds since the epoch."""
+        return self._scripts.now()
 
     @asks_redis
     def all(self) -> list[Endpoint]:
@@ -106,8 +118,9 @@ class Endpoints:
     @asks_redis
     def remove(self, endpoint_id: str) -> None:
         """Forget it."""
-        if not self._scripts.redis.hdel(_KEY, endpoint_id):
-            raise UnknownEndpoint(endpoint_id)
+        text = self._text(endpoint_id)
+        while not self._write(endpoint_id, text, None):
+            text = self._text(endpoint_id)
 
     def rotate(self, endpoint_id: str, *, keep_old_s: float) -> Endpoint:
         """Give it a new secret; the one before stays valid for `keep_old_s`."""
@@ -136,8 +149,21 @@ class Endpoints:
         while True:
             text = self._text(endpoint_id)
             changed = change(_read(text))
-            if self._scripts.run("endpoint", id=endpoint_id, before=text, after=_serialized(changed)):
+            if self._write(endpoint_id, text, changed):
                 return changed
+
+    def _write(self, endpoint_id: str, before: str | None, after: Endpoint | None) -> bool:
+        """Write an endpoint (None: remove it) with its subscription; False: somebody else changed it meanwhile."""
+        subject = after or _read(before or "{}")
+        done = self._scripts.run(
+            "endpoint",
+            id=endpoint_id,
+            before=before,
+            after=_serialized(after) if after else None,
+            list=list_of(subject.tenant),
+            events=",".join(after.subscription) if after and not after.disabled_at else None,
+        )
+        return bool(done)
 
     def _text(self, endpoint_id: str) -> str:
         text = cast("str | None", self._scripts.redis.hget(_KEY, endpoint_id))

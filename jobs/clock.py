@@ -12,9 +12,9 @@ from typing import Final, cast
 
 from jobs.breakers import Breaker, name_of
 from jobs.keyspace import PREFIX
-from jobs.reminders import WORKS, Work
+from jobs.queues import QUEUES
 from jobs.scripts import Scripts, asks_redis
-from jobs.states import FollowUp, State
+from jobs.states import State
 
 TOLERANCE_S: Final = 5.0
 """A smaller step back, or lag of a promoted replica, is ignored."""
@@ -22,15 +22,18 @@ TOLERANCE_S: Final = 5.0
 LIFE_S: Final = 7 * 86400.0
 """How long the latest time is remembered."""
 
+WORKER_MEMORY_S: Final = 86400
+"""A dead worker is remembered for this many seconds."""
+
 MOST: Final = 1000
 """One check pulls at most this many due times forward."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongestWaits:
-    """How far off a due time can be, in seconds, by state or follow-up; `of_all` is the bound of all others."""
+    """How far off a due time can be, in seconds, by queue; `of_all` is the bound of all others."""
 
-    by_work: Mapping[Work, float]
+    by_queue: Mapping[str, float]
     of_all: float
 
 
@@ -55,18 +58,17 @@ class FleetClock:
 
     @asks_redis
     def check(self, longest: LongestWaits) -> int:
-        """Pull forward due times that are further off than any wait; return how many."""
-        works: tuple[Work, ...] = (*State, *FollowUp)
-        indexes = [[f"due:{work}", longest.by_work.get(work, longest.of_all), _is_lease(work)] for work in works]
+        """Pull forward due times that are further off than any wait, and return how many; forget old workers."""
+        indexes = [[f"due:{queue}", longest.by_queue.get(queue, longest.of_all), _is_lease(queue)] for queue in QUEUES]
         back, pulled = self._scripts.run(
             "clock",
             tolerance_s=TOLERANCE_S,
             life_ms=int(LIFE_S * 1000),
             indexes=indexes,
             longest_s=longest.of_all,
-            works=list(WORKS),
             breakers=[name_of(breaker) for breaker in Breaker],
             most=MOST,
+            worker_memory_s=WORKER_MEMORY_S,
         )
         set_back_s = float(back)
         if set_back_s:
@@ -89,6 +91,6 @@ class FleetClock:
         return ClockStatus(behind_s if behind_s > TOLERANCE_S else 0.0, by, at)
 
 
-def _is_lease(work: Work) -> int:
-    """Whether due times of this state are leases: due when the buyer counts as dead."""
-    return int(work is State.SUBMITTING)
+def _is_lease(queue: str) -> int:
+    """Whether due times of this queue are leases: due when the buyer counts as dead."""
+    return int(queue == State.SUBMITTING)

@@ -1,21 +1,35 @@
-"""One delivery of an ended job's event to a receiver: its content, its outcome, and when it is tried again."""
+"""One delivery of a job's event to a receiver: its content and its outcome."""
 
 from dataclasses import dataclass
+from typing import Self
+
+from jobs.queues import receiver_of
+from jobs.work_items import Item
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event of one ended job on its way to one receiver.
+    """One event of one job on its way to one receiver.
 
-    `tries` counts failed attempts; `more`: another slot would find work too.
+    `event_turn` and `at` are the job's turn and the time when it happened; `tries` counts failed attempts.
     """
 
     receiver: str
     job_id: str
     event: str
-    turn: int
+    event_turn: int
+    at: float
     tries: int
-    more: bool = False
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """Return the first event that waits in a delivery's item.
+
+        Raises:
+            ValueError: a newer version wrote the item.
+        """
+        event, turn, at = next(iter(item.events), "").split(" ")
+        return cls(receiver_of(item.queue) or item.queue, item.id, event, int(turn), float(at), item.tries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +47,6 @@ class DeliveryLine:
     answer: str | None = None
     at: float = 0.0
     id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """A delivery's outcome and what follows: it is over, or tried again in `next_in_s`.
-
-    `blameless`: the receiver is not why the delivery failed.
-    """
-
-    line: DeliveryLine
-    over: bool
-    next_in_s: float = 0.0
-    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +76,25 @@ class NotDelivered:
     unwanted: bool = False
     later: bool = False
 
+    @property
+    def is_blameless(self) -> bool:
+        """Whether the receiver is not why it failed."""
+        return self.never or self.later
+
 
 Outcome = Delivered | NotDelivered
+
+
+def line_of(delivery: Delivery, outcome: Outcome, took_s: float) -> DeliveryLine:
+    """Return the line of the receiver's log for one attempt."""
+    return DeliveryLine(
+        job_id=delivery.job_id,
+        event=delivery.event,
+        delivered=isinstance(outcome, Delivered),
+        tries=delivery.tries + 1,
+        took_s=round(took_s, 4),
+        message=outcome.message,
+        status=outcome.status,
+        sent=outcome.sent,
+        answer=outcome.answer,
+    )

@@ -26,6 +26,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.cancel_requested": "Somebody asked to cancel while the purchase was under way.",
     "job.cancelled": "The job ended because somebody asked for it.",
     "job.expired": "The job ended because its deadline passed.",
+    "job.bought_twice": "A receipt of another purchase came: `job_id` is the new job that fetches and books it.",
     "job.bought_late": "A receipt came for a job that had ended; what was bought and its cost are in the row.",
     "job.fetched_late": "The paid generation of an ended job finished late; its video is ours after all.",
     "job.late_fetch_waits": "The late generation is not done or not fetched yet; `wait_s` says when we poll again.",
@@ -35,8 +36,6 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.describe_ended": "The store failed for too long and the artifacts were given up; the video is stored.",
     "job.pruned": "Its files were removed from the archive by retention; `why` says by which rule.",
     "job.erased": "Somebody erased its prompt, job log and files; its cost is kept (log only).",
-    "job.rescued": "Nothing had happened by the due time: the reminder was sent again.",
-    "job.announced": "The job's end is in the outbox of each of the `receivers` and is delivered at least once.",
     "delivery.succeeded": "The event that `of` names was delivered to a receiver (hook, database, webhook endpoint).",
     "delivery.failed": "A delivery failed; `wait_s` says when the next attempt comes.",
     "delivery.abandoned": "Deliveries of this event to a receiver failed for too long and were given up.",
@@ -45,11 +44,11 @@ EVENTS: Final[Mapping[str, str]] = {
     "queue.resumed": "They go on (log only).",
     "receipt.spooled": "A receipt could not be written to the ledger and is kept on this host's disk (log only).",
     "receipt.replayed": "A spooled receipt reached the ledger (log only).",
-    "work.rescued": "Work was overdue: one reminder was sent for all of it (log only).",
+    "queue.rescued": "A queue was overdue and no wake-up was on its way: one was sent (log only).",
     "due.pulled_forward": "`count` due times were further off than any wait can be; Redis's clock was set back by "
     "`set_back_s` (log only).",
     "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
-    "reminder.dropped": "A late or doubled message was dropped: the job had moved on (log only).",
+    "step.dropped": "A step was dropped: the job had moved on meanwhile (log only).",
 }
 """Every event's name and meaning. The job log, the logs and docs/events.md have no others."""
 
@@ -79,6 +78,13 @@ class LogEntry:
 Subscriber = Callable[[Event], None]
 
 ENDS: Final = ("job.completed", "job.failed", "job.cancelled", "job.expired", "job.fetched_late")
+"""The events that end a job; a receiver gets these unless it asks for others."""
+
+SUBSCRIBABLE: Final = tuple(
+    event
+    for event, meaning in EVENTS.items()
+    if event.startswith("job.") and "(log only)" not in meaning and event != "job.polled"
+)
 """Every event that a receiver can subscribe to."""
 
 

@@ -140,6 +140,8 @@ class Terms:
     """Answer with the kept video of an identical request, if there is one."""
     reuse_digest: str | None = None
     """Digest of identical requests, which finds the job once it has its video."""
+    webhook_receiver: str | None = None
+    """The receiver behind the request's webhook address."""
 
 
 USUAL_TERMS: Final = Terms()
@@ -230,7 +232,9 @@ class Job(Ended, Followed):
     version: Count = 1
     """The version of the row's format."""
     turn: Count
-    """The fencing token: each move to a state adds one."""
+    """The fencing token: each fenced claim and each applied move adds one."""
+    queue: str | None = None
+    """Where it is due, if not in the queue of its state."""
     deadline_at: Number
     """When the job is given up in its present state."""
     deadline_s: Number
@@ -248,7 +252,9 @@ class Job(Ended, Followed):
     request_id: str | None = None
     """Our own name for its purchase in the upstream's request log."""
     worker: str | None = None
-    """The worker that buys or fetches it."""
+    """The worker that buys it."""
+    webhook_receiver: str | None = None
+    """The receiver behind the webhook address of its request."""
     intent_at: Number | None = None
     """When the intent to buy was written."""
     log_reads: Count = 0
@@ -263,20 +269,12 @@ class Job(Ended, Followed):
     """What stands beside the video in the archive; a row holds a list with commas."""
     removed_at: Number | None = None
     """When retention removed our copy."""
-    rescues: Count = 0
-    """How often it was taken from a worker that was gone."""
-    announce_turn: Count = 0
-    """The turn of its announcement."""
-    late_fetch_turn: Count = 0
-    """The turn of its late fetch."""
-    describe_turn: Count = 0
-    """The turn of its description."""
     bought_late_at: Number | None = None
     """When a receipt came for it although it had ended."""
+    other_purchases: str | None = None
+    """Other purchases of it, a line each: the generation's id, and the job that goes on with it."""
     doubts: Count = 0
     """How many purchases in doubt were followed by another purchase."""
-    describe_failures: Count = 0
-    """How often its description failed."""
     erased_at: Number | None = None
     """When its request and files were erased."""
     kind: str | None = None

@@ -4,10 +4,6 @@
     rushes:request:<id>       string  the request, as JSON                 with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
     rushes:events               stream  all job logs in one row, capped      permanent
-    rushes:due:<state>        zset    unfinished job -> when its next step is due                permanent
-    rushes:due:<follow-up>    zset    ended job -> when its follow-up is due                     permanent
-    rushes:alarms:<work>      zset    time slot -> when its wake-up is due; a state or follow-up    a day
-    rushes:call:<work>        string  a wake-up for all that is due is on its way                seconds
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
     rushes:writable           string  whether Redis takes a write          a second
@@ -26,8 +22,8 @@
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own
 
-The outboxes of the receivers have keys of their own, drawn in `jobs/outbox.py`, and so has the index of videos that may
-be handed out again, in `producer/reuse.py`.
+Work items and wake-ups are drawn in `jobs/work_items.py`, receivers and their outboxes in `jobs/outbox.py`, the index
+of videos that may be handed out again in `producer/reuse.py`.
 
 Only the modules of `jobs` write a job's keys, its row only by the scripts in `jobs/lua`; API keys and webhook endpoints
 have a module each (`producer/keys.py`, `config/webhook_endpoints.py`).
@@ -38,6 +34,10 @@ from typing import Final
 PREFIX: Final = "rushes:"
 PERMANENT_KEYS: Final = (
     "rushes:due:",
+    "rushes:wakes",
+    "rushes:turns",
+    "rushes:receivers:",
+    "rushes:delivering",
     "rushes:events",
     "rushes:retired",
     "rushes:index:",

@@ -3,7 +3,9 @@
 `jobs/keyspace.py` draws the keys. The job log and the breakers have modules of their own.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,10 +14,10 @@ import redis.asyncio
 from ulid import ULID
 
 from jobs.breakers import Breakers
-from jobs.claims import Claims
-from jobs.clock import FleetClock
+from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
+from jobs.facts import Accepted
 from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_names
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
@@ -27,10 +29,20 @@ from jobs.moves.move import Move
 from jobs.moves.purchase import held
 from jobs.reader import JobReader
 from jobs.row import VERSION, fingerprint_of, request_text, to_fields
-from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis, refusal_of, to_json
+from jobs.scripts import (
+    Retention,
+    Scripts,
+    SendWakeUp,
+    WakeUp,
+    asks_redis,
+    awaits_redis,
+    refusal_of,
+    to_json,
+    wake_ups_of,
+)
 from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
-from jobs.wakes import Alarm, Wakes, alarms_of
+from jobs.work_items import Item, WorkItems
 
 _BUCKETS: Final[Mapping[str, float]] = {
     "first_edge_s": FIRST_EDGE_S,
@@ -40,11 +52,8 @@ _BUCKETS: Final[Mapping[str, float]] = {
 }
 """The buckets in which the script counts pending generations."""
 
-_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest")
+_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest", "webhook_receiver")
 """The fields that a retry copies from its job."""
-
-WORKER_MEMORY_S: Final = 86400
-"""A dead worker is remembered for this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +66,12 @@ class Durability:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to a request: the job's id, whether it existed already, and the wake-up to send, if any."""
+    """The answer to a request: the job's id, and whether it existed already."""
 
     job_id: str
     replayed: bool
-    alarm: Alarm | None
     job: Job | None = None
     """The job as accepted, if known without reading it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """An applied move: the new turn (of the job, or of the follow-up), and the alarms to set."""
-
-    turn: int
-    cancel_requested: bool
-    alarms: Sequence[Alarm]
 
 
 def new_job_id() -> str:
@@ -96,27 +95,32 @@ class Ledger(JobReader):
         *,
         retention: Retention | None = None,
         durability: Durability | None = None,
-        slot_s: float = 0.25,
         clock: Callable[[], float] | None = None,
         subscribers: Sequence[Subscriber] = (),
         on_loop: "redis.asyncio.Redis | None" = None,
+        send_wake_up: SendWakeUp | None = None,
     ) -> None:
         """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests.
 
-        `on_loop` is the event loop's client, for the methods `…_async`.
+        `on_loop` is the event loop's client, for the methods `…_async`; `send_wake_up` sends the wake-ups that follow.
         """
-        self._slot_s = slot_s
         self._retention = retention or Retention()
         self._durability = durability
         super().__init__(
-            Scripts(client, retention=self._retention, clock=clock, subscribers=subscribers, on_loop=on_loop)
+            Scripts(
+                client,
+                retention=self._retention,
+                clock=clock,
+                subscribers=subscribers,
+                on_loop=on_loop,
+                send_wake_up=send_wake_up,
+            )
         )
         self.job_log = JobLog(self._scripts)
-        self.claims = Claims(self._scripts)
         self.limits = Limits(self._scripts)
         self.clock = FleetClock(self._scripts)
         self.breakers = Breakers(self._scripts)
-        self.wakes = Wakes(self._scripts, slot_s=slot_s)
+        self.items = WorkItems(self._scripts)
 
     # -- accepting jobs ------------------------------------------------------------------------------
 
@@ -127,7 +131,11 @@ class Ledger(JobReader):
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        return self._accepted(request, terms, self._scripts.run("accept", **self._arguments(request, terms)))
+        accepted, wake_ups = self._accepted(
+            request, terms, self._scripts.run("accept", **self._arguments(request, terms))
+        )
+        self._scripts.wake(wake_ups)
+        return accepted
 
     @awaits_redis
     async def accept_async(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Acceptance:
@@ -137,16 +145,25 @@ class Ledger(JobReader):
             IdempotencyConflict: the key was used for another request.
         """
         answer = await self._scripts.run_async("accept", **self._arguments(request, terms))
-        return self._accepted(request, terms, answer)
+        accepted, wake_ups = self._accepted(request, terms, answer)
+        if wake_ups:
+            with suppress(RuntimeError):  # no thread to be had: the rescuer sends them
+                await asyncio.to_thread(self._scripts.wake, wake_ups)
+        return accepted
 
     @asks_redis
     def accept_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Acceptance | JobError]:
         """Put many jobs into the ledger in one round trip; a refused request has its error in its place."""
         answers = self._scripts.run_many("accept", [self._arguments(*one) for one in requests])
-        return [
-            answer if isinstance(answer, JobError) else self._accepted(*one, answer)
-            for one, answer in zip(requests, answers, strict=True)
-        ]
+        accepted: list[Acceptance | JobError] = []
+        for one, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, JobError):
+                accepted.append(answer)
+                continue
+            acceptance, wake_ups = self._accepted(*one, answer)
+            self._scripts.wake(wake_ups)
+            accepted.append(acceptance)
+        return accepted
 
     def _arguments(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
         key = terms.idempotency_key
@@ -159,7 +176,6 @@ class Ledger(JobReader):
             "key_names": key_names(key, terms.tenant) if key else None,
             "idempotency_life_s": terms.idempotency_life_s or self._retention.idempotency_s,
             "fingerprint": fingerprint_of(request) if key else None,
-            "slot_s": self._slot_s,
             "data": to_json(_accepted_data(request.model, terms.account)),
         }
 
@@ -174,16 +190,17 @@ class Ledger(JobReader):
             "family": terms.family,
             **({} if terms.tenant is None else {"tenant": terms.tenant}),
             **({} if terms.reuse_digest is None else {"reuse_digest": terms.reuse_digest}),
+            **({} if terms.webhook_receiver is None else {"webhook_receiver": terms.webhook_receiver}),
         }
 
-    def _accepted(self, request: VideoRequest, terms: Terms, answer: Sequence[str]) -> Acceptance:
+    def _accepted(self, request: VideoRequest, terms: Terms, answer: Sequence[Any]) -> tuple[Acceptance, list[WakeUp]]:
         how, job_id, *rest = answer
         if how == "replayed":
-            return Acceptance(job_id, replayed=True, alarm=None)
-        rings_in, now = rest
+            return Acceptance(job_id, replayed=True), []
+        now, wake_ups = rest
         self._scripts.emit("job.accepted", job_id, 1, _accepted_data(request.model, terms.account))
         job = self._as_accepted(job_id, request, terms, float(now))
-        return Acceptance(job_id, replayed=False, alarm=_alarm(State.QUEUED, job_id, [rings_in]), job=job)
+        return Acceptance(job_id, replayed=False, job=job), wake_ups_of(wake_ups)
 
     def _as_accepted(self, job_id: str, request: VideoRequest, terms: Terms, now: float) -> Job:
         return Job(
@@ -199,9 +216,8 @@ class Ledger(JobReader):
     @asks_redis
     def worker_seen(self, name: str) -> None:
         """Record a worker's sign of life."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.zadd(f"{PREFIX}workers", {name: self.now()})
-        pipe.zremrangebyscore(f"{PREFIX}workers", "-inf", self.now() - WORKER_MEMORY_S)
+        now, pipe = self.now(), self._redis.pipeline(transaction=False)
+        pipe.zadd(f"{PREFIX}workers", {name: now})
         pipe.expire(f"{PREFIX}workers", WORKER_MEMORY_S)
         pipe.execute()
 
@@ -212,24 +228,28 @@ class Ledger(JobReader):
 
     # -- moving jobs -----------------------------------------------------------------------------------------------
 
-    def move(self, job: Job, move: Move) -> Applied:
-        """Apply one move, or raise why it was refused."""
-        (applied,) = self.apply([(job, move)])
-        if isinstance(applied, JobError):
-            raise applied
-        return applied
+    def move(self, subject: Job | Item, move: Move) -> int:
+        """Apply one move and return the job's turn, or raise why it was refused."""
+        (turn,) = self.apply([(subject, move)])
+        if isinstance(turn, JobError):
+            raise turn
+        return turn
 
     @asks_redis
-    def apply(self, moves: Sequence[tuple[Job, Move]]) -> list[Applied | JobError]:
-        """Apply many moves in one round trip, each by itself; a refused one has its error in its place."""
-        drawn = [step_of(job, move) for job, move in moves]
+    def apply(self, moves: Sequence[tuple[Job | Item, Move]]) -> list[int | JobError]:
+        """Apply many moves in one round trip, each by itself; return the jobs' turns.
+
+        A refused move has its error in its place.
+        """
+        drawn = [step_of(subject, move) for subject, move in moves]
         steps = [step for step in drawn if isinstance(step, Step)]
-        answers = iter(self._applied(steps, self._run(steps)) if steps else ())
+        texts = [step.text for step in steps]
+        answers = iter(self._applied(steps, self._scripts.run("apply", *texts, **_BUCKETS)) if steps else ())
         return [next(answers) if isinstance(step, Step) else step for step in drawn]
 
     @asks_redis
-    def apply_durably(self, job: Job, move: Move) -> tuple[Applied, bool]:
-        """Apply a move, and return whether it is on Redis's disk and on enough replicas.
+    def apply_durably(self, job: Job, move: Move) -> tuple[int, bool]:
+        """Apply a move; return the job's turn, and whether the move is on Redis's disk and on enough replicas.
 
         Otherwise a power cut of Redis could lose the intent of a purchase, which would be bought again. A server that
         cannot say passes.
@@ -238,16 +258,16 @@ class Ledger(JobReader):
             return self.move(job, move), True
         step = Step.of(job, move)
         promised = ("WAITAOF", 1, self._durability.replicas, int(self._durability.wait_s * 1000))
-        answers, promise = self._scripts.run_and(promised, "apply", step.text, slot_s=self._slot_s, **_BUCKETS)
-        (applied,) = self._applied([step], answers)
-        if isinstance(applied, JobError):
-            raise applied
+        answer, promise = self._scripts.run_and(promised, "apply", step.text, **_BUCKETS)
+        (turn,) = self._applied([step], answer)
+        if isinstance(turn, JobError):
+            raise turn
         if isinstance(promise, redis.RedisError):
             if _is_outage(promise) or _can_promise(self._redis):
                 raise promise
-            return applied, True  # an older server, or one without an append-only file: `doctor` warns
+            return turn, True  # an older server, or one without an append-only file: `doctor` warns
         local, replicas = promise
-        return applied, bool(local >= 1 and replicas >= self._durability.replicas)
+        return turn, bool(local >= 1 and replicas >= self._durability.replicas)
 
     def intend(self, job: Job, move: Move) -> Job:
         """Write the intent to buy; the returned job may be bought once, until the lease ends.
@@ -255,48 +275,35 @@ class Ledger(JobReader):
         Raises:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
         """
-        applied, is_durable = self.apply_durably(job, move)
-        job = job.model_copy(update={"state": State.SUBMITTING, "turn": applied.turn, **move.set})
+        turn, is_durable = self.apply_durably(job, move)
+        job = job.model_copy(update={"state": State.SUBMITTING, "turn": turn, **move.set})
         if not is_durable:
             message = "Redis did not confirm in time that the intent is on disk"
             self.move(job, held(job, Hold.NOT_DURABLE, message, wait_s=move.lease_s or 0.0))
             raise LedgerUnavailable(message)
         return job
 
-    def begin(self, job: Job, move: Move) -> Job:
-        """Start a long step on a lease; the returned job has the new turn."""
-        turn = self.move(job, move).turn
-        return job.model_copy(update={"turn" if move.follow_up is None else f"{move.follow_up}_turn": turn})
+    def _applied(self, steps: Sequence[Step], answer: Any) -> list[int | JobError]:
+        answers, wake_ups = answer
+        found = [self._answer(step, one) for step, one in zip(steps, answers, strict=True)]
+        self._scripts.wake(wake_ups_of(wake_ups))
+        return found
 
-    def _run(self, steps: Sequence[Step]) -> Sequence[Any]:
-        texts = [step.text for step in steps]
-        answers: Sequence[Any] = self._scripts.run("apply", *texts, slot_s=self._slot_s, **_BUCKETS)
-        return answers
-
-    def _applied(self, steps: Sequence[Step], answers: Sequence[Any]) -> list[Applied | JobError]:
-        return [self._answer(step, answer) for step, answer in zip(steps, answers, strict=True)]
-
-    def _answer(self, step: Step, answer: Any) -> Applied | JobError:
+    def _answer(self, step: Step, answer: Any) -> int | JobError:
         if isinstance(answer, str):
             return refusal_of(redis.ResponseError(answer))
-        written, turn, own_turn, cancel_requested, rings = answer
+        written, turn = answer
         if written and step.move.event is not None:
             self._scripts.emit(step.move.event, step.job_id, turn, step.move.data)
-        alarms = alarms_of(step.job_id, rings)
-        if step.move.to is State.IN_DOUBT:
-            # A task reads the log of one model only: each doubt has a wake-up of its own.
-            alarms = [Alarm(State.IN_DOUBT, step.job_id, turn, step.move.due_in_s or 0.0)]
-        return Applied(own_turn, bool(cancel_requested), alarms)
-
-    @asks_redis
-    def lease_void(self, job: Job) -> None:
-        """End the lease of a dead worker: the job is due now."""
-        self._redis.zadd(f"{PREFIX}due:{job.state}", {job.id: self.now()}, xx=True, lt=True)
+        return int(turn)
 
     @asks_redis
     def follow_ups(self) -> int:
-        """Count the follow-ups that ended jobs still need."""
-        return sum(int(self._redis.zcard(f"{PREFIX}due:{follow_up}")) for follow_up in FollowUp)
+        """Count the follow-ups that ended jobs still need, deliveries not among them."""
+        pipe = self._redis.pipeline(transaction=False)
+        for follow_up in FollowUp:
+            pipe.zcard(f"{PREFIX}due:{follow_up}")
+        return sum(pipe.execute())
 
     # -- ended jobs ------------------------------------------------------------------------------------------------
 
@@ -318,7 +325,7 @@ class Ledger(JobReader):
         data = _accepted_data(job.model, job.account) | {"retry_of": job.id}
         data |= {"generation_id": job.generation_id} if go_on else {}
         state = State.RENDERING if go_on else State.QUEUED
-        how, found_id, *rings_in = self._scripts.run(
+        how, found_id, *wake_ups = self._scripts.run(
             "retry",
             id=job_id,
             of=job.id,
@@ -326,14 +333,45 @@ class Ledger(JobReader):
             state=state,
             due_in=0,
             deadline_in=job.deadline_s if go_on else self._retention.queue_ttl_s,
-            slot_s=self._slot_s,
             data=to_json(data),
             ended_as=job.state,
         )
         if how == "replayed":
-            return Acceptance(found_id, replayed=True, alarm=None)
+            return Acceptance(found_id, replayed=True)
         self._scripts.emit("job.accepted", job_id, 1, data)
-        return Acceptance(job_id, replayed=False, alarm=_alarm(state, job_id, rings_in))
+        self._scripts.wake(wake_ups_of(wake_ups[0]))
+        return Acceptance(job_id, replayed=False)
+
+    @asks_redis
+    def bought_twice(self, job: Job, receipt: Accepted, *, job_id: str) -> None:
+        """Keep another purchase of a job as a new job, which goes on with it; once per generation."""
+        kept = {name: getattr(job, name) for name in _REPEATED}
+        bought = {
+            "generation_id": receipt.generation_id,
+            "charged": Charged.YES,
+            "cost_usd": receipt.cost_usd,
+            "submitted_at": job.intent_at or job.accepted_at,
+            "pending_at": job.intent_at or job.accepted_at,  # its time until now says nothing about latency
+        }
+        values = {"version": VERSION, **kept, **bought}
+        accepted = _accepted_data(job.model, job.account) | {"retry_of": job.id, "generation_id": receipt.generation_id}
+        data = {"generation_id": receipt.generation_id, "job_id": job_id, "cost_usd": receipt.cost_usd}
+        how, _, *rest = self._scripts.run(
+            "bought_twice",
+            id=job_id,
+            of=job.id,
+            generation_id=receipt.generation_id,
+            row=to_fields({name: value for name, value in values.items() if value is not None}),
+            request=request_text(VideoRequest(job.model)),
+            deadline_in=job.deadline_s,
+            accepted=to_json(accepted),
+            data=to_json(data),
+        )
+        if how == "accepted":
+            turn, wake_ups = rest
+            self._scripts.emit("job.bought_twice", job.id, turn, data)
+            self._scripts.emit("job.accepted", job_id, 1, accepted)
+            self._scripts.wake(wake_ups_of(wake_ups))
 
     @asks_redis
     def prune(self, job_id: str, ended: Status, *, why: str, size_bytes: int) -> None:
@@ -343,14 +381,15 @@ class Ledger(JobReader):
             WrongState: the job is under way.
         """
         data = {"why": why, "size_bytes": size_bytes}
-        turn, is_new = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
+        turn, is_new, wake_ups = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
+        self._scripts.wake(wake_ups_of(wake_ups))
         if is_new:
             self._scripts.emit("job.pruned", job_id, int(turn), data)
 
     @asks_redis
     def erase(self, job: Job) -> None:
         """Erase an ended job's request, log and follow-ups; its row keeps the cost."""
-        if self._scripts.run("erase", id=job.id, follow_ups=list(FollowUp)):
+        if self._scripts.run("erase", id=job.id):
             self._scripts.emit("job.erased", job.id, job.turn, {})
 
     @asks_redis
@@ -375,8 +414,3 @@ def _can_promise(connection: "redis.Redis") -> bool:
     except redis.ResponseError:
         return False  # older than 7.0
     return bool(known and connection.info("persistence")["aof_enabled"])
-
-
-def _alarm(state: State, job_id: str, rings_in: Sequence[str | None]) -> Alarm | None:
-    """Return the alarm to set for a new job, if the script asked for one."""
-    return next((Alarm(state, job_id, 1, float(seconds)) for seconds in rings_in if seconds is not None), None)

@@ -1,35 +1,33 @@
-"""The outboxes: the deliveries that each receiver still has to get, each with a turn and a due time.
+"""The outboxes: who is told of which events, the deliveries that each receiver still has to get, and its health.
 
-    rushes:outbox:<receiver>          zset    ended job -> when its delivery is due, or its lease ends   the retention
-    rushes:outboxes                   zset    receiver -> when a worker must next read its outbox        the retention
-    rushes:delivery:<receiver>:<id>   hash    turn, tries, events to deliver and those delivered         the retention
-    rushes:slots:<receiver>           zset    job under delivery -> when that lease ends                twice a lease
-    rushes:health:<receiver>          hash    its average latency, since when it fails                   the retention
-    rushes:deliveries:<receiver>      stream  the outcome of each delivery, capped                       the log's life
+    rushes:receivers:all|tenant:<t>     hash    receiver -> the events that it gets, with commas           permanent
+    rushes:receivers:seen               zset    a receiver of the settings -> when a worker last named it  permanent
+    rushes:due:deliver:<receiver>       zset    job -> when its delivery is due, or its lease ends         permanent
+    rushes:item:deliver:<receiver>:<id> hash    turn, tries, the events to deliver, a line each            the retention
+    rushes:delivering                   set     receivers with deliveries                                  permanent
+    rushes:slots:<receiver>             zset    who makes its deliveries -> when that lease ends           twice a lease
+    rushes:health:<receiver>            hash    its average latency, since when it fails                   the retention
+    rushes:deliveries:<receiver>        stream  the outcome of each delivery, capped                       its own life
 
-A receiver gets the ends of jobs: it is a hook by its import path, the database, or a webhook endpoint. Each has its
-own outbox, slots and circuit breaker (`jobs/breakers.py`), so that a slow or broken one delays no other.
+A receiver is a hook by its import path, the database, or a webhook endpoint. Each has its own outbox, slots and
+circuit breaker (`jobs/breakers.py`), so that a slow or broken one delays no other. The script that writes an event also
+puts it into the outboxes (`mail` in `jobs/lua/prelude.lua`).
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
-import redis
-
 from jobs.breakers import BreakerTerms
-from jobs.delivery import Delivery, DeliveryLine, Settlement
-from jobs.events import Subscriber
+from jobs.delivery import DeliveryLine
 from jobs.keyspace import PREFIX
-from jobs.scripts import Retention, Scripts, asks_redis, to_json
+from jobs.queues import delivery_queue
+from jobs.scripts import Scripts, asks_redis, to_json, wake_ups_of
 
 DATABASE: Final = "sql"
 """The name of the built-in receiver that writes the database of results."""
-
-LONG_S: Final = 0.25
-"""Seconds a delivery may take before new ones get a further slot; below it, the busy slot comes to them soon enough."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
@@ -46,14 +44,22 @@ BREAKER: Final = BreakerTerms(first_s=5.0, longest_s=600.0, after=5)
 class ReceiverTerms:
     """How a receiver may be called.
 
-    At most `width` deliveries at once in the whole fleet, one until it is known to take less than `slow_s` on average,
-    each on a lease of `lease_s`. The circuit breaker counts only different deliveries that fail in a row.
+    At most `width` deliveries at once in the whole fleet, one until it is known to take less than `slow_s` on average;
+    each takes at most `longest_s`. The circuit breaker counts only different deliveries that fail in a row.
     """
 
     width: int
-    lease_s: float
+    longest_s: float
     slow_s: float = 2.0
     breaker: BreakerTerms = BREAKER
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to deliver, for the receiver's log and health."""
+
+    line: DeliveryLine
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,104 +75,86 @@ class ReceiverStatus:
 
 
 class Outbox:
-    """The deliveries that each receiver still has to get.
+    """The receivers, and the deliveries that each still has to get.
 
     Raises:
-        StaleTurn: another slot has claimed the delivery meanwhile.
         LedgerUnavailable: Redis could not be used.
     """
 
-    def __init__(
-        self,
-        client: "redis.Redis",
-        *,
-        retention: Retention | None = None,
-        clock: Callable[[], float] | None = None,
-        subscribers: Sequence[Subscriber] = (),
-    ) -> None:
-        """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests."""
-        self._scripts = Scripts(client, retention=retention or Retention(), clock=clock, subscribers=subscribers)
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
 
     @asks_redis
-    def put(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, again: bool = False) -> list[str]:
-        """Queue each receiver's events once (`again`: also those delivered before); return whom to wake."""
-        events = {receiver: list(names) for receiver, names in wanted.items() if names}
-        if not events:
-            return []
-        return list(self._scripts.run("outbox_put", id=job_id, wanted=events, again=again or None, long_s=LONG_S))
+    def register(self, events: Mapping[str, Iterable[str]]) -> None:
+        """Subscribe receivers of the settings to events; those that no worker has named for long are dropped."""
+        client, now = self._scripts.redis, self._scripts.now()
+        seen, everybody = f"{PREFIX}receivers:seen", f"{PREFIX}receivers:all"
+        gone = cast("list[str]", client.zrangebyscore(seen, "-inf", now - self._scripts.retention.retention_s))
+        pipe = client.pipeline(transaction=True)
+        for name in gone:
+            pipe.hdel(everybody, name)
+            pipe.zrem(seen, name)
+        for name, wanted in events.items():
+            pipe.hset(everybody, name, ",".join(wanted))
+            pipe.zadd(seen, {name: now})
+        pipe.execute()
 
     @asks_redis
-    def take(self, receiver: str, terms: ReceiverTerms, *, worker: str = "") -> Delivery | None:
-        """Claim the delivery that has been due the longest, on a lease; None if there is none, or no slot for it."""
-        found = self._scripts.run(
-            "outbox_take",
+    def subscribers(self, tenant: str | None) -> int:
+        """Count the receivers of all jobs, or of a tenant's; disabled endpoints don't count."""
+        return self._scripts.redis.hlen(f"{PREFIX}receivers:{list_of(tenant)}")
+
+    @asks_redis
+    def mail(self, job_id: str, wanted: Mapping[str, Sequence[str]], *, at: float | None = None) -> None:
+        """Queue each receiver's events at once, also those delivered before; they happened at this time, or now."""
+        at = self._scripts.now() if at is None else at
+        lines = {name: [f"{event} 0 {at:.3f}" for event in events] for name, events in wanted.items() if events}
+        if lines:
+            self._scripts.wake(wake_ups_of(self._scripts.run("mail", id=job_id, wanted=lines)))
+
+    @asks_redis
+    def report(self, receiver: str, slot: str, attempts: Sequence[Attempt], terms: ReceiverTerms) -> float:
+        """Record a batch of attempts and free the slot; return for how many seconds the receiver has been failing."""
+        outcomes = [
+            {
+                "id": attempt.line.job_id,
+                "delivered": attempt.line.delivered,
+                "blameless": attempt.blameless,
+                "took_s": attempt.line.took_s,
+                "line": to_json(asdict(attempt.line)),
+            }
+            for attempt in attempts
+        ]
+        failing_s, wake_ups = self._scripts.run(
+            "receiver",
             receiver=receiver,
-            worker=worker,
-            lease_s=terms.lease_s,
-            width=terms.width,
-            slow_s=terms.slow_s,
-        )
-        if not found:
-            return None
-        job_id, turn, event, tries, more = found
-        return Delivery(receiver, job_id, event, int(turn), int(tries), bool(more))
-
-    @asks_redis
-    def settle(self, delivery: Delivery, terms: ReceiverTerms, how: Settlement) -> float:
-        """Write a delivery's outcome; return for how many seconds the receiver has been failing."""
-        line = how.line
-        event = "delivery.succeeded" if line.delivered else "delivery.abandoned" if how.over else "delivery.failed"
-        wait = {} if how.over else {"wait_s": round(how.next_in_s, 3)}
-        trouble = {} if line.delivered else {"message": line.message, **wait}
-        data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1, **trouble}
-        failing_s = self._scripts.run(
-            "outbox_settle",
-            receiver=delivery.receiver,
-            id=delivery.job_id,
-            turn=delivery.turn,
-            over=how.over,
-            delivered=line.delivered,
-            blameless=how.blameless,
-            next_in=how.next_in_s,
-            took_s=line.took_s,
-            line=to_json(asdict(line)),
+            slot=slot,
+            outcomes=outcomes,
             log_cap=LOG_ENTRIES,
             log_life_s=LOG_LIFE_S,
             first_s=terms.breaker.first_s,
             longest_s=terms.breaker.longest_s,
             after=terms.breaker.after,
-            event=event,
-            data=to_json(data),
         )
-        self._scripts.emit(event, delivery.job_id, delivery.turn, data)
+        self._scripts.wake(wake_ups_of(wake_ups))
         return float(failing_s)
-
-    @asks_redis
-    def void(self, alive: Collection[str], *, after_s: float) -> int:
-        """Free the slots of workers that are not among `alive`; return how many."""
-        return int(self._scripts.run("outbox_void", alive=list(alive), after_s=after_s))
-
-    @asks_redis
-    def due(self, *, limit: int, lease_s: float) -> list[str]:
-        """Claim receivers with due deliveries; none is returned again within `lease_s`."""
-        return list(self._scripts.run("outboxes", limit=limit, lease_s=lease_s))
 
     @asks_redis
     def waiting(self) -> dict[str, int]:
         """Count the deliveries that each receiver still has to get."""
         client = self._scripts.redis
-        receivers = cast("list[str]", client.zrange(f"{PREFIX}outboxes", 0, -1))
+        receivers = sorted(cast("set[str]", client.smembers(f"{PREFIX}delivering")))
         pipe = client.pipeline(transaction=False)
         for receiver in receivers:
-            pipe.zcard(f"{PREFIX}outbox:{receiver}")
-        return dict(zip(receivers, pipe.execute(), strict=True))
+            pipe.zcard(f"{PREFIX}due:{delivery_queue(receiver)}")
+        return {name: count for name, count in zip(receivers, pipe.execute(), strict=True) if count}
 
     @asks_redis
     def status(self, receiver: str) -> ReceiverStatus:
         """Return a receiver's status."""
         pipe = self._scripts.redis.pipeline(transaction=False)
-        pipe.zcard(f"{PREFIX}outbox:{receiver}")
-        pipe.zcount(f"{PREFIX}slots:{receiver}", self._scripts.now(), "+inf")
+        pipe.zcard(f"{PREFIX}due:{delivery_queue(receiver)}")
+        pipe.zcount(f"{PREFIX}slots:{receiver}", f"({self._scripts.now()}", "+inf")
         pipe.hgetall(f"{PREFIX}health:{receiver}")
         pipe.hgetall(f"{PREFIX}breaker:receiver:{receiver}")
         waiting, under_way, health, breaker = pipe.execute()
@@ -194,9 +182,18 @@ class Outbox:
     @asks_redis
     def forget(self, receiver: str) -> None:
         """Drop the deliveries of a removed receiver; its log stays for its life."""
-        kinds = ("outbox", "slots", "health", "breaker:receiver")
-        self._scripts.redis.delete(*(f"{PREFIX}{kind}:{receiver}" for kind in kinds))
-        self._scripts.redis.zrem(f"{PREFIX}outboxes", receiver)
+        client, queue = self._scripts.redis, delivery_queue(receiver)
+        waiting = cast("list[str]", client.zrange(f"{PREFIX}due:{queue}", 0, -1))
+        items = [f"{PREFIX}item:{queue}:{job_id}" for job_id in waiting]
+        kinds = (f"due:{queue}", f"slots:{receiver}", f"health:{receiver}", f"breaker:receiver:{receiver}")
+        client.delete(*items, *(f"{PREFIX}{kind}" for kind in kinds))
+        client.srem(f"{PREFIX}delivering", receiver)
+        client.hdel(f"{PREFIX}wakes", queue)
+
+
+def list_of(tenant: str | None) -> str:
+    """Name the list of the receivers of all jobs, or of a tenant's."""
+    return "all" if tenant is None else f"tenant:{tenant}"
 
 
 def _seconds(row: Mapping[str, str], name: str) -> float | None:

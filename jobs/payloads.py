@@ -4,14 +4,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from jobs.events import ENDS
 from jobs.job import Job, VideoRequest
+from jobs.test_deliveries import is_test_delivery
 
 CONTENT_PATH: Final = "/v1/videos/{job_id}/content"
 
 
-def message_id(job_id: str, event: str) -> str:
-    """Return the id of one end of one job in every delivery: a webhook's `webhook-id`."""
-    return f"{job_id}.{event.removeprefix('job.')}"
+def message_id(job_id: str, event: str, turn: int = 0) -> str:
+    """Return a webhook's `webhook-id`: the same in every delivery of one event of one job.
+
+    A job ends once, but other events may happen again, each in a `turn` of its own.
+    """
+    name = f"{job_id}.{event.removeprefix('job.')}"
+    return name if event in ENDS or is_test_delivery(job_id) else f"{name}.{turn}"
 
 
 def content_url(public_url: object, job_id: str) -> str:
@@ -19,11 +25,16 @@ def content_url(public_url: object, job_id: str) -> str:
     return str(public_url).rstrip("/") + CONTENT_PATH.format(job_id=quote(job_id, safe=""))
 
 
-def payload(event: str, job: Job, request: VideoRequest, *, public_url: object = None) -> dict[str, Any]:
-    """Return the job's id, labels and end, without its prompt; the receiver reads the rest from the API."""
+def payload(
+    event: str, job: Job, request: VideoRequest, *, at: float | None = None, public_url: object = None
+) -> dict[str, Any]:
+    """Return the job's id and labels, and what it is now, without its prompt; the API has the rest.
+
+    `at`: when the event happened; None, or an end: when the job ended.
+    """
     return {
         "type": event,
-        "timestamp": _iso(job.finished_at),
+        "timestamp": _iso(job.finished_at if at is None or event in ENDS else at),
         "data": {
             "id": job.id,
             "object": "video",

@@ -5,10 +5,11 @@ from typing import Any, cast
 
 import redis
 
-from jobs.errors import StaleTurn, UnknownJob, UnreadableRow
+from jobs.errors import UnknownJob, UnreadableRow
 from jobs.idempotency import key_names
 from jobs.job import Job, VideoRequest
 from jobs.keyspace import PREFIX
+from jobs.queues import JOB_QUEUES
 from jobs.row import job_from, request_from
 from jobs.scripts import Scripts, asks_redis, awaits_redis, refusal_of
 from jobs.states import State
@@ -118,13 +119,6 @@ class JobReader:
         except UnreadableRow as error:
             self._scripts.unreadable(job.id, error)
 
-    def at_turn(self, job_id: str, turn: int) -> Job:
-        """Read the job, if it is still at this turn."""
-        job = self.get(job_id)
-        if job.turn != turn:
-            raise StaleTurn(f"job is at {job.turn}, the message says {turn}")
-        return job
-
     @asks_redis
     def request(self, job_id: str) -> VideoRequest:
         """Read the request."""
@@ -166,6 +160,14 @@ class JobReader:
         for state in State:
             pipe.zcard(f"{PREFIX}index:{state.value}")
         return dict(zip(State, pipe.execute(), strict=True))
+
+    @asks_redis
+    def unfinished(self) -> set[str]:
+        """List the jobs that stand in the queue of a state: all that have not ended."""
+        pipe = self._redis.pipeline(transaction=False)
+        for queue in JOB_QUEUES:
+            pipe.zrange(f"{PREFIX}due:{queue}", 0, -1)
+        return {job_id for ids in pipe.execute() for job_id in ids}
 
     @asks_redis
     def now(self) -> float:

@@ -3,8 +3,8 @@
 import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -38,6 +38,9 @@ _REFUSALS: Final[Mapping[str, type[JobError]]] = {
 
 _OF_A_ROW: Final = ("WRONGTYPE", "user_script")
 """Prefixes of errors that a key's content causes, not an outage: a wrong type, or a value that a script can't use."""
+
+_REFUSED_WHEN_FULL: Final = frozenset({"accept", "retry", "mail", "endpoint", "reuse_find"})
+"""The scripts that a Redis without memory refuses. All others help jobs to end, which makes room."""
 
 _REMEMBERED: Final = 1000
 """A process remembers this many reported unreadable rows."""
@@ -97,8 +100,30 @@ def refusal_of(error: redis.RedisError) -> JobError:
     return LedgerUnavailable(outage.explained(error))
 
 
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    """A wake-up to send: for which queue, the job that causes it, and in how many seconds it must ring.
+
+    `rings`: the moment by Redis's clock, as the ledger remembers it.
+    """
+
+    queue: str
+    job_id: str
+    seconds: float
+    rings: str = field(default="", compare=False)
+
+
+SendWakeUp = Callable[[WakeUp], object]
+
+SLOT_S: Final = 0.25
+"""Wake-ups ring on a grid of this many seconds."""
+
+LOST_AFTER_S: Final = 2.0
+"""A wake-up that is overdue by this many seconds is lost."""
+
+
 class Scripts:
-    """The ledger's access to Redis: one client, one clock, one list of event subscribers.
+    """The ledger's access to Redis: one client, one clock, one list of event subscribers, one sender of wake-ups.
 
     An event loop has a client of its own, `on_loop`.
     """
@@ -111,8 +136,10 @@ class Scripts:
         clock: Callable[[], float] | None,
         subscribers: Sequence[Subscriber],
         on_loop: "redis.asyncio.Redis | None" = None,
+        send_wake_up: SendWakeUp | None = None,
     ) -> None:
         self.redis = client
+        self._send_wake_up = send_wake_up
         self._on_loop = on_loop
         self.retention = retention
         self._clock = clock
@@ -172,6 +199,8 @@ class Scripts:
             "retention_s": self.retention.retention_s,
             "job_log_cap": self.retention.job_log_entries,
             "stream_cap": self.retention.stream_entries,
+            "slot_s": SLOT_S,
+            "lost_after_s": LOST_AFTER_S,
             "now": self._clock() if self._clock else None,
             **named,
         }
@@ -194,6 +223,12 @@ class Scripts:
                 subscriber(event)
             except Exception:  # the event is written: a subscriber must not undo or repeat it
                 log.exception("a subscriber failed at event=%s job=%s", name, job_id)
+
+    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send wake-ups; one that is not sent is sent by the rescuer."""
+        if self._send_wake_up is not None:
+            for wake_up in wake_ups:
+                self._send_wake_up(wake_up)
 
     def unreadable(self, job_id: str, error: Exception) -> None:
         """Report, once in a process, a row, request or entry that this version cannot read."""
@@ -220,7 +255,13 @@ def _seconds(time: tuple[int, int]) -> float:
 
 def _text(verb: str) -> str:
     folder = resources.files("jobs") / "lua"
-    return (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
+    flags = "" if verb in _REFUSED_WHEN_FULL else "#!lua flags=allow-oom\n"
+    return flags + (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
+
+
+def wake_ups_of(answer: Iterable[tuple[str, str, str, str]]) -> list[WakeUp]:
+    """Read the wake-ups that a script wants sent."""
+    return [WakeUp(queue, job_id, float(seconds), rings) for queue, job_id, seconds, rings in answer]
 
 
 def to_json(data: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ _GIVEN_UP = frozenset({State.FAILED, State.CANCELLED, State.EXPIRED})
 
 EDGES: Mapping[State, frozenset[State]] = {
     # A state that may follow itself waits in steps: each step is one turn.
-    State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING}) | _GIVEN_UP,
+    State.QUEUED: frozenset({State.QUEUED, State.SUBMITTING, State.RENDERING}) | _GIVEN_UP,
     State.SUBMITTING: frozenset({State.QUEUED, State.IN_DOUBT, State.RENDERING, State.FAILED}),
     State.IN_DOUBT: frozenset({State.IN_DOUBT, State.QUEUED, State.RENDERING}) | _GIVEN_UP,
     State.RENDERING: frozenset({State.RENDERING, State.STORING}) | _GIVEN_UP,
@@ -57,8 +57,7 @@ EDGES: Mapping[State, frozenset[State]] = {
 
 
 class FollowUp(StrEnum):
-    """Work that an ended job may still need; each has its own turn and due time."""
+    """What an ended job may still need, beside deliveries; each is an item with its own turn and due time."""
 
-    ANNOUNCE = "announce"  # put its end into the outbox of each receiver
     LATE_FETCH = "late_fetch"  # fetch its paid video, should the generation still finish
     DESCRIBE = "describe"  # put manifest, poster and preview beside its video

@@ -9,7 +9,8 @@ from jobs.job import Job
 from jobs.moves.move import Move
 from jobs.row import to_fields
 from jobs.scripts import to_json
-from jobs.states import EDGES, FollowUp, State
+from jobs.states import EDGES, State
+from jobs.work_items import Item
 
 _FIELDS: Final = frozenset(Job.model_fields)
 
@@ -23,31 +24,32 @@ class Step:
     text: str
 
     @classmethod
-    def of(cls, job: Job, move: Move) -> Self:
-        """Guard the move by the job's turn, its follow-up's turn, or its purchase's request id.
+    def of(cls, subject: Job | Item, move: Move) -> Self:
+        """Guard the move by the job's turn, the follow-up's turn, or the purchase's request id.
 
         Raises:
             WrongState: there is no such edge.
             InvalidMove: it names a field that no job has, or holds what no row can.
         """
-        is_purchase = job.state is State.SUBMITTING
+        if isinstance(subject, Item):
+            return cls(subject.id, move, _text({"id": subject.id, "item": subject.queue, "turn": subject.turn}, move))
+        job, is_purchase = subject, subject.state is State.SUBMITTING
         starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
         for start in starts:
-            if move.to is not None and move.to not in EDGES[start]:
-                raise WrongState(f"no edge leads from {start} to {move.to}")
-        if move.follow_up is not None:
-            guard: dict[str, Any] = {"follow_up": move.follow_up, "turn": turn_of(job, move.follow_up)}
-        elif is_purchase:
-            guard = {"request_id": job.request_id, "from": starts}
+            to = start if move.to is None and move.due_in_s is not None else move.to
+            if to is not None and to not in EDGES[start]:
+                raise WrongState(f"no edge leads from {start} to {to}")
+        if is_purchase:
+            guard: dict[str, Any] = {"request_id": job.request_id, "from": starts}
         else:
             guard = {"turn": job.turn, "from": starts}
         return cls(job.id, move, _text({"id": job.id, **guard}, move))
 
 
-def step_of(job: Job, move: Move) -> Step | JobError:
+def step_of(subject: Job | Item, move: Move) -> Step | JobError:
     """Return the step, or the error, so that one job stops no other."""
     try:
-        return Step.of(job, move)
+        return Step.of(subject, move)
     except JobError as error:
         return error
 
@@ -76,20 +78,13 @@ def _named(move: Move) -> dict[str, Any]:
         "bump": list(move.bump),
         "unset": list(move.clear),
         "once": move.once,
+        "queue": move.queue,
         "due_in": move.due_in_s if move.lease_s is None else move.lease_s,
-        "arm": move.lease_s is None and move.to is not State.IN_DOUBT,
+        "lease": move.lease_s is not None,
         "deadline_in": move.deadline_in_s,
         "follow_ups": dict(move.follow_ups),
+        "delivered": move.delivered,
+        "tries": move.tries,
         "lesson": asdict(move.lesson) if move.lesson else None,
     }
     return {name: value for name, value in named.items() if value or (value == 0 and value is not False)}
-
-
-def turn_of(job: Job, follow_up: FollowUp) -> int:
-    """The turn of a job's follow-up."""
-    turns = {
-        FollowUp.ANNOUNCE: job.announce_turn,
-        FollowUp.LATE_FETCH: job.late_fetch_turn,
-        FollowUp.DESCRIBE: job.describe_turn,
-    }
-    return turns[follow_up]

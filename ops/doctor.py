@@ -51,6 +51,9 @@ MOST_COUNTED: Final = 500
 """At most this many jobs are read to count waiting downloads."""
 
 FREE_BYTES: Final = 2_000_000_000
+OLDEST_REDIS: Final = 7
+"""Scripts have flags since Redis 7.0."""
+
 ALMOST_FULL: Final = 0.95
 
 
@@ -137,7 +140,11 @@ def _permissions(client: "redis.Redis", db: int) -> Iterator[Finding]:
 
 def _server(client: "redis.Redis") -> Iterator[Finding]:
     info = client.info()
-    yield Finding("redis", Verdict.GOOD, f"Redis answers: {info.get('server_name', 'redis')} {info['redis_version']}.")
+    answers = f"Redis answers: {info.get('server_name', 'redis')} {info['redis_version']}."
+    if int(str(info["redis_version"]).partition(".")[0]) < OLDEST_REDIS:
+        yield Finding("redis", Verdict.BAD, f"{answers} Rushes needs {OLDEST_REDIS}.0 or newer, or Valkey.")
+    else:
+        yield Finding("redis", Verdict.GOOD, answers)
     if info.get("role") == "slave":
         yield Finding("redis", Verdict.BAD, "This Redis is a read-only replica: set RUSHES_REDIS__URL to the master.")
     if info.get("aof_enabled"):

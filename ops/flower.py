@@ -3,7 +3,7 @@
 import os
 import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import flower.command
 from celery.__main__ import main as celery
@@ -13,6 +13,9 @@ from tornado.web import RequestHandler
 
 from config.addresses import is_loopback, leads_here
 from config.settings import ConfigurationError, Settings, load
+
+COLUMNS: Final = "name,state,args,result,received,runtime,worker"
+"""What the list of tasks shows: a task's result says what it did, and to which jobs."""
 
 
 class GuardedFlower(Flower):  # type: ignore[misc] # it ships no types
@@ -52,6 +55,7 @@ def defaults(settings: Settings) -> dict[str, str]:
         "FLOWER_PORT": str(settings.flower.port),
         # By default Flower enables task events for the whole fleet, which RUSHES_WORKER__TASK_EVENTS must decide.
         "FLOWER_ENABLE_EVENTS": "false",
+        "FLOWER_TASKS_COLUMNS": COLUMNS,
     }
     if settings.flower.basic_auth:
         chosen["FLOWER_BASIC_AUTH"] = settings.flower.basic_auth.get_secret_value()

@@ -132,14 +132,10 @@ class Keys:
         Raises:
             UnknownKey: there is none of this id.
         """
-        row = cast("dict[str, str]", self._redis.hgetall(_row(key_id)))
-        if not row:
+        flat = self._scripts.run("revoke", id=key_id, life_s=MEMORY_S)
+        if not flat:
             raise UnknownKey(key_id)
-        pipe = self._redis.pipeline()
-        pipe.hsetnx(_row(key_id), "revoked_at", f"{self._scripts.now():.3f}")
-        pipe.expire(_row(key_id), MEMORY_S)
-        pipe.hgetall(_row(key_id))
-        return _key(key_id, pipe.execute()[-1])
+        return _key(key_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     @awaits_redis
     async def admit(self, token: str, *, per_min: int, cost: int = 1) -> Admitted | None:

@@ -7,17 +7,16 @@ from typing import Final
 
 from config.celery_app import make_app
 from config.connection import connect, retention
-from config.reminding import Remind, reminder_sender
 from config.settings import Settings
+from config.wake_ups import wake_up_sender
 from config.webhook_endpoints import Endpoint, Endpoints, is_origin, origin_of
 from jobs.delivery import DeliveryLine
 from jobs.errors import WrongState
-from jobs.events import ends_of
+from jobs.events import ENDS, ends_of
 from jobs.job import Job, VideoRequest
 from jobs.job_log import position
 from jobs.ledger import Ledger
 from jobs.outbox import DATABASE, Outbox, ReceiverStatus
-from jobs.reminders import TaskName
 from jobs.scripts import Scripts
 from jobs.test_deliveries import TEST_EVENT, is_test_delivery, new_test_delivery_id
 
@@ -58,14 +57,11 @@ class Receivers:
     Every method raises LedgerUnavailable when Redis is unavailable.
     """
 
-    def __init__(
-        self, names: Sequence[str], endpoints: Endpoints, ledger: Ledger, outbox: Outbox, remind: Remind
-    ) -> None:
+    def __init__(self, names: Sequence[str], endpoints: Endpoints, ledger: Ledger, outbox: Outbox) -> None:
         self._names = tuple(names)
         self._endpoints = endpoints
         self._ledger = ledger
         self._outbox = outbox
-        self._remind = remind
 
     def receivers(self) -> list[KnownReceiver]:
         """List the receivers in the settings, every endpoint, and every other receiver with waiting deliveries."""
@@ -81,7 +77,7 @@ class Receivers:
 
     def now(self) -> float:
         """Read Redis's clock, in seconds since the epoch."""
-        return self._outbox.now()
+        return self._ledger.now()
 
     def log(self, receiver: str, *, limit: int = 20, choice: DeliveryChoice = DeliveryChoice()) -> list[DeliveryLine]:
         """List the latest attempts to deliver to a receiver, newest first; no excerpts for a job without a row."""
@@ -128,7 +124,7 @@ class Receivers:
     def start_test(self, receiver: str) -> str:
         """Put a test delivery into the receiver's outbox; returns the id of its made-up job."""
         test_delivery = new_test_delivery_id()
-        self._wake(self._outbox.put(test_delivery, {receiver: [TEST_EVENT]}))
+        self._outbox.mail(test_delivery, {receiver: [TEST_EVENT]})
         return test_delivery
 
     def test_outcome(self, receiver: str, test_delivery: str) -> DeliveryLine | None:
@@ -150,16 +146,12 @@ class Receivers:
 
     def redeliver_events(self, job_id: str, wanted: Mapping[str, Sequence[str]]) -> None:
         """Deliver these events of an ended job to receivers now, also those delivered before."""
-        self._wake(self._outbox.put(job_id, wanted, again=True))
+        self._outbox.mail(job_id, wanted)
 
     def abandoned(self, receiver: str) -> Iterator[DeliveryLine]:
-        """Yield the deliveries whose last logged attempt failed, oldest first."""
+        """Yield the deliveries of ends whose last logged attempt failed, oldest first: ends can be redelivered."""
         latest = {(line.job_id, line.event): line for line in reversed(self._outbox.log(receiver))}
-        return (line for line in latest.values() if not (line.delivered or is_test_delivery(line.job_id)))
-
-    def _wake(self, receivers: Sequence[str]) -> None:
-        for receiver in receivers:
-            self._remind(TaskName.DELIVER, receiver, 0)
+        return (line for line in latest.values() if line.event in ENDS and not line.delivered)
 
 
 def check_has_ended(job: Job) -> None:
@@ -181,11 +173,6 @@ def make_receivers(settings: Settings) -> Receivers:
     client = connect(settings.redis, name="producer")
     kept = retention(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
-    scripts = Scripts(client, retention=kept, clock=None, subscribers=())
-    return Receivers(
-        names,
-        Endpoints(scripts),
-        Ledger(client, retention=kept),
-        Outbox(client, retention=kept),
-        reminder_sender(make_app(settings)),
-    )
+    send = wake_up_sender(make_app(settings))
+    scripts = Scripts(client, retention=kept, clock=None, subscribers=(), send_wake_up=send)
+    return Receivers(names, Endpoints(scripts), Ledger(client, retention=kept), Outbox(scripts))

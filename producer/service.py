@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
@@ -12,9 +11,10 @@ import redis.asyncio
 
 from config.celery_app import make_app
 from config.connection import connect, retention
-from config.reminding import Remind, reminder_sender, set_alarms
 from config.settings import Settings
 from config.store import open_store
+from config.wake_ups import wake_up_sender
+from config.webhook_endpoints import origin_of
 from jobs.artifacts import paths_of
 from jobs.errors import (
     Erased,
@@ -144,10 +144,9 @@ class Service:
     Every method raises LedgerUnavailable when Redis cannot be used; nothing is half done then.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, remind: Remind, etas: Etas) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, etas: Etas) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._remind = remind
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
         self._reuse = reuse
@@ -180,9 +179,6 @@ class Service:
         if isinstance(validated, Submission):
             return validated
         answer = await self._ledger.accept_async(*validated)
-        if answer.alarm is not None:
-            with suppress(RuntimeError):  # no thread to be had: the rescuer sends it
-                await asyncio.to_thread(set_alarms, self._remind, [answer.alarm])
         return Submission(answer.job_id, answer.replayed, answer.job)
 
     def submit_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Submission | JobError]:
@@ -210,6 +206,7 @@ class Service:
             replace(
                 terms,
                 family=self._family(request),
+                webhook_receiver=origin_of(request.webhook_url) if request.webhook_url else None,
                 kind=kind_of(request),
                 reuse_digest=self._reuse_digest(request, terms),
             ),
@@ -240,10 +237,8 @@ class Service:
             for answer in self._accepted_at_once(requests[start : start + _AT_ONCE], is_first=start == 0):
                 if isinstance(answer, JobError):
                     yield answer
-                    continue
-                if answer.alarm is not None:
-                    set_alarms(self._remind, [answer.alarm])
-                yield Submission(answer.job_id, answer.replayed, answer.job)
+                else:
+                    yield Submission(answer.job_id, answer.replayed, answer.job)
 
     def _accepted_at_once(
         self, requests: Sequence[tuple[VideoRequest, Terms]], *, is_first: bool
@@ -339,7 +334,7 @@ class Service:
             move = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
             try:
                 if move is not None:
-                    self._move(job, move)
+                    self._ledger.move(job, move)
             except (StaleTurn, WrongState):
                 continue  # the job moved between reading and writing: decide anew
             return Cancelled(self._ledger.get(job_id), move)
@@ -358,8 +353,6 @@ class Service:
         if decision not in {Retry.GO_ON, Retry.BUY_AGAIN}:
             return Retried(decision, None, replayed=False)
         answer = self._ledger.retry(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON)
-        if answer.alarm is not None:
-            set_alarms(self._remind, [answer.alarm])
         return Retried(decision, answer.job_id, answer.replayed)
 
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
@@ -391,7 +384,7 @@ class Service:
             WrongState: the job is not in doubt.
         """
         job = self._in_doubt(job_id)
-        self._move(job, adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person"))
+        self._ledger.move(job, adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person"))
         return self._ledger.get(job_id)
 
     def resolve(self, job_id: str, *, resubmit: bool) -> Job:
@@ -402,7 +395,7 @@ class Service:
         """
         job = self._in_doubt(job_id)
         again = resubmitted(job, by="a person", queue_ttl_s=retention(self._settings).queue_ttl_s)
-        self._move(job, again if resubmit else given_up_in_doubt())
+        self._ledger.move(job, again if resubmit else given_up_in_doubt())
         return self._ledger.get(job_id)
 
     def events(self, job_id: str) -> Sequence[LogEntry]:
@@ -453,7 +446,7 @@ class Service:
         return self._ledger.counts()
 
     def follow_ups(self) -> int:
-        """Count the follow-ups that ended jobs still need: announcements, descriptions, late fetches."""
+        """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
         return self._ledger.follow_ups()
 
     def now(self) -> float:
@@ -493,9 +486,6 @@ class Service:
     def has_eta_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether the job's ETA is known without reading Redis."""
         return self._etas.is_at_hand(job, now=at)
-
-    def _move(self, job: Job, move: Move) -> None:
-        set_alarms(self._remind, self._ledger.move(job, move).alarms)
 
     def _in_doubt(self, job_id: str) -> Job:
         """Read the job, if it is in doubt: any other has a purchase that must not be overwritten."""
@@ -552,9 +542,10 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
-    ledger = Ledger(client, retention=retention(settings), on_loop=on_loop)
+    send = wake_up_sender(make_app(settings))
+    ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send)
     reuse = Reuse(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
-    return Service(settings, ledger, reuse, reminder_sender(make_app(settings)), etas)
+    return Service(settings, ledger, reuse, etas)
 
 
 def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:

@@ -112,7 +112,7 @@ class VideoView(Followed):
         str | None,
         Field(
             description="Why it waits and what happens next, in a sentence; null where nothing holds it up.",
-            examples=["Held (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
+            examples=["Leased (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
         ),
     ]
     reused: Annotated[

@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from config.connection import connect, retention
 from config.settings import ConfigurationError, Settings
 from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, address_problem, secret_of
 from jobs.errors import FieldError, InvalidRequest
-from jobs.events import ENDS
+from jobs.events import SUBSCRIBABLE
 from jobs.outbox import Outbox
 from jobs.scripts import Scripts
+
+MOST_OF_ALL: Final = 50
+"""At most this many receivers get the events of all jobs: each event is put into the outbox of each."""
+
+MOST_OF_A_TENANT: Final = 20
+"""At most this many endpoints get the events of one tenant's jobs, beside those of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +41,22 @@ class Webhooks:
     def add(
         self, url: str, *, events: Sequence[str] = (), tenant: str | None = None, description: str = ""
     ) -> Endpoint:
-        """Deliver every end from now on to this URL; `events` and `tenant` narrow it down.
+        """Deliver every end from now on to this URL, or these `events`, of all jobs or of a `tenant`'s.
 
         Raises:
-            InvalidRequest: the URL or an event is invalid.
+            InvalidRequest: the URL or an event is invalid, or there are too many endpoints.
             ConfigurationError: no key is set to derive secrets from.
         """
         self._keys()
         problems = [
-            FieldError("event", f"{event!r} is not one of {', '.join(ENDS)}") for event in events if event not in ENDS
+            FieldError("event", f"{event!r} is not one of {', '.join(SUBSCRIBABLE)}")
+            for event in events
+            if event not in SUBSCRIBABLE
         ]
         problem = address_problem(url) or self._plain_http(url)
         if problem:
             problems.append(FieldError("url", problem))
+        problems += self._too_many(tenant)
         if problems:
             raise InvalidRequest(tuple(problems))
         return self._endpoints.add(url, events=events, tenant=tenant, description=description)
@@ -70,7 +80,14 @@ class Webhooks:
         return self._endpoints.rotate(endpoint_id, keep_old_s=keep_old_s)
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        """Resume deliveries: those that waited, and ends from now on."""
+        """Resume deliveries: those that waited, and events from now on.
+
+        Raises:
+            InvalidRequest: there are too many endpoints.
+        """
+        held = self._endpoints.get(endpoint_id)
+        if held.disabled_at and (problems := self._too_many(held.tenant)):
+            raise InvalidRequest(tuple(problems))
         return self._endpoints.enable(endpoint_id)
 
     def disable(self, endpoint_id: str) -> Endpoint:
@@ -85,7 +102,7 @@ class Webhooks:
         """
         generations: Sequence[int] = (1,)
         if name != WEBHOOK_URL:
-            generations = self._endpoints.get(name).generations(self._outbox.now())
+            generations = self._endpoints.get(name).generations(self._endpoints.now())
         current, *others = [secret_of(key, name, generation) for generation in generations for key in self._keys()]
         return Secrets(current, tuple(others))
 
@@ -98,6 +115,13 @@ class Webhooks:
             )
         return keys
 
+    def _too_many(self, tenant: str | None) -> list[FieldError]:
+        """Say that one more endpoint would be too many."""
+        most, whose = (MOST_OF_ALL, "all jobs") if tenant is None else (MOST_OF_A_TENANT, f"the jobs of {tenant}")
+        if self._outbox.subscribers(tenant) < most:
+            return []
+        return [FieldError("url", f"{most} receivers get the events of {whose} already: remove or disable an endpoint")]
+
     def _plain_http(self, url: str) -> str | None:
         plain = url.lower().startswith("http://") and not self._settings.webhooks.allow_private
         return "must begin with https:// (or set RUSHES_WEBHOOKS__ALLOW_PRIVATE)" if plain else None
@@ -107,4 +131,4 @@ def make_webhooks(settings: Settings) -> Webhooks:
     """Build the webhooks' use cases from the settings."""
     client, kept = connect(settings.redis, name="producer"), retention(settings)
     scripts = Scripts(client, retention=kept, clock=None, subscribers=())
-    return Webhooks(settings, Endpoints(scripts), Outbox(client, retention=kept))
+    return Webhooks(settings, Endpoints(scripts), Outbox(scripts))

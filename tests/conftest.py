@@ -130,7 +130,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def immortal_keys(client: "redis.Redis") -> list[str]:
     """List keys without a TTL that are neither permanent nor of an unfinished job."""
-    unfinished = Ledger(client).claims.unfinished()
+    unfinished = Ledger(client).unfinished()
     return [
         key
         for key in client.scan_iter(count=1000)

@@ -18,7 +18,8 @@ import requests
 from config.settings import Settings
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.scripts import Retention, Scripts
+from jobs.outbox import Outbox
+from jobs.scripts import Retention, Scripts, SendWakeUp
 from producer.reuse import Reuse
 from producer.service import Service, make_service
 
@@ -46,6 +47,11 @@ class Clock:
 def reuse_of(client: "redis.Redis") -> Reuse:
     """The index of videos that may be handed out again."""
     return Reuse(Scripts(client, retention=Retention(), clock=None, subscribers=()))
+
+
+def outbox_of(client: "redis.Redis", *, clock: Clock | None = None, send_wake_up: SendWakeUp | None = None) -> Outbox:
+    """The outboxes, by this clock or Redis's."""
+    return Outbox(Scripts(client, retention=Retention(), clock=clock, subscribers=(), send_wake_up=send_wake_up))
 
 
 def a_request(prompt: str = DRAGON, **parameters: Any) -> VideoRequest:
@@ -166,8 +172,6 @@ class Stage:
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.2",
             "RUSHES_SQL__ENABLED": "false",
             "RUSHES_RESCUE__EVERY_S": "0.3",
-            "RUSHES_RESCUE__GRACE_S": "1",
-            "RUSHES_RESCUE__LEASE_S": "2",
             "RUSHES_RECONCILE__FIRST_S": "0.3",
             "RUSHES_RECONCILE__READ_EVERY_S": "0.3",
             "RUSHES_LATE_FETCH__FIRST_S": "0.3",

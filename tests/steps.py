@@ -8,7 +8,7 @@ from jobs.artifacts import Artifact
 from jobs.errors import JobError
 from jobs.facts import Accepted, Described, Fetched, GenerationFailed, Unknown
 from jobs.job import Charged, Hold, Job, Stored, Video
-from jobs.ledger import Applied, Ledger
+from jobs.ledger import Ledger
 from jobs.lessons import Lesson
 from jobs.media import Media
 from jobs.moves import download, poll, purchase, reconcile, request
@@ -16,8 +16,9 @@ from jobs.moves import follow_up as follow_ups
 from jobs.moves import move as parts
 from jobs.moves.move import Move, Policy
 from jobs.pacing import FixedPacing
-from jobs.states import FollowUp
-from jobs.wakes import Alarm
+from jobs.queues import receiver_of
+from jobs.states import State
+from jobs.work_items import Claim, Item
 
 POLICY: Final = Policy(
     pacing=FixedPacing(first_s=20, interval_s=10),
@@ -32,35 +33,35 @@ POLICY: Final = Policy(
 ended = parts.ended
 
 
-def held(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> Applied:
+def held(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> int:
     """Hold the job in the queue, because nothing could be bought."""
     return ledger.move(job, purchase.held(job, hold, message, wait_s=seconds))
 
 
-def submitting(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "", suffix: str = "a1") -> Job:
+def submitting(ledger: Ledger, job: Job, *, lease_s: float = 10, worker: str = "", suffix: str = "a1") -> Job:
     """Write the intent to buy."""
     return ledger.intend(job, purchase.submitting(job, lease_s=lease_s, worker=worker, suffix=suffix))
 
 
 def submitted(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = 3.36, first_poll_s: float = 0
-) -> Applied:
+) -> int:
     """Write the receipt."""
     return ledger.move(job, purchase.submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s))
 
 
-def in_doubt(ledger: Ledger, job: Job, message: str, *, ask_in_s: float = 15) -> Applied:
+def in_doubt(ledger: Ledger, job: Job, message: str, *, ask_in_s: float = 15) -> int:
     """Put the purchase in doubt, because its reply was lost."""
     policy = replace(POLICY, reconcile_first_s=ask_in_s)
     return ledger.move(job, purchase.after_submit(job, Unknown(message), policy=policy))
 
 
-def still_in_doubt(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+def still_in_doubt(ledger: Ledger, job: Job, seconds: float, message: str) -> int:
     """Keep the purchase in doubt, because the upstream's log does not show it yet."""
     return ledger.move(job, reconcile.still_in_doubt(message, wait_s=seconds))
 
 
-def needs_attention(ledger: Ledger, job: Job) -> Applied:
+def needs_attention(ledger: Ledger, job: Job) -> int:
     """End the quiet window without a trace: a person must decide."""
     long_after = (job.intent_at or job.accepted_at) + POLICY.quiet_s + 1
     return ledger.move(job, reconcile.after_reading(job, None, now=long_after, policy=POLICY))
@@ -68,50 +69,61 @@ def needs_attention(ledger: Ledger, job: Job) -> Applied:
 
 def adopted(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None = None, first_poll_s: float = 0, by: str
-) -> Applied:
+) -> int:
     """Adopt the generation that was found for the purchase."""
     move = reconcile.adopted(job, generation_id, cost_usd=cost_usd, first_poll_s=first_poll_s, by=by)
     return ledger.move(job, move)
 
 
-def resubmitted(ledger: Ledger, job: Job, *, by: str) -> Applied:
+def resubmitted(ledger: Ledger, job: Job, *, by: str) -> int:
     """Buy again, because somebody decided so."""
     return ledger.move(job, reconcile.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
 
 
-def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> Applied:
+def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> int:
     """Write that the generation is done, and where its video is."""
     return ledger.move(job, replace(poll.rendered(job, video), lesson=lesson))
 
 
-def storing(ledger: Ledger, job: Job, *, lease_s: float = 60, worker: str = "") -> Job:
-    """Begin the download."""
-    return ledger.begin(job, download.storing(lease_s=lease_s, worker=worker))
+def claimed(ledger: Ledger, queue: str, *, limit: int = 100, fence: bool = False, woke: bool = True) -> list[Job]:
+    """Claim what is due in the queue of a state."""
+    return [one.job for one in ledger.items.claim(Claim(queue=queue, limit=limit, fence=fence), woke=woke).jobs]
 
 
-def store_failed(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+def claimed_items(ledger: Ledger, queue: str, *, limit: int = 100) -> list[Item]:
+    """Claim the follow-ups, or deliveries, that are due in a queue."""
+    slot = "slot" if receiver_of(queue) else None
+    claim = Claim(queue=queue, limit=limit, wants_request=True, slot=slot, width=100, slow_s=1e9)
+    return list(ledger.items.claim(claim).items)
+
+
+def storing(ledger: Ledger, job: Job) -> Job:
+    """Begin the download of a job that is due."""
+    claim = Claim(queue=State.STORING, limit=100, event="job.storing")
+    return next(one.job for one in ledger.items.claim(claim).jobs if one.job.id == job.id)
+
+
+def store_failed(ledger: Ledger, job: Job, seconds: float, message: str) -> int:
     """Wait for the next download, because this one failed."""
     return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=False))
 
 
-def needs_fresh_url(ledger: Ledger, job: Job, seconds: float, message: str) -> Applied:
+def needs_fresh_url(ledger: Ledger, job: Job, seconds: float, message: str) -> int:
     """Go back to polling for a fresh URL, because this one serves the video no more."""
     return ledger.move(job, download.store_failed(message, wait_s=seconds, fresh_url=True))
 
 
-def completed(
-    ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False
-) -> Applied:
+def completed(ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> int:
     """Complete the job: its video is in the archive."""
     return ledger.move(job, download.completed(stored, media, policy=replace(POLICY, describe=describe)))
 
 
-def end(ledger: Ledger, job: Job, move: Move) -> Applied:
+def end(ledger: Ledger, job: Job, move: Move) -> int:
     """End the job without its video."""
     return ledger.move(job, move)
 
 
-def cancel_requested(ledger: Ledger, job: Job) -> Applied:
+def cancel_requested(ledger: Ledger, job: Job) -> int:
     """Ask to cancel the job while it is being bought."""
     move = request.on_cancel(job)
     assert move is not None
@@ -120,10 +132,15 @@ def cancel_requested(ledger: Ledger, job: Job) -> Applied:
 
 def bought_late(
     ledger: Ledger, job: Job, generation_id: str, *, cost_usd: float | None, late_fetch_in_s: float | None
-) -> Applied:
+) -> int:
     """Write the receipt of a job that has ended."""
     policy = replace(POLICY, keep_cancelled=late_fetch_in_s is not None, late_fetch_first_s=late_fetch_in_s or 60)
-    return ledger.move(job, purchase.after_late_receipt(job, Accepted(generation_id, cost_usd), policy=policy))
+    return ledger.move(job, purchase.bought_late(job, Accepted(generation_id, cost_usd), policy=policy))
+
+
+def adopted_late(ledger: Ledger, job: Job, receipt: Accepted, *, first_poll_s: float = 0) -> int:
+    """Write the receipt of an earlier purchase of a job that waits to be bought again."""
+    return ledger.move(job, purchase.adopted_late(job, receipt, first_poll_s=first_poll_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,45 +162,37 @@ class Poll:
         return replace(move, set=evidence, clear=()) if self.evidence else move
 
 
-def polled(ledger: Ledger, polls: Sequence[Poll]) -> list[Alarm]:
+def polled(ledger: Ledger, polls: Sequence[Poll]) -> list[int | JobError]:
     """Write polls in one round trip; those of jobs that have moved on change nothing."""
-    answers = ledger.apply([(poll.job, poll.move) for poll in polls])
-    return [alarm for answer in answers if not isinstance(answer, JobError) for alarm in answer.alarms]
+    return ledger.apply([(poll.job, poll.move) for poll in polls])
 
 
-def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[Applied | JobError]:
+def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[int | JobError]:
     """Write finished generations in one round trip."""
     return ledger.apply([(job, poll.rendered(job, video)) for job, video in found])
 
 
-def still_held(ledger: Ledger, job: Job, seconds: float) -> Sequence[Alarm]:
+def still_held(ledger: Ledger, job: Job, seconds: float) -> int:
     """Hold the job longer, because it met the open breaker again."""
-    return ledger.move(job, purchase.still_held(seconds)).alarms
+    return ledger.move(job, purchase.still_held(seconds))
 
 
-def begun(ledger: Ledger, follow_up: FollowUp, job: Job, *, lease_s: float) -> Job:
-    """Begin a follow-up."""
-    return ledger.begin(job, follow_ups.begun(follow_up, lease_s=lease_s))
-
-
-def announced(ledger: Ledger, jobs: Sequence[tuple[Job, Sequence[str]]]) -> None:
-    """Write that the ends of these jobs are in the outboxes."""
-    ledger.apply([(job, follow_ups.announced(receivers)) for job, receivers in jobs])
-
-
-def described(ledger: Ledger, job: Job, made: Sequence[Artifact], trouble: str | None) -> Applied:
+def described(ledger: Ledger, item: Item, made: Sequence[Artifact], trouble: str | None) -> int:
     """Write which artifacts stand beside the video."""
-    return ledger.move(job, follow_ups.after_describe(job, Described(tuple(made), trouble), policy=POLICY))
+    move = follow_ups.after_describe(Described(tuple(made), trouble), tries=item.tries, policy=POLICY)
+    return ledger.move(item, move)
 
 
-def fetched_late(ledger: Ledger, job: Job, video: Video, stored: Stored) -> Applied:
+def fetched_late(ledger: Ledger, item: Item, video: Video, stored: Stored) -> int:
     """Write that the late video is in the archive."""
-    now = job.finished_at or 0.0
-    return ledger.move(job, follow_ups.after_late_download(job, video, Fetched(stored), now=now, policy=POLICY))
+    assert item.job is not None
+    now = item.job.finished_at or 0.0
+    return ledger.move(item, follow_ups.after_late_download(item.job, video, Fetched(stored), now=now, policy=POLICY))
 
 
-def late_fetch_ended(ledger: Ledger, job: Job, charged: Charged, message: str) -> Applied:
+def late_fetch_ended(ledger: Ledger, item: Item, charged: Charged, message: str) -> int:
     """Give the late video up."""
-    ended = follow_ups.after_late_poll(job, GenerationFailed(message, charged), now=0.0, policy=POLICY)
+    assert item.job is not None
+    ended = follow_ups.after_late_poll(item.job, GenerationFailed(message, charged), now=0.0, policy=POLICY)
     assert isinstance(ended, Move)
-    return ledger.move(job, ended)
+    return ledger.move(item, ended)

@@ -8,7 +8,7 @@ from celery import signals
 from config.logs import configure
 from config.open_files import allow
 from config.settings import ConfigurationError, load
-from worker.rescue import RescueStep
+from worker.rescue import BackgroundStep
 from worker.runtime import WorkerApp, build_runtime, files_needed, make_worker_app
 
 log = logging.getLogger("rushes.worker")
@@ -20,7 +20,7 @@ def _make() -> WorkerApp:
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
     made.set_default()
-    made.steps["worker"].add(RescueStep)
+    made.steps["worker"].add(BackgroundStep)
     return made
 
 

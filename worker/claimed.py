@@ -1,4 +1,4 @@
-"""Jobs that a task has claimed: their clock, and how one job's error is kept from the others."""
+"""Claimed items: their clock, and how one item's error is kept from the others."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from jobs.errors import JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.job import Job
-from jobs.ledger import Applied, Ledger
+from jobs.ledger import Ledger
 from jobs.moves.move import Move
-from jobs.wakes import Alarm
+from jobs.work_items import Item
 
 log = logging.getLogger("rushes.tasks")
 
@@ -25,8 +25,8 @@ def clock_from(at: float) -> Now:
 
 
 @contextmanager
-def contained(step: str, job: Job) -> Iterator[None]:
-    """Keep one job's error from the others of its batch: the job is due again when its lease ends.
+def contained(step: str, item_id: str) -> Iterator[None]:
+    """Keep one item's error from the others of its batch: it is due again when its lease ends.
 
     Raises:
         LedgerUnavailable: nothing more can be written for any of them.
@@ -34,23 +34,16 @@ def contained(step: str, job: Job) -> Iterator[None]:
     try:
         yield
     except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
-        log.info("reminder.dropped step=%s job=%s why=%s: %s", step, job.id, type(error).__name__, error)
+        log.info("step.dropped step=%s job=%s why=%s: %s", step, item_id, type(error).__name__, error)
     except LedgerUnavailable:
         raise
     except Exception:
-        log.exception("step=%s job=%s failed unforeseen; it is tried again when its lease ends", step, job.id)
+        log.exception("step=%s job=%s failed unforeseen; it is tried again when its lease ends", step, item_id)
 
 
-def apply_all(ledger: Ledger, moves: Sequence[tuple[Job, Move]]) -> list[Alarm]:
-    """Apply a batch of moves in one round trip; return the alarms to set. A stale move is skipped."""
-    alarms: list[Alarm] = []
-    for (job, move), answer in zip(moves, ledger.apply(moves), strict=True):
-        with contained(move.event or "-", job):
-            alarms += _alarms(answer)
-    return alarms
-
-
-def _alarms(answer: Applied | JobError) -> Sequence[Alarm]:
-    if isinstance(answer, JobError):
-        raise answer
-    return answer.alarms
+def apply_all(ledger: Ledger, moves: Sequence[tuple[Job | Item, Move]]) -> None:
+    """Apply a batch of moves in one round trip. A stale move is skipped."""
+    for (subject, move), answer in zip(moves, ledger.apply(moves), strict=True):
+        with contained(move.event or "-", subject.id):
+            if isinstance(answer, JobError):
+                raise answer

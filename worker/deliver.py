@@ -1,142 +1,125 @@
-"""Deliveries: sends ends to receivers, each at its own pace, with a bounded share of the worker's threads.
+"""Deliveries: sends events to receivers, each at its own pace, with a bounded share of the worker's threads.
 
-A slot makes the due deliveries of one receiver, one after the other, for a bounded time. A receiver has few slots in
-the whole fleet, so that a slow one leaves threads for other receivers and for the videos themselves.
+A task claims a batch of one receiver's due deliveries, makes them one after the other for about a second, and writes
+all outcomes together. A receiver has few slots in the whole fleet, so that a slow one leaves threads for others.
 """
 
-import contextlib
 import logging
 import random
 import threading
-import time
-from collections import Counter
+from time import monotonic
 from typing import Final
 
-from config.reminding import Remind
-from jobs.delivery import Delivery, NotDelivered, Outcome
-from jobs.errors import StaleTurn, UnknownJob, UnreadableRow
+from jobs.delivery import Delivery, NotDelivered, Outcome, line_of
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.moves.delivery import after_delivery, reason_to_disable
-from jobs.outbox import Outbox
-from jobs.reminders import TaskName
+from jobs.moves.delivery import after_delivery, reason_to_disable, released
+from jobs.moves.move import Move
+from jobs.outbox import Attempt, Outbox
+from jobs.queues import receiver_of
 from jobs.test_deliveries import is_test_delivery, made_up
+from jobs.work_items import Claim, Claimed, Item
 from worker import faults
+from worker.claimed import apply_all, contained
 from worker.receivers.outcome import Receiver
 from worker.receivers.registry import ReceiverRegistry
 
 log = logging.getLogger("rushes.deliveries")
 
-LONGEST_STRETCH_S: Final = 5.0
-"""After this many seconds a slot gives its thread back and queues again behind other work."""
+BATCH: Final = 32
+"""At most this many deliveries are claimed at once, if the receiver is quick."""
 
-SOON_S: Final = 60.0
-"""A next try within this many seconds gets an alarm of its own; the rescuer finds later ones."""
-
-FULL_S: Final = 0.5
-"""A slot comes back after this many seconds if the worker's share of threads is used up."""
-
-
-class ThreadLimit:
-    """The threads that slots may use in this process; of two or more, one receiver never gets all."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._used: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def enter(self, receiver: str) -> bool:
-        """Take a thread for a receiver, if it may have one."""
-        with self._lock:
-            free = self._used.total() < self._threads and self._used[receiver] < max(1, self._threads - 1)
-            self._used[receiver] += int(free)
-            return free
-
-    def leave(self, receiver: str) -> None:
-        """Give it back."""
-        with self._lock:
-            self._used[receiver] -= 1
+LONGEST_S: Final = 1.0
+"""After this many seconds the rest of a batch is given back: the receiver is slower than it was."""
 
 
 class Deliveries:
     """Makes the due deliveries of receivers."""
+
+    def __init__(self, ledger: Ledger, outbox: Outbox, receivers: ReceiverRegistry, *, worker: str) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._receivers = receivers
+        self._worker = worker
+
+    def receiver(self, queue: str) -> "Delivering | None":
+        """Return the deliveries of a queue's receiver; None: only a newer worker knows it, or it is disabled."""
+        name = receiver_of(queue) or ""
+        receiver = self._receivers.find(name)
+        if receiver is None:
+            return None
+        slot = f"{self._worker}.{threading.get_ident()}"
+        return Delivering(self._ledger, self._outbox, self._receivers, name, receiver, queue=queue, slot=slot)
+
+
+class Delivering:
+    """Makes one receiver's due deliveries, in one of its slots."""
 
     def __init__(
         self,
         ledger: Ledger,
         outbox: Outbox,
         receivers: ReceiverRegistry,
-        remind: Remind,
+        name: str,
+        receiver: Receiver,
         *,
-        worker: str,
-        threads: int,
+        queue: str,
+        slot: str,
     ) -> None:
-        """Use `threads` of the process's threads at most."""
+        terms = receiver.terms
+        self.claim = Claim(
+            queue=queue, limit=BATCH, wants_request=True, slot=slot, width=terms.width, slow_s=terms.slow_s
+        )
+        self.longest_s = terms.longest_s + LONGEST_S
         self._ledger = ledger
         self._outbox = outbox
         self._receivers = receivers
-        self._remind = remind
-        self._worker = worker
-        self._threads = ThreadLimit(threads)
+        self._name = name
+        self._receiver = receiver
+        self._slot = slot
 
-    def run(self, name: str) -> float | None:
-        """Use one slot of a receiver; return in how many seconds to come again, if an alarm is wanted."""
-        receiver = self._receivers.find(name)
-        if receiver is None:
-            return None  # only a newer worker knows the receiver, or it is gone
-        if not self._threads.enter(name):
-            return FULL_S
-        try:
-            return self._use(name, receiver)
-        finally:
-            self._threads.leave(name)
-
-    def _use(self, name: str, receiver: Receiver) -> float | None:
-        soonest: float | None = None
-        until = time.monotonic() + LONGEST_STRETCH_S
-        while time.monotonic() < until:
-            delivery = self._outbox.take(name, receiver.terms, worker=self._worker)
-            if delivery is None:
-                return soonest
-            if delivery.more:
-                self._remind(TaskName.DELIVER, name, 0)
-            wait = self._deliver(receiver, delivery)
-            if wait is not None and wait <= SOON_S:
-                soonest = min(wait, soonest or wait)
-        return 0.0
-
-    def _deliver(self, receiver: Receiver, delivery: Delivery) -> float | None:
-        """Call the receiver once and write the outcome; return when the next try is due, if there is one."""
-        faults.here("deliver.before_send")
-        began = time.monotonic()
-        outcome = self._call(receiver, delivery)
-        took_s = time.monotonic() - began
+    def deliver(self, claimed: Claimed) -> None:
+        """Make the claimed deliveries for about a second, and give the others back."""
+        until, attempts, moves = monotonic() + LONGEST_S, list[Attempt](), list[tuple[Job | Item, Move]]()
+        last: Outcome | None = None
+        for item in claimed.items:
+            if monotonic() > until or (isinstance(last, NotDelivered) and last.unwanted):
+                moves.append((item, released()))
+                continue
+            with contained("deliver", item.id):
+                attempt, move, last = self._attempt(item)
+                attempts.append(attempt)
+                moves.append((item, move))
         faults.here("deliver.before_write")
-        spread = random.random()  # noqa: S311 (no secret)
-        how = after_delivery(delivery, outcome, receiver.retries, took_s=took_s, spread=spread)
-        with contextlib.suppress(StaleTurn):  # our lease ended meanwhile: another slot delivers it again
-            failing_s = self._outbox.settle(delivery, receiver.terms, how)
-            if why := reason_to_disable(outcome, receiver.retries, failing_s=failing_s):
-                self._receivers.disable(delivery.receiver, why)
-        return None if how.over else how.next_in_s
+        apply_all(self._ledger, moves)
+        failing_s = self._outbox.report(self._name, self._slot, attempts, self._receiver.terms)
+        if last is not None and (why := reason_to_disable(last, self._receiver.retries, failing_s=failing_s)):
+            self._receivers.disable(self._name, why)
 
-    def _call(self, receiver: Receiver, delivery: Delivery) -> Outcome:
-        try:
-            job, request = self._subject(delivery.job_id)
-        except UnknownJob:
+    def _attempt(self, item: Item) -> tuple[Attempt, Move, Outcome]:
+        delivery = Delivery.of(item)
+        faults.here("deliver.before_send")
+        began = monotonic()
+        outcome = self._call(delivery, item)
+        line = line_of(delivery, outcome, monotonic() - began)
+        is_blameless = isinstance(outcome, NotDelivered) and outcome.is_blameless
+        spread = random.random()  # noqa: S311 (no secret)
+        move = after_delivery(delivery, outcome, self._receiver.retries, spread=spread)
+        return Attempt(line, is_blameless), move, outcome
+
+    def _call(self, delivery: Delivery, item: Item) -> Outcome:
+        job, request = self._content(item)
+        if item.is_unreadable:
+            return NotDelivered("only a newer version can read the job", later=True)
+        if job is None or request is None:
             return NotDelivered("the job's row is no longer kept", never=True)
-        except UnreadableRow as error:
-            return NotDelivered(str(error), later=True)
         try:
-            return receiver.deliver(delivery, job, request)
+            return self._receiver.deliver(delivery, job, request)
         except Exception as error:  # one poisoned delivery must not stop the receiver's others
             log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
             return NotDelivered(f"unforeseen: {type(error).__name__}")
 
-    def _subject(self, job_id: str) -> tuple[Job, VideoRequest]:
-        if is_test_delivery(job_id):
-            return made_up(job_id, now=self._ledger.now())
-        job, request = self._ledger.whole(job_id)
-        if request is None:
-            raise UnknownJob(job_id)
-        return job, request
+    def _content(self, item: Item) -> tuple[Job | None, VideoRequest | None]:
+        if is_test_delivery(item.id):
+            return made_up(item.id, now=self._ledger.now())
+        return item.job, item.request

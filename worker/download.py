@@ -1,22 +1,21 @@
 """Downloads: fetches due videos into the archive, and late videos of ended jobs."""
 
 import logging
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from jobs.errors import StaleTurn, WrongState
 from jobs.facts import Download, Fetched
-from jobs.job import Job, Stored
+from jobs.job import Job, Stored, VideoRequest
 from jobs.ledger import Ledger
 from jobs.media import Media
-from jobs.moves.download import after_download, storing
-from jobs.moves.follow_up import after_late_download, after_late_poll, begun
+from jobs.moves.download import after_download
+from jobs.moves.follow_up import after_late_download, after_late_poll
 from jobs.moves.move import Move, Policy
 from jobs.states import FollowUp, State
-from jobs.wakes import Alarm
+from jobs.work_items import Claim, Claimed, Item
 from worker import faults
 from worker.archive.archive import Archive
-from worker.claimed import Now, contained
+from worker.claimed import Now, clock_from, contained
 from worker.describe.mismatches import mismatches
 from worker.upstream.poller import Poller
 
@@ -26,34 +25,34 @@ log = logging.getLogger("rushes.tasks")
 class Downloading:
     """Fetches videos; each job then ends, or its download (never the generation) is tried again."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, policy: Policy, *, lease_s: float, worker: str) -> None:
+    def __init__(self, ledger: Ledger, archive: Archive, policy: Policy, *, longest_s: float, worker: str) -> None:
+        """A download takes at most `longest_s`."""
+        self.longest_s = longest_s
+        self.claim = Claim(queue=State.STORING, wants_request=True, event="job.storing", data={"worker": worker})
         self._ledger = ledger
         self._archive = archive
         self._policy = policy
-        self._lease_s = lease_s
-        self._worker = worker
 
-    def fetch(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Fetch the videos of the claimed jobs; yield the alarms to set."""
-        for job in jobs:
-            with contained("store", job):
-                yield from self._fetch(job, now)
+    def fetch(self, claimed: Claimed) -> None:
+        """Fetch the videos of the claimed jobs."""
+        now = clock_from(claimed.at)
+        for one in claimed.jobs:
+            with contained("store", one.job.id):
+                self._fetch(one.job, one.request, now)
 
-    def _fetch(self, job: Job, now: Now) -> Sequence[Alarm]:
-        job = self._ledger.begin(job, storing(lease_s=self._lease_s, worker=self._worker))
+    def _fetch(self, job: Job, request: VideoRequest | None, now: Now) -> None:
         assert job.video is not None
         faults.here("store.before_fetch")
         outcome = self._archive.fetch(job.id, job.turn, job.video)
         faults.here("store.before_write")
-        outcome = compared(self._ledger, job, outcome)
-        alarms = self._written(job, outcome, after_download(job, outcome, now=now(), policy=self._policy))
+        outcome = compared(job.id, request, outcome)
+        self._write(job, outcome, after_download(job, outcome, now=now(), policy=self._policy))
         faults.here("store.after_write")
-        return alarms
 
-    def _written(self, job: Job, outcome: Download, move: Move) -> Sequence[Alarm]:
+    def _write(self, job: Job, outcome: Download, move: Move) -> None:
         """Apply the move; if the job has ended meanwhile, remove its copy."""
         try:
-            return self._ledger.move(job, move).alarms
+            self._ledger.move(job, move)
         except (StaleTurn, WrongState):
             ended = {State.CANCELLED, State.EXPIRED, State.FAILED}
             if isinstance(outcome, Fetched) and self._ledger.get(job.id).state in ended:
@@ -64,57 +63,59 @@ class Downloading:
 class LateFetching:
     """Polls ended jobs' paid generations, and fetches those that finished late."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, poller: Poller, policy: Policy, *, lease_s: float) -> None:
+    claim = Claim(queue=FollowUp.LATE_FETCH, wants_request=True)
+
+    def __init__(self, ledger: Ledger, archive: Archive, poller: Poller, policy: Policy, *, longest_s: float) -> None:
+        """A poll with its download takes at most `longest_s`."""
+        self.longest_s = longest_s
         self._ledger = ledger
         self._archive = archive
         self._poller = poller
         self._policy = policy
-        self._lease_s = lease_s
 
-    def fetch(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Poll and fetch for each of the claimed jobs; yield the alarms to set."""
-        for job in jobs:
-            with contained("late_fetch", job):
-                yield from self._fetch(job, now)
+    def fetch(self, claimed: Claimed) -> None:
+        """Poll and fetch for each of the claimed jobs."""
+        now = clock_from(claimed.at)
+        for item in claimed.items:
+            if item.job is not None:
+                with contained("late_fetch", item.id):
+                    self._fetch(item, item.job, now)
 
-    def _fetch(self, job: Job, now: Now) -> Sequence[Alarm]:
-        job = self._ledger.begin(job, begun(FollowUp.LATE_FETCH, lease_s=self._lease_s))
+    def _fetch(self, item: Item, job: Job, now: Now) -> None:
         assert job.generation_id is not None
         result = self._poller.poll(job.generation_id, job.family)
         found = after_late_poll(job, result, now=now(), policy=self._policy)
         if isinstance(found, Move):
-            return self._ledger.move(job, found).alarms
-        outcome = compared(self._ledger, job, self._archive.fetch(job.id, job.late_fetch_turn, found))
+            self._ledger.move(item, found)
+            return
+        outcome = compared(job.id, item.request, self._archive.fetch(job.id, item.turn, found))
         move = after_late_download(job, found, outcome, now=now(), policy=self._policy)
-        return written_unless_erased(self._ledger, self._archive, job, move, kept=_stored(outcome))
+        write_unless_erased(self._ledger, self._archive, item, move, kept=_stored(outcome))
 
 
-def written_unless_erased(
-    ledger: Ledger, archive: Archive, job: Job, move: Move, *, kept: Stored | None
-) -> Sequence[Alarm]:
+def write_unless_erased(ledger: Ledger, archive: Archive, item: Item, move: Move, *, kept: Stored | None) -> None:
     """Apply a follow-up's move; if the job was erased meanwhile, remove what was `kept` for it."""
     try:
-        return ledger.move(job, move).alarms
+        ledger.move(item, move)
     except StaleTurn:
-        if kept is not None and ledger.get(job.id).erased_at is not None:
+        if kept is not None and ledger.get(item.id).erased_at is not None:
             archive.discard(kept)
         raise
 
 
-def compared(ledger: Ledger, job: Job, outcome: Download) -> Download:
+def compared(job_id: str, request: VideoRequest | None, outcome: Download) -> Download:
     """Add to the video's facts how it differs from the request."""
-    if not isinstance(outcome, Fetched) or outcome.media is None:
+    if request is None or not isinstance(outcome, Fetched) or outcome.media is None:
         return outcome
-    return replace(outcome, media=_compared(ledger, job, outcome.media))
+    return replace(outcome, media=_compared(job_id, request, outcome.media))
 
 
-def _compared(ledger: Ledger, job: Job, media: Media) -> Media:
-    request = ledger.request(job.id)
+def _compared(job_id: str, request: VideoRequest, media: Media) -> Media:
     expected = {**request.expected, **request.parameters}
     try:
         return replace(media, mismatch=(*media.mismatch, *mismatches(expected, media)))
     except Exception:  # odd parameters must not keep a paid video from being stored
-        log.exception("comparing the video of job=%s with its request failed unforeseen", job.id)
+        log.exception("comparing the video of job=%s with its request failed unforeseen", job_id)
         return media
 
 

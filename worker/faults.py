@@ -24,8 +24,6 @@ STEPS: Final = (
     "store.mid_fetch",
     "store.before_write",
     "store.after_write",
-    "announce.before_put",
-    "announce.before_write",
     "deliver.before_send",
     "deliver.before_write",
     "describe.before_write",

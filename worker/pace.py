@@ -14,6 +14,7 @@ from jobs.lessons import Lesson, kind, lesson
 from jobs.limits import Limits
 from jobs.moves.move import Policy
 from jobs.pacing import Dial, InSlots, plan
+from jobs.scripts import SLOT_S
 from jobs.sketches import Experience, Sketches
 
 REFRESH_S: Final = 10.0
@@ -101,7 +102,7 @@ class Pace:
         forecast, now = Forecast(experience.sketch, prior, experience.pending), monotonic()
         policy = self.base
         if self._choice.pacing == "learned":
-            pacing = InSlots(plan(forecast, self._dial), self._choice.slot_s, self._choice.shortest_s)
+            pacing = InSlots(plan(forecast, self._dial), SLOT_S, self._choice.shortest_s)
             policy = replace(self.base, pacing=pacing)
         return _Known(model, experience, forecast, policy, read_at=now, used_at=now)
 

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from time import monotonic
 from typing import TypeAlias
 
 from config.settings import PollSettings
-from jobs.facts import PollResult
+from jobs.facts import NoResult, PollResult
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.moves.move import Move
 from jobs.moves.poll import after_poll, poll_timeout_s
+from jobs.moves.request import if_cancelled
+from jobs.queues import SLOW_POLLS
 from jobs.states import State
-from jobs.wakes import LEASE_S, Alarm, Wakes
+from jobs.work_items import Claim, Claimed
 from worker import faults
 from worker.breaker import BatchHealth, UpstreamBreakers, spread
 from worker.claimed import apply_all, clock_from, contained
 from worker.pace import Pace
+from worker.room import Room
 from worker.upstream.poller import Poller, PollRequest
 
 Group: TypeAlias = Sequence[tuple[Job, PollResult]]
@@ -26,28 +28,43 @@ Group: TypeAlias = Sequence[tuple[Job, PollResult]]
 class Polling:
     """Polls due generations, and applies the results."""
 
-    def __init__(self, ledger: Ledger, polls: "Polls", pace: Pace, settings: PollSettings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        polls: "Polls",
+        pace: Pace,
+        settings: PollSettings,
+        *,
+        longest_s: float,
+        slow_threads: int,
+    ) -> None:
+        """A batch takes at most `longest_s`; slow polls use `slow_threads` and at most half of the connections."""
+        self._slow_batch = max(1, min(settings.batch, settings.connections // (2 * slow_threads)))
+        self.longest_s = longest_s
         self._ledger = ledger
         self._polls = polls
         self._pace = pace
         self._settings = settings
 
-    def run(self) -> Iterator[tuple[Sequence[Alarm], bool]]:
-        """Poll a batch; yield the alarms to set as results come in, and whether these are the last."""
-        claimed = self._ledger.wakes.take(State.RENDERING, limit=self._settings.batch, per_s=self._settings.most_per_s)
-        now, unseen = clock_from(claimed.at), len(claimed.jobs)
-        if claimed.more:
-            yield [claimed.more], False
-        for group in self._polls.results(claimed.jobs):
+    def claim(self, queue: str) -> Claim:
+        """Return what a task of this queue claims: polls need no fence, as the first write wins."""
+        limit = self._slow_batch if queue == SLOW_POLLS else self._settings.batch
+        return Claim(queue=queue, limit=limit, fence=False, per_s=self._settings.most_per_s)
+
+    def poll(self, claimed: Claimed) -> None:
+        """Poll a batch, and write the results down as they come in."""
+        now, keep = clock_from(claimed.at), self._pace.base.keep_cancelled
+        decided = [(one.job, if_cancelled(one.job, keep=keep)) for one in claimed.jobs]
+        if cancelled := [(job, move) for job, move in decided if move is not None]:
+            apply_all(self._ledger, cancelled)
+        for group in self._polls.results([job for job, move in decided if move is None]):
             faults.here("poll.before_write")
-            alarms = apply_all(self._ledger, list(self._moves(group, now())))
+            apply_all(self._ledger, list(self._moves(group, now())))
             faults.here("poll.after_write")
-            unseen -= len(group)
-            yield alarms, not unseen
 
     def _moves(self, group: Group, now: float) -> Iterator[tuple[Job, Move]]:
         for job, result in group:
-            with contained("poll", job):
+            with contained("poll", job.id):
                 move = after_poll(job, result, now=now, policy=self._pace.policy(job))
                 if move.to is State.STORING:
                     move = replace(move, lesson=self._pace.lesson(job, now=now))
@@ -55,11 +72,11 @@ class Polling:
 
 
 class Polls:
-    """Polls the jobs of a batch, obeys the circuit breaker and renews their leases."""
+    """Polls the jobs of a batch, and obeys the circuit breaker."""
 
-    def __init__(self, wakes: Wakes, poller: Poller, breakers: UpstreamBreakers) -> None:
-        self._wakes = wakes
+    def __init__(self, poller: Poller, breakers: UpstreamBreakers, room: Room) -> None:
         self._poller = poller
+        self._room = room
         self._breakers = breakers
 
     def results(self, jobs: Sequence[Job]) -> Iterator[Group]:
@@ -70,23 +87,18 @@ class Polls:
         if trouble is not None:
             yield [(job, replace(trouble, retry_after_s=spread(trouble.retry_after_s or 0.0))) for job in jobs]
         elif self._breakers.polls_failing:
-            yield from self._poll(jobs[:1], then=jobs[1:], is_trial=True)
+            yield from self._poll(jobs[:1], is_trial=True)
             yield from self.results(jobs[1:])
         else:
-            yield from self._poll(jobs, then=())
+            yield from self._poll(jobs)
 
-    def _poll(self, jobs: Sequence[Job], *, then: Sequence[Job], is_trial: bool = False) -> Iterator[Group]:
-        """Poll some jobs, and renew the leases of the next ones (`then`)."""
-        longest_s = self._poller.longest_timeout_s
-        unseen, health = dict(enumerate(jobs)), BatchHealth(self._breakers, len(jobs), longest_timeout_s=longest_s)
+    def _poll(self, jobs: Sequence[Job], *, is_trial: bool = False) -> Iterator[Group]:
+        health = BatchHealth(self._breakers, len(jobs), longest_timeout_s=self._poller.longest_timeout_s)
         polls = [self._request(job, is_trial=is_trial) for job in jobs]
-        renewed_at = monotonic()
         for group in self._poller.poll_many(polls):
-            if monotonic() - renewed_at > LEASE_S / 3:
-                self._wakes.renew(State.RENDERING, [*unseen.values(), *then])
-                renewed_at = monotonic()
             health.add([(result, polls[index].timeout_s) for index, result in group])
-            yield [(unseen.pop(index), result) for index, result in group]
+            self._room.note_polls([isinstance(result, NoResult) and result.timed_out for _, result in group])
+            yield [(jobs[index], result) for index, result in group]
 
     def _request(self, job: Job, *, is_trial: bool) -> PollRequest:
         """Request a poll; a trial takes as long as it must to show whether the upstream answers."""

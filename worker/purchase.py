@@ -3,35 +3,48 @@
 `Upstream.submit` is the one function that spends money; `Purchasing` is its one caller.
 """
 
+import contextlib
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
 from secrets import token_hex
 from time import monotonic
+from typing import Final
 
-from config.reminding import Remind, set_alarms
 from jobs.breakers import OpenBreaker
 from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
-from jobs.ledger import Ledger
-from jobs.moves.move import Move
-from jobs.moves.purchase import after_late_receipt, after_submit, before_submit, held, still_held, submitting
-from jobs.moves.request import on_cancel
+from jobs.ledger import Ledger, new_job_id
+from jobs.moves.move import Move, Policy
+from jobs.moves.purchase import (
+    BoughtTwice,
+    after_late_receipt,
+    after_submit,
+    before_submit,
+    held,
+    in_doubt,
+    still_held,
+    submitting,
+)
 from jobs.states import State
-from jobs.wakes import Alarm
+from jobs.work_items import LEASE_S, Claim, Claimed, Leased
 from worker import faults
 from worker.breaker import UpstreamBreakers, spread
-from worker.claimed import Now, contained
+from worker.claimed import Now, apply_all, clock_from, contained
+from worker.leases import Leases
 from worker.pace import Pace
 from worker.spool import Spool, Spooled
 from worker.upstream.client import Upstream
 
 log = logging.getLogger("rushes.purchases")
 
+_TRIES: Final = 20
+
 
 class Purchasing:
     """Buys due jobs: writes the intent, sends the request, then writes the receipt."""
+
+    claim = Claim(queue=State.QUEUED, wants_request=True)
 
     def __init__(
         self,
@@ -39,42 +52,49 @@ class Purchasing:
         ledger: Ledger,
         upstream: Upstream,
         breakers: UpstreamBreakers,
+        leases: Leases,
         *,
-        lease_s: float,
+        longest_s: float,
         worker: str,
     ) -> None:
+        """A purchase takes at most `longest_s`."""
+        self.longest_s = longest_s
         self._purchases = purchases
         self._ledger = ledger
         self._upstream = upstream
         self._breakers = breakers
-        self._lease_s = lease_s
+        self._leases = leases
         self._worker = worker
 
-    def buy(self, jobs: Sequence[Job], now: Now) -> Iterator[Alarm]:
-        """Buy for each of the claimed jobs; yield the alarms to set."""
-        requests = {job.id: request for job, request in self._ledger.with_requests(jobs)}
-        for job in jobs:
-            with contained("submit", job):
-                yield from self._buy(job, requests.get(job.id), now)
+    def buy(self, claimed: Claimed) -> None:
+        """Buy for each of the claimed jobs."""
+        now = clock_from(claimed.at)
+        for one in claimed.jobs:
+            with contained("submit", one.job.id):
+                self._buy(one.job, one.request, now)
 
-    def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> Iterator[Alarm]:
+    def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> None:
         move = before_submit(job, now=now()) or self._held_by_breaker(job)
         if move is not None:
-            yield from self._ledger.move(job, move).alarms
+            self._ledger.move(job, move)
             return
         if request is None:
             raise UnknownJob(job.id)
         faults.here("submit.before_intent")
         began = monotonic()
-        job = self._purchases.intend(job, lease_s=self._lease_s, worker=self._worker)
+        job = self._purchases.intend(job, worker=self._worker)
+        with self._leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=self.longest_s):
+            receipt = self._send(job, request, began)
+        self._breakers.after_submit(receipt)  # last: the breaker's Redis may be away
+
+    def _send(self, job: Job, request: VideoRequest, began: float) -> Receipt:
         assert job.request_id is not None
         faults.here("submit.before_post")
         receipt = self._upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)
         faults.here("submit.after_post")
-        alarms = self._purchases.settle(job, receipt)
+        self._purchases.settle(job, receipt)
         faults.here("submit.after_write")
-        yield from alarms  # first: the breaker's Redis may be away
-        self._breakers.after_submit(receipt)
+        return receipt
 
     def _held_by_breaker(self, job: Job) -> Move | None:
         """Hold the job while the breaker is open; an event says so once, not each time that it is tried."""
@@ -87,24 +107,39 @@ class Purchasing:
         )
 
 
+class Doubting:
+    """Puts purchases in doubt whose lease ended: their worker died or hangs after the intent, and may have bought."""
+
+    claim = Claim(queue=State.SUBMITTING, limit=100, fence=False)
+    longest_s = LEASE_S
+
+    def __init__(self, ledger: Ledger, policy: Policy) -> None:
+        self._ledger = ledger
+        self._policy = policy
+
+    def doubt(self, claimed: Claimed) -> None:
+        """Put the claimed purchases in doubt."""
+        move = in_doubt("the worker that was buying did not report back", policy=self._policy)
+        apply_all(self._ledger, [(one.job, move) for one in claimed.jobs])
+
+
 class Purchases:
     """Writes intents and receipts to the ledger; while it is away, spools receipts and replays them."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, pace: Pace, remind: Remind) -> None:
+    def __init__(self, ledger: Ledger, spool: Spool, pace: Pace) -> None:
         self._ledger = ledger
         self._spool = spool
         self._pace = pace
         self._policy = pace.base
-        self._remind = remind
         self._in_hand: list[Spooled] = []
 
-    def intend(self, job: Job, *, lease_s: float, worker: str) -> Job:
+    def intend(self, job: Job, *, worker: str) -> Job:
         """Write the intent to buy; if that fails, spool that nothing was bought.
 
         An intent may be in the ledger even if Redis's answer was lost. Only this process knows that nothing was sent
         for it, and spools that, so that the job does not wait as a purchase in doubt.
         """
-        move = submitting(job, lease_s=lease_s, worker=worker, suffix=token_hex(4))
+        move = submitting(job, lease_s=LEASE_S, worker=worker, suffix=token_hex(4))
         try:
             return self._ledger.intend(job, move)
         except LedgerUnavailable as error:
@@ -112,16 +147,13 @@ class Purchases:
             self._keep(Spooled(job.id, move.set["request_id"], unsent), error)
             raise
 
-    def settle(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        """Write a purchase's receipt; return the alarms to set."""
+    def settle(self, job: Job, receipt: Receipt) -> None:
+        """Write a purchase's receipt."""
         try:
-            return self._write(job, receipt)
+            self._write(job, receipt)
         except (LedgerUnavailable, InvalidMove) as error:
             assert job.request_id is not None
             self._keep(Spooled(job.id, job.request_id, receipt), error)
-        except (StaleTurn, WrongState):
-            return self._late(job, receipt)
-        return ()
 
     def replay(self) -> int:
         """Write spooled receipts to the ledger; return how many arrived.
@@ -145,15 +177,32 @@ class Purchases:
             self._in_hand.remove(spooled)
         self._spool.forget(spooled)
 
-    def _write(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        applied = self._ledger.move(job, after_submit(job, receipt, policy=self._pace.policy(job)))
-        return [*applied.alarms, *(self.grant_cancel(job.id) if applied.cancel_requested else ())]
+    def _write(self, job: Job, receipt: Receipt) -> None:
+        """Write the receipt; if the job has moved on, what was bought is kept all the same."""
+        try:
+            self._ledger.move(job, after_submit(job, receipt, policy=self._pace.policy(job)))
+        except (StaleTurn, WrongState):
+            if isinstance(receipt, Accepted):
+                self._write_late(job.id, receipt)
 
-    def grant_cancel(self, job_id: str) -> Sequence[Alarm]:
-        """Apply a cancel that was requested during the purchase, if its outcome is known now."""
-        job = self._ledger.get(job_id)
-        move = on_cancel(job, keep=self._policy.keep_cancelled)
-        return () if move is None or move.to is None else self._ledger.move(job, move).alarms
+    def _write_late(self, job_id: str, receipt: Accepted) -> None:
+        """Keep a purchase of a job that has moved on.
+
+        Raises:
+            LedgerUnavailable: the job kept moving; the receipt is to be spooled.
+        """
+        for _ in range(_TRIES):
+            job = self._ledger.get(job_id)
+            with contextlib.suppress(StaleTurn, WrongState):  # it moved between reading and writing: decide anew
+                match after_late_receipt(job, receipt, policy=self._policy):
+                    case Move() as move:
+                        self._ledger.move(job, move)  # and read it again: another receipt may have been quicker
+                    case BoughtTwice():
+                        self._ledger.bought_twice(job, receipt, job_id=new_job_id())
+                        return
+                    case None:
+                        return
+        raise LedgerUnavailable(f"{job_id} kept moving")
 
     def _keep(self, spooled: Spooled, error: JobError) -> None:
         try:
@@ -188,27 +237,8 @@ class Purchases:
     def _replay(self, spooled: Spooled) -> None:
         try:
             job = self._ledger.get(spooled.job_id)
+            self._write(
+                job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id}), spooled.receipt
+            )
         except UnknownJob:
             log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
-            return
-        speaker = job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id})
-        try:
-            alarms = self._write(speaker, spooled.receipt)
-        except (StaleTurn, WrongState):
-            alarms = self._late(speaker, spooled.receipt)
-        set_alarms(self._remind, alarms)
-
-    def _late(self, job: Job, receipt: Receipt) -> Sequence[Alarm]:
-        """Write the receipt of a job that has moved on: if it has ended, keep the purchase; else it was adopted."""
-        if not isinstance(receipt, Accepted):
-            return ()
-        try:
-            now_there = self._ledger.get(job.id)
-            if now_there.is_final:
-                move = after_late_receipt(now_there, receipt, policy=self._policy)
-                return self._ledger.move(job, move).alarms
-            if now_there.generation_id != receipt.generation_id:
-                log.critical("bought beside a later purchase job=%s %r", job.id, receipt)
-        except (StaleTurn, WrongState, UnknownJob) as error:
-            log.critical("receipt has no place in the ledger job=%s %r: %s", job.id, receipt, error)
-        return ()

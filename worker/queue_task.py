@@ -1,109 +1,110 @@
-"""The base of all tasks: claims due jobs, works them off, and reschedules by Celery countdowns."""
+"""The base of all tasks: claims due items of its queue, works them off, and reschedules by Celery countdowns."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, TypeAlias, cast
 
 from celery import Task
 from celery.exceptions import Reject
+from celery.utils import uuid
 
-from config.reminding import why
+from config.wake_ups import why
 from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
-from jobs.job import Job
-from jobs.reminders import QUEUE_OF, REMINDER_OF, Work
-from jobs.states import FollowUp, State
-from jobs.wakes import Alarm
-from worker.claimed import Now, clock_from
+from jobs.queues import receiver_of, task_of
+from jobs.scripts import WakeUp
+from jobs.work_items import Claim, Claimed, Leased
+from worker.room import FULL_S
 from worker.runtime import Runtime, WorkerApp
 
 log = logging.getLogger("rushes.tasks")
 
 LONGEST_S: Final = 1.0
-"""After this many seconds a task claims no more jobs: other queues wait."""
+"""After this many seconds a task claims no more items: other queues wait."""
 
-WorkOff: TypeAlias = Callable[[Sequence[Job], Now], Iterable[Alarm]]
-"""Works off claimed jobs; returns the alarms to set."""
+WorkOff: TypeAlias = Callable[[Claimed], object]
 
 
 class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """Ends quietly if the job has moved on, and with one log line if the ledger is out of reach."""
+    """Works off one queue, named by its message. Its result names the jobs that it worked on, for Flower's search."""
 
     abstract = True
     max_retries = None
+    resultrepr_maxsize = 16_384
+    """Room for a full batch of polls."""
 
     @property
     def parts(self) -> Runtime:
         """Return the worker's parts, one for each queue."""
         return cast("WorkerApp", self.app).runtime
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
         """Run the task; a job that has moved on is no failure."""
+        worked_on: dict[str, list[str]] = {}
+        self.request.worked_on = worked_on  # type: ignore[attr-defined]  # ours; worker/current_task.py reads it
+        queue = str(args[0]) if args else ""
+        if not self._is_for(queue):
+            log.warning("message.unreadable dropped task=%s queue=%.60r", self.name, queue)
+            return "dropped"
         try:
-            return super().__call__(*args, **kwargs)
+            with self.parts.room.of(self.name, queue) as has_room:
+                if not has_room:
+                    return self._postponed(queue)
+                super().__call__(*args, **kwargs)
         except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
-            log.info("reminder.dropped task=%s args=%s why=%s: %s", self.name, args, type(error).__name__, error)
+            log.info("step.dropped queue=%s why=%s: %s", queue, type(error).__name__, error)
         except LedgerUnavailable as error:
-            # The due index brings the job back; state and lease guard its side effects.
-            log.warning("ledger out of reach task=%s args=%s: %s", self.name, args, error)
+            # What was claimed is due again when its lease ends; turn and state guard its side effects.
+            log.warning("ledger out of reach queue=%s: %s", queue, error)
+        return "; ".join(f"{event}: {' '.join(ids)}" for event, ids in worked_on.items()) or "nothing was due"
 
-    def work_off(self, work: Work, run: WorkOff) -> None:
-        """Claim due jobs of this work, have them worked off, and send the wake-ups that follow."""
-        for jobs, now in self._due(work):
-            self.ring(run(jobs, now))
-
-    def work_off_and_go_on(self, work: Work, run: WorkOff) -> None:
-        """Do the same; if work that becomes due by it is quick, do that too."""
-        for jobs, now in self._due(work):
-            self.go_on(list(run(jobs, now)))
-
-    def go_on(self, alarms: Sequence[Alarm]) -> None:
-        """Do quick work that is due at once, as a message would cost more than the work; send the other wake-ups."""
-        here = [alarm.work for alarm in alarms if not alarm.seconds and self._goes_on_with(alarm.work)]
-        self.ring(alarm for alarm in alarms if alarm.seconds or alarm.work not in here)
-        if State.STORING in here:
-            self.work_off_and_go_on(State.STORING, self.parts.downloading.fetch)
-        if FollowUp.ANNOUNCE in here:
-            self.ring(self.parts.announcing.run())
-
-    def ring(self, alarms: Iterable[Alarm]) -> None:
-        """Send each wake-up as it comes; one for this task and its own job becomes this task's retry."""
-        for alarm in alarms:
-            task = REMINDER_OF[alarm.work]
-            if task == self.name and alarm.job_id == (self.request.args or ("",))[0]:
-                self.again(alarm.job_id, alarm.turn, alarm.seconds)
-            else:
-                self.parts.remind(task, alarm.job_id, alarm.turn, alarm.seconds or None)
-
-    def again(self, job_id: str, turn: int, seconds: float) -> None:
-        """Reschedule this task for the job's next turn, without a waiting thread."""
-        try:
-            # Raising Retry would cost as much again as the message: an ExceptionInfo, a traceback, a log line.
-            self.retry(args=(job_id, turn), countdown=seconds, throw=False)
-        except Reject as error:
-            log.warning("reminder not sent job=%s task=%s: %s", job_id, self.name, why(error.args[0]))
-
-    def _due(self, work: Work) -> Iterator[tuple[Sequence[Job], Now]]:
-        """Yield the jobs for which this work is due, claimed a few at a time, with the fleet's clock.
-
-        If more is due than this task claims, a wake-up calls another task to help.
-        """
-        handfuls, began, woke = self.parts.handfuls, monotonic(), True
+    def work_off(self, claim: Claim, run: WorkOff, *, longest_s: float, once: bool = False) -> None:
+        """Claim due items and have them worked off, for about a second; each claim is kept for at most `longest_s`."""
+        began, woke, rang = monotonic(), True, self._rang
         while True:
-            claimed = self.parts.ledger.wakes.take(work, limit=handfuls.of(work), woke=woke)
-            if claimed.more:
-                self.ring([claimed.more])
-            if claimed.jobs:
-                claimed_at = monotonic()
-                yield claimed.jobs, clock_from(claimed.at)
-                handfuls.took(work, (monotonic() - claimed_at) / len(claimed.jobs))
-            if not claimed.left or monotonic() - began > LONGEST_S:
+            claimed = self.parts.ledger.items.claim(claim, woke=woke, rang=rang)
+            if claimed.jobs or claimed.items:
+                receiver = receiver_of(claim.queue)
+                slot = (receiver, claim.slot) if receiver and claim.slot else None
+                with self.parts.leases.renewing(_leased(claim, claimed), longest_s=longest_s, slot=slot):
+                    run(claimed)
+            if once or not claimed.left or monotonic() - began > LONGEST_S:
                 return
             woke = False
 
-    def _goes_on_with(self, work: Work) -> bool:
-        """Whether such work is quick, and this process consumes its queue: some queues have workers of their own."""
-        if work not in {State.STORING, FollowUp.ANNOUNCE}:
+    def again(self, wake_up: WakeUp) -> bool:
+        """Reschedule this task, without a waiting thread."""
+        try:
+            # Raising Retry would cost as much again as the message: an ExceptionInfo, a traceback, a log line.
+            self.retry(
+                args=(wake_up.queue, wake_up.job_id, wake_up.rings),
+                countdown=wake_up.seconds,
+                throw=False,
+                task_id=uuid(),
+            )
+        except Reject as error:
+            log.warning("wake-up not sent queue=%s: %s", wake_up.queue, why(error.args[0]))
             return False
-        queue = QUEUE_OF[REMINDER_OF[work]].value
-        return self.parts.handfuls.is_quick(work) and queue in self.app.amqp.queues.consume_from
+        return True
+
+    @property
+    def _rang(self) -> str | None:
+        """When this task's wake-up was to ring, as its message says."""
+        message = self.request.args or ()
+        return next(map(str, message[2:3]), None)
+
+    def _is_for(self, queue: str) -> bool:
+        try:
+            return task_of(queue) == self.name
+        except KeyError:
+            return False
+
+    def _postponed(self, queue: str) -> str:
+        if wake_up := self.parts.ledger.items.postpone(queue, wait_s=FULL_S):
+            self.again(wake_up)
+        return "no room: postponed"
+
+
+def _leased(claim: Claim, claimed: Claimed) -> list[Leased]:
+    jobs = [Leased(claim.queue, one.job.id, one.job.turn) for one in claimed.jobs]
+    return jobs or [Leased(claim.queue, item.id, item.turn) for item in claimed.items]

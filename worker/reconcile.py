@@ -1,6 +1,6 @@
 """Reconciles purchases in doubt: reads the upstream's request log once for all of a model's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,13 +8,12 @@ from config.settings import ReconcileSettings
 from jobs.facts import LogRow, NoResult
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
-from jobs.moves.move import Policy
-from jobs.moves.reconcile import after_failed_reading, after_reading
+from jobs.moves.move import Move, Policy
+from jobs.moves.reconcile import after_failed_reading, after_reading, put_off
 from jobs.states import State
-from jobs.wakes import Alarm
+from jobs.work_items import Claim, Claimed
 from worker.breaker import spread
-from worker.claimed import contained
-from worker.purchase import Purchases
+from worker.claimed import apply_all
 from worker.upstream.client import Upstream
 
 MOST_PAGES: Final = 50
@@ -41,42 +40,41 @@ class Reading:
 class Reconciling:
     """Reads the upstream's log for purchases in doubt; adopts found ones, reads again for the rest."""
 
+    claim = Claim(queue=State.IN_DOUBT, limit=MOST_JOBS, fence=False)
+
     def __init__(
-        self, ledger: Ledger, upstream: Upstream, purchases: Purchases, policy: Policy, settings: ReconcileSettings
+        self, ledger: Ledger, upstream: Upstream, policy: Policy, settings: ReconcileSettings, *, page_s: float
     ) -> None:
+        """Reading one page of the log takes at most `page_s`."""
+        self.longest_s = MOST_PAGES * page_s
         self._ledger = ledger
         self._upstream = upstream
-        self._purchases = purchases
         self._policy = policy
         self._settings = settings
 
-    def run(self, job_id: str, turn: int) -> Iterator[Alarm]:
-        """Resolve this doubt and all other due ones of its model; yield the alarms to set."""
-        job = self._ledger.at_turn(job_id, turn)
-        if self._ledger.limits.wait_s(f"reconcile:{job.model}", every_s=self._settings.read_every_s):
-            # Another task is reading the log for us.
-            yield Alarm(State.IN_DOUBT, job_id, turn, spread(self._settings.read_every_s))
-            return
-        doubted = [other for other in in_doubt(self._ledger) if other.model == job.model]
-        allowed = allowed_reads(self._ledger, self._settings.reads_per_min)
-        reading = read_log(self._upstream, job.model, doubted, allowed)
-        now = self._ledger.now()
-        for other in doubted:
-            row = reading.rows.get(other.request_id or "")
-            is_due = other.id == job_id or (other.due_at or now) <= now
-            if row is not None or is_due:
-                with contained("reconcile", other):
-                    yield from self._resolve(other, row, reading, now)
+    def reconcile(self, claimed: Claimed) -> None:
+        """Resolve the claimed doubts, with all others of their models that one reading finds."""
+        due = {one.job.id: one.job for one in claimed.jobs}
+        for model in {job.model for job in due.values()}:
+            self._reconcile(model, {id_: job for id_, job in due.items() if job.model == model})
 
-    def _resolve(self, job: Job, row: LogRow | None, reading: Reading, now: float) -> Iterator[Alarm]:
+    def _reconcile(self, model: str, due: Mapping[str, Job]) -> None:
+        if self._ledger.limits.wait_s(f"reconcile:{model}", every_s=self._settings.read_every_s):
+            later = put_off(spread(self._settings.read_every_s))  # another task is reading the log for us
+            apply_all(self._ledger, [(job, later) for job in due.values()])
+            return
+        doubted = {**{job.id: job for job in in_doubt(self._ledger) if job.model == model}, **due}
+        allowed = allowed_reads(self._ledger, self._settings.reads_per_min)
+        reading = read_log(self._upstream, model, list(doubted.values()), allowed)
+        now = self._ledger.now()
+        found = [(job, reading.rows.get(job.request_id or "")) for job in doubted.values()]
+        moves = [(job, self._move(job, row, reading, now)) for job, row in found if row is not None or job.id in due]
+        apply_all(self._ledger, moves)
+
+    def _move(self, job: Job, row: LogRow | None, reading: Reading, now: float) -> Move:
         if row is None and not reading.whole:
-            move = after_failed_reading(reading.trouble, policy=self._policy)
-        else:
-            move = after_reading(job, row, now=now, policy=self._policy)
-        applied = self._ledger.move(job, move)
-        yield from applied.alarms
-        if applied.cancel_requested:
-            yield from self._purchases.grant_cancel(job.id)
+            return after_failed_reading(reading.trouble, policy=self._policy)
+        return after_reading(job, row, now=now, policy=self._policy)
 
 
 def in_doubt(ledger: Ledger) -> list[Job]:

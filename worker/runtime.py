@@ -13,36 +13,37 @@ from celery import Celery
 from config.celery_app import make_app
 from config.connection import connect, retention
 from config.private import make_folder, prepare_state
-from config.reminding import Remind, reminder_sender
 from config.settings import ConfigurationError, Settings
 from config.store import Store, open_store
+from config.wake_ups import SendWakeUp, wake_up_sender
 from config.webhook_endpoints import Endpoints
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
 from jobs.moves.move import Policy
 from jobs.outbox import DATABASE, Outbox
 from jobs.pacing import FixedPacing, InSlots
-from jobs.scripts import Scripts
+from jobs.scripts import SLOT_S, Scripts
 from jobs.sketches import Sketches
 from worker import faults
-from worker.announce import Announcing
 from worker.archive.archive import Archive
 from worker.archive.permits import download_permits
 from worker.breaker import UpstreamBreakers
+from worker.current_task import noting, retrying
 from worker.deliver import Deliveries
 from worker.describe.describer import Describer
 from worker.describe.describing import Describing
 from worker.download import Downloading, LateFetching
-from worker.handfuls import Handfuls
+from worker.leases import Leases
 from worker.pace import Pace
 from worker.poll import Polling, Polls
-from worker.purchase import Purchases, Purchasing
+from worker.purchase import Doubting, Purchases, Purchasing
 from worker.receivers.hooks import HookReceiver, load_hooks
 from worker.receivers.outcome import Receiver
 from worker.receivers.registry import ReceiverRegistry
 from worker.receivers.webhooks import WebhookSender
 from worker.reconcile import Reconciling
-from worker.rescue import Rescuer
+from worker.rescue import Rescuer, longest_waits
+from worker.room import Room
 from worker.spool import Spool
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Upstream
@@ -78,14 +79,14 @@ class Runtime:
 
     name: str
     ledger: Ledger
-    remind: Remind
-    handfuls: Handfuls
+    room: Room
+    leases: Leases
     purchasing: Purchasing
+    doubting: Doubting
     reconciling: Reconciling
     polling: Polling
     downloading: Downloading
     late_fetching: LateFetching
-    announcing: Announcing
     deliveries: Deliveries
     describing: Describing
     rescuer: Rescuer
@@ -119,12 +120,12 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
-    name, remind = f"{hostname}.{token_hex(3)}", reminder_sender(app)
-    client, subscribers = connect(settings.redis, name="worker"), [log_event, faults.after_write]
-    ledger = _ledger(settings, client, subscribers)
-    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers)
-    outbox = Outbox(client, retention=retention(settings), subscribers=subscribers)
-    threads, chosen, handfuls = settings.worker.threads, policy(settings), Handfuls()
+    name, send = f"{hostname}.{token_hex(3)}", retrying(app, wake_up_sender(app))
+    client, subscribers = connect(settings.redis, name="worker"), [log_event, noting(app), faults.after_write]
+    ledger = _ledger(settings, client, subscribers, send)
+    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers, send_wake_up=send)
+    outbox, leases, room = Outbox(scripts), Leases(ledger.items), Room(settings.worker.threads)
+    threads, chosen = settings.worker.threads, policy(settings)
     access = _access(settings)
     upstream = Upstream(access, settings.upstream, threads=threads)
     poller = Poller(access, settings.upstream, connections=settings.poll.connections)
@@ -134,39 +135,42 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)
     receivers = _receivers(settings, scripts, store.root)
-    purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace, remind)
+    purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace)
+    download_s, poll_s = settings.longest_download_s, settings.longest_poll_s
     return Runtime(
         name=name,
         ledger=ledger,
-        remind=remind,
-        handfuls=handfuls,
-        purchasing=Purchasing(purchases, ledger, upstream, breakers, lease_s=settings.submit_lease_s, worker=name),
-        reconciling=Reconciling(ledger, upstream, purchases, chosen, settings.reconcile),
-        polling=Polling(ledger, Polls(ledger.wakes, poller, breakers), pace, settings.poll),
-        downloading=Downloading(ledger, archive, chosen, lease_s=settings.download_lease_s, worker=name),
-        late_fetching=LateFetching(ledger, archive, poller, chosen, lease_s=settings.download_lease_s),
-        announcing=Announcing(
-            ledger,
-            outbox,
-            receivers,
-            handfuls,
-            remind,
-            lease_s=settings.rescue.lease_s,
+        room=room,
+        leases=leases,
+        purchasing=Purchasing(
+            purchases, ledger, upstream, breakers, leases, longest_s=settings.longest_purchase_s, worker=name
         ),
-        deliveries=Deliveries(ledger, outbox, receivers, remind, worker=name, threads=max(1, threads // 2)),
-        describing=Describing(ledger, describer, archive, chosen, lease_s=settings.describe_lease_s),
-        rescuer=Rescuer(ledger, outbox, receivers, purchases, pace, remind, settings, chosen, name),
+        doubting=Doubting(ledger, chosen),
+        reconciling=Reconciling(ledger, upstream, chosen, settings.reconcile, page_s=poll_s),
+        polling=Polling(
+            ledger,
+            Polls(poller, breakers, room),
+            pace,
+            settings.poll,
+            longest_s=2 * poll_s,
+            slow_threads=room.slow_threads,
+        ),
+        downloading=Downloading(ledger, archive, chosen, longest_s=download_s, worker=name),
+        late_fetching=LateFetching(ledger, archive, poller, chosen, longest_s=download_s + poll_s),
+        deliveries=Deliveries(ledger, outbox, receivers, worker=name),
+        describing=Describing(ledger, describer, archive, chosen, longest_s=settings.longest_description_s),
+        rescuer=Rescuer(ledger, outbox, receivers, purchases, pace, longest_waits(settings, chosen), name),
     )
 
 
-def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Subscriber]) -> Ledger:
+def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Subscriber], send: SendWakeUp) -> Ledger:
     durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
     return Ledger(
         client,
         retention=retention(settings),
         durability=durability if settings.ledger.durable_intent else None,
-        slot_s=settings.poll.slot_s,
         subscribers=subscribers,
+        send_wake_up=send,
     )
 
 
@@ -239,7 +243,7 @@ def policy(settings: Settings) -> Policy:
     """Return this deployment's policy, from its settings."""
     poll = settings.poll
     return Policy(
-        pacing=InSlots(FixedPacing(poll.first_s, poll.interval_s), poll.slot_s, poll.shortest_s),
+        pacing=InSlots(FixedPacing(poll.first_s, poll.interval_s), SLOT_S, poll.shortest_s),
         hold_first_s=settings.queue.hold_first_s,
         hold_longest_s=settings.queue.hold_longest_s,
         download_first_s=settings.archive.retry_first_s,

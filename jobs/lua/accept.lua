@@ -1,8 +1,7 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
      a: id, row {field: value}, request, due_in, queue_ttl_s, key_names? [the idempotency key's name, then older versions'],
-        idempotency_life_s, fingerprint? (with the key), slot_s
-     Returns {'accepted', id, alarm, now} or {'replayed', id of the first}; alarm is the seconds until the wake-up must
-     be sent, or nil if one for all that is due is on its way.
+        idempotency_life_s, fingerprint? (with the key)
+     Returns {'accepted', id, now, wake-ups} or {'replayed', id of the first}.
      Errors IDEMPOTENCY_CONFLICT (the key was used for another request), ID_TAKEN. ]]
 if a.key_names then
   local id, fingerprint = holder_of(a.key_names, a.row.tenant)
@@ -17,17 +16,5 @@ if a.key_names then
 end
 if redis.call('EXISTS', row_key(a.id)) == 1 then return redis.error_reply('ID_TAKEN ' .. a.id) end
 
-local fields = {
-  'id', a.id, 'state', 'queued', 'turn', '1', 'accepted_at', stamp(now), 'deadline_at', stamp(now + a.queue_ttl_s),
-  'due_at', stamp(now + a.due_in),
-}
-for name, value in pairs(a.row) do
-  fields[#fields + 1] = name
-  fields[#fields + 1] = value
-end
-redis.call('HSET', row_key(a.id), unpack(fields))
-redis.call('SET', request_key(a.id), a.request)
-redis.call('ZADD', due_key('queued'), stamp(now + a.due_in), a.id)
-index(a.id, 'queued', a.row.tenant)
-emit(a.id, 'job.accepted', 'queued', 1, a.data)
-return { 'accepted', a.id, alarm_to_set('queued', now + a.due_in), stamp(now) }
+insert(a.id, 'queued', a.row, a.request, a.due_in, a.queue_ttl_s, a.data)
+return { 'accepted', a.id, stamp(now), wake_ups() }

@@ -1,12 +1,13 @@
---[[ apply: move jobs, each by itself: a move that is refused, or that raises, stops no other.
-     A move is guarded by the job's turn, by its purchase's request_id, or by the turn of one of its follow-ups; and by
-     the states that it may start from. All guards come before its first write.
-     ARGV[2], ...: a move each {id, turn | request_id, follow_up?, from? [states], to?, final?, once? (a field: if it has a value, nothing
-        is written), set? {field: value}, stamps? [fields set to now], bump? [fields], unset? [fields], due_in?,
-        arm? (set an alarm for the due time), deadline_in?, follow_ups? {name: due_in}, event?, data?, lesson?}.
-     a: slot_s, first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
-     Returns for each move {1 if it was written, the job's turn, the turn that guarded it, 1 if a cancel was requested,
-     alarms [{work, turn, seconds until it must ring}]}, or why it was refused:
+--[[ apply: move items, each by itself: a move that is refused, or that raises, stops no other.
+     A job's move is guarded by its turn, or by its purchase's request_id, and by the states that it may start from; a
+     follow-up's move by the turn of its item. All guards come before its first write.
+     ARGV[2], ...: a move each {id, item? (the queue of a follow-up), turn | request_id, from? [states], to?, queue? (where it
+        is due, if not in that of its state), final?, once? (a field: if it has a value, nothing is written),
+        set? {field: value}, stamps? [fields set to now], bump? [fields], unset? [fields], due_in?, lease? (due_in is a
+        lease: nobody is woken), deadline_in?, follow_ups? {queue: due_in}, delivered? (the first event is done), tries?,
+        event?, data?, lesson?}.
+     a: first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
+     Returns {answers, wake-ups}; for each move {1 if it was written, the turn}, or why it was refused:
      UNKNOWN_JOB, STALE_TURN, WRONG_STATE, or Redis's own error about the row. ]]
 local function bucket_of(seconds)
   local octaves = math.log(math.max(seconds, a.first_edge_s) / a.first_edge_s) / math.log(2)
@@ -20,17 +21,12 @@ local function is_among(list, value)
   return false
 end
 
-local function follow_up_is_at(m)
-  local turn = redis.call('HGET', row_key(m.id), m.follow_up .. '_turn')
-  return tonumber(turn or '0') == m.turn and redis.call('ZSCORE', due_key(m.follow_up), m.id)
-end
-
 -- Returns why a move may not be applied, or nothing.
-local function refusal(m, row)
-  if not row.state then return 'UNKNOWN_JOB ' .. m.id end
-  if m.follow_up then
-    return not follow_up_is_at(m) and 'STALE_TURN ' .. m.follow_up .. ' has moved on' or nil
+local function refusal(m, row, item)
+  if m.item then
+    return tonumber(item.turn or '') ~= m.turn and 'STALE_TURN ' .. m.item .. ' has moved on' or nil
   end
+  if not row.state then return 'UNKNOWN_JOB ' .. m.id end
   if m.request_id and m.request_id ~= row.request_id then
     return 'STALE_TURN the job speaks of purchase ' .. tostring(row.request_id)
   end
@@ -40,21 +36,20 @@ end
 
 local function write_fields(m, turn)
   local key, fields = row_key(m.id), {}
-  local function put(name, value)
+  local function put_field(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  for name, value in pairs(m.set or {}) do put(name, value) end
-  for _, name in ipairs(m.stamps or {}) do put(name, stamp(now)) end
-  if m.to then
-    put('state', m.to)
-    put('turn', turn)
-    put('rescues', 0)
+  for name, value in pairs(m.set or {}) do put_field(name, value) end
+  for _, name in ipairs(m.stamps or {}) do put_field(name, stamp(now)) end
+  if not m.item then
+    put_field('turn', turn)
+    if m.to then put_field('state', m.to) end
+    if m.queue then put_field('queue', m.queue) end
+    if m.deadline_in then put_field('deadline_at', stamp(now + m.deadline_in)) end
+    if m.due_in then put_field('due_at', stamp(now + m.due_in)) end
+    if m.final then put_field('finished_at', stamp(now)) end
   end
-  if m.follow_up then put(m.follow_up .. '_turn', m.turn + 1) end
-  if m.deadline_in then put('deadline_at', stamp(now + m.deadline_in)) end
-  if m.due_in and not m.follow_up then put('due_at', stamp(now + m.due_in)) end
-  if m.final then put('finished_at', stamp(now)) end
   if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
   for _, name in ipairs(m.bump or {}) do redis.call('HINCRBY', key, name, 1) end
   if m.unset then redis.call('HDEL', key, unpack(m.unset)) end
@@ -72,51 +67,72 @@ local function count(m, row)
   end
 end
 
--- Writes the job's place in the indexes and its next due time. Returns the alarms to set.
-local function index_move(m, row, turn)
-  local work = m.follow_up or m.to or row.state
+local function make_due(queue, m)
+  redis.call('ZADD', due_key(queue), stamp(now + m.due_in), m.id)
+  if not m.lease then arm(queue, now + m.due_in, m.id) end
+end
+
+-- Writes the job's place in the indexes and its next due time.
+local function index_job(m, row)
   if m.to and m.to ~= row.state then
-    redis.call('ZREM', due_key(row.state), m.id)
     redis.call('ZREM', index_key(row.state), m.id)
     redis.call('ZADD', index_key(m.to), 0, m.id)
   end
-  if not m.due_in then
-    if m.follow_up then redis.call('ZREM', due_key(m.follow_up), m.id) end
-    return {}
+  local from, into = row.queue or row.state, m.queue or m.to or row.queue or row.state
+  if from ~= into or m.final then redis.call('ZREM', due_key(from), m.id) end
+  if row.queue and row.queue ~= into then redis.call('HDEL', row_key(m.id), 'queue') end
+  if m.due_in and not m.final then make_due(into, m) end
+end
+
+-- Ends the follow-up, or makes it due again; events that came meanwhile are due at once.
+local function index_item(m, item)
+  local key, rest = item_key(m.item, m.id), nil
+  if m.delivered then
+    rest = string.match(item.events or '', '^[^\n]*\n(.+)$')
+    m.due_in = rest and 0
+    if rest then redis.call('HSET', key, 'events', rest) end
   end
-  redis.call('ZADD', due_key(work), stamp(now + m.due_in), m.id)
-  local rings_in = m.arm and alarm_to_set(work, now + m.due_in)
-  return rings_in and { { work, m.follow_up and m.turn + 1 or turn, rings_in } } or {}
+  if not m.due_in then return end_item(m.item, m.id) end
+  redis.call('HSET', key, 'turn', new_turn(), 'busy', 0)
+  if m.tries then redis.call('HSET', key, 'tries', m.tries) end
+  make_due(m.item, m)
+end
+
+local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'kind', 'reached', 'submitted_at',
+  'reuse_digest', 'tenant', 'webhook_receiver' }
+
+local function read(m)
+  local row, item = {}, {}
+  for at, value in ipairs(redis.call('HMGET', row_key(m.id), unpack(fields))) do row[fields[at]] = value or nil end
+  row.turn = tonumber(row.turn)
+  if m.item then item.turn, item.events = unpack(redis.call('HMGET', item_key(m.item, m.id), 'turn', 'events')) end
+  return row, item
 end
 
 local function applied(m)
   local key = row_key(m.id)
-  local row = {}
-  row.state, row.turn, row.request_id, row.cancel_requested_at, row.kind, row.reached, row.submitted_at,
-    row.reuse_digest = unpack(
-    redis.call('HMGET', key, 'state', 'turn', 'request_id', 'cancel_requested_at', 'kind', 'reached', 'submitted_at',
-    'reuse_digest'))
-  row.turn = tonumber(row.turn)
-  local refused = refusal(m, row)
+  local row, item = read(m)
+  local refused = refusal(m, row, item)
   if refused then return refused end
-  local cancel = row.cancel_requested_at and 1 or 0
-  if m.once and redis.call('HSETNX', key, m.once, stamp(now)) == 0 then return { 0, row.turn, row.turn, cancel, {} } end
+  if m.once and redis.call('HSETNX', key, m.once, stamp(now)) == 0 then return { 0, row.turn } end
 
-  local turn = m.to and row.turn + 1 or row.turn
-  write_fields(m, turn)
-  local alarms = index_move(m, row, turn)
+  -- Once the outcome of a purchase is known, the next step grants the cancel that was requested meanwhile.
+  if row.cancel_requested_at and m.due_in and m.to and not m.lease and m.to ~= 'in_doubt' then m.due_in = 0 end
+  local turn = (m.to or m.due_in) and not m.item and row.turn + 1 or row.turn
+  if row.state then write_fields(m, turn) end
+  if m.item then index_item(m, item) else index_job(m, row) end
   count(m, row)
-  if m.event then emit(m.id, m.event, m.to or row.state, turn, m.data) end
+  if m.event and row.state then emit(m.id, m.event, m.to or row.state, turn, m.data, row) end
   if m.lesson then learn(m.lesson) end
   if m.final then
-    redis.call('HDEL', key, 'due_at', 'rescues')
+    redis.call('HDEL', key, 'due_at')
     retire(m.id, m.to)
   end
   if m.to == 'completed' and row.reuse_digest then
     redis.call('SET', a.prefix .. 'reuse:' .. row.reuse_digest, m.id, 'PX', math.floor(a.retention_s * 1000))
   end
-  for _, alarm in ipairs(start_follow_ups(m.id, m.follow_ups or {})) do alarms[#alarms + 1] = alarm end
-  return { 1, turn, m.follow_up and m.turn + 1 or turn, cancel, alarms }
+  for queue, due_in in pairs(m.follow_ups or {}) do start_item(queue, m.id, now + due_in) end
+  return { 1, turn or 0 }
 end
 
 local answers = {}
@@ -125,4 +141,4 @@ for place = 2, #ARGV do
   if not worked then answer = type(answer) == 'table' and answer.err or tostring(answer) end
   answers[#answers + 1] = answer
 end
-return answers
+return { answers, wake_ups() }

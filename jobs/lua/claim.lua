@@ -1,26 +1,96 @@
---[[ claim: claim overdue jobs, so that their lost wake-ups can be sent again; the current turn stays valid.
-     The claim moves the due time by a lease, so two rescuers never claim the same job, and a job whose wake-up is
-     merely slow is woken less and less often (the lease doubles until the job moves).
-     a: state, grace_s, limit, lease_s, longest_lease_s
-     Returns [id, state, turn, ...] flat; a job whose row is gone leaves the index, one whose row has no state or turn
-     is returned with '' in its place and left alone for the longest lease. ]]
-local index = due_key(a.state)
-local taken = {}
-for _, id in ipairs(redis.call('ZRANGE', index, '-inf', stamp(now - a.grace_s), 'BYSCORE', 'LIMIT', 0, a.limit)) do
-  local row = row_key(id)
-  local state, turn, before = unpack(fields_of(id, 'state', 'turn', 'rescues'))
-  local rescues = (tonumber(before or '0') or 0) + 1
-  if redis.call('EXISTS', row) == 0 then
-    redis.call('ZREM', index, id)
-  elseif not state or not tonumber(turn) then
-    redis.call('ZADD', index, stamp(now + a.longest_lease_s), id)
-    for _, value in ipairs({ id, state or '', turn or '' }) do taken[#taken + 1] = value end
+--[[ claim: take due items of one queue, each on a lease: its score moves, so that it is due again if the worker dies.
+     a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung), rang? (when
+        it was to ring),
+        event?, data? (emitted for each), wants_request?, per_s? (the fleet claims no more; at most a second's worth is
+        saved up), slot?, width, slow_s (of a receiver's queue)
+     Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
+local due, until_now = due_key(a.queue), now + a.early_s
+if a.woke then
+  -- Only a wake-up whose time has come is answered: a straggler must not start a second chain. The outstanding one is
+  -- answered in any case; it rings early on a host whose clock is ahead, and is then armed again below.
+  local rings = redis.call('HGET', wakes_key, a.queue)
+  if rings and (rings == a.rang or tonumber(rings) <= until_now) then redis.call('HDEL', wakes_key, a.queue) end
+end
+
+-- Returns how many deliveries a receiver may be sent now. While its circuit breaker is half-open one is tried; a slow
+-- receiver, and one of unknown speed, gets one at a time.
+local function room_of(receiver)
+  local circuit, slots = breaker('receiver:' .. receiver), slots_key(receiver)
+  if circuit.open_s > 0 then
+    if redis.call('EXISTS', due) == 1 then arm(a.queue, now + circuit.open_s, '-') end
+    return 0
+  end
+  local took_s = redis.call('HGET', health_key(receiver), 'took_s')
+  local is_quick = circuit.is_closed and took_s and tonumber(took_s) <= a.slow_s
+  redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp(now))
+  if redis.call('ZCARD', slots) >= (is_quick and a.width or 1) and not redis.call('ZSCORE', slots, a.slot) then return 0 end
+  return is_quick and a.limit or 1
+end
+
+local rate = a.per_s and bucket('polls', a.per_s, 1 / a.per_s)
+local room = a.slot and room_of(receiver_of(a.queue)) or rate and math.min(a.limit, rate.left()) or a.limit
+if room == 0 and a.slot then return { stamp(now), {}, 0, wake_ups() } end
+
+local found = redis.call('ZRANGE', due, '-inf', stamp(until_now), 'BYSCORE', 'LIMIT', 0, room + 1)
+local left = found[room + 1]
+if left then
+  arm(a.queue, room < a.limit and rate and now + 1 / a.per_s or now, left)
+else
+  local later, at = unpack(redis.call('ZRANGE', due, '(' .. stamp(until_now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'))
+  if later then arm(a.queue, tonumber(at), later) end
+end
+
+local function table_of(flat)
+  local fields = {}
+  for at = 1, #flat, 2 do fields[flat[at]] = flat[at + 1] end
+  return fields
+end
+
+-- Gives a row, or an item, its new turn.
+local function fence(key, flat, turn)
+  redis.call('HSET', key, 'turn', turn)
+  flat[#flat + 1] = 'turn'
+  flat[#flat + 1] = tostring(turn)
+end
+
+-- Claims one item; returns nothing if it is gone.
+local function claimed(id)
+  local row, item = redis.pcall('HGETALL', row_key(id)), {}
+  if row.err then row = { 'id', id } end -- no hash: the worker reports it
+  if a.is_follow_up then
+    item = redis.call('HGETALL', item_key(a.queue, id))
+    if #item == 0 then return end_item(a.queue, id) end
+    if a.fence then fence(item_key(a.queue, id), item, new_turn()) end
+    redis.call('HSET', item_key(a.queue, id), 'busy', 1)
   else
-    redis.call('HSET', row, 'rescues', rescues)
-    local lease = backoff(a.lease_s, a.longest_lease_s, rescues - 1)
-    redis.call('ZADD', index, stamp(now + lease), id)
-    emit(id, 'job.rescued', state, turn, cjson.encode({ rescues = rescues, index = 'due:' .. a.state }))
-    for _, value in ipairs({ id, state, turn }) do taken[#taken + 1] = value end
+    if #row == 0 then
+      redis.call('ZREM', due, id)
+      return
+    end
+    if a.fence then fence(row_key(id), row, redis.call('HGET', row_key(id), 'turn') + 1) end
+  end
+  redis.call('ZADD', due, stamp(now + a.lease_s), id)
+  if a.event then
+    local fields = table_of(row)
+    emit(id, a.event, fields.state, fields.turn, a.data, fields)
+  end
+  return { id, row, item, a.wants_request and redis.call('GET', request_key(id)) or '' }
+end
+
+local items = {}
+for at = 1, math.min(#found, room) do
+  local worked, item = pcall(claimed, found[at])
+  if worked then
+    items[#items + 1] = item
+  else
+    -- One unreadable row must not keep the others from being claimed.
+    redis.call('ZADD', due, stamp(now + a.lease_s), found[at])
+    items[#items + 1] = { found[at], { 'id', found[at] }, {}, '' }
   end
 end
-return taken
+if rate and #items > 0 then rate.take(#items) end
+if a.slot and #items > 0 then
+  redis.call('ZADD', slots_key(receiver_of(a.queue)), stamp(now + a.lease_s), a.slot)
+  redis.call('PEXPIRE', slots_key(receiver_of(a.queue)), math.floor(a.lease_s * 2000))
+end
+return { stamp(now), items, left and 1 or 0, wake_ups() }

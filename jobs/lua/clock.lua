@@ -1,8 +1,8 @@
 --[[ clock: detect that this server's clock was set back, and pull due times forward.
      Due times written before the step come too late by the size of the step. A due time further off than its kind ever
      waits becomes now. A lease is cut only where it is longer than a lease can be: newer claims are under way.
-     a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others), works,
-        breakers, most (due times that are pulled forward at once while the clock is right)
+     a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others),
+        breakers, most (due times that are pulled forward at once while the clock is right), worker_memory_s
      Returns {seconds that the clock was set back by, how many due times were pulled forward}. ]]
 local key = a.prefix .. 'clock'
 local seen = tonumber(redis.call('HGET', key, 'seen')) or now
@@ -30,28 +30,26 @@ for _, entry in ipairs(a.indexes) do
   local name, longest_s, is_lease = unpack(entry)
   pull(a.prefix .. name, longest_s, is_lease == 1)
 end
-for _, receiver in ipairs(redis.call('ZRANGE', outboxes_key, 0, -1)) do
-  pull(outbox_key(receiver), a.longest_s, false)
+for _, receiver in ipairs(redis.call('SMEMBERS', delivering_key)) do
+  pull(due_key('deliver:' .. receiver), a.longest_s, false)
   if back > 0 then
     pull(slots_key(receiver), a.longest_s, false)
     pull_field(breaker_key('receiver:' .. receiver), 'half_open_at')
   end
 end
-pull(outboxes_key, a.longest_s, false)
 
+local workers = a.prefix .. 'workers'
+redis.call('ZREMRANGEBYSCORE', workers, '-inf', stamp(now - a.worker_memory_s))
 redis.call('HSET', key, 'seen', stamp(back > 0 and now or math.max(seen, now)))
 redis.call('PEXPIRE', key, a.life_ms)
 if back == 0 then return { '0', pulled } end
 
 redis.call('HSET', key, 'set_back_s', stamp(back), 'set_back_at', stamp(now))
-for _, work in ipairs(a.works) do
-  redis.call('DEL', a.prefix .. 'call:' .. work, a.prefix .. 'alarms:' .. work)
-end
+redis.call('DEL', wakes_key)
 for _, name in ipairs(a.breakers) do
   pull_field(breaker_key(name), 'half_open_at')
   pull_field(breaker_key(name), 'trial_until')
 end
-local workers = a.prefix .. 'workers'
 for _, name in ipairs(redis.call('ZRANGE', workers, '(' .. stamp(now), '+inf', 'BYSCORE')) do
   redis.call('ZADD', workers, stamp(now), name)
 end

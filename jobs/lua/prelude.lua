@@ -1,5 +1,6 @@
 --[[ prelude: the functions that all scripts of the ledger share; it is put before each of them.
      ARGV[1] is a JSON object of named arguments, `a`. Times are seconds since the epoch.
+     a.slot_s is the grid of wake-ups, a.lost_after_s how overdue one is lost.
      The fleet has one clock, this server's; a test passes its own as a.now. ]]
 local a = cjson.decode(ARGV[1])
 
@@ -107,48 +108,113 @@ local function due_key(state) return a.prefix .. 'due:' .. state end
 local stream_key = a.prefix .. 'events'
 local retired_key = a.prefix .. 'retired'
 
--- Writes an event twice under one id: to the job's own log, and to the event stream of all jobs.
-local function emit(id, event, state, turn, data)
+local function item_key(queue, id) return a.prefix .. 'item:' .. queue .. ':' .. id end
+local function follow_ups_key(id) return a.prefix .. 'followups:' .. id end
+local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') end
+local delivering_key = a.prefix .. 'delivering'
+local wakes_key = a.prefix .. 'wakes'
+local armed = {}
+
+-- Arms the wake-up of a queue for a due time; `id` is the job that causes it.
+local function arm(queue, due, id)
+  local before = armed[queue]
+  if not before or due < before.due then armed[queue] = { due = due, id = id } end
+end
+
+-- Returns the wake-ups to send, [{queue, job, seconds until it must ring, when that is}]. A future one is rounded up to a
+-- grid, so that it serves all that is due by then. None is sent while an earlier one is outstanding, unless that is
+-- overdue, and so lost.
+local function wake_ups()
+  local found = {}
+  for queue, wish in pairs(armed) do
+    local rings = wish.due <= now and now or math.ceil(wish.due / a.slot_s) * a.slot_s
+    local outstanding = tonumber(redis.call('HGET', wakes_key, queue) or '')
+    if not outstanding or outstanding > rings or outstanding <= now - a.lost_after_s then
+      redis.call('HSET', wakes_key, queue, stamp(rings))
+      found[#found + 1] = { queue, wish.id, stamp(rings - now), stamp(rings) }
+    end
+  end
+  return found
+end
+
+-- Returns a turn that no follow-up ever had: one that has ended may start again under its name.
+local function new_turn() return redis.call('INCRBY', a.prefix .. 'turns', 1) end
+
+local function start_item(queue, id, due)
+  local key, life_ms = item_key(queue, id), math.floor(a.retention_s * 1000)
+  redis.call('HSET', key, 'turn', new_turn(), 'tries', 0)
+  redis.call('ZADD', due_key(queue), stamp(due), id)
+  redis.call('SADD', follow_ups_key(id), queue)
+  redis.call('PEXPIRE', key, life_ms)
+  redis.call('PEXPIRE', follow_ups_key(id), life_ms)
+  if receiver_of(queue) then redis.call('SADD', delivering_key, receiver_of(queue)) end
+  arm(queue, due, id)
+end
+
+local function end_item(queue, id)
+  redis.call('DEL', item_key(queue, id))
+  redis.call('ZREM', due_key(queue), id)
+  redis.call('SREM', follow_ups_key(id), queue)
+  if receiver_of(queue) and redis.call('EXISTS', due_key(queue)) == 0 then
+    redis.call('SREM', delivering_key, receiver_of(queue))
+  end
+end
+
+-- Queues an event for a receiver: a line in the one delivery of this job, so that its events arrive in order.
+local function put(receiver, id, line)
+  local queue = 'deliver:' .. receiver
+  local waiting = redis.call('HGET', item_key(queue, id), 'events')
+  redis.call('HSET', item_key(queue, id), 'events', waiting and waiting .. '\n' .. line or line)
+  if not waiting then start_item(queue, id, now) end
+end
+
+local subscriptions = {}
+local ends = { ['job.completed'] = 1, ['job.failed'] = 1, ['job.cancelled'] = 1, ['job.expired'] = 1, ['job.fetched_late'] = 1 }
+
+-- Mails a job's event to all who subscribe to it; the server behind the request's own address gets ends.
+-- row: tenant?, webhook_receiver?
+local function mail(id, event, turn, row)
+  if event == 'job.polled' or string.sub(event, 1, 4) ~= 'job.' then return end
+  local line = table.concat({ event, turn, stamp(now) }, ' ')
+  local function to_subscribers(name)
+    subscriptions[name] = subscriptions[name] or redis.call('HGETALL', a.prefix .. 'receivers:' .. name)
+    for at = 1, #subscriptions[name], 2 do
+      if string.find(',' .. subscriptions[name][at + 1] .. ',', ',' .. event .. ',', 1, true) then
+        put(subscriptions[name][at], id, line)
+      end
+    end
+  end
+  to_subscribers('all')
+  if row.tenant and row.tenant ~= '' then to_subscribers('tenant:' .. row.tenant) end
+  if row.webhook_receiver and ends[event] then put(row.webhook_receiver, id, line) end
+end
+
+-- Writes an event twice under one id: to the job's own log, and to the event stream of all jobs. Then mails it.
+local function emit(id, event, state, turn, data, row)
   local at, shown = stamp(now), data or '{}'
   local entry = redis.call('XADD', stream_key, 'MAXLEN', '~', a.stream_cap, '*',
     'job', id, 'event', event, 'state', state, 'turn', turn, 'at', at, 'data', shown)
   local length = redis.call('RPUSH', log_key(id), table.concat({ entry, event, state, turn, at, shown }, ' '))
   if length > a.job_log_cap then redis.call('LTRIM', log_key(id), -a.job_log_cap, -1) end
+  local life_ms = length == 1 and redis.call('PTTL', row_key(id)) or 0
+  if life_ms > 0 then redis.call('PEXPIRE', log_key(id), life_ms) end -- a log that was erased, of an ended job
+  mail(id, event, turn, row)
 end
 
--- Work that is due now needs one message for all of its kind. Returns true if the caller must send it, false while one
--- is under way: until some of the work is claimed, or for two seconds, after which it counts as lost. `work` is a state
--- or a follow-up, here and below.
-local function call_to_ring(work)
-  return redis.call('SET', a.prefix .. 'call:' .. work, '1', 'NX', 'PX', 2000) and true or false
-end
-
--- Work that falls due in the same time slot shares one alarm. Returns the seconds until it rings if the caller must set
--- it, else false.
-local function alarm_to_set(work, due)
-  if due <= now then return call_to_ring(work) and '0' end
-  local key, rings = a.prefix .. 'alarms:' .. work, math.ceil(due / a.slot_s) * a.slot_s
-  if redis.call('ZADD', key, 'NX', stamp(rings), stamp(rings)) == 0 then return false end
-  redis.call('PEXPIRE', key, math.ceil((rings - now) * 1000) + 86400000)
-  return stamp(math.max(rings - now, 0))
-end
-
-local function forget_alarms(work, until_now)
-  redis.call('DEL', a.prefix .. 'call:' .. work)
-  redis.call('ZREMRANGEBYSCORE', a.prefix .. 'alarms:' .. work, '-inf', until_now)
-end
-
--- Starts an ended job's follow-ups, {name: seconds until it is due}. Returns the alarms to set,
--- [{follow-up, turn, seconds}].
-local function start_follow_ups(id, follow_ups)
-  local alarms = {}
-  for name, due_in in pairs(follow_ups) do
-    local turn = redis.call('HINCRBY', row_key(id), name .. '_turn', 1)
-    redis.call('ZADD', due_key(name), stamp(now + due_in), id)
-    local rings_in = alarm_to_set(name, now + due_in)
-    if rings_in then alarms[#alarms + 1] = { name, turn, rings_in } end
+-- Adds a job in a state, with its row {field: value} and request, due in `due_in` seconds.
+local function insert(id, state, row, request, due_in, deadline_in, data)
+  local fields = { 'id', id, 'state', state, 'turn', '1', 'accepted_at', stamp(now), 'deadline_at',
+    stamp(now + deadline_in), 'due_at', stamp(now + due_in) }
+  for name, value in pairs(row) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  return alarms
+  redis.call('HSET', row_key(id), unpack(fields))
+  redis.call('SET', request_key(id), request)
+  redis.call('ZADD', due_key(state), stamp(now + due_in), id)
+  index(id, state, row.tenant)
+  emit(id, 'job.accepted', state, 1, data, row)
+  arm(state, now + due_in, id)
 end
 
 -- Counts a pending job in the bucket of its age at its last poll, which its row names; nil `to`: no longer pending.
@@ -201,21 +267,5 @@ local function retire(id, state)
   end
 end
 
--- The outboxes: the deliveries that each receiver still has to get, and when.
-local outboxes_key = a.prefix .. 'outboxes'
-local function outbox_key(receiver) return a.prefix .. 'outbox:' .. receiver end
 local function slots_key(receiver) return a.prefix .. 'slots:' .. receiver end
 local function health_key(receiver) return a.prefix .. 'health:' .. receiver end
-local function delivery_key(receiver, id) return a.prefix .. 'delivery:' .. receiver .. ':' .. id end
-
--- Writes when a worker must next read a receiver's outbox; an empty one is removed.
-local function note_next(receiver, not_before)
-  local _, at = unpack(redis.call('ZRANGE', outbox_key(receiver), 0, 0, 'WITHSCORES'))
-  if at then
-    redis.call('ZADD', outboxes_key, stamp(math.max(tonumber(at), not_before or 0)), receiver)
-    redis.call('PEXPIRE', outboxes_key, math.floor(a.retention_s * 1000))
-    redis.call('PEXPIRE', outbox_key(receiver), math.floor(a.retention_s * 1000))
-  else
-    redis.call('ZREM', outboxes_key, receiver)
-  end
-end

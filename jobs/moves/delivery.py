@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from jobs.backoff import backoff
-from jobs.delivery import Delivered, Delivery, DeliveryLine, Outcome, Settlement
+from jobs.delivery import Delivered, Delivery, Outcome
+from jobs.moves.move import Move
 from jobs.test_deliveries import is_test_delivery
 
 NEWER_VERSION_S: Final = 600.0
@@ -36,19 +37,27 @@ class RetryTerms:
         return self.waits_s[failures - 1] * (1 + (2 * spread - 1) * (self.variation - 1))
 
 
-def after_delivery(
-    delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, took_s: float, spread: float
-) -> Settlement:
+def after_delivery(delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, spread: float) -> Move:
     """Decide what follows a try; `spread` is a random number from 0 to 1. A test delivery is tried once."""
-    line = _line(delivery, outcome, took_s)
+    data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1}
     if isinstance(outcome, Delivered):
-        return Settlement(line, over=True)
+        return Move(event="delivery.succeeded", delivered=True, tries=0, data=data)
+    data["message"] = outcome.message
     if outcome.later:
-        return Settlement(line, over=False, next_in_s=NEWER_VERSION_S, blameless=True)
+        return _again(data, NEWER_VERSION_S, tries=delivery.tries)
     wait_s = retries.wait_s(delivery.tries + 1, spread=spread)
     if outcome.never or outcome.unwanted or wait_s is None or is_test_delivery(delivery.job_id):
-        return Settlement(line, over=True, blameless=outcome.never)
-    return Settlement(line, over=False, next_in_s=max(wait_s, outcome.retry_after_s or 0.0))
+        return Move(event="delivery.abandoned", delivered=True, tries=0, data=data)
+    return _again(data, max(wait_s, outcome.retry_after_s or 0.0), tries=delivery.tries + 1)
+
+
+def _again(data: dict[str, Any], wait_s: float, *, tries: int) -> Move:
+    return Move(event="delivery.failed", due_in_s=wait_s, tries=tries, data={**data, "wait_s": round(wait_s, 3)})
+
+
+def released() -> Move:
+    """Give a claimed delivery back untried."""
+    return Move(event=None, due_in_s=0)
 
 
 def reason_to_disable(outcome: Outcome, retries: RetryTerms, *, failing_s: float) -> str | None:
@@ -60,17 +69,3 @@ def reason_to_disable(outcome: Outcome, retries: RetryTerms, *, failing_s: float
     if failing_s >= retries.disable_after_s:
         return f"it has been failing for {failing_s / 3600:.0f} h, last: {outcome.message}"
     return None
-
-
-def _line(delivery: Delivery, outcome: Outcome, took_s: float) -> DeliveryLine:
-    return DeliveryLine(
-        job_id=delivery.job_id,
-        event=delivery.event,
-        delivered=isinstance(outcome, Delivered),
-        tries=delivery.tries + 1,
-        took_s=round(took_s, 4),
-        message=outcome.message,
-        status=outcome.status,
-        sent=outcome.sent,
-        answer=outcome.answer,
-    )

@@ -19,11 +19,6 @@ FAILURES_PER_URL: Final = 3
 """After this many failures a poll asks for a fresh URL: the old host may be gone."""
 
 
-def storing(*, lease_s: float, worker: str) -> Move:
-    """Begin the download; for `lease_s` no duplicate message starts another."""
-    return Move(event="job.storing", to=State.STORING, lease_s=lease_s, set={"worker": worker})
-
-
 def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -> Move:
     """Decide what follows a download; a failed one is tried for long, as the video is paid for."""
     match outcome:
@@ -59,7 +54,6 @@ def store_failed(message: str, *, wait_s: float, fresh_url: bool) -> Move:
         to=State.RENDERING if fresh_url else State.STORING,
         due_in_s=wait_s,
         set={"message": message},
-        clear=["worker"],
         bump=["downloads"],
         data={"message": message, "wait_s": wait_s},
     )

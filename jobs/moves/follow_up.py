@@ -1,7 +1,5 @@
-"""Follow-ups of ended jobs: announcements, late fetches, descriptions."""
+"""Follow-ups of ended jobs: late fetches, descriptions."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, assert_never
 
 from jobs.backoff import backoff
@@ -20,17 +18,6 @@ from jobs.facts import (
 from jobs.job import Charged, Job, Video
 from jobs.media import differences
 from jobs.moves.move import Move, Policy, media_field, with_video
-from jobs.states import FollowUp
-
-
-def begun(follow_up: FollowUp, *, lease_s: float) -> Move:
-    """Begin a long follow-up; for `lease_s` other claims of it are stale."""
-    return Move(event=None, follow_up=follow_up, lease_s=lease_s)
-
-
-def announced(receivers: Sequence[str]) -> Move:
-    """Record that the job's end is in the outbox of each receiver."""
-    return Move(event="job.announced", follow_up=FollowUp.ANNOUNCE, data={"receivers": list(receivers)})
 
 
 def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Video | Move:
@@ -46,13 +33,12 @@ def after_late_poll(job: Job, result: PollResult, *, now: float, policy: Policy)
 
 
 def after_late_download(job: Job, video: Video, outcome: Download, *, now: float, policy: Policy) -> Move:
-    """Record the late video and announce it; or try again."""
+    """Record the late video; or try again."""
     if not isinstance(outcome, Fetched):
         return _late_fetch_again(job, outcome.message, now=now, policy=policy)
     stored, media = outcome.stored, outcome.media
     return Move(
         event="job.fetched_late",
-        follow_up=FollowUp.LATE_FETCH,
         set={"video": video, "stored": stored, "charged": Charged.YES, **media_field(media)},
         clear=["removed_at"],  # even if retention removed an earlier copy, there is a video now
         follow_ups=with_video(policy),
@@ -67,7 +53,6 @@ def _late_fetch_again(job: Job, result: str, *, now: float, policy: Policy) -> M
     wait_s = min(max(ended_for_s / 2, policy.late_fetch_first_s), policy.late_fetch_longest_s)
     return Move(
         event="job.late_fetch_waits",
-        follow_up=FollowUp.LATE_FETCH,
         due_in_s=wait_s,
         data={"result": result, "wait_s": round(wait_s, 3)},
     )
@@ -76,7 +61,6 @@ def _late_fetch_again(job: Job, result: str, *, now: float, policy: Policy) -> M
 def _late_fetch_ended(result: str, charged: Charged) -> Move:
     return Move(
         event="job.late_fetch_ended",
-        follow_up=FollowUp.LATE_FETCH,
         set={"charged": charged},
         data={"result": result},
     )
@@ -85,24 +69,18 @@ def _late_fetch_ended(result: str, charged: Charged) -> Move:
 LONGEST_DESCRIBE_WAIT_S: Final = 86_400.0
 
 
-def after_describe(job: Job, outcome: Described | NotDescribed, *, policy: Policy) -> Move:
+def after_describe(outcome: Described | NotDescribed, *, tries: int, policy: Policy) -> Move:
     """Record the artifacts; while the store fails, try again, a bounded number of times."""
     match outcome:
         case Described(made, trouble):
             data = {"made": [artifact.value for artifact in made], **({"trouble": trouble} if trouble else {})}
-            return Move(event="job.described", follow_up=FollowUp.DESCRIBE, set={"artifacts": tuple(made)}, data=data)
+            return Move(event="job.described", set={"artifacts": tuple(made)}, data=data)
         case NotDescribed(message):
             pass
         case _:
             assert_never(outcome)
-    failed = Move(
-        event="job.describe_ended",
-        follow_up=FollowUp.DESCRIBE,
-        bump=["describe_failures"],
-        data={"message": message},
-    )
-    if job.describe_failures + 1 >= policy.describe_attempts:
-        return failed
-    wait_s = backoff(policy.describe_first_s, LONGEST_DESCRIBE_WAIT_S, job.describe_failures)
+    if tries + 1 >= policy.describe_attempts:
+        return Move(event="job.describe_ended", data={"message": message})
+    wait_s = backoff(policy.describe_first_s, LONGEST_DESCRIBE_WAIT_S, tries)
     waits = {"message": message, "wait_s": round(wait_s, 3)}
-    return replace(failed, event="job.describe_waits", due_in_s=wait_s, data=waits)
+    return Move(event="job.describe_waits", due_in_s=wait_s, tries=tries + 1, data=waits)

@@ -15,22 +15,24 @@ from jobs.states import FollowUp, State
 class Move:
     """One step of a job's life, named by its event.
 
-    It is applied if the job still has the turn that was read. For a job that is being bought, the purchase's request id
-    guards it instead: a receipt counts however late it comes.
+    It is applied if the job, or the follow-up that it is a step of, still has the turn that was claimed. For a job that
+    is being bought, the purchase's request id guards it instead: a receipt counts however late it comes.
 
-    `to`: the state it moves to; None: the job stays where it is and keeps its turn.
-    `follow_up`: this follow-up's own turn guards the step.
+    `to`: the state it moves to; None: the job stays where it is.
+    `queue`: where it is due, if not in the queue of its state.
     `starts`: the states it may start from; none: the job's state when read.
     `set`, `stamp`, `bump`, `clear`: fields to set to a value, to the time of writing, to increment, to unset.
     `once`: a field to stamp; if it has a value already, nothing is written.
-    `due_in_s`: seconds until the next step is due; `lease_s`: the same while a worker is busy, without a wake-up.
+    `due_in_s`: seconds until the next step is due; None: it stays due as it is, or the follow-up ends.
+    `lease_s`: the same while a worker is busy, without a wake-up.
     `deadline_in_s`: seconds until the job's new deadline.
     `follow_ups`: follow-ups to start, each with the seconds until it is due.
+    `delivered`, `tries`: of a follow-up: its first event is done; how often it has failed.
     """
 
     event: str | None
     to: State | None = None
-    follow_up: FollowUp | None = None
+    queue: str | None = None
     starts: Sequence[State] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class Move:
     lease_s: float | None = None
     deadline_in_s: float | None = None
     follow_ups: Mapping[FollowUp, float] = field(default_factory=dict)
+    delivered: bool = False
+    tries: int | None = None
     lesson: Lesson | None = None
 
 
@@ -81,7 +85,7 @@ def ended(
         to=state,
         set=why,
         clear=["hold"],
-        follow_ups={FollowUp.ANNOUNCE: 0.0, **late},
+        follow_ups=late,
         data=why,
     )
 
@@ -92,11 +96,11 @@ def unbought(job: Job) -> str:
 
 
 def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_poll_s: float) -> Move:
-    """Poll the bought generation in `first_poll_s`. The caller names the event."""
+    """Poll the bought generation in `first_poll_s`, at its deadline at the latest. The caller names the event."""
     return Move(
         event=None,
         to=State.RENDERING,
-        due_in_s=first_poll_s,
+        due_in_s=min(first_poll_s, job.deadline_s),
         deadline_in_s=job.deadline_s,
         set={"generation_id": generation_id, "charged": Charged.YES, **cost_field(cost_usd)},
         stamp=["submitted_at"],
@@ -105,7 +109,7 @@ def to_rendering(job: Job, generation_id: str, cost_usd: float | None, first_pol
 
 def with_video(policy: Policy) -> dict[FollowUp, float]:
     """Return the follow-ups of a job that has its video."""
-    return {FollowUp.ANNOUNCE: 0.0, **({FollowUp.DESCRIBE: 0.0} if policy.describe else {})}
+    return {FollowUp.DESCRIBE: 0.0} if policy.describe else {}
 
 
 def cost_field(cost_usd: float | None) -> dict[str, float]:

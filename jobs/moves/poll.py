@@ -14,6 +14,7 @@ from jobs.facts import (
 )
 from jobs.job import Charged, Job, Reason, Video
 from jobs.moves.move import Move, Policy, ended
+from jobs.queues import SLOW_POLLS
 from jobs.states import State
 
 FIRST_TIMEOUT_S: Final = 2.0
@@ -31,7 +32,10 @@ def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> M
     if not isinstance(result, NoResult):
         return replace(move, clear=[*move.clear, "poll_timeouts"]) if job.poll_timeouts else move
     # Other failures, and an open breaker, say nothing about how long an answer takes.
-    return replace(move, bump=[*move.bump, "poll_timeouts"]) if result.timed_out else move
+    if result.timed_out:
+        move = replace(move, bump=[*move.bump, "poll_timeouts"])
+    is_slow = move.to is State.RENDERING and (result.timed_out or job.poll_timeouts)
+    return replace(move, queue=SLOW_POLLS) if is_slow else move
 
 
 def _after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Move:

@@ -1,6 +1,6 @@
 """Moves before a purchase and after its receipt."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from jobs.backoff import backoff
@@ -108,7 +108,34 @@ def in_doubt(message: str, *, policy: Policy) -> Move:
     )
 
 
-def after_late_receipt(job: Job, receipt: Accepted, *, policy: Policy) -> Move:
+@dataclass(frozen=True, slots=True)
+class BoughtTwice:
+    """The job has another purchase already: this one goes on as a job of its own."""
+
+
+def after_late_receipt(job: Job, receipt: Accepted, *, policy: Policy) -> Move | BoughtTwice | None:
+    """Decide what becomes of a purchase whose job has moved on; None: it is the job's own, adopted meanwhile."""
+    if job.generation_id == receipt.generation_id:
+        return None
+    if job.state is State.QUEUED:
+        return adopted_late(job, receipt, first_poll_s=policy.pacing.first())
+    if job.is_final and job.generation_id is None:
+        return bought_late(job, receipt, policy=policy)
+    return BoughtTwice()
+
+
+def adopted_late(job: Job, receipt: Accepted, *, first_poll_s: float) -> Move:
+    """Go on with an earlier purchase of a job that was about to be bought again."""
+    return replace(
+        to_rendering(job, receipt.generation_id, receipt.cost_usd, first_poll_s),
+        event="job.adopted",
+        starts=[State.QUEUED],
+        clear=["hold", "message"],
+        data={"generation_id": receipt.generation_id, "by": "a late receipt"},
+    )
+
+
+def bought_late(job: Job, receipt: Accepted, *, policy: Policy) -> Move:
     """Record a purchase whose job has ended meanwhile, and fetch its video if that is wanted."""
     is_wanted = job.state is not State.CANCELLED or policy.keep_cancelled
     return Move(

@@ -39,6 +39,11 @@ def after_failed_reading(trouble: NoResult | None, *, policy: Policy) -> Move:
     return still_in_doubt(trouble.message, wait_s=max(policy.reconcile_first_s, trouble.retry_after_s or 0.0))
 
 
+def put_off(wait_s: float) -> Move:
+    """Wait for the next reading of the log."""
+    return Move(event=None, due_in_s=wait_s)
+
+
 def still_in_doubt(message: str, *, wait_s: float) -> Move:
     """Read the upstream's log again in `wait_s`."""
     return Move(

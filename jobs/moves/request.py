@@ -28,6 +28,11 @@ def on_cancel(job: Job, *, keep: bool = False) -> Move | None:
     assert_never(job.state)
 
 
+def if_cancelled(job: Job, *, keep: bool) -> Move | None:
+    """Grant a cancel that was requested during the purchase, now that its outcome is known; None: there is none."""
+    return None if job.cancel_requested_at is None else on_cancel(job, keep=keep)
+
+
 class Retry(StrEnum):
     """What a retry of a job means."""
 

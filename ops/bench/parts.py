@@ -20,10 +20,11 @@ from config.store import open_store
 from jobs.facts import Accepted, Fetched
 from jobs.job import Family, Job, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
-from jobs.moves.download import completed, storing
+from jobs.moves.download import completed
 from jobs.moves.poll import polled, rendered
 from jobs.moves.purchase import submitted, submitting
 from jobs.states import State
+from jobs.work_items import Claim
 from ops.bench.processes import Upstream, server
 from worker.archive.archive import Archive
 from worker.archive.permits import download_permits
@@ -56,7 +57,7 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     ledger = Ledger(connect(settings.redis, name="parts"), durability=Durability(1.0, 0))
     for _ in range(many):
         ledger.accept(REQUEST, Terms(deadline_s=1000))
-    queued = iter(ledger.wakes.take(State.QUEUED, limit=many).jobs)
+    queued = iter(_claimed(ledger, State.QUEUED, many))
     intended: list[Job] = []
     yield "intent, on disk", _cpu_us(lambda: intended.append(_intend(ledger, next(queued))), many)
     buyer = Buyer(UpstreamAccess.of(settings.upstream), settings.upstream)
@@ -71,8 +72,7 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     done = [(job, rendered(job, found)) for job in _claimed(ledger, State.RENDERING, many)]
     yield "one found video's share of writing back", _cpu_us(lambda: ledger.apply(done), 1) / len(done)
 
-    begun = storing(lease_s=60, worker="parts")
-    fetching = iter([ledger.begin(job, begun) for job in _claimed(ledger, State.STORING, many)])
+    fetching = iter(_claimed(ledger, State.STORING, many))
     archive, end = _archive(settings), completed(STORED, None, policy=policy(settings))
     yield "download of 64 KB (requests, kept alive), fsync", _cpu_us(lambda: _fetch(archive, ids[0], settings), many)
     yield "the end", _cpu_us(lambda: ledger.move(next(fetching), end), many)
@@ -93,7 +93,7 @@ def _receive(ledger: Ledger, job: Job) -> None:
 
 
 def _claimed(ledger: Ledger, state: State, many: int) -> list[Job]:
-    return list(ledger.wakes.take(state, limit=many).jobs)
+    return [one.job for one in ledger.items.claim(Claim(queue=state, limit=many, fence=False)).jobs]
 
 
 def _poll_again(ledger: Ledger) -> None:

@@ -26,10 +26,10 @@ HOOK: Final = "ops.chaos.witness:ended"
 LABELLED_STEPS: Final = (
     "submit.before_intent=0.004,submit.before_post=0.004,submit.after_post=0.01,submit.after_write=0.004,"
     "poll.before_write=0.001,poll.after_write=0.001,store.before_fetch=0.004,store.mid_fetch=0.004,"
-    "store.before_write=0.004,store.after_write=0.004,announce.before_put=0.004,announce.before_write=0.004,"
-    "deliver.before_send=0.004,deliver.before_write=0.004,"
+    "store.before_write=0.004,store.after_write=0.004,"
+    "deliver.before_send=0.004,deliver.before_write=0.004,describe.before_write=0.004,"
     "written.job.in_doubt=0.02,written.job.adopted=0.05,written.job.expired=0.05,written.job.fetched_late=0.05,"
-    "written.job.rendered=0.002,written.job.completed=0.002"
+    "written.job.rendered=0.002,written.job.completed=0.002,written.job.bought_twice=0.05"
 )
 START_WITHIN_S: Final = 30.0
 
@@ -81,6 +81,9 @@ class Deployment:
             "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "8",
             "RUSHES_POLL__FIRST_S": "1",
             "RUSHES_POLL__INTERVAL_S": "0.5",
+            "RUSHES_POLL__TYPICAL_S": "2",
+            "RUSHES_POLL__LATENESS_S": "0.5",
+            "RUSHES_POLL__SHORTEST_S": "0.5",
             "RUSHES_POLL__DEADLINE_S": "40",
             "RUSHES_QUEUE__HOLD_FIRST_S": "0.5",
             "RUSHES_QUEUE__HOLD_LONGEST_S": "5",
@@ -92,7 +95,7 @@ class Deployment:
             "RUSHES_DESCRIBE__PREVIEW_TIMEOUT_S": "2",
             "RUSHES_HOOKS__CALL": HOOK,
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.5",
-            "RUSHES_HOOKS__LEASE_S": "10",
+            "RUSHES_HOOKS__LONGEST_S": "10",
             "RUSHES_RECONCILE__FIRST_S": "1",
             "RUSHES_RECONCILE__LONGEST_S": "4",
             "RUSHES_RECONCILE__READ_EVERY_S": "1",
@@ -101,8 +104,6 @@ class Deployment:
             "RUSHES_LATE_FETCH__FIRST_S": "1",
             "RUSHES_LATE_FETCH__LONGEST_S": "15",
             "RUSHES_RESCUE__EVERY_S": "1",
-            "RUSHES_RESCUE__GRACE_S": "3",
-            "RUSHES_RESCUE__LEASE_S": "5",
             "RUSHES_WORKER__THREADS": "8",
             "RUSHES_WORKER__TASK_EVENTS": "false",
             "RUSHES_CHAOS_DELIVERIES": str(self.folder / "deliveries"),

@@ -51,7 +51,7 @@ def drill(
         )
         _say(f"no more faults; {len(accepted)} jobs were accepted, {deployment.started} workers started")
         deployment.calm()
-        took_s = _settled(deployment, service, accepted, settle_s or SETTLE_S + SETTLE_S_A_MINUTE * minutes)
+        took_s = _settled(deployment, service, settle_s or SETTLE_S + SETTLE_S_A_MINUTE * minutes)
         _say(f"settled after {took_s:.1f} s")
         with deployment.connection() as client:
             purchases = deployment.read("purchases")["by_client_request_id"]
@@ -98,13 +98,13 @@ def _submit(service: Service, accepted: list[str]) -> None:
         accepted.append(service.submit(request, Terms(idempotency_key=key)).job_id)
 
 
-def _settled(deployment: Deployment, service: Service, accepted: list[str], settle_s: float) -> float:
+def _settled(deployment: Deployment, service: Service, settle_s: float) -> float:
     """Wait until every job has ended and every end was delivered, or the time is up."""
     started, receivers = time.monotonic(), make_receivers(load(beside_up=False))
     while time.monotonic() - started < settle_s:
         deployment.fill_up()
         with contextlib.suppress(LedgerUnavailable):
-            unfinished = [job for job, _ in service.get_many(accepted) if not job.is_final]
+            unfinished = sum(count for state, count in service.counts().items() if not state.is_final)
             if not unfinished and not service.follow_ups() and not receivers.waiting():
                 break
         time.sleep(CALM_STEP_S)

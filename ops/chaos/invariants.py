@@ -20,7 +20,7 @@ from worker.sql.engine import make_engine
 from worker.sql.reading import Choice, rows
 
 BESIDE_THE_STATE = frozenset(
-    {"job.rescued", "job.cancel_requested", "job.needs_attention", "job.bought_late", "job.announced"}
+    {"job.cancel_requested", "job.needs_attention", "job.bought_late", "job.bought_twice"}
     | {
         "delivery.succeeded",
         "delivery.failed",
@@ -52,10 +52,13 @@ def examine(
     deliveries: Path,
 ) -> Iterator[Invariant]:
     """Check every accepted job, every purchase, every file, every job log, every key."""
-    jobs = {job.id: job for job, _ in service.get_many(accepted)}
-    job_logs = {job_id: list(service.events(job_id)) for job_id in jobs}
-    yield _ended_once(accepted, jobs, job_logs)
-    yield _bought_once(jobs, purchases)
+    of_requests = [job.id for job, _ in service.get_many(accepted)]
+    job_logs = {job_id: list(service.events(job_id)) for job_id in of_requests}
+    of_receipts = list(_other_jobs(job_logs))
+    job_logs |= {job_id: list(service.events(job_id)) for job_id in of_receipts}
+    jobs = {job.id: job for job, _ in service.get_many([*of_requests, *of_receipts])}
+    yield _ended_once([*accepted, *of_receipts], jobs, job_logs)
+    yield _bought_once(jobs, job_logs, purchases)
     yield _no_video_lost(jobs, settings)
     yield _none_stuck(jobs)
     yield _legal_paths(job_logs)
@@ -77,11 +80,25 @@ def _ended_once(
     return Invariant("every accepted job ended once", right == len(accepted), f"{right} of {len(accepted)} ({counts})")
 
 
-def _bought_once(jobs: Mapping[str, Job], purchases: Mapping[str, int]) -> Invariant:
+def _other_jobs(job_logs: Mapping[str, Sequence[LogEntry]]) -> Iterator[str]:
+    """Yield the jobs that go on with another purchase of one of these."""
+    for entries in job_logs.values():
+        yield from (str(entry.data["job_id"]) for entry in entries if entry.event == "job.bought_twice")
+
+
+def _bought_once(
+    jobs: Mapping[str, Job], job_logs: Mapping[str, Sequence[LogEntry]], purchases: Mapping[str, int]
+) -> Invariant:
+    """Compare the upstream's purchases with the jobs that have a generation.
+
+    The request ids of a job's purchases begin with its own id, also that of a purchase with which another job goes on.
+    A job may be bought once, and again each time that somebody decided so.
+    """
     per_job = Counter[str]()
     for request_id, count in purchases.items():
         per_job[request_id.rpartition(".")[0]] += count
-    twice = {job_id: count for job_id, count in per_job.items() if count > 1}
+    decided = {job_id: sum(e.event == "job.resubmitted" for e in entries) for job_id, entries in job_logs.items()}
+    twice = [job_id for job_id, count in per_job.items() if count > 1 + decided.get(job_id, 0)]
     needed = sum(job.generation_id is not None for job in jobs.values())
     bought = sum(per_job.values())
     figure = f"{bought} bought, {needed} jobs have a generation, {len(twice)} paid twice"
@@ -122,7 +139,7 @@ def _legal_paths(job_logs: Mapping[str, Sequence[LogEntry]]) -> Invariant:
 def _illegal_steps(entries: Sequence[LogEntry]) -> Iterator[str]:
     edges = [entry for entry in entries if entry.event not in BESIDE_THE_STATE]
     for before, after in pairwise(edges):
-        if State(after.state) not in EDGES[State(before.state)] or after.turn != before.turn + 1:
+        if State(after.state) not in EDGES[State(before.state)] or after.turn <= before.turn:
             yield f"{before.state}@{before.turn} -> {after.state}@{after.turn}"
 
 
@@ -148,7 +165,7 @@ def _all_delivered(jobs: Mapping[str, Job], deliveries: Path) -> Invariant:
 
 
 def _no_key_for_ever(client: "redis.Redis") -> Invariant:
-    unfinished = Ledger(client).claims.unfinished()
+    unfinished = Ledger(client).unfinished()
     immortal = [
         key
         for key in cast("Iterator[str]", client.scan_iter(count=1000))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import jobs.row
-from config import reminding
+from config import wake_ups
 from worker.app import app
 
 jobs.row.VERSION = 2  # type: ignore[misc]  # the next version writes a newer row
@@ -11,10 +11,10 @@ jobs.row.VERSION = 2  # type: ignore[misc]  # the next version writes a newer ro
 _send_task = app.send_task
 
 
-def _send_more(name: str, args: Any = (), **options: Any) -> Any:
+def _send_more(name: str, args: Any = (), *more: Any, **options: Any) -> Any:
     """Send arguments and headers that today's worker does not know."""
-    options["headers"] = {**(options.get("headers") or {}), "rushes": reminding.MESSAGE_VERSION + 1, "mood": "sunny"}
-    return _send_task(name, args=(*args, {"from": "the next version"}), **options)
+    options["headers"] = {**(options.get("headers") or {}), "rushes": wake_ups.MESSAGE_VERSION + 1, "mood": "sunny"}
+    return _send_task(name, (*args, "from the next version"), *more, **options)
 
 
-app.send_task = _send_more  # type: ignore[method-assign, assignment]  # as above
+app.send_task = _send_more  # type: ignore[method-assign]  # as above

@@ -198,7 +198,7 @@ async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> R
     },
 )
 def list_own_deliveries(job_id: JobId, parts: Needs, caller: Reads) -> Response:
-    """Every logged attempt to deliver the job's end to your endpoints and to the request's own `webhook_url`."""
+    """Every logged attempt to deliver the job's events to your endpoints and to the request's own `webhook_url`."""
     job, request = known(parts, caller, job_id)
     found = parts.receivers.own_log(job, request, tenant=caller.tenant)
     return JSONResponse(_page(found, len(found)))

@@ -30,12 +30,12 @@ webhooks = typer.Typer(help="Webhook endpoints: signed HTTP requests for ended j
 def add(
     url: Annotated[str, typer.Argument(help="Where to send the requests.")],
     *,
-    event: Annotated[list[str] | None, typer.Option(help="Only this event, job.completed …; repeat for more.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="Only this event, job.submitted …; repeat for more.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's jobs.")] = None,
     description: Annotated[str, typer.Option(help="A note for people.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add an endpoint; it receives every job that ends from now on."""
+    """Add an endpoint; it receives every job that ends from now on, or other events of jobs."""
     with explained():
         session = Session()
         added = session.webhooks.add(url, events=event or (), tenant=tenant, description=description)

@@ -15,6 +15,7 @@ import requests
 from jobs.artifacts import Artifact, path_of
 from jobs.job import Job, Stored, Video
 from jobs.ledger import Ledger
+from jobs.states import FollowUp
 from ops.stack.recipe import free_port
 from tests import steps
 from tests.stage import Stage, child, eventually
@@ -158,5 +159,6 @@ def described(ledger: Ledger, job_id: str, archive: Path) -> dict[str, bytes]:
     made = {artifact: f"this is the {artifact}".encode() for artifact in Artifact if artifact is not Artifact.VIDEO}
     for artifact, data in made.items():
         (archive / path_of(artifact, job.stored.path)).write_bytes(data)
-    steps.described(ledger, job, list(made), None)
+    (item,) = steps.claimed_items(ledger, FollowUp.DESCRIBE)
+    steps.described(ledger, item, list(made), None)
     return {artifact.value: data for artifact, data in made.items()}

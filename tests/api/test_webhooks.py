@@ -1,7 +1,7 @@
 """Deliveries over HTTP: what an administrator sees of every endpoint, and a tenant of its own receivers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,10 @@ def holder(api: Api, client: "redis.Redis", tenant: str, *scopes: Scope) -> Api:
     return Api(api.url, api.log, issued.token)
 
 
-def endpoint(stage: Stage, receiver: WebhookServer, tenant: str | None = None) -> str:
+def endpoint(stage: Stage, receiver: WebhookServer, tenant: str | None = None, *, events: Sequence[str] = ()) -> str:
     """Make the receiver an endpoint."""
     webhooks = make_webhooks(stage.settings)
-    added = webhooks.add(receiver.url, tenant=tenant)
+    added = webhooks.add(receiver.url, events=events, tenant=tenant)
     receiver.secret = webhooks.secrets(added.id).current
     return added.id
 
@@ -111,6 +111,31 @@ def test_a_tenant_sees_and_repeats_its_own_deliveries(
         assert ask(f"/v1/videos/{job_id}/{path}").json()["code"] == "not_found"
     for path in ("/v1/webhooks", f"/v1/webhooks/{shops}/deliveries"):
         assert shop.get(path).json()["code"] == "forbidden"
+
+
+def test_a_receiver_may_follow_a_jobs_whole_way(
+    stage: Stage, keyed_api: Api, client: "redis.Redis", receiver: WebhookServer
+) -> None:
+    """In the order in which it happened, each event under an id of its own; the list of endpoints names them."""
+    office, shop = holder(keyed_api, client, "office", Scope.ADMIN), holder(keyed_api, client, "shop")
+    events = ["job.accepted", "job.submitting", "job.submitted", "job.rendered", "job.storing", "job.completed"]
+    wh = endpoint(stage, receiver, "shop", events=events)
+    assert office.get("/v1/webhooks").json()["data"][0]["events"] == events
+    with stage.worker():
+        job_id = shop.submit()["id"]
+        stage.ended(job_id)
+        eventually(lambda: len(receiver.messages) == len(events), what="the last event")
+
+    assert [message.type for message in receiver.messages] == events
+    *steps, end = [message.id for message in receiver.messages]
+    assert all(re.fullmatch(rf"{job_id}\.[a-z]+\.\d+", step) for step in steps)
+    assert end == f"{job_id}.completed"
+    log = shop.get(f"/v1/videos/{job_id}/events").json()["data"]
+    turns = {entry["event"]: entry["turn"] for entry in log}
+    assert steps == [f"{job_id}.{event.removeprefix('job.')}.{turns[event]}" for event in events[:-1]]
+    seen = office.get(f"/v1/webhooks/{wh}/deliveries?delivered=true").json()["data"]
+    assert [line["event"] for line in reversed(seen)] == events
+    assert shop.get("/v1/events").json()["data"][0]["type"] == "job.completed"
 
 
 def test_an_erased_job_shows_no_excerpt_and_cannot_be_redelivered(

@@ -2,8 +2,8 @@
 
 import re
 
-from jobs.events import EVENTS
-from jobs.reminders import QUEUE_OF
+from jobs.events import ENDS, EVENTS, SUBSCRIBABLE
+from jobs.queues import QUEUE_OF
 from jobs.states import EDGES, State
 from tests.stage import ROOT
 
@@ -28,6 +28,20 @@ def test_every_event_is_documented_and_no_other() -> None:
     """Users of the job log rely on that table."""
     listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
     assert listed == dict(EVENTS)
+
+
+def test_the_events_to_subscribe_to_are_documented() -> None:
+    """What a receiver may subscribe to, and what it gets unless it asks for more."""
+    table, _, text = (ROOT / "docs/events.md").read_text().partition("## Which events can I subscribe to?")
+
+    def named(after: str, until: str) -> list[str]:
+        return re.findall(r"`(job\.\w+)`", text.partition(after)[2].partition(until)[0])
+
+    left_out = named("event of this table but ", ":")
+    assert {name for name in re.findall(r"^\| `(job\.\w+)`", table, re.MULTILINE) if name not in left_out} == {
+        *SUBSCRIBABLE
+    }
+    assert named("receives the ends of jobs: ", ". ") == [*ENDS]
 
 
 def test_the_readme_is_short_and_its_links_work() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from jobs.reminders import TaskName
+from jobs.queues import TaskName
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -19,11 +19,11 @@ JSON: Final = st.recursive(
 
 
 def a_task(**headers: Any) -> dict[str, Any]:
-    """A reminder as it lies in its queue, but for its body, which is still plain; `headers` replace its own."""
+    """A wake-up as it lies in its queue, but for its body, which is still plain; `headers` replace its own."""
     own = {"lang": "py", "task": TaskName.SUBMIT, "id": "job_1", "eta": None, "expires": None, "retries": 0}
     embedded = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
     route = {"exchange": "", "routing_key": "submit"}
-    return _envelope([["job_1", 1], {}, embedded], own | headers, route)
+    return _envelope([["queued", "job_1"], {}, embedded], own | headers, route)
 
 
 def a_command(**said: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The broker as a carrier of reminders: which options must hold, and what a stranger's message cannot do."""
+"""The broker as a carrier of wake-ups: which options must hold, and what a stranger's message cannot do."""
 
 import base64
 import json
@@ -15,9 +15,10 @@ from celery import Celery
 
 from config.celery_app import KEY_PREFIX, make_app
 from config.connection import connect
-from config.reminding import reminder_sender
 from config.settings import Settings
-from jobs.reminders import QUEUE_OF, QueueName, TaskName
+from config.wake_ups import wake_up_sender
+from jobs.queues import QUEUE_OF, QUEUES, QueueName, TaskName, delivery_queue, task_of
+from jobs.scripts import WakeUp
 from jobs.states import State
 from tests.stage import Stage, a_request, eventually
 
@@ -114,7 +115,7 @@ def test_messages_that_cannot_be_given_back_frighten_nobody(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with app.connection() as connection:
         channel: Any = connection.default_channel
-        reminder_sender(app)(TaskName.POLL, "job_1", 1)
+        wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 0))
         assert channel.basic_get(QUEUE_OF[TaskName.POLL].value) is not None
         monkeypatch.setattr(channel, "_restore", Mock(side_effect=ConnectionError("gone")))
         channel.qos.restore_unacked_once()
@@ -136,9 +137,10 @@ def test_the_ledger_gives_up_in_time_and_repeats_nothing(redis_url: str) -> None
 
 def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: "redis.Redis", app: Celery) -> None:
     """A slow download never stands before a cheap poll; and no message is delivered twice by its exchange."""
-    remind = reminder_sender(app)
+    send = wake_up_sender(app)
+    queues = {task_of(queue): queue for queue in (*QUEUES, delivery_queue("sql"))}
     for task in TaskName:
-        assert remind(task, "job_1", 1)
+        assert send(WakeUp(queues[task], "job_1", 0, "1800000000.250"))
 
     held = {queue: [json.loads(raw) for raw in client.lrange(f"{KEY_PREFIX}{queue}", 0, -1)] for queue in QueueName}
     for messages in held.values():
@@ -149,15 +151,17 @@ def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: 
     }
     for messages in held.values():
         assert {message["content-type"] for message in messages} == {"application/json"}
-        assert {message["headers"]["id"] for message in messages} == {"job_1"}
+        for message in messages:
+            arguments, *_ = json.loads(base64.b64decode(message["body"]))
+            assert arguments == [queues[message["headers"]["task"]], "job_1", "1800000000.250"]
 
 
-def test_a_reminder_that_cannot_be_sent_is_reported_not_raised() -> None:
-    """The truth is in the ledger already; the due index sends it later."""
+def test_a_wake_up_that_cannot_be_sent_is_reported_not_raised() -> None:
+    """The truth is in the ledger already; the rescuer sends it later."""
     app = make_app(Settings.model_validate({"redis": {"url": "redis://127.0.0.1:1/0", "connect_timeout_s": 1}}))
 
     began = time.monotonic()
-    assert reminder_sender(app)(TaskName.POLL, "job_1", 1) is False
+    assert wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 0)) is False
     assert time.monotonic() - began < 3  # kombu would go on for 6 s
 
 
@@ -167,8 +171,9 @@ def test_strangers_messages_are_refused_and_the_worker_works_on(stage: Stage) ->
     bomb = base64.b64encode(pickle.dumps(Bomb(str(crater)))).decode()
     strangers = [
         message(bomb, content_type="application/x-python-serialize", encoding="base64", task=TaskName.SUBMIT),
-        plain(["job_1", 1], task="rushes.from_the_future"),
-        plain(["job_1", 1, "an argument of a newer version"], task=TaskName.SUBMIT),
+        plain(["queued", "job_1"], task="rushes.from_the_future"),
+        plain(["queued", "job_1", "an argument of a newer version"], task=TaskName.SUBMIT),
+        plain(["a queue from the future", "job_1"], task=TaskName.SUBMIT),
         plain([], task=TaskName.SUBMIT),
         plain([{"job": 1}, "one"], task=TaskName.POLL),
     ]
@@ -194,7 +199,7 @@ def test_the_bomb_is_a_bomb(tmp_path: Path) -> None:
     assert crater.is_dir()
 
 
-def test_no_variable_of_another_celery_leads_reminders_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_variable_of_another_celery_leads_wake_ups_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that has a Celery of its own sets these, and they outrank an app's `broker_url`."""
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere.example/3")
     monkeypatch.setenv("CELERY_LOADER", "no.such.Loader")

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from config.celery_app import KEY_PREFIX, make_app
 from config.envelopes import MOST_BYTES, UnreadableMessage, cleaned
-from config.reminding import reminder_sender
 from config.settings import Settings
-from jobs.reminders import QueueName, TaskName
+from config.wake_ups import wake_up_sender
+from jobs.queues import QueueName
+from jobs.scripts import WakeUp
+from jobs.states import State
 from tests.config.messages import ANYTHING, a_command, a_task, an_event, written
 
 PLACES: Final = (
@@ -123,7 +125,7 @@ NO_COMMANDS: Final[dict[str, bytes]] = {
 
 
 @pytest.mark.parametrize("raw", NO_TASKS.values(), ids=NO_TASKS)
-def test_what_is_no_reminder_is_dropped_with_a_reason(raw: bytes) -> None:
+def test_what_is_no_wake_up_is_dropped_with_a_reason(raw: bytes) -> None:
     """Such messages would end a worker, run code or exhaust its memory; the reason repeats no content."""
     with pytest.raises(UnreadableMessage) as dropped:
         cleaned(raw, queue="submit")
@@ -147,10 +149,10 @@ def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
     assert "hush" not in str(dropped.value)
 
 
-def test_our_own_reminder_passes_as_it_was_sent(redis_url: str, client: Any) -> None:
+def test_our_own_wake_up_passes_as_it_was_sent(redis_url: str, client: Any) -> None:
     """It keeps its countdown and its arguments."""
     app: Celery = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
-    assert reminder_sender(app)(TaskName.POLL, "job_1", 3, 60.0)
+    assert wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 60.0))
     raw = client.lpop(f"{KEY_PREFIX}poll").encode()
     sent, read = json.loads(raw), json.loads(cleaned(raw, queue="poll"))
 

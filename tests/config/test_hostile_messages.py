@@ -11,7 +11,7 @@ from kombu import Connection, Consumer, Queue
 
 from config.celery_app import KEY_PREFIX, make_app
 from config.settings import Settings
-from jobs.reminders import QueueName
+from jobs.queues import QueueName
 from jobs.states import State
 from tests.config.messages import ANYTHING, a_task, written
 from tests.config.test_envelopes import NO_COMMANDS, NO_TASKS

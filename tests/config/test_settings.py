@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from config.settings import ConfigurationError, Settings, load, unknown_variables, variables
+from config.settings import ConfigurationError, RescueSettings, Settings, load, unknown_variables, variables
 from ops.sandbox.settings import SandboxSettings
 from tests.stage import ROOT
 
@@ -23,7 +23,6 @@ UNITLESS = {
     "RUSHES_HOOKS__WIDTH",
     "RUSHES_WEBHOOKS__WIDTH",
     "RUSHES_DESCRIBE__ATTEMPTS",
-    "RUSHES_RESCUE__BATCH",
     "RUSHES_LEDGER__DURABLE_REPLICAS",
     "RUSHES_LEDGER__STREAM_ENTRIES",
     "RUSHES_LEDGER__JOB_LOG_ENTRIES",
@@ -141,15 +140,15 @@ def test_the_environment_outranks_dotenv_outranks_a_running_stack(
     """What somebody set by hand is never overruled by what `rushes up` left behind."""
     (tmp_path / ".rushes").mkdir()
     (tmp_path / ".rushes" / "up.env").write_text(
-        "RUSHES_WORKER__THREADS='2'\nRUSHES_FLOWER__PORT='2'\nRUSHES_RESCUE__BATCH='2'\n"
+        "RUSHES_WORKER__THREADS='2'\nRUSHES_FLOWER__PORT='2'\nRUSHES_RESCUE__EVERY_S='2'\n"
     )
     (tmp_path / ".env").write_text("RUSHES_WORKER__THREADS=3\nRUSHES_FLOWER__PORT=3\n")
     monkeypatch.setenv("RUSHES_WORKER__THREADS", "4")
 
     settings = load()
-    assert (settings.worker.threads, settings.flower.port, settings.rescue.batch) == (4, 3, 2)
+    assert (settings.worker.threads, settings.flower.port, settings.rescue.every_s) == (4, 3, 2)
     alone = load(beside_up=False)
-    assert (alone.worker.threads, alone.flower.port, alone.rescue.batch) == (4, 3, 200)
+    assert (alone.worker.threads, alone.flower.port, alone.rescue.every_s) == (4, 3, RescueSettings().every_s)
 
 
 @pytest.mark.parametrize("where", ["environment", "dotenv"])
@@ -202,12 +201,12 @@ def test_the_settings_cannot_be_changed_under_a_running_process() -> None:
         settings.poll.interval_s = 1  # type: ignore[misc]  # the point of the test
 
 
-def test_a_purchase_is_left_alone_for_longer_than_its_time_outs_can_take() -> None:
-    """The lease must outlive the POST, or a second worker would doubt a purchase that is still under way."""
+def test_a_purchase_may_take_longer_than_its_time_outs_can_take() -> None:
+    """Its lease is renewed for that long, or a second worker would doubt a purchase that is still under way."""
     settings = load()
     upstream, archive = settings.upstream, settings.archive
-    assert settings.submit_lease_s > upstream.connect_timeout_s + upstream.total_timeout_s + upstream.read_timeout_s
-    assert settings.download_lease_s > archive.connect_timeout_s + archive.total_timeout_s + archive.read_timeout_s
+    assert settings.longest_purchase_s > upstream.connect_timeout_s + upstream.total_timeout_s + upstream.read_timeout_s
+    assert settings.longest_download_s > archive.connect_timeout_s + archive.total_timeout_s + archive.read_timeout_s
     assert settings.archive_dir == Path(".rushes/archive").absolute()
 
 

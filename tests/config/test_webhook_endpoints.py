@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from config.webhook_endpoints import Endpoints, address_problem, origin_of
+from jobs import events
 from jobs.errors import UnknownEndpoint
 from jobs.scripts import Retention, Scripts
 from tests.stage import Clock
@@ -41,6 +42,7 @@ def test_it_receives_what_it_subscribes_to(endpoints: Endpoints) -> None:
         endpoints.add("https://b.example", events=["job.fetched_late"]),
     )
     assert (everything.subscribed(ENDS), few.subscribed(ENDS)) == (ENDS, ("job.fetched_late",))
+    assert (everything.subscription, few.subscription) == (events.ENDS, ("job.fetched_late",))
 
     assert endpoints.disable(few.id, "down for five days").subscribed(ENDS) == ()
     assert endpoints.get(few.id).disabled_why == "down for five days"

@@ -101,7 +101,7 @@ def test_what_is_made_while_the_job_is_erased_is_not_left_behind(stage: Stage, b
         stage.ended(job_id)
         stage.service.erase(job_id)
         making.resume()
-        eventually(lambda: "reminder.dropped step=describe" in worker.said(), what="the refusal")
+        eventually(lambda: "step.dropped step=describe" in worker.said(), what="the refusal")
 
     assert list(BucketStore(bucket.url, ArchiveSettings()).items()) == []
 
@@ -119,7 +119,7 @@ def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: S
             poster.write_bytes(b"late")
 
     ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(Sketches(stage.client), typical_s=1)
-    Service(stage.settings, ledger, reuse_of(stage.client), lambda *_: True, etas).erase(job_id)
+    Service(stage.settings, ledger, reuse_of(stage.client), etas).erase(job_id)
 
     assert not poster.exists()
 

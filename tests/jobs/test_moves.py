@@ -1,5 +1,6 @@
 """The decisions, one by one: pure functions of a job, a fact and the time."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -26,10 +27,21 @@ from jobs.moves.download import after_download, completed, store_failed
 from jobs.moves.follow_up import after_late_poll
 from jobs.moves.move import Move, Policy, ended
 from jobs.moves.poll import FIRST_TIMEOUT_S, after_poll, poll_timeout_s, polled, rendered
-from jobs.moves.purchase import after_submit, before_submit, held, in_doubt, submitted
+from jobs.moves.purchase import (
+    BoughtTwice,
+    adopted_late,
+    after_late_receipt,
+    after_submit,
+    before_submit,
+    bought_late,
+    held,
+    in_doubt,
+    submitted,
+)
 from jobs.moves.reconcile import resubmitted
-from jobs.moves.request import on_cancel
+from jobs.moves.request import if_cancelled, on_cancel
 from jobs.pacing import FixedPacing
+from jobs.queues import SLOW_POLLS
 from jobs.states import FollowUp, State
 
 NOW: Final = 1_800_000_000.0
@@ -270,15 +282,43 @@ def test_an_answer_resets_the_count_of_time_outs(seen: PollResult) -> None:
 def test_a_poll_without_an_answer_leaves_the_count_of_time_outs_as_it_is() -> None:
     """An open breaker's word stands for a poll that was not made: a slow upstream would never be given time enough."""
     job = a_job(poll_timeouts=3)
+    again = polled(job, "unreachable: no answer", wait_s=10)
     seen = NoResult(Hold.UNREACHABLE, "no answer", 5)
-    assert after_poll(job, seen, now=NOW, policy=POLICY) == polled(job, "unreachable: no answer", wait_s=10)
+    assert after_poll(job, seen, now=NOW, policy=POLICY) == replace(again, queue=SLOW_POLLS)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "seen", "queue"),
+    [
+        (0, TIMED_OUT, SLOW_POLLS),
+        (3, TIMED_OUT, SLOW_POLLS),
+        (3, NoResult(Hold.UNREACHABLE, "no answer"), SLOW_POLLS),
+        (0, NoResult(Hold.UNREACHABLE, "no answer"), None),
+        (3, Pending("generating"), None),
+        (3, Finished(VIDEO), None),
+    ],
+)
+def test_a_slow_poll_waits_in_a_queue_of_its_own_until_it_is_answered(
+    timeouts: int, seen: PollResult, queue: str | None
+) -> None:
+    """It must not keep a batch of quick polls waiting."""
+    assert after_poll(a_job(poll_timeouts=timeouts), seen, now=NOW, policy=POLICY).queue == queue
+
+
+def test_a_slow_poll_ends_with_its_job() -> None:
+    """At the deadline nothing is due any more, in no queue."""
+    late = after_poll(a_job(poll_timeouts=3, deadline_at=NOW), TIMED_OUT, now=NOW, policy=POLICY)
+    assert (late.to, late.queue) == (State.EXPIRED, None)
 
 
 def test_fetched_bytes_complete_the_job() -> None:
-    """A job that has its bytes ends here, and its end is announced."""
+    """A job that has its bytes ends here; whether it is described is the deployment's choice."""
     move = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY)
     assert move == completed(STORED, None, policy=POLICY)
-    assert move.follow_ups == {FollowUp.ANNOUNCE: 0}
+    assert move.follow_ups == {}
+
+    describing = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=replace(POLICY, describe=True))
+    assert describing.follow_ups == {FollowUp.DESCRIBE: 0}
 
 
 @pytest.mark.parametrize(("downloads", "wait"), [(0, 2), (3, 16), (4999, 300)])
@@ -349,6 +389,71 @@ def test_cancelling_is_honest(state: State) -> None:
             assert outcome(move) == (State.CANCELLED, Reason.CANCELLED, Charged.YES)
         case _:
             assert move is None
+
+
+@pytest.mark.parametrize("state", [State.RENDERING, State.STORING])
+def test_a_cancel_that_was_requested_during_the_purchase_is_granted_after_it(state: State) -> None:
+    """The next step looks for it before it polls or downloads."""
+    assert if_cancelled(a_job(state), keep=False) is None
+
+    granted = if_cancelled(a_job(state, cancel_requested_at=NOW - 1), keep=False)
+    assert outcome(granted) == (State.CANCELLED, Reason.CANCELLED, Charged.YES)
+
+
+@pytest.mark.parametrize(("keep", "follow_ups"), [(False, {}), (True, {FollowUp.LATE_FETCH: 0})])
+def test_a_video_of_a_cancelled_job_is_fetched_if_the_deployment_keeps_it(
+    keep: bool, follow_ups: dict[FollowUp, float]
+) -> None:
+    """It is paid for; without a generation there is nothing to fetch."""
+    bought = on_cancel(a_job(generation_id="gen-1"), keep=keep)
+    assert bought is not None
+    assert bought.follow_ups == follow_ups
+    unknown = on_cancel(a_job(), keep=keep)
+    assert unknown is not None
+    assert unknown.follow_ups == {}
+
+
+LATE: Final = Accepted("gen-late", 3.36)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_receipt_that_its_job_knows_already_changes_nothing(state: State) -> None:
+    """The upstream's log showed it before the receipt came."""
+    job = a_job(state, generation_id="gen-late")
+    assert after_late_receipt(job, LATE, policy=POLICY) is None
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("generation_id", [None, "gen-other"])
+def test_a_receipt_of_a_job_that_has_moved_on_is_never_dropped(state: State, generation_id: str | None) -> None:
+    """A job that buys nothing else takes it; beside another purchase it becomes a job of its own."""
+    job = a_job(state, generation_id=generation_id)
+    decided = after_late_receipt(job, LATE, policy=POLICY)
+
+    if state is State.QUEUED:
+        assert decided == adopted_late(job, LATE, first_poll_s=30)
+    elif state.is_final and generation_id is None:
+        assert decided == bought_late(job, LATE, policy=POLICY)
+    else:
+        assert decided == BoughtTwice()
+
+
+@pytest.mark.parametrize(
+    ("state", "keep", "is_fetched"),
+    [
+        (State.CANCELLED, False, False),
+        (State.CANCELLED, True, True),
+        (State.FAILED, False, True),
+        (State.EXPIRED, False, True),
+    ],
+)
+def test_what_was_bought_for_an_ended_job_is_fetched_unless_nobody_wants_it(
+    state: State, keep: bool, is_fetched: bool
+) -> None:
+    """It is charged either way, and the row says so."""
+    move = bought_late(a_job(state), LATE, policy=replace(POLICY, keep_cancelled=keep))
+    assert move.set == {"generation_id": "gen-late", "charged": Charged.YES, "cost_usd": 3.36}
+    assert (FollowUp.LATE_FETCH in move.follow_ups) is is_fetched
 
 
 def test_after_a_doubt_that_led_to_another_purchase_nobody_says_that_nothing_was_bought() -> None:

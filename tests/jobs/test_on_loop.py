@@ -14,6 +14,8 @@ from config.settings import RedisSettings
 from jobs.errors import IdempotencyConflict, LedgerUnavailable, UnknownJob
 from jobs.job import Terms
 from jobs.ledger import Ledger, new_job_id
+from jobs.scripts import WakeUp
+from jobs.states import State
 from tests.redis_servers import Cable
 from tests.stage import a_request, eventually
 
@@ -41,20 +43,26 @@ async def few(cable: Cable, anyio_backend: str) -> "AsyncIterator[redis.asyncio.
 
 
 @pytest.fixture
-def ledger(client: "redis.Redis", few: "redis.asyncio.Redis") -> Ledger:
+def sent() -> list[WakeUp]:
+    """The wake-ups that were sent."""
+    return []
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", few: "redis.asyncio.Redis", sent: list[WakeUp]) -> Ledger:
     """A ledger that can be asked both ways."""
-    return Ledger(client, on_loop=few)
+    return Ledger(client, on_loop=few, send_wake_up=sent.append)
 
 
-async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Ledger) -> None:
-    """Row, request and reminder are those of any other job."""
+async def test_what_is_accepted_from_the_loop_is_the_job_that_all_see(ledger: Ledger, sent: list[WakeUp]) -> None:
+    """Row, request and wake-up are those of any other job."""
     request, terms = a_request(), Terms(job_id=new_job_id())
 
     answer = await ledger.accept_async(request, terms)
 
     assert answer.job == ledger.get(answer.job_id)
     assert answer.job_id == terms.job_id
-    assert answer.alarm is not None
+    assert sent == [WakeUp(State.QUEUED, answer.job_id, 0)]
     *found, at = await ledger.whole_async(answer.job_id)
     assert tuple(found) == ledger.whole(answer.job_id) == (answer.job, request)
     assert answer.job.accepted_at <= at <= ledger.now()

@@ -7,8 +7,9 @@ from jobs.errors import StaleTurn, UnknownJob, WrongState
 from jobs.job import Charged, Job, Reason, Stored, Terms, VideoRequest
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.request import Retry, on_retry
-from jobs.states import State
+from jobs.states import FollowUp, State
 from tests import steps
+from tests.stage import Clock
 
 GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
@@ -106,13 +107,14 @@ def test_an_erased_job_leaves_its_row_and_nothing_else(ledger: Ledger, ended: Jo
         ledger.retry(ended, job_id=new_job_id(), go_on=True)
 
 
-def test_a_follow_up_of_an_erased_job_is_refused(ledger: Ledger, ended: Job) -> None:
+def test_a_follow_up_of_an_erased_job_is_refused(ledger: Ledger, ended: Job, clock: Clock) -> None:
     """A late video whose download was under way is not kept."""
-    at_it = ledger.get(ended.id)
+    clock.advance(60)
+    (under_way,) = steps.claimed_items(ledger, FollowUp.LATE_FETCH)
     ledger.erase(ended)
 
     with pytest.raises(StaleTurn):
-        steps.late_fetch_ended(ledger, at_it, Charged.YES, "gone")
+        steps.late_fetch_ended(ledger, under_way, Charged.YES, "gone")
 
 
 def test_an_unfinished_job_is_not_erased(ledger: Ledger, request_for_dragon: VideoRequest) -> None:

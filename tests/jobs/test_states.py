@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.reminders import QUEUE_OF, REMINDER_OF, WORKS, TaskName
+from jobs.queues import JOB_QUEUES, QUEUE_OF, QUEUES, SLOW_POLLS, TaskName, delivery_queue, receiver_of, task_of
 from jobs.states import EDGES, FollowUp, State, Status
 
 
@@ -41,10 +41,21 @@ def test_each_state_has_a_public_word(state: State) -> None:
     assert state.is_final == (state.status not in {Status.QUEUED, Status.IN_PROGRESS})
 
 
-def test_every_state_that_waits_for_us_has_a_reminder() -> None:
-    """Only a purchase under way has no reminder: nothing may repeat it."""
-    waiting = {state for state in State if not state.is_final}
-    assert {*waiting, *FollowUp} - set(REMINDER_OF) == {State.SUBMITTING}
-    assert set(WORKS) == {work.value for work in (*State, *FollowUp)}
-    assert len(WORKS) == len(State) + len(FollowUp)  # no name means both
-    assert set(QUEUE_OF) == set(TaskName)
+def test_every_state_that_waits_is_a_queue_that_a_task_works_off() -> None:
+    """What waits in a queue that nobody works off would wait for ever."""
+    assert set(JOB_QUEUES) == {state for state in State if not state.is_final} | {SLOW_POLLS}
+    assert set(QUEUES) == {*JOB_QUEUES, *FollowUp}
+    assert len(QUEUES) == len(JOB_QUEUES) + len(FollowUp)  # no name means both
+    assert {task_of(queue) for queue in [*QUEUES, delivery_queue("a:b")]} == set(TaskName) == set(QUEUE_OF)
+
+
+def test_only_a_queued_job_is_bought() -> None:
+    """A purchase whose lease ended is put in doubt by a task that buys nothing."""
+    assert [queue for queue in QUEUES if task_of(queue) is TaskName.SUBMIT] == [State.QUEUED]
+    assert task_of(State.SUBMITTING) is TaskName.DOUBT
+
+
+def test_a_receivers_queue_names_it() -> None:
+    """Its name may hold colons, as a hook's import path does."""
+    assert receiver_of(delivery_queue("shop.hooks:notify")) == "shop.hooks:notify"
+    assert [receiver_of(queue) for queue in QUEUES] == [None] * len(QUEUES)

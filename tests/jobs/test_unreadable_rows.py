@@ -8,20 +8,19 @@ import redis
 import redis.asyncio
 
 from jobs.breakers import Breaker, BreakerTerms
-from jobs.claims import Claim
-from jobs.delivery import DeliveryLine, Settlement
+from jobs.delivery import Delivery, NotDelivered
 from jobs.errors import LedgerUnavailable, UnreadableRow
-from jobs.events import Event
+from jobs.events import ENDS, Event
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
-from jobs.outbox import Outbox, ReceiverTerms
-from jobs.states import FollowUp, State
+from jobs.moves.delivery import NEWER_VERSION_S, RetryTerms, after_delivery
+from jobs.states import State
+from jobs.work_items import LEASE_S
 from tests import steps
 from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
-from tests.stage import Clock
+from tests.stage import Clock, outbox_of
 
 Damage = Callable[["redis.Redis", str], object]
-CLAIM: Final = Claim(grace_s=0, limit=10, lease_s=10, longest_lease_s=60)
 DEEP: Final = "[" * 100_000
 
 
@@ -55,7 +54,7 @@ ROWS: Final[dict[str, Damage]] = {
     "a turn in words": _field("turn", "three"),
     "a turn of many digits": _field("turn", "9" * 5000),
     "polls in words": _field("polls", "many"),
-    "rescues in words": _field("rescues", "many"),
+    "doubts in words": _field("doubts", "many"),
     "a version in words": _field("version", "two"),
     "a time in words": _field("accepted_at", "today"),
     "a time that is none": _field("deadline_at", "nan"),
@@ -118,9 +117,8 @@ def test_a_row_is_left_to_a_newer_version(
     for read in (ledger.get, ledger.whole):
         with pytest.raises(UnreadableRow, match=strange.id):
             read(strange.id)
-    assert ledger.wakes.overdue(State.RENDERING, grace_s=0) is not None
-    assert [job.id for job in ledger.wakes.take(State.RENDERING, limit=1).jobs] in ([], [plain.id])
-    assert [job.id for job in ledger.wakes.take(State.RENDERING, limit=1).jobs] in ([], [plain.id])
+    assert [wake_up.queue for wake_up in ledger.items.rescue()] == [State.RENDERING]
+    assert sorted(job.id for _ in range(2) for job in steps.claimed(ledger, State.RENDERING, limit=1)) == [plain.id]
 
     assert client.dump(f"rushes:job:{strange.id}") == before
     assert client.zscore("rushes:due:rendering", strange.id) is not None
@@ -128,18 +126,27 @@ def test_a_row_is_left_to_a_newer_version(
 
 
 @pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
-@pytest.mark.parametrize(("state", "make"), [(State.SUBMITTING, submitting), (State.IN_DOUBT, in_doubt)])
-def test_a_row_keeps_no_other_from_being_rescued(
-    client: "redis.Redis", ledger: Ledger, clock: Clock, state: State, make: Callable[[Ledger], Job], damage: Damage
+@pytest.mark.parametrize("fence", [True, False])
+@pytest.mark.parametrize(
+    ("state", "make"), [(State.SUBMITTING, submitting), (State.IN_DOUBT, in_doubt), (State.STORING, storing)]
+)
+def test_a_row_keeps_no_other_from_being_claimed(
+    client: "redis.Redis",
+    ledger: Ledger,
+    clock: Clock,
+    state: State,
+    make: Callable[[Ledger], Job],
+    damage: Damage,
+    fence: bool,
 ) -> None:
-    """A purchase in flight is not put in doubt for what stands in another's row."""
+    """A purchase is put in doubt, and a video is fetched, whatever stands in another's row; that waits on a lease."""
     strange, plain = make(ledger), make(ledger)
     damage(client, strange.id)
     clock.advance(100)
 
-    assert plain.id in [job.job_id for job in ledger.claims.overdue(state, CLAIM)]
-    assert ledger.claims.overdue(state, CLAIM) == []
-    assert client.zscore(f"rushes:due:{state}", strange.id) is not None
+    assert [job.id for job in steps.claimed(ledger, state, fence=fence)] == [plain.id]
+    assert steps.claimed(ledger, state, fence=fence) == []
+    assert client.zscore(f"rushes:due:{state}", strange.id) == clock.now + LEASE_S
 
 
 @pytest.mark.parametrize("text", REQUESTS.values(), ids=REQUESTS)
@@ -227,35 +234,45 @@ def test_the_event_stream_goes_on_behind_what_a_newer_version_wrote(client: "red
     assert batch.cursor == ledger.job_log.newest()
 
 
+def quick(client: "redis.Redis", receiver: str) -> None:
+    """Make a receiver known as quick, so that its deliveries are claimed together."""
+    client.hset(f"rushes:health:{receiver}", "took_s", "0.1")
+    client.expire(f"rushes:health:{receiver}", 60)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda client, key: client.hset(key, "turn", "three"),
+        lambda client, key: client.hset(key, "tries", "many"),
+        lambda client, key: client.hset(key, "events", "a later form"),
+        lambda client, key: client.hdel(key, "events"),
         lambda client, key: (client.delete(key), client.set(key, "x", ex=60)),
     ],
+    ids=["turn", "tries", "events", "no events", "no hash"],
 )
 def test_a_delivery_of_a_newer_version_holds_up_no_other(
-    client: "redis.Redis", clock: Clock, damage: Callable[["redis.Redis", str], object]
+    client: "redis.Redis", ledger: Ledger, clock: Clock, damage: Callable[["redis.Redis", str], object]
 ) -> None:
-    """It waits in its outbox; the receiver gets the others, and a dead worker's slots are freed."""
-    outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=2, lease_s=10)
+    """It waits in its outbox; the receiver gets the others."""
+    outbox = outbox_of(client, clock=clock)
     for job_id in ("job_1", "job_2"):
-        outbox.put(job_id, {"hook": ["job.completed"]})
+        outbox.mail(job_id, {"hook": ["job.completed"]})
         clock.advance(1)
-    damage(client, "rushes:delivery:hook:job_1")
+    damage(client, "rushes:item:deliver:hook:job_1")
+    quick(client, "hook")
 
-    claimed = outbox.take("hook", terms, worker="gone")
+    claimed = {item.id: item for item in steps.claimed_items(ledger, "deliver:hook")}
 
-    assert claimed is not None
-    assert claimed.job_id == "job_2"
-    assert client.zscore("rushes:outbox:hook", "job_1") is not None
-    clock.advance(30)
-    assert outbox.void([], after_s=15) in {0, 1}
+    assert Delivery.of(claimed["job_2"]).event == "job.completed"
+    steps.described(ledger, claimed["job_2"], [], None)  # any move ends it
+    assert outbox.waiting() == {"hook": 1}
+    assert client.zscore("rushes:due:deliver:hook", "job_1") == clock.now + LEASE_S
 
 
 def test_a_receivers_log_and_standing_are_read_but_for_what_is_strange(client: "redis.Redis", clock: Clock) -> None:
     """A list of receivers must not fail for one of them."""
-    outbox = Outbox(client, clock=clock)
+    outbox = outbox_of(client, clock=clock)
     client.xadd("rushes:deliveries:hook", {"at": "1", "line": '{"of": "a later time"}'})
     client.hset("rushes:health:hook", mapping={"took_s": "long"})
     client.hset("rushes:breaker:receiver:hook", mapping={"failures": "many"})
@@ -279,27 +296,40 @@ def test_a_breaker_that_a_newer_version_opened_is_open(client: "redis.Redis", le
     assert Breaker.SUBMIT in ledger.breakers.currently_open()
 
 
-def test_a_follow_up_of_a_job_that_cannot_be_read_stays(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
-    """A worker that can read it announces its end."""
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda client, job_id: client.hset(f"rushes:job:{job_id}", "reason", "bored"),
+        lambda client, job_id: client.set(f"rushes:request:{job_id}", "a request", ex=60),
+        lambda client, job_id: (client.delete(f"rushes:job:{job_id}"), client.set(f"rushes:job:{job_id}", "x", ex=60)),
+    ],
+    ids=["a new reason", "a new request", "a string"],
+)
+def test_a_follow_up_of_a_job_that_cannot_be_read_says_so(
+    client: "redis.Redis", ledger: Ledger, clock: Clock, damage: Damage
+) -> None:
+    """The worker leaves it to a newer one; the others of its batch are worked off."""
+    outbox_of(client, clock=clock).register({"hook": ENDS})
     strange, plain = storing(ledger), storing(ledger)
     for job in (strange, plain):
         steps.completed(ledger, job, STORED)
-    client.hset(f"rushes:job:{strange.id}", "reason", "bored")
-    clock.advance(1)
+    damage(client, strange.id)
+    quick(client, "hook")
 
-    assert [job.id for job in ledger.wakes.take(FollowUp.ANNOUNCE, limit=10).jobs] == [plain.id]
-    assert client.zscore("rushes:due:announce", strange.id) is not None
+    claimed = {item.id: item for item in steps.claimed_items(ledger, "deliver:hook")}
+
+    assert {job_id: item.is_unreadable for job_id, item in claimed.items()} == {strange.id: True, plain.id: False}
+    assert claimed[plain.id].job is not None
 
 
-def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", clock: Clock) -> None:
+def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """Else the delivery would be given up before a newer worker could read its job."""
-    outbox, terms = Outbox(client, clock=clock), ReceiverTerms(width=1, lease_s=10)
-    outbox.put("job_1", {"hook": ["job.completed"]})
+    outbox = outbox_of(client, clock=clock)
+    outbox.mail("job_1", {"hook": ["job.completed"]})
+    once = RetryTerms.doubling(1, 1, attempts=1)
     for _ in range(3):
-        delivery = outbox.take("hook", terms)
-        assert delivery is not None
-        assert delivery.tries == 0
-        line = DeliveryLine("job_1", "job.completed", delivered=False, tries=1, took_s=0, message="left")
-        outbox.settle(delivery, terms, Settlement(line, over=False, next_in_s=60, blameless=True))
-        clock.advance(60)
-    assert outbox.status("hook").failures == 0
+        (item,) = steps.claimed_items(ledger, "deliver:hook")
+        assert item.tries == 0
+        ledger.move(item, after_delivery(Delivery.of(item), NotDelivered("newer", later=True), once, spread=0))
+        clock.advance(NEWER_VERSION_S)
+    assert outbox.waiting() == {"hook": 1}

@@ -37,7 +37,7 @@ class Machine:
     def environment(self) -> dict[str, str]:
         """Return a shell's environment: without our settings, but with separate ports for each test."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RUSHES_")}
-        speed = {"RUSHES_RESCUE__EVERY_S": "0.5", "RUSHES_RESCUE__GRACE_S": "1", "RUSHES_RESCUE__LEASE_S": "2"}
+        speed = {"RUSHES_RESCUE__EVERY_S": "0.5"}
         given = {**inherited, **speed, **self.ports, **self.variables}
         return {name: value for name, value in given.items() if value != ABSENT}
 

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from config.settings import Settings, variables
+from ops.flower import COLUMNS
 from ops.sandbox.settings import SandboxSettings
 from tests.stage import ROOT
 
@@ -93,6 +94,7 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
     assert " RUSHES_FLOWER__BASIC_AUTH:" in flower
     assert '"${FLOWER_PUBLISH:-127.0.0.1}:' in flower
     assert "--enable_events=False" in flower
+    assert f"--tasks_columns={COLUMNS}" in flower
     assert "RUSHES_UPSTREAM__API_KEY" not in flower
 
 
@@ -116,7 +118,7 @@ def test_a_worker_has_time_to_finish_its_purchase() -> None:
     grace = re.search(r"stop_grace_period: (\d+)s", block("worker"))
 
     assert grace
-    assert int(grace[1]) >= Settings(_env_file=None).submit_lease_s
+    assert int(grace[1]) >= Settings(_env_file=None).longest_purchase_s
 
 
 def test_every_variable_is_one_that_is_read() -> None:

@@ -193,7 +193,7 @@ def test_ctrl_c_ends_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     """The jobs go on by themselves; the second run finds them and submits nothing."""
     (stage.folder / "b.jsonl").write_text(lines(*({"prompt": f"boat {n}"} for n in range(5))))
     with Running.started(stage, "batch", "b.jsonl") as running:
-        eventually(lambda: len(stage.ledger.claims.unfinished()) == 5, what="five jobs in the ledger")
+        eventually(lambda: len(stage.ledger.unfinished()) == 5, what="five jobs in the ledger")
         # Not before it waits: Python loses a Ctrl-C that comes within a `__del__`, as of the pipeline just used.
         eventually(lambda: stage.client.info("clients")["blocked_clients"], what="the command's wait for their ends")
         running.interrupt()
@@ -232,5 +232,5 @@ def test_a_thousand_rows_are_a_thousand_jobs(stage: Stage) -> None:
         assert ran.returncode == Exit.DONE
         assert "1000 queued" in ran.stdout
 
-    assert len(stage.ledger.claims.unfinished()) == 1000
+    assert len(stage.ledger.unfinished()) == 1000
     assert 1 <= stage.client.llen("rushes:celery:submit") <= 10  # one message calls for many

@@ -45,7 +45,7 @@ def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat
     if state is State.COMPLETED:
         steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
         stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
-        steps.completed(ledger, steps.storing(ledger, ledger.get(job_id), lease_s=60), stored)
+        steps.completed(ledger, steps.storing(ledger, ledger.get(job_id)), stored)
     if state is State.IN_DOUBT:
         steps.in_doubt(
             ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60

@@ -99,7 +99,7 @@ def put_video(store: FolderStore, job_id: str, *, status: str = "completed", man
 def ended(ledger: Ledger, job_id: str) -> None:
     """A completed row for that video."""
     ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-    job = steps.submitting(ledger, ledger.at_turn(job_id, 1), lease_s=60)
+    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
     steps.submitted(ledger, job, "gen", cost_usd=1, first_poll_s=0)
     job = ledger.get(job_id)
     steps.rendered(ledger, job, Video("https://cdn.example/x"))

@@ -51,7 +51,7 @@ def real_ledger(client: "redis.Redis") -> Ledger:
 
 
 def messages(client: "redis.Redis") -> int:
-    """How many reminders lie in the broker."""
+    """How many wake-ups for purchases lie in the broker."""
     return int(client.llen(f"{PREFIX}celery:submit"))
 
 
@@ -89,7 +89,7 @@ def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
             steps.rendered(ledger, bought(ledger, job_id), A_VIDEO)
         case State.COMPLETED:
             steps.rendered(ledger, bought(ledger, job_id), A_VIDEO)
-            steps.completed(ledger, steps.storing(ledger, ledger.get(job_id), lease_s=60), A_COPY)
+            steps.completed(ledger, steps.storing(ledger, ledger.get(job_id)), A_COPY)
         case State.FAILED:
             steps.end(ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
         case State.CANCELLED:
@@ -102,7 +102,7 @@ def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
 # -- submit ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_is_in_the_ledger_and_its_reminder_in_the_queue(client: "redis.Redis", service: Service) -> None:
+def test_a_request_is_in_the_ledger_and_its_wake_up_in_the_queue(client: "redis.Redis", service: Service) -> None:
     """The two halves of accepting a request; the first alone would be enough."""
     answer = service.submit(a_request())
 
@@ -519,7 +519,7 @@ def test_a_lost_message_does_not_lose_the_job(stage: Stage) -> None:
 
 
 def test_a_job_is_accepted_though_the_broker_refuses_the_message(client: "redis.Redis", service: Service) -> None:
-    """The reminder is sent after the truth is written: its failure is not the producer's."""
+    """The wake-up is sent after the truth is written: its failure is not the producer's."""
     client.set(f"{PREFIX}celery:submit", "in the way")  # LPUSH fails on a string
 
     job_id = service.submit(a_request()).job_id
@@ -619,7 +619,7 @@ def on_both(client: "redis.Redis", on_loop: "redis.asyncio.Redis", settings: Set
 
 @pytest.mark.anyio
 async def test_a_request_from_the_loop_is_accepted_as_any_other(on_both: Service, client: "redis.Redis") -> None:
-    """In the ledger with its reminder in the broker; the same key is the same job."""
+    """In the ledger with its wake-up in the broker; the same key is the same job."""
     terms = Terms(idempotency_key="order-1", tenant="shop")
 
     taken = await on_both.submit_async(a_request(), terms)

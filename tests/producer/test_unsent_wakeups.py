@@ -13,13 +13,14 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from typer.testing import CliRunner
 
-from config.reminding import reminder_sender
 from config.settings import Settings
+from config.wake_ups import wake_up_sender
 from jobs.errors import LedgerUnavailable
 from jobs.job import Charged, Reason, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
-from jobs.reminders import TaskName
+from jobs.queues import TaskName
+from jobs.scripts import WakeUp
 from jobs.states import State
 from ops.commands import app as rushes
 from producer.api.application import make_app
@@ -87,7 +88,7 @@ def test_a_ctrl_c_within_a_first_send_is_no_trouble_of_the_broker(monkeypatch: p
 
     monkeypatch.setattr(app, "send_task", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        reminder_sender(app)(TaskName.SUBMIT, "job_1", 1)
+        wake_up_sender(app)(WakeUp(State.QUEUED, "job_1", 0))
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_a_sender_says_no_whatever_sending_raises(settings: Settings, error: Exc
     from config.celery_app import make_app as make_celery  # noqa: PLC0415 (the API's has the same name)
 
     with unsent(error) as tried:
-        assert reminder_sender(make_celery(settings))(TaskName.SUBMIT, "job_1", 1) is False
+        assert wake_up_sender(make_celery(settings))(WakeUp(State.QUEUED, "job_1", 0)) is False
     assert tried == [TaskName.SUBMIT]
 
 
@@ -213,7 +214,8 @@ def test_a_command_succeeds_whatever_sending_raises(
     """With exit code 0: a script that sees another one submits again."""
     Path("prompts.jsonl").write_text('{"prompt": "a boat"}\n{"prompt": "a plane"}\n')
     job_id = in_state(real_ledger, service.submit(a_request()).job_id, STATES.get(command, State.QUEUED)).id
-    client.delete(*client.keys(f"{PREFIX}alarms:*"), f"{PREFIX}call:queued")  # what is out already is not sent again
+    client.delete(f"{PREFIX}wakes")  # what is out already is not sent again
+    client.hset(f"{PREFIX}receivers:all", "sql", "job.cancelled")  # the only one to be woken by a cancel
 
     with unsent(error) as tried:
         ran = CliRunner().invoke(rushes, COMMANDS[command](job_id))

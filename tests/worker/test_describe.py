@@ -9,15 +9,14 @@ from typing import Any, Final
 
 import av
 import pytest
-import redis
 
 from config.settings import ArchiveSettings, DescribeSettings
 from config.store import BucketStore, FolderStore, Store
 from jobs.artifacts import Artifact, path_of
 from jobs.events import LogEntry
 from jobs.facts import Described, Fetched, NotDescribed
-from jobs.job import Charged, Job, Stored, Terms
-from jobs.ledger import Ledger, new_job_id
+from jobs.job import Charged, Job, Stored
+from jobs.ledger import new_job_id
 from jobs.media import Media, Mismatch
 from jobs.row import job_from, to_fields
 from jobs.states import State
@@ -249,16 +248,12 @@ def test_a_film_without_a_picture_is_noted(tmp_path: Path) -> None:
     ],
     ids=["could not be read", "differs from the request", "both"],
 )
-def test_what_is_odd_stands_beside_what_differs_from_the_request(
-    client: "redis.Redis", seen: Media, fields: list[str]
-) -> None:
+def test_what_is_odd_stands_beside_what_differs_from_the_request(seen: Media, fields: list[str]) -> None:
     """One list in row, event and views; what was asked for outranks the default; an unreadable film says nothing."""
-    ledger, job_id = Ledger(client), new_job_id()
     request = replace(a_request(duration=8), expected={"duration": 5, "generate_audio": True})
-    ledger.accept(request, Terms(job_id=job_id, deadline_s=1000))
     stored = Stored(PATH, 1, "00", "video/mp4")
 
-    outcome = compared(ledger, ledger.get(job_id), Fetched(stored, seen))
+    outcome = compared(new_job_id(), request, Fetched(stored, seen))
 
     assert isinstance(outcome, Fetched)
     assert outcome.media is not None

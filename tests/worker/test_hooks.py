@@ -18,7 +18,7 @@ from worker.receivers.hooks import HookReceiver, load_hooks
 from worker.receivers.result import JobResult, ResultHook
 
 JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
-DELIVERY = Delivery("a:b", JOB.id, "job.completed", turn=1, tries=0)
+DELIVERY = Delivery("a:b", JOB.id, "job.completed", event_turn=1, at=1_800_000_000, tries=0)
 
 
 def receiver(hook: ResultHook, **settings: float) -> HookReceiver:

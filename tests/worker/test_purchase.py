@@ -15,11 +15,13 @@ from jobs.job import Hold, Job, Terms
 from jobs.ledger import Ledger, new_job_id
 from jobs.sketches import Sketches
 from jobs.states import State
+from jobs.work_items import LEASE_S, Leased
 from tests import steps
 from tests.redis_servers import Cable
-from tests.stage import a_request
+from tests.stage import Clock, a_request
+from worker.leases import Leases
 from worker.pace import Pace
-from worker.purchase import Purchases
+from worker.purchase import Doubting, Purchases
 from worker.runtime import policy
 from worker.spool import Spool, Spooled
 
@@ -40,7 +42,7 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     ledger, choice = Ledger(connection), Settings()
     pace = Pace(policy(choice), choice.poll, Sketches(connection), lambda _model: None, ledger.limits)
     steps.submitting(ledger, _accepted(ledger), lease_s=100)  # connected, and Redis knows the script
-    return Purchases(ledger, Spool(tmp_path / "spool"), pace, lambda *_, **__: True)
+    return Purchases(ledger, Spool(tmp_path / "spool"), pace)
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_an_intent_that_was_written_without_an_answer_goes_back_to_the_queue(
     """Nothing was sent for it, and this process knows it: no doubt, no hour of waiting, no person."""
     cable.deaf = True
     with pytest.raises(LedgerUnavailable):
-        purchases.intend(job, lease_s=100, worker="one")
+        purchases.intend(job, worker="one")
     assert Ledger(client).get(job.id).state is State.SUBMITTING
     cable.deaf = False
 
@@ -76,7 +78,7 @@ def test_an_intent_that_was_never_written_says_nothing_of_the_next_one(
     """The next try buys: it must not be called unsent, or it would be bought again."""
     cable.cut()
     with pytest.raises(LedgerUnavailable):
-        purchases.intend(job, lease_s=100, worker="one")
+        purchases.intend(job, worker="one")
     cable.mend()
     bought = steps.submitting(Ledger(client), job, lease_s=100, worker="two", suffix="another")
 
@@ -94,7 +96,7 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Redis away and the disk full: should this process die as well, the line is where the purchase is known."""
-    bought = purchases.intend(job, lease_s=100, worker="one")
+    bought = purchases.intend(job, worker="one")
     cable.cut()
     (tmp_path / "spool").rmdir()
     (tmp_path / "spool").symlink_to("/dev/full")
@@ -116,14 +118,42 @@ def test_a_receipt_that_no_row_can_hold_is_spooled_and_delays_no_other(
     purchases: Purchases, client: "redis.Redis", job: Job, tmp_path: Path
 ) -> None:
     """What was bought must stay known, and the receipts behind it must arrive."""
-    strange = purchases.intend(job, lease_s=100, worker="one")
-    assert purchases.settle(strange, Accepted("half a pair: \ud800", 3.36)) == ()
-    other = purchases.intend(_accepted(Ledger(client)), lease_s=100, worker="one")
+    strange = purchases.intend(job, worker="one")
+    purchases.settle(strange, Accepted("half a pair: \ud800", 3.36))
+    other = purchases.intend(_accepted(Ledger(client)), worker="one")
     Spool(tmp_path / "spool").keep(Spooled(other.id, str(other.request_id), Accepted("gen-2", 1.0)))
 
     assert purchases.replay() == 1
     assert Ledger(client).get(other.id).generation_id == "gen-2"
     assert [file.stem for file in (tmp_path / "spool").glob("*.json")] == [strange.request_id]
+
+
+def test_a_purchase_is_put_in_doubt_when_its_workers_lease_ends_and_not_before(
+    client: "redis.Redis", clock: Clock, tmp_path: Path
+) -> None:
+    """A slow POST is left alone while its worker lives; the receipt of one that only seemed dead still counts."""
+    ledger, choice = Ledger(client, clock=clock), Settings()
+    leases, doubting = Leases(ledger.items), Doubting(ledger, policy(choice))
+    pace = Pace(policy(choice), choice.poll, Sketches(client), lambda _model: None, ledger.limits)
+    job = steps.submitting(ledger, _accepted(ledger), lease_s=LEASE_S)
+
+    def doubted() -> int:
+        claimed = ledger.items.claim(doubting.claim)
+        doubting.doubt(claimed)
+        return len(claimed.jobs)
+
+    with leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=600):
+        for _ in range(5):
+            clock.advance(LEASE_S - 1)
+            leases.renew()
+            assert doubted() == 0
+    clock.advance(LEASE_S + 1)
+    assert (doubted(), doubted()) == (1, 0)
+    assert ledger.get(job.id).state is State.IN_DOUBT
+
+    Purchases(ledger, Spool(tmp_path / "spool"), pace).settle(job, Accepted("gen-1", 3.36))
+    bought = ledger.get(job.id)
+    assert (bought.state, bought.generation_id) == (State.RENDERING, "gen-1")
 
 
 @pytest.mark.parametrize("request_id", ["../job_a.1", "/tmp/job_a.1", ".job_a.1", "job_a\0.1", ""])

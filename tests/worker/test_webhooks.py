@@ -1,5 +1,6 @@
 """Webhooks over real HTTP: signed as Standard Webhooks says, sent where they may be, judged by their status."""
 
+import json
 import socket
 import time
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from config.settings import WebhooksSettings
 from config.webhook_endpoints import secret_of
 from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
+from jobs.events import ENDS
 from jobs.job import Charged, Reason, Stored, VideoRequest
-from jobs.payloads import payload
+from jobs.payloads import message_id, payload
 from jobs.states import State
 from jobs.test_deliveries import made_up, new_test_delivery_id
 from tests.worker.servers import REFUSING, Server, answer, hang, reset, slow_handshake
@@ -30,7 +32,7 @@ JOB: Final = MADE_UP[0].model_copy(
     update={"id": "job_1", "stored": Stored("a/job_1.mp4", 7, "ab", "video/mp4"), "cost_usd": 2.52}
 )
 REQUEST: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4711"})
-DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", turn=1, tries=0)
+DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", event_turn=1, at=1_800_000_000, tries=0)
 
 
 def sender(**settings: Any) -> WebhookSender:
@@ -140,13 +142,46 @@ def test_the_id_is_the_same_for_every_try_of_an_event_and_another_for_another(se
     """By it a receiver knows what it has had already."""
     server.on(answer(status="500 No"))
     receiver = WebhookReceiver(sender(), server.url, [SECRET])
-    for delivery in (DELIVERY, replace(DELIVERY, turn=9, tries=3), replace(DELIVERY, event="job.fetched_late")):
+    for delivery in (DELIVERY, replace(DELIVERY, event_turn=9, tries=3), replace(DELIVERY, event="job.fetched_late")):
         receiver.deliver(delivery, JOB, REQUEST)
     assert [request.headers["webhook-id"] for request in server.received] == [
         "job_1.completed",
         "job_1.completed",
         "job_1.fetched_late",
     ]
+
+
+@pytest.mark.parametrize("event", ["job.held", "job.submitted", "job.rendered", "job.needs_attention"])
+def test_an_event_that_is_no_end_has_its_own_time_and_its_turn_in_its_id(server: Server, event: str) -> None:
+    """It may happen again, and is delivered after it happened: the job in the body may be further by then."""
+    server.on(answer())
+    receiver = WebhookReceiver(sender(), server.url, [SECRET])
+    first = replace(DELIVERY, event=event, event_turn=3, at=1_800_000_042.5)
+    for delivery in (first, replace(first, tries=1), replace(first, event_turn=7, at=1_800_000_060)):
+        receiver.deliver(delivery, JOB, REQUEST)
+
+    name = f"job_1.{event.removeprefix('job.')}"
+    assert [request.headers["webhook-id"] for request in server.received] == [f"{name}.3", f"{name}.3", f"{name}.7"]
+    bodies = [json.loads(request.body) for request in server.received]
+    assert {body["type"] for body in bodies} == {event}
+    assert [body["timestamp"] for body in bodies] == [
+        "2027-01-15T08:00:42.500Z",
+        "2027-01-15T08:00:42.500Z",
+        "2027-01-15T08:01:00.000Z",
+    ]
+    assert bodies[0]["data"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("event", ENDS)
+def test_an_ends_time_is_the_jobs_end_however_late_it_is_delivered(server: Server, event: str) -> None:
+    """The body is the same at each try, at a redelivery, and in `GET /v1/events`."""
+    server.on(answer())
+    WebhookReceiver(sender(), server.url, [SECRET]).deliver(
+        replace(DELIVERY, event=event, event_turn=9, at=1_800_009_999), JOB, REQUEST
+    )
+    (posted,) = server.received
+    assert json.loads(posted.body) == payload(event, JOB, REQUEST)
+    assert posted.headers["webhook-id"] == message_id("job_1", event)
 
 
 def test_a_request_brings_its_own_address(server: Server) -> None:

@@ -1,20 +1,20 @@
 """Describing: puts manifest, poster and preview beside the videos that are due."""
 
 import logging
-from collections.abc import Iterator, Sequence
 
+from jobs.errors import LedgerUnavailable
 from jobs.facts import Described, NotDescribed
-from jobs.job import Job
+from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
-from jobs.moves.follow_up import after_describe, begun
+from jobs.moves.follow_up import after_describe
 from jobs.moves.move import Policy
 from jobs.states import FollowUp
-from jobs.wakes import Alarm
+from jobs.work_items import Claim, Claimed, Item
 from worker import faults
 from worker.archive.archive import Archive
-from worker.claimed import Now, contained
+from worker.claimed import contained
 from worker.describe.describer import Describer
-from worker.download import written_unless_erased
+from worker.download import write_unless_erased
 
 log = logging.getLogger("rushes.tasks")
 
@@ -22,33 +22,37 @@ log = logging.getLogger("rushes.tasks")
 class Describing:
     """Describes videos; tries again while the store fails. A failure here never touches the job."""
 
+    claim = Claim(queue=FollowUp.DESCRIBE, wants_request=True)
+
     def __init__(
-        self, ledger: Ledger, describer: Describer, archive: Archive, policy: Policy, *, lease_s: float
+        self, ledger: Ledger, describer: Describer, archive: Archive, policy: Policy, *, longest_s: float
     ) -> None:
+        """A description takes at most `longest_s`."""
+        self.longest_s = longest_s
         self._ledger = ledger
         self._describer = describer
         self._archive = archive
         self._policy = policy
-        self._lease_s = lease_s
 
-    def describe(self, jobs: Sequence[Job], _now: Now) -> Iterator[Alarm]:
-        """Describe the videos of the claimed jobs; yield the alarms to set."""
-        for job in jobs:
-            with contained("describe", job):
-                yield from self._describe(job)
+    def describe(self, claimed: Claimed) -> None:
+        """Describe the videos of the claimed jobs."""
+        for item in claimed.items:
+            if item.job is not None and item.request is not None:
+                with contained("describe", item.id):
+                    self._describe(item, item.job, item.request)
 
-    def _describe(self, job: Job) -> Sequence[Alarm]:
-        job = self._ledger.begin(job, begun(FollowUp.DESCRIBE, lease_s=self._lease_s))
-        outcome = self._outcome(job)
+    def _describe(self, item: Item, job: Job, request: VideoRequest) -> None:
+        outcome = self._outcome(job, request)
         faults.here("describe.before_write")
-        move = after_describe(job, outcome, policy=self._policy)
+        move = after_describe(outcome, tries=item.tries, policy=self._policy)
         kept = job.stored if isinstance(outcome, Described) else None
-        return written_unless_erased(self._ledger, self._archive, job, move, kept=kept)
+        write_unless_erased(self._ledger, self._archive, item, move, kept=kept)
 
-    def _outcome(self, job: Job) -> Described | NotDescribed:
-        request, entries = self._ledger.request(job.id), self._ledger.job_log.of(job.id)
+    def _outcome(self, job: Job, request: VideoRequest) -> Described | NotDescribed:
         try:
-            return self._describer.describe(job, request, entries)
+            return self._describer.describe(job, request, self._ledger.job_log.of(job.id))
+        except LedgerUnavailable:
+            raise
         except Exception as error:  # an odd video must not be described for ever
             log.exception("describing job=%s failed unforeseen", job.id)
             return NotDescribed(f"unforeseen: {type(error).__name__}")

@@ -10,7 +10,7 @@ from jobs.job import Ended, Job, VideoRequest
 
 VERSION: Final = 1
 _SHOWN: Final = set(Ended.model_fields) - {"tenant"}  # everybody with the video may read it
-_ROUTINE: Final = frozenset({"job.polled", "job.rescued", "job.still_in_doubt"})
+_ROUTINE: Final = frozenset({"job.polled", "job.still_in_doubt"})
 """Events given as counts only; a line for each would bury the others."""
 
 

@@ -25,7 +25,7 @@ class HookReceiver:
         self._name = name
         self._hook = hook
         self._archive = archive
-        self.terms = ReceiverTerms(width=settings.width, lease_s=settings.lease_s)
+        self.terms = ReceiverTerms(width=settings.width, longest_s=settings.longest_s)
         self.retries = RetryTerms.doubling(settings.retry_first_s, settings.retry_longest_s, settings.attempts)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)

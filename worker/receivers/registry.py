@@ -1,13 +1,12 @@
-"""The registry: every receiver that this worker can call, by name, and which jobs each wants."""
+"""The registry: every receiver that this worker can call, by name."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, origin_of, secret_of
+from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, secret_of
 from jobs.errors import UnknownEndpoint
-from jobs.events import ends_of
-from jobs.job import Job, VideoRequest
+from jobs.events import ENDS
 from worker.receivers.outcome import Receiver
 from worker.receivers.webhooks import WebhookReceiver, WebhookSender
 
@@ -35,18 +34,10 @@ class ReceiverRegistry:
             return WebhookReceiver(self._sender, None, self._secrets(WEBHOOK_URL, _FIRST))
         return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
 
-    def wanting(self, ended: Iterable[tuple[Job, VideoRequest]]) -> Iterator[tuple[Job, Mapping[str, Sequence[str]]]]:
-        """Yield each ended job with the receivers that want it, and the events for each."""
-        endpoints = self._endpoints.all()
-        for job, request in ended:
-            yield job, self._wanting(job, request, endpoints)
-
-    def _wanting(self, job: Job, request: VideoRequest, endpoints: Iterable[Endpoint]) -> Mapping[str, Sequence[str]]:
-        events = ends_of(job)
-        asked = {endpoint.id: endpoint.subscribed(events, job.tenant) for endpoint in endpoints}
-        by_request = {origin_of(request.webhook_url): events} if request.webhook_url else {}
-        everybody = {**dict.fromkeys(self._receivers, events), **asked, **by_request}
-        return {name: wanted for name, wanted in everybody.items() if wanted}
+    @property
+    def subscriptions(self) -> Mapping[str, Sequence[str]]:
+        """The receivers of the settings, and the events that they get; endpoints are subscribed when they are added."""
+        return dict.fromkeys(self._receivers, ENDS)
 
     def disable(self, name: str, why: str) -> None:
         """Disable an endpoint and emit the event."""

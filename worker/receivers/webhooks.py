@@ -70,21 +70,21 @@ class WebhookReceiver:
         self._url = url
         self._secrets = secrets
         settings = sender.settings
-        lease_s = settings.connect_timeout_s + 2 * settings.timeout_s + 15
-        self.terms = ReceiverTerms(width=settings.width, lease_s=lease_s)
+        longest_s = settings.connect_timeout_s + 2 * settings.timeout_s + 15
+        self.terms = ReceiverTerms(width=settings.width, longest_s=longest_s)
         disable_after_s = None if url is None else settings.disable_after_s
         self.retries = RetryTerms(settings.retry_s, LONGEST_VARIATION, disable_after_s)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
-        """Send the event's thin payload; its `webhook-id` is the same each time."""
+        """Send the event's thin payload; its `webhook-id` is the same at each try."""
         url = self._url or request.webhook_url
         if url is None:
             return NotDelivered("the request names no address", never=True)
         if not self._secrets:
             return NotDelivered("there is no key to sign with (RUSHES_WEBHOOKS__KEYS)")
-        data = payload(delivery.event, job, request, public_url=self._sender.public_url)
+        data = payload(delivery.event, job, request, at=delivery.at, public_url=self._sender.public_url)
         body = json.dumps(data, separators=(",", ":"))
-        named = message_id(delivery.job_id, delivery.event)
+        named = message_id(delivery.job_id, delivery.event, delivery.event_turn)
         return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC))
 
 

@@ -37,7 +37,7 @@ def environment(config: RunConfig) -> dict[str, str]:
 
 def _pacing(scale: float) -> dict[str, str]:
     """Scale the defaults of polls like the interval."""
-    names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S", "SLOT_S")
+    names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S")
     defaults = {name: variables().get(f"RUSHES_POLL__{name}", (0.0, ""))[0] for name in names}
     return {f"RUSHES_POLL__{name}": f"{default / scale:g}" for name, default in defaults.items()}
 

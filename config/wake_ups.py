@@ -1,7 +1,7 @@
 """Sends the Celery messages that wake workers: by task name, at most once; the rescuer replaces lost ones."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import redis
@@ -9,16 +9,16 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from jobs import outage
-from jobs.reminders import REMINDER_OF, TaskName
-from jobs.wakes import Alarm
+from jobs.queues import task_of
+from jobs.scripts import WakeUp
 
-log = logging.getLogger("rushes.reminding")
+log = logging.getLogger("rushes.wake_ups")
 
 MESSAGE_VERSION: Final = 1
 """Sent in each message's headers; a worker ignores unknown arguments and headers."""
 
-Remind = Callable[..., bool]
-"""remind(task, job_id, turn, countdown=None) -> whether the broker accepted the message."""
+SendWakeUp = Callable[[WakeUp], bool]
+"""Sends a wake-up; returns whether the broker accepted the message."""
 
 
 def why(error: Exception) -> str:
@@ -27,33 +27,32 @@ def why(error: Exception) -> str:
     return outage.explained(cause) if isinstance(cause, redis.RedisError) else str(error)
 
 
-def reminder_sender(app: Celery) -> Remind:
+def wake_up_sender(app: Celery) -> SendWakeUp:
     """Make a sender that never raises, because an error of the broker must not hide the ledger's answer.
 
     The rescuer sends the messages that were not sent.
     """
 
-    def remind(task: TaskName, job_id: str, turn: int, countdown: float | None = None) -> bool:
+    def send(wake_up: WakeUp) -> bool:
         try:
             app.send_task(
-                task.value,
-                args=(job_id, turn),
-                countdown=countdown,
-                task_id=job_id,
+                task_of(wake_up.queue).value,
+                args=(wake_up.queue, wake_up.job_id, wake_up.rings),
+                countdown=wake_up.seconds or None,
                 headers={"rushes": MESSAGE_VERSION},
                 ignore_result=True,
             )
         except (OperationalError, OSError) as error:
-            log.warning("reminder not sent job=%s task=%s: %s; the due index sends it later", job_id, task, why(error))
+            log.warning("wake-up not sent queue=%s: %s; the rescuer sends it later", wake_up.queue, why(error))
             return False
         except Exception as error:
             if _is_interrupt(error):
                 raise KeyboardInterrupt from error
-            log.exception("reminder not sent job=%s task=%s; the due index sends it later", job_id, task)
+            log.exception("wake-up not sent queue=%s; the rescuer sends it later", wake_up.queue)
             return False
         return True
 
-    return remind
+    return send
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -61,9 +60,3 @@ def _is_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def set_alarms(remind: Remind, alarms: Iterable[Alarm]) -> None:
-    """Send the alarms' messages."""
-    for alarm in alarms:
-        remind(REMINDER_OF[alarm.work], alarm.job_id, alarm.turn, alarm.seconds or None)

@@ -1,0 +1,104 @@
+"""Room: no kind of work takes all of a process's threads, and polls always find one."""
+
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from jobs.queues import SLOW_POLLS, TaskName, delivery_queue
+from jobs.states import FollowUp, State
+from worker.room import Room
+
+BUY = (TaskName.SUBMIT, State.QUEUED)
+STORE = (TaskName.STORE, State.STORING)
+FETCH = (TaskName.LATE_FETCH, FollowUp.LATE_FETCH)
+DELIVER = (TaskName.DELIVER, delivery_queue("sql"))
+DESCRIBE = (TaskName.DESCRIBE, FollowUp.DESCRIBE)
+POLL = (TaskName.POLL, State.RENDERING)
+SLOW = (TaskName.POLL, SLOW_POLLS)
+OTHERS = [POLL, (TaskName.RECONCILE, State.IN_DOUBT), (TaskName.DOUBT, State.SUBMITTING)]
+
+
+def entered(stack: ExitStack, room: Room, *work: tuple[TaskName, str]) -> list[bool]:
+    """Whether each of these tasks gets a thread, until the stack ends."""
+    return [stack.enter_context(room.of(task.value, queue)) for task, queue in work]
+
+
+@pytest.mark.parametrize("work", [(BUY, BUY), (STORE, FETCH), (DELIVER, DESCRIBE)])
+def test_each_kind_of_work_has_half_of_the_threads(work: tuple[tuple[TaskName, str], ...]) -> None:
+    """An upstream, a store or a receiver that hangs leaves the other half to the others."""
+    with ExitStack() as stack:
+        room = Room(8)
+        assert entered(stack, room, *work, *work) == [True] * 4
+        assert entered(stack, room, *work) == [False, False]
+
+
+def test_a_quarter_is_left_for_polls_whatever_else_is_under_way() -> None:
+    """Each kind alone may use half, all together three quarters."""
+    with ExitStack() as stack:
+        room = Room(8)
+        assert entered(stack, room, *[BUY] * 4, *[STORE] * 3) == [True] * 6 + [False]
+        assert entered(stack, room, DELIVER) == [False]
+        assert entered(stack, room, *OTHERS * 3) == [True] * 9
+
+
+def test_what_is_done_makes_room() -> None:
+    """A task that found no room has taken none: it must not give back what it never had."""
+    room = Room(2)
+    with ExitStack() as stack:
+        assert entered(stack, room, BUY, BUY, STORE) == [True, False, False]
+    with ExitStack() as stack:
+        assert entered(stack, room, STORE, STORE, BUY) == [True, False, False]
+
+
+def test_a_task_that_raises_makes_room_too() -> None:
+    """Else a worker would buy nothing more after a few odd jobs."""
+    room = Room(2)
+    for _ in range(3):
+        with suppress(ValueError), room.of(TaskName.SUBMIT, State.QUEUED) as has_room:
+            assert has_room
+            raise ValueError
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_smallest_workers_do_every_kind_of_work(threads: int) -> None:
+    """One after the other."""
+    for work in (BUY, STORE, FETCH, DELIVER, DESCRIBE, SLOW, *OTHERS):
+        with ExitStack() as stack:
+            assert entered(stack, Room(threads), work) == [True]
+
+
+def test_slow_polls_use_a_quarter_and_take_nothing_from_the_others() -> None:
+    """Generations whose polls hang must not delay those whose polls are quick, nor purchases."""
+    with ExitStack() as stack:
+        room = Room(8)
+        assert entered(stack, room, SLOW, SLOW, SLOW) == [True, True, False]
+        assert entered(stack, room, *[BUY] * 4, *[DELIVER] * 2, POLL) == [True] * 7
+
+
+def test_while_most_polls_are_slow_they_may_use_any_thread() -> None:
+    """An upstream that has become slow as a whole is polled all the same."""
+    with ExitStack() as stack:
+        room = Room(8)
+        room.note_polls([True] * 20)
+        assert entered(stack, room, *[SLOW] * 8) == [True] * 8
+        room.note_polls([False] * 20)
+        assert entered(stack, room, SLOW) == [False]
+
+
+@pytest.mark.parametrize(
+    ("polls", "are_slow"),
+    [
+        ([], False),
+        ([[True, False]], False),
+        ([[True, True, False]], True),
+        ([[False] * 100, [True]], False),
+        ([[False] * 100, *[[True] * 2] * 9], True),
+        ([[True] * 100, *[[False] * 2] * 9], False),
+    ],
+)
+def test_the_last_polls_count_most(polls: list[list[bool]], are_slow: bool) -> None:
+    """What an upstream was like a thousand polls ago says little about it now; without polls nothing is slow."""
+    room = Room(8)
+    for timed_out in polls:
+        room.note_polls(timed_out)
+    assert room.most_polls_are_slow is are_slow
