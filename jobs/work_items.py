@@ -66,6 +66,8 @@ class Claim:
     fence: bool = True
     wants_request: bool = False
     per_s: float | None = None
+    share: int | None = None
+    """How many threads claim from this queue: each takes its part of what is due, up to `limit`."""
     event: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     slot: str | None = None
@@ -107,8 +109,8 @@ class WorkItems:
     def claim(self, claim: Claim, *, woke: bool = True, rang: str | None = None, lease_s: float = LEASE_S) -> Claimed:
         """Claim items that are due by now.
 
-        A task that `woke` answers the queue's wake-up, if its time has come, or if it is the one that was to ring at
-        `rang`: on a host whose clock is ahead it rings early.
+        A task that `woke` answers the queue's wake-up if its message, which was to ring at `rang`, is the outstanding
+        one; without a message (None), if its time has come.
         """
         is_follow_up = is_follow_up_queue(claim.queue)
         at, found, left, wake_ups = self._scripts.run(
@@ -125,6 +127,7 @@ class WorkItems:
             data=to_json(claim.data) if claim.event else None,
             wants_request=claim.wants_request or None,
             per_s=claim.per_s,
+            share=claim.share,
             slot=claim.slot,
             width=claim.width,
             slow_s=claim.slow_s,
@@ -171,9 +174,9 @@ class WorkItems:
         self._scripts.run("renew", items=items, slots=[list(slot) for slot in slots], lease_s=lease_s)
 
     @asks_redis
-    def postpone(self, queue: str, *, wait_s: float) -> WakeUp | None:
+    def postpone(self, queue: str, *, wait_s: float, rang: str | None = None) -> WakeUp | None:
         """Return the wake-up that must ring again in `wait_s`; None: another will ring anyway."""
-        rings = self._scripts.run("postpone", queue=queue, wait_s=wait_s)
+        rings = self._scripts.run("postpone", queue=queue, wait_s=wait_s, rang=rang)
         return WakeUp(queue, "-", wait_s, rings) if rings else None
 
     @asks_redis

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Final
 
 from jobs.errors import StaleTurn, WrongState
 from jobs.facts import Download, Fetched
@@ -21,14 +22,26 @@ from worker.upstream.poller import Poller
 
 log = logging.getLogger("rushes.tasks")
 
+MOST_AT_ONCE: Final = 4
+"""A thread claims at most this many videos to fetch, if more are due than threads."""
+
 
 class Downloading:
     """Fetches videos; each job then ends, or its download (never the generation) is tried again."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, policy: Policy, *, longest_s: float, worker: str) -> None:
-        """A download takes at most `longest_s`."""
+    def __init__(
+        self, ledger: Ledger, archive: Archive, policy: Policy, *, longest_s: float, worker: str, threads: int
+    ) -> None:
+        """A download takes at most `longest_s`; `threads` of this process download at once."""
         self.longest_s = longest_s
-        self.claim = Claim(queue=State.STORING, wants_request=True, event="job.storing", data={"worker": worker})
+        self.claim = Claim(
+            queue=State.STORING,
+            limit=MOST_AT_ONCE,
+            share=threads,
+            wants_request=True,
+            event="job.storing",
+            data={"worker": worker},
+        )
         self._ledger = ledger
         self._archive = archive
         self._policy = policy

@@ -38,13 +38,14 @@ from worker.upstream.client import Upstream
 
 log = logging.getLogger("rushes.purchases")
 
+MOST_AT_ONCE: Final = 8
+"""A thread claims at most this many jobs to buy, if more are due than threads."""
+
 _TRIES: Final = 20
 
 
 class Purchasing:
     """Buys due jobs: writes the intent, sends the request, then writes the receipt."""
-
-    claim = Claim(queue=State.QUEUED, wants_request=True)
 
     def __init__(
         self,
@@ -56,9 +57,11 @@ class Purchasing:
         *,
         longest_s: float,
         worker: str,
+        threads: int,
     ) -> None:
-        """A purchase takes at most `longest_s`."""
+        """A purchase takes at most `longest_s`; `threads` of this process buy at once."""
         self.longest_s = longest_s
+        self.claim = Claim(queue=State.QUEUED, limit=MOST_AT_ONCE, share=threads, wants_request=True)
         self._purchases = purchases
         self._ledger = ledger
         self._upstream = upstream

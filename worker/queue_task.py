@@ -63,10 +63,11 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         began, woke, rang = monotonic(), True, self._rang
         while True:
             claimed = self.parts.ledger.items.claim(claim, woke=woke, rang=rang)
-            if claimed.jobs or claimed.items:
+            if leased := _leased(claim, claimed):
                 receiver = receiver_of(claim.queue)
                 slot = (receiver, claim.slot) if receiver and claim.slot else None
-                with self.parts.leases.renewing(_leased(claim, claimed), longest_s=longest_s, slot=slot):
+                each_s = longest_s if claim.share is None else longest_s * len(leased)
+                with self.parts.leases.renewing(leased, longest_s=each_s, slot=slot):
                     run(claimed)
             if once or not claimed.left or monotonic() - began > LONGEST_S:
                 return
@@ -88,10 +89,10 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         return True
 
     @property
-    def _rang(self) -> str | None:
-        """When this task's wake-up was to ring, as its message says."""
+    def _rang(self) -> str:
+        """When this task's wake-up was to ring, as its message says; "" if it does not: then it is a straggler."""
         message = self.request.args or ()
-        return next(map(str, message[2:3]), None)
+        return next(map(str, message[2:3]), "")
 
     def _is_for(self, queue: str) -> bool:
         try:
@@ -100,7 +101,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             return False
 
     def _postponed(self, queue: str) -> str:
-        if wake_up := self.parts.ledger.items.postpone(queue, wait_s=FULL_S):
+        if wake_up := self.parts.ledger.items.postpone(queue, wait_s=FULL_S, rang=self._rang):
             self.again(wake_up)
         return "no room: postponed"
 

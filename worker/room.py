@@ -29,7 +29,7 @@ class Room:
 
     def __init__(self, threads: int) -> None:
         self.slow_threads = max(1, threads // 4)
-        self._half = max(1, threads // 2)
+        self.half = max(1, threads // 2)
         self._busy = max(1, threads - self.slow_threads)
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -65,4 +65,4 @@ class Room:
         if kind == SLOW_POLLS:
             return self.most_polls_are_slow or self._used[kind] < self.slow_threads
         busy = self._used.total() - self._used[SLOW_POLLS]
-        return self._used[kind] < self._half and busy < self._busy
+        return self._used[kind] < self.half and busy < self._busy

@@ -2,15 +2,13 @@
      a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung), rang? (when
         it was to ring),
         event?, data? (emitted for each), wants_request?, per_s? (the fleet claims no more; at most a second's worth is
-        saved up), slot?, width, slow_s (of a receiver's queue)
+        saved up), share? (threads that claim: each takes its part of what is due), slot?, width, slow_s (of a receiver's queue)
      Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
 local due, until_now = due_key(a.queue), now + a.early_s
-if a.woke then
-  -- Only a wake-up whose time has come is answered: a straggler must not start a second chain. The outstanding one is
-  -- answered in any case; it rings early on a host whose clock is ahead, and is then armed again below.
-  local rings = redis.call('HGET', wakes_key, a.queue)
-  if rings and (rings == a.rang or tonumber(rings) <= until_now) then redis.call('HDEL', wakes_key, a.queue) end
-end
+-- A wake-up is answered by its own message, which may ring early on a host whose clock is ahead and is then armed again
+-- below. A straggler, early or late, must not start a second chain. A caller without a message answers what has rung.
+local rings = a.woke and redis.call('HGET', wakes_key, a.queue)
+if rings and (rings == a.rang or not a.rang and tonumber(rings) <= until_now) then redis.call('HDEL', wakes_key, a.queue) end
 
 -- Returns how many deliveries a receiver may be sent now. While its circuit breaker is half-open one is tried; a slow
 -- receiver, and one of unknown speed, gets one at a time.
@@ -29,6 +27,9 @@ end
 
 local rate = a.per_s and bucket('polls', a.per_s, 1 / a.per_s)
 local room = a.slot and room_of(receiver_of(a.queue)) or rate and math.min(a.limit, rate.left()) or a.limit
+if a.share then
+  room = math.min(room, math.max(1, math.ceil(redis.call('ZCOUNT', due, '-inf', stamp(until_now)) / a.share)))
+end
 if room == 0 and a.slot then return { stamp(now), {}, 0, wake_ups() } end
 
 local found = redis.call('ZRANGE', due, '-inf', stamp(until_now), 'BYSCORE', 'LIMIT', 0, room + 1)

@@ -115,7 +115,7 @@ class Fleet(RuleBasedStateMachine):
         if fate != "comes twice":
             self.messages.remove((at, wake_up))
         if fate != "is lost":
-            self._work_off(wake_up.queue, lambda options: data.draw(st.sampled_from(options)))
+            self._work_off(wake_up, lambda options: data.draw(st.sampled_from(options)))
 
     # -- what workers do -------------------------------------------------------------------------------------------
 
@@ -128,14 +128,15 @@ class Fleet(RuleBasedStateMachine):
             self.held.remove(move)
         self._apply([move])
 
-    def _work_off(self, queue: str, choose: Callable[[list[str]], str]) -> None:
+    def _work_off(self, wake_up: WakeUp, choose: Callable[[list[str]], str]) -> None:
         """Claim a queue's items and decide; then write, hold on to the decision, or die."""
+        queue = wake_up.queue
         fence = queue not in {State.RENDERING, State.IN_DOUBT, State.SUBMITTING}
         limit = 1 if queue in {State.QUEUED, State.STORING} else 2
         claim = Claim(queue=queue, limit=limit, fence=fence, wants_request=True, slot="slot", width=9, slow_s=1e9)
         if not queue.startswith("deliver:"):
             claim = Claim(queue=queue, limit=limit, fence=fence)
-        claimed = self.ledger.items.claim(claim)
+        claimed = self.ledger.items.claim(claim, rang=wake_up.rings)
         moves: list[tuple[Job | Item, Move]] = [(one.job, self._decision(one.job, choose)) for one in claimed.jobs]
         moves += [(item, self._delivery(choose)) for item in claimed.items]
         fate = choose(["writes", "writes", "writes", "freezes", "dies"]) if moves else "dies"
@@ -248,7 +249,7 @@ class Fleet(RuleBasedStateMachine):
                     self.lost.add(wake_up.queue)
                     continue
                 self.lost.discard(wake_up.queue)
-                self._work_off(wake_up.queue, choose)
+                self._work_off(wake_up, choose)
 
     def _nothing_is_overdue(self) -> None:
         allowed = LOST_AFTER_S + 2 * RESCUE_EVERY_S + SLOT_S

@@ -65,8 +65,10 @@ class Process:
     client: "redis.Redis"
 
     def run(self, task: TaskName, *message: Any) -> Run:
-        """Run a task as the worker's pool does."""
+        """Run a task as the worker's pool does, by the outstanding wake-up unless the message says more."""
         name, task_id, arguments = task.value, uuid(), list(message)
+        if len(arguments) == len(("queue", "job")):
+            arguments.append(self.client.hget(f"{PREFIX}wakes", str(arguments[0])) or "")
         route = {"exchange": "", "routing_key": QUEUE_OF[task].value}
         request = {"id": task_id, "root_id": task_id, "args": arguments, "kwargs": {}, "delivery_info": route}
         tracer = trace.build_tracer(name, self.app.tasks[name], app=self.app)
@@ -171,10 +173,11 @@ def test_what_happens_outside_of_a_task_sends_messages(process: Process, ledger:
 def test_a_straggler_starts_no_second_chain(process: Process, ledger: Ledger) -> None:
     """A message that is delivered twice polls nothing and rings no more."""
     job_id = bought(ledger)
-    process.run(TaskName.POLL, State.RENDERING, job_id)
+    rang = str(process.client.hget(f"{PREFIX}wakes", State.RENDERING))
+    process.run(TaskName.POLL, State.RENDERING, job_id, rang)
     process.sent(QueueName.POLL)
 
-    assert process.run(TaskName.POLL, State.RENDERING, job_id).result == "nothing was due"
+    assert process.run(TaskName.POLL, State.RENDERING, job_id, rang).result == "nothing was due"
     assert process.sent(QueueName.POLL) == []
 
 
