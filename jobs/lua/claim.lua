@@ -1,14 +1,16 @@
 --[[ claim: take due items of one queue, each on a lease: its score moves, so that it is due again if the worker dies.
-     a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung), rang? (when
-        it was to ring),
-        event?, data? (emitted for each), wants_request?, per_s? (the fleet claims no more; at most a second's worth is
-        saved up), share? (threads that claim: each takes its part of what is due), slot?, width, slow_s (of a receiver's queue)
+     a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung),
+        rang? (when it was to ring), event?, data? (emitted for each), wants_request?, per_s? (the fleet claims no more;
+        at most a second's worth is saved up), share? (threads that claim: each takes its part of what is due), slot?,
+        width, slow_s (of a receiver's queue)
      Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
 local due, until_now = due_key(a.queue), now + a.early_s
 -- A wake-up is answered by its own message, which may ring early on a host whose clock is ahead and is then armed again
 -- below. A straggler, early or late, must not start a second chain. A caller without a message answers what has rung.
 local rings = a.woke and redis.call('HGET', wakes_key, a.queue)
-if rings and (rings == a.rang or not a.rang and tonumber(rings) <= until_now) then redis.call('HDEL', wakes_key, a.queue) end
+if rings and (rings == a.rang or not a.rang and tonumber(rings) <= until_now) then
+  redis.call('HDEL', wakes_key, a.queue)
+end
 
 -- Returns how many deliveries a receiver may be sent now. While its circuit breaker is half-open one is tried; a slow
 -- receiver, and one of unknown speed, gets one at a time.
@@ -21,7 +23,8 @@ local function room_of(receiver)
   local took_s = redis.call('HGET', health_key(receiver), 'took_s')
   local is_quick = circuit.is_closed and took_s and tonumber(took_s) <= a.slow_s
   redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp(now))
-  if redis.call('ZCARD', slots) >= (is_quick and a.width or 1) and not redis.call('ZSCORE', slots, a.slot) then return 0 end
+  local is_full = redis.call('ZCARD', slots) >= (is_quick and a.width or 1)
+  if is_full and not redis.call('ZSCORE', slots, a.slot) then return 0 end
   return is_quick and a.limit or 1
 end
 
@@ -37,7 +40,8 @@ local left = found[room + 1]
 if left then
   arm(a.queue, room < a.limit and rate and now + 1 / a.per_s or now, left)
 else
-  local later, at = unpack(redis.call('ZRANGE', due, '(' .. stamp(until_now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'))
+  local later, at = unpack(redis.call('ZRANGE', due, '(' .. stamp(until_now), '+inf', 'BYSCORE', 'LIMIT', 0, 1,
+    'WITHSCORES'))
   if later then arm(a.queue, tonumber(at), later) end
 end
 
