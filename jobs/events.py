@@ -19,7 +19,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.resubmitted": "A person or a setting decided to buy again although the first purchase is in doubt.",
     "job.polled": "A worker polled the generation; `result` says what came back, `wait_s` when it polls again.",
     "job.rendered": "The upstream finished; `url` is the video's. A `note` says what was odd about its reply.",
-    "job.storing": "A worker began to fetch the bytes.",
+    "job.storing": "A worker claimed the job, to fetch the bytes.",
     "job.store_failed": "The bytes could not be fetched this time; `wait_s` says when the next try comes.",
     "job.completed": "Our copy is under its final name: the job ended with its video; `mismatch` says what differs.",
     "job.failed": "The job ended without a video; `reason` says why.",

@@ -168,9 +168,11 @@ class WorkItems:
             return None
 
     @asks_redis
-    def renew(self, held: Iterable[Leased], slots: Iterable[tuple[str, str]] = (), *, lease_s: float = LEASE_S) -> None:
+    def renew(
+        self, leased: Iterable[Leased], slots: Iterable[tuple[str, str]] = (), *, lease_s: float = LEASE_S
+    ) -> None:
         """Keep claimed items, and receivers' slots, for another lease."""
-        items = [[one.queue, one.id, one.turn, int(is_follow_up_queue(one.queue))] for one in held]
+        items = [[one.queue, one.id, one.turn, int(is_follow_up_queue(one.queue))] for one in leased]
         self._scripts.run("renew", items=items, slots=[list(slot) for slot in slots], lease_s=lease_s)
 
     @asks_redis

@@ -187,6 +187,8 @@ class Purchases:
         except (StaleTurn, WrongState):
             if isinstance(receipt, Accepted):
                 self._write_late(job.id, receipt)
+        except UnknownJob:
+            log.critical("receipt of a job that nobody knows job=%s %r", job.id, receipt)
 
     def _write_late(self, job_id: str, receipt: Accepted) -> None:
         """Keep a purchase of a job that has moved on.

@@ -1,7 +1,7 @@
 """The tasks, one for each kind of queue. None waits: waiting is a Celery countdown.
 
-A message names a queue to work off, and the job that caused it, which people read in Flower. Further arguments are a
-newer version's, so that two versions can work on the same jobs.
+A message names a queue to work off, the job that caused it, which people read in Flower, and when it was to ring.
+Further arguments are a newer version's, so that two versions can work on the same jobs.
 """
 
 from celery import shared_task

@@ -123,7 +123,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock, sent: lis
 
 
 def test_one_wake_up_serves_a_crowd(ledger: Ledger, sent: list[WakeUp]) -> None:
-    """While a queue's wake-up is on its way no other is sent: whoever wakes claims what is due, and calls for help."""
+    """While a queue's wake-up is on its way no other is sent; a task that leaves something due wakes up another."""
     ids = [ledger.accept(a_request(f"clip {n}"), Terms(deadline_s=1000)).job_id for n in range(3)]
     assert sent == [WakeUp(State.QUEUED, ids[0], seconds=0)]
 

@@ -55,7 +55,7 @@ def test_a_refusal_ends_the_job_and_says_what_it_cost(stage: Stage) -> None:
 
 
 def test_a_cancelled_job_costs_nothing_if_it_was_not_bought(stage: Stage) -> None:
-    """Nobody has claimed it, so cancelling ends it in the queue; whoever is woken for it then finds nothing due."""
+    """Nobody has claimed it, so cancelling ends it in the queue; the task that wakes up then finds nothing due."""
     job_id = stage.service.submit(a_request("no longer wanted")).job_id
 
     answer = stage.service.cancel(job_id)

@@ -364,7 +364,7 @@ OUTCOMES: Final[dict[str, tuple[Callable[[Ledger, Job], object], str]]] = {
 def test_a_cancel_during_the_purchase_makes_the_next_step_due_at_once(
     client: "redis.Redis", clock: Clock, outcome: Callable[[Ledger, Job], object], state: str
 ) -> None:
-    """Whoever cancelled does not wait for the first poll, or for the end of a hold."""
+    """A cancel does not wait for the first poll, or for the end of a hold."""
     sent: list[WakeUp] = []
     ledger = Ledger(client, clock=clock, send_wake_up=sent.append)
     buying = submitting(ledger)

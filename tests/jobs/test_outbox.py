@@ -397,7 +397,7 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_tried_by_one(
     clock.advance(LOST_AFTER_S)
     sent.clear()
     assert claim(ledger) == []
-    assert [wake_up.seconds for wake_up in sent] == [8], "whoever meets the open breaker sends a wake-up for its end"
+    assert [wake_up.seconds for wake_up in sent] == [8], "a claim at an open breaker arms its end"
     assert ledger.items.rescue([delivery_queue(HOOK)]) == []
 
     clock.advance(8)

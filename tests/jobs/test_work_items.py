@@ -395,7 +395,7 @@ def test_a_wake_up_that_rings_early_is_sent_again(ledger: Ledger, clock: Clock, 
 
 
 def test_a_claim_arms_the_next_due_time(ledger: Ledger, clock: Clock, sent: list[WakeUp]) -> None:
-    """What was due later than the outstanding wake-up sent none, so whoever wakes up sends the next one."""
+    """What is due later than the outstanding wake-up sends none, so the claim arms the next one."""
     bought(ledger, first_poll_s=30)
     (later,) = bought(ledger, first_poll_s=40)
     polls_sent(sent)

@@ -12,6 +12,7 @@ from config.settings import RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Accepted
 from jobs.job import Hold, Job, Terms
+from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
 from jobs.sketches import Sketches
 from jobs.states import State
@@ -112,6 +113,20 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_
     assert purchases.replay() == 1
     assert Ledger(client).get(job.id).generation_id == "-a:b/c d"
     assert purchases.replay() == 0
+
+
+def test_a_receipt_of_a_job_whose_row_is_gone_is_logged_whole(
+    purchases: Purchases, job: Job, client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failover may lose the row while the request is out: a person must hear what was bought."""
+    job = purchases.intend(job, worker="one")
+    client.delete(f"{PREFIX}job:{job.id}")
+
+    purchases.settle(job, Accepted("gen-1", 3.0))
+
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert job.id in line
+    assert "gen-1" in line
 
 
 def test_a_receipt_that_no_row_can_hold_is_spooled_and_delays_no_other(
