@@ -25,7 +25,7 @@ UnreadableMessage             config.envelopes: drop the message with a line in 
 AddressRefused                config.outbound: do not connect, and say that the address is not permitted
 NotKept                       worker.archive.transfer: discard the bytes, and fetch again later
 Unshowable                    worker.describe.previews: describe the video without pictures
-DatabaseTrouble               worker.sql.hook: deliver the row again later
+DatabaseTrouble               worker.sql.writing: deliver the row again later
 SchemaBehind                  worker.sql.schema: deliver again later, and ask the operator to migrate
 UnreadableText                producer.cli.text: leave with the message
 Problem                       producer.api.problems: answer the request with its code and detail

@@ -4,9 +4,9 @@ A task claims a batch of one receiver's due deliveries, makes them one after the
 all outcomes together. A receiver has few slots in the whole fleet, so that a slow one leaves threads for others.
 """
 
-import logging
 import random
 import threading
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Final
 
@@ -21,10 +21,8 @@ from jobs.test_deliveries import is_test_delivery, made_up
 from jobs.work_items import Claim, Claimed, Item
 from worker import faults
 from worker.claimed import apply_all, contained
-from worker.receivers.outcome import Receiver
+from worker.receivers.outcome import Ready, Receiver
 from worker.receivers.registry import ReceiverRegistry
-
-log = logging.getLogger("rushes.deliveries")
 
 BATCH: Final = 32
 """At most this many deliveries are claimed at once, if the receiver is quick."""
@@ -80,46 +78,59 @@ class Delivering:
 
     def deliver(self, claimed: Claimed) -> None:
         """Make the claimed deliveries for about a second, and give the others back."""
-        until, attempts, moves = monotonic() + LONGEST_S, list[Attempt](), list[tuple[Job | Item, Move]]()
-        last: Outcome | None = None
-        for item in claimed.items:
-            if monotonic() > until or (isinstance(last, NotDelivered) and last.unwanted):
-                moves.append((item, released()))
-                continue
-            with contained("deliver", item.id):
-                attempt, move, last = self._attempt(item)
-                attempts.append(attempt)
-                moves.append((item, move))
+        began = monotonic()
+        until, attempts, moves = began + LONGEST_S, list[Attempt](), list[tuple[Job | Item, Move]]()
+        readable = list(_readable(claimed.items))
+        left, last = {item.id: item for item, _ in readable}, None
+        for item, delivery, outcome in self._outcomes(readable):
+            now, last = monotonic(), outcome
+            attempts.append(_attempt(delivery, outcome, now - began))
+            moves.append((item, self._after(delivery, outcome)))
+            del left[item.id]
+            began = now
+            if now > until or (isinstance(outcome, NotDelivered) and outcome.unwanted):
+                break
         faults.here("deliver.before_write")
-        apply_all(self._ledger, moves)
+        apply_all(self._ledger, [*moves, *((item, released()) for item in left.values())])
         failing_s = self._outbox.report(self._name, self._slot, attempts, self._receiver.terms)
         if last is not None and (why := reason_to_disable(last, self._receiver.retries, failing_s=failing_s)):
             self._receivers.disable(self._name, why)
 
-    def _attempt(self, item: Item) -> tuple[Attempt, Move, Outcome]:
-        delivery = Delivery.of(item)
-        faults.here("deliver.before_send")
-        began = monotonic()
-        outcome = self._call(delivery, item)
-        line = line_of(delivery, outcome, monotonic() - began)
-        is_blameless = isinstance(outcome, NotDelivered) and outcome.is_blameless
+    def _outcomes(self, readable: Sequence[tuple[Item, Delivery]]) -> Iterator[tuple[Item, Delivery, Outcome]]:
+        """Deliver one after the other, as the outcomes are asked for."""
+        ready = list[tuple[Item, Ready]]()
+        for item, delivery in readable:
+            content = self._content(item)
+            if isinstance(content, NotDelivered):
+                yield item, delivery, content
+            else:
+                ready.append((item, (delivery, *content)))
+        outcomes = self._receiver.deliver_all([one for _, one in ready])
+        for item, (delivery, *_) in ready:
+            faults.here("deliver.before_send")
+            yield item, delivery, next(outcomes)
+
+    def _after(self, delivery: Delivery, outcome: Outcome) -> Move:
         spread = random.random()  # noqa: S311 (no secret)
-        move = after_delivery(delivery, outcome, self._receiver.retries, spread=spread)
-        return Attempt(line, is_blameless), move, outcome
+        return after_delivery(delivery, outcome, self._receiver.retries, spread=spread)
 
-    def _call(self, delivery: Delivery, item: Item) -> Outcome:
-        job, request = self._content(item)
-        if item.is_unreadable:
-            return NotDelivered("only a newer version can read the job", later=True)
-        if job is None or request is None:
-            return NotDelivered("the job's row is no longer kept", never=True)
-        try:
-            return self._receiver.deliver(delivery, job, request)
-        except Exception as error:  # one poisoned delivery must not stop the receiver's others
-            log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
-            return NotDelivered(f"unforeseen: {type(error).__name__}")
-
-    def _content(self, item: Item) -> tuple[Job | None, VideoRequest | None]:
+    def _content(self, item: Item) -> tuple[Job, VideoRequest] | NotDelivered:
         if is_test_delivery(item.id):
             return made_up(item.id, now=self._ledger.now())
+        if item.is_unreadable:
+            return NotDelivered("only a newer version can read the job", later=True)
+        if item.job is None or item.request is None:
+            return NotDelivered("the job's row is no longer kept", never=True)
         return item.job, item.request
+
+
+def _readable(items: Sequence[Item]) -> Iterator[tuple[Item, Delivery]]:
+    """Yield the items with their deliveries; one of a newer version waits for its lease to end."""
+    for item in items:
+        with contained("deliver", item.id):
+            yield item, Delivery.of(item)
+
+
+def _attempt(delivery: Delivery, outcome: Outcome, took_s: float) -> Attempt:
+    is_blameless = isinstance(outcome, NotDelivered) and outcome.is_blameless
+    return Attempt(line_of(delivery, outcome, took_s), is_blameless)

@@ -240,10 +240,12 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
     if not settings.sql.enabled:
         return {}
     from worker.sql.engine import make_engine  # noqa: PLC0415 (without a database nobody need wait for SQLAlchemy)
-    from worker.sql.hook import DatabaseHook  # noqa: PLC0415 (as above)
+    from worker.sql.receiver import DatabaseReceiver  # noqa: PLC0415 (as above)
+    from worker.sql.writing import ResultsWriter  # noqa: PLC0415 (as above)
 
-    hook = DatabaseHook(make_engine(settings.sql_url, connections=settings.hooks.width), migrate=settings.sql.migrate)
-    return {DATABASE: HookReceiver(DATABASE, hook, settings.hooks, archive)}
+    engine = make_engine(settings.sql_url, connections=settings.hooks.width)
+    writer = ResultsWriter(engine, migrate=settings.sql.migrate)
+    return {DATABASE: DatabaseReceiver(writer, settings.hooks, archive)}
 
 
 def policy(settings: Settings) -> Policy:

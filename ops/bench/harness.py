@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ops.bench import trials
-from ops.bench.bars import ARQ, BARE, RUSHES
+from ops.bench import recovery, trials
+from ops.bench.bars import ARQ, BARE, DEFAULTS, RUSHES
 from ops.bench.contender import RunConfig
 from ops.bench.processes import ROOT, Contender, process, server, until
 from ops.bench.results import Results, Scenario
@@ -36,6 +36,14 @@ class Size:
     paced: int = 400
     scale: float = 2.5
     accept: int = 4000
+    steady: tuple[int, ...] = (10, 100)
+    steady_render_s: float = 120.0
+    steady_window_s: float = 180.0
+    burst: int = 1500
+    killed: int = 500
+    killed_interval_s: float = 5.0
+    together_s: float = 20.0
+    """How long the videos of a burst, or of a killed worker, take."""
 
 
 FAR_S: Final = 0.1
@@ -60,6 +68,13 @@ QUICK: Final = Size(
     paced=30,
     scale=60,
     accept=300,
+    steady=(10,),
+    steady_render_s=5,
+    steady_window_s=10,
+    burst=50,
+    killed=20,
+    killed_interval_s=1,
+    together_s=4,
 )
 MINIATURE: Final = Size(
     lives=10,
@@ -76,6 +91,13 @@ MINIATURE: Final = Size(
     paced=5,
     scale=120,
     accept=20,
+    steady=(2,),
+    steady_render_s=2,
+    steady_window_s=4,
+    burst=5,
+    killed=5,
+    killed_interval_s=0.5,
+    together_s=3,
 )
 
 
@@ -116,6 +138,12 @@ class Bench:
             for workers in (1, 2):
                 self._lives(Scenario.PAIR, RUSHES, self.size.pair * workers, workers=workers, round=number)
             self._alone(number)
+        for name in (RUSHES, DEFAULTS, ARQ, BARE):
+            for jobs in self.size.steady:
+                self._steady(name, jobs)
+        for name in (RUSHES, DEFAULTS):
+            self._burst(name)
+        self._killed(RUSHES)
         self._flights()
         self._soak(minutes)
 
@@ -150,6 +178,40 @@ class Bench:
                 self.contenders[name], jobs=size.paced, learned=learned, scale=size.scale, cap_s=PACED_CAP_S
             ),
             round=round_,
+        )
+
+    def _steady(self, name: str, jobs: int) -> None:
+        size = self.size
+        self.measure(
+            Scenario.STEADY,
+            name,
+            lambda: trials.steady(
+                self.contenders[name],
+                jobs=jobs,
+                render_s=size.steady_render_s,
+                interval_s=size.interval_s,
+                window_s=size.steady_window_s,
+            ),
+        )
+
+    def _burst(self, name: str) -> None:
+        size = self.size
+        self.measure(
+            Scenario.BURST,
+            name,
+            lambda: recovery.burst(
+                self.contenders[name], jobs=size.burst, render_s=size.together_s, interval_s=size.interval_s
+            ),
+        )
+
+    def _killed(self, name: str) -> None:
+        size = self.size
+        self.measure(
+            Scenario.KILLED,
+            name,
+            lambda: recovery.killed(
+                self.contenders[name], jobs=size.killed, render_s=size.together_s, interval_s=size.killed_interval_s
+            ),
         )
 
     def _alone(self, number: int) -> None:

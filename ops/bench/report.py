@@ -28,7 +28,16 @@ def write_into(page: Path, results: Results) -> None:
 
 def markdown(results: Results) -> str:
     """Format the whole run."""
-    parts = [_machine(results), *_lives(results), *_flight(results), *_paced(results), *_bars(results), *_who(results)]
+    parts = [
+        _machine(results),
+        *_lives(results),
+        *_flight(results),
+        *_paced(results),
+        *_steady(results),
+        *_recovery(results),
+        *_bars(results),
+        *_who(results),
+    ]
     return "\n".join(parts)
 
 
@@ -126,6 +135,54 @@ def _paced(results: Results) -> Iterator[str]:
     if rows:
         yield "### A finished video\n\nLognormal around 120 s (sigma 0.3); times are scaled back to real time.\n"
         yield _table(["", "polls", "ms CPU per video", "polls per video", "mean lateness, s", "p95, s"], rows)
+
+
+def _steady(results: Results) -> Iterator[str]:
+    figures = (("cpu_ms_per_video", 1), ("polls_per_video", 1), ("late_mean_s", 1))
+    rows = [
+        [
+            _title(results, name),
+            f"{jobs:,}",
+            *(_median(results, figure, Scenario.STEADY, name, jobs, digits) for figure, digits in figures),
+        ]
+        for name in _measured(results, Scenario.STEADY)
+        for jobs in results.loads(name, Scenario.STEADY)
+    ]
+    if rows:
+        yield "### In real time\n\nJobs come one by one, lognormal around 120 s (sigma 0.2).\n"
+        yield _table(["", "in flight", "ms CPU per video", "polls per video", "mean lateness, s"], rows)
+
+
+def _recovery(results: Results) -> Iterator[str]:
+    for scenario, heading, figures in (
+        (
+            Scenario.BURST,
+            "### A burst\n\nSeconds after the last poll of jobs that are done together.\n",
+            ("stored_s", "told_s"),
+        ),
+        (
+            Scenario.KILLED,
+            "### kill -9\n\nSeconds after the only worker was killed; another starts at once.\n",
+            ("first_poll_s", "half_s", "all_s"),
+        ),
+    ):
+        rows = [
+            [
+                _title(results, name),
+                f"{jobs:,}",
+                *(_median(results, figure, scenario, name, jobs, 1) for figure in figures),
+            ]
+            for name in _measured(results, scenario)
+            for jobs in results.loads(name, scenario)
+        ]
+        if rows:
+            yield heading
+            yield _table(["", "jobs", *(figure.removesuffix("_s").replace("_", " ") for figure in figures)], rows)
+
+
+def _median(results: Results, figure: str, scenario: Scenario, name: str, jobs: int, digits: int) -> str:
+    found = results.median(figure, scenario, name, jobs=jobs)
+    return "-" if found is None else f"{found:,.{digits}f}"
 
 
 def _bars(results: Results) -> Iterator[str]:

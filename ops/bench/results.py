@@ -18,6 +18,9 @@ class Scenario(StrEnum):
     FAR_LIVES = "far_lives"  # whole jobs with an upstream 100 ms away
     HANGING = "hanging"  # many jobs in flight, some of whose polls are never answered
     PACED = "paced"  # videos with lognormal latency: polls against lateness
+    STEADY = "steady"  # jobs that come one by one, in real time
+    BURST = "burst"  # many jobs that are done at the same time
+    KILLED = "killed"  # a worker that is killed with jobs in flight
     PAIR = "pair"  # two workers compared with one
     ACCEPT = "accept"  # a producer alone
     START = "start"  # from a worker's start to its first poll

@@ -1,5 +1,6 @@
 """The trials: each starts new servers and workers, submits jobs, and measures workers and upstream."""
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -67,10 +68,10 @@ class Trial:
         return fetches
 
     @contextmanager
-    def submitted(self, jobs: int) -> Iterator[None]:
-        """Submit jobs from a producer on the other core."""
-        with submitting_jobs(self.contender, self.config, jobs, OTHER_CORE):
-            yield
+    def submitted(self, jobs: int) -> Iterator["subprocess.Popen[bytes]"]:
+        """Submit jobs from a producer on the other core; yields its process."""
+        with submitting_jobs(self.contender, self.config, jobs, OTHER_CORE) as child:
+            yield child
 
     def check(self) -> None:
         """Fail at once if a worker has ended.
@@ -217,6 +218,47 @@ def paced(contender: Contender, *, jobs: int, learned: bool, scale: float, cap_s
     }
 
 
+def steady(contender: Contender, *, jobs: int, render_s: float, interval_s: float, window_s: float) -> Row:
+    """Measure CPU and lateness per video while jobs arrive one by one, so that about `jobs` are in flight."""
+    config = RunConfig(first_s=interval_s, interval_s=interval_s, learned=1)
+    with running_trial(contender, config) as trial:
+        trial.upstream.set(render_s=render_s, spread=0.2, interval_s=interval_s)
+        arrivals = _arrivals(trial, jobs / render_s)
+        _run_for(arrivals, 1.5 * render_s)
+        trial.upstream.reset_counters()
+        usage_meter = UsageMeter(trial.pids)
+        _run_for(arrivals, window_s)
+        counters, usage = trial.upstream.counters(), usage_meter.read()
+    late = counters["video_lateness_s"]
+    return {
+        "jobs": jobs,
+        "videos": counters["fetches"],
+        "cpu_ms_per_video": usage.cpu_s / counters["fetches"] * 1e3,
+        "polls_per_video": counters["polls_per_video"],
+        "late_mean_s": late["mean"],
+        "cpu_share": usage.cpu_s / usage.took_s,
+        "disturbed": usage.disturbed,
+    }
+
+
+def _arrivals(trial: Trial, per_s: float) -> Iterator[None]:
+    """Submit jobs at a steady rate, in a batch for each step: one job, or the jobs of five seconds."""
+    batch = max(1, round(per_s * 5))
+    while True:
+        again_at = time.monotonic() + batch / per_s
+        with trial.submitted(batch) as child:
+            child.wait()
+        trial.check()
+        time.sleep(max(0.0, again_at - time.monotonic()))
+        yield
+
+
+def _run_for(steps: Iterator[None], seconds: float) -> None:
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        next(steps)
+
+
 def soak(contender: Contender, *, minutes: float, per_s: float, render_s: float) -> list[Row]:
     """Sample the memory of worker and server while jobs come and go at a steady rate."""
     config = RunConfig(first_s=5.0, interval_s=5.0)
@@ -224,12 +266,9 @@ def soak(contender: Contender, *, minutes: float, per_s: float, render_s: float)
     with running_trial(contender, config) as trial:
         trial.upstream.set(render_s=render_s, spread=0.2, interval_s=5.0)
         began, usage_meter = time.monotonic(), UsageMeter(trial.pids)
-        ends_at, batch = began + minutes * 60, max(1, round(per_s * 5))
-        while time.monotonic() < ends_at:
-            again_at = time.monotonic() + batch / per_s
-            with submitting_jobs(contender, trial.config, batch, OTHER_CORE) as child:
-                child.wait()
-            time.sleep(max(0.0, again_at - time.monotonic()))
+        for _ in _arrivals(trial, per_s):
+            if time.monotonic() > began + minutes * 60:
+                break
             counters, usage = trial.upstream.counters(), usage_meter.read()
             samples.append(
                 {

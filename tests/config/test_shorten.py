@@ -17,7 +17,7 @@ from jobs.states import State
 from producer.views import job_view
 from worker.describe.manifest import manifest
 from worker.receivers.result import result_of
-from worker.sql.hook import row_of
+from worker.sql.writing import row_of
 
 PICTURE: Final = b64encode(bytes(range(256)) * 100).decode()
 URL: Final = f"data:image/png;base64,{PICTURE}"

@@ -12,8 +12,8 @@ from tests.jobs.test_row import VALUES
 from tests.stage import a_request
 from worker.describe.manifest import manifest
 from worker.receivers.result import JobResult, result_of
-from worker.sql.hook import row_of
 from worker.sql.tables import videos
+from worker.sql.writing import row_of
 
 JOB: Final = Job(**VALUES, account="second")
 REQUEST: Final = VideoRequest("google/veo3", "a paper boat")

@@ -35,7 +35,7 @@ def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> No
     """With real workers, server and upstream, every figure that a bar needs is measured."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
-    wanted = "lives,flight,accept,start"
+    wanted = "lives,flight,steady,burst,killed,accept,start"
     command = [sys.executable, "-m", "ops.bench", "--size", "miniature", "--rounds", "1", "--minutes", "0"]
 
     ran = subprocess.run(
@@ -57,6 +57,9 @@ def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> No
     assert results.loads("rushes") == [10, 20]
     assert results.median("rss_bytes", Scenario.FLIGHT, "rushes", jobs=20)
     assert results.median("one_by_one_per_s", Scenario.ACCEPT, "rushes")
+    assert results.median("cpu_ms_per_video", Scenario.STEADY, "rushes", jobs=2)
+    assert results.median("told_s", Scenario.BURST, "rushes", jobs=5)
+    assert results.median("all_s", Scenario.KILLED, "rushes", jobs=5)
     assert results.median("start_s", Scenario.START, "rushes")
     assert "**Rushes**" in page.read_text()
 

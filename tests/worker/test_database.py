@@ -14,17 +14,20 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from config.settings import ConfigurationError, Settings
+from config.settings import ConfigurationError, HooksSettings, Settings
+from jobs.delivery import Delivered, Delivery, NotDelivered
 from jobs.job import Charged, Reason
 from jobs.media import Media, Mismatch
 from jobs.states import Status
-from jobs.test_deliveries import new_test_delivery_id
+from jobs.test_deliveries import made_up, new_test_delivery_id
+from worker.receivers.outcome import Ready
 from worker.receivers.result import JobResult
 from worker.sql.engine import make_engine, sqlite_file
-from worker.sql.hook import DatabaseHook, DatabaseTrouble
 from worker.sql.reading import COLUMNS, Choice, rows
+from worker.sql.receiver import DatabaseReceiver
 from worker.sql.schema import VERSION_TABLE, SchemaBehind, check, upgrade
 from worker.sql.tables import metadata
+from worker.sql.writing import DatabaseTrouble, ResultsWriter
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -75,7 +78,7 @@ def written(engine: sa.Engine) -> list[dict[str, Any]]:
 
 def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> None:
     """Readable by any tool: names as the record has them, times as times, JSON as JSON."""
-    DatabaseHook(engine, migrate=True)(RESULT)
+    ResultsWriter(engine, migrate=True).write([RESULT])
 
     (row,) = written(engine)
     assert row.pop("written_at").endswith("Z")
@@ -121,13 +124,13 @@ def test_an_ended_job_is_one_row_with_everything_of_it(engine: sa.Engine) -> Non
 
 def test_a_job_delivered_twice_is_one_row_and_a_later_delivery_replaces_it(engine: sa.Engine) -> None:
     """At least once means more than once; and a late record must not undo a newer one."""
-    hook = DatabaseHook(engine, migrate=True)
+    writer = ResultsWriter(engine, migrate=True)
     expired = RESULT.model_copy(
         update={"status": Status.EXPIRED, "reason": Reason.DEADLINE_PASSED, "path": None, "file": None}
     )
     late = expired.model_copy(update={"revision": 2, "path": "x.mp4"})
     for result in (expired, expired, late, late, expired):
-        hook(result)
+        writer.write([result])
 
     assert [(row["revision"], row["archive_path"]) for row in written(engine)] == [(2, "x.mp4")]
 
@@ -135,7 +138,9 @@ def test_a_job_delivered_twice_is_one_row_and_a_later_delivery_replaces_it(engin
 @pytest.mark.parametrize("prompt", ["NUL \0 inside", "half \ud83d a pair", "'; DROP TABLE videos; --", "🐉" * 50_000])
 def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
     """What no database can hold is replaced; a row that could never be written would be tried for ever."""
-    DatabaseHook(engine, migrate=True)(RESULT.model_copy(update={"prompt": prompt, "metadata": {"label": prompt}}))
+    ResultsWriter(engine, migrate=True).write(
+        [RESULT.model_copy(update={"prompt": prompt, "metadata": {"label": prompt}})]
+    )
 
     (row,) = written(engine)
     assert len(row["prompt"]) == len(prompt)
@@ -144,18 +149,18 @@ def test_a_prompt_is_data(engine: sa.Engine, prompt: str) -> None:
 
 def test_a_test_delivery_leaves_no_row(engine: sa.Engine) -> None:
     """It shows that the database can be reached, and spoils no statistics."""
-    DatabaseHook(engine, migrate=True)(RESULT.model_copy(update={"id": new_test_delivery_id()}))
+    ResultsWriter(engine, migrate=True).write([RESULT.model_copy(update={"id": new_test_delivery_id()})])
     assert written(engine) == []
 
 
 def test_many_workers_that_start_at_once_make_the_schema_once(engine: sa.Engine) -> None:
     """Each would run the migrations: the lock lets one, the others find it done."""
-    hooks = [DatabaseHook(engine, migrate=True) for _ in range(6)]
+    writers = [ResultsWriter(engine, migrate=True) for _ in range(6)]
     failures: list[BaseException] = []
 
     def write(n: int) -> None:
         try:
-            hooks[n](RESULT.model_copy(update={"id": f"job_{n}"}))
+            writers[n].write([RESULT.model_copy(update={"id": f"job_{n}"})])
         except DatabaseTrouble as error:
             failures.append(error)
 
@@ -169,10 +174,39 @@ def test_many_workers_that_start_at_once_make_the_schema_once(engine: sa.Engine)
 
 def test_many_rows_by_many_threads_are_all_written(engine: sa.Engine) -> None:
     """A pooler deals each transaction to another server, which knows nothing that was prepared at the last one."""
-    hook = DatabaseHook(engine, migrate=True)
+    writer = ResultsWriter(engine, migrate=True)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(hook, [RESULT.model_copy(update={"id": f"job_{n}"}) for n in range(120)]))
+        list(threads.map(writer.write, [[RESULT.model_copy(update={"id": f"job_{n}"})] for n in range(120)]))
     assert len(written(engine)) == 120
+
+
+def ready(job_id: str, **changed: Any) -> Ready:
+    """An ended job on its way to the database."""
+    job, request = made_up(job_id, now=1_800_000_000.0)
+    delivery = Delivery("sql", job_id, "job.completed", 1, 1_800_000_000.0, 0)
+    return delivery, job.model_copy(update=changed), request
+
+
+def test_a_batch_is_one_transaction(engine: sa.Engine) -> None:
+    """A transaction for each row costs a wait for the disk each."""
+    receiver, commits = DatabaseReceiver(ResultsWriter(engine, migrate=True), HooksSettings(), "/archive"), list[int]()
+    list(receiver.deliver_all([ready("job_0")]))
+    sa.event.listen(engine, "commit", lambda _: commits.append(1))
+
+    outcomes = list(receiver.deliver_all([ready(f"job_{n}") for n in range(20)]))
+
+    assert outcomes == [Delivered()] * 20
+    assert (len(commits), len(written(engine))) == (1, 20)
+
+
+def test_a_row_that_the_database_refuses_stops_no_other_of_its_batch(engine: sa.Engine) -> None:
+    """Each is tried by itself then, and the refused one is its own failure."""
+    receiver = DatabaseReceiver(ResultsWriter(engine, migrate=True), HooksSettings(), "/archive")
+
+    outcomes = list(receiver.deliver_all([ready("job_0"), ready("job_1", model=None), ready("job_2")]))
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered, NotDelivered, Delivered]
+    assert {row["id"] for row in written(engine)} == {"job_0", "job_2"}
 
 
 @pytest.fixture(params=["postgres_url", "pgbouncer_url"])
@@ -241,7 +275,7 @@ def test_the_state_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     engine = make_engine(Settings(state_dir=folder).sql_url, connections=1)
-    DatabaseHook(engine, migrate=True)(RESULT)
+    ResultsWriter(engine, migrate=True).write([RESULT])
 
     made = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.parent for path in made} == {folder}
@@ -279,15 +313,15 @@ def test_the_migrations_make_the_table_that_this_version_writes_to(engine: sa.En
 
 def test_without_the_right_to_migrate_it_says_what_to_do(engine: sa.Engine) -> None:
     """A deployment whose worker may not alter tables runs `rushes db upgrade` first."""
-    hook = DatabaseHook(engine, migrate=False)
+    writer = ResultsWriter(engine, migrate=False)
     with pytest.raises(DatabaseTrouble, match="the schema is not made yet; run `rushes db upgrade`"):
-        hook(RESULT)
+        writer.write([RESULT])
     with pytest.raises(SchemaBehind):
         check(engine)
 
     upgrade(engine)
     check(engine)
-    hook(RESULT)
+    writer.write([RESULT])
     assert len(written(engine)) == 1
 
 
@@ -297,27 +331,27 @@ def test_an_older_worker_goes_on_writing_beside_a_newer_schema(engine: sa.Engine
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
 
-    DatabaseHook(engine, migrate=True)(RESULT)
+    ResultsWriter(engine, migrate=True).write([RESULT])
     assert len(written(engine)) == 1
 
 
 def test_a_database_that_is_away_is_no_more_than_trouble(tmp_path: Path) -> None:
     """Nothing connects before the first row; the message holds no password and no row."""
-    away = DatabaseHook(make_engine("postgresql://me:hunter2@127.0.0.1:1/db", connections=1), migrate=True)
+    away = ResultsWriter(make_engine("postgresql://me:hunter2@127.0.0.1:1/db", connections=1), migrate=True)
     with pytest.raises(DatabaseTrouble) as caught:
-        away(RESULT)
+        away.write([RESULT])
     assert "hunter2" not in str(caught.value)
 
-    nowhere = DatabaseHook(make_engine(f"sqlite:///{tmp_path}/no/such/folder.sqlite", connections=1), migrate=True)
+    nowhere = ResultsWriter(make_engine(f"sqlite:///{tmp_path}/no/such/folder.sqlite", connections=1), migrate=True)
     with pytest.raises(DatabaseTrouble, match="OperationalError: unable to open database file"):
-        nowhere(RESULT)
+        nowhere.write([RESULT])
 
 
 def test_an_error_of_the_database_is_reported_without_the_row(engine: sa.Engine) -> None:
     """A failing row's values must not reach a log: prompts are customers' own."""
-    hook = DatabaseHook(engine, migrate=True)
+    writer = ResultsWriter(engine, migrate=True)
     with pytest.raises(DatabaseTrouble) as caught:
-        hook(RESULT.model_copy(update={"prompt": "a secret prompt", "model": None}))
+        writer.write([RESULT.model_copy(update={"prompt": "a secret prompt", "model": None})])
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -334,9 +368,11 @@ def test_an_address_of_another_kind_stops_the_worker_with_a_sentence(url: str) -
 
 def test_rows_are_chosen_by_time_and_status(engine: sa.Engine) -> None:
     """A monthly report needs such a choice."""
-    hook = DatabaseHook(engine, migrate=True)
+    writer = ResultsWriter(engine, migrate=True)
     for n, status in enumerate([Status.COMPLETED, Status.FAILED, Status.COMPLETED]):
-        hook(RESULT.model_copy(update={"id": f"job_{n}", "status": status, "finished_at": 1_800_000_000.0 + n}))
+        writer.write(
+            [RESULT.model_copy(update={"id": f"job_{n}", "status": status, "finished_at": 1_800_000_000.0 + n})]
+        )
     second = datetime.fromtimestamp(1_800_000_001, UTC)
 
     assert [row["id"] for row in rows(engine, Choice(since=second))] == ["job_1", "job_2"]

@@ -22,6 +22,7 @@ from tests import steps
 from tests.stage import Clock, a_request
 from worker import deliver as module
 from worker.deliver import BATCH, Deliveries, Delivering
+from worker.receivers.outcome import Receiver
 from worker.receivers.registry import ReceiverRegistry
 
 NAME: Final = "shop:note"
@@ -32,7 +33,7 @@ RETRIES: Final = RetryTerms((RETRY_S,), disable_after_s=5 * 86_400)
 
 
 @dataclass
-class Fake:
+class Fake(Receiver):
     """A receiver that notes what it gets, and answers as `outcome` says; `takes` is what happens meanwhile."""
 
     outcome: Callable[[Delivery], Outcome] = lambda _: Delivered()

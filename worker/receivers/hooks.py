@@ -13,12 +13,13 @@ from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
+from worker.receivers.outcome import Receiver
 from worker.receivers.result import JobResult, ResultHook, result_of
 
 log = logging.getLogger("rushes.hooks")
 
 
-class HookReceiver:
+class HookReceiver(Receiver):
     """Calls one hook, a deployment's code, with the record of an ended job."""
 
     def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:

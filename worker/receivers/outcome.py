@@ -1,23 +1,38 @@
-"""The interface of receivers: each has slots, a schedule of retries, and a way to deliver."""
+"""The base of receivers: each has slots, a schedule of retries, and a way to deliver."""
 
-from typing import Protocol
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
-from jobs.delivery import Delivery, Outcome
+from jobs.delivery import Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
 
+log = logging.getLogger("rushes.deliveries")
 
-class Receiver(Protocol):
-    """One receiver, as a slot needs it."""
+Ready = tuple[Delivery, Job, VideoRequest]
+"""A delivery with what it is about."""
 
-    @property
-    def terms(self) -> ReceiverTerms:
-        """How it may be called."""
 
-    @property
-    def retries(self) -> RetryTerms:
-        """When a failed delivery is tried again."""
+class Receiver(ABC):
+    """One receiver. `terms`: how it may be called; `retries`: when a failed delivery is tried again."""
 
+    terms: ReceiverTerms
+    retries: RetryTerms
+
+    @abstractmethod
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
         """Deliver one event; a failure is an outcome, never an exception."""
+
+    def deliver_all(self, ready: Sequence[Ready]) -> Iterator[Outcome]:
+        """Deliver in this order, each when its outcome is asked for."""
+        for one in ready:
+            yield self._contained(*one)
+
+    def _contained(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
+        try:
+            return self.deliver(delivery, job, request)
+        except Exception as error:  # one poisoned delivery must not stop the receiver's others
+            log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
+            return NotDelivered(f"unforeseen: {type(error).__name__}")

@@ -21,6 +21,7 @@ from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
 from jobs.payloads import message_id, payload
 from producer.client.retry_after import retry_after_s
+from worker.receivers.outcome import Receiver
 
 log = logging.getLogger("rushes.webhooks")
 
@@ -62,7 +63,7 @@ class WebhookSender:
             return NotDelivered(f"its answer could not be read ({type(error).__name__})", sent=sent)
 
 
-class WebhookReceiver:
+class WebhookReceiver(Receiver):
     """One endpoint, or the server behind webhook addresses of requests (`url` is None)."""
 
     def __init__(self, sender: WebhookSender, url: str | None, secrets: Sequence[str]) -> None:

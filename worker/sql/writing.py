@@ -1,6 +1,7 @@
-"""The built-in hook that writes each ended job into the database."""
+"""Writes the rows of the database of results."""
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +18,8 @@ class DatabaseTrouble(Exception):
     """The database refused the row: deliver it again. The message quotes nothing of the row."""
 
 
-class DatabaseHook:
-    """Writes one row for each job, idempotently; a worker starts even if the database is away."""
+class ResultsWriter:
+    """Writes one row for each job, idempotently; nothing connects before the first row."""
 
     def __init__(self, engine: sa.Engine, *, migrate: bool) -> None:
         self._engine = engine
@@ -26,12 +27,19 @@ class DatabaseHook:
         self._prepared = threading.Event()
         self._preparing = threading.Lock()
 
-    def __call__(self, result: JobResult, /) -> None:
-        """Write the job's row, unless the row is newer than the record."""
+    def write(self, results: Sequence[JobResult]) -> None:
+        """Write the jobs' rows in one transaction, except where a row is newer than its record.
+
+        Raises:
+            DatabaseTrouble: no row was written.
+        """
         try:
             self._ensure_schema()
             with self._engine.begin() as connection:
-                connection.execute(sa.select(sa.true()) if is_test_delivery(result.id) else upsert(connection, result))
+                for result in results:
+                    connection.execute(
+                        sa.select(sa.true()) if is_test_delivery(result.id) else upsert(connection, result)
+                    )
         except SQLAlchemyError as error:
             cause = (
                 getattr(error, "orig", None) or error
