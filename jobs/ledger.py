@@ -19,7 +19,7 @@ from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.facts import Accepted
 from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
-from jobs.idempotency import key_names
+from jobs.idempotency import key_name
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
@@ -173,7 +173,7 @@ class Ledger(JobReader):
             "request": request_text(request),
             "due_in": terms.due_in_s,
             "queue_ttl_s": self._retention.queue_ttl_s,
-            "key_names": key_names(key, terms.tenant) if key else None,
+            "key_name": key_name(key, terms.tenant) if key else None,
             "idempotency_life_s": terms.idempotency_life_s or self._retention.idempotency_s,
             "fingerprint": fingerprint_of(request) if key else None,
             "data": to_json(_accepted_data(request.model, terms.account)),

@@ -6,7 +6,7 @@ from typing import Any, cast
 import redis
 
 from jobs.errors import UnknownJob, UnreadableRow
-from jobs.idempotency import key_names
+from jobs.idempotency import key_name
 from jobs.job import Job, VideoRequest
 from jobs.keyspace import PREFIX
 from jobs.queues import JOB_QUEUES
@@ -31,8 +31,8 @@ class JobReader:
     @asks_redis
     def holder(self, idempotency_key: str, *, tenant: str | None = None) -> str | None:
         """Return the job of a tenant's idempotency key, if it is remembered."""
-        found = self._scripts.run("key_holder", names=key_names(idempotency_key, tenant), tenant=tenant)
-        return cast("str | None", found)
+        held = self._redis.get(f"{PREFIX}idempotency:{key_name(idempotency_key, tenant)}")
+        return cast("str", held).partition(" ")[0] if held else None
 
     @asks_redis
     def get(self, job_id: str) -> Job:

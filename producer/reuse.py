@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from jobs.idempotency import key_names
+from jobs.idempotency import key_name
 from jobs.job import VideoRequest
 from jobs.row import fingerprint_of
 from jobs.scripts import Scripts, asks_redis
@@ -48,8 +48,7 @@ class Reuse:
         found = self._scripts.run(
             "reuse_find",
             digest=digest_of(request, tenant),
-            tenant=tenant,
-            key_names=key_names(idempotency_key, tenant) if idempotency_key else None,
+            key_name=key_name(idempotency_key, tenant) if idempotency_key else None,
             idempotency_life_s=idempotency_life_s or self._scripts.retention.idempotency_s,
             fingerprint=fingerprint_of(request),
         )

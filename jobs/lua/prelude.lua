@@ -77,18 +77,9 @@ end
 
 local function index_key(name) return a.prefix .. 'index:' .. name end
 
--- Returns an idempotency key's job, its request's fingerprint, and the name that matched. Names after the first are
--- older versions', which knew no tenants: by them a tenant finds only its own jobs.
-local function holder_of(names, tenant)
-  for place, name in ipairs(names) do
-    local held = redis.call('GET', a.prefix .. 'idempotency:' .. name)
-    if held then
-      local id, fingerprint = string.match(held, '^(%S+) (%S+)$')
-      if place == 1 or (redis.call('HGET', row_key(id), 'tenant') or '') == (tenant or '') then
-        return id, fingerprint, name
-      end
-    end
-  end
+-- Returns an idempotency key's job, and its request's fingerprint.
+local function holder_of(key_name)
+  return string.match(redis.call('GET', a.prefix .. 'idempotency:' .. key_name) or '', '^(%S+) (%S+)$')
 end
 
 -- Adds a job to the indexes of all jobs, of its state and of its tenant, each in order of acceptance.

@@ -1,13 +1,13 @@
 --[[ reuse_find: find the job whose kept video answers a request. An idempotency key is bound to the answer as to an
      accepted job: the same request with the same key has the same answer, even if the video is removed later.
      A key with another job is left to `accept`, which replays or refuses.
-     a: digest, tenant?, key_names? [the idempotency key's name, then older versions'], idempotency_life_s, fingerprint
+     a: digest, key_name? (the idempotency key's), idempotency_life_s, fingerprint
      Returns {id, 1 if the key was answered so before, else 0}, or nothing. ]]
-local function mark(name) return a.prefix .. 'reused:' .. name end
-if a.key_names then
-  local id, fingerprint, name = holder_of(a.key_names, a.tenant)
+local function mark() return a.prefix .. 'reused:' .. a.key_name end
+if a.key_name then
+  local id, fingerprint = holder_of(a.key_name)
   if id then
-    if fingerprint == a.fingerprint and redis.call('EXISTS', mark(name)) == 1 then return { id, 1 } end
+    if fingerprint == a.fingerprint and redis.call('EXISTS', mark()) == 1 then return { id, 1 } end
     return {}
   end
 end
@@ -21,9 +21,9 @@ if state ~= 'completed' or not stored or (removed and removed ~= '') or erased t
   redis.call('DEL', pointer)
   return {}
 end
-if a.key_names then
-  local name, life_ms = a.key_names[1], math.floor(a.idempotency_life_s * 1000)
-  redis.call('SET', a.prefix .. 'idempotency:' .. name, id .. ' ' .. a.fingerprint, 'PX', life_ms)
-  redis.call('SET', mark(name), '1', 'PX', life_ms)
+if a.key_name then
+  local life_ms = math.floor(a.idempotency_life_s * 1000)
+  redis.call('SET', a.prefix .. 'idempotency:' .. a.key_name, id .. ' ' .. a.fingerprint, 'PX', life_ms)
+  redis.call('SET', mark(), '1', 'PX', life_ms)
 end
 return { id, 0 }

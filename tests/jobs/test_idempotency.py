@@ -1,4 +1,4 @@
-"""One namespace of idempotency keys for each tenant, and what earlier versions wrote is still found."""
+"""One namespace of idempotency keys for each tenant."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,16 +6,13 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.errors import IdempotencyConflict, InvalidRequest
+from jobs.errors import InvalidRequest
 from jobs.idempotency import key_name, validate_key
 from jobs.job import Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
-from jobs.row import fingerprint_of
-from producer.reuse import Reused
 from tests.conftest import immortal_keys
-from tests.producer.test_reuse import completed
-from tests.stage import a_request, reuse_of
+from tests.stage import a_request
 
 REQUEST = a_request("a paper boat", seed=7)
 
@@ -28,11 +25,6 @@ def accept(
     return ledger.accept(request, Terms(job_id=job_id, deadline_s=60, idempotency_key=key, tenant=tenant)).job_id
 
 
-def written_by_an_earlier_version(client: "redis.Redis", name: str, job_id: str) -> None:
-    """A key as it was kept before keys had a namespace."""
-    client.set(f"{PREFIX}idempotency:{name}", f"{job_id} {fingerprint_of(REQUEST)}", ex=60)
-
-
 @pytest.mark.parametrize("other", [None, "gym", "shop2", ""])
 def test_tenants_do_not_meet(ledger: Ledger, other: str | None) -> None:
     """A tenant's job is found neither by the same key, nor by a key that looks like another's name."""
@@ -43,45 +35,6 @@ def test_tenants_do_not_meet(ledger: Ledger, other: str | None) -> None:
     for n, key in enumerate(("order-1", key_name("order-1", "shop"), "shop\0order-1")):
         assert ledger.holder(key, tenant=other) is None
         assert accept(ledger, f"job_other{n}", key, other) == f"job_other{n}"
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "tenant"),
-    [
-        ("order-1", "order-1", None),
-        ("order-1", "order-1", "shop"),
-        ("batch:spring:ab12", "batch:spring:ab12", None),
-        ("schlüssel 7", "schlüssel 7", "shop"),
-        ("order-1.0", f"{key_name('order-1', 'shop')}.0", "shop"),
-        ("order.1.99", f"{key_name('order.1', None)}.99", None),
-    ],
-)
-def test_a_key_of_an_earlier_version_is_still_found(
-    ledger: Ledger, client: "redis.Redis", key: str, name: str, tenant: str | None
-) -> None:
-    """A rolling upgrade falls between a request and its repetition; another tenant's is none of the caller's."""
-    accept(ledger, "job_1", None, tenant)
-    written_by_an_earlier_version(client, name, "job_1")
-
-    assert ledger.holder(key, tenant=tenant) == "job_1"
-    assert accept(ledger, "job_2", key, tenant) == "job_1"
-    with pytest.raises(IdempotencyConflict, match="job_1"):
-        accept(ledger, "job_3", key, tenant, prompt="another boat")
-    assert accept(ledger, "job_4", key, "somebody") == "job_4"
-
-
-def test_an_earlier_versions_reuse_is_still_found(ledger: Ledger, client: "redis.Redis") -> None:
-    """A video that it handed out for free is not bought now."""
-    job_id = completed(ledger, REQUEST, tenant="shop")
-    written_by_an_earlier_version(client, "order-1", job_id)
-    client.set(f"{PREFIX}reused:order-1", "1", ex=60)
-    ledger.erase(ledger.get(job_id))
-
-    def found(tenant: str) -> Reused | None:
-        return reuse_of(client).find(REQUEST, tenant=tenant, idempotency_key="order-1", idempotency_life_s=None)
-
-    assert found("shop") == Reused(job_id, replayed=True)
-    assert found("gym") is None
 
 
 @pytest.mark.parametrize("key", ["k" * 100_000, "*", "a b\n\r\0c", "🐉", "job:job_1", "../../x", "{a}"])
