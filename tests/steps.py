@@ -1,13 +1,13 @@
 """The steps of a job's life, each named after its event: a step builds the move and applies it to the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from jobs.artifacts import Artifact
 from jobs.errors import JobError
 from jobs.facts import Accepted, Described, Fetched, GenerationFailed, Unknown
-from jobs.job import Charged, Hold, Job, Stored, Video
+from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Ledger
 from jobs.lessons import Lesson
 from jobs.media import Media
@@ -19,6 +19,7 @@ from jobs.pacing import FixedPacing
 from jobs.queues import receiver_of
 from jobs.states import State
 from jobs.work_items import Claim, Item
+from tests.stage import a_request
 
 POLICY: Final = Policy(
     pacing=FixedPacing(first_s=20, interval_s=10),
@@ -29,8 +30,56 @@ POLICY: Final = Policy(
     download_patience_s=3600,
 )
 
+VIDEO: Final = Video("https://cdn.example/clip.mp4")
+STORED: Final = Stored("2027/01/15/clip.mp4", 3_716_781, "ab12", "video/mp4")
 
 ended = parts.ended
+
+
+def job_in(
+    ledger: Ledger,
+    state: State,
+    what: VideoRequest | None = None,
+    terms: Terms | None = None,
+    *,
+    lease_s: float = 10,
+    generation_id: str = "gen-1",
+    first_poll_s: float = 0,
+) -> Job:
+    """Walk a new job to a state, by the steps of its life."""
+    job_id = ledger.accept(what or a_request(), terms or Terms(deadline_s=1000)).job_id
+    for step in _WAYS[state]:
+        job = ledger.get(job_id)
+        match step:
+            case State.SUBMITTING:
+                submitting(ledger, job, lease_s=lease_s)
+            case State.IN_DOUBT:
+                in_doubt(ledger, job, "the reply was lost")
+            case State.RENDERING:
+                submitted(ledger, job, generation_id, first_poll_s=first_poll_s)
+            case State.STORING:
+                rendered(ledger, job, VIDEO)
+            case State.COMPLETED:
+                completed(ledger, job, STORED)
+            case _:
+                end(ledger, job, ended(step, _REASONS[step], "no", job.charged))
+    return ledger.get(job_id)
+
+
+_WAYS: Final[Mapping[State, Sequence[State]]] = {
+    State.QUEUED: (),
+    State.SUBMITTING: (State.SUBMITTING,),
+    State.IN_DOUBT: (State.SUBMITTING, State.IN_DOUBT),
+    State.RENDERING: (State.SUBMITTING, State.RENDERING),
+    State.STORING: (State.SUBMITTING, State.RENDERING, State.STORING),
+    State.COMPLETED: (State.SUBMITTING, State.RENDERING, State.STORING, State.COMPLETED),
+    **{state: (State.SUBMITTING, State.RENDERING, state) for state in (State.FAILED, State.CANCELLED, State.EXPIRED)},
+}
+_REASONS: Final = {
+    State.FAILED: Reason.GENERATION_FAILED,
+    State.CANCELLED: Reason.CANCELLED,
+    State.EXPIRED: Reason.DEADLINE_PASSED,
+}
 
 
 def held(ledger: Ledger, job: Job, seconds: float, hold: Hold, message: str) -> int:

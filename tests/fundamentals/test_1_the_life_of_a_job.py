@@ -8,33 +8,25 @@ is still the one that was claimed. Scripts say when the next wake-up must ring; 
 """
 
 import pytest
-import redis
 
 from jobs.delivery import Delivered, Delivery
-from jobs.errors import StaleTurn
-from jobs.facts import Accepted, Fetched, Finished, Pending, Unknown
+from jobs.errors import WrongState
+from jobs.facts import Accepted, Fetched, Finished, Pending
 from jobs.job import Charged, Stored, Terms, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.delivery import RetryTerms, after_delivery
 from jobs.moves.download import after_download
-from jobs.moves.move import Policy
+from jobs.moves.move import Move
 from jobs.moves.poll import after_poll
-from jobs.moves.purchase import after_submit, before_submit, in_doubt, submitting
-from jobs.pacing import FixedPacing
+from jobs.moves.purchase import after_submit, before_submit, submitting
+from jobs.moves.request import if_cancelled, on_cancel
 from jobs.queues import delivery_queue
-from jobs.scripts import LOST_AFTER_S, WakeUp
-from jobs.states import State, Status
-from jobs.work_items import LEASE_S, Claim, Leased
-from tests.stage import Clock, a_request, outbox_of
-
-POLICY = Policy(
-    pacing=FixedPacing(first_s=30, interval_s=10),
-    hold_first_s=5,
-    hold_longest_s=120,
-    download_first_s=2,
-    download_longest_s=300,
-    download_patience_s=86400,
-)
+from jobs.scripts import WakeUp
+from jobs.states import FollowUp, State, Status
+from jobs.work_items import LEASE_S, Claim
+from tests import steps
+from tests.stage import Clock, a_request
+from tests.steps import POLICY
 
 # What each task claims. A fenced claim gives the item a new turn, for steps that two workers must not both do.
 # A poll may be done twice, so many are claimed at once and none is fenced: the first write wins.
@@ -42,19 +34,6 @@ TO_BUY = Claim(queue=State.QUEUED, wants_request=True)
 TO_POLL = Claim(queue=State.RENDERING, limit=100, fence=False)
 TO_FETCH = Claim(queue=State.STORING, event="job.storing")
 TO_DELIVER = Claim(queue=delivery_queue("shop:notify"), slot="one", wants_request=True)
-
-
-@pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that the broker would carry."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger that goes by the test's clock, and one receiver that wants to know of completed jobs."""
-    outbox_of(client, clock=clock).register({"shop:notify": ["job.completed"]})
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
 
 
 def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock, sent: list[WakeUp]) -> None:
@@ -74,12 +53,12 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock, sent: lis
 
     # The upstream's receipt is a fact; a pure function turns it into a move; the ledger applies the move.
     move = after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY)
-    assert (move.event, move.to, move.due_in_s) == ("job.submitted", State.RENDERING, 30)
+    assert (move.event, move.to, move.due_in_s) == ("job.submitted", State.RENDERING, 20)
     turn = ledger.move(job, move)
 
     # No thread waits: a wake-up rings when the first poll is due. Not done yet: poll again in 10 s.
-    assert sent.pop() == WakeUp(State.RENDERING, job_id, seconds=30)
-    clock.advance(30)
+    assert sent.pop() == WakeUp(State.RENDERING, job_id, seconds=20)
+    clock.advance(20)
     (claimed,) = ledger.items.claim(TO_POLL).jobs
     job = claimed.job
     assert job.turn == turn
@@ -122,89 +101,57 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock, sent: lis
     ]
 
 
-def test_one_wake_up_serves_a_crowd(ledger: Ledger, sent: list[WakeUp]) -> None:
-    """While a queue's wake-up is on its way no other is sent; a task that leaves something due wakes up another."""
-    ids = [ledger.accept(a_request(f"clip {n}"), Terms(deadline_s=1000)).job_id for n in range(3)]
-    assert sent == [WakeUp(State.QUEUED, ids[0], seconds=0)]
+def test_a_state_leads_only_where_the_table_of_edges_says(ledger: Ledger) -> None:
+    """One table beside the states says which may follow which; an ended job stays as it is."""
+    job = steps.job_in(ledger, State.QUEUED)
 
-    claimed = ledger.items.claim(TO_BUY)
+    with pytest.raises(WrongState):
+        ledger.move(job, Move(event="job.completed", to=State.COMPLETED))
 
-    assert ([one.job.id for one in claimed.jobs], claimed.left) == (ids[:1], True)
-    assert sent[1:] == [WakeUp(State.QUEUED, ids[1], seconds=0)]  # another thread, or machine, goes on with the rest
-
-
-def test_a_doubled_message_moves_the_job_once(ledger: Ledger) -> None:
-    """A broker may deliver twice: the second task wakes up too, and finds nothing that it may claim."""
-    ledger.accept(a_request(), Terms(deadline_s=1000))
-
-    first_delivery, second_delivery = (ledger.items.claim(TO_BUY) for _ in range(2))
-
-    assert (len(first_delivery.jobs), len(second_delivery.jobs)) == (1, 0)
+    assert {state for state in State if state.is_final} == {
+        State.COMPLETED,
+        State.FAILED,
+        State.CANCELLED,
+        State.EXPIRED,
+    }
 
 
-def test_a_worker_keeps_what_it_claimed_while_it_is_alive(ledger: Ledger, clock: Clock) -> None:
-    """A thread renews every lease of its process. A lease that ends is the news of its death: the item is due again."""
-    ledger.accept(a_request(), Terms(deadline_s=1000))
-    (claimed,) = ledger.items.claim(TO_BUY).jobs
-    for _ in range(3):
-        clock.advance(LEASE_S - 1)
-        ledger.items.renew([Leased(State.QUEUED, claimed.job.id, claimed.job.turn)])
-    assert ledger.items.claim(TO_BUY).jobs == []
+def test_a_cancel_before_the_purchase_is_free(ledger: Ledger) -> None:
+    """Nobody has bought anything: the job ends at once, and leaves its queue."""
+    job = steps.job_in(ledger, State.QUEUED)
+    move = on_cancel(job)
+    assert move is not None
 
-    clock.advance(LEASE_S)
+    ledger.move(job, move)
 
-    (again,) = ledger.items.claim(TO_BUY).jobs
-    assert again.job.turn == claimed.job.turn + 1
-
-
-def test_two_claims_of_a_job_move_it_once(ledger: Ledger, clock: Clock) -> None:
-    """A worker that froze past its lease has a stale turn, once another worker has claimed the job."""
-    ledger.accept(a_request(), Terms(deadline_s=1000))
-    (frozen,) = ledger.items.claim(TO_BUY).jobs
-    clock.advance(LEASE_S)
-    (claimed,) = ledger.items.claim(TO_BUY).jobs
-
-    with pytest.raises(StaleTurn):
-        ledger.intend(frozen.job, submitting(frozen.job, lease_s=LEASE_S, worker="one", suffix="1"))
-
-    ledger.intend(claimed.job, submitting(claimed.job, lease_s=LEASE_S, worker="two", suffix="2"))
-
-
-def test_a_lost_message_is_found_by_its_due_time(ledger: Ledger, clock: Clock, sent: list[WakeUp]) -> None:
-    """A broker may lose messages. Every unfinished job has a due time: the rescuer wakes up overdue queues."""
-    job_id = ledger.accept(a_request(), Terms(deadline_s=1000)).job_id
-    sent.clear()
-    assert ledger.items.rescue() == []  # the wake-up may still be on its way
-
-    clock.advance(LOST_AFTER_S)
-
-    assert ledger.items.rescue() == sent == [WakeUp(State.QUEUED, job_id, seconds=0)]
-
-
-def test_a_purchase_whose_reply_is_lost_is_never_repeated(ledger: Ledger) -> None:
-    """The upstream has no idempotency key: a second POST would be a second purchase, so the doubt is a state."""
-    job_id = ledger.accept(a_request(), Terms(deadline_s=1000)).job_id
-    (claimed,) = ledger.items.claim(TO_BUY).jobs
-    job = ledger.intend(claimed.job, submitting(claimed.job, lease_s=LEASE_S, worker="one", suffix="1"))
-
-    ledger.move(job, after_submit(job, Unknown("the reply was lost"), policy=POLICY))
-
-    doubtful = ledger.get(job_id)
-    assert (doubtful.state, doubtful.charged) == (State.IN_DOUBT, Charged.UNKNOWN)
+    ended = ledger.get(job.id)
+    assert (ended.state, ended.charged) == (State.CANCELLED, Charged.NO)
     assert ledger.items.claim(TO_BUY).jobs == []
 
 
-def test_a_purchase_whose_worker_dies_is_put_in_doubt(ledger: Ledger, clock: Clock) -> None:
-    """`submitting` is a queue as well: what is claimed from it has lost its buyer. A late receipt still counts."""
-    ledger.accept(a_request(), Terms(deadline_s=1000))
-    (claimed,) = ledger.items.claim(TO_BUY).jobs
-    frozen = ledger.intend(claimed.job, submitting(claimed.job, lease_s=LEASE_S, worker="one", suffix="1"))
-    clock.advance(LEASE_S)
+def test_a_cancel_during_the_purchase_waits_for_its_outcome(ledger: Ledger) -> None:
+    """Money may be on its way: the request is kept, and the step after the receipt grants it, due at once."""
+    job = steps.job_in(ledger, State.SUBMITTING)
+    steps.cancel_requested(ledger, job)
 
-    (orphan,) = ledger.items.claim(Claim(queue=State.SUBMITTING, limit=100, fence=False)).jobs
-    ledger.move(orphan.job, in_doubt("the worker that was buying did not report back", policy=POLICY))
-    assert ledger.get(frozen.id).state is State.IN_DOUBT
+    ledger.move(job, after_submit(job, Accepted("gen-7", cost_usd=3.36), policy=POLICY))
+    (claimed,) = ledger.items.claim(TO_POLL).jobs
 
-    # Neither state nor turn guards a receipt, but the request id of its purchase.
-    ledger.move(frozen, after_submit(frozen, Accepted("gen-7", cost_usd=3.36), policy=POLICY))
-    assert ledger.get(frozen.id).generation_id == "gen-7"
+    move = if_cancelled(claimed.job, keep=False)
+    assert move is not None
+    ledger.move(claimed.job, move)
+    ended = ledger.get(job.id)
+    assert (ended.state, ended.charged) == (State.CANCELLED, Charged.YES)
+
+
+def test_a_job_that_is_late_is_given_up_but_not_its_video(ledger: Ledger, clock: Clock) -> None:
+    """The deadline ends the job. The generation is paid for, so a follow-up goes on polling for it."""
+    job = steps.job_in(ledger, State.RENDERING)
+    clock.advance(job.deadline_s)
+
+    ledger.move(job, after_poll(job, Pending("generating"), now=clock.now, policy=POLICY))
+
+    assert ledger.get(job.id).state is State.EXPIRED
+    clock.advance(POLICY.late_fetch_first_s)
+    (item,) = ledger.items.claim(Claim(queue=FollowUp.LATE_FETCH)).items
+    assert item.id == job.id

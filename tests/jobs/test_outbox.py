@@ -58,17 +58,12 @@ def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
 
 def rendering(ledger: Ledger, terms: Terms | None = None) -> Job:
     """A job that is bought."""
-    job_id = ledger.accept(a_request(), terms or Terms(deadline_s=1000)).job_id
-    steps.submitted(ledger, steps.submitting(ledger, ledger.get(job_id)), "gen-1", first_poll_s=30)
-    return ledger.get(job_id)
+    return steps.job_in(ledger, State.RENDERING, terms=terms, first_poll_s=30)
 
 
 def completed(ledger: Ledger, terms: Terms | None = None) -> Job:
     """A job that has ended with its video."""
-    job = rendering(ledger, terms)
-    steps.rendered(ledger, job, VIDEO)
-    steps.completed(ledger, ledger.get(job.id), STORED)
-    return ledger.get(job.id)
+    return steps.job_in(ledger, State.COMPLETED, terms=terms)
 
 
 def claim(ledger: Ledger, receiver: str = HOOK, *, slot: str = "one", limit: int = 9) -> Sequence[Item]:
