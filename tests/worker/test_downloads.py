@@ -309,37 +309,6 @@ def test_what_nobody_comes_back_for_is_swept(tmp_path: Path) -> None:
 # -- addresses ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.20.0.3", False),
-        ("192.168.1.1", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("::", False),
-        ("fe80::1%eth0", False),
-        ("fd00:ec2::254", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:8.8.8.8", True),
-        ("2002:7f00:1::", False),  # 6to4 around 127.0.0.1
-        ("64:ff9b::a00:1", False),  # NAT64 around 10.0.0.1
-        ("64:ff9b::808:808", True),
-        ("nonsense", False),
-    ],
-)
-def test_an_address_is_public_or_not_by_where_the_bytes_go(address: str, public: bool) -> None:
-    """An IPv6 address may be an IPv4 one in disguise."""
-    assert is_public(address) is public
-
-
 def test_a_private_address_is_refused_before_a_byte_is_sent(server: Server, tmp_path: Path) -> None:
     """The URL is a stranger's word; behind our firewall are things that ask for no password."""
     server.on(answer(MP4))
