@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from config.addresses import is_loopback, leads_here
+from jobs.errors import LedgerUnavailable
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.keys import Key, Quota, Scope
@@ -36,6 +37,17 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     _check_scope(admitted.key, scope)
     _check_quota(admitted.quota)
     return Caller(admitted.key.tenant)
+
+
+async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:
+    """Whether a request that is being answered would still be admitted: its key may have been revoked, or expired."""
+    try:
+        await admit(request, parts, scope, cost=0)
+    except Problem:
+        return False
+    except LedgerUnavailable:
+        pass  # nobody can revoke a key now
+    return True
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from time import monotonic
 from typing import Any, Final
 
 from starlette.responses import StreamingResponse
@@ -16,6 +17,10 @@ from producer.api.problems import Code, ErrorDetail, Problem
 from producer.views import entry_view
 
 RECONNECT_MS: Final = 2000
+
+RECHECK_S: Final = 5.0
+"""A stream outlives its key by this many seconds at most."""
+
 _WAIT: Final = re.compile(r"\bwait\s*=\s*(\d{1,6})\b")
 _EVENT_ID: Final = re.compile(r"\d{1,18}-\d{1,18}")
 
@@ -62,13 +67,20 @@ async def wait_for_end(parts: Parts, job_id: str, *, within_s: float) -> None:
         return
 
 
-def event_stream(parts: Parts, job_id: str, *, after: str) -> StreamingResponse:
-    """Stream a job's events after an entry as server-sent events, until the job ends."""
+def event_stream(
+    parts: Parts, job_id: str, *, after: str, is_admitted: Callable[[], Awaitable[bool]]
+) -> StreamingResponse:
+    """Stream a job's events after an entry as server-sent events, until the job ends or the caller's key does."""
 
     async def lines() -> AsyncIterator[str]:
         yield f"retry: {RECONNECT_MS}\n\n"
-        heartbeat_s = parts.settings.api.heartbeat_s
+        heartbeat_s = min(parts.settings.api.heartbeat_s, RECHECK_S)
+        checked_at = monotonic()
         async for entry in parts.event_stream.follow(job_id, after=after, heartbeat_s=heartbeat_s):
+            if monotonic() - checked_at >= heartbeat_s:
+                if not await is_admitted():
+                    return
+                checked_at = monotonic()
             yield ": alive\n\n" if isinstance(entry, Heartbeat) else _event(entry)
 
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # so that no proxy buffers the stream

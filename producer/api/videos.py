@@ -33,12 +33,13 @@ from producer.api.create_video import (
     to_video_request,
 )
 from producer.api.forms import read_fields
-from producer.api.guard import Caller, Reads, Submits
+from producer.api.guard import Caller, Reads, Submits, is_still_admitted
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, event_stream, last_event_id, preferred_wait, wait_for_end
+from producer.keys import Scope
 from producer.service import Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
@@ -467,7 +468,7 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
     after = last_event_id(request.headers)
     if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return event_stream(parts, job_id, after=after)
+    return event_stream(parts, job_id, after=after, is_admitted=lambda: is_still_admitted(request, parts, Scope.READ))
 
 
 @router.get(

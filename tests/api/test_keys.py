@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def holder(keyed: Api, access: Keys, tenant: str, *scopes: Scope) -> Api:
     """The API as a tenant's program calls it."""
     issued = access.issue(tenant, scopes or (Scope.SUBMIT, Scope.READ))
     return Api(keyed.url, keyed.log, issued.token)
+
+
+def stream_of(keyed: Api, access: Keys, *, life_s: float | None = None) -> tuple[str, requests.Response]:
+    """A job's event stream, open by a key of its own; and the id of that key."""
+    issued = access.issue("shop", [Scope.SUBMIT, Scope.READ], life_s=life_s)
+    job_id = Api(keyed.url, keyed.log, issued.token).submit()["id"]
+    headers = {"Authorization": f"Bearer {issued.token}", "Accept": "text/event-stream"}
+    stream = requests.get(f"{keyed.url}/v1/videos/{job_id}/events", headers=headers, stream=True, timeout=30)
+    assert stream.status_code == 200
+    return issued.key.id, stream
 
 
 # -- without a key --------------------------------------------------------------------------------------------------
@@ -268,3 +279,22 @@ def test_without_keys_this_machine_needs_none(api: Api) -> None:
     """A page of our own on loopback included."""
     assert api.get("/v1/videos", Origin="http://localhost:3000").ok
     assert api.get("/v1/videos").ok
+
+
+# -- a right that ends while it is used -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("life_s", [None, 2.0], ids=["revoked", "expired"])
+def test_an_open_stream_ends_with_its_key(keyed: Api, access: Keys, life_s: float | None) -> None:
+    """Whoever lost the right to read a job does not go on reading its events; others do."""
+    key_id, stream = stream_of(keyed, access, life_s=life_s)
+    _, other = stream_of(keyed, access)
+    with stream, other:
+        if life_s is None:
+            access.revoke(key_id)
+
+        lines = list(stream.iter_lines(chunk_size=1))  # until the server ends it
+
+        assert b"event: job.accepted" in lines
+        alive = (line for line in other.iter_lines(chunk_size=1) if line == b": alive")
+        assert len(list(islice(alive, 2))) == 2, "checked twice, and still open"
