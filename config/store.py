@@ -9,7 +9,7 @@ A bucket's endpoint and credentials come from the usual variables (AWS_…, GOOG
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,6 +49,10 @@ class NotThere(StoreError):
     """The store has no such file."""
 
 
+class NameTaken(StoreError):
+    """Another file has this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One file of the archive; `path` is relative to its root, `modified_at` seconds since the epoch."""
@@ -67,7 +71,11 @@ class Store(Protocol):
     root: str
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
-        """Move or upload a complete local file to this path, replacing an older one."""
+        """Move or upload a complete local file to this path.
+
+        Raises:
+            NameTaken: a file has it; it stays, because a row may hold its checksum.
+        """
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Write a small file, replacing an older one."""
@@ -108,10 +116,14 @@ class _Objects:
     root: str
     objects: LocalStore | Bucket
 
+    def local(self, path: str) -> str | None:
+        """Return the file's path on this machine, or None for a bucket."""
+        raise NotImplementedError
+
     def slices(self, path: str) -> Iterator[bytes]:
         """Read the file slice by slice."""
         with _mapped_errors():
-            path = _within(path)
+            self.local(path)
             size = obstore.head(self.objects, path)["size"]
             for start in range(0, size, SLICE_BYTES):
                 yield bytes(obstore.get_range(self.objects, path, start=start, end=min(start + SLICE_BYTES, size)))
@@ -143,6 +155,9 @@ class FolderStore(_Objects):
 
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:  # noqa: ARG002 (a rename knows neither)
         """Rename the file, which must be on the same disk; it becomes as readable as the archive's folder."""
+        self._place(file, path, _rename_to_free_name)
+
+    def _place(self, file: str, path: str, rename: Callable[[str, str], None]) -> None:
         with _mapped_errors():
             final = self.local(path)
             folder = os.path.dirname(final)
@@ -151,10 +166,10 @@ class FolderStore(_Objects):
             make_folder(folder, allowed & 0o777)
             with suppress(PermissionError):  # some network file systems do not permit it
                 os.chmod(file, FILE_MODE | allowed & 0o044)
-            os.replace(file, final)
+            rename(file, final)
             _flush_folder(folder)
 
-    def put(self, path: str, data: bytes, content_type: str) -> None:
+    def put(self, path: str, data: bytes, content_type: str) -> None:  # noqa: ARG002 (a folder keeps no types)
         """Write a temporary file, flush it, rename it."""
         partials = f"{self.root}/{PARTIALS}"
         partial = f"{partials}/{uuid4().hex}"
@@ -165,19 +180,29 @@ class FolderStore(_Objects):
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                self.keep(partial, path, content_type, within_s=0)
+                self._place(partial, path, os.replace)
             finally:
                 _unlink(partial)
 
     def remove(self, paths: Sequence[str]) -> None:
         """Unlink the files."""
         with _mapped_errors():
-            for file in list(map(self.local, paths)):
+            for file in list(map(self._named, paths)):
                 _unlink(file)
 
     def local(self, path: str) -> str:
         """Return the path in the folder."""
-        return f"{self.root}/{_within(path)}"
+        found = self._named(path)
+        if os.path.islink(found):
+            raise StoreError("a file of the archive is a link: somebody else made it")
+        return found
+
+    def _named(self, path: str) -> str:
+        """Return the path of a name in the folder; its folders may not lead out of the archive."""
+        found, root = f"{self.root}/{_within(path)}", os.path.realpath(self.root)
+        if os.path.commonpath([os.path.realpath(os.path.dirname(found)), root]) != root:
+            raise StoreError("a folder of the archive is a link that leads out of it: somebody else made it")
+        return found
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:  # noqa: ARG002 (a folder serves nothing)
         """Return None: a folder serves no URLs."""
@@ -204,6 +229,8 @@ class BucketStore(_Objects):
     def keep(self, file: str, path: str, content_type: str, *, within_s: float) -> None:
         """Upload the file, in parts if it is large; the name appears with the last part."""
         with _mapped_errors():
+            if self._has(path):  # not every S3 service can refuse to replace
+                raise NameTaken("another file has this name")
             obstore.put(
                 self.objects,
                 _within(path),
@@ -212,6 +239,13 @@ class BucketStore(_Objects):
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
             )
+
+    def _has(self, path: str) -> bool:
+        try:
+            obstore.head(self.objects, _within(path))
+        except FileNotFoundError:
+            return False
+        return True
 
     def put(self, path: str, data: bytes, content_type: str) -> None:
         """Upload the data in one request."""
@@ -226,8 +260,9 @@ class BucketStore(_Objects):
             with _mapped_errors(), suppress(FileNotFoundError):
                 obstore.delete(self.objects, _within(path))
 
-    def local(self, path: str) -> str | None:  # noqa: ARG002 (a bucket is not on this machine)
+    def local(self, path: str) -> str | None:
         """Return None: a bucket is not on this machine."""
+        _within(path)
         return None
 
     def signed_url(self, path: str, *, life_s: float) -> str | None:
@@ -259,6 +294,20 @@ def _pieces(file: str, *, until: float) -> Iterator[bytes]:
 
 def _unlink(file: str) -> None:
     with suppress(FileNotFoundError):
+        os.unlink(file)
+
+
+def _rename_to_free_name(file: str, final: str) -> None:
+    """Rename a file; unlike a rename, a hard link never replaces."""
+    try:
+        os.link(file, final)
+    except FileExistsError:
+        raise NameTaken("another file has this name") from None
+    except OSError:  # a file system without hard links
+        if os.path.exists(final):
+            raise NameTaken("another file has this name") from None
+        os.rename(file, final)
+    else:
         os.unlink(file)
 
 

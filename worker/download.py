@@ -63,14 +63,21 @@ class Downloading:
         faults.here("store.after_write")
 
     def _write(self, job: Job, outcome: Download, move: Move) -> None:
-        """Apply the move; if the job has ended meanwhile, remove its copy."""
+        """Apply the move; a copy of which the job's row will say nothing is removed."""
         try:
             self._ledger.move(job, move)
         except (StaleTurn, WrongState):
-            ended = {State.CANCELLED, State.EXPIRED, State.FAILED}
-            if isinstance(outcome, Fetched) and self._ledger.get(job.id).state in ended:
-                self._archive.discard(outcome.stored)
+            if isinstance(outcome, Fetched):
+                self._discard_unless_needed(job.id, outcome.stored)
             raise
+        if isinstance(outcome, Fetched):
+            self._archive.discard_others(job.id, outcome.stored)
+
+    def _discard_unless_needed(self, job_id: str, stored: Stored) -> None:
+        """Remove our copy unless the row names it: each fetch has a file of its own, and this one's turn is over."""
+        kept = self._ledger.get(job_id).stored
+        if kept is None or kept.path != stored.path:
+            self._archive.discard(stored)
 
 
 class LateFetching:
@@ -104,6 +111,8 @@ class LateFetching:
         outcome = compared(job.id, item.request, self._archive.fetch(job.id, item.turn, found))
         move = after_late_download(job, found, outcome, now=now(), policy=self._policy)
         write_unless_erased(self._ledger, self._archive, item, move, kept=_stored(outcome))
+        if isinstance(outcome, Fetched):
+            self._archive.discard_others(job.id, outcome.stored)
 
 
 def write_unless_erased(ledger: Ledger, archive: Archive, item: Item, move: Move, *, kept: Stored | None) -> None:

@@ -1,10 +1,11 @@
 """Access control: a key's tenant, scopes and rate limit; with keys switched off, this machine only."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
@@ -95,6 +96,21 @@ def _check_is_local(request: Request, parts: Parts) -> None:
         raise Problem(Code.NOT_LOCAL, detail)
     if not leads_here(f"//{request.headers.get('host', '')}"):
         raise Problem(Code.NOT_LOCAL, "While keys are switched off, call the API as 127.0.0.1 or localhost.")
-    origin = request.headers.get("origin")
-    if origin and origin not in parts.settings.api.cors_origins and not leads_here(origin):
+    if not _is_ours(request.headers, parts.settings.api.cors_origins):
         raise Problem(Code.NOT_LOCAL, "While keys are switched off, web pages of other origins are not served.")
+
+
+def _is_ours(headers: Headers, allowed: Sequence[str]) -> bool:
+    """Whether no page, or one of this machine or an allowed origin, sent a request.
+
+    Browsers send no `Origin` with pictures, scripts and frames of a page, but `Sec-Fetch-Site` (W3C Fetch Metadata). A
+    link that a person follows may come from anywhere.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        is_link = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
+        if headers.get("sec-fetch-site") != "cross-site" or is_link:
+            return True
+        scheme, _, rest = headers.get("referer", "").partition("://")
+        origin = f"{scheme}://{rest.partition('/')[0]}"
+    return origin in allowed or leads_here(origin)

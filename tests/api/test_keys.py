@@ -266,6 +266,9 @@ def test_a_page_may_call_it_only_from_an_origin_that_was_set(keyed: Api) -> None
         {"Host": "rushes.evil.example"},  # a name that was rebound to this machine's address
         {"Origin": "https://evil.example"},  # a form on a page that a browser of this machine shows
         {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},  # a picture, a script or a frame of a page: browsers send no Origin with it
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Site": "cross-site", "Referer": "https://evil.example/page"},
     ],
 )
 def test_without_keys_no_page_of_elsewhere_is_served(api: Api, headers: dict[str, str]) -> None:
@@ -279,6 +282,8 @@ def test_without_keys_this_machine_needs_none(api: Api) -> None:
     """A page of our own on loopback included."""
     assert api.get("/v1/videos", Origin="http://localhost:3000").ok
     assert api.get("/v1/videos").ok
+    assert api.get("/v1/videos", Sec_Fetch_Site="cross-site", Referer="http://localhost:3000/").ok
+    assert api.get("/docs", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document").ok
 
 
 # -- a right that ends while it is used -----------------------------------------------------------------------------

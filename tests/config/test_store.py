@@ -1,12 +1,23 @@
 """Folder and bucket keep the same promises; what goes wrong with either is one kind of error."""
 
+import os
 from pathlib import Path
 
 import pytest
 import requests
 
 from config.settings import ArchiveSettings, ConfigurationError, Settings
-from config.store import PART_BYTES, SLICE_BYTES, BucketStore, FolderStore, NotThere, Store, StoreError, open_store
+from config.store import (
+    PART_BYTES,
+    SLICE_BYTES,
+    BucketStore,
+    FolderStore,
+    NameTaken,
+    NotThere,
+    Store,
+    StoreError,
+    open_store,
+)
 from tests.buckets import Bucket
 from tests.worker.servers import REFUSING
 
@@ -45,14 +56,37 @@ def test_what_is_kept_is_read_back_in_bounded_pieces(store: Store, tmp_path: Pat
     assert max(map(len, pieces), default=0) <= SLICE_BYTES
 
 
-def test_the_second_file_of_a_name_replaces_the_first(store: Store, tmp_path: Path) -> None:
-    """A step that is done twice is done once."""
-    kept(store, tmp_path, b"first, and longer")
-    kept(store, tmp_path, b"second")
+def test_a_kept_file_is_never_replaced(store: Store, tmp_path: Path) -> None:
+    """A row holds its checksum; a worker that froze for an hour must not change it."""
+    kept(store, tmp_path, b"first")
+    with pytest.raises(NameTaken):
+        kept(store, tmp_path, b"second")
+
+    assert b"".join(store.slices(NAME)) == b"first"
+
+
+def test_a_file_system_without_hard_links_replaces_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems have none."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = FolderStore(tmp_path / "archive")
+    kept(store, tmp_path, b"first")
+    with pytest.raises(NameTaken):
+        kept(store, tmp_path, b"second")
+
+    assert b"".join(store.slices(NAME)) == b"first"
+
+
+def test_what_is_put_replaces_what_was_there(store: Store) -> None:
+    """A description that is made twice is made once."""
     store.put("2026/11/22/job_a.json", b"{}", "application/json")
     store.put("2026/11/22/job_a.json", b"[]", "application/json")
 
-    assert b"".join(store.slices(NAME)) == b"second"
     assert b"".join(store.slices("2026/11/22/job_a.json")) == b"[]"
 
 
@@ -202,3 +236,52 @@ def test_each_provider_opens_by_its_address(monkeypatch: pytest.MonkeyPatch, url
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     settings = Settings.model_validate({"archive": {"url": url}})
     assert open_store(settings).root == settings.archive_root == url
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_folder_that_is_a_link_is_not_followed_out_of_the_archive(tmp_path: Path, depth: int) -> None:
+    """Somebody who may write to the archive may not thereby read, write or remove what this process may."""
+    store, outside = FolderStore(tmp_path / "archive"), tmp_path / "outside"
+    inner = outside.joinpath(*NAME.split("/")[depth:-1])
+    inner.mkdir(parents=True)
+    (inner / Path(NAME).name).write_bytes(b"secret")
+    link = Path(store.root, *NAME.split("/")[:depth])
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+
+    for act in (
+        lambda: list(store.slices(NAME)),
+        lambda: store.local(NAME),
+        lambda: store.remove([NAME]),
+        lambda: kept(store, tmp_path, b"mine"),
+        lambda: store.put(NAME, b"mine", "video/mp4"),
+    ):
+        with pytest.raises(StoreError, match="link"):
+            act()
+    assert (inner / Path(NAME).name).read_bytes() == b"secret"
+
+
+def test_a_file_that_is_a_link_is_not_read(tmp_path: Path) -> None:
+    """It leads anywhere."""
+    store = FolderStore(tmp_path / "archive")
+    (tmp_path / "secret").write_bytes(b"secret")
+    file = Path(store.root, NAME)
+    file.parent.mkdir(parents=True)
+    file.symlink_to(tmp_path / "secret")
+
+    with pytest.raises(StoreError, match="link"):
+        store.local(NAME)
+    with pytest.raises(StoreError, match="link"):
+        list(store.slices(NAME))
+
+
+def test_an_archive_that_is_itself_a_link_is_one(tmp_path: Path) -> None:
+    """The operator put it on another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "archive").symlink_to(tmp_path / "disk")
+    store = FolderStore(tmp_path / "archive")
+    (tmp_path / "disk" / "made").write_bytes(b"mine")
+
+    store.keep(str(tmp_path / "disk" / "made"), NAME, "video/mp4", within_s=60)
+
+    assert b"".join(store.slices(NAME)) == b"mine"

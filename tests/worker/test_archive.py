@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from worker.archive.archive import Archive
 
 JOB: Final = "job_01jd8hwz80qx3c5v7m9k2n4p6r"
 NAME: Final = Path("2024/11/21/job_01jd8hwz80qx3c5v7m9k2n4p6r.mp4")
+
+OTHER: Final = FTYP + MOOV + box(b"mdat", b"another film")
 
 
 @contextmanager
@@ -97,12 +100,33 @@ def test_a_webm_is_named_for_what_it_is(server: Server, tmp_path: Path) -> None:
     assert outcome.stored.path == str(NAME.with_suffix(".webm"))
 
 
-def test_the_name_is_the_same_twice(server: Server, tmp_path: Path) -> None:
-    """A doubled download overwrites its own file; it leaves no second one."""
+def test_no_fetch_replaces_anothers_file(server: Server, tmp_path: Path) -> None:
+    """A worker that froze in its download wakes up when another has stored the video: a row has that one's checksum."""
     server.on(answer(MP4))
-    first, second = fetch(tmp_path, server.url, turn=3), fetch(tmp_path, server.url, turn=9)
-    assert first == second
-    assert files(tmp_path) == {NAME}
+    stored = fetch(tmp_path, server.url, turn=4)
+    server.on(answer(OTHER))
+    late = fetch(tmp_path, server.url, turn=3)
+
+    assert isinstance(stored, Fetched)
+    assert isinstance(late, Fetched)
+    assert late.stored.path == stored.stored.path.replace(".mp4", ".3.mp4")
+    for fetched, body in ((stored, MP4), (late, OTHER)):
+        assert hashlib.sha256((tmp_path / fetched.stored.path).read_bytes()).hexdigest() == fetched.stored.sha256
+        assert (tmp_path / fetched.stored.path).read_bytes() == body
+
+
+def test_what_a_dead_worker_left_under_the_usual_name_is_removed_once_the_row_names_another(
+    server: Server, tmp_path: Path
+) -> None:
+    """It died between the rename and the row."""
+    server.on(answer(MP4))
+    with archive_at(tmp_path) as archive:
+        archive.fetch(JOB, 1, Video(server.url))
+        again = archive.fetch(JOB, 2, Video(server.url))
+        assert isinstance(again, Fetched)
+        archive.discard_others(JOB, again.stored)
+        archive.discard_others(JOB, again.stored)
+    assert files(tmp_path) == {Path(again.stored.path)}
 
 
 @pytest.mark.parametrize(
@@ -334,6 +358,10 @@ HEADERS: Final = st.lists(st.tuples(NAMES | st.text(max_size=8), VALUES | st.tex
 BODIES: Final = st.sampled_from([MP4, gzip.compress(MP4), b"", b"5\r\nhello\r\n0\r\n\r\n"]) | st.binary(max_size=99)
 
 
+TURNS: Final = count(1)
+"""Each claim of a download has a turn of its own."""
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(status=STATUSES, headers=HEADERS, body=BODIES, raw=st.none() | st.binary(max_size=99))
 def test_no_reply_of_a_cdn_breaks_a_download(
@@ -343,8 +371,8 @@ def test_no_reply_of_a_cdn_breaks_a_download(
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
     reply = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\r\n" + body
     server.on(lambda wire: wire.send(reply if raw is None else raw))
-    for turn in (1, 2):
-        outcome = fetch(tmp_path, server.url, turn=turn, read_timeout_s=0.5, total_timeout_s=2)
+    for _ in range(2):
+        outcome = fetch(tmp_path, server.url, turn=next(TURNS), read_timeout_s=0.5, total_timeout_s=2)
         assert isinstance(outcome, Fetched | Gone | NotFetched)
         if isinstance(outcome, Fetched):
             assert hashlib.sha256((tmp_path / outcome.stored.path).read_bytes()).hexdigest() == outcome.stored.sha256
@@ -527,11 +555,12 @@ def test_a_file_where_a_folder_belongs_is_reported(server: Server, tmp_path: Pat
 
 
 def test_a_folder_where_the_video_belongs_is_reported(server: Server, tmp_path: Path) -> None:
-    """It is not removed: nobody knows what is in it."""
+    """It is not removed, nobody knows what is in it; the video has another name."""
     server.on(answer(MP4))
     (tmp_path / NAME).mkdir(parents=True)
-    assert isinstance(fetch(tmp_path, server.url), ArchiveUnavailable)
-    assert files(tmp_path) == set()
+    fetched = fetch(tmp_path, server.url)
+    assert isinstance(fetched, Fetched)
+    assert files(tmp_path) == {Path(fetched.stored.path)}
 
 
 def test_discard_removes_a_copy_and_forgives_one_that_is_gone(server: Server, tmp_path: Path) -> None:

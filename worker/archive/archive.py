@@ -7,6 +7,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from ulid import ULID
 
 from config.outbound import Permits
 from config.settings import ArchiveSettings
-from config.store import PARTIALS, Store, StoreError
+from config.store import PARTIALS, NameTaken, Store, StoreError
 from jobs.artifacts import is_name, paths_of
 from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
@@ -84,7 +85,7 @@ class Archive:
         try:
             self._sweep()
             with self._partials.opened(job_id, turn) as partial:
-                return self._fetch(job_id, video, partial)
+                return self._fetch(job_id, turn, video, partial)
         except NotKept as error:
             return NotFetched(str(error))
         except StoreError as error:
@@ -99,11 +100,18 @@ class Archive:
         """Remove a copy that is no longer needed, with its artifacts."""
         self.store.remove(paths_of(stored.path))
 
+    def discard_others(self, job_id: str, stored: Stored) -> None:
+        """Remove what an earlier fetch left under the job's usual name, now that its row names another file."""
+        usual = _name(job_id, stored.content_type)
+        if usual != stored.path:
+            with suppress(StoreError):
+                self.store.remove([usual])
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._downloads.close()
 
-    def _fetch(self, job_id: str, video: Video, partial: Partial) -> Download:
+    def _fetch(self, job_id: str, turn: int, video: Video, partial: Partial) -> Download:
         came = self._downloads.fetch(video.url, partial)
         if not isinstance(came, Body):
             return came
@@ -113,15 +121,20 @@ class Archive:
             return NotFetched(came.broke_off)
         container = _playable(came, video, container)
         media = _noted(self._facts(partial.path, container.content_type), _oddities(came, video, container))
-        return self._kept(job_id, container.content_type, came, partial, media)
+        path = self._kept(job_id, turn, container.content_type, partial)
+        return Fetched(Stored(path, came.size_bytes, came.sha256, container.content_type), media)
 
-    def _kept(self, job_id: str, content_type: str, came: Body, partial: Partial, media: Media | None) -> Fetched:
-        """Give the file its name in the store."""
-        path = _name(job_id, content_type)
+    def _kept(self, job_id: str, turn: int, content_type: str, partial: Partial) -> str:
+        """Give the file its name in the store, or one with the turn: no fetch replaces another's file."""
+        path, within_s = _name(job_id, content_type), self._settings.total_timeout_s
         partial.keep = partial.mark is not None and self.store.local(path) is None
-        self.store.keep(partial.path, path, content_type, within_s=self._settings.total_timeout_s)
+        try:
+            self.store.keep(partial.path, path, content_type, within_s=within_s)
+        except NameTaken:
+            path = _name(job_id, content_type, turn=turn)
+            self.store.keep(partial.path, path, content_type, within_s=within_s)
         partial.keep = False
-        return Fetched(Stored(path, came.size_bytes, came.sha256, content_type), media)
+        return path
 
     def _facts(self, file: str, content_type: str) -> Media | None:
         """Probe the video; if that fails, the video is kept all the same."""
@@ -178,7 +191,7 @@ def _noted(media: Media | None, oddities: tuple[Mismatch, ...]) -> Media | None:
     return replace(media, mismatch=(*media.mismatch, *oddities))
 
 
-def _name(job_id: str, content_type: str) -> str:
-    """Return the job's file name, always the same: the day in the id as folders, the id, the video's type."""
+def _name(job_id: str, content_type: str, *, turn: int | None = None) -> str:
+    """Return the job's file name: the day in the id as folders, the id, perhaps the turn, the video's type."""
     accepted: Any = ULID.from_str(job_id.removeprefix("job_").upper()).datetime
-    return f"{accepted:%Y/%m/%d}/{job_id}{_EXTENSION[content_type]}"
+    return f"{accepted:%Y/%m/%d}/{job_id}{'' if turn is None else f'.{turn}'}{_EXTENSION[content_type]}"
