@@ -28,8 +28,10 @@ class Media:
     """What a video is by its own bytes."""
 
     duration_s: Annotated[Number | None, Field(description="Seconds.", examples=[8.0])] = None
-    width: Annotated[int | None, Field(description="Pixels.", examples=[1280])] = None
-    height: Annotated[int | None, Field(description="Pixels.", examples=[720])] = None
+    width: Annotated[
+        int | None, Field(description="Pixels as shown: turned and stretched as the file says.", examples=[1280])
+    ] = None
+    height: Annotated[int | None, Field(description="Pixels as shown.", examples=[720])] = None
     frame_rate: Annotated[Number | None, Field(description="Frames per second.", examples=[24.0])] = None
     video_codec: Annotated[str | None, Field(description="The codec of its pictures.", examples=["h264"])] = None
     audio_codec: Annotated[

@@ -88,7 +88,7 @@ def test_jobs_reads_no_clock_of_its_own() -> None:
 
 def test_videos_are_decoded_only_in_the_isolated_process() -> None:
     """A hostile video must harm only its isolated process."""
-    inside = {"worker/describe/probe.py", "worker/describe/previews.py"}
+    inside = {f"worker/describe/{name}.py" for name in ("display", "probe", "previews")}
     for package in ("config", "jobs", "worker", "producer"):
         for file in sources(package):
             decodes = {name.partition(".")[0] for name in imports(file)} & {"av", "PIL"}
@@ -96,6 +96,7 @@ def test_videos_are_decoded_only_in_the_isolated_process() -> None:
     for file in sources("worker"):
         within = str(file.relative_to(ROOT)) in {*inside, "worker/describe/__main__.py"}
         assert within or not imports(file) & {
+            "worker.describe.display",
             "worker.describe.probe",
             "worker.describe.previews",
         }, file

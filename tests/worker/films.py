@@ -1,10 +1,12 @@
 """Small videos for these tests: by hand, box by box, and real ones from FFmpeg."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import av
+from PIL import Image, ImageOps
 
 
 def box(kind: bytes, content: bytes = b"", *, length: int | None = None, large: bool = False) -> bytes:
@@ -30,3 +32,35 @@ def filmed(path: Path, codec: str, *, options: dict[str, str] | None = None, rat
             container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode())
     return path.read_bytes()
+
+
+CORNERS: Final = ((220, 30, 30), (30, 200, 30), (30, 30, 220), (230, 230, 230))
+"""The colours of a `cornered` film as a person sees it: top left, top right, bottom left, bottom right."""
+
+
+def cornered(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    degrees: int = 0,
+    mirrored: bool = False,
+    pixel: Fraction = Fraction(1),
+    codec: str = "libx264",
+) -> Path:
+    """A film of this size as a person sees it, whose frames are squeezed, turned and mirrored before they are coded."""
+    shown = Image.new("RGB", size)
+    for number, colour in enumerate(CORNERS):
+        shown.paste(colour, (number % 2 * size[0] // 2, number // 2 * size[1] // 2, *size))
+    coded = (ImageOps.mirror(shown) if mirrored else shown).rotate(-degrees, expand=True)
+    narrowed, lowered = max(Fraction(1), pixel), min(Fraction(1), pixel)
+    coded = coded.resize((round(coded.width / narrowed), round(coded.height * lowered)))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = coded.width, coded.height, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = pixel
+        stream.set_display_rotation(degrees, hflip=mirrored)
+        for _ in range(30):
+            container.mux(stream.encode(cast("Any", av.VideoFrame).from_image(coded)))
+        container.mux(stream.encode())
+    return path

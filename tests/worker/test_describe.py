@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +22,11 @@ from jobs.media import Media, Mismatch
 from jobs.row import job_from, to_fields
 from jobs.states import State
 from tests.stage import a_request
+from tests.worker.films import cornered
 from tests.worker.servers import REFUSING
 from tests.worker.test_media import _sing, a_film
 from worker.describe.describer import Describer
+from worker.describe.mismatches import mismatches
 from worker.download import compared
 
 PATH: Final = "2026/11/22/job_a.mp4"
@@ -182,6 +185,17 @@ def test_a_probe_adds_the_bit_rate(tmp_path: Path) -> None:
     assert media.duration_s is not None
     assert media.bitrate_bps == round(film.stat().st_size * 8 / media.duration_s)
     describer.close()
+
+
+def test_a_turned_and_squeezed_film_keeps_the_ratio_that_a_person_sees(tmp_path: Path) -> None:
+    """Its frames are 480x360, and it is shown as 360x640."""
+    film = cornered(tmp_path / "film.mp4", (360, 640), degrees=90, pixel=Fraction(4, 3))
+    describer = Describer(FolderStore(tmp_path), tmp_path, DescribeSettings())
+    media = describer.probe(str(film), "video/mp4")
+    describer.close()
+    assert media is not None
+    assert (media.width, media.height) == (360, 640)
+    assert mismatches({"aspect_ratio": "9:16", "resolution": "360p"}, media) == ()
 
 
 NO_PICTURE: Final = (Mismatch("picture", asked=True, got=False),)

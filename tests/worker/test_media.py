@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.stage import eventually
-from tests.worker.films import MP4, filmed
+from tests.worker.films import CORNERS, MP4, cornered, filmed
 from worker.describe.isolated import Found, IsolatedProcess, Trouble
 
 MEMORY_BYTES: Final = 536_870_912
@@ -31,13 +31,21 @@ def isolated() -> Iterator[IsolatedProcess]:
 
 
 def a_film(
-    path: Path, *, size: tuple[int, int] = (320, 180), seconds: float = 2, sound: bool = True, codec: str = "libx264"
+    path: Path,
+    *,
+    size: tuple[int, int] = (320, 180),
+    seconds: float = 2,
+    sound: bool = True,
+    codec: str = "libx264",
+    pixel: Fraction | None = None,
 ) -> Path:
     """A film whose picture moves, with a tone or without."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=24)
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        if pixel is not None:
+            video.codec_context.sample_aspect_ratio = pixel
         audio = container.add_stream("aac", rate=48_000, layout="mono") if sound else None
         for number in range(int(seconds * 24)):
             frame = av.VideoFrame(*size, "yuv420p")
@@ -66,10 +74,10 @@ def _sing(container: av.container.OutputContainer, stream: "av.AudioStream", sec
     container.mux(stream.encode())
 
 
-def make(isolated: IsolatedProcess, film: Path) -> Found | Trouble:
+def make(isolated: IsolatedProcess, film: Path, content_type: str = "video/mp4") -> Found | Trouble:
     """Have poster and preview made beside the film."""
     targets = [str(film.with_suffix(".poster")), str(film.with_suffix(".preview"))]
-    return isolated.ask("make", [str(film), "video/mp4", *targets])
+    return isolated.ask("make", [str(film), content_type, *targets])
 
 
 def test_a_films_facts_are_found(isolated: IsolatedProcess, tmp_path: Path) -> None:
@@ -126,6 +134,60 @@ def test_an_upright_film_stays_upright(isolated: IsolatedProcess, tmp_path: Path
     assert isinstance(make(isolated, film), Found)
     with Image.open(film.with_suffix(".preview")) as preview:
         assert preview.size == (180, 320)
+
+
+WIDE: Final = (640, 360)
+TALL: Final = (360, 640)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_turned_film_is_described_as_a_person_sees_it(
+    isolated: IsolatedProcess, tmp_path: Path, degrees: int, mirrored: bool
+) -> None:
+    """A player turns it by its display matrix: so do size, poster and preview, in all eight ways."""
+    seen_as(isolated, cornered(tmp_path / "film.mp4", TALL, degrees=degrees, mirrored=mirrored), TALL)
+
+
+@pytest.mark.parametrize("pixel", [Fraction(4, 3), Fraction(3, 4)])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_film_of_oblong_pixels_is_described_as_a_person_sees_it(
+    isolated: IsolatedProcess, tmp_path: Path, pixel: Fraction, degrees: int
+) -> None:
+    """The shorter side of a pixel is stretched, as browsers do: the picture never gets smaller."""
+    seen_as(isolated, cornered(tmp_path / "film.mp4", WIDE, degrees=degrees, pixel=pixel), WIDE)
+
+
+def test_a_turned_webm_is_described_as_a_person_sees_it(isolated: IsolatedProcess, tmp_path: Path) -> None:
+    """It has a place of its own for the turn."""
+    seen_as(isolated, cornered(tmp_path / "film.webm", TALL, degrees=90, codec="libvpx"), TALL, "video/webm")
+
+
+def seen_as(isolated: IsolatedProcess, film: Path, size: tuple[int, int], content_type: str = "video/mp4") -> None:
+    """Check that facts, poster and preview have this size, and each colour in its corner."""
+    facts = isolated.ask("probe", [str(film), content_type])
+    assert isinstance(facts, Found)
+    assert (facts.facts["width"], facts.facts["height"]) == size
+    assert isinstance(make(isolated, film, content_type), Found)
+    for suffix, width in ((".poster", size[0]), (".preview", min(size[0], 320))):
+        with Image.open(film.with_suffix(suffix)) as picture:
+            assert picture.width == width
+            assert picture.height == pytest.approx(width * size[1] / size[0], abs=1)
+            seen = picture.convert("RGB").resize((4, 4))
+            corners = [seen.getpixel(corner) for corner in ((0, 0), (3, 0), (0, 3), (3, 3))]
+        for corner, colour in zip(corners, CORNERS, strict=True):
+            assert corner == pytest.approx(colour, abs=40)
+
+
+@pytest.mark.parametrize("pixel", [Fraction(100), Fraction(1, 100)])
+def test_pixels_of_an_absurd_shape_make_no_endless_picture(
+    isolated: IsolatedProcess, tmp_path: Path, pixel: Fraction
+) -> None:
+    """A few bytes of a header may say that a pixel is as tall as a street."""
+    film = a_film(tmp_path / "film.mp4", seconds=0.5, sound=False, pixel=pixel)
+    assert isinstance(make(isolated, film), Found)
+    with Image.open(film.with_suffix(".preview")) as preview:
+        assert max(preview.size) <= 1280
 
 
 def garbage(path: Path) -> None:

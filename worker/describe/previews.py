@@ -9,16 +9,22 @@ from typing import Any, Final, cast
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL.Image import Image
+from PIL.Image import Image, Transpose
 
-from worker.describe.probe import opened
+from worker.describe.display import Turn, shown_size, turn_of
+from worker.describe.probe import is_decodable, opened
+
+TURNS: Final = (Transpose.TRANSPOSE, Transpose.FLIP_LEFT_RIGHT, Transpose.FLIP_TOP_BOTTOM)
+"""How Pillow does each part of a `Turn`."""
 
 POSTER_WIDTH: Final = 960
 PREVIEW_WIDTH: Final = 320
+TALLEST: Final = 4
+"""The height limit as a multiple of the width limit; a file's header can make pixels as tall as it likes."""
+
 FRAMES_PER_S: Final = 4
 MOST_FRAMES: Final = 40
 MOST_PREVIEW_BYTES: Final = 1_000_000
-MOST_PIXELS: Final = 7680 * 4320
 ROUNDING_S: Final = 0.001
 QUALITIES: Final = (60, 30, 10)
 
@@ -37,7 +43,7 @@ def make(path: str, content_type: str, poster: str, preview: str) -> dict[str, A
         if not container.streams.video:
             raise Unshowable("it has no picture")
         stream = container.streams.video[0]
-        if stream.codec_context.width * stream.codec_context.height > MOST_PIXELS:
+        if not is_decodable(stream):
             raise Unshowable("its picture is too large")
         stream.codec_context.thread_count = 1
         still, moving = _pictures(container, stream)
@@ -53,8 +59,8 @@ def _pictures(container: InputContainer, stream: VideoStream) -> tuple[Image | N
     still, moving = None, []
     for number, frame in enumerate(_sampled(container, stream)):
         if still is None or number == FRAMES_PER_S:
-            still = _image(frame, POSTER_WIDTH)
-        moving.append(_image(frame, PREVIEW_WIDTH))
+            still = _image(frame, stream, POSTER_WIDTH)
+        moving.append(_image(frame, stream, PREVIEW_WIDTH))
     return still, moving
 
 
@@ -71,11 +77,19 @@ def _sampled(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
             return
 
 
-def _image(frame: VideoFrame, width: int) -> Image:
-    """Scale the frame down to at most this width, with its ratio."""
-    scaled = min(width, frame.width)
-    height = max(2, round(frame.height * scaled / frame.width / 2) * 2)
-    image: Image = cast("Any", frame.reformat(width=scaled, height=height, format="rgb24")).to_image()
+def _image(frame: VideoFrame, stream: VideoStream, most_width: int) -> Image:
+    """Scale the frame down to at most this width, as a person sees it: upright, with square pixels."""
+    turn = turn_of(frame)
+    width, height = shown_size(frame.width, frame.height, pixel=stream.sample_aspect_ratio, turn=turn)
+    scale = min(1.0, most_width / width, most_width * TALLEST / height)
+    width, height = max(1, round(width * scale)), max(2, round(height * scale / 2) * 2)
+    coded = (height, width) if turn.transposed else (width, height)
+    return _turned(cast("Any", frame.reformat(*coded, format="rgb24")).to_image(), turn)
+
+
+def _turned(image: Image, turn: Turn) -> Image:
+    for wanted, transpose in zip(turn, TURNS, strict=True):
+        image = image.transpose(transpose) if wanted else image
     return image
 
 

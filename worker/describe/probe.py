@@ -1,5 +1,6 @@
-"""Reads a video's facts from its container, and its loudness from its sound. Runs in the isolated process."""
+"""Reads a video's facts: from its container, its first frame and its sound. Runs in the isolated process."""
 
+import contextlib
 import math
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.stream import VideoStream
+
+from worker.describe.display import UPRIGHT, Turn, shown_size, turn_of
 
 FORMATS: Final = {
     "video/mp4": "mp4",
@@ -18,6 +21,7 @@ FORMATS: Final = {
     "video/x-flv": "flv",
     "video/x-msvideo": "avi",
 }
+MOST_PIXELS: Final = 7680 * 4320
 LONGEST_LISTEN_S: Final = 60.0
 SILENCE_LUFS: Final = -70.0
 """The gate of EBU R 128: anything below counts as silence."""
@@ -35,7 +39,7 @@ def probe(path: str, content_type: str) -> dict[str, Any]:
     with opened(path, content_type) as container:
         found: dict[str, Any] = {"duration_s": _duration_s(container)}
         if container.streams.video:
-            found |= _picture(container.streams.video[0])
+            found |= _picture(container.streams.video[0], _turn(path, content_type))
         if container.streams.audio:
             sound = container.streams.audio[0]
             found |= {
@@ -51,12 +55,30 @@ def _duration_s(container: InputContainer) -> float | None:
     return round(container.duration / av.time_base, 3)
 
 
-def _picture(stream: VideoStream) -> dict[str, Any]:
+def _turn(path: str, content_type: str) -> Turn:
+    """Read how the picture is turned: only a decoded frame tells, so one is decoded, in a container of its own."""
+    with contextlib.suppress(av.FFmpegError), opened(path, content_type) as container:
+        stream = container.streams.video[0]
+        if is_decodable(stream):
+            stream.codec_context.thread_count = 1
+            packet = next((packet for packet in container.demux(stream) if packet.is_keyframe), None)
+            frames = [*stream.decode(packet), *stream.decode(None)]
+            return turn_of(frames[0]) if frames else UPRIGHT
+    return UPRIGHT
+
+
+def is_decodable(stream: VideoStream) -> bool:
+    """Whether a stream's frames are small enough to be decoded."""
+    return stream.codec_context.width * stream.codec_context.height <= MOST_PIXELS
+
+
+def _picture(stream: VideoStream, turn: Turn) -> dict[str, Any]:
     context = stream.codec_context
     rate = stream.average_rate
+    width, height = shown_size(context.width, context.height, pixel=stream.sample_aspect_ratio, turn=turn)
     return {
-        "width": context.width,
-        "height": context.height,
+        "width": width,
+        "height": height,
         "frame_rate": round(float(rate), 3) if rate else None,
         "video_codec": context.codec.canonical_name,
     }
