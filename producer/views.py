@@ -196,7 +196,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict
         prompt=request.prompt,
         progress=_progress(job, beside),
         seconds=_length(request),
-        size=_size(request.parameters),
+        size=_size(request),
         parameters=shorten(request.parameters),
         metadata=dict(request.metadata),
         created_at=int(job.accepted_at),
@@ -264,9 +264,10 @@ def _length(request: VideoRequest) -> str | None:
     return None if duration is None else str(shorten(duration))
 
 
-def _size(parameters: Mapping[str, Any]) -> str | None:
-    """Return OpenAI's size in pixels, if ratio and resolution were requested."""
-    ratio, resolution = parameters.get("aspect_ratio", "16:9"), parameters.get("resolution", "720P")
+def _size(request: VideoRequest) -> str | None:
+    """Return OpenAI's size in pixels, by what was requested and else by the model's defaults."""
+    asked = {"aspect_ratio": "16:9", "resolution": "720P", **defaults_of(request.model), **request.parameters}
+    ratio, resolution = asked["aspect_ratio"], asked["resolution"]
     return _SIZE_OF.get((ratio, str(resolution).upper())) if isinstance(ratio, str) else None
 
 

@@ -19,6 +19,8 @@ from producer.models.parameters import (
     Veo31Extension,
     Veo31Frames,
     Veo31Image,
+    Veo31Lite,
+    Veo31LitePreview,
     Veo31References,
 )
 from producer.models.wording import shown
@@ -39,8 +41,10 @@ MODELS: Final[Mapping[str, type[Parameters]]] = {
     "google/veo-3.1-first-last-image-to-video-fast": Veo31Frames,
     "google/veo-3.1-reference-to-video": Veo31References,
     "google/veo3-1-extend-video": Veo31Extension,
-    "google/veo3-1-extend-video-fast": Veo31Extension,
     "google/veo3-1-fast-extend-video": Veo31Extension,
+    "google/veo-3.1-lite-generate-001": Veo31Lite,
+    "veo-3.1-lite-generate-001": Veo31Lite,  # the page's specification leaves "google/" out
+    "google/veo-3-1-lite-generate-preview": Veo31LitePreview,
 }
 OWNER: Final = "google"
 """Whose models they all are."""
@@ -98,8 +102,14 @@ def _warning(model: str) -> str:
 
 def close_match(model: str) -> str | None:
     """The known model that a misspelt name means; another version is another model."""
-    same_version = [known for known in MODELS if _digits(known) == _digits(model)]
-    return next(iter(difflib.get_close_matches(model.lower(), same_version, n=1, cutoff=0.9)), None)
+    asked = model.lower()
+    same_version = [known for known in MODELS if _digits(known) == _digits(asked)]
+    reordered = [known for known in same_version if _words(known) == _words(asked)]
+    return next(iter(reordered or difflib.get_close_matches(asked, same_version, n=1, cutoff=0.9)), None)
+
+
+def _words(model: str) -> list[str]:
+    return sorted(re.split(r"\W", model))
 
 
 def _digits(model: str) -> str:

@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from producer.models.parameters import HTTPS, IMAGE, SOME_TEXT
+from producer.models.parameters import IMAGE, SOME_TEXT, VIDEO
 
 LONGEST_SHOWN: Final = 60
 """Characters of a refused value that a message repeats."""
 
 _WORDS: Final = {
     SOME_TEXT: "text, and not empty",
-    HTTPS: "an https URL",
+    VIDEO: "an https URL or a video as a data URL",
     IMAGE: "an https URL or a base64 image",
     "integer": "a whole number",
     "boolean": "true or false",

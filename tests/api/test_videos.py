@@ -56,6 +56,22 @@ def test_the_upstreams_own_words_are_understood(api: Api) -> None:
     assert job["size"] == "1920x1080"
 
 
+@pytest.mark.parametrize(
+    ("model", "parameters", "size"),
+    [
+        ("google/veo3", {}, "1280x720"),
+        ("google/veo-3.1-t2v", {}, "1920x1080"),
+        ("google/veo-3.1-t2v", {"resolution": "720p", "aspect_ratio": "9:16"}, "720x1280"),
+        ("google/veo3-1-extend-video", {"video_url": "https://films.example/boat.mp4"}, None),
+    ],
+)
+def test_a_size_that_was_not_asked_for_is_the_models_own(
+    api: Api, model: str, parameters: dict[str, Any], size: str | None
+) -> None:
+    """Models differ in their usual resolution; an extension has the size of its video."""
+    assert api.submit(model=model, **parameters)["size"] == size
+
+
 def test_a_form_says_the_same_as_json(api: Api) -> None:
     """OpenAI's clients send forms: every value is text there, and a picture is a file."""
     answer = requests.post(
