@@ -271,6 +271,10 @@ class DescribeSettings(_Group):
         True,
         description="Write a still and a small moving picture beside the video; up to a second of CPU each.",
     )
+    gif: bool = Field(
+        False,
+        description="With the previews, write the moving picture as a GIF too; a tenth of a second of CPU, up to 2 MB.",
+    )
     probe_timeout_s: float = Field(
         10.0, ge=1, le=60, description="Time-out for reading a video's properties; the job goes on without them."
     )
@@ -280,6 +284,12 @@ class DescribeSettings(_Group):
     )
     retry_first_s: float = Field(5.0, gt=0, description="First wait after the store failed; doubles each time.")
     attempts: int = Field(10, ge=1, description="Most tries while the store fails.")
+
+    @model_validator(mode="after")
+    def _gif_is_a_preview(self) -> Self:
+        if self.gif and not self.previews:
+            raise ValueError("gif is made of the previews' pictures; set previews to true, or gif to false")
+        return self
 
 
 class HooksSettings(_Group):

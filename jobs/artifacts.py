@@ -13,14 +13,21 @@ class Artifact(StrEnum):
     MANIFEST = "manifest"  # the job's story as JSON: the archive is of use without Rushes
     POSTER = "poster"  # a still
     PREVIEW = "preview"  # a small moving picture
+    GIF = "gif"  # the same, for programs that show no WebP
 
 
 CONTENT_TYPES: Final = {
     Artifact.MANIFEST: "application/json",
     Artifact.POSTER: "image/webp",
     Artifact.PREVIEW: "image/webp",
+    Artifact.GIF: "image/gif",
 }
-_SUFFIXES: Final = {Artifact.MANIFEST: ".json", Artifact.POSTER: ".poster.webp", Artifact.PREVIEW: ".preview.webp"}
+_SUFFIXES: Final = {
+    Artifact.MANIFEST: ".json",
+    Artifact.POSTER: ".poster.webp",
+    Artifact.PREVIEW: ".preview.webp",
+    Artifact.GIF: ".preview.gif",
+}
 
 _LONGEST_PATH: Final = 1000
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

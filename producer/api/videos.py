@@ -76,7 +76,7 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
 JobId = Annotated[str, Path(description="The job's id.", examples=["job_01kb0000000000000000000000"], max_length=100)]
 
 
-FILES: Final[dict[str, Any]] = {"video/mp4": {}, "image/webp": {}, "application/json": {}}
+FILES: Final[dict[str, Any]] = {"video/mp4": {}, "image/webp": {}, "image/gif": {}, "application/json": {}}
 """The media types of a job's files."""
 
 ARTIFACT_OF: Final = {
@@ -499,7 +499,7 @@ def video_content(
     parts: Needs,
     caller: Reads,
     variant: Annotated[
-        Literal["video", "poster", "thumbnail", "preview", "spritesheet", "manifest"],
+        Literal["video", "poster", "thumbnail", "preview", "spritesheet", "gif", "manifest"],
         Query(
             description="The file; `thumbnail` and `spritesheet` are OpenAI's names for poster and preview.",
             examples=["video"],

@@ -21,6 +21,7 @@ from tests.buckets import Bucket
         ("thumbnail", "poster", "image/webp", ".poster.webp"),  # OpenAI's word
         ("preview", "preview", "image/webp", ".preview.webp"),
         ("spritesheet", "preview", "image/webp", ".preview.webp"),  # OpenAI's word
+        ("gif", "gif", "image/gif", ".preview.gif"),
         ("manifest", "manifest", "application/json", ".json"),
     ],
 )
@@ -73,7 +74,7 @@ def test_a_job_lists_what_stands_beside_its_video(api: Api, real_ledger: Ledger,
     described(real_ledger, with_all, archive)
     completed(real_ledger, plain, archive)
 
-    assert set(api.get(f"/v1/videos/{with_all}").json()["artifacts"]) == {"manifest", "poster", "preview"}
+    assert set(api.get(f"/v1/videos/{with_all}").json()["artifacts"]) == {"manifest", "poster", "preview", "gif"}
     assert api.get(f"/v1/videos/{plain}").json()["artifacts"] == {}
 
 

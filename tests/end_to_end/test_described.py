@@ -24,6 +24,7 @@ ALL: Final = {
     "RUSHES_DESCRIBE__PROBE": "true",
     "RUSHES_DESCRIBE__MANIFEST": "true",
     "RUSHES_DESCRIBE__PREVIEWS": "true",
+    "RUSHES_DESCRIBE__GIF": "true",
 }
 
 
@@ -61,7 +62,7 @@ def test_a_video_is_described_with_what_differs_from_the_request(stage: Stage) -
     (completed,) = [entry for entry in stage.service.events(job_id) if entry.event == "job.completed"]
     assert [Mismatch(**found) for found in completed.data["mismatch"]] == list(ended.media.mismatch)
 
-    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW}
+    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW, Artifact.GIF}
     assert beside(stage, job, Artifact.POSTER).read_bytes()[8:12] == b"WEBP"
     assert json.loads(beside(stage, job, Artifact.MANIFEST).read_text())["id"] == job_id
 
@@ -131,4 +132,4 @@ def test_in_a_bucket_everything_stands_beside_the_video_too(stage: Stage, bucket
         job_id = stage.service.submit(a_request()).job_id
         stage.ended(job_id)
         job = described(stage, job_id)
-    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW}
+    assert set(job.artifacts) == {Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW, Artifact.GIF}

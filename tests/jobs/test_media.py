@@ -30,5 +30,6 @@ def test_what_stands_beside_a_video_is_named_after_it() -> None:
         "2026/11/22/job_a.json",
         "2026/11/22/job_a.poster.webp",
         "2026/11/22/job_a.preview.webp",
+        "2026/11/22/job_a.preview.gif",
         video,
     ]

@@ -1,5 +1,6 @@
 """Small videos for these tests: by hand, box by box, and real ones from FFmpeg."""
 
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -62,5 +63,18 @@ def cornered(
         stream.set_display_rotation(degrees, hflip=mirrored)
         for _ in range(30):
             container.mux(stream.encode(cast("Any", av.VideoFrame).from_image(coded)))
+        container.mux(stream.encode())
+    return path
+
+
+def snowy(path: Path, size: tuple[int, int], *, seconds: int) -> Path:
+    """A film of noise, four frames a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=4)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = *size, "yuv420p", 50_000_000
+        for _ in range(4 * seconds):
+            snow = Image.frombytes("RGB", size, os.urandom(3 * size[0] * size[1]))
+            container.mux(stream.encode(cast("Any", av.VideoFrame).from_image(snow)))
         container.mux(stream.encode())
     return path

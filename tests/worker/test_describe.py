@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import av
 import pytest
+from pydantic import ValidationError
 
 from config.settings import ArchiveSettings, DescribeSettings
 from config.store import BucketStore, FolderStore, Store
@@ -65,7 +66,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture
 def opened(store: Store, tmp_path: Path) -> Iterator[Describer]:
     """A describer that makes every artifact."""
-    describer = Describer(store, tmp_path / "archive", DescribeSettings())
+    describer = Describer(store, tmp_path / "archive", DescribeSettings(gif=True))
     yield describer
     describer.close()
 
@@ -84,11 +85,12 @@ def test_manifest_poster_and_preview_stand_beside_the_video(opened: Describer, s
     """Twice is once; nothing is left under way."""
     for _ in range(2):
         assert opened.describe(JOB, a_request(), ENTRIES) == Described(
-            (Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW)
+            (Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW, Artifact.GIF)
         )
 
     assert there(store) == {PATH, *(path_of(artifact, PATH) for artifact in Artifact)}
     assert read(store, Artifact.POSTER)[8:12] == read(store, Artifact.PREVIEW)[8:12] == b"WEBP"
+    assert read(store, Artifact.GIF)[:6] == b"GIF89a"
     assert list((tmp_path / "archive" / ".partial").glob("*")) == []
 
 
@@ -106,6 +108,21 @@ def test_the_manifest_holds_the_whole_job(opened: Describer, store: Store) -> No
     assert story["parameters"]["duration"] == 8
     assert story["parameters"]["image_url"].startswith("AAAAAAAAAAAAAAAAAAAAAAAA… (5,000 bytes, sha256 ")
     assert [line["event"] for line in story["timeline"]] == ["job.accepted", "job.completed"]
+
+
+def test_a_gif_is_made_only_if_it_is_wanted(store: Store, tmp_path: Path) -> None:
+    """It shows nothing that the preview does not."""
+    describer = Describer(store, tmp_path / "archive", DescribeSettings())
+    outcome = describer.describe(JOB, a_request(), ENTRIES)
+    describer.close()
+    assert outcome == Described((Artifact.MANIFEST, Artifact.POSTER, Artifact.PREVIEW))
+    assert path_of(Artifact.GIF, PATH) not in there(store)
+
+
+def test_a_gif_without_previews_is_refused_at_start() -> None:
+    """It is made of their pictures."""
+    with pytest.raises(ValidationError, match="set previews to true, or gif to false"):
+        DescribeSettings(gif=True, previews=False)
 
 
 def test_a_film_that_cannot_be_shown_has_its_manifest_all_the_same(opened: Describer, store: Store) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.stage import eventually
-from tests.worker.films import CORNERS, MP4, cornered, filmed
+from tests.worker.films import CORNERS, MP4, cornered, filmed, snowy
 from worker.describe.isolated import Found, IsolatedProcess, Trouble
 
 MEMORY_BYTES: Final = 536_870_912
@@ -76,7 +76,7 @@ def _sing(container: av.container.OutputContainer, stream: "av.AudioStream", sec
 
 def make(isolated: IsolatedProcess, film: Path, content_type: str = "video/mp4") -> Found | Trouble:
     """Have poster and preview made beside the film."""
-    targets = [str(film.with_suffix(".poster")), str(film.with_suffix(".preview"))]
+    targets = [str(film.with_suffix(suffix)) for suffix in (".poster", ".preview", ".gif")]
     return isolated.ask("make", [str(film), content_type, *targets])
 
 
@@ -128,6 +128,25 @@ def test_a_still_and_a_moving_picture_are_made(isolated: IsolatedProcess, tmp_pa
     assert film.with_suffix(".preview").stat().st_size < 1_000_000
 
 
+def test_a_gif_moves_as_the_preview_does(isolated: IsolatedProcess, tmp_path: Path) -> None:
+    """Same size, same pace, endless; ten seconds of a longer film."""
+    film = a_film(tmp_path / "film.mp4", size=(640, 360), seconds=11, sound=False)
+    assert isinstance(make(isolated, film), Found)
+    with Image.open(film.with_suffix(".gif")) as gif:
+        assert (gif.format, gif.size, gif.info["loop"]) == ("GIF", (320, 180), 0)
+        assert (getattr(gif, "n_frames", 1), gif.info["duration"]) == (40, 250)
+
+
+def test_a_gif_of_the_worst_pictures_is_small_enough(isolated: IsolatedProcess, tmp_path: Path) -> None:
+    """Noise can't be compressed: the GIF gets smaller until its bytes are bounded."""
+    film = snowy(tmp_path / "film.mp4", (640, 360), seconds=10)
+    assert isinstance(make(isolated, film), Found)
+    gif = film.with_suffix(".gif")
+    assert gif.stat().st_size < 2_000_000
+    with Image.open(gif) as picture:
+        assert picture.width < 320
+
+
 def test_an_upright_film_stays_upright(isolated: IsolatedProcess, tmp_path: Path) -> None:
     """Half of the requests are for 9:16."""
     film = a_film(tmp_path / "film.mp4", size=(180, 320), seconds=1)
@@ -169,7 +188,7 @@ def seen_as(isolated: IsolatedProcess, film: Path, size: tuple[int, int], conten
     assert isinstance(facts, Found)
     assert (facts.facts["width"], facts.facts["height"]) == size
     assert isinstance(make(isolated, film, content_type), Found)
-    for suffix, width in ((".poster", size[0]), (".preview", min(size[0], 320))):
+    for suffix, width in ((".poster", size[0]), (".preview", min(size[0], 320)), (".gif", min(size[0], 320))):
         with Image.open(film.with_suffix(suffix)) as picture:
             assert picture.width == width
             assert picture.height == pytest.approx(width * size[1] / size[0], abs=1)

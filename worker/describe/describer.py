@@ -75,7 +75,8 @@ class Describer:
         self._making.close()
 
     def _make_pictures(self, job_id: str, stored: Stored, made: list[Artifact]) -> str | None:
-        targets = {artifact: f"{self._folder}/{job_id}.{artifact}" for artifact in (Artifact.POSTER, Artifact.PREVIEW)}
+        pictures = (Artifact.POSTER, Artifact.PREVIEW, *((Artifact.GIF,) if self._settings.gif else ()))
+        targets = {artifact: f"{self._folder}/{job_id}.{artifact}" for artifact in pictures}
         make_folder(self._folder)
         try:
             with self._at_hand(job_id, stored) as film:
