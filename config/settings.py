@@ -103,7 +103,7 @@ class UpstreamSettings(_Group):
 class PollSettings(_Group):
     """When a generation is polled."""
 
-    pacing: Literal["learned", "fixed"] = Field(
+    schedule: Literal["learned", "fixed"] = Field(
         "learned",
         description="learned: polls when jobs of the same kind usually finish. fixed: polls at even intervals.",
     )
@@ -118,9 +118,6 @@ class PollSettings(_Group):
     )
     typical_s: float = Field(
         110.0, gt=0, description="The assumed duration of a generation, until the first ones have ended."
-    )
-    metrics_every_s: float = Field(
-        300.0, ge=0, description="How often the fleet reads the models' latencies from the upstream; 0: never."
     )
     first_s: float = Field(30.0, ge=0, description="Fixed: the time from the receipt to the first poll.")
     interval_s: float = Field(

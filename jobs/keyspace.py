@@ -15,9 +15,7 @@
     rushes:workers            zset    worker -> when it was last seen      a day after the last worker
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
-    rushes:sketch:<kind>      string  finishing times of one kind of job   90 days after the last (jobs/sketches.py)
-    rushes:pending:<kind>     hash    how far its unfinished ones have come              90 days (jobs/sketches.py)
-    rushes:latency:<model>    string  the upstream's own word on them      a day (jobs/sketches.py)
+    rushes:durations:<kind>   list    how long the newest jobs of a kind took            90 days (jobs/durations.py)
     rushes:idempotency:<name> string  job id and fingerprint (jobs/idempotency.py)  idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,12 +18,10 @@ from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.facts import Accepted
-from jobs.forecast import BUCKETS, BUCKETS_PER_OCTAVE, FIRST_EDGE_S
 from jobs.idempotency import key_name
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
-from jobs.lessons import LIFE_S
 from jobs.limits import Limits
 from jobs.moves.move import Move
 from jobs.moves.purchase import held
@@ -43,14 +41,6 @@ from jobs.scripts import (
 from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
 from jobs.work_items import Item, WorkItems
-
-_BUCKETS: Final[Mapping[str, float]] = {
-    "first_edge_s": FIRST_EDGE_S,
-    "buckets_per_octave": BUCKETS_PER_OCTAVE,
-    "buckets": BUCKETS,
-    "pending_life_ms": int(LIFE_S * 1000),
-}
-"""The buckets in which the script counts pending generations."""
 
 _REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest", "webhook_receiver")
 """The fields that a retry copies from its job."""
@@ -244,7 +234,7 @@ class Ledger(JobReader):
         drawn = [step_of(subject, move) for subject, move in moves]
         steps = [step for step in drawn if isinstance(step, Step)]
         texts = [step.text for step in steps]
-        answers = iter(self._applied(steps, self._scripts.run("apply", *texts, **_BUCKETS)) if steps else ())
+        answers = iter(self._applied(steps, self._scripts.run("apply", *texts)) if steps else ())
         return [next(answers) if isinstance(step, Step) else step for step in drawn]
 
     @asks_redis
@@ -258,7 +248,7 @@ class Ledger(JobReader):
             return self.move(job, move), True
         step = Step.of(job, move)
         promised = ("WAITAOF", 1, self._durability.replicas, int(self._durability.wait_s * 1000))
-        answer, promise = self._scripts.run_and(promised, "apply", step.text, **_BUCKETS)
+        answer, promise = self._scripts.run_and(promised, "apply", step.text)
         (turn,) = self._applied([step], answer)
         if isinstance(turn, JobError):
             raise turn

@@ -1,9 +1,10 @@
 """A move as the `apply` script gets it: guarded, and serialized by itself, so that no other shares its mistakes."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from jobs.durations import to_script
 from jobs.errors import InvalidMove, JobError, WrongState
 from jobs.job import Job
 from jobs.moves.move import Move
@@ -43,6 +44,8 @@ class Step:
             guard: dict[str, Any] = {"request_id": job.request_id, "from": starts}
         else:
             guard = {"turn": job.turn, "from": starts}
+        if move.took:
+            guard["took"] = to_script(job, move.took)
         return cls(job.id, move, _text({"id": job.id, **guard}, move))
 
 
@@ -85,6 +88,5 @@ def _named(move: Move) -> dict[str, Any]:
         "follow_ups": dict(move.follow_ups),
         "delivered": move.delivered,
         "tries": move.tries,
-        "lesson": asdict(move.lesson) if move.lesson else None,
     }
     return {name: value for name, value in named.items() if value or (value == 0 and value is not False)}

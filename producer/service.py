@@ -27,7 +27,6 @@ from jobs.errors import (
     WrongState,
 )
 from jobs.events import LogEntry
-from jobs.forecast import Eta
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
@@ -35,8 +34,8 @@ from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
+from jobs.schedule import Eta
 from jobs.scripts import Scripts
-from jobs.sketches import Sketches
 from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
@@ -541,7 +540,7 @@ def _states(selection: Selection) -> list[State]:
 def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Service:
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
-    etas = Etas(Sketches(client), typical_s=settings.poll.typical_s)
+    etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
     send = wake_up_sender(make_app(settings))
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send)
     reuse = Reuse(Scripts(client, retention=retention(settings), clock=None, subscribers=()))

@@ -10,8 +10,8 @@ from typing_extensions import TypedDict
 from config.shorten import shorten
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
-from jobs.forecast import Eta
 from jobs.job import Followed, Job, Reason, Stored, VideoRequest
+from jobs.schedule import Eta
 from jobs.states import State, Status
 from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar

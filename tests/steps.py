@@ -9,20 +9,20 @@ from jobs.errors import JobError
 from jobs.facts import Accepted, Described, Fetched, GenerationFailed, Unknown
 from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.ledger import Ledger
-from jobs.lessons import Lesson
 from jobs.media import Media
 from jobs.moves import download, poll, purchase, reconcile, request
 from jobs.moves import follow_up as follow_ups
 from jobs.moves import move as parts
 from jobs.moves.move import Move, Policy
-from jobs.pacing import FixedPacing
 from jobs.queues import receiver_of
+from jobs.schedule import FixedSchedule, Interval
 from jobs.states import State
 from jobs.work_items import Claim, Item
 from tests.stage import a_request
 
 POLICY: Final = Policy(
-    pacing=FixedPacing(first_s=20, interval_s=10),
+    schedule=FixedSchedule(first_s=20, interval_s=10),
+    poll_interval_s=10,
     hold_first_s=2,
     hold_longest_s=60,
     download_first_s=1,
@@ -129,9 +129,9 @@ def resubmitted(ledger: Ledger, job: Job, *, by: str) -> int:
     return ledger.move(job, reconcile.resubmitted(job, by=by, queue_ttl_s=POLICY.queue_ttl_s))
 
 
-def rendered(ledger: Ledger, job: Job, video: Video, lesson: Lesson | None = None) -> int:
+def rendered(ledger: Ledger, job: Job, video: Video, took: Interval | None = None) -> int:
     """Write that the generation is done, and where its video is."""
-    return ledger.move(job, replace(poll.rendered(job, video), lesson=lesson))
+    return ledger.move(job, poll.rendered(job, video, took=took))
 
 
 def claimed(ledger: Ledger, queue: str, *, limit: int = 100, fence: bool = False, woke: bool = True) -> list[Job]:

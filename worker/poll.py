@@ -8,16 +8,14 @@ from config.settings import PollSettings
 from jobs.facts import NoResult, PollResult
 from jobs.job import Job
 from jobs.ledger import Ledger
-from jobs.moves.move import Move
+from jobs.moves.move import Move, PolicyOf
 from jobs.moves.poll import after_poll, poll_timeout_s
 from jobs.moves.request import if_cancelled
 from jobs.queues import SLOW_POLLS
-from jobs.states import State
 from jobs.work_items import Claim, Claimed
 from worker import faults
 from worker.breaker import BatchHealth, UpstreamBreakers, spread
 from worker.claimed import apply_all, clock_from, contained
-from worker.pace import Pace
 from worker.room import Room
 from worker.upstream.poller import Poller, PollRequest
 
@@ -32,18 +30,20 @@ class Polling:
         self,
         ledger: Ledger,
         polls: "Polls",
-        pace: Pace,
+        policy_of: PolicyOf,
         settings: PollSettings,
         *,
         longest_s: float,
         slow_threads: int,
+        keep_cancelled: bool,
     ) -> None:
         """A batch takes at most `longest_s`; slow polls use `slow_threads` and at most half of the connections."""
         self._slow_batch = max(1, min(settings.batch, settings.connections // (2 * slow_threads)))
         self.longest_s = longest_s
         self._ledger = ledger
         self._polls = polls
-        self._pace = pace
+        self._policy_of = policy_of
+        self._keep_cancelled = keep_cancelled
         self._settings = settings
 
     def claim(self, queue: str) -> Claim:
@@ -53,8 +53,8 @@ class Polling:
 
     def poll(self, claimed: Claimed) -> None:
         """Poll a batch, and write the results down as they come in."""
-        now, keep = clock_from(claimed.at), self._pace.base.keep_cancelled
-        decided = [(one.job, if_cancelled(one.job, keep=keep)) for one in claimed.jobs]
+        now = clock_from(claimed.at)
+        decided = [(one.job, if_cancelled(one.job, keep=self._keep_cancelled)) for one in claimed.jobs]
         if cancelled := [(job, move) for job, move in decided if move is not None]:
             apply_all(self._ledger, cancelled)
         for group in self._polls.results([job for job, move in decided if move is None]):
@@ -65,10 +65,7 @@ class Polling:
     def _moves(self, group: Group, now: float) -> Iterator[tuple[Job, Move]]:
         for job, result in group:
             with contained("poll", job.id):
-                move = after_poll(job, result, now=now, policy=self._pace.policy(job))
-                if move.to is State.STORING:
-                    move = replace(move, lesson=self._pace.lesson(job, now=now))
-                yield job, move
+                yield job, after_poll(job, result, now=now, policy=self._policy_of(job))
 
 
 class Polls:

@@ -15,7 +15,7 @@ from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, Unk
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves.move import Move, Policy
+from jobs.moves.move import Move, Policy, PolicyOf
 from jobs.moves.purchase import (
     BoughtTwice,
     after_late_receipt,
@@ -32,7 +32,6 @@ from worker import faults
 from worker.breaker import UpstreamBreakers, spread
 from worker.claimed import Now, apply_all, clock_from, contained
 from worker.leases import Leases
-from worker.pace import Pace
 from worker.spool import Spool, Spooled
 from worker.upstream.client import Upstream
 
@@ -85,17 +84,18 @@ class Purchasing:
             raise UnknownJob(job.id)
         faults.here("submit.before_intent")
         began = monotonic()
+        policy = self._purchases.policy_of(job)  # read before the POST: nothing may delay its receipt
         job = self._purchases.intend(job, worker=self._worker)
         with self._leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=self.longest_s):
-            receipt = self._send(job, request, began)
+            receipt = self._send(job, request, began, policy)
         self._breakers.after_submit(receipt)  # last: the breaker's Redis may be away
 
-    def _send(self, job: Job, request: VideoRequest, began: float) -> Receipt:
+    def _send(self, job: Job, request: VideoRequest, began: float, policy: Policy) -> Receipt:
         assert job.request_id is not None
         faults.here("submit.before_post")
         receipt = self._upstream.submit(request, job.family, job.request_id, intent_age_s=monotonic() - began)
         faults.here("submit.after_post")
-        self._purchases.settle(job, receipt)
+        self._purchases.settle(job, receipt, policy)
         faults.here("submit.after_write")
         return receipt
 
@@ -129,11 +129,10 @@ class Doubting:
 class Purchases:
     """Writes intents and receipts to the ledger; while it is away, spools receipts and replays them."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, pace: Pace) -> None:
+    def __init__(self, ledger: Ledger, spool: Spool, policy_of: PolicyOf) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._pace = pace
-        self._policy = pace.base
+        self.policy_of = policy_of
         self._in_hand: list[Spooled] = []
 
     def intend(self, job: Job, *, worker: str) -> Job:
@@ -150,10 +149,10 @@ class Purchases:
             self._keep(Spooled(job.id, move.set["request_id"], unsent), error)
             raise
 
-    def settle(self, job: Job, receipt: Receipt) -> None:
+    def settle(self, job: Job, receipt: Receipt, policy: Policy) -> None:
         """Write a purchase's receipt."""
         try:
-            self._write(job, receipt)
+            self._write(job, receipt, policy)
         except (LedgerUnavailable, InvalidMove) as error:
             assert job.request_id is not None
             self._keep(Spooled(job.id, job.request_id, receipt), error)
@@ -180,10 +179,10 @@ class Purchases:
             self._in_hand.remove(spooled)
         self._spool.forget(spooled)
 
-    def _write(self, job: Job, receipt: Receipt) -> None:
+    def _write(self, job: Job, receipt: Receipt, policy: Policy) -> None:
         """Write the receipt; if the job has moved on, what was bought is kept all the same."""
         try:
-            self._ledger.move(job, after_submit(job, receipt, policy=self._pace.policy(job)))
+            self._ledger.move(job, after_submit(job, receipt, policy=policy))
         except (StaleTurn, WrongState):
             if isinstance(receipt, Accepted):
                 self._write_late(job.id, receipt)
@@ -199,7 +198,7 @@ class Purchases:
         for _ in range(_TRIES):
             job = self._ledger.get(job_id)
             with contextlib.suppress(StaleTurn, WrongState):  # it moved between reading and writing: decide anew
-                match after_late_receipt(job, receipt, policy=self._policy):
+                match after_late_receipt(job, receipt, policy=self.policy_of(job)):
                     case Move() as move:
                         self._ledger.move(job, move)  # and read it again: another receipt may have been quicker
                     case BoughtTwice():
@@ -242,8 +241,7 @@ class Purchases:
     def _replay(self, spooled: Spooled) -> None:
         try:
             job = self._ledger.get(spooled.job_id)
-            self._write(
-                job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id}), spooled.receipt
-            )
+            then = job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id})
+            self._write(then, spooled.receipt, self.policy_of(job))
         except UnknownJob:
             log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)

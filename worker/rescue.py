@@ -22,7 +22,6 @@ from jobs.states import FollowUp, State
 from jobs.work_items import LEASE_S
 from producer.client.retry_after import LONGEST_S
 from worker.leases import Leases
-from worker.pace import Pace
 from worker.purchase import Purchases
 from worker.receivers.registry import ReceiverRegistry
 
@@ -47,7 +46,6 @@ class Rescuer:
         outbox: Outbox,
         receivers: ReceiverRegistry,
         purchases: Purchases,
-        pace: Pace,
         longest: LongestWaits,
         worker: str,
     ) -> None:
@@ -55,7 +53,6 @@ class Rescuer:
         self._outbox = outbox
         self._receivers = receivers
         self._purchases = purchases
-        self._pace = pace
         self._longest = longest
         self._worker = worker
         self._seldom_at = -math.inf
@@ -73,7 +70,6 @@ class Rescuer:
             self._done(self._outbox.register, self._receivers.subscriptions)
         self._done(self._purchases.replay)
         self._done(self._wake)
-        self._done(self._pace.refresh)
 
     def _done(self, part: Callable[..., object], *of: Any) -> None:
         """Do one part of a round; its failure stops no other."""

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
+from time import monotonic
 from typing import Final
 
 import redis
@@ -13,17 +14,17 @@ from celery import Celery
 from config.celery_app import make_app
 from config.connection import connect, retention
 from config.private import make_folder, prepare_state
-from config.settings import ConfigurationError, Settings
+from config.settings import ConfigurationError, PollSettings, Settings
 from config.store import Store, open_store
 from config.wake_ups import SendWakeUp, wake_up_sender
 from config.webhook_endpoints import Endpoints
+from jobs.durations import DurationStore
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
-from jobs.moves.move import Policy
+from jobs.moves.move import Policy, PolicyOf
 from jobs.outbox import DATABASE, Outbox
-from jobs.pacing import FixedPacing, InSlots
+from jobs.schedule import Durations, FixedSchedule, InSlots, LearnedSchedule
 from jobs.scripts import SLOT_S, Scripts
-from jobs.sketches import Sketches
 from worker import faults
 from worker.archive.archive import Archive
 from worker.archive.permits import download_permits
@@ -34,7 +35,6 @@ from worker.describe.describer import Describer
 from worker.describe.describing import Describing
 from worker.download import Downloading, LateFetching
 from worker.leases import Leases
-from worker.pace import Pace
 from worker.poll import Polling, Polls
 from worker.purchase import Doubting, Purchases, Purchasing
 from worker.receivers.hooks import HookReceiver, load_hooks
@@ -130,12 +130,12 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     upstream = Upstream(access, settings.upstream, threads=threads)
     poller = Poller(access, settings.upstream, connections=settings.poll.connections)
     breakers = _breakers(settings, ledger)
-    pace = Pace(chosen, settings.poll, Sketches(client), upstream.latency, ledger.limits)
+    policy_of = policies(chosen, settings.poll, client)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)
     receivers = _receivers(settings, scripts, store.root)
-    purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), pace)
+    purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), policy_of)
     download_s, poll_s = settings.longest_download_s, settings.longest_poll_s
     return Runtime(
         name=name,
@@ -157,16 +157,17 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         polling=Polling(
             ledger,
             Polls(poller, breakers, room),
-            pace,
+            policy_of,
             settings.poll,
             longest_s=2 * poll_s,
             slow_threads=room.slow_threads,
+            keep_cancelled=chosen.keep_cancelled,
         ),
         downloading=Downloading(ledger, archive, chosen, longest_s=download_s, worker=name, threads=room.half),
         late_fetching=LateFetching(ledger, archive, poller, chosen, longest_s=download_s + poll_s),
         deliveries=Deliveries(ledger, outbox, receivers, worker=name),
         describing=Describing(ledger, describer, archive, chosen, longest_s=settings.longest_description_s),
-        rescuer=Rescuer(ledger, outbox, receivers, purchases, pace, longest_waits(settings, chosen), name),
+        rescuer=Rescuer(ledger, outbox, receivers, purchases, longest_waits(settings, chosen), name),
     )
 
 
@@ -252,7 +253,8 @@ def policy(settings: Settings) -> Policy:
     """Return this deployment's policy, from its settings."""
     poll = settings.poll
     return Policy(
-        pacing=InSlots(FixedPacing(poll.first_s, poll.interval_s), SLOT_S, poll.shortest_s),
+        schedule=InSlots(FixedSchedule(poll.first_s, poll.interval_s), SLOT_S, poll.shortest_s),
+        poll_interval_s=poll.interval_s,
         hold_first_s=settings.queue.hold_first_s,
         hold_longest_s=settings.queue.hold_longest_s,
         download_first_s=settings.archive.retry_first_s,
@@ -271,6 +273,21 @@ def policy(settings: Settings) -> Policy:
         describe_first_s=settings.describe.retry_first_s,
         describe_attempts=settings.describe.attempts,
     )
+
+
+def policies(base: Policy, poll: PollSettings, client: "redis.Redis") -> PolicyOf:
+    """Return each job's policy; read the durations of its kind now and then."""
+    if poll.schedule == "fixed":
+        return lambda _job: base
+
+    def learned(durations: Durations) -> Policy:
+        learned = LearnedSchedule(
+            durations, lateness_s=poll.lateness_s, shortest_s=poll.shortest_s, longest_s=poll.longest_s
+        )
+        return replace(base, schedule=InSlots(learned, SLOT_S, poll.shortest_s))
+
+    store = DurationStore(client, learned, typical_s=poll.typical_s)
+    return lambda job: store.of(job, now=monotonic())
 
 
 def log_event(event: Event) -> None:

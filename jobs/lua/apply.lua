@@ -5,15 +5,9 @@
         is due, if not in that of its state), final?, once? (a field: if it has a value, nothing is written),
         set? {field: value}, stamps? [fields set to now], bump? [fields], unset? [fields], due_in?, lease? (due_in is a
         lease: nobody is woken), deadline_in?, follow_ups? {queue: due_in}, delivered? (the first event is done), tries?,
-        event?, data?, lesson?}.
-     a: first_edge_s, buckets_per_octave, buckets, pending_life_ms (how pending generations are counted)
+        event?, data?, took? {kind, interval, kept, life_ms}}.
      Returns {answers, wake-ups}; for each move {1 if it was written, the turn}, or why it was refused:
      UNKNOWN_JOB, STALE_TURN, WRONG_STATE, or Redis's own error about the row. ]]
-local function bucket_of(seconds)
-  local octaves = math.log(math.max(seconds, a.first_edge_s) / a.first_edge_s) / math.log(2)
-  return tostring(math.min(math.floor(octaves * a.buckets_per_octave), a.buckets - 1))
-end
-
 local function is_among(list, value)
   for _, one in ipairs(list) do
     if one == value then return true end
@@ -55,16 +49,12 @@ local function write_fields(m, turn)
   if m.unset then redis.call('HDEL', key, unpack(m.unset)) end
 end
 
--- Counts pending generations by kind, so that the quick ones of a burst don't pass for all.
-local function count(m, row)
-  local key = row_key(m.id)
-  if m.stamps and is_among(m.stamps, 'pending_at') then
-    if row.kind and row.submitted_at then
-      count_pending(key, row.kind, row.reached, bucket_of(now - tonumber(row.submitted_at)))
-    end
-  elseif m.to and m.to ~= row.state and row.reached then
-    count_pending(key, row.kind, row.reached, nil)
-  end
+-- Keeps the newest durations of a kind of job, so that the next ones are polled when they usually end.
+local function keep_duration(took)
+  local key = a.prefix .. 'durations:' .. took.kind
+  redis.call('LPUSH', key, took.interval)
+  redis.call('LTRIM', key, 0, took.kept - 1)
+  redis.call('PEXPIRE', key, took.life_ms)
 end
 
 local function make_due(queue, m)
@@ -98,8 +88,7 @@ local function index_item(m, item)
   make_due(m.item, m)
 end
 
-local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'kind', 'reached', 'submitted_at',
-  'reuse_digest', 'tenant', 'webhook_receiver' }
+local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'reuse_digest', 'tenant', 'webhook_receiver' }
 
 local function read(m)
   local row, item = {}, {}
@@ -121,9 +110,8 @@ local function applied(m)
   local turn = (m.to or m.due_in) and not m.item and row.turn + 1 or row.turn
   if row.state then write_fields(m, turn) end
   if m.item then index_item(m, item) else index_job(m, row) end
-  count(m, row)
   if m.event and row.state then emit(m.id, m.event, m.to or row.state, turn, m.data, row) end
-  if m.lesson then learn(m.lesson) end
+  if m.took then keep_duration(m.took) end
   if m.final then
     redis.call('HDEL', key, 'due_at')
     retire(m.id, m.to)

@@ -208,42 +208,6 @@ local function insert(id, state, row, request, due_in, deadline_in, data)
   arm(state, now + due_in, id)
 end
 
--- Counts a pending job in the bucket of its age at its last poll, which its row names; nil `to`: no longer pending.
--- The counts correct a forecast that otherwise knows only of finished jobs.
-local function count_pending(row, kind, from, to)
-  if from == to then return end
-  local key = a.prefix .. 'pending:' .. kind
-  if from and redis.call('HINCRBY', key, from, -1) <= 0 then redis.call('HDEL', key, from) end
-  if not to then return redis.call('HDEL', row, 'reached') end
-  redis.call('HINCRBY', key, to, 1)
-  redis.call('PEXPIRE', key, a.pending_life_ms)
-  redis.call('HSET', row, 'reached', to)
-end
-
--- Adds a finished job's duration to the sketch of its kind; older ones fade and are dropped in the end.
--- `Sketch.with_lesson` in jobs/forecast.py says how, and why.
-local function learn(lesson)
-  local key = a.prefix .. 'sketch:' .. lesson.kind
-  local readable, sketch = pcall(cjson.decode, redis.call('GET', key) or '')
-  if not readable or type(sketch) ~= 'table' or type(sketch.mass) ~= 'table' then sketch = { seen = 0, mass = {} } end
-  local last_at, gap = tonumber(sketch.at), tonumber(sketch.gap_s) or 0
-  if last_at then
-    gap = gap + (math.min(math.max(now - last_at, 0), lesson.took_s) - gap) / lesson.pace_jobs
-  else
-    gap = lesson.took_s
-  end
-  local in_flight = gap > 0 and lesson.took_s / gap or 0
-  local keep = 1 - 1 / math.max(lesson.memory_jobs, lesson.memory_of_flight * in_flight)
-  local mass = {}
-  for bucket, held in pairs(sketch.mass) do
-    local kept = (tonumber(held) or 0) * keep
-    if kept > 0.001 then mass[bucket] = kept end
-  end
-  for bucket, share in pairs(lesson.shares) do mass[bucket] = (mass[bucket] or 0) + share end
-  local learnt = cjson.encode({ seen = (tonumber(sketch.seen) or 0) + 1, mass = mass, at = now, gap_s = gap })
-  redis.call('SET', key, learnt, 'PX', math.floor(lesson.life_s * 1000))
-end
-
 -- Gives an ended job's keys a TTL; each end also removes a few index entries of jobs whose TTL is over.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)

@@ -1,13 +1,12 @@
 """A move, its policy, and the parts that several decisions share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from jobs.job import Charged, Job, Reason
-from jobs.lessons import Lesson
 from jobs.media import Media
-from jobs.pacing import Pacing
+from jobs.schedule import Interval, Schedule
 from jobs.states import FollowUp, State
 
 
@@ -27,6 +26,7 @@ class Move:
     `lease_s`: the same while a worker is busy, without a wake-up.
     `deadline_in_s`: seconds until the job's new deadline.
     `follow_ups`: follow-ups to start, each with the seconds until it is due.
+    `took`: the interval in which the generation ended, for the durations of its kind.
     `delivered`, `tries`: of a follow-up: its first event is done; how often it has failed.
     """
 
@@ -46,14 +46,18 @@ class Move:
     follow_ups: Mapping[FollowUp, float] = field(default_factory=dict)
     delivered: bool = False
     tries: int | None = None
-    lesson: Lesson | None = None
+    took: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A deployment's choices about waiting, retrying and giving up; times in seconds."""
+    """A deployment's choices about waiting, retrying and giving up; times in seconds.
 
-    pacing: Pacing
+    `poll_interval_s`: until the next poll after one that showed nothing.
+    """
+
+    schedule: Schedule
+    poll_interval_s: float
     hold_first_s: float
     hold_longest_s: float
     download_first_s: float
@@ -72,6 +76,10 @@ class Policy:
     describe: bool = False
     describe_first_s: float = 60
     describe_attempts: int = 8
+
+
+PolicyOf: TypeAlias = Callable[[Job], Policy]
+"""Returns a job's policy: the deployment's, with the schedule of the job's kind."""
 
 
 def ended(

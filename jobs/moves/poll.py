@@ -15,6 +15,7 @@ from jobs.facts import (
 from jobs.job import Charged, Job, Reason, Video
 from jobs.moves.move import Move, Policy, ended
 from jobs.queues import SLOW_POLLS
+from jobs.schedule import Interval, interval
 from jobs.states import State
 
 FIRST_TIMEOUT_S: Final = 2.0
@@ -41,22 +42,22 @@ def after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> M
 def _after_poll(job: Job, result: PollResult, *, now: float, policy: Policy) -> Move:
     match result:
         case Finished(video, note):
-            return rendered(job, video, note)
+            return rendered(job, video, note, took=interval(job, now=now))
         case GenerationFailed():
             return _refused(job, result)
         case Inconclusive():
             return _after_inconclusive(job, result, now=now, policy=policy)
         case Pending(word):
-            wait_s = policy.pacing.wait(now - (job.began_at or now))
+            wait_s = policy.schedule.wait_s(now - (job.began_at or now))
             return _poll_again(job, word, wait_s, now=now, policy=policy, pending=True)
         case NoResult(hold, message, retry_after_s, timed_out):
-            interval_s = 0.0 if timed_out else policy.pacing.interval_s  # a time-out has been a wait already
+            interval_s = 0.0 if timed_out else policy.poll_interval_s  # a time-out has been a wait already
             wait_s = max(interval_s, retry_after_s or 0.0)
             return _poll_again(job, f"{hold}: {message}", wait_s, now=now, policy=policy)
     assert_never(result)
 
 
-def rendered(job: Job, video: Video, note: str | None = None) -> Move:
+def rendered(job: Job, video: Video, note: str | None = None, *, took: Interval | None = None) -> Move:
     """Keep the finished video's URL, then fetch it; `note` says what was odd about the reply."""
     return Move(
         event="job.rendered",
@@ -68,6 +69,7 @@ def rendered(job: Job, video: Video, note: str | None = None) -> Move:
         clear=_EVIDENCE if job.evidence else (),
         bump=["polls"],
         data={"url": video.url, **({"note": note} if note else {})},
+        took=took,
     )
 
 
@@ -79,7 +81,7 @@ def _after_inconclusive(job: Job, result: Inconclusive, *, now: float, policy: P
     polls = job.evidence_polls + 1 if job.evidence == result.evidence else 1
     if polls >= result.polls or (isinstance(result.outcome, Finished) and now >= job.deadline_at):
         return _after_poll(job, result.outcome, now=now, policy=policy)
-    move = _poll_again(job, result.word, policy.pacing.interval_s, now=now, policy=policy)
+    move = _poll_again(job, result.word, policy.poll_interval_s, now=now, policy=policy)
     if move.to is not State.RENDERING:
         return move
     return replace(move, set={"evidence": result.evidence, "evidence_polls": polls}, clear=())

@@ -55,7 +55,7 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
     """Decide what a receipt means; only proof that nothing was bought lets the same request be sent again."""
     match receipt:
         case Accepted(generation_id, cost_usd):
-            return submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=policy.pacing.first())
+            return submitted(job, generation_id, cost_usd=cost_usd, first_poll_s=policy.schedule.wait_s(0.0))
         case NotBought(hold, message, retry_after_s):
             # "Retry at once" is not obeyed: it would be a hot loop.
             wait_s = retry_after_s or backoff(policy.hold_first_s, policy.hold_longest_s, job.holds)
@@ -118,7 +118,7 @@ def after_late_receipt(job: Job, receipt: Accepted, *, policy: Policy) -> Move |
     if job.generation_id == receipt.generation_id:
         return None
     if job.state is State.QUEUED:
-        return adopted_late(job, receipt, first_poll_s=policy.pacing.first())
+        return adopted_late(job, receipt, first_poll_s=policy.schedule.wait_s(0.0))
     if job.is_final and job.generation_id is None:
         return bought_late(job, receipt, policy=policy)
     return BoughtTwice()

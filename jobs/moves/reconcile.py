@@ -20,7 +20,7 @@ def after_reading(job: Job, row: LogRow | None, *, now: float, policy: Policy) -
     """
     if row is not None:
         by = "the upstream's log"
-        return adopted(job, row.generation_id, cost_usd=row.cost_usd, first_poll_s=policy.pacing.interval_s, by=by)
+        return adopted(job, row.generation_id, cost_usd=row.cost_usd, first_poll_s=policy.poll_interval_s, by=by)
     doubted_for_s = now - (job.intent_at or job.accepted_at)
     if doubted_for_s < policy.quiet_s:
         wait_s = backoff(policy.reconcile_first_s, policy.reconcile_longest_s, job.log_reads)

@@ -1,16 +1,15 @@
 """Simulates polls against lateness: `python -m ops.bench.pacing`.
 
-Each run simulates jobs with one pacing, 20 in flight or hundreds at once, and counts the polls per generation and the
-lateness of each finished one. The learned pacing starts cold from a slightly wrong prior (110 s), learns only from its
-own polls, and plans as often as a worker does. `known` is planned from the true distribution, so no schedule is better.
+Each run simulates jobs with one schedule, 20 in flight or hundreds at once, and counts the polls per generation and the
+lateness of each finished one. The learned schedule starts cold from a slightly wrong typical duration (110 s), learns
+only from its own polls, and is made anew as often as by a worker. `known` is made from the true distribution.
 """
 
 import argparse
 import json
 import math
 import random
-from bisect import bisect_right
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,8 @@ from itertools import groupby, repeat
 from pathlib import Path
 from typing import Final, Protocol
 
-from jobs.forecast import Forecast, Latency, Sketch, bucket_of
-from jobs.pacing import Dial, FixedPacing, plan
+from jobs.durations import FRESH_S
+from jobs.schedule import KEPT, WIDEST, Age, Durations, FixedSchedule, Interval, LearnedSchedule, Schedule
 
 JOBS: Final = 1000
 SEED: Final = 1
@@ -32,9 +31,8 @@ LATENESSES_S: Final = (2.5, 4.0, 5.0, 10.0)
 FIXED_S: Final = (1.0, 5.0, 10.0, 15.0, 30.0)
 EVERY_S: Final = 6.0
 """Seconds between two submissions, for 20 jobs in flight of about two minutes each."""
-PLAN_EVERY_S: Final = 10.0
 NEVER: Final = math.inf
-SAMPLES: Final = 20_000
+SAMPLES: Final = 2000
 
 Draw = Callable[[random.Random, float], float]
 """Draws a latency in seconds, given the progress of the run (0 to 1)."""
@@ -80,118 +78,19 @@ ARRIVALS: Final[Mapping[str, Callable[[int], float]]] = {
 }
 """When each job is submitted, if not one every six seconds."""
 STEADY: Final = frozenset(name for name in SHAPES if not name.endswith(("half-time", "never ends")))
-"""The shapes whose best schedule can be planned in advance."""
-
-
-class Waiting(Protocol):
-    """The part of a pacing that is needed here."""
-
-    def wait(self, waited_s: float) -> float:
-        """Seconds to the next poll."""
+"""The shapes whose distribution is the same throughout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
     """Exponential backoff with Celery's defaults: 1, 2, 4 s and so on, at most 600."""
 
-    def wait(self, waited_s: float) -> float:
+    def wait_s(self, elapsed_s: float) -> float:
         """Wait as long as has passed."""
-        return min(waited_s + 1, 600.0)
+        return min(elapsed_s + 1, 600.0)
 
 
-class Schedule(Protocol):
-    """Chooses a pacing for each poll, and receives the polls' results."""
-
-    def at(self, now: float, /) -> Waiting:
-        """Return the pacing at this time."""
-
-    def pending(self, before_s: float, pending_s: float) -> None:
-        """A job was pending at two successive polls."""
-
-    def done(self, pending_s: float, done_s: float, now: float) -> None:
-        """A job was pending at one poll and done at the next, which is now."""
-
-    def ended(self, pending_s: float) -> None:
-        """A job that was pending at this poll has been given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """One pacing for all jobs."""
-
-    choice: Waiting
-
-    def at(self, _now: float, /) -> Waiting:
-        """Return the same pacing always."""
-        return self.choice
-
-    def pending(self, before_s: float, pending_s: float) -> None:
-        """Learn nothing."""
-
-    def done(self, pending_s: float, done_s: float, now: float) -> None:
-        """Learn nothing."""
-
-    def ended(self, pending_s: float) -> None:
-        """Learn nothing."""
-
-
-@dataclass(slots=True)
-class Learning:
-    """The learned pacing, as a worker uses it."""
-
-    lateness_s: float
-    sketch: Sketch = field(default_factory=Sketch)
-    forecast: Forecast = field(init=False)
-    _reached: Counter[int] = field(default_factory=Counter)
-    _choice: Waiting = field(init=False)
-    _planned_at: float = -math.inf
-
-    def at(self, now: float, /) -> Waiting:
-        """Return the last plan, or a new one after `PLAN_EVERY_S`."""
-        if now - self._planned_at >= PLAN_EVERY_S:
-            self.forecast = Forecast(self.sketch, Latency.typical(TYPICAL_S), self._reached)
-            self._choice = plan(self.forecast, Dial(self.lateness_s, SHORTEST_S, LONGEST_S))
-            self._planned_at = now
-        return self._choice
-
-    def pending(self, before_s: float, pending_s: float) -> None:
-        """Count the pending job at its present age."""
-        self.ended(before_s)
-        self._reached[bucket_of(pending_s)] += 1
-
-    def done(self, pending_s: float, done_s: float, now: float) -> None:
-        """Learn the duration."""
-        self.ended(pending_s)
-        self.sketch = self.sketch.with_lesson(self.forecast.lesson(pending_s, done_s), took_s=done_s, at=now)
-
-    def ended(self, pending_s: float) -> None:
-        """Stop counting the pending job."""
-        if pending_s:
-            self._reached[bucket_of(pending_s)] -= 1
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A distribution known in advance, from many of its draws."""
-
-    latencies: Sequence[float]
-
-    @classmethod
-    def of(cls, draw: Draw) -> "Known":
-        """Draw `SAMPLES` latencies."""
-        rng = random.Random(SEED)  # noqa: S311 (repeatable on purpose)
-        return cls(sorted(draw(rng, 0.0) for _ in range(SAMPLES)))
-
-    def done_by(self, elapsed_s: float) -> float:
-        """Return the share that is done `elapsed_s` seconds after submission."""
-        return bisect_right(self.latencies, elapsed_s) / len(self.latencies)
-
-    def quantile_s(self, share: float) -> float:
-        """Return the time by which this share is done, in seconds."""
-        return self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SimulatedJob:
     """One job: its submission, its duration and its polls; it was pending at all but the last."""
 
@@ -206,6 +105,12 @@ class SimulatedJob:
         return self.polled_s[-1] if self.polled_s else 0.0
 
     @property
+    def interval(self) -> Interval:
+        """The last poll at which it was pending, and the one that found it."""
+        pending_s, found_s = [0.0, *self.polled_s][-2:]
+        return Interval(pending_s, found_s, self.submitted_at + found_s)
+
+    @property
     def found(self) -> bool:
         """Whether its video was found before the deadline."""
         return self.took_s <= self.ended_s
@@ -216,47 +121,113 @@ class SimulatedJob:
         return [self.ended_s <= promised for promised in self.promised_s]
 
 
+class Choice(Protocol):
+    """Chooses a schedule for each poll, and receives the polls' results."""
+
+    def at(self, now: float, /) -> Schedule:
+        """Return the schedule at this time."""
+
+    def polled(self, job: SimulatedJob) -> None:
+        """Receive a job that was polled: found, given up, or still pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One schedule for all jobs."""
+
+    schedule: Schedule
+
+    def at(self, _now: float, /) -> Schedule:
+        """Return the same schedule always."""
+        return self.schedule
+
+    def polled(self, job: SimulatedJob) -> None:
+        """Learn nothing."""
+
+
+@dataclass(slots=True)
+class Learning:
+    """The learned schedule, as a worker uses it."""
+
+    lateness_s: float
+    durations: Durations = field(init=False)
+    _newest: deque[Interval] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _pending: dict[SimulatedJob, Age] = field(default_factory=dict)
+    _schedule: Schedule = field(init=False)
+    _made_at: float = -math.inf
+
+    def at(self, now: float, /) -> Schedule:
+        """Return the last schedule, or a new one if it is no longer fresh."""
+        if now - self._made_at >= FRESH_S:
+            self.durations = Durations.of(tuple(self._newest), self._pending.values(), typical_s=TYPICAL_S)
+            self._schedule = learned(self.durations, self.lateness_s)
+            self._made_at = now
+        return self._schedule
+
+    def polled(self, job: SimulatedJob) -> None:
+        """Remember a job that was found, and the age of one that is pending."""
+        pending_s, found_s, _ = job.interval
+        if job.found and (not pending_s or found_s <= WIDEST * pending_s):
+            self._newest.appendleft(job.interval)
+        if job.found or job.ended_s >= DEADLINE_S:
+            self._pending.pop(job, None)
+        else:
+            self._pending[job] = Age(job.submitted_at, job.ended_s)
+
+
+def learned(durations: Durations, lateness_s: float) -> Schedule:
+    """Make a schedule with the default bounds."""
+    return LearnedSchedule(durations, lateness_s=lateness_s, shortest_s=SHORTEST_S, longest_s=LONGEST_S)
+
+
+def known(draw: Draw) -> Durations:
+    """Return a distribution that is known in advance, from many of its draws."""
+    rng = random.Random(SEED)  # noqa: S311 (repeatable on purpose)
+    drawn = sorted(draw(rng, 0.0) for _ in range(SAMPLES))
+    return Durations([0.0, *drawn], [number / SAMPLES for number in range(SAMPLES + 1)], at_first=0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of a pacing on one shape; `eta_kept` is the share of the estimated p90s that were kept."""
+    """The figures of a schedule on one shape; `eta_kept` is the share of the estimated p90s that were kept."""
 
     shape: str
-    pacing: str
+    schedule: str
     polls: float
     lateness_s: float
     lateness_p95_s: float
     eta_kept: float | None
 
 
-def simulate(draw: Draw, schedule: Schedule, submitted_at: Sequence[float], *, seed: int = SEED) -> list[SimulatedJob]:
-    """Simulate jobs in the order of time, and pass each poll's result to the schedule."""
+def simulate(draw: Draw, choice: Choice, submitted_at: Sequence[float], *, seed: int = SEED) -> list[SimulatedJob]:
+    """Simulate jobs in the order of time, and pass each poll's result to the choice of schedules."""
     rng, jobs = random.Random(seed), len(submitted_at)  # noqa: S311 (repeatable on purpose)
     simulated = [SimulatedJob(at, draw(rng, number / jobs)) for number, at in enumerate(submitted_at)]
     polls = [(job.submitted_at, number) for number, job in enumerate(simulated)]
     heapify(polls)
     while polls:
         now, number = heappop(polls)
-        again_at = _step(simulated[number], schedule, now)
+        again_at = _step(simulated[number], choice, now)
         if again_at is not None:
             heappush(polls, (again_at, number))
     return simulated
 
 
-def _step(job: SimulatedJob, schedule: Schedule, now: float) -> float | None:
+def _step(job: SimulatedJob, choice: Choice, now: float) -> float | None:
     """Submit or poll a job now; returns when it is polled next, or None."""
-    pacing, elapsed_s, before_s = schedule.at(now), now - job.submitted_at, job.ended_s
+    schedule, elapsed_s = choice.at(now), now - job.submitted_at
     if elapsed_s:
         job.polled_s.append(elapsed_s)
-        if job.found:
-            schedule.done(before_s, elapsed_s, now)
+        choice.polled(job)
+        if job.found or elapsed_s >= DEADLINE_S:
             return None
-        if elapsed_s >= DEADLINE_S:
-            schedule.ended(before_s)
-            return None
-        schedule.pending(before_s, elapsed_s)
-    if isinstance(schedule, Learning):
-        job.promised_s.append(elapsed_s + schedule.forecast.eta(elapsed_s, pending_at_s=elapsed_s).p90_s)
-    return min(now + pacing.wait(elapsed_s), job.submitted_at + DEADLINE_S)
+    again_s = min(elapsed_s + schedule.wait_s(elapsed_s), DEADLINE_S)
+    if isinstance(choice, Learning):
+        eta = choice.durations.eta(
+            elapsed_s, pending_at_s=elapsed_s, lateness_s=choice.lateness_s, next_poll_s=again_s - elapsed_s
+        )
+        job.promised_s.append(elapsed_s + eta.p90_s)
+    return job.submitted_at + again_s
 
 
 def arrivals(shape: str, jobs: int) -> Iterable[float]:
@@ -264,22 +235,22 @@ def arrivals(shape: str, jobs: int) -> Iterable[float]:
     return map(ARRIVALS.get(shape, lambda number: number * EVERY_S), range(jobs))
 
 
-def schedules(shape: str) -> Iterator[tuple[str, Schedule]]:
-    """Yield every pacing to compare on a shape."""
+def choices(shape: str) -> Iterator[tuple[str, Choice]]:
+    """Yield every schedule to compare on a shape."""
     for lateness_s in LATENESSES_S:
         yield f"learned, {lateness_s:g} s", Learning(lateness_s)
     if shape in STEADY:
-        known = Known.of(SHAPES[shape])
+        durations = known(SHAPES[shape])
         for lateness_s in LATENESSES_S:
-            yield f"known, {lateness_s:g} s", Constant(plan(known, Dial(lateness_s, SHORTEST_S, DEADLINE_S)))
+            yield f"known, {lateness_s:g} s", Constant(learned(durations, lateness_s))
     for interval_s in FIXED_S:
-        yield f"fixed {interval_s:g} s", Constant(FixedPacing(interval_s, interval_s))
+        yield f"fixed {interval_s:g} s", Constant(FixedSchedule(interval_s, interval_s))
     yield "backoff 1, 2, 4 ...", Constant(Doubling())
 
 
-def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed: int = SEED) -> Figures:
-    """Simulate a schedule and summarize it."""
-    simulated = simulate(SHAPES[shape], schedule, list(arrivals(shape, jobs)), seed=seed)
+def figures(shape: str, name: str, choice: Choice, *, jobs: int = JOBS, seed: int = SEED) -> Figures:
+    """Simulate a choice of schedules and summarize it."""
+    simulated = simulate(SHAPES[shape], choice, list(arrivals(shape, jobs)), seed=seed)
     kept = [one for job in simulated if job.found for one in job.kept]
     late = sorted(job.ended_s - job.took_s for job in simulated if job.found)
     return Figures(
@@ -293,12 +264,12 @@ def figures(shape: str, name: str, schedule: Schedule, *, jobs: int = JOBS, seed
 
 
 def compare(shape: str, jobs: int, seed: int) -> list[Figures]:
-    """Compare every pacing on one shape."""
-    return [figures(shape, name, schedule, jobs=jobs, seed=seed) for name, schedule in schedules(shape)]
+    """Compare every schedule on one shape."""
+    return [figures(shape, name, choice, jobs=jobs, seed=seed) for name, choice in choices(shape)]
 
 
 def compare_all(*, jobs: int = JOBS, seed: int = SEED) -> list[Figures]:
-    """Compare every pacing on every shape, on all cores."""
+    """Compare every schedule on every shape, on all cores."""
     with ProcessPoolExecutor() as pool:
         results = pool.map(compare, SHAPES, repeat(jobs), repeat(seed))
         return [row for rows in results for row in rows]
@@ -308,12 +279,12 @@ def markdown(rows: Sequence[Figures]) -> str:
     """Format a table for each shape."""
     lines = []
     for shape, group in groupby(rows, key=lambda row: row.shape):
-        lines += [f"**{shape}**", "", "| pacing | polls per job | mean lateness | p95 lateness | p90 ETA kept |"]
+        lines += [f"**{shape}**", "", "| schedule | polls per job | mean lateness | p95 lateness | p90 ETA kept |"]
         lines += ["|---|---:|---:|---:|---:|"]
         for row in group:
             kept = "" if row.eta_kept is None else f"{row.eta_kept:.0%}"
             lines.append(
-                f"| {row.pacing} | {row.polls:.1f} | {row.lateness_s:.1f} s | {row.lateness_p95_s:.1f} s | {kept} |"
+                f"| {row.schedule} | {row.polls:.1f} | {row.lateness_s:.1f} s | {row.lateness_p95_s:.1f} s | {kept} |"
             )
         lines.append("")
     return "\n".join(lines)

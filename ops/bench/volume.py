@@ -54,7 +54,7 @@ class OneWorker(Deployment):
             "RUSHES_WEBHOOKS__KEYS": KEY,
             "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true",
             "RUSHES_WEBHOOKS__RETRY_S": "1,1,1,1,1,1",
-            "RUSHES_POLL__PACING": "fixed",  # learned pacing assumes real latencies, and the sandbox is much faster
+            "RUSHES_POLL__SCHEDULE": "fixed",  # learned ones assume real latencies, and the sandbox is much faster
             "RUSHES_POLL__DEADLINE_S": "1000",
             "RUSHES_RECONCILE__QUIET_S": "3600",
             "RUSHES_WORKER__THREADS": "16",

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from config.shorten import shorten
 from jobs.events import LogEntry
-from jobs.forecast import Eta
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
+from jobs.schedule import Eta
 from jobs.states import State
 from producer.cli.visible import visible
 from producer.waiting import waiting

@@ -11,8 +11,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from jobs.errors import LedgerUnavailable
-from jobs.forecast import Eta
 from jobs.job import Job
+from jobs.schedule import Eta
 from jobs.states import State
 from producer.cli.display import COLOUR, duration, eta_text
 from producer.cli.visible import visible

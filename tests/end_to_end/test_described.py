@@ -13,7 +13,6 @@ from jobs.events import Event
 from jobs.job import Job
 from jobs.ledger import Ledger
 from jobs.media import Mismatch
-from jobs.sketches import Sketches
 from jobs.states import State
 from producer.eta import Etas
 from producer.service import Service
@@ -119,7 +118,7 @@ def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: S
         if event.name == "job.erased":
             poster.write_bytes(b"late")
 
-    ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(Sketches(stage.client), typical_s=1)
+    ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(stage.client, typical_s=1, lateness_s=1)
     Service(stage.settings, ledger, reuse_of(stage.client), etas).erase(job_id)
 
     assert not poster.exists()

@@ -34,7 +34,7 @@ def test_a_cancel_before_the_receipt_is_granted_at_the_next_step(
     stage: Stage, trouble: str, state: State, outcome: str
 ) -> None:
     """While it is not known whether the generation was bought, nobody can say what a cancel costs."""
-    seldom = {"RUSHES_POLL__PACING": "fixed", "RUSHES_POLL__FIRST_S": "60", "RUSHES_POLL__INTERVAL_S": "60"}
+    seldom = {"RUSHES_POLL__SCHEDULE": "fixed", "RUSHES_POLL__FIRST_S": "60", "RUSHES_POLL__INTERVAL_S": "60"}
     with stage.worker(threads=4, RUSHES_RECONCILE__FIRST_S="3", **seldom):
         job_id = stage.service.submit(a_request(f"clip [sandbox: {trouble}]")).job_id
         eventually(lambda: stage.service.get(job_id)[0].state is state, what=f"the job {state}")

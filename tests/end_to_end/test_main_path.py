@@ -21,7 +21,7 @@ def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     stage.sandbox.add_fault(submit="no_meta", times=1)
     job_ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=4000]")).job_id for n in range(FEW_HUNDRED)]
 
-    seldom = {"RUSHES_POLL__PACING": "fixed", "RUSHES_POLL__FIRST_S": "20", "RUSHES_POLL__INTERVAL_S": "5"}
+    seldom = {"RUSHES_POLL__SCHEDULE": "fixed", "RUSHES_POLL__FIRST_S": "20", "RUSHES_POLL__INTERVAL_S": "5"}
     with stage.worker(threads=1, **seldom):
         eventually(lambda: stage.service.counts()[State.RENDERING] > FEW_HUNDRED // 2, within_s=110)
         eventually(

@@ -279,7 +279,7 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
     with stage.worker(
         threads=4,
         RUSHES_WORKER__THREADS="4",
-        RUSHES_POLL__PACING="fixed",
+        RUSHES_POLL__SCHEDULE="fixed",
         RUSHES_POLL__FIRST_S="1",
         RUSHES_POLL__INTERVAL_S="1",
         RUSHES_POLL__BATCH="8",

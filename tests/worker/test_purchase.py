@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import redis
@@ -14,17 +15,17 @@ from jobs.facts import Accepted
 from jobs.job import Hold, Job, Terms
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
-from jobs.sketches import Sketches
 from jobs.states import State
 from jobs.work_items import LEASE_S, Leased
 from tests import steps
 from tests.redis_servers import Cable
 from tests.stage import Clock, a_request
 from worker.leases import Leases
-from worker.pace import Pace
 from worker.purchase import Doubting, Purchases
 from worker.runtime import policy
 from worker.spool import Spool, Spooled
+
+POLICY: Final = policy(Settings())
 
 
 @pytest.fixture
@@ -40,10 +41,9 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     assert client.dbsize() == 0
     settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
     connection = connect(settings, name="test")
-    ledger, choice = Ledger(connection), Settings()
-    pace = Pace(policy(choice), choice.poll, Sketches(connection), lambda _model: None, ledger.limits)
+    ledger = Ledger(connection)
     steps.submitting(ledger, _accepted(ledger), lease_s=100)  # connected, and Redis knows the script
-    return Purchases(ledger, Spool(tmp_path / "spool"), pace)
+    return Purchases(ledger, Spool(tmp_path / "spool"), lambda _: POLICY)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_
     (tmp_path / "spool").symlink_to("/dev/full")
 
     with caplog.at_level(logging.CRITICAL):
-        purchases.settle(bought, Accepted("-a:b/c d", 3.36))
+        purchases.settle(bought, Accepted("-a:b/c d", 3.36), POLICY)
 
     said = caplog.records[-1].getMessage()
     assert f"rushes adopt {job.id} -- '-a:b/c d'" in said
@@ -122,7 +122,7 @@ def test_a_receipt_of_a_job_whose_row_is_gone_is_logged_whole(
     job = purchases.intend(job, worker="one")
     client.delete(f"{PREFIX}job:{job.id}")
 
-    purchases.settle(job, Accepted("gen-1", 3.0))
+    purchases.settle(job, Accepted("gen-1", 3.0), POLICY)
 
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
     assert job.id in line
@@ -134,7 +134,7 @@ def test_a_receipt_that_no_row_can_hold_is_spooled_and_delays_no_other(
 ) -> None:
     """What was bought must stay known, and the receipts behind it must arrive."""
     strange = purchases.intend(job, worker="one")
-    purchases.settle(strange, Accepted("half a pair: \ud800", 3.36))
+    purchases.settle(strange, Accepted("half a pair: \ud800", 3.36), POLICY)
     other = purchases.intend(_accepted(Ledger(client)), worker="one")
     Spool(tmp_path / "spool").keep(Spooled(other.id, str(other.request_id), Accepted("gen-2", 1.0)))
 
@@ -147,9 +147,8 @@ def test_a_purchase_is_put_in_doubt_when_its_workers_lease_ends_and_not_before(
     client: "redis.Redis", clock: Clock, tmp_path: Path
 ) -> None:
     """A slow POST is left alone while its worker lives; the receipt of one that only seemed dead still counts."""
-    ledger, choice = Ledger(client, clock=clock), Settings()
-    leases, doubting = Leases(ledger.items), Doubting(ledger, policy(choice))
-    pace = Pace(policy(choice), choice.poll, Sketches(client), lambda _model: None, ledger.limits)
+    ledger = Ledger(client, clock=clock)
+    leases, doubting = Leases(ledger.items), Doubting(ledger, POLICY)
     job = steps.submitting(ledger, _accepted(ledger), lease_s=LEASE_S)
 
     def doubted() -> int:
@@ -166,7 +165,8 @@ def test_a_purchase_is_put_in_doubt_when_its_workers_lease_ends_and_not_before(
     assert (doubted(), doubted()) == (1, 0)
     assert ledger.get(job.id).state is State.IN_DOUBT
 
-    Purchases(ledger, Spool(tmp_path / "spool"), pace).settle(job, Accepted("gen-1", 3.36))
+    purchases = Purchases(ledger, Spool(tmp_path / "spool"), lambda _: POLICY)
+    purchases.settle(job, Accepted("gen-1", 3.36), POLICY)
     bought = ledger.get(job.id)
     assert (bought.state, bought.generation_id) == (State.RENDERING, "gen-1")
 

@@ -51,7 +51,6 @@ def rescuer(ledger: Ledger, outbox: Outbox, **parts: Any) -> Rescuer:
     own: dict[str, Any] = {
         "receivers": SimpleNamespace(find={"sql": "the database"}.get, subscriptions={"sql": ("job.failed",)}),
         "purchases": SimpleNamespace(replay=lambda: 0),
-        "pace": SimpleNamespace(refresh=lambda: None),
     }
     longest = longest_waits(Settings(), policy(Settings()))
     return Rescuer(ledger, outbox, longest=longest, worker="one@test", **{**own, **parts})
@@ -92,25 +91,19 @@ def test_a_worker_wakes_up_the_receivers_that_it_knows(
     assert delivery_queue("shop:note") not in {wake_up.queue for wake_up in wake_ups}
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [{"purchases": SimpleNamespace(replay=fail)}, {"pace": SimpleNamespace(refresh=fail)}],
-    ids=["purchases", "pace"],
-)
 def test_a_part_of_a_round_that_fails_stops_no_other(
     ledger: Ledger,
     outbox: Outbox,
     clock: Clock,
     wake_ups: list[WakeUp],
     caplog: pytest.LogCaptureFixture,
-    parts: dict[str, Any],
 ) -> None:
     """The worker is seen, its receivers are subscribed, and what is overdue is woken up; the log has the traceback."""
     accepted(ledger)
     wake_ups.clear()
     clock.advance(3)
 
-    rescuer(ledger, outbox, **parts).round()
+    rescuer(ledger, outbox, purchases=SimpleNamespace(replay=fail)).round()
 
     assert ledger.workers(within_s=1) == ["one@test"]
     assert [wake_up.queue for wake_up in wake_ups] == [State.QUEUED]

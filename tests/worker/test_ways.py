@@ -60,12 +60,6 @@ def log_page(url: str, _: Path) -> None:
         upstream.log_page("google/veo3", 0)
 
 
-def metrics(url: str, _: Path) -> None:
-    """Ask for the public latency."""
-    with upstream_at(url) as (upstream, _poller):
-        upstream.latency("google/veo3")
-
-
 def download(url: str, folder: Path) -> None:
     """Fetch a video."""
     archive = Archive(FolderStore(folder), folder, ArchiveSettings(), permits=lambda _: True)
@@ -100,7 +94,6 @@ WAYS: Final[list[Callable[[str, Path], None]]] = [
     purchase,
     poll,
     log_page,
-    metrics,
     download,
     webhook,
     client,
@@ -244,10 +237,10 @@ def test_a_worker_goes_through_socks4(
     server.on(answer(b"{}"))
     with socks_proxy(int(server.url.rpartition(":")[2])) as (address, asked):
         monkeypatch.setenv("ALL_PROXY", f"{kind}://{address}")
-        for way in (purchase, poll, log_page, metrics, download, webhook):
+        for way in (purchase, poll, log_page, download, webhook):
             way("http://0.0.0.0:81" if kind == "socks4" else HOST, tmp_path)
             assert asked.pop()
-    assert len(server.received) == 6
+    assert len(server.received) == 5
 
 
 def test_a_purchase_that_a_socks_proxy_refuses_is_not_bought(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.facts import Accepted, Finished, NoResult, NotBought, Receipt, Rejected, Unknown
-from jobs.forecast import Latency
 from jobs.job import Hold
 from worker.upstream.polls import read_poll
-from worker.upstream.wire import read_latency, read_log_page, read_receipt
+from worker.upstream.wire import read_log_page, read_receipt
 
 BAD_RESOLUTION: Final = (
     b'{"title":"Bad Request","status":400,"message":"Invalid payload provided","instance":"/v2/video/generations?",'
@@ -427,39 +426,3 @@ def test_nesting_of_any_depth_is_survived(frame: str, depth: int) -> None:
 def test_half_a_surrogate_pair_is_made_fit_to_be_kept() -> None:
     """JSON can spell text that UTF-8 cannot: written to the ledger as it is, it would lose the receipt."""
     assert read_receipt(400, {}, b'{"message":"bad \\ud83d prompt \\ud83d\\ude00"}') == Rejected("400 bad ? prompt 😀")
-
-
-def metrics(**durations: Any) -> bytes:
-    """A reply of the metrics endpoint about one model."""
-    entry = {"alias": "google/veo3", "endpoint": "/v2/video/generations", "metrics": {"duration_ms": durations}}
-    return json.dumps({"window_seconds": 300, "models": [entry]}).encode()
-
-
-def test_the_public_metrics_say_how_long_a_model_takes() -> None:
-    """In milliseconds there, in seconds here."""
-    reply = metrics(p50=105_000, p75=133_000, p90=164_000, p99=237_000)
-
-    assert read_latency(reply, "google/veo3") == Latency(105, 133, 164, 237)
-    assert read_latency(reply, "veo2") is None
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b'{"models": {}}',
-        b'{"models": [null, 1, {"alias": "google/veo3"}]}',
-        b'{"models": [{"alias": "google/veo3", "metrics": []}]}',
-        metrics(),
-        metrics(p50=1, p75=2, p90=3),
-        metrics(p50=1, p75=2, p90=3, p99=None),
-        metrics(p50=0, p75=0, p90=0, p99=0),
-        metrics(p50=4, p75=3, p90=2, p99=1),
-        metrics(p50="soon", p75=3, p90=2, p99=1),
-    ],
-)
-def test_metrics_that_say_nothing_plainly_say_nothing(body: bytes) -> None:
-    """They are a hint, and a broken hint is none."""
-    assert read_latency(body, "google/veo3") is None

@@ -1,13 +1,11 @@
 """The upstream's client: one function buys, one reads the log; both return facts and never raise for the network."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -15,7 +13,6 @@ from urllib3.exceptions import HTTPError
 from config.outbound import PunctualAdapter
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, NotBought, Receipt, Unknown
-from jobs.forecast import Latency
 from jobs.job import Family, Hold, VideoRequest
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.connections import ConnectionWitness
@@ -24,12 +21,9 @@ from worker.upstream.wire import (
     LOG_PAGE_LENGTH,
     LOG_PATH,
     LOG_PERIOD,
-    METRICS_MODEL,
-    METRICS_PATH,
     PATHS,
     REQUEST_ID_HEADER,
     LogPage,
-    read_latency,
     read_log_page,
     read_receipt,
 )
@@ -38,9 +32,6 @@ log = logging.getLogger("rushes.upstream")
 
 OLDEST_INTENT_S: Final = 10.0
 """Shorter than the time after which a silent worker counts as dead."""
-
-METRICS_TIMEOUT_S: Final = 2.0
-"""Short, as the rescuer's thread, which reads these metrics, has jobs to rescue."""
 
 CHUNK_BYTES: Final = 65_536
 
@@ -104,18 +95,6 @@ class Upstream:
         except Exception as error:  # noqa: BLE001 (as above)
             return NoResult(Hold.UNREACHABLE, _why(error))
 
-    def latency(self, model: str) -> Latency | None:
-        """Read the upstream's own latency of a model, without the key; None if it does not answer at once."""
-        asked: dict[str, Any] = {"params": {METRICS_MODEL: model}, "has_key": False, "patience_s": METRICS_TIMEOUT_S}
-        proxies = self._access.proxies
-        with closing(PunctualAdapter(connections=1, reply_s=METRICS_TIMEOUT_S, proxies=proxies)) as adapter:
-            try:
-                reply = self._exchange(adapter, "GET", METRICS_PATH, **asked)
-            except Exception as error:  # noqa: BLE001 (as above)
-                _why(error)
-                return None
-        return read_latency(reply.body, model) if reply.status == HTTPStatus.OK else None
-
     def close(self) -> None:
         """Close the pooled connections."""
         self._reading.close()
@@ -129,8 +108,6 @@ class Upstream:
         json: object = None,
         params: Mapping[str, str] | None = None,
         request_id: str | None = None,
-        has_key: bool = True,
-        patience_s: float = math.inf,
     ) -> Reply:
         started, choice, access = self._clock(), self._settings, self._access
         named = {REQUEST_ID_HEADER: request_id} if request_id else {}
@@ -139,12 +116,12 @@ class Upstream:
             access.base_url + path,
             json=json,
             params=params,
-            headers=(access.headers if has_key else {}) | named,
-            timeout=(min(choice.connect_timeout_s, patience_s), min(choice.read_timeout_s, patience_s)),
+            headers=access.headers | named,
+            timeout=(choice.connect_timeout_s, choice.read_timeout_s),
             verify=access.ca_file,
         )
         with closing(response):
-            body = self._body(response, until=started + min(choice.total_timeout_s, patience_s))
+            body = self._body(response, until=started + choice.total_timeout_s)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status_code, headers, self._access.redacted(body))
 

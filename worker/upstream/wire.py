@@ -12,14 +12,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from jobs.facts import Accepted, LogRow, NoResult, NotBought, Receipt, Rejected, Unknown
-from jobs.forecast import Latency
 from jobs.job import Family, Hold
 from worker.upstream.replies import (
     cost_usd,
     error_message,
     hold_of,
     is_content_refusal,
-    number_or_none,
     object_in,
     outcome_of_anything,
     price_usd,
@@ -34,12 +32,9 @@ PATHS: Final[Mapping[Family, str]] = {
     Family.GOOGLE: "/v2/generate/video/google/generation",
 }
 BILLING_PATH: Final = "/v2/billing"
-METRICS_PATH: Final = "/models/metrics"
-METRICS_MODEL: Final = "aliases"
 REQUEST_ID_HEADER: Final = "X-Client-Request-Id"
 
 _LONGEST_ADDRESS: Final = 200
-_QUANTILES: Final = ("p50", "p75", "p90", "p99")
 _LONGEST_ID: Final = 1024
 # A proxy or server stopped reading: the request may still have been accepted.
 _PROVES_NOTHING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, 499})
@@ -88,24 +83,6 @@ def moved_to(status: int, headers: Mapping[str, str]) -> str | None:
     path = next((path for path in (*PATHS.values(), BILLING_PATH) if bare.rstrip("/").endswith(path)), "")
     shown = "".join(filter(str.isprintable, bare.rstrip("/").removesuffix(path)))
     return shown[:_LONGEST_ADDRESS] or "another path of the same host"
-
-
-@outcome_of_anything(lambda _: None)
-def read_latency(body: bytes, model: str) -> Latency | None:
-    """Read a model's latency from the upstream's public metrics; None if they are unclear."""
-    models = (object_in(body) or {}).get("models")
-    for entry in models if isinstance(models, list) else ():
-        metrics = entry.get("metrics") if isinstance(entry, dict) and entry.get("alias") == model else None
-        durations = metrics.get("duration_ms") if isinstance(metrics, dict) else None
-        if isinstance(durations, dict):
-            return _quantiles([number_or_none(durations.get(name)) for name in _QUANTILES])
-    return None
-
-
-def _quantiles(milliseconds: list[float | None]) -> Latency | None:
-    known = [number / 1000 for number in milliseconds if number]
-    rising = len(known) == len(milliseconds) and known == sorted(known)
-    return Latency(*known) if rising else None
 
 
 @dataclass(frozen=True, slots=True)

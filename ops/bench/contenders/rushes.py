@@ -23,8 +23,8 @@ def environment(config: RunConfig) -> dict[str, str]:
         "RUSHES_UPSTREAM__API_KEY": "bench-key",
         "RUSHES_POLL__FIRST_S": f"{config.first_s:g}",
         "RUSHES_POLL__INTERVAL_S": f"{config.interval_s:g}",
-        "RUSHES_POLL__PACING": "learned" if config.learned else "fixed",
-        **_pacing(SCALED_FROM_S / config.interval_s),
+        "RUSHES_POLL__SCHEDULE": "learned" if config.learned else "fixed",
+        **_schedule(SCALED_FROM_S / config.interval_s),
         "RUSHES_WORKER__TASK_EVENTS": "false",
         "RUSHES_SQL__ENABLED": "false",
         "RUSHES_DESCRIBE__PROBE": "false",  # no other contender inspects the videos
@@ -35,7 +35,7 @@ def environment(config: RunConfig) -> dict[str, str]:
     return {**ALLOCATOR, **{name: value for name, value in wanted.items() if name in variables()}}
 
 
-def _pacing(scale: float) -> dict[str, str]:
+def _schedule(scale: float) -> dict[str, str]:
     """Scale the defaults of polls like the interval."""
     names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S")
     defaults = {name: variables().get(f"RUSHES_POLL__{name}", (0.0, ""))[0] for name in names}
