@@ -16,7 +16,8 @@ RushesError
 ├── UnknownEndpoint           answer the caller: no such webhook endpoint; a delivery to it is dropped
 ├── ConfigurationError        config.settings: stop the process with the message
 └── StoreError                config.store: try again later, or warn the operator; stored files are not lost
-    └── NotThere              config.store: answer the caller that the file is gone
+    ├── NotThere              config.store: answer the caller that the file is gone
+    └── NameTaken             config.store: keep the file under another name
 
 The direct caller catches the others; the libraries in between pass them on:
 
