@@ -56,11 +56,13 @@ bench: $(READY) $(BESIDE:%=%/.ready) ## compare Rushes with others, judge every 
 check: $(READY) ## formatting, lint and strict types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m ops.blocking_client --check
 	@$(BIN)/mypy
 
-format: $(READY) ## write the formatting, fix what lint can
+format: $(READY) ## write the formatting and the blocking client, fix what lint can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/python -m ops.blocking_client
 
 lock: $(READY) ## update requirements/*.txt from pyproject.toml
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \

@@ -8,8 +8,10 @@ video = job.wait(timeout_s=900)
 job.download("boat.mp4")
 """
 
-from producer.client.asynchronous import AsyncEnds, AsyncJob, AsyncRushes
-from producer.client.blocking import Ends, Job, Rushes
+from producer.client._async.client import AsyncEnds, AsyncRushes
+from producer.client._async.job import AsyncJob
+from producer.client._sync.client import Ends, Rushes
+from producer.client._sync.job import Job
 from producer.client.errors import Damaged, Refused, RushesError, StillGoing, Unreachable, VideoFailed
 from producer.client.records import End, Event, Video
 

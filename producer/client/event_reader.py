@@ -1,28 +1,27 @@
 """Decodes a stream of server-sent events, line by line."""
 
 import json
-from typing import Any, Final
+from typing import Final
 
 from producer.client.records import ENDS, Event, event_from
 
 _NO_CONTENT: Final = 204
-_SILENCE_S: Final = 60.0
+SILENCE_S: Final = 60.0
 """The API sends a heartbeat every 15 s; after this silence the connection is dead."""
 
 
 class EventReader:
     """Decodes a job's events, and keeps the position to resume from."""
 
-    def __init__(self, job_id: str) -> None:
-        self._path = f"/v1/videos/{job_id}/events"
+    def __init__(self) -> None:
         self._last_id: str | None = None
         self._data = ""
         self.has_ended = False
 
-    def call(self) -> dict[str, Any]:
-        """Return the request's arguments: the stream after the last event received."""
+    def headers(self) -> dict[str, str]:
+        """Return the headers that request the stream after the last event received."""
         after = {"last-event-id": self._last_id} if self._last_id else {}
-        return {"url": self._path, "headers": {"accept": "text/event-stream", **after}, "timeout": _SILENCE_S}
+        return {"accept": "text/event-stream", **after}
 
     def begin(self, status: int) -> None:
         """Start on a reply; 204 means that no events are left."""

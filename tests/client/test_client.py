@@ -56,14 +56,14 @@ def test_a_handle_is_made_again_from_its_id(rushes: Rushes) -> None:
 
     job = rushes.job(job_id)
 
-    assert job.status == "queued"
-    assert job.result.metadata == {"shop": "17"}
-    assert job.result.raw["parameters"] == {"generate_audio": False}
+    assert job.status() == "queued"
+    assert job.result().metadata == {"shop": "17"}
+    assert job.result().raw["parameters"] == {"generate_audio": False}
     assert [event.event for event in job.events()] == ["job.accepted"]
     assert job.cancel().status == "cancelled"
     job.delete()
     with pytest.raises(Refused, match="erased") as erased:
-        _ = job.status
+        job.status()
     assert (erased.value.status, erased.value.code) == (404, "erased")
 
 
@@ -89,7 +89,7 @@ def test_a_failure_has_its_reason_and_its_cost(rushes: Rushes, real_ledger: Ledg
     assert (failed.value.reason, failed.value.charged) == ("generation_failed", "no")
     with pytest.raises(Refused, match="would_pay"):
         job.retry()
-    assert job.retry(pay_again=True).status == "queued"
+    assert job.retry(pay_again=True).status() == "queued"
 
 
 @pytest.mark.parametrize("timeout_s", [0, 0.2, 1.2])
@@ -311,7 +311,7 @@ def test_a_download_is_whole_or_not_there(rushes: Rushes, real_ledger: Ledger, a
 async def test_the_asynchronous_client_does_the_same(
     api: Api, real_ledger: Ledger, archive: Path, tmp_path: Path
 ) -> None:
-    """The same plans, awaited."""
+    """The same calls, awaited."""
     async with AsyncRushes(api.url) as rushes:
         job = await rushes.submit("a boat")
         assert await job.status() == "queued"
@@ -361,7 +361,7 @@ def test_what_ended_meanwhile_is_caught_up_with(rushes: Rushes, real_ledger: Led
 
 @pytest.mark.anyio
 async def test_an_asynchronous_backend_catches_up_as_well(api: Api, real_ledger: Ledger, archive: Path) -> None:
-    """The same plan, awaited."""
+    """The same calls, awaited."""
     async with AsyncRushes(api.url) as rushes:
         job = await rushes.submit("a boat")
         stored(real_ledger, job.id, archive)
@@ -369,3 +369,21 @@ async def test_an_asynchronous_backend_catches_up_as_well(api: Api, real_ledger:
 
         assert [(end.job_id, end.status) async for end in ends] == [(job.id, "completed")]
         assert ends.cursor
+
+
+# -- its two halves -------------------------------------------------------------------------------------------------
+
+
+def test_the_blocking_client_is_generated_from_the_asynchronous_one() -> None:
+    """So that they cannot drift apart; `make format` writes it."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "ops.blocking_client", "--check"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_handle_names_itself() -> None:
+    """In a debugger and in logs, without a request."""
+    assert repr(Rushes("http://127.0.0.1:9").job("job_1")) == "Job('job_1')"
+    assert repr(AsyncRushes("http://127.0.0.1:9").job("job_1")) == "AsyncJob('job_1')"

@@ -76,7 +76,7 @@ def webhook(url: str, _: Path) -> None:
 def client(url: str, _folder: Path) -> None:
     """Ask the API with the client library."""
     with Rushes(url, pause=lambda _: None) as rushes, suppress(RushesError, KeyError):
-        _ = rushes.job("job_1").status
+        rushes.job("job_1").status()
 
 
 def async_client(url: str, _: Path) -> None:
