@@ -1,6 +1,5 @@
 """The client: it submits, and lists jobs and their ends."""
 
-import asyncio
 import secrets
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,8 +21,8 @@ class AsyncRushes:
     Threads may share a `Rushes`; an `AsyncRushes` belongs to one event loop.
     """
 
-    def __init__(self, base_url: str, *, api_key: str | None = None, pause: AsyncPause = asyncio.sleep) -> None:
-        """Connections open on first use and are kept. `pause` waits between attempts."""
+    def __init__(self, base_url: str, *, api_key: str | None = None, pause: AsyncPause | None = None) -> None:
+        """Connections open on first use and are kept. `pause` waits between attempts; by default it sleeps."""
         self._api = AsyncConnection(base_url, api_key, pause)
 
     async def __aenter__(self) -> Self:

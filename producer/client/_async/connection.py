@@ -19,14 +19,16 @@ _NO_CONTENT: Final = 204
 class AsyncConnection:
     """Connections to one API; they open on first use and are kept."""
 
-    def __init__(self, base_url: str, api_key: str | None, pause: AsyncPause) -> None:
-        import httpx2  # noqa: PLC0415 (importing this package costs nothing until it is used)
+    def __init__(self, base_url: str, api_key: str | None, pause: AsyncPause | None) -> None:
+        import asyncio  # noqa: PLC0415 (importing this package costs little until it is used)
+
+        import httpx2  # noqa: PLC0415 (as above)
 
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         transport = transport_to(base_url, httpx2.AsyncHTTPTransport)
         self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=_TIMEOUT_S, transport=transport)
         self.lost = httpx2.TransportError
-        self.pause = pause
+        self.pause = pause or asyncio.sleep
 
     async def close(self) -> None:
         """Close the kept connections."""

@@ -2,7 +2,6 @@
 """The client: it submits, and lists jobs and their ends."""
 
 import secrets
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -23,8 +22,8 @@ class Rushes:
     Threads may share a `Rushes`; an `AsyncRushes` belongs to one event loop.
     """
 
-    def __init__(self, base_url: str, *, api_key: str | None = None, pause: Pause = time.sleep) -> None:
-        """Connections open on first use and are kept. `pause` waits between attempts."""
+    def __init__(self, base_url: str, *, api_key: str | None = None, pause: Pause | None = None) -> None:
+        """Connections open on first use and are kept. `pause` waits between attempts; by default it sleeps."""
         self._api = Connection(base_url, api_key, pause)
 
     def __enter__(self) -> Self:
