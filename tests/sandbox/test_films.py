@@ -81,14 +81,14 @@ def test_the_picture_moves(tmp_path: Path) -> None:
 
 
 def test_the_prompt_can_be_read(tmp_path: Path) -> None:
-    """More words make more bright pixels on the slate."""
+    """More words make more bright pixels on the caption."""
     picture = {}
     for prompt in ("I", "MMMM WWWW MMMM WWWW"):
         write_film(a_scene(prompt, duration_s=0.1, resolution="480p"), tmp_path / "film.mp4")
         picture[prompt] = frames_of(tmp_path / "film.mp4")[0].convert("L")
     width, height = picture["I"].size
-    slate = (round(width * 0.06), round(height * 0.24), round(width * 0.6), round(height * 0.55))
-    ink = {prompt: sum(one.crop(slate).histogram()[BRIGHT:]) for prompt, one in picture.items()}
+    board = (round(width * 0.06), round(height * 0.10), round(width * 0.6), round(height * 0.50))
+    ink = {prompt: sum(one.crop(board).histogram()[BRIGHT:]) for prompt, one in picture.items()}
     assert 0 < ink["I"] < ink["MMMM WWWW MMMM WWWW"]
 
 
@@ -126,6 +126,7 @@ def test_the_same_scene_makes_the_same_bytes(tmp_path: Path) -> None:
         "\ud83d lone \udc09 surrogates",
         "\U0010ffff\u202e\ufeff\u2028",
         "<b>&amp;%s{}\\n",
+        "50%: it's \"quoted\", [a];b=c:d' %{pts}",
     ],
 )
 def test_any_text_can_be_drawn(tmp_path: Path, prompt: str) -> None:
