@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from producer.client.errors import FIRST_REFUSAL, RushesError, Unreachable, refused
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     import httpx2
 
 _TIMEOUT_S: Final = 30.0
-_NO_CONTENT: Final = 204
 
 
 class AsyncConnection:
@@ -50,7 +50,7 @@ class AsyncConnection:
                 wished_s = 0.0
             else:
                 if reply.status_code < FIRST_REFUSAL:
-                    return None if reply.status_code == _NO_CONTENT else _parsed(reply.content)
+                    return None if reply.status_code == HTTPStatus.NO_CONTENT else _parsed(reply.content)
                 failure = refused(reply.status_code, reply.content)
                 if not may_help(reply.status_code, reply.content):
                     raise failure

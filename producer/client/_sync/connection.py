@@ -4,6 +4,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from producer.client.errors import FIRST_REFUSAL, RushesError, Unreachable, refused
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     import httpx2
 
 _TIMEOUT_S: Final = 30.0
-_NO_CONTENT: Final = 204
 
 
 class Connection:
@@ -51,7 +51,7 @@ class Connection:
                 wished_s = 0.0
             else:
                 if reply.status_code < FIRST_REFUSAL:
-                    return None if reply.status_code == _NO_CONTENT else _parsed(reply.content)
+                    return None if reply.status_code == HTTPStatus.NO_CONTENT else _parsed(reply.content)
                 failure = refused(reply.status_code, reply.content)
                 if not may_help(reply.status_code, reply.content):
                     raise failure

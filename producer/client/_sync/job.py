@@ -1,19 +1,23 @@
 # Generated from `_async` by `make format`: change it there.
 """The handle on one job."""
 
+import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from producer.client._sync.connection import Connection
 from producer.client.downloads import ATTEMPTS, CHUNK_BYTES, PartialDownload
 from producer.client.errors import StillGoing, Unreachable, VideoFailed
-from producer.client.event_reader import SILENCE_S, EventReader
-from producer.client.records import Event, Video, event_from, video_from
+from producer.client.records import ENDS, Event, Video, event_from, video_from
 from producer.client.repeats import PAUSES_S
 
 _WAIT_S: Final = 30.0
 """Seconds that one request waits for a job's end; the next one follows at once."""
+
+_SILENCE_S: Final = 60.0
+"""The API sends a heartbeat every few seconds; after this silence the connection is dead."""
 
 
 class Job:
@@ -87,15 +91,19 @@ class Job:
 
     def follow(self) -> Iterator[Event]:
         """Yield the job's events, past and new, until it ends; a broken stream is resumed."""
-        reader = EventReader()
-        while not reader.has_ended:
+        from httpx2 import EventSource  # noqa: PLC0415 (the connection has imported it by now)
+
+        last: Event | None = None
+        while last is None or last.state not in ENDS:
+            headers = {"accept": "text/event-stream"} | ({"last-event-id": last.id} if last else {})
             try:
-                stream = self._api.stream(f"{self._path}/events", reader.headers(), timeout_s=SILENCE_S)
-                with stream as reply:
-                    reader.begin(reply.status_code)
-                    for line in reply.iter_lines():
-                        if event := reader.decode(line):
-                            yield event
+                with self._api.stream(f"{self._path}/events", headers, timeout_s=_SILENCE_S) as reply:
+                    if reply.status_code == HTTPStatus.NO_CONTENT:
+                        return  # no events are left
+                    for message in EventSource(reply):
+                        if message.data:  # the first message only says when to reconnect
+                            last = event_from(json.loads(message.data))
+                            yield last
             except self._api.lost:
                 self._api.pause(PAUSES_S[0])
 
