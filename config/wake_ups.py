@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import redis
-from celery import Celery
-from kombu.exceptions import OperationalError
 
+from config.settings import Settings
 from jobs import outage
 from jobs.queues import task_of
 from jobs.scripts import WakeUp
+
+if TYPE_CHECKING:
+    from celery import Celery  # half of what a command would import
 
 log = logging.getLogger("rushes.wake_ups")
 
@@ -27,7 +30,19 @@ def why(error: Exception) -> str:
     return outage.explained(cause) if isinstance(cause, redis.RedisError) else str(error)
 
 
-def wake_up_sender(app: Celery) -> SendWakeUp:
+def producers_sender(settings: Settings) -> SendWakeUp:
+    """Make a sender that imports Celery with its first message, because most commands send none."""
+
+    @cache
+    def app() -> "Celery":
+        from config.celery_app import make_app  # noqa: PLC0415 (the purpose of this function)
+
+        return make_app(settings)
+
+    return wake_up_sender(app)
+
+
+def wake_up_sender(app: Callable[[], "Celery"]) -> SendWakeUp:
     """Make a sender that never raises, because an error of the broker must not hide the ledger's answer.
 
     The rescuer sends the messages that were not sent.
@@ -35,24 +50,30 @@ def wake_up_sender(app: Celery) -> SendWakeUp:
 
     def send(wake_up: WakeUp) -> bool:
         try:
-            app.send_task(
+            app().send_task(
                 task_of(wake_up.queue).value,
                 args=(wake_up.queue, wake_up.job_id, wake_up.rings),
                 countdown=wake_up.seconds or None,
                 headers={"rushes": MESSAGE_VERSION},
                 ignore_result=True,
             )
-        except (OperationalError, OSError) as error:
-            log.warning("wake-up not sent queue=%s: %s; the rescuer sends it later", wake_up.queue, why(error))
-            return False
         except Exception as error:
             if _is_interrupt(error):
                 raise KeyboardInterrupt from error
-            log.exception("wake-up not sent queue=%s; the rescuer sends it later", wake_up.queue)
+            _log_unsent(wake_up, error)
             return False
         return True
 
     return send
+
+
+def _log_unsent(wake_up: WakeUp, error: Exception) -> None:
+    from kombu.exceptions import OperationalError  # noqa: PLC0415 (imported with Celery, at the first message)
+
+    if isinstance(error, OperationalError | OSError):
+        log.warning("wake-up not sent queue=%s: %s; the rescuer sends it later", wake_up.queue, why(error))
+    else:
+        log.error("wake-up not sent queue=%s; the rescuer sends it later", wake_up.queue, exc_info=error)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

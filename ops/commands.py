@@ -1,21 +1,20 @@
 """The `rushes` command: the producer's commands, and those that run processes."""
 
-from ops.database import db, export
-from ops.doctor import doctor
-from ops.parts import PASSES_ON, api, flower, worker
-from ops.sandbox.command import sandbox
-from ops.stack.demo import demo
-from ops.stack.up import up
-from producer.cli.commands import app
+from collections.abc import Mapping
+from typing import Final
 
-__all__ = ["app"]
+from producer.cli.commands import COMMANDS, command_line
 
-app.command()(demo)
-app.command()(up)
-app.command(context_settings=PASSES_ON)(worker)
-app.command()(api)
-app.command(context_settings=PASSES_ON)(flower)
-app.command()(doctor)
-app.command()(sandbox)
-app.command()(export)
-app.add_typer(db, name="db")
+_OPS: Final[Mapping[str, str]] = {
+    "demo": "ops.stack.demo:demo",
+    "up": "ops.stack.up:up",
+    "worker": "ops.parts:worker",
+    "api": "ops.parts:api",
+    "flower": "ops.parts:flower",
+    "doctor": "ops.doctor:doctor",
+    "sandbox": "ops.sandbox.command:sandbox",
+    "export": "ops.database:export",
+    "db": "ops.database:db",
+}
+
+app = command_line({**COMMANDS, **_OPS}, passing_on={"worker", "flower"})

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from config.celery_app import make_app
 from config.connection import connect, retention
 from config.settings import Settings
-from config.wake_ups import wake_up_sender
+from config.wake_ups import producers_sender
 from config.webhook_endpoints import Endpoint, Endpoints, is_origin, origin_of
 from jobs.delivery import DeliveryLine
 from jobs.errors import WrongState
@@ -173,6 +172,6 @@ def make_receivers(settings: Settings) -> Receivers:
     client = connect(settings.redis, name="producer")
     kept = retention(settings)
     names = [*settings.hooks.call, *([DATABASE] if settings.sql.enabled else [])]
-    send = wake_up_sender(make_app(settings))
+    send = producers_sender(settings)
     scripts = Scripts(client, retention=kept, clock=None, subscribers=(), send_wake_up=send)
     return Receivers(names, Endpoints(scripts), Ledger(client, retention=kept), Outbox(scripts))

@@ -9,11 +9,10 @@ from typing import Final
 
 import redis.asyncio
 
-from config.celery_app import make_app
 from config.connection import connect, retention
 from config.settings import Settings
 from config.store import open_store
-from config.wake_ups import wake_up_sender
+from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.artifacts import paths_of
 from jobs.errors import (
@@ -541,7 +540,7 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
-    send = wake_up_sender(make_app(settings))
+    send = producers_sender(settings)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send)
     reuse = Reuse(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
     return Service(settings, ledger, reuse, etas)

@@ -55,7 +55,7 @@ class EtaView(TypedDict):
 class VideoView(Followed):
     """A job: a request for a video, and what has become of it."""
 
-    model_config = ConfigDict(defer_build=False)
+    model_config = ConfigDict(use_attribute_docstrings=False)  # its own fields are described by Field
 
     object: Annotated[Literal["video"], Field(description="Always `video`.", examples=["video"])]
     status: Annotated[

@@ -120,7 +120,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
-    name, send = f"{hostname}.{token_hex(3)}", retrying(app, wake_up_sender(app))
+    name, send = f"{hostname}.{token_hex(3)}", retrying(app, wake_up_sender(lambda: app))
     client, subscribers = connect(settings.redis, name="worker"), [log_event, noting(app), faults.after_write]
     ledger = _ledger(settings, client, subscribers, send)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers, send_wake_up=send)

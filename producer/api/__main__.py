@@ -5,6 +5,7 @@ from typing import Final
 
 import uvicorn
 
+import config.celery_app  # noqa: F401  (the first request would wait for it)
 from config.logs import configure
 from config.open_files import allow
 from config.settings import ConfigurationError, load

@@ -1,39 +1,79 @@
-"""The producer's part of the `rushes` command; ops adds the rest."""
+"""The `rushes` command: where each of its commands is. Only the one that runs is imported; ops adds its own."""
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from producer.cli.archive import archive
-from producer.cli.batches import batch
-from producer.cli.doubts import adopt, resolve
-from producer.cli.hooks import hooks
-from producer.cli.job_commands import cancel, download, events, get, list_jobs, wait, watch
-from producer.cli.keys import keys
-from producer.cli.models import models
-from producer.cli.submit import submit
-from producer.cli.webhooks import webhooks
+COMMANDS: Final[Mapping[str, str]] = {
+    "submit": "producer.cli.submit:submit",
+    "get": "producer.cli.job_commands:get",
+    "list": "producer.cli.job_commands:list_jobs",
+    "watch": "producer.cli.job_commands:watch",
+    "wait": "producer.cli.job_commands:wait",
+    "cancel": "producer.cli.job_commands:cancel",
+    "events": "producer.cli.job_commands:events",
+    "download": "producer.cli.job_commands:download",
+    "batch": "producer.cli.batches:batch",
+    "models": "producer.cli.models:models",
+    "adopt": "producer.cli.doubts:adopt",
+    "resolve": "producer.cli.doubts:resolve",
+    "keys": "producer.cli.keys:keys",
+    "hooks": "producer.cli.hooks:hooks",
+    "webhooks": "producer.cli.webhooks:webhooks",
+    "archive": "producer.cli.archive:archive",
+}
+"""The producer's commands and groups of commands, as module:name."""
 
-app = typer.Typer(
-    name="rushes",
-    help="Turns prompts into stored videos. Exit codes: docs/cli.md.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_PASSES_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app.command()(submit)
-app.command()(get)
-app.command("list")(list_jobs)
-app.command()(watch)
-app.command()(wait)
-app.command()(cancel)
-app.command()(events)
-app.command()(download)
-app.command()(batch)
-app.command()(models)
-app.command()(adopt)
-app.command()(resolve)
-app.add_typer(keys)
-app.add_typer(hooks, name="hooks")
-app.add_typer(webhooks, name="webhooks")
-app.add_typer(archive, name="archive")
+
+def command_line(places: Mapping[str, str], *, passing_on: Collection[str] = ()) -> typer.Typer:
+    """Make a command line of the commands at these places; those of `passing_on` take any option."""
+
+    class Group(TyperGroup):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            self.commands = _Commands(places, passing_on)  # type: ignore[assignment]  # nobody adds to it
+
+    return typer.Typer(
+        name="rushes",
+        cls=Group,
+        callback=lambda: None,  # makes it a group, as it has no commands of its own
+        help="Turns prompts into stored videos. Exit codes: docs/cli.md.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name; each is imported when it is looked up, because all together take two seconds of CPU."""
+
+    def __init__(self, places: Mapping[str, str], passing_on: Collection[str]) -> None:
+        self._places, self._passing_on = places, passing_on
+        self._made = cache(self._make)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._made(self._places[name], name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _make(self, place: str, name: str) -> Any:
+        module, _, attribute = place.partition(":")
+        found = getattr(import_module(module), attribute)
+        alone = typer.Typer(rich_markup_mode=None, callback=lambda: None)
+        if isinstance(found, typer.Typer):
+            alone.add_typer(found, name=name)
+        else:
+            alone.command(name, context_settings=_PASSES_ON if name in self._passing_on else None)(found)
+        return get_group(alone).commands[name]

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from jobs.job import Charged
 from jobs.states import Status
+from producer.cli.arguments import pairs
 from producer.cli.dashboard import Dashboard
 from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
-from producer.cli.submit import pairs
 from producer.views import entry_view
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from jobs.job import Terms, VideoRequest
+from producer.cli.arguments import argument_text, pairs
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
-from producer.cli.text import UnreadableText, decoded, text_of
+from producer.cli.text import UnreadableText, decoded
 from producer.cli.visible import visible
-from producer.client.pictures import KINDS, url_of
 from producer.models.catalogue import unfamiliar
 from producer.service import Submission
 
@@ -46,7 +46,8 @@ def submit(
     generate_audio: Annotated[bool | None, typer.Option(help="With sound.")] = None,
     image_url: Annotated[str | None, typer.Option(help="First frame, for image-to-video models.")] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", "-i", help=f"First frame, from a file: {KINDS}.", show_default=False)
+        Path | None,
+        typer.Option("--image", "-i", help="First frame, from a PNG, JPEG, GIF or WebP file.", show_default=False),
     ] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", help="Any other parameter, name=value (value as JSON or text).")
@@ -127,6 +128,8 @@ def _picture(url: str | None, file: Path | None) -> str | None:
         return url
     if url is not None:
         leave(Exit.USAGE, "Give the picture by --image or by --image-url, not both.")
+    from producer.client.pictures import url_of  # noqa: PLC0415 (the HTTP client comes with it)
+
     try:
         return url_of(file)
     except ValueError as error:
@@ -144,7 +147,7 @@ def _prompt(argument: str | None, file: Path | None) -> str:
         return _read(sys.stdin.buffer.read, "standard input")
     if argument is None:
         leave(Exit.USAGE, "There is no prompt: give it as an argument, by --file PATH, or on standard input.")
-    return _argument(argument)
+    return argument_text(argument)
 
 
 def _read(read: Callable[[], bytes], source: str) -> str:
@@ -152,24 +155,6 @@ def _read(read: Callable[[], bytes], source: str) -> str:
         return decoded(read()).strip()
     except (OSError, UnreadableText) as error:
         leave(Exit.USAGE, f"The prompt cannot be read from {source}: {error}.")
-
-
-def _argument(text: str) -> str:
-    try:
-        return text_of(text)
-    except UnreadableText as error:
-        leave(Exit.USAGE, f"{text!a} cannot be read: {error}.")
-
-
-def pairs(given: list[str] | None, option: str, read: Callable[[str], Any]) -> dict[str, Any]:
-    """Parse options of the form name=value."""
-    found: dict[str, Any] = {}
-    for item in map(_argument, given or []):
-        name, equals, value = item.partition("=")
-        if not (name and equals):
-            leave(Exit.USAGE, f"{option} takes name=value; got {item!r}")
-        found[name] = read(value)
-    return found
 
 
 def _value(text: str) -> Any:

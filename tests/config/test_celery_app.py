@@ -115,7 +115,7 @@ def test_messages_that_cannot_be_given_back_frighten_nobody(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with app.connection() as connection:
         channel: Any = connection.default_channel
-        wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 0))
+        wake_up_sender(lambda: app)(WakeUp(State.RENDERING, "job_1", 0))
         assert channel.basic_get(QUEUE_OF[TaskName.POLL].value) is not None
         monkeypatch.setattr(channel, "_restore", Mock(side_effect=ConnectionError("gone")))
         channel.qos.restore_unacked_once()
@@ -137,7 +137,7 @@ def test_the_ledger_gives_up_in_time_and_repeats_nothing(redis_url: str) -> None
 
 def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: "redis.Redis", app: Celery) -> None:
     """A slow download never stands before a cheap poll; and no message is delivered twice by its exchange."""
-    send = wake_up_sender(app)
+    send = wake_up_sender(lambda: app)
     queues = {task_of(queue): queue for queue in (*QUEUES, delivery_queue("sql"))}
     for task in TaskName:
         assert send(WakeUp(queues[task], "job_1", 0, "1800000000.250"))
@@ -161,7 +161,7 @@ def test_a_wake_up_that_cannot_be_sent_is_reported_not_raised() -> None:
     app = make_app(Settings.model_validate({"redis": {"url": "redis://127.0.0.1:1/0", "connect_timeout_s": 1}}))
 
     began = time.monotonic()
-    assert wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 0)) is False
+    assert wake_up_sender(lambda: app)(WakeUp(State.RENDERING, "job_1", 0)) is False
     assert time.monotonic() - began < 3  # kombu would go on for 6 s
 
 

@@ -152,7 +152,7 @@ def test_a_secret_in_a_message_is_not_in_the_reason() -> None:
 def test_our_own_wake_up_passes_as_it_was_sent(redis_url: str, client: Any) -> None:
     """It keeps its countdown and its arguments."""
     app: Celery = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
-    assert wake_up_sender(app)(WakeUp(State.RENDERING, "job_1", 60.0))
+    assert wake_up_sender(lambda: app)(WakeUp(State.RENDERING, "job_1", 60.0))
     raw = client.lpop(f"{KEY_PREFIX}poll").encode()
     sent, read = json.loads(raw), json.loads(cleaned(raw, queue="poll"))
 

@@ -64,7 +64,7 @@ def test_every_wake_up_lost_with_500_in_flight_loses_no_job(stage: Stage) -> Non
 
 def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_wake_ups_that_it_holds(stage: Stage) -> None:
     """A deploy must not wait for countdowns; what the worker held is back in the broker's queue."""
-    ledger = Ledger(stage.client, send_wake_up=wake_up_sender(make_app(stage.settings)))
+    ledger = Ledger(stage.client, send_wake_up=wake_up_sender(lambda: make_app(stage.settings)))
     in_flight(ledger, "gen_1", first_poll_s=900)
     queue = "rushes:celery:poll"
     assert stage.client.llen(queue) == 1

@@ -88,7 +88,7 @@ def test_a_ctrl_c_within_a_first_send_is_no_trouble_of_the_broker(monkeypatch: p
 
     monkeypatch.setattr(app, "send_task", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        wake_up_sender(app)(WakeUp(State.QUEUED, "job_1", 0))
+        wake_up_sender(lambda: app)(WakeUp(State.QUEUED, "job_1", 0))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_sender_says_no_whatever_sending_raises(settings: Settings, error: Exc
     from config.celery_app import make_app as make_celery  # noqa: PLC0415 (the API's has the same name)
 
     with unsent(error) as tried:
-        assert wake_up_sender(make_celery(settings))(WakeUp(State.QUEUED, "job_1", 0)) is False
+        assert wake_up_sender(lambda: make_celery(settings))(WakeUp(State.QUEUED, "job_1", 0)) is False
     assert tried == [TaskName.SUBMIT]
 
 

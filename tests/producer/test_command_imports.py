@@ -1,0 +1,97 @@
+"""What a command imports: a script that calls `rushes` in a loop pays for it every time."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+from typer.main import get_command
+
+from ops.commands import app
+from producer.cli.exits import Exit
+from tests.stage import ROOT, Stage, a_request
+
+HEAVY: Final = {
+    "celery.app.base",
+    "kombu.transport.redis",
+    "sqlalchemy",
+    "av",
+    "PIL",
+    "starlette",
+    "fastapi",
+    "uvicorn",
+}
+OTHERS: Final = {"worker.upstream", "worker.sql", "ops.sandbox", "ops.doctor", "producer.api", "producer.client"}
+FOR_WAKE_UPS: Final = {"celery.app.base", "kombu.transport.redis"}
+
+LISTED: Final = """
+import json, sys
+from ops.cli import main
+try:
+    main()
+finally:
+    sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
+"""
+
+
+def imported(stage: Stage, *arguments: str, code: Exit = Exit.DONE) -> set[str]:
+    """The modules of a command that did its work, with their packages."""
+    ran = subprocess.run(
+        [sys.executable, "-c", LISTED, *arguments],
+        env={**os.environ, **stage.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=stage.folder,
+    )
+    assert ran.returncode == code, ran.stderr
+    return set(json.loads(ran.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("command", ["get", "list", "events", "cancel"])
+def test_a_command_about_jobs_imports_neither_celery_nor_what_other_commands_need(stage: Stage, command: str) -> None:
+    """They were most of a command's CPU, and none of its work."""
+    job_id = stage.service.submit(a_request()).job_id
+    arguments = [] if command == "list" else [job_id]
+    assert not imported(stage, command, *arguments) & (HEAVY | OTHERS)
+
+
+def test_a_wait_imports_no_more(stage: Stage) -> None:
+    """Scripts submit, and then wait."""
+    job_id = stage.service.submit(a_request()).job_id
+    assert not imported(stage, "wait", job_id, "--timeout", "0.1", code=Exit.TIMED_OUT) & (HEAVY | OTHERS)
+
+
+def test_submit_imports_celery_for_its_wake_up_and_nothing_else(stage: Stage) -> None:
+    """Celery writes its own messages; a second implementation of their format would be ours to keep true."""
+    assert imported(stage, "submit", "a paper boat") & (HEAVY | OTHERS) == FOR_WAKE_UPS
+
+
+def test_a_second_submit_with_the_key_needs_no_celery(stage: Stage) -> None:
+    """Nothing became due, so nobody is woken."""
+    arguments = ("submit", "a paper boat", "--idempotency-key", "k")
+    imported(stage, *arguments)
+    assert not imported(stage, *arguments) & (HEAVY | OTHERS)
+
+
+def test_the_api_imports_celery_when_it_starts() -> None:
+    """Else its first request would wait for that, and the event loop with it."""
+    listed = "import sys, producer.api.__main__; print('celery.app.base' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", listed], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"
+
+
+def test_every_command_is_where_its_name_leads() -> None:
+    """A place that is misspelt would be noticed by the command's user only."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer types it not
+    assert all(command.name == name and command.help for name, command in commands.items())
+
+
+def test_a_misspelt_command_is_told_the_nearest(stage: Stage) -> None:
+    """Also while no command is imported."""
+    ran = stage.rushes("lisst")
+    assert ran.returncode == 2
+    assert "Did you mean 'list'?" in ran.stderr
