@@ -13,6 +13,7 @@ from kombu import Queue
 
 from config import transport
 from config.address import Server, parse, sentinel_options
+from config.connection import MOST_CONNECTIONS
 from config.settings import RedisSettings, Settings
 from jobs.queues import QUEUE_OF, QueueName
 
@@ -117,7 +118,7 @@ def _transport(settings: RedisSettings) -> dict[str, Any]:
         "max_retries": 0,
         # redis-py would repeat an LPUSH that timed out, which would start a second chain.
         "retry_on_timeout": False,
-        "max_connections": settings.max_connections,
+        "max_connections": MOST_CONNECTIONS,
         "client_name": "rushes-celery",
         "global_keyprefix": KEY_PREFIX,
     }

@@ -1,6 +1,6 @@
 """Makes Redis clients and the ledger's retention from the settings."""
 
-from typing import Any
+from typing import Any, Final
 
 import redis
 import redis.asyncio
@@ -11,6 +11,12 @@ from config.address import async_client_of, client_of
 from config.settings import RedisSettings, Settings
 from jobs.scripts import Retention
 
+MOST_CONNECTIONS: Final = 640
+"""Of a client: one for each of a worker's 512 threads, and some more."""
+
+MOST_ON_A_LOOP: Final = 128
+"""Of an event loop's client, whose callers wait for a free one."""
+
 
 def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
     """Make a pooled client that decodes to text, has time-outs and never repeats a command.
@@ -18,15 +24,17 @@ def connect(settings: RedisSettings, *, name: str) -> "redis.Redis":
     A repeated script could read the effect of its own first run as another caller's, so the ledger decides what to
     repeat.
     """
-    return client_of(settings.url.get_secret_value(), retry=Retry(NoBackoff(), 0), **_options(settings, name))
+    return client_of(
+        settings.url.get_secret_value(), retry=Retry(NoBackoff(), 0), **_options(settings, name, MOST_CONNECTIONS)
+    )
 
 
-def connect_async(settings: RedisSettings, *, name: str) -> "redis.asyncio.Redis":
+def connect_async(settings: RedisSettings, *, name: str, most: int = MOST_ON_A_LOOP) -> "redis.asyncio.Redis":
     """Make the same for one event loop; close the client before the loop."""
-    return async_client_of(settings.url.get_secret_value(), **_options(settings, name))
+    return async_client_of(settings.url.get_secret_value(), **_options(settings, name, most))
 
 
-def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
+def _options(settings: RedisSettings, name: str, most: int) -> dict[str, Any]:
     password = settings.sentinel_password
     return {
         "sentinel_password": password.get_secret_value() if password else None,
@@ -37,7 +45,7 @@ def _options(settings: RedisSettings, name: str) -> dict[str, Any]:
         "socket_timeout": settings.socket_timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "max_connections": settings.max_connections,
+        "max_connections": most,
         "client_name": f"rushes-{name}",
         "protocol": 2,
     }
@@ -50,6 +58,5 @@ def retention(settings: Settings) -> Retention:
         queue_ttl_s=settings.queue.ttl_s,
         idempotency_s=settings.ledger.idempotency_s,
         deadline_s=settings.poll.deadline_s,
-        job_log_entries=settings.ledger.job_log_entries,
         stream_entries=settings.ledger.stream_entries,
     )

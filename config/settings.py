@@ -22,6 +22,15 @@ from jobs.errors import RushesError
 PREFIX = "RUSHES_"
 DEFAULT_STATE_DIR = Path(".rushes")
 SHORTEST_KEY = 32
+PROBE_TIMEOUT_S = 10.0
+"""For reading a video's properties, which takes a tenth of a second; the job goes on without them."""
+
+PREVIEW_TIMEOUT_S = 30.0
+"""For making a video's pictures, which takes a second or two."""
+
+CDN_CONNECT_S = 10.0
+"""For connecting to the CDN or the object store; the download is tried again."""
+
 LONGEST_VARIATION = 1.2
 """The largest factor of a random variation of waits, which keeps retries apart."""
 
@@ -52,7 +61,6 @@ class RedisSettings(_Group):
     socket_timeout_s: float = Field(
         5.0, gt=1, le=60, description="Time-out for a reply, so that a silent Redis hangs nothing for ever."
     )
-    max_connections: int = Field(128, ge=8, description="Connections per process; at least its threads and a few more.")
 
     @field_validator("url")
     @classmethod
@@ -85,11 +93,7 @@ class UpstreamSettings(_Group):
         description="Time-out between two bytes of the upstream. A poll's time-out, 2 s at first, may end before.",
     )
     total_timeout_s: float = Field(60.0, gt=0, le=600, description="Time-out for a whole reply.")
-    reply_bytes: int = Field(1_048_576, ge=4096, description="The largest JSON reply that is read.")
     ca_bundle: Path | None = Field(None, description="A CA file for the upstream's certificate.")
-    retry_after_ceiling_s: float = Field(
-        600.0, gt=0, description="The longest Retry-After that is obeyed; after this time the request is repeated."
-    )
 
     @field_validator("base_url")
     @classmethod
@@ -169,10 +173,10 @@ class QueueSettings(_Group):
 class ReconcileSettings(_Group):
     """How a purchase in doubt is resolved."""
 
-    first_s: float = Field(15.0, gt=0, description="From the doubt to the first reading of the upstream's log.")
-    longest_s: float = Field(600.0, gt=0, description="The longest time between readings; the wait doubles up to this.")
-    read_every_s: float = Field(
-        10.0, gt=0, description="The fleet reads the log at most this often, for all jobs in doubt."
+    first_s: float = Field(
+        15.0,
+        gt=0,
+        description="From the doubt to the first reading of the upstream's log; the wait doubles up to 10 minutes.",
     )
     reads_per_min: int = Field(
         100,
@@ -195,7 +199,6 @@ class LateFetchSettings(_Group):
     """Paid generations whose job has ended."""
 
     first_s: float = Field(60.0, gt=0, description="Time from a job's end to the first poll for its late video.")
-    longest_s: float = Field(600.0, gt=0, description="The longest time between such polls.")
     patience_s: float = Field(21_600.0, ge=0, description="How long a late video is polled for.")
     keep_cancelled: bool = Field(
         False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
@@ -234,11 +237,11 @@ class ArchiveSettings(_Group):
         None, ge=0, description="The total size that it keeps, the newest first; unset: everything."
     )
     max_bytes: int = Field(2_147_483_648, ge=1024, description="The largest video that is downloaded.")
-    connect_timeout_s: float = Field(10.0, gt=0, description="Time-out for connecting to the CDN.")
     read_timeout_s: float = Field(30.0, gt=0, description="Time-out between two bytes of the CDN.")
     total_timeout_s: float = Field(600.0, gt=0, description="Time-out for a whole download.")
-    retry_first_s: float = Field(2.0, gt=0, description="First wait after a failed download; doubles each time.")
-    retry_longest_s: float = Field(300.0, gt=0, description="The longest wait between two tries of a download.")
+    retry_first_s: float = Field(
+        2.0, gt=0, description="First wait after a failed download; doubles each time, up to 5 minutes."
+    )
     patience_s: float = Field(
         86400.0, gt=0, description="How long a download is retried before the job fails as not_stored."
     )
@@ -272,15 +275,6 @@ class DescribeSettings(_Group):
         False,
         description="With the previews, write the moving picture as a GIF too; a tenth of a second of CPU, up to 2 MB.",
     )
-    probe_timeout_s: float = Field(
-        10.0, ge=1, le=60, description="Time-out for reading a video's properties; the job goes on without them."
-    )
-    preview_timeout_s: float = Field(30.0, ge=1, le=600, description="Time-out for making its pictures.")
-    memory_bytes: int = Field(
-        536_870_912, ge=268_435_456, description="Most memory of the isolated process that decodes videos."
-    )
-    retry_first_s: float = Field(5.0, gt=0, description="First wait after the store failed; doubles each time.")
-    attempts: int = Field(10, ge=1, description="Most tries while the store fails.")
 
     @model_validator(mode="after")
     def _gif_is_a_preview(self) -> Self:
@@ -296,8 +290,9 @@ class HooksSettings(_Group):
         (),
         description="Callables by import path, comma separated: `package.module:function`. Called for each ended job.",
     )
-    retry_first_s: float = Field(2.0, gt=0, description="First wait after a hook raised; doubles each time.")
-    retry_longest_s: float = Field(3600.0, gt=0, description="The longest wait between two calls of one hook.")
+    retry_first_s: float = Field(
+        2.0, gt=0, description="First wait after a hook raised; doubles each time, up to an hour."
+    )
     attempts: int = Field(
         12,
         ge=1,
@@ -344,7 +339,6 @@ class WebhooksSettings(_Group):
     allow_private: bool = Field(
         False, description="Also call private, loopback and link-local addresses, and plain http."
     )
-    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="Time-out for connecting to a receiver.")
     timeout_s: float = Field(15.0, gt=0, le=120, description="Time-out for a receiver's whole reply.")
     width: int = Field(4, ge=1, le=64, description="Concurrent requests to one receiver.")
     retry_s: Annotated[tuple[float, ...], NoDecode] = Field(
@@ -392,18 +386,11 @@ class LedgerSettings(_Group):
 
     retention_s: float = Field(604_800.0, gt=0, description="How long an ended job's row and job log are kept.")
     idempotency_s: float = Field(86_400.0, gt=0, description="How long an idempotency key is kept.")
-    batch_key_s: float = Field(
-        2_592_000.0, gt=0, description="How long a batch file's rows are known, so that a second run buys nothing."
-    )
     durable_intent: bool = Field(
         True,
         description="Buy only after Redis has confirmed that the intent is on disk (WAITAOF, if the server has it).",
     )
-    durable_wait_s: float = Field(
-        3.0, gt=0, le=30, description="Time-out for that; afterwards the job is not bought and waits."
-    )
     durable_replicas: int = Field(0, ge=0, description="Replicas that must have the intent on disk too.")
-    job_log_entries: int = Field(1000, ge=50, description="Entries per job log; the newest are kept.")
     stream_entries: int = Field(
         50_000,
         ge=1000,
@@ -447,15 +434,7 @@ class ApiSettings(_Group):
         True,
         description="Read the beginning of a picture's URL before a request is accepted; never from private addresses.",
     )
-    body_bytes: int = Field(12_582_912, ge=1024, description="The largest request body, uploaded pictures included.")
     longest_wait_s: float = Field(60.0, gt=0, le=600, description="The longest `Prefer: wait` that is obeyed.")
-    heartbeat_s: float = Field(
-        15.0,
-        gt=0,
-        le=300,
-        description="Time between keep-alive comments of an event stream; proxies close silent ones.",
-    )
-    drain_s: float = Field(20.0, gt=0, description="How long open requests may take when the API stops.")
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -557,10 +536,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.ledger.durable_wait_s >= self.redis.socket_timeout_s:
-            raise ValueError(
-                "RUSHES_LEDGER__DURABLE_WAIT_S must be shorter than RUSHES_REDIS__SOCKET_TIMEOUT_S: no reply could come"
-            )
         if not self.poll.shortest_s <= self.poll.lateness_s <= self.poll.longest_s:
             raise ValueError(
                 "RUSHES_POLL__LATENESS_S must lie between RUSHES_POLL__SHORTEST_S and RUSHES_POLL__LONGEST_S: "
@@ -597,6 +572,11 @@ class Settings(BaseSettings):
             ) from None
 
     @property
+    def body_bytes(self) -> int:
+        """The largest body that the API reads; a form has what surrounds the pictures of a request, too."""
+        return self.queue.request_bytes * 3 // 2
+
+    @property
     def longest_purchase_s(self) -> float:
         """Seconds that a purchase may take: longer than all time-outs of its POST."""
         return self.upstream.connect_timeout_s + self.upstream.total_timeout_s + self.upstream.read_timeout_s + 15
@@ -609,15 +589,15 @@ class Settings(BaseSettings):
     @property
     def longest_download_s(self) -> float:
         """Seconds that a download may take; an object store adds an upload."""
-        archive, probing = self.archive, 2 * self.describe.probe_timeout_s
+        archive, probing = self.archive, 2 * PROBE_TIMEOUT_S
         transfers = 1 if archive.url is None else 2
-        return archive.connect_timeout_s + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
+        return CDN_CONNECT_S + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
 
     @property
     def longest_description_s(self) -> float:
         """Seconds that a description may take; with an object store it includes a copy."""
         copying = 0.0 if self.archive.url is None else self.archive.total_timeout_s
-        return 2 * self.describe.preview_timeout_s + copying + 30
+        return 2 * PREVIEW_TIMEOUT_S + copying + 30
 
 
 def load(*, beside_up: bool = True) -> Settings:

@@ -39,7 +39,7 @@ _BY_CLASS: Final[tuple[tuple[type[redis.RedisError] | tuple[type[redis.RedisErro
     ),
     (
         exceptions.MaxConnectionsError,
-        "this process holds all the connections it may: raise RUSHES_REDIS__MAX_CONNECTIONS",
+        "this process holds all the connections it may: run more processes with fewer threads each",
     ),
     (
         exceptions.MasterDownError,

@@ -64,7 +64,7 @@ class Server:
     @property
     def client(self) -> "redis.Redis":
         """A client of this server."""
-        return connect(RedisSettings.model_validate({"url": self.url, "max_connections": 8}), name="test")
+        return connect(RedisSettings.model_validate({"url": self.url}), name="test")
 
     def start(self, *, wait: bool = True) -> None:
         """Start the process with the data in its folder."""

@@ -168,12 +168,10 @@ class Stage:
             "RUSHES_DESCRIBE__PROBE": "false",
             "RUSHES_DESCRIBE__MANIFEST": "false",
             "RUSHES_DESCRIBE__PREVIEWS": "false",
-            "RUSHES_DESCRIBE__RETRY_FIRST_S": "0.2",
             "RUSHES_HOOKS__RETRY_FIRST_S": "0.2",
             "RUSHES_SQL__ENABLED": "false",
             "RUSHES_RESCUE__EVERY_S": "0.3",
             "RUSHES_RECONCILE__FIRST_S": "0.3",
-            "RUSHES_RECONCILE__READ_EVERY_S": "0.3",
             "RUSHES_LATE_FETCH__FIRST_S": "0.3",
         }
         yield self

@@ -16,6 +16,9 @@ from worker.breaker import spread
 from worker.claimed import apply_all
 from worker.upstream.client import Upstream
 
+READ_EVERY_S: Final = 10.0
+"""How often the fleet reads the log for a model at most, or as often as the first reading is due if that is sooner."""
+
 MOST_PAGES: Final = 50
 """One reading reads at most this many pages of one model's log, to leave quota for other models."""
 
@@ -51,6 +54,7 @@ class Reconciling:
         self._upstream = upstream
         self._policy = policy
         self._settings = settings
+        self._every_s = min(READ_EVERY_S, settings.first_s)
 
     def reconcile(self, claimed: Claimed) -> None:
         """Resolve the claimed doubts, with all others of their models that one reading finds."""
@@ -59,8 +63,8 @@ class Reconciling:
             self._reconcile(model, {id_: job for id_, job in due.items() if job.model == model})
 
     def _reconcile(self, model: str, due: Mapping[str, Job]) -> None:
-        if self._ledger.limits.wait_s(f"reconcile:{model}", every_s=self._settings.read_every_s):
-            later = put_off(spread(self._settings.read_every_s))  # another task is reading the log for us
+        if self._ledger.limits.wait_s(f"reconcile:{model}", every_s=self._every_s):
+            later = put_off(spread(self._every_s))  # another task is reading the log for us
             apply_all(self._ledger, [(job, later) for job in due.values()])
             return
         doubted = {**{job.id: job for job in in_doubt(self._ledger) if job.model == model}, **due}

@@ -23,7 +23,9 @@ from jobs.work_items import LEASE_S
 from producer.client.retry_after import LONGEST_S
 from worker.leases import Leases
 from worker.purchase import Purchases
+from worker.receivers.hooks import RETRY_LONGEST_S
 from worker.receivers.registry import ReceiverRegistry
+from worker.upstream.access import RETRY_AFTER_CEILING_S
 
 log = logging.getLogger("rushes.rescue")
 
@@ -93,11 +95,11 @@ class Rescuer:
 
 def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
     """Return how far off a due time can be by these settings, with room for random lengthening."""
-    poll, retry_after_s = settings.poll, settings.upstream.retry_after_ceiling_s
+    poll, retry_after_s = settings.poll, RETRY_AFTER_CEILING_S
     asked_s = max(poll.deadline_s, poll.first_s, poll.interval_s, poll.longest_s, retry_after_s)
-    fetched_s = max(settings.archive.retry_longest_s, asked_s, LEASE_S)
-    described_s = backoff(settings.describe.retry_first_s, math.inf, settings.describe.attempts)
-    told_s = max(*settings.webhooks.retry_s, settings.hooks.retry_longest_s, LONGEST_S)
+    fetched_s = max(policy.download_longest_s, asked_s, LEASE_S)
+    described_s = backoff(policy.describe_first_s, math.inf, policy.describe_attempts)
+    told_s = max(*settings.webhooks.retry_s, RETRY_LONGEST_S, LONGEST_S)
     return LongestWaits(
         by_queue={
             State.QUEUED: ROOM * max(settings.queue.hold_longest_s, retry_after_s),
@@ -105,7 +107,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
             State.RENDERING: ROOM * asked_s,
             SLOW_POLLS: ROOM * asked_s,
             State.STORING: ROOM * fetched_s,
-            FollowUp.LATE_FETCH: ROOM * max(settings.late_fetch.longest_s, settings.late_fetch.first_s, fetched_s),
+            FollowUp.LATE_FETCH: ROOM * max(policy.late_fetch_longest_s, settings.late_fetch.first_s, fetched_s),
         },
         of_all=ROOM * max(policy.log_reaches_s, policy.reconcile_longest_s, described_s, told_s),
     )

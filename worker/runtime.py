@@ -51,6 +51,9 @@ from worker.upstream.poller import Poller
 
 log = logging.getLogger("rushes.events")
 
+_OF_A_REPLY: Final = 0.6
+"""WAITAOF waits this part of the time-out for Redis's reply, or its own reply would come too late."""
+
 LOUD: Final = (
     "job.in_doubt",
     "job.needs_attention",
@@ -172,7 +175,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
 
 
 def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Subscriber], send: SendWakeUp) -> Ledger:
-    durability = Durability(settings.ledger.durable_wait_s, settings.ledger.durable_replicas)
+    durability = Durability(_OF_A_REPLY * settings.redis.socket_timeout_s, settings.ledger.durable_replicas)
     return Ledger(
         client,
         retention=retention(settings),
@@ -215,10 +218,10 @@ def _access(settings: Settings) -> UpstreamAccess:
 
 def files_needed(settings: Settings) -> int:
     """Count the files, with sockets, that a worker with these settings can have open at once."""
-    threads, poll, redis = settings.worker.threads, settings.poll, settings.redis
+    threads, poll = settings.worker.threads, settings.poll
     polling = min(poll.batch, poll.connections) + 5  # kept connections; libcurl's and the selector's own
     working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
-    return threads * (polling + working) + 2 * redis.max_connections + 4 * settings.hooks.width + 256
+    return threads * (polling + working) + 2 * (threads + 64) + 4 * settings.hooks.width + 256
 
 
 def _receivers(settings: Settings, scripts: Scripts, archive: str) -> ReceiverRegistry:
@@ -258,20 +261,15 @@ def policy(settings: Settings) -> Policy:
         hold_first_s=settings.queue.hold_first_s,
         hold_longest_s=settings.queue.hold_longest_s,
         download_first_s=settings.archive.retry_first_s,
-        download_longest_s=settings.archive.retry_longest_s,
         download_patience_s=settings.archive.patience_s,
         reconcile_first_s=settings.reconcile.first_s,
-        reconcile_longest_s=settings.reconcile.longest_s,
         quiet_s=settings.reconcile.quiet_s,
         resubmit_in_doubt=settings.reconcile.in_doubt == "resubmit",
         late_fetch_first_s=settings.late_fetch.first_s,
-        late_fetch_longest_s=settings.late_fetch.longest_s,
         late_fetch_patience_s=settings.late_fetch.patience_s,
         keep_cancelled=settings.late_fetch.keep_cancelled,
         queue_ttl_s=retention(settings).queue_ttl_s,
         describe=settings.describe.manifest or settings.describe.previews,
-        describe_first_s=settings.describe.retry_first_s,
-        describe_attempts=settings.describe.attempts,
     )
 
 

@@ -61,8 +61,8 @@ class Policy:
     hold_first_s: float
     hold_longest_s: float
     download_first_s: float
-    download_longest_s: float
     download_patience_s: float
+    download_longest_s: float = 300
     queue_ttl_s: float = 86_400
     reconcile_first_s: float = 15
     reconcile_longest_s: float = 600
@@ -74,8 +74,8 @@ class Policy:
     late_fetch_patience_s: float = 21_600
     keep_cancelled: bool = False
     describe: bool = False
-    describe_first_s: float = 60
-    describe_attempts: int = 8
+    describe_first_s: float = 5
+    describe_attempts: int = 10
 
 
 PolicyOf: TypeAlias = Callable[[Job], Policy]

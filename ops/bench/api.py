@@ -187,7 +187,6 @@ def _serving(app: str, redis_url: str, folder: Path) -> Iterator[Server]:
         "RUSHES_REDIS__URL": redis_url,
         "RUSHES_STATE_DIR": str(folder),
         "RUSHES_API__REQUESTS_PER_MIN": "1000000",
-        "RUSHES_API__HEARTBEAT_S": "15",
     }
     spec = ChildSpec(name=app, command=[*command, "--log-level", "warning"], environment=environment)
     child = Child(spec, on_line=lambda name, line: _say(f"{name}: {line}"), on_exit=lambda _: None)

@@ -21,6 +21,7 @@ from jobs.errors import LedgerUnavailable
 from jobs.ledger import Ledger
 from ops.parts import WORKER
 from ops.stack.children import ChildSpec
+from producer.api import DRAIN_S
 
 HOST: Final = "127.0.0.1"
 SANDBOX_KEY: Final = "sandbox-key"
@@ -239,7 +240,7 @@ def _api(plan: Plan) -> ChildSpec:
         command=launch.command("producer.api"),
         environment=plan.environment(),
         is_ready=lambda: _serves(f"{plan.api_url}/healthz"),
-        grace_s=plan.settings.api.drain_s + API_MARGIN_S,
+        grace_s=DRAIN_S + API_MARGIN_S,
         as_orphan=signal.SIGKILL,  # without Redis it can only refuse
     )
 

@@ -1,6 +1,9 @@
 """The HTTP API: FastAPI over the service. `uvicorn producer.api:app`, or `python -m producer.api`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+DRAIN_S: Final = 20
+"""How long open requests may take when the API stops; docker-compose.yml gives it 30 s."""
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -9,6 +9,7 @@ import config.celery_app  # noqa: F401  (the first request would wait for it)
 from config.logs import configure
 from config.open_files import allow
 from config.settings import ConfigurationError, load
+from producer.api import DRAIN_S
 from producer.api.application import make_app
 
 CONNECTIONS: Final = 65_536
@@ -32,7 +33,7 @@ def main() -> int:
         access_log=False,
         workers=1,  # unset, WEB_CONCURRENCY decides, and uvicorn refuses more than one for an app that is built here
         server_header=False,
-        timeout_graceful_shutdown=int(settings.api.drain_s) or 1,
+        timeout_graceful_shutdown=DRAIN_S,
     )
     return 0
 

@@ -73,7 +73,7 @@ def make_app(settings: Settings) -> FastAPI:
     install(app)
     if settings.api.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.api.cors_origins))
-    app.add_middleware(Border, body_bytes=settings.api.body_bytes, metrics=metrics)
+    app.add_middleware(Border, body_bytes=settings.body_bytes, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

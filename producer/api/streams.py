@@ -18,8 +18,8 @@ from producer.views import entry_view
 
 RECONNECT_MS: Final = 2000
 
-RECHECK_S: Final = 5.0
-"""A stream outlives its key by this many seconds at most."""
+HEARTBEAT_S: Final = 5.0
+"""Between keep-alive comments, as proxies close a silent stream; and a stream outlives its key by at most this."""
 
 _WAIT: Final = re.compile(r"\bwait\s*=\s*(\d{1,6})\b")
 _EVENT_ID: Final = re.compile(r"\d{1,18}-\d{1,18}")
@@ -74,10 +74,9 @@ def event_stream(
 
     async def lines() -> AsyncIterator[str]:
         yield f"retry: {RECONNECT_MS}\n\n"
-        heartbeat_s = min(parts.settings.api.heartbeat_s, RECHECK_S)
         checked_at = monotonic()
-        async for entry in parts.event_stream.follow(job_id, after=after, heartbeat_s=heartbeat_s):
-            if monotonic() - checked_at >= heartbeat_s:
+        async for entry in parts.event_stream.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
+            if monotonic() - checked_at >= HEARTBEAT_S:
                 if not await is_admitted():
                     return
                 checked_at = monotonic()

@@ -553,7 +553,7 @@ async def read_body(request: Request, parts: Parts) -> CreateVideo:
         case "application/json":
             return await read_json_body(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
-            fields = await read_fields(request, kind, most_bytes=parts.settings.api.body_bytes)
+            fields = await read_fields(request, kind, most_bytes=parts.settings.body_bytes)
             return await run_in_threadpool(parse_form, fields, _default_models(parts))
         case _:
             raise not_json()

@@ -100,7 +100,7 @@ def shared_api(redis_url: str, archive: Path, tmp_path_factory: pytest.TempPathF
     environment = {
         "RUSHES_REDIS__URL": redis_url,
         "RUSHES_ARCHIVE__DIR": str(archive),
-        "RUSHES_API__BODY_BYTES": "200000",
+        "RUSHES_QUEUE__REQUEST_BYTES": "133000",
         "RUSHES_API__AUTH": "off",
     }
     with Api.started(tmp_path_factory.mktemp("api"), environment) as started:

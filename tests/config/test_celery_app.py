@@ -14,7 +14,7 @@ import redis
 from celery import Celery
 
 from config.celery_app import KEY_PREFIX, make_app
-from config.connection import connect
+from config.connection import MOST_CONNECTIONS, connect
 from config.settings import Settings
 from config.wake_ups import wake_up_sender
 from jobs.queues import QUEUE_OF, QUEUES, QueueName, TaskName, delivery_queue, task_of
@@ -93,7 +93,7 @@ def test_the_options_reach_the_connections(app: Celery) -> None:
 
     assert (kwargs["socket_timeout"], kwargs["socket_connect_timeout"]) == (4, 2)
     assert kwargs["health_check_interval"] == 10
-    assert pool.max_connections == 128
+    assert pool.max_connections == MOST_CONNECTIONS
 
 
 def test_a_channel_sends_by_one_client_for_as_long_as_its_pool_lives(app: Celery) -> None:

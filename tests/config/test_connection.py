@@ -17,7 +17,7 @@ from tests.stage import eventually
 async def test_the_loops_client_follows_the_master_that_sentinels_name(tmp_path: Path) -> None:
     """More callers may ask than there are connections; when the master dies, its replica is found automatically."""
     with Group.started(tmp_path, password="p@ss;word", sentinel_password="theirs", sentinels=1) as group:
-        choice = {"url": group.url, "sentinel_password": "theirs", "max_connections": 8}
+        choice = {"url": group.url, "sentinel_password": "theirs"}
         client = connect_async(RedisSettings.model_validate(choice), name="api")
         assert sorted(await asyncio.gather(*(client.incr("asked") for _ in range(40)))) == list(range(1, 41))
         assert group.master.client.wait(1, 5000) == 1

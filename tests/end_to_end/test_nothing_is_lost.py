@@ -123,7 +123,7 @@ def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path
 def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
     """A hundred lost replies must not cause a hundred readings."""
     stage.sandbox.add_fault(submit="drop", times=30)
-    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READ_EVERY_S="1"):
+    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__FIRST_S="1"):
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
         assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
 

@@ -36,8 +36,8 @@ def cable(redis_url: str) -> Iterator[Cable]:
 async def few(cable: Cable, anyio_backend: str) -> "AsyncIterator[redis.asyncio.Redis]":
     """A client that may hold few connections, and waits a second for an answer."""
     del anyio_backend
-    choice = {"url": cable.url, "max_connections": FEW, "socket_timeout_s": 1.1}
-    connection = connect_async(RedisSettings.model_validate(choice), name="few")
+    choice = {"url": cable.url, "socket_timeout_s": 1.1}
+    connection = connect_async(RedisSettings.model_validate(choice), name="few", most=FEW)
     yield connection
     await connection.aclose()
 

@@ -26,7 +26,7 @@ from jobs.outage import explained
         ),
         (redis.ResponseError("ACL failure in script: User a has no permissions to run the 'zadd' command"), "'zadd'"),
         (exceptions.NoPermissionError("No permissions to access a channel"), "`rushes doctor` says what to grant"),
-        (exceptions.MaxConnectionsError("Too many connections"), "RUSHES_REDIS__MAX_CONNECTIONS"),
+        (exceptions.MaxConnectionsError("Too many connections"), "run more processes"),
         (exceptions.MasterDownError("Link with MASTER is down"), "wait for a failover"),
         (MasterNotFoundError("No master found for 'm' : a whole list of clients"), "RUSHES_REDIS__SENTINEL_PASSWORD"),
         (redis.asyncio.sentinel.MasterNotFoundError("No master found"), "RUSHES_REDIS__SENTINEL_PASSWORD"),

@@ -12,6 +12,7 @@ import pytest
 from config.settings import Settings, variables
 from ops.flower import COLUMNS
 from ops.sandbox.settings import SandboxSettings
+from producer.api import DRAIN_S
 from tests.stage import ROOT
 
 COMPOSE: Final = re.sub(r"(^|[ \t])#.*", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
@@ -110,7 +111,7 @@ def test_the_api_has_time_to_drain() -> None:
     grace = re.search(r"stop_grace_period: (\d+)s", block("api"))
 
     assert grace
-    assert int(grace[1]) > Settings(_env_file=None).api.drain_s
+    assert int(grace[1]) > DRAIN_S
 
 
 def test_a_worker_has_time_to_finish_its_purchase() -> None:

@@ -467,7 +467,7 @@ def test_waiting_ends_when_the_job_is_forgotten_meanwhile(
 def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, client: "redis.Redis") -> None:
     """A job in which nothing happens is no outage of Redis, however short the time-outs are set."""
     del client
-    choice = {"redis": {"url": redis_url, "socket_timeout_s": 1.01}, "ledger": {"durable_wait_s": 1}}
+    choice = {"redis": {"url": redis_url, "socket_timeout_s": 1.01}}
     hasty = make_service(Settings.model_validate(choice))
     job_id = hasty.submit(a_request()).job_id
 
@@ -555,7 +555,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
     """The server is stopped in its tracks: the job is either whole or not there when it goes on."""
     with ValkeyServer() as server:
         choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5, "connect_timeout_s": 1}
-        settings = Settings.model_validate({"redis": choice, "ledger": {"durable_wait_s": 1}})
+        settings = Settings.model_validate({"redis": choice})
         service = make_service(settings)
         service.submit(a_request())
         with connect(RedisSettings.model_validate({"url": choice["url"]}), name="test") as client:

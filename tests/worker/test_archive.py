@@ -37,7 +37,7 @@ OTHER: Final = FTYP + MOOV + box(b"mdat", b"another film")
 @contextmanager
 def archive_at(root: Path, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Archive]:
     """An archive with short time-outs."""
-    chosen = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
+    chosen = {"read_timeout_s": 5, **settings}
     archive = Archive(
         FolderStore(root), root, ArchiveSettings.model_validate(chosen), permits=lambda _: True, clock=clock
     )

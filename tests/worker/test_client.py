@@ -24,7 +24,7 @@ from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, after, answer, hang, reset, say_nothing
 from worker.upstream import poller as poller_module
-from worker.upstream.access import UpstreamAccess
+from worker.upstream.access import MOST_REPLY_BYTES, RETRY_AFTER_CEILING_S, UpstreamAccess
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller, PollRequest, Seen
 
@@ -36,10 +36,12 @@ ACCEPTED: Final = b'{"id":"gen-1","status":"queued","meta":{"usage":{"credits_us
 
 
 @contextmanager
-def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[Upstream]:
+def upstream_at(
+    url: str, *, clock: Callable[[], float] = time.monotonic, reply_bytes: int = MOST_REPLY_BYTES, **settings: Any
+) -> Iterator[Upstream]:
     """A client with short time-outs."""
     choice = chosen(url, **settings)
-    upstream = Upstream(UpstreamAccess.of(choice), choice, clock=clock)
+    upstream = Upstream(UpstreamAccess.of(choice), choice, clock=clock, reply_bytes=reply_bytes)
     try:
         yield upstream
     finally:
@@ -47,10 +49,10 @@ def upstream_at(url: str, *, clock: Callable[[], float] = time.monotonic, **sett
 
 
 @contextmanager
-def poller_at(url: str, **settings: Any) -> Iterator[Poller]:
+def poller_at(url: str, *, reply_bytes: int = MOST_REPLY_BYTES, **settings: Any) -> Iterator[Poller]:
     """A poller with short time-outs."""
     choice = chosen(url, **settings)
-    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS)
+    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS, reply_bytes=reply_bytes)
     try:
         yield poller
     finally:
@@ -531,14 +533,11 @@ def test_without_a_key_there_is_no_client() -> None:
 def test_a_wait_is_obeyed_up_to_the_ceiling(server: Server) -> None:
     """A mistaken Retry-After of a year must not park a job for a year."""
     server.on(answer(b"{}", status="429 Too Many Requests", Retry_After="99999999"))
-    with (
-        upstream_at(server.url, retry_after_ceiling_s=600) as upstream,
-        poller_at(server.url, retry_after_ceiling_s=600) as poller,
-    ):
+    with upstream_at(server.url) as upstream, poller_at(server.url) as poller:
         receipt = upstream.submit(a_request(), Family.UNIVERSAL, REQUEST_ID)
         seen = poller.poll("g", Family.UNIVERSAL)
-    assert receipt == NotBought(Hold.THROTTLED, "429", 600)
-    assert seen == NoResult(Hold.THROTTLED, "429", 600)
+    assert receipt == NotBought(Hold.THROTTLED, "429", RETRY_AFTER_CEILING_S)
+    assert seen == NoResult(Hold.THROTTLED, "429", RETRY_AFTER_CEILING_S)
 
 
 def test_a_refusal_over_http_is_a_rejection(server: Server) -> None:

@@ -14,7 +14,7 @@ from config.settings import ConfigurationError, HooksSettings
 from jobs.delivery import Delivered, Delivery, NotDelivered
 from jobs.job import Stored
 from jobs.test_deliveries import made_up, new_test_delivery_id
-from worker.receivers.hooks import HookReceiver, load_hooks
+from worker.receivers.hooks import RETRY_LONGEST_S, HookReceiver, load_hooks
 from worker.receivers.result import JobResult, ResultHook
 
 JOB, REQUEST = made_up(new_test_delivery_id(), now=1_800_000_000)
@@ -170,8 +170,15 @@ def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
 
 def test_the_wait_doubles_until_the_attempts_are_used_up() -> None:
     """A retry budget of its own: 2 s, 4 s, … up to the longest, then given up."""
-    waits = receiver(raising(ValueError()), retry_first_s=2, retry_longest_s=10, attempts=5)
-    assert [waits.retries.wait_s(failures, spread=0.9) for failures in range(1, 7)] == [2, 4, 8, 10, None, None]
+    waits = receiver(raising(ValueError()), retry_first_s=1000, attempts=5)
+    assert [waits.retries.wait_s(failures, spread=0.9) for failures in range(1, 7)] == [
+        1000,
+        2000,
+        RETRY_LONGEST_S,
+        RETRY_LONGEST_S,
+        None,
+        None,
+    ]
 
 
 @pytest.fixture

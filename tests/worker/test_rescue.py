@@ -19,6 +19,7 @@ from tests.jobs.test_ledger import accepted
 from tests.stage import Clock, Stage, a_request
 from worker.rescue import Rescuer, longest_waits
 from worker.runtime import policy
+from worker.upstream.access import RETRY_AFTER_CEILING_S
 
 DAY_S = 86_400.0
 
@@ -121,12 +122,12 @@ def test_a_part_of_a_round_that_fails_stops_no_other(
         ({"queue": {"hold_longest_s": 9000}}, State.QUEUED, 13_500),
         ({}, State.RENDERING, 1000),
         ({"poll": {"interval_s": 5000}}, State.RENDERING, 5000),
-        ({"upstream": {"retry_after_ceiling_s": 7200}}, State.RENDERING, 10_800),
-        ({"archive": {"retry_longest_s": 7200}}, State.STORING, 10_800),
+        ({}, State.RENDERING, 1.5 * RETRY_AFTER_CEILING_S),
+        ({}, State.STORING, 1000),
         ({}, SLOW_POLLS, 1000),
         ({}, State.SUBMITTING, LEASE_S),
-        ({"late_fetch": {"longest_s": 20_000}}, FollowUp.LATE_FETCH, 20_000),
-        ({"describe": {"attempts": 20}}, FollowUp.DESCRIBE, 5 * 2**19),
+        ({"late_fetch": {"first_s": 20_000}}, FollowUp.LATE_FETCH, 20_000),
+        ({}, FollowUp.DESCRIBE, 5 * 2**10),
     ],
 )
 def test_no_wait_that_the_settings_allow_is_too_long(

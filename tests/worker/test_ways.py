@@ -25,7 +25,7 @@ from tests.worker.films import MP4
 from tests.worker.servers import Server, answer
 from worker.archive.archive import Archive
 from worker.receivers.webhooks import WebhookSender
-from worker.upstream.access import UpstreamAccess
+from worker.upstream.access import MOST_REPLY_BYTES, UpstreamAccess
 from worker.upstream.client import Upstream
 from worker.upstream.poller import Poller
 
@@ -33,11 +33,11 @@ HOST: Final = "http://api.invalid"  # RFC 6761: it never resolves, so that nobod
 
 
 @contextmanager
-def upstream_at(url: str, **chosen: Any) -> Iterator[tuple[Upstream, Poller]]:
+def upstream_at(url: str, *, reply_bytes: int = MOST_REPLY_BYTES, **chosen: Any) -> Iterator[tuple[Upstream, Poller]]:
     """The client that buys and the one that polls."""
     settings = UpstreamSettings.model_validate({"base_url": url, "api_key": "sk-0123456789abcdef", **chosen})
     access = UpstreamAccess.of(settings)
-    poller = Poller(access, settings, connections=2)
+    poller = Poller(access, settings, connections=2, reply_bytes=reply_bytes)
     with closing(Upstream(access, settings)) as upstream, closing(poller):
         yield upstream, poller
 

@@ -35,10 +35,10 @@ REQUEST: Final = VideoRequest("google/veo3", "a secret prompt", {}, {"order": "4
 DELIVERY: Final = Delivery("wh_1", "job_1", "job.completed", event_turn=1, at=1_800_000_000, tries=0)
 
 
-def sender(**settings: Any) -> WebhookSender:
+def sender(*, connect_s: float = 2, **settings: Any) -> WebhookSender:
     """A sender that may call this machine, unless the test forbids it."""
-    chosen = {"allow_private": True, "connect_timeout_s": 2, "timeout_s": 2} | settings
-    return WebhookSender(WebhooksSettings.model_validate(chosen), connections=2)
+    chosen = {"allow_private": True, "timeout_s": 2} | settings
+    return WebhookSender(WebhooksSettings.model_validate(chosen), connections=2, connect_s=connect_s)
 
 
 def send(url: str, secrets: Sequence[str] = (SECRET,), **settings: Any) -> Outcome:
@@ -237,7 +237,7 @@ def test_a_name_that_turns_private_between_question_and_connection_is_not_called
         return real(asked[-1], *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    outcome = send(f"https://rebinding.example:{port}/", allow_private=False, connect_timeout_s=0.3)
+    outcome = send(f"https://rebinding.example:{port}/", allow_private=False, connect_s=0.3)
     assert isinstance(outcome, NotDelivered)
     assert (asked, server.connections) == ([nobodys], 0)
     assert "not a public one" not in outcome.message
@@ -247,7 +247,7 @@ def test_a_handshake_that_trickles_frees_the_slot_in_time() -> None:
     """The bound holds for the whole of a connection, and not anew for each byte of it."""
     began = time.monotonic()
     with slow_handshake() as port:
-        assert isinstance(send(f"https://127.0.0.1:{port}/", connect_timeout_s=1), NotDelivered)
+        assert isinstance(send(f"https://127.0.0.1:{port}/", connect_s=1), NotDelivered)
     assert time.monotonic() - began < 4
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.private import make_folder
-from config.settings import DescribeSettings
+from config.settings import PREVIEW_TIMEOUT_S, PROBE_TIMEOUT_S, DescribeSettings
 from config.store import PARTIALS, NotThere, Store, StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact, is_name, is_within, path_of
 from jobs.events import LogEntry
@@ -17,6 +17,9 @@ from jobs.job import Job, Stored, VideoRequest
 from jobs.media import Media, Mismatch
 from worker.describe.isolated import Found, IsolatedProcess, Trouble
 from worker.describe.manifest import manifest
+
+_MEMORY_BYTES: Final = 536_870_912
+"""Of an isolated process: twice what a 4K video takes, and little beside a worker's."""
 
 _LONGEST_WORD: Final = 60
 _LARGEST: Final = 1e9
@@ -31,8 +34,8 @@ class Describer:
         self._store = store
         self._folder = folder / PARTIALS
         self._settings = settings
-        self._probing = IsolatedProcess(memory_bytes=settings.memory_bytes, timeout_s=settings.probe_timeout_s)
-        self._making = IsolatedProcess(memory_bytes=settings.memory_bytes, timeout_s=settings.preview_timeout_s)
+        self._probing = IsolatedProcess(memory_bytes=_MEMORY_BYTES, timeout_s=PROBE_TIMEOUT_S)
+        self._making = IsolatedProcess(memory_bytes=_MEMORY_BYTES, timeout_s=PREVIEW_TIMEOUT_S)
 
     @property
     def has_work(self) -> bool:

@@ -7,6 +7,7 @@ import logging
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from functools import partial
+from typing import Final
 
 from config.settings import ConfigurationError, HooksSettings
 from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
@@ -18,6 +19,9 @@ from worker.receivers.result import JobResult, ResultHook, result_of
 
 log = logging.getLogger("rushes.hooks")
 
+RETRY_LONGEST_S: Final = 3600.0
+"""The longest wait between two calls of one hook: 12 calls, the default, take seven hours."""
+
 
 class HookReceiver(Receiver):
     """Calls one hook, a deployment's code, with the record of an ended job."""
@@ -27,7 +31,7 @@ class HookReceiver(Receiver):
         self._hook = hook
         self._archive = archive
         self.terms = ReceiverTerms(width=settings.width, longest_s=settings.longest_s)
-        self.retries = RetryTerms.doubling(settings.retry_first_s, settings.retry_longest_s, settings.attempts)
+        self.retries = RetryTerms.doubling(settings.retry_first_s, RETRY_LONGEST_S, settings.attempts)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
         """Call the hook; any exception is a failed delivery."""

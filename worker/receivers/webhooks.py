@@ -27,12 +27,18 @@ log = logging.getLogger("rushes.webhooks")
 
 EXCERPT_BYTES: Final = 500
 
+CONNECT_S: Final = 5.0
+"""A receiver that takes longer to connect would hold a thread; it is tried again."""
+
 
 class WebhookSender:
     """Sends signed requests and reports their outcomes; follows no redirect."""
 
-    def __init__(self, settings: WebhooksSettings, *, connections: int, public_url: object = None) -> None:
+    def __init__(
+        self, settings: WebhooksSettings, *, connections: int, public_url: object = None, connect_s: float = CONNECT_S
+    ) -> None:
         self.settings = settings
+        self.connect_s = connect_s
         self.public_url = public_url
         permits = _any_address if settings.allow_private else is_public
         self._verify = str(settings.ca_bundle) if settings.ca_bundle else True
@@ -49,7 +55,7 @@ class WebhookSender:
                 url,
                 data=body.encode(),
                 headers=signed(named, body, secrets, now=now),
-                timeout=(self.settings.connect_timeout_s, self.settings.timeout_s),
+                timeout=(self.connect_s, self.settings.timeout_s),
                 verify=self._verify,
             )
             with closing(response):
@@ -71,7 +77,7 @@ class WebhookReceiver(Receiver):
         self._url = url
         self._secrets = secrets
         settings = sender.settings
-        longest_s = settings.connect_timeout_s + 2 * settings.timeout_s + 15
+        longest_s = sender.connect_s + 2 * settings.timeout_s + 15
         self.terms = ReceiverTerms(width=settings.width, longest_s=longest_s)
         disable_after_s = None if url is None else settings.disable_after_s
         self.retries = RetryTerms(settings.retry_s, LONGEST_VARIATION, disable_after_s)

@@ -8,6 +8,7 @@ from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
+from worker.receivers.hooks import RETRY_LONGEST_S
 from worker.receivers.outcome import Ready, Receiver
 from worker.receivers.result import result_of
 from worker.sql.writing import DatabaseTrouble, ResultsWriter
@@ -20,7 +21,7 @@ class DatabaseReceiver(Receiver):
 
     def __init__(self, writer: ResultsWriter, settings: HooksSettings, archive: str) -> None:
         self.terms = ReceiverTerms(width=settings.width, longest_s=settings.longest_s)
-        self.retries = RetryTerms.doubling(settings.retry_first_s, settings.retry_longest_s, settings.attempts)
+        self.retries = RetryTerms.doubling(settings.retry_first_s, RETRY_LONGEST_S, settings.attempts)
         self._writer = writer
         self._archive = archive
 

@@ -12,6 +12,12 @@ from producer.client.proxies import Proxies
 SHORTEST_KEY: Final = 8
 """Redacting a shorter key would hide ordinary words; no real key is that short."""
 
+MOST_REPLY_BYTES: Final = 1_048_576
+"""The largest JSON reply that is read; real ones have a few KB."""
+
+RETRY_AFTER_CEILING_S: Final = 600.0
+"""The longest Retry-After that is obeyed: a mistaken one of a year must not park a job for a year."""
+
 Fact = TypeVar("Fact", Receipt, PollResult)
 
 
@@ -23,7 +29,6 @@ class UpstreamAccess:
     key: str
     proxies: Proxies
     ca_file: str
-    retry_after_ceiling_s: float
 
     @classmethod
     def of(cls, settings: UpstreamSettings) -> Self:
@@ -43,7 +48,6 @@ class UpstreamAccess:
             key=key,
             proxies=Proxies.of_environment(),
             ca_file=str(settings.ca_bundle) if settings.ca_bundle else certifi.where(),
-            retry_after_ceiling_s=settings.retry_after_ceiling_s,
         )
 
     @property
@@ -58,5 +62,5 @@ class UpstreamAccess:
     def bounded(self, fact: Fact) -> Fact:
         """Cut the upstream's requested wait to the ceiling."""
         if isinstance(fact, NotBought | NoResult) and fact.retry_after_s is not None:
-            return replace(fact, retry_after_s=min(fact.retry_after_s, self.retry_after_ceiling_s))
+            return replace(fact, retry_after_s=min(fact.retry_after_s, RETRY_AFTER_CEILING_S))
         return fact

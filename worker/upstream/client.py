@@ -14,7 +14,7 @@ from config.outbound import PunctualAdapter
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, NotBought, Receipt, Unknown
 from jobs.job import Family, Hold, VideoRequest
-from worker.upstream.access import UpstreamAccess
+from worker.upstream.access import MOST_REPLY_BYTES, UpstreamAccess
 from worker.upstream.connections import ConnectionWitness
 from worker.upstream.wire import (
     BILLING_PATH,
@@ -54,10 +54,12 @@ class Upstream:
         settings: UpstreamSettings,
         *,
         threads: int = 16,
+        reply_bytes: int = MOST_REPLY_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access = access
         self._settings = settings
+        self._reply_bytes = reply_bytes
         self._clock = clock
         self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, proxies=access.proxies)
 
@@ -131,7 +133,7 @@ class Upstream:
         try:
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 read += chunk
-                if len(read) > self._settings.reply_bytes or self._clock() > until:
+                if len(read) > self._reply_bytes or self._clock() > until:
                     return b""
         except Exception as error:  # noqa: BLE001 (a decoder may raise anything; status and headers still count)
             _why(error)

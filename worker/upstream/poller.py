@@ -21,7 +21,7 @@ import pycurl
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, PollResult
 from jobs.job import Family, Hold
-from worker.upstream.access import UpstreamAccess
+from worker.upstream.access import MOST_REPLY_BYTES, UpstreamAccess
 from worker.upstream.polls import read_poll
 from worker.upstream.wire import PATHS
 
@@ -54,10 +54,17 @@ class Poller:
     At most `connections` polls of the whole process are under way at any moment.
     """
 
-    def __init__(self, access: UpstreamAccess, settings: UpstreamSettings, *, connections: int) -> None:
+    def __init__(
+        self,
+        access: UpstreamAccess,
+        settings: UpstreamSettings,
+        *,
+        connections: int,
+        reply_bytes: int = MOST_REPLY_BYTES,
+    ) -> None:
         self.longest_timeout_s = settings.total_timeout_s
         """The longest time-out of a poll; one that runs into it says that the upstream is down rather than slow."""
-        self._terms = _Terms(access, settings, connections)
+        self._terms = _Terms(access, settings, connections, reply_bytes)
         self._handles = _Handles(self._terms)
         self._idle: deque[_Exchanges] = deque()  # the last used is the next: its connections are the warmest
 
@@ -105,6 +112,7 @@ class _Terms:
     access: UpstreamAccess
     settings: UpstreamSettings
     connections: int
+    reply_bytes: int
 
     def handle(self) -> pycurl.Curl:
         """Make a handle that lacks only what differs from poll to poll."""
@@ -267,7 +275,7 @@ class _Exchanges:
         """Begin as many polls as there is room for; their time-outs begin now."""
         while waiting and (curl := self._handles.borrowed(within_s=0 if self._under_way else LINGER_S)):
             index, request = waiting.popleft()
-            exchange = _Exchange(index, request.timeout_s, self._terms.settings.reply_bytes)
+            exchange = _Exchange(index, request.timeout_s, self._terms.reply_bytes)
             self._terms.prepare(curl, request)
             curl.setopt(pycurl.HEADERFUNCTION, exchange.add_header)
             curl.setopt(pycurl.WRITEFUNCTION, exchange.add_body)
