@@ -23,10 +23,17 @@ SECRETS: Final = {
     "RUSHES_UPSTREAM__API_KEY": "key",
 }
 DECIDED_HERE: Final = {
-    "RUSHES_STATE_DIR": "fixed in the image",
-    "RUSHES_ARCHIVE__DIR": "the archive volume is mounted in the state folder",
-    "RUSHES_FLOWER__PORT": "the port of this machine that Flower is published on",
+    "RUSHES_REDIS__URL",
+    "RUSHES_SQL__URL",
+    "RUSHES_STATE_DIR",
+    "RUSHES_ARCHIVE__DIR",
+    "RUSHES_UPSTREAM__API_KEY",
+    "RUSHES_FLOWER__BASIC_AUTH",
 }
+"""What every container gets from the file itself: places in it, and secrets that it does not need."""
+
+READERS: Final = ("worker", "api", "cli")
+"""The services that read all settings."""
 
 docker_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not here")
 
@@ -96,6 +103,8 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
     assert '"${FLOWER_PUBLISH:-127.0.0.1}:' in flower
     assert "--enable_events=False" in flower
     assert f"--tasks_columns={COLUMNS}" in flower
+    assert "env_file" not in flower
+    assert "*settings" not in flower
     assert "RUSHES_UPSTREAM__API_KEY" not in flower
 
 
@@ -103,7 +112,6 @@ def test_only_the_api_and_flower_are_published_and_on_loopback() -> None:
     """Redis and the sandbox stay in the stack's network; the API is published through a TLS proxy."""
     assert {name for name in services() if "ports" in keys(name)} == {"api", "flower"}
     assert '"${API_PUBLISH:-127.0.0.1}:' in block("api")
-    assert "RUSHES_UPSTREAM__API_KEY" not in block("api")
 
 
 def test_the_api_has_time_to_drain() -> None:
@@ -129,17 +137,27 @@ def test_every_variable_is_one_that_is_read() -> None:
     assert settings_named(COMPOSE) | settings_named(SANDBOX_ENV) <= known
 
 
-def test_every_setting_reaches_the_workers() -> None:
-    """A variable in `.env` must not be without effect."""
-    given = settings_named(block("x-ledger") + block("x-settings") + block("worker") + block("api") + block("flower"))
+def test_every_setting_of_the_file_reaches_those_who_read_settings() -> None:
+    """A variable in `.env` must not be without effect, but for those that are decided here."""
+    assert 'env_file: ["${ENV_FILE:-.env}"]' in block("x-settings")
+    assert all("<<: [*rushes, *settings]" in block(name) for name in (*READERS, "sandbox"))
+    assert set(re.findall(r"^  (RUSHES_\w+):", block("x-decided"), re.MULTILINE)) == DECIDED_HERE
+    assert "environment: *decided" in block("cli")
+    assert settings_named(block("worker")) == {"RUSHES_UPSTREAM__API_KEY"}
+    assert settings_named(block("api")) == {f"RUSHES_API__{name}" for name in ("HOST", "PORT", "AUTH")}
 
-    assert given >= set(variables()) - set(DECIDED_HERE)
+
+def test_only_a_worker_gets_the_upstreams_key() -> None:
+    """Nobody else can buy, so nobody else can lose it; Flower's password is Flower's."""
+    for secret in ("RUSHES_UPSTREAM__API_KEY", "RUSHES_FLOWER__BASIC_AUTH"):
+        assert f'  {secret}: ""' in block("x-decided")
+    assert "<<: *decided" in block("api")
 
 
 def test_an_external_redis_is_set_for_every_service_that_uses_redis() -> None:
     """A service left at the stack's Redis would wait for ever."""
     elsewhere = (ROOT / "ops/image/own-redis.yml").read_text()
-    users = {name for name in services() if re.search(r"\*settings|\*ledger|RUSHES_REDIS__URL", block(name))}
+    users = {name for name in services() if re.search(r"\*decided|RUSHES_REDIS__URL", block(name))}
 
     assert {"worker", "api", "flower", "cli"} <= users
     assert set(re.findall(r"^  (\w+): \*elsewhere$", elsewhere, re.MULTILINE)) == users
@@ -150,6 +168,7 @@ def test_the_sandbox_has_a_separate_stack() -> None:
     """Sandbox jobs must not enter the volumes of a real deployment."""
     assert re.search(r"^COMPOSE_PROJECT_NAME=rushes-sandbox$", SANDBOX_ENV, re.MULTILINE)
     assert re.search(r"^COMPOSE_PROFILES=sandbox$", SANDBOX_ENV, re.MULTILINE)
+    assert re.search(r"^ENV_FILE=ops/image/sandbox.env$", SANDBOX_ENV, re.MULTILINE)
     assert all(re.search(rf"^{secret}=.", SANDBOX_ENV, re.MULTILINE) for secret in SECRETS)
 
 
@@ -172,23 +191,38 @@ def test_compose_itself_refuses_without(secret: str, tmp_path: Path) -> None:
 
 
 @docker_compose
-def test_compose_itself_reads_the_file(tmp_path: Path) -> None:
-    """With all secrets set there is no error."""
+def test_compose_itself_hands_the_files_settings_on(tmp_path: Path) -> None:
+    """Each reader gets a setting that no line here names; only a worker gets the upstream's key."""
     read = _config(SECRETS, tmp_path)
-
     assert read.returncode == 0, read.stderr
+
+    environments = {
+        name: re.search(rf"^  {name}:\n(?:    .*\n)+", read.stdout, re.MULTILINE) for name in (*READERS, "flower")
+    }
+    texts = {name: found[0] for name, found in environments.items() if found}
+    assert {name for name, text in texts.items() if "RUSHES_POLL__DEADLINE_S: '77'" in _single(text)} == {*READERS}
+    assert {name for name, text in texts.items() if "RUSHES_UPSTREAM__API_KEY: key" in text} == {"worker"}
 
 
 def _config(environment: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run `docker-compose config` with only these variables."""
     program = shutil.which("docker-compose") or ""
-    nothing = folder / "nothing.env"
-    nothing.touch()
+    given = folder / "given.env"
+    given.write_text(
+        "RUSHES_POLL__DEADLINE_S=77\nRUSHES_UPSTREAM__API_KEY=key\n"
+        if "RUSHES_UPSTREAM__API_KEY" in environment
+        else ""
+    )
     return subprocess.run(
-        [program, "--env-file", str(nothing), "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
-        env={"PATH": os.environ["PATH"], **environment},
+        [program, "--env-file", str(given), "-f", str(ROOT / "docker-compose.yml"), "--profile", "cli", "config"],
+        env={"PATH": os.environ["PATH"], "ENV_FILE": str(given), **environment},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def _single(text: str) -> str:
+    """The two Composes quote differently."""
+    return text.replace('"', "'")
