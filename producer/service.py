@@ -54,6 +54,8 @@ _LONGEST_BLOCK_S: Final = 2.0
 _CANCEL_TRIES: Final = 20
 _PAGE: Final = 100
 _MOST_PAGES: Final = 20
+MOST_READ: Final = _PAGE * _MOST_PAGES
+"""A page reads at most this many jobs, however few of them fit."""
 _AT_ONCE: Final = 200
 
 
@@ -130,10 +132,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of jobs; with `after`, there may be more behind that id."""
+    """A page of jobs; with `after`, there may be more behind that id. `is_cut`: many were read, and few fitted."""
 
     jobs: Sequence[tuple[Job, VideoRequest]]
     after: str | None
+    is_cut: bool = False
 
 
 class Service:
@@ -285,26 +288,13 @@ class Service:
 
     def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
         """List the jobs that wait for a person's decision, the longest first."""
-        doubts = self._each([State.IN_DOUBT], newest_first=False)
-        return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
-
-    def list(
-        self,
-        *,
-        statuses: Sequence[Status] = (),
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        limit: int = 20,
-        after: str | None = None,
-        newest_first: bool = True,
-    ) -> list[tuple[Job, VideoRequest]]:
-        """List up to `limit` jobs that fit every filter, in order of acceptance, from the id behind `after`."""
-        selection = Selection(statuses, model, dict(metadata or {}))
-        found = self._each(_states(selection), after=after, newest_first=newest_first)
-        return list(islice((pair for pair in found if selection.fits(*pair)), limit))
+        return list(islice((found for found in self._doubts() if found[0].attention_at is not None), limit))
 
     def page(self, selection: Selection, *, limit: int, after: str | None = None, newest_first: bool = True) -> Page:
-        """Like `list`, but reads a bounded number of jobs: a page may be short, or empty, and still not the last."""
+        """List up to `limit` jobs that fit the selection, in order of acceptance, from the id behind `after`.
+
+        It reads a bounded number of jobs: a page may be short, or empty, and still not the last.
+        """
         fitting: list[tuple[Job, VideoRequest]] = []
         for _ in range(_MOST_PAGES):
             ids = self._ledger.page(
@@ -323,7 +313,7 @@ class Service:
             if len(ids) < _PAGE:
                 return Page(fitting, None)
             after = ids[-1]
-        return Page(fitting, after)
+        return Page(fitting, after, is_cut=True)
 
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: free before the purchase; after it, the answer says what was bought."""
@@ -492,11 +482,10 @@ class Service:
             raise WrongState(f"{job_id} is {job.state}, not in doubt: there is nothing to decide")
         return job
 
-    def _each(
-        self, states: Sequence[State], *, after: str | None = None, newest_first: bool
-    ) -> Iterator[tuple[Job, VideoRequest]]:
-        """Yield every job in these states (none: in any), read a page at a time."""
-        while ids := self._ledger.page(states=states, limit=_PAGE, after=after, newest_first=newest_first):
+    def _doubts(self) -> Iterator[tuple[Job, VideoRequest]]:
+        """Yield every job in doubt, the longest first, read a page at a time."""
+        after = None
+        while ids := self._ledger.page(states=[State.IN_DOUBT], limit=_PAGE, after=after, newest_first=False):
             yield from self._ledger.get_many(ids)
             if len(ids) < _PAGE:
                 return

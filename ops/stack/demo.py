@@ -23,6 +23,7 @@ from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import report
 from producer.cli.session import Session
 from producer.cli.visible import visible
+from producer.service import Selection
 
 DRAGON: Final = (
     "A menacing evil dragon appears in a distance above the tallest mountain, then rushes toward the camera "
@@ -118,7 +119,7 @@ def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
 
 def _unfinished(session: Session, console: Console) -> str | None:
     """Return the unfinished job of an interrupted demo, which need not be bought again."""
-    waiting = session.service.list(statuses=[Status.QUEUED, Status.IN_PROGRESS], metadata=LABEL, limit=1)
+    waiting = session.service.page(Selection((Status.QUEUED, Status.IN_PROGRESS), metadata=LABEL), limit=1).jobs
     if not waiting:
         return None
     job = waiting[0][0]

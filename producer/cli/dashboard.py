@@ -9,7 +9,7 @@ from rich.text import Text
 from jobs.errors import LedgerUnavailable
 from jobs.states import State
 from producer.cli.display import COLOUR, job_table
-from producer.service import Service
+from producer.service import Selection, Service
 
 REFRESH_S: Final = 1.0
 
@@ -33,7 +33,7 @@ class Dashboard:
         summary = Text("   ").join(
             Text.assemble((state.value, COLOUR[state]), f" {counts[state]}") for state in State if counts[state]
         )
-        jobs = self._service.list(limit=self._limit)
+        jobs = self._service.page(Selection(), limit=self._limit).jobs
         etas = self._service.etas([job for job, _ in jobs])
         table = job_table(jobs, self._service.now(), etas)
         self._picture = Group(summary if summary.plain else Text("no jobs yet"), Text(), table)

@@ -15,6 +15,7 @@ from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
+from producer.service import MOST_READ, Page, Selection
 from producer.views import entry_view
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
@@ -52,27 +53,30 @@ def list_jobs(
     """List jobs, newest first; with --json one a line."""
     with explained():
         session = Session()
-        labels = pairs(metadata, "--metadata", str)
-        jobs = (
-            session.service.in_need(limit=limit)
+        selection = Selection(status or (), model, pairs(metadata, "--metadata", str))
+        page = (
+            Page(session.service.in_need(limit=limit), None)
             if needs_attention
-            else session.service.list(
-                statuses=status or (),
-                model=model,
-                metadata=labels,
-                limit=limit,
-                after=after,
-                newest_first=not oldest_first,
-            )
+            else session.service.page(selection, limit=limit, after=after, newest_first=not oldest_first)
         )
         if as_json:
-            for job, request in jobs:
-                emit_json(session.view(job, request))
+            _emit_page(session, page)
             return
-        etas = session.service.etas([job for job, _ in jobs])
-        session.out.print(job_table(jobs, session.service.now(), etas), soft_wrap=False)
-        if len(jobs) == limit:
-            session.out.print(f"more: the same with --after {jobs[-1][0].id}", style="dim")
+        etas = session.service.etas([job for job, _ in page.jobs])
+        session.out.print(job_table(page.jobs, session.service.now(), etas), soft_wrap=False)
+        if page.is_cut:
+            kind = "newer" if oldest_first else "older"
+            session.out.print(f"{MOST_READ} jobs were read, no {kind} ones: the same with --after {page.after} goes on")
+        elif page.after:
+            session.out.print(f"more: the same with --after {page.after}", style="dim")
+
+
+def _emit_page(session: Session, page: Page) -> None:
+    """Print a job a line; a last line tells a script that the rest was not looked at."""
+    for job, request in page.jobs:
+        emit_json(session.view(job, request))
+    if page.is_cut:
+        emit_json({"object": "list.cut", "read": MOST_READ, "after": page.after})
 
 
 def events(

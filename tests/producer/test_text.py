@@ -15,6 +15,7 @@ import pytest
 from producer.cli.batch_file import read_batch
 from producer.cli.exits import Exit
 from producer.cli.text import UnreadableText, decoded, text_of
+from producer.service import Selection
 from tests.producer.terminal import COMMAND
 from tests.stage import Stage, a_request
 
@@ -119,7 +120,7 @@ def test_a_prompt_that_is_no_text_is_a_usage_error_and_nothing_is_submitted(stag
         assert ran.returncode == Exit.USAGE, ran.stderr
         assert b"save it as UTF-8" in ran.stderr
         assert b"Traceback" not in ran.stderr
-    assert stage.service.list() == []
+    assert stage.service.page(Selection(), limit=1).jobs == []
 
 
 # -- batch files ----------------------------------------------------------------------------------------------------
