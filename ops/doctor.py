@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import redis
 import typer
 from dotenv import dotenv_values
 from rich.text import Text
+from ulid import ULID
 
 from config.address import parse
 from config.connection import connect, retention
@@ -26,6 +28,7 @@ from jobs import outage
 from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
 from jobs.facts import NoResult
 from jobs.job import Job
+from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.moves.download import FAILURES_PER_URL
 from jobs.states import State
@@ -55,6 +58,12 @@ OLDEST_REDIS: Final = 7
 """Scripts have flags since Redis 7.0."""
 
 ALMOST_FULL: Final = 0.95
+
+ENOUGH_JOBS: Final = 100
+"""With fewer jobs, Redis's memory says nothing about the size of one."""
+
+PACE_JOBS: Final = 1000
+"""The pace is that of the newest jobs, at most this many."""
 
 
 class Verdict(StrEnum):
@@ -112,6 +121,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         with connect(settings.redis, name="doctor") as client:
             yield from _permissions(client, parse(settings.redis.url.get_secret_value()).db)
             yield from _server(client)
+            yield from _room(client, settings)
             yield _workers(Ledger(client, retention=retention(settings)), within_s=_seen_within_s(settings))
             yield from _clock(Ledger(client, retention=retention(settings)))
             yield from _attention(Ledger(client, retention=retention(settings)))
@@ -156,10 +166,45 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", Verdict.GOOD, "maxmemory-policy is noeviction: Redis throws no job away.")
     else:
         yield Finding("redis", Verdict.BAD, f"maxmemory-policy is {policy}: set noeviction, or jobs are thrown away.")
-    if info.get("maxmemory") and info["used_memory"] >= ALMOST_FULL * info["maxmemory"]:
-        yield Finding("redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; until then jobs wait.")
     if info.get("aof_last_write_status", "ok") != "ok":
         yield Finding("redis", Verdict.BAD, "The append-only file could not be written: is Redis's disk full?")
+
+
+def _room(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
+    """Say how long Redis's memory lasts at the pace of the newest jobs."""
+    info = client.info("memory")
+    used, most = int(info["used_memory"]), int(info.get("maxmemory") or 0)
+    if not most:
+        return
+    if used >= ALMOST_FULL * most:
+        yield Finding("redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; until then jobs wait.")
+        return
+    every_job = f"{PREFIX}index:all"
+    jobs = int(client.zcard(every_job))
+    if jobs < ENOUGH_JOBS:
+        yield Finding("redis", Verdict.GOOD, f"Redis uses {used / most:.0%} of its maxmemory.")
+        return
+    newest = min(jobs, PACE_JOBS)
+    (first,) = client.zrange(every_job, -newest, -newest)
+    per_s = newest / max(time.time() - accepted_at(str(first)), 1.0)
+    bytes_each = used / jobs
+    kept = per_s * retention(settings).retention_s * bytes_each
+    room = f"Redis uses {used / most:.0%} of its maxmemory, about {bytes_each:,.0f} bytes a job."
+    if kept < ALMOST_FULL * most:
+        yield Finding("redis", Verdict.GOOD, f"{room} At the pace of the last {newest} jobs it does not fill up.")
+    else:
+        hours = (most - used) / (per_s * bytes_each) / 3600
+        yield Finding(
+            "redis",
+            Verdict.WARN,
+            f"{room} At the pace of the last {newest} jobs it is full in {hours:,.1f} hours, and takes no new ones: "
+            "raise its maxmemory, or lower RUSHES_LEDGER__RETENTION_S.",
+        )
+
+
+def accepted_at(job_id: str) -> float:
+    """Return when a job was accepted, in epoch seconds: its id begins with the time."""
+    return float(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
 
 
 def _seen_within_s(settings: Settings) -> float:

