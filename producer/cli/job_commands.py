@@ -1,13 +1,11 @@
-"""Commands on jobs: get, list, events, wait, watch, cancel, download."""
+"""Commands that show jobs: get, list, events, wait, watch, download."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.live import Live
-from rich.text import Text
 
-from jobs.job import Charged
 from jobs.states import Status
 from producer.cli.arguments import pairs
 from producer.cli.dashboard import Dashboard
@@ -118,29 +116,6 @@ def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="The larges
             return
         with Live(board, console=session.out, refresh_per_second=4, screen=True):
             board.refresh_until_interrupted()
-
-
-def cancel(job_id: JobId, *, as_json: AsJson = False) -> None:
-    """Cancel a job: free before the purchase; after it, the output says what it cost."""
-    with explained():
-        session = Session()
-        answer = session.service.cancel(job_id)
-        job = answer.job
-        if as_json:
-            emit_json(session.view(job, session.service.get(job_id)[1]))
-            return
-        if answer.move is None:
-            sentence = f"{job_id} is already {job.state}; there is nothing to cancel."
-        elif answer.is_pending:
-            sentence = f"{job_id} is being bought now. It is cancelled as soon as the outcome is known."
-        elif job.charged is Charged.NO:
-            sentence = f"{job_id} is cancelled. Nothing was bought."
-        elif job.charged is Charged.UNKNOWN:
-            sentence = f"{job_id} is cancelled. Whether its earlier purchase happened is not known."
-        else:
-            cost = "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
-            sentence = f"{job_id} is cancelled, but was already bought, at {cost}; the upstream refunds nothing."
-        session.out.print(Text(sentence))
 
 
 def download(

@@ -21,6 +21,7 @@ class Running:
     """A command under way; what it says is read as it says it."""
 
     process: "subprocess.Popen[bytes]"
+    terminal: int
     _heard: list[bytes] = field(default_factory=list)
 
     @classmethod
@@ -39,7 +40,7 @@ class Running:
                 start_new_session=True,
             )
         os.close(theirs)
-        running = cls(process)
+        running = cls(process, ours)
         reader = threading.Thread(target=running._read, args=(ours,))
         reader.start()
         try:
@@ -59,6 +60,10 @@ class Running:
         """Wait until it has said the words."""
         eventually(lambda: words in self.said or self.process.poll() is not None, what=f"{words!r}")
         eventually(lambda: words in self.said, within_s=2, what=f"{words!r} in {self.said!r}")
+
+    def types(self, text: str) -> None:
+        """Type on its terminal."""
+        os.write(self.terminal, text.encode())
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""

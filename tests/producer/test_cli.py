@@ -279,7 +279,7 @@ def test_a_person_reads_the_same_in_words(stage: Stage) -> None:
     assert f"more: the same with --after {rendering}" in table
     assert "job.submitted" in stage.rushes("events", rendering).stdout
     assert "Nothing was bought" in stage.rushes("cancel", queued).stdout
-    assert "already bought, at 4.16 USD" in stage.rushes("cancel", rendering).stdout
+    assert "already bought, at 4.16 USD" in stage.rushes("cancel", rendering, "--yes").stdout
     assert "nothing to cancel" in stage.rushes("cancel", rendering).stdout
     assert "cancelled 2" in stage.rushes("watch").stdout
 

@@ -1,0 +1,103 @@
+"""Commands that change a job: cancel, retry, erase. Each says what it costs before it does it."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from jobs.job import Charged, Job
+from jobs.moves.request import Retry, on_retry
+from jobs.states import State
+from producer.cli.exits import Exit, explained, leave, using_archive
+from producer.cli.job_commands import AsJson, JobId
+from producer.cli.session import Session, emit_json
+from producer.cli.visible import visible
+from producer.service import Cancelled
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
+
+
+def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Cancel a job: free before the purchase; after it, it asks first, as the upstream refunds nothing."""
+    with explained():
+        session = Session()
+        job, request = session.service.get(job_id)
+        if job.state in {State.RENDERING, State.STORING}:
+            keeps = session.settings.late_fetch.keep_cancelled
+            rest = "its video is fetched all the same" if keeps else "its video is not fetched"
+            _agree(f"{job_id} is already bought, at {_price(job)}; the upstream refunds nothing, and {rest}.", yes=yes)
+        answer = session.service.cancel(job_id)
+        if as_json:
+            emit_json(session.view(answer.job, request))
+        else:
+            session.out.print(Text(_cancelled(answer)))
+
+
+def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Retry an ended job as a new one: free if its generation may still be fetched; else it asks before it buys."""
+    with explained():
+        session = Session()
+        job, _ = session.service.get(job_id)
+        match on_retry(job, pay_again=False):
+            case Retry.HAS_ITS_VIDEO:
+                leave(Exit.CONFLICT, f"{job_id} has its video: `rushes download {job_id}` copies it.")
+            case Retry.NOT_OVER:
+                leave(Exit.CONFLICT, f"{job_id} is {job.state}: it goes on by itself.")
+            case Retry.WOULD_PAY if job.retried_as is None:
+                before = (
+                    f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
+                )
+                _agree(f"{job_id} has no generation left to fetch: a retry buys another one; {before}.", yes=yes)
+        answer = session.service.retry(job_id, pay_again=True)
+        assert answer.job_id is not None
+        if as_json:
+            emit_json(session.view(*session.service.get(answer.job_id)))
+        elif answer.replayed:
+            session.out.print(Text(f"{job_id} was retried before, as {answer.job_id}."))
+        else:
+            how = "goes on with its generation, which costs nothing" if answer.decision is Retry.GO_ON else "buys again"
+            session.out.print(Text(f"{answer.job_id} {how}. `rushes wait {answer.job_id}` waits for its end."))
+
+
+def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Erase an ended job's prompt, pictures, job log and files for good; what it cost stays."""
+    with explained(), using_archive():
+        session = Session()
+        job = session.service.get(job_id)[0]
+        if not job.is_final:
+            leave(Exit.CONFLICT, f"{job_id} is {job.state}: cancel it first, or wait for its end.")
+        _agree(f"{job_id}: its prompt, pictures, job log and files are removed for good.", yes=yes)
+        session.service.erase(job_id)
+        if as_json:
+            emit_json({"id": job_id, "object": "video.erased", "erased": True})
+        else:
+            session.out.print(Text(f"{job_id} is erased. What it cost is kept."))
+
+
+def _agree(sentence: str, *, yes: bool) -> None:
+    """Go on if the person agrees; without a terminal only with --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        leave(Exit.CONFLICT, sentence, "Nothing was changed. Say --yes if that is what you want.")
+    typer.echo(visible(sentence, lines=True), err=True)
+    if not typer.confirm("Go on?", err=True):
+        leave(Exit.CONFLICT, "Nothing was changed.")
+
+
+def _price(job: Job) -> str:
+    return "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
+
+
+def _cancelled(answer: Cancelled) -> str:
+    job = answer.job
+    if answer.move is None:
+        return f"{job.id} is already {job.state}; there is nothing to cancel."
+    if answer.is_pending:
+        return f"{job.id} is being bought now. It is cancelled as soon as the outcome is known."
+    if job.charged is Charged.NO:
+        return f"{job.id} is cancelled. Nothing was bought."
+    if job.charged is Charged.UNKNOWN:
+        return f"{job.id} is cancelled. Whether its earlier purchase happened is not known."
+    return f"{job.id} is cancelled, but was already bought, at {_price(job)}; the upstream refunds nothing."
