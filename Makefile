@@ -51,7 +51,7 @@ bench: MINUTES = 20
 bench: $(READY) $(BESIDE:%=%/.ready) ## compare Rushes with others, judge every bar (QUICK=1 ROUNDS=3 MINUTES=20 ONLY=a,b SCENARIOS=a,b)
 	@$(BIN)/python -m ops.bench $(if $(QUICK),--size quick --rounds 1 --minutes 0,--rounds $(ROUNDS) --minutes $(MINUTES)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(BESIDE:%=--beside %/bin/python) \
-	  $(if $(QUICK),--out .bench,--page docs/performance.md)
+	  $(if $(QUICK),--out .bench,--page docs/explanation/performance.md)
 
 check: $(READY) ## formatting, lint and strict types
 	@$(BIN)/ruff format --check .

@@ -50,7 +50,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "row.unreadable": "A job's row holds what this version does not know: it is left to a newer one (log only).",
     "step.dropped": "A step was dropped: the job had moved on meanwhile (log only).",
 }
-"""Every event's name and meaning. The job log, the logs and docs/events.md have no others."""
+"""Every event's name and meaning. The job log, the logs and docs/reference/events.md have no others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def _permissions(client: "redis.Redis", db: int) -> Iterator[Finding]:
             "redis",
             Verdict.BAD,
             f"Redis forbids its user what Rushes needs. Grant it: ACL SETUSER <user> {' '.join(lacking)} "
-            "(docs/deployment.md lists the whole).",
+            "(docs/how-to/deploy.md lists the whole).",
         )
     else:
         yield Finding("redis", Verdict.GOOD, "Redis permits its user every command, key and channel that Rushes uses.")
@@ -326,7 +326,7 @@ def _bucket(settings: Settings) -> Finding:
             "archive",
             Verdict.BAD,
             f"The archive {settings.archive_root} cannot be read from here: {error}. Its credentials and endpoint come "
-            "from AWS_…, GOOGLE_… or AZURE_… variables (docs/archive.md).",
+            "from AWS_…, GOOGLE_… or AZURE_… variables (docs/reference/files.md).",
         )
     return Finding("archive", Verdict.GOOD, f"The archive is {settings.archive_root}, and it can be listed from here.")
 

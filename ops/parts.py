@@ -39,7 +39,7 @@ def warn_of_shadows() -> list[str]:
     """Return a sentence for each of the user's modules that our packages shadow."""
     return [
         f"`{name}` in {folder} has the name of a package of Rushes', which is found first here: a hook that imports "
-        f'`{name}` gets Rushes\'. See "In a project of your own" in docs/deployment.md.'
+        f'`{name}` gets Rushes\'. See "In your own project" in docs/how-to/deploy.md.'
         for name, folder in launch.shadowed()
     ]
 

@@ -149,7 +149,9 @@ class EventView(TypedDict):
     """One line of a job's job log."""
 
     id: Annotated[str, Field(description="Orders the entries, and resumes a reader.", examples=["1795000000123-0"])]
-    event: Annotated[str, Field(description="What happened; docs/events.md lists them all.", examples=["job.polled"])]
+    event: Annotated[
+        str, Field(description="What happened; docs/reference/events.md lists them all.", examples=["job.polled"])
+    ]
     at: Annotated[float, Field(description="When, in seconds since the epoch.", examples=[1795000030.5])]
     state: Annotated[State, Field(description="The job's state after it.", examples=["rendering"])]
     turn: Annotated[int, Field(description="The job's turn after it.", examples=[5])]

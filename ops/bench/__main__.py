@@ -17,7 +17,7 @@ from ops.bench.processes import ROOT, Contender
 from ops.bench.report import write_into
 from ops.bench.results import Results, Scenario
 
-PLOTS: Final = ROOT / "docs" / "performance"
+PLOTS: Final = ROOT / "docs" / "explanation" / "performance"
 FILES: Final = 65_536
 """Open files per process, so that no contender is limited by the shell's ulimit."""
 SIZES: Final = {"full": FULL, "quick": QUICK, "miniature": MINIATURE}

@@ -126,7 +126,7 @@ class CreateVideo(BaseModel):
     webhook_url: Annotated[
         str | None,
         Field(
-            description="Rushes sends the job's end here, signed (docs/webhooks.md); the upstream never sees the URL.",
+            description="Receives the job's end, signed (docs/reference/webhooks.md); the upstream never sees the URL.",
             examples=["https://shop.example/hooks/videos"],
         ),
     ] = None

@@ -40,7 +40,7 @@ class EndView(TypedDict):
     data: Annotated[
         dict[str, Any],
         Field(
-            description="The job as it is now, as in a webhook; docs/webhooks.md shows all fields.",
+            description="The job as it is now, as in a webhook; docs/reference/webhooks.md shows all fields.",
             examples=[{"id": "job_01kb0000000000000000000000", "status": "completed", "cost_usd": 2.52}],
         ),
     ]

@@ -27,7 +27,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Exit(IntEnum):
-    """The exit codes; docs/cli.md lists the same."""
+    """The exit codes; docs/reference/cli.md lists the same."""
 
     DONE = 0
     FAILED = 1  # an unexpected error

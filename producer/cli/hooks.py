@@ -33,7 +33,7 @@ def list_receivers(*, as_json: AsJson = False) -> None:
         elif found:
             session.out.print(_table(found, session.receivers.now()))
         else:
-            session.out.print("No receiver is configured. Set RUSHES_HOOKS__CALL; docs/hooks.md shows how.")
+            session.out.print("No receiver is configured. Set RUSHES_HOOKS__CALL; docs/how-to/hooks.md shows how.")
 
 
 @hooks.command()

@@ -1,6 +1,10 @@
 """The documents agree with the code."""
 
 import re
+from pathlib import Path
+from typing import Final
+
+import pytest
 
 from jobs.events import ENDS, EVENTS, SUBSCRIBABLE
 from jobs.queues import QUEUE_OF
@@ -8,6 +12,7 @@ from jobs.states import EDGES, State
 from tests.stage import ROOT
 
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def test_the_state_diagram_is_the_transition_table() -> None:
@@ -26,13 +31,15 @@ def test_the_table_of_tasks_names_each_with_its_queue() -> None:
 
 def test_every_event_is_documented_and_no_other() -> None:
     """Users of the job log rely on that table."""
-    listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/events.md").read_text(), re.MULTILINE))
+    listed = dict(
+        re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", (ROOT / "docs/reference/events.md").read_text(), re.MULTILINE)
+    )
     assert listed == dict(EVENTS)
 
 
 def test_the_events_to_subscribe_to_are_documented() -> None:
     """What a receiver may subscribe to, and what it gets unless it asks for more."""
-    table, _, text = (ROOT / "docs/events.md").read_text().partition("## Which events can I subscribe to?")
+    table, _, text = (ROOT / "docs/reference/events.md").read_text().partition("## Which events can I subscribe to?")
 
     def named(after: str, until: str) -> list[str]:
         return re.findall(r"`(job\.\w+)`", text.partition(after)[2].partition(until)[0])
@@ -44,14 +51,24 @@ def test_the_events_to_subscribe_to_are_documented() -> None:
     assert named("receives the ends of jobs: ", ". ") == [*ENDS]
 
 
-def test_the_readme_is_short_and_its_links_work() -> None:
+def test_the_readme_is_short() -> None:
     """A newcomer reads it in ten minutes."""
-    readme = (ROOT / "README.md").read_text()
-    assert len(readme.splitlines()) <= 150
-    for text in (readme, ARCHITECTURE, (ROOT / "docs/decisions/README.md").read_text()):
-        base = ROOT / "docs/decisions" if text.startswith("# Decisions") else ROOT
-        for target in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
-            assert (base / target).exists(), target
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link within the repository names a file that is there, and a heading in it."""
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        assert not anchor or anchor in headings(there), f"{target}#{anchor}"
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, spelt as GitHub does."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_documents_name_only_existing_settings() -> None:

@@ -1,4 +1,4 @@
-"""The minimal ACL in docs/deployment.md: with it everything works, and doctor names each missing rule."""
+"""The minimal ACL in docs/how-to/deploy.md: with it everything works, and doctor names each missing rule."""
 
 import re
 import shutil
@@ -246,7 +246,7 @@ def test_every_command_of_the_scripts_is_among_them() -> None:
 
 def test_the_page_states_exactly_these() -> None:
     """Operators copy the block from the page."""
-    text = (ROOT / "docs/deployment.md").read_text()
+    text = (ROOT / "docs/how-to/deploy.md").read_text()
     (block,) = re.findall(r"ACL SETUSER rushes on '>password' -@all(.*?)```", text, re.DOTALL)
 
     assert block.replace("\\\n", " ").split() == rules(0)

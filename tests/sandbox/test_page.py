@@ -1,4 +1,4 @@
-"""docs/sandbox.md documents every setting, fault and option."""
+"""docs/reference/sandbox.md documents every setting, fault and option."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from ops.sandbox.fault import KINDS, OPTIONS
 from ops.sandbox.settings import SandboxSettings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sandbox.md").read_text()
 
 
 @pytest.mark.parametrize("setting", SandboxSettings.model_fields)
