@@ -326,7 +326,7 @@ def _bucket(settings: Settings) -> Finding:
             "archive",
             Verdict.BAD,
             f"The archive {settings.archive_root} cannot be read from here: {error}. Its credentials and endpoint come "
-            "from AWS_…, GOOGLE_… or AZURE_… variables (docs/reference/files.md).",
+            "from AWS_…, GOOGLE_… or AZURE_… variables (docs/how-to/archive.md).",
         )
     return Finding("archive", Verdict.GOOD, f"The archive is {settings.archive_root}, and it can be listed from here.")
 

@@ -33,7 +33,7 @@ from producer.service import make_access, make_service
 
 DESCRIPTION: Final = (
     "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
-    "are RFC 9457 problems with a `code`; docs/reference/http-api.md lists all codes."
+    "are RFC 9457 problems with a `code`; docs/reference/errors.md lists all codes."
 )
 _METHODS: Final = (HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.POST, HTTPMethod.DELETE)
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})

@@ -2,7 +2,7 @@
 
 The extra member `error` has the shape of OpenAI's errors, so that OpenAI's official clients show the reason.
 
-docs/reference/http-api.md lists the same codes; a test compares the two.
+docs/reference/errors.md lists the same codes; a test compares the two.
 """
 
 from collections.abc import Mapping, Sequence

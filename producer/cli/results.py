@@ -44,7 +44,7 @@ def copy_video(session: Session, job: Job, target: Path) -> Path:
     if job.stored is None:
         leave(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.")
     if job.removed_at is not None:
-        leave(Exit.NO_VIDEO, f"Retention removed {job.id}'s video from the archive (docs/reference/files.md).")
+        leave(Exit.NO_VIDEO, f"Retention removed {job.id}'s video from the archive (docs/how-to/archive.md).")
     final = target / PurePosixPath(job.stored.path).name if target.is_dir() else target
     place = f"{session.settings.archive_root}/{job.stored.path}"
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")

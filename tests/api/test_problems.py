@@ -25,7 +25,7 @@ AS_JSON = {"content-type": "application/json"}
 def test_every_code_is_documented_and_no_other() -> None:
     """Authors of clients read that table."""
     listed = re.findall(
-        r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs/reference/http-api.md").read_text(), re.MULTILINE
+        r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs/reference/errors.md").read_text(), re.MULTILINE
     )
 
     assert listed == [(code.value, str(KINDS[code].status.value), KINDS[code].title) for code in Code]

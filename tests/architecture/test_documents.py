@@ -6,9 +6,12 @@ from typing import Final
 
 import pytest
 
+from config.settings import variables
 from jobs.events import ENDS, EVENTS, SUBSCRIBABLE
+from jobs.job import Hold, Reason
 from jobs.queues import QUEUE_OF
 from jobs.states import EDGES, State
+from ops.sandbox.settings import SandboxSettings
 from tests.stage import ROOT
 
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
@@ -51,6 +54,21 @@ def test_the_events_to_subscribe_to_are_documented() -> None:
     assert named("receives the ends of jobs: ", ". ") == [*ENDS]
 
 
+def test_every_reason_and_every_hold_is_documented() -> None:
+    """Backends decide by them what to tell their users."""
+    _, _, reasons = (ROOT / "docs/reference/errors.md").read_text().partition("`reason`")
+    reasons, _, holds = reasons.partition("`hold`")
+    assert set(re.findall(r"^\| `(\w+)` \|", reasons, re.MULTILINE)) == {*Reason}
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.+?) \|", holds, re.MULTILINE)))) == {*Hold}
+
+
+def test_every_metric_is_documented() -> None:
+    """Dashboards and alerts are built on them."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE)
+    named = re.findall(r'"(rushes_\w+)"', (ROOT / "producer/api/metrics.py").read_text())
+    assert {name.removesuffix("_total") for name in listed} == {*named}
+
+
 def test_the_readme_is_short() -> None:
     """A newcomer reads it in ten minutes."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
@@ -72,8 +90,8 @@ def headings(page: Path) -> set[str]:
 
 
 def test_the_documents_name_only_existing_settings() -> None:
-    """A variable that no code reads would mislead operators."""
-    from config.settings import variables  # noqa: PLC0415 (the other tests need no settings)
-
-    named = set(re.findall(r"RUSHES_[A-Z]+__[A-Z_]+|RUSHES_STATE_DIR", (ROOT / "README.md").read_text()))
-    assert named <= set(variables())
+    """A variable that no code reads would mislead operators; only the changelog names those of older versions."""
+    text = "".join(page.read_text() for page in PAGES if page.name != "CHANGELOG.md")
+    known = {*variables(), *(f"RUSHES_SANDBOX__{name.upper()}" for name in SandboxSettings.model_fields)}
+    named = set(re.findall(r"RUSHES_[A-Z_]+__[A-Z_]*[A-Z](?![A-Z_…*])|RUSHES_STATE_DIR", text))
+    assert named <= known
