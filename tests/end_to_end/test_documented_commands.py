@@ -120,7 +120,7 @@ class Reader:
     def _answered(self, block: Block, arguments: list[str], printed: list[str]) -> Iterator[str]:
         done = subprocess.run(
             arguments, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
         )  # fmt: skip
         said = [_shape(line) for line in done.stdout.splitlines()]
         missing = [line for line in printed if not any(found.startswith(_shape(line)) for found in said)]
