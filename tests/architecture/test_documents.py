@@ -11,6 +11,7 @@ from jobs.events import ENDS, EVENTS, SUBSCRIBABLE
 from jobs.job import Hold, Reason
 from jobs.queues import QUEUE_OF
 from jobs.states import EDGES, State
+from ops.bench.results import Scenario
 from ops.sandbox.settings import SandboxSettings
 from tests.stage import ROOT
 
@@ -67,6 +68,12 @@ def test_every_metric_is_documented() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE)
     named = re.findall(r'"(rushes_\w+)"', (ROOT / "producer/api/metrics.py").read_text())
     assert {name.removesuffix("_total") for name in listed} == {*named}
+
+
+def test_every_scenario_of_the_bench_is_documented() -> None:
+    """`make bench SCENARIOS=` takes them."""
+    listed = (ROOT / "docs/how-to/test.md").read_text().partition("`SCENARIOS` are ")[2].partition(".")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == {*Scenario}
 
 
 def test_the_readme_is_short() -> None:
