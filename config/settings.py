@@ -297,7 +297,7 @@ class HooksSettings(_Group):
         12,
         ge=1,
         le=1000,
-        description="Most calls of a raising hook for one job; then the delivery is abandoned and logged as an error.",
+        description="Most calls of a raising hook for one job; then it is abandoned, with a warning in the log.",
     )
     longest_s: float = Field(300.0, gt=0, description="A call of a hook that takes longer than this is repeated.")
     width: int = Field(2, ge=1, le=64, description="Concurrent calls of one hook, or statements to the database.")

@@ -37,7 +37,6 @@ SHOWN: Final = ("", "csv", "json", "mermaid", "sql", "text")
 
 SPEED: Final = {
     "RUSHES_RECONCILE__FIRST_S": "0.5",
-    "RUSHES_RECONCILE__READ_EVERY_S": "0.5",
     "RUSHES_SANDBOX__RENDER": "shared",
 }
 ARGUED: Final = re.compile(r"<!-- not run: (.{10,}) -->")
