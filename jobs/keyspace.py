@@ -3,7 +3,7 @@
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  the request, as JSON                 with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
-    rushes:events               stream  all job logs in one row, capped      permanent
+    rushes:events               stream  the events of all jobs, capped       permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
     rushes:writable           string  whether Redis takes a write          a second

@@ -155,6 +155,8 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", Verdict.BAD, f"{answers} Rushes needs {OLDEST_REDIS}.0 or newer, or Valkey.")
     else:
         yield Finding("redis", Verdict.GOOD, answers)
+    if info.get("redis_mode") == "cluster":
+        yield Finding("redis", Verdict.BAD, "This is a Redis Cluster, which Celery cannot use: take a single primary.")
     if info.get("role") == "slave":
         yield Finding("redis", Verdict.BAD, "This Redis is a read-only replica: set RUSHES_REDIS__URL to the master.")
     if info.get("aof_enabled"):

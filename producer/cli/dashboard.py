@@ -8,7 +8,7 @@ from rich.text import Text
 
 from jobs.errors import LedgerUnavailable
 from jobs.states import State
-from producer.cli.display import COLOUR, job_table
+from producer.cli.display import COLOUR, JobTable
 from producer.service import Selection, Service
 
 REFRESH_S: Final = 1.0
@@ -35,7 +35,7 @@ class Dashboard:
         )
         jobs = self._service.page(Selection(), limit=self._limit).jobs
         etas = self._service.etas([job for job, _ in jobs])
-        table = job_table(jobs, self._service.now(), etas)
+        table = JobTable(jobs, self._service.now(), etas)
         self._picture = Group(summary if summary.plain else Text("no jobs yet"), Text(), table)
 
     def refresh_until_interrupted(self) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -73,23 +74,60 @@ def card(
     return table
 
 
-def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> RenderableType:
-    """Format many jobs, one a line; `done in` is the ETA's median and 90th percentile."""
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("job", "state", "age", "done in", "polls", "cost", "model", "prompt"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
-    for job, request in jobs:
-        table.add_row(
-            job.id,
-            state_text(job.state),
-            duration((job.finished_at or now) - job.accepted_at),
-            _band(etas.get(job.id)),
-            str(job.polls),
-            _cost(job),
-            Text(visible(request.model)),
-            Text(visible(" ".join((request.prompt or "").split()))),
-        )
-    return table
+class JobTable:
+    """Formats many jobs, one a line; `done in` is the ETA's median and 90th percentile.
+
+    Only the prompt gives way where the terminal is narrow, and then the columns that a card has too. A pipe gets whole
+    fields, with tabs between them.
+    """
+
+    def __init__(self, jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> None:
+        self._rows = [
+            (
+                Text(job.id),
+                state_text(job.state),
+                Text(duration(now - job.accepted_at)),
+                Text(_cost(job)),
+                Text(visible(request.model)),
+                Text(_band(etas.get(job.id))),
+                Text(str(job.polls)),
+                Text(visible(" ".join((request.prompt or "").split()))),
+            )
+            for job, request in jobs
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield a line for each job."""
+        headed = [tuple(Text(name, style="dim") for name in _COLUMNS), *self._rows]
+        if not console.is_terminal:
+            yield from (Segment("\t".join(cell.plain for cell in row) + "\n") for row in headed)
+            return
+        widths = [max(row[column].cell_len for row in headed) for column in range(len(_COLUMNS) - 1)]
+        shown = list(range(len(widths)))
+        while (left := options.max_width - sum(widths[column] + 2 for column in shown)) < _SHORTEST_PROMPT:
+            if shown[-1] < _ALWAYS:
+                break
+            shown.pop()
+        for row in headed:
+            line = Text("  ").join(_padded(row[column], widths[column]) for column in shown)
+            if left >= len(_COLUMNS[-1]):
+                prompt = row[-1].copy()
+                prompt.truncate(left, overflow="ellipsis")
+                line = Text.assemble(line, "  ", prompt)
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
+
+
+_COLUMNS: Final = ("job", "state", "age", "cost", "model", "done in", "polls", "prompt")
+_ALWAYS: Final = _COLUMNS.index("done in")
+"""The columns before this one are always shown."""
+_SHORTEST_PROMPT: Final = 20
+
+
+def _padded(cell: Text, width: int) -> Text:
+    cell = cell.copy()
+    cell.pad_right(width - cell.cell_len)
+    return cell
 
 
 def timeline(entries: Sequence[LogEntry]) -> RenderableType:

@@ -9,7 +9,7 @@ from rich.live import Live
 from jobs.states import Status
 from producer.cli.arguments import pairs
 from producer.cli.dashboard import Dashboard
-from producer.cli.display import card, job_table, timeline
+from producer.cli.display import JobTable, card, timeline
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
@@ -61,7 +61,10 @@ def list_jobs(
             _emit_page(session, page)
             return
         etas = session.service.etas([job for job, _ in page.jobs])
-        session.out.print(job_table(page.jobs, session.service.now(), etas), soft_wrap=False)
+        if page.jobs:
+            session.out.print(JobTable(page.jobs, session.service.now(), etas), crop=False)
+        else:
+            session.out.print("no job needs a decision" if needs_attention else "no job fits")
         if page.is_cut:
             kind = "newer" if oldest_first else "older"
             session.out.print(f"{MOST_READ} jobs were read, no {kind} ones: the same with --after {page.after} goes on")

@@ -25,6 +25,8 @@ class Connection:
 
         import httpx2  # noqa: PLC0415 (as above)
 
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("api_key is not a key: it has the form that `rushes keys issue` prints, rushes_…")
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         transport = transport_to(base_url, httpx2.HTTPTransport)
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=_TIMEOUT_S, transport=transport)
