@@ -4,6 +4,7 @@ A task claims a batch of one receiver's due deliveries, makes them one after the
 all outcomes together. A receiver has few slots in the whole fleet, so that a slow one leaves threads for others.
 """
 
+import logging
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,11 @@ from jobs.queues import receiver_of
 from jobs.test_deliveries import is_test_delivery, made_up
 from jobs.work_items import Claim, Claimed, Item
 from worker import faults
-from worker.claimed import apply_all, contained
+from worker.claimed import apply_all
 from worker.receivers.outcome import Ready, Receiver
 from worker.receivers.registry import ReceiverRegistry
+
+log = logging.getLogger("rushes.deliveries")
 
 BATCH: Final = 32
 """At most this many deliveries are claimed at once, if the receiver is quick."""
@@ -127,8 +130,10 @@ class Delivering:
 def _readable(items: Sequence[Item]) -> Iterator[tuple[Item, Delivery]]:
     """Yield the items with their deliveries; one of a newer version waits for its lease to end."""
     for item in items:
-        with contained("deliver", item.id):
+        try:
             yield item, Delivery.of(item)
+        except ValueError:
+            log.info("delivery left to a newer version queue=%s job=%s", item.queue, item.id)
 
 
 def _attempt(delivery: Delivery, outcome: Outcome, took_s: float) -> Attempt:

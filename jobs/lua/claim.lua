@@ -1,6 +1,6 @@
 --[[ claim: take due items of one queue, each on a lease: its score moves, so that it is due again if the worker dies.
      a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung),
-        rang? (when it was to ring), event?, data? (emitted for each), wants_request?, per_s? (the fleet claims no more;
+        rang? (when it was to ring), event?, data? (emitted for each job in that state), wants_request?, per_s? (the fleet claims no more;
         at most a second's worth is saved up), share? (threads that claim: each takes its part of what is due), slot?,
         width, slow_s (of a receiver's queue)
      Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
@@ -77,7 +77,8 @@ local function claimed(id)
   redis.call('ZADD', due, stamp(now + a.lease_s), id)
   if a.event then
     local fields = table_of(row)
-    emit(id, a.event, fields.state, fields.turn, a.data, fields)
+    -- A row in a state of a newer version is left to it, and its log too.
+    if fields.state == a.queue then emit(id, a.event, fields.state, fields.turn, a.data, fields) end
   end
   return { id, row, item, a.wants_request and redis.call('GET', request_key(id)) or '' }
 end

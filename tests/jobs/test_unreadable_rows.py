@@ -12,10 +12,11 @@ from jobs.delivery import Delivery, NotDelivered
 from jobs.errors import LedgerUnavailable, UnreadableRow
 from jobs.events import ENDS, Event
 from jobs.job import Hold, Job
+from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.moves.delivery import NEWER_VERSION_S, RetryTerms, after_delivery
 from jobs.states import State
-from jobs.work_items import LEASE_S
+from jobs.work_items import LEASE_S, Claim
 from tests import steps
 from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
 from tests.stage import Clock, outbox_of
@@ -333,3 +334,15 @@ def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", le
         ledger.move(item, after_delivery(Delivery.of(item), NotDelivered("newer", later=True), once, spread=0))
         clock.advance(NEWER_VERSION_S)
     assert outbox.waiting() == {"hook": 1}
+
+
+def test_a_row_in_a_newer_versions_state_gets_no_event_of_ours(ledger: Ledger, client: "redis.Redis") -> None:
+    """It is claimed again and again until a newer worker comes: its log must not fill with beginnings."""
+    job = steps.job_in(ledger, State.STORING)
+    client.hset(f"{PREFIX}job:{job.id}", "state", "from_the_future")
+    before = client.llen(f"{PREFIX}log:{job.id}")
+
+    claimed = ledger.items.claim(Claim(queue=State.STORING, event="job.storing"))
+
+    assert claimed.jobs == []
+    assert client.llen(f"{PREFIX}log:{job.id}") == before
