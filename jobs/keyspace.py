@@ -6,6 +6,7 @@
     rushes:events               stream  the events of all jobs, capped       permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
+    rushes:account:<account>  hash    whether buying is paused (jobs/pauses.py)                  permanent
     rushes:writable           string  whether Redis takes a write          a second
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
@@ -40,6 +41,7 @@ PERMANENT_KEYS: Final = (
     "rushes:retired",
     "rushes:index:",
     "rushes:access:",
+    "rushes:account:",
     "rushes:webhooks",
     "rushes:celery:",
 )

@@ -25,6 +25,7 @@ from jobs.keyspace import PREFIX
 from jobs.limits import Limits
 from jobs.moves.move import Move
 from jobs.moves.purchase import held
+from jobs.pauses import Pauses
 from jobs.reader import JobReader
 from jobs.row import VERSION, fingerprint_of, request_text, to_fields
 from jobs.scripts import (
@@ -111,6 +112,7 @@ class Ledger(JobReader):
         self.clock = FleetClock(self._scripts)
         self.breakers = Breakers(self._scripts)
         self.items = WorkItems(self._scripts)
+        self.pauses = Pauses(self._scripts)
 
     # -- accepting jobs ------------------------------------------------------------------------------
 

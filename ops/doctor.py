@@ -36,6 +36,7 @@ from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import Out, emit_json
+from producer.waiting import paused
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
@@ -124,6 +125,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _room(client, settings)
             yield _workers(Ledger(client, retention=retention(settings)), within_s=_seen_within_s(settings))
             yield from _clock(Ledger(client, retention=retention(settings)))
+            yield from _paused(Ledger(client, retention=retention(settings)))
             yield from _attention(Ledger(client, retention=retention(settings)))
     except redis.RedisError as error:
         yield _unanswered(outage.explained(error))
@@ -207,6 +209,11 @@ def _room(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
 def accepted_at(job_id: str) -> float:
     """Return when a job was accepted, in epoch seconds: its id begins with the time."""
     return float(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
+
+
+def _paused(ledger: Ledger) -> Iterator[Finding]:
+    if pause := ledger.pauses.current():
+        yield Finding("queue", Verdict.WARN, f"{paused(pause)} `rushes queue resume` goes on.")
 
 
 def _seen_within_s(settings: Settings) -> float:

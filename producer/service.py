@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from time import monotonic
 from typing import Final
 
 import redis.asyncio
@@ -33,6 +36,7 @@ from jobs.ledger import Acceptance, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
+from jobs.pauses import Pause
 from jobs.schedule import Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
@@ -56,6 +60,9 @@ _PAGE: Final = 100
 _MOST_PAGES: Final = 20
 MOST_READ: Final = _PAGE * _MOST_PAGES
 """A page reads at most this many jobs, however few of them fit."""
+PAUSE_FRESH_S: Final = 2.0
+"""A view knows of a pause this much later at most."""
+
 _AT_ONCE: Final = 200
 
 
@@ -151,6 +158,8 @@ class Service:
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
         self._reuse = reuse
+        self._pause: Pause | None = None
+        self._pause_read_at = -math.inf
         self.ends = Ends(ledger)
 
     def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
@@ -437,6 +446,18 @@ class Service:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
         return self._ledger.follow_ups()
 
+    def pause(self, *, by: str, reason: str) -> Pause:
+        """Buy nothing until `resume`, in the whole fleet; what is bought goes on to its end."""
+        return self._ledger.pauses.pause(by=by, reason=reason)
+
+    def resume(self) -> Pause | None:
+        """Go on buying; return the pause that is over, or None if there was none."""
+        return self._ledger.pauses.resume()
+
+    def paused(self) -> Pause | None:
+        """Return the pause, if buying is paused."""
+        return self._ledger.pauses.current()
+
     def now(self) -> float:
         """Return the time by the fleet's clock, in seconds since the epoch."""
         return self._ledger.now()
@@ -469,11 +490,22 @@ class Service:
     ) -> Beside:
         """Return what a view needs beside the job's row; without `at`, the clock is read if the time matters."""
         now = at if at is not None else self._ledger.now() if job.state is State.RENDERING else 0.0
-        return Beside(archive, links or {}, now, self._etas.eta(job, now=now), self._settings.ledger.retention_s)
+        eta, retention_s = self._etas.eta(job, now=now), self._settings.ledger.retention_s
+        pause = self._known_pause() if job.state is State.QUEUED else None
+        return Beside(archive, links or {}, now, eta, retention_s, pause=pause)
 
-    def has_eta_at_hand(self, job: Job, *, at: float) -> bool:
-        """Whether the job's ETA is known without reading Redis."""
-        return self._etas.is_at_hand(job, now=at)
+    def is_beside_at_hand(self, job: Job, *, at: float) -> bool:
+        """Whether `beside` needs no read of Redis."""
+        knows_pause = job.state is not State.QUEUED or monotonic() - self._pause_read_at < PAUSE_FRESH_S
+        return knows_pause and self._etas.is_at_hand(job, now=at)
+
+    def _known_pause(self) -> Pause | None:
+        """Return the pause, as read within the last seconds: a list would read it for each of its jobs."""
+        if monotonic() - self._pause_read_at >= PAUSE_FRESH_S:
+            with suppress(LedgerUnavailable):  # an accepted job is answered, whatever happens to Redis
+                self._pause = self.paused()
+            self._pause_read_at = monotonic()
+        return self._pause
 
     def _in_doubt(self, job_id: str) -> Job:
         """Read the job, if it is in doubt: any other has a purchase that must not be overwritten."""

@@ -11,6 +11,7 @@ from config.shorten import shorten
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
 from jobs.job import Followed, Job, Reason, Stored, VideoRequest
+from jobs.pauses import Pause
 from jobs.schedule import Eta
 from jobs.states import State, Status
 from producer.keys import Key
@@ -187,6 +188,7 @@ class Beside:
     eta: Eta | None = None
     retention_s: float | None = None
     reused: bool = False
+    pause: Pause | None = None
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict
         expires_at=_expiry(job, beside.retention_s),
         deadline_at=None if job.is_final else job.deadline_at,
         eta=_eta(beside.eta),
-        waiting=waiting(job, now=beside.now or None),
+        waiting=waiting(job, now=beside.now or None, pause=beside.pause),
         reused=beside.reused,
         file=_file(job, beside.archive),
         artifacts=_artifacts(job, beside.archive),

@@ -1,14 +1,17 @@
 """Says in one sentence for people why a job waits and what happens next."""
 
 from jobs.job import Job
+from jobs.pauses import Pause
 from jobs.states import State
 
 
-def waiting(job: Job, *, now: float | None) -> str | None:
-    """Say why the job waits and what Rushes does about it; None if nothing delays it."""
+def waiting(job: Job, *, now: float | None, pause: Pause | None = None) -> str | None:
+    """Say why the job waits and what Rushes does about it; None if nothing delays it. `pause`: of buying."""
     when, why = _when(job, now), (job.message or "no reason is known").rstrip(".")
     sentence: str | None = None
     match job.state:
+        case State.QUEUED if pause is not None:
+            sentence = f"{paused(pause)} It is bought after `rushes queue resume`."
         case State.QUEUED if job.hold is not None:
             sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {when}."
         case State.SUBMITTING:
@@ -30,6 +33,12 @@ def waiting(job: Job, *, now: float | None) -> str | None:
         case _:
             pass
     return sentence
+
+
+def paused(pause: Pause) -> str:
+    """Say that buying is paused, by whom and why."""
+    why = f": {pause.reason.rstrip('.')}" if pause.reason else ""
+    return f"Buying is paused by {pause.by}{why}."
 
 
 def _when(job: Job, now: float | None) -> str:

@@ -26,6 +26,7 @@ local function refusal(m, row, item)
   end
   if m.turn and m.turn ~= row.turn then return 'STALE_TURN job is at ' .. tostring(row.turn) end
   if not is_among(m.from, row.state) then return 'WRONG_STATE job is ' .. row.state end
+  if m.to == 'submitting' and paused() then return 'WRONG_STATE buying is paused' end
 end
 
 local function write_fields(m, turn)

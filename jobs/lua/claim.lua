@@ -12,6 +12,8 @@ if rings and (rings == a.rang or not a.rang and tonumber(rings) <= until_now) th
   redis.call('HDEL', wakes_key, a.queue)
 end
 
+if a.queue == 'queued' and paused() then return { stamp(now), {}, 0, {} } end
+
 -- Returns how many deliveries a receiver may be sent now. While its circuit breaker is half-open one is tried; a slow
 -- receiver, and one of unknown speed, gets one at a time.
 local function room_of(receiver)

@@ -103,6 +103,11 @@ local function item_key(queue, id) return a.prefix .. 'item:' .. queue .. ':' ..
 local function follow_ups_key(id) return a.prefix .. 'followups:' .. id end
 local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') end
 local delivering_key = a.prefix .. 'delivering'
+local account_key = a.prefix .. 'account:default'
+
+-- Returns the pause of buying, as JSON, or nothing.
+local function paused() return redis.call('HGET', account_key, 'paused') or nil end
+
 local wakes_key = a.prefix .. 'wakes'
 local armed = {}
 

@@ -30,6 +30,7 @@ class Readiness(TypedDict):
     ready: Annotated[bool, Field(description="Redis is ok and there is a worker.", examples=[True])]
     redis: Annotated[str, Field(description="`ok`, or what is wrong with it.", examples=["ok"])]
     workers: Annotated[int, Field(description="Workers with a recent heartbeat.", examples=[2])]
+    paused: Annotated[bool, Field(description="Buying is paused: jobs are accepted, and wait.", examples=[False])]
 
 
 @router.get("/healthz", summary="Alive", responses={200: {"model": Alive}, **documented(Code.INVALID_REQUEST)})
@@ -52,9 +53,9 @@ def readyz(parts: Needs) -> Response:
     within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
     try:
         parts.service.check_writable()
-        workers, redis = parts.service.workers(within_s=within_s), "ok"
+        workers, redis, paused = parts.service.workers(within_s=within_s), "ok", parts.service.paused() is not None
     except LedgerUnavailable as error:
-        workers, redis = [], str(error)[:200]
+        workers, redis, paused = [], str(error)[:200], False
     ready = redis == "ok" and bool(workers)
-    answer: Readiness = {"ready": ready, "redis": redis, "workers": len(workers)}
+    answer: Readiness = {"ready": ready, "redis": redis, "workers": len(workers), "paused": paused}
     return JSONResponse(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)

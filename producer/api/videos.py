@@ -619,7 +619,7 @@ def _is_quick(parts: Parts, seen: Seen) -> bool:
     """Whether the reply is short and needs no read from Redis (for the ETA) and no signed links."""
     is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
     is_long = any(pictures_in(seen.request.parameters))
-    return not is_signed and not is_long and parts.service.has_eta_at_hand(seen.job, at=seen.at)
+    return not is_signed and not is_long and parts.service.is_beside_at_hand(seen.job, at=seen.at)
 
 
 def _poll_headers(parts: Parts, seen: Seen) -> dict[str, str]:

@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "models": "producer.cli.models:models",
     "adopt": "producer.cli.doubts:adopt",
     "resolve": "producer.cli.doubts:resolve",
+    "queue": "producer.cli.queue:queue",
     "keys": "producer.cli.keys:keys",
     "hooks": "producer.cli.hooks:hooks",
     "webhooks": "producer.cli.webhooks:webhooks",

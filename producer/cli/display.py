@@ -13,6 +13,7 @@ from config.shorten import shorten
 from jobs.events import LogEntry
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
+from jobs.pauses import Pause
 from jobs.schedule import Eta
 from jobs.states import State
 from producer.cli.visible import visible
@@ -63,13 +64,19 @@ def size(count: int) -> str:
 
 
 def card(
-    job: Job, request: VideoRequest, archive: str, eta: Eta | None = None, *, now: float | None = None
+    job: Job,
+    request: VideoRequest,
+    archive: str,
+    eta: Eta | None = None,
+    *,
+    now: float | None = None,
+    pause: Pause | None = None,
 ) -> RenderableType:
     """Format one job, one field a line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _fields(job, request, archive, eta, now):
+    for name, value in _fields(job, request, archive, eta, now, pause):
         table.add_row(name, value)
     return table
 
@@ -153,9 +160,9 @@ def why(job: Job) -> str:
 
 
 def _fields(
-    job: Job, request: VideoRequest, archive: str, eta: Eta | None, now: float | None
+    job: Job, request: VideoRequest, archive: str, eta: Eta | None, now: float | None, pause: Pause | None
 ) -> list[tuple[str, Text | str]]:
-    why_waiting = waiting(job, now=now)
+    why_waiting = waiting(job, now=now, pause=pause)
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),

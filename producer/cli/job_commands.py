@@ -29,8 +29,8 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, request))
         else:
-            eta, now = session.service.eta(job), session.service.now()
-            session.out.print(card(job, request, session.settings.archive_root, eta, now=now))
+            eta, now, pause = session.service.eta(job), session.service.now(), session.service.paused()
+            session.out.print(card(job, request, session.settings.archive_root, eta, now=now, pause=pause))
 
 
 def list_jobs(
