@@ -52,8 +52,10 @@ class Ends:
         LedgerUnavailable: Redis is unavailable.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, entries: int = RANGE, most_ranges: int = MOST_RANGES) -> None:
         self._ledger = ledger
+        self._entries = entries
+        self._most_ranges = most_ranges
 
     def latest(self) -> str:
         """Return the cursor after the newest event."""
@@ -68,15 +70,15 @@ class Ends:
         after its cursor. Jobs without a row (erased or expired) are left out.
         """
         found: list[End] = []
-        for _ in range(MOST_RANGES):
-            read = self._ledger.job_log.range(cursor, most=RANGE)
+        for _ in range(self._most_ranges):
+            read = self._ledger.job_log.range(cursor, most=self._entries)
             if cursor is not None and not read.is_whole:
                 return CursorTooOld(cursor)
             for end in self._ends(read, events, tenant):
                 if len(found) == limit:
                     return EndsRead(found, found[-1].cursor, has_more=True)
                 found.append(end)
-            if len(read.entries) < RANGE:
+            if len(read.entries) < self._entries:
                 return EndsRead(found, _last(read, cursor), has_more=False)
             cursor = _last(read, cursor)
         return EndsRead(found, cursor or START, has_more=True)

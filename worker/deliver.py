@@ -7,7 +7,7 @@ all outcomes together. A receiver has few slots in the whole fleet, so that a sl
 import logging
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final
 
@@ -37,11 +37,20 @@ LONGEST_S: Final = 1.0
 class Deliveries:
     """Makes the due deliveries of receivers."""
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, receivers: ReceiverRegistry, *, worker: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        receivers: ReceiverRegistry,
+        *,
+        worker: str,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._receivers = receivers
         self._worker = worker
+        self._clock = clock
 
     def receiver(self, queue: str) -> "Delivering | None":
         """Return the deliveries of a queue's receiver; None: only a newer worker knows it, or it is disabled."""
@@ -50,7 +59,8 @@ class Deliveries:
         if receiver is None:
             return None
         slot = f"{self._worker}.{threading.get_ident()}"
-        return Delivering(self._ledger, self._outbox, self._receivers, name, receiver, queue=queue, slot=slot)
+        parts = (self._ledger, self._outbox, self._receivers, name, receiver)
+        return Delivering(*parts, queue=queue, slot=slot, clock=self._clock)
 
 
 class Delivering:
@@ -66,6 +76,7 @@ class Delivering:
         *,
         queue: str,
         slot: str,
+        clock: Callable[[], float],
     ) -> None:
         terms = receiver.terms
         self.claim = Claim(
@@ -78,15 +89,16 @@ class Delivering:
         self._name = name
         self._receiver = receiver
         self._slot = slot
+        self._clock = clock
 
     def deliver(self, claimed: Claimed) -> None:
         """Make the claimed deliveries for about a second, and give the others back."""
-        began = monotonic()
+        began = self._clock()
         until, attempts, moves = began + LONGEST_S, list[Attempt](), list[tuple[Job | Item, Move]]()
         readable = list(_readable(claimed.items))
         left, last = {item.id: item for item, _ in readable}, None
         for item, delivery, outcome in self._outcomes(readable):
-            now, last = monotonic(), outcome
+            now, last = self._clock(), outcome
             attempts.append(_attempt(delivery, outcome, now - began))
             moves.append((item, self._after(delivery, outcome)))
             del left[item.id]

@@ -60,10 +60,10 @@ class Leases:
             items = (item for batch in batches for item in batch.items)
             self._items.renew(items, (batch.slot for batch in batches if batch.slot))
 
-    def run(self) -> None:
+    def run(self, *, every_s: float = RENEW_EVERY_S) -> None:
         """Renew them every few seconds, for ever."""
         forever = threading.Event()
-        while not forever.wait(RENEW_EVERY_S):
+        while not forever.wait(every_s):
             try:
                 self.renew()
             except LedgerUnavailable as error:

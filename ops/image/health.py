@@ -7,19 +7,22 @@ cost.
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 TIMEOUT_S: Final = 3.0
-FLOWER_PORT: Final = 5555
-SANDBOX_PORT: Final = 8900
-API_PORT: Final = 8000
 SEEN_WITHIN_S: Final = 30.0
 MISSED_ROUNDS: Final = 5
 RESCUE_EVERY_S: Final = 3.0
 REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+PAGES: Final[Mapping[str, tuple[int, str]]] = {
+    "api": (8000, "/healthz"),  # readiness is for load balancers
+    "flower": (5555, "/healthcheck"),
+    "sandbox": (8900, "/sandbox/health"),
+}
+"""The port and page of each role that serves HTTP."""
 
 
 class Unhealthy(Exception):
@@ -58,43 +61,8 @@ def worker() -> None:
         raise Unhealthy(f"{name} has not been seen for {within_s:g} s")
 
 
-def flower() -> None:
-    """Check that Flower answers."""
-    _serves(FLOWER_PORT, "/healthcheck")
-
-
-def api() -> None:
-    """Check that the API answers; readiness is for load balancers."""
-    _serves(API_PORT, "/healthz")
-
-
-def sandbox() -> None:
-    """Check that the sandbox answers."""
-    _serves(SANDBOX_PORT, "/sandbox/health")
-
-
-ROLES: Final[Mapping[str, Callable[[], None]]] = {
-    "worker": worker,
-    "api": api,
-    "flower": flower,
-    "sandbox": sandbox,
-}
-
-
-def main(arguments: list[str]) -> int:
-    """Check the named role; returns the exit code."""
-    if len(arguments) != 1 or arguments[0] not in ROLES:
-        sys.stderr.write(f"usage: python -m ops.image.health {'|'.join(ROLES)}\n")
-        return 1
-    try:
-        ROLES[arguments[0]]()
-    except Unhealthy as reason:
-        sys.stderr.write(f"{reason}\n")
-        return 1
-    return 0
-
-
-def _serves(port: int, path: str) -> None:
+def server(port: int, path: str) -> None:
+    """Check that this page of this container answers."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -105,6 +73,20 @@ def _serves(port: int, path: str) -> None:
         connection.close()
     if status != HTTPStatus.OK:
         raise Unhealthy(f"port {port} answers {status}")
+
+
+def main(arguments: list[str], *, pages: Mapping[str, tuple[int, str]] = PAGES) -> int:
+    """Check the named role; returns the exit code."""
+    if len(arguments) != 1 or arguments[0] not in {"worker", *pages}:
+        sys.stderr.write(f"usage: python -m ops.image.health {'|'.join(['worker', *pages])}\n")
+        return 1
+    (role,) = arguments
+    try:
+        worker() if role == "worker" else server(*pages[role])
+    except Unhealthy as reason:
+        sys.stderr.write(f"{reason}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

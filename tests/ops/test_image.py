@@ -154,24 +154,25 @@ def server() -> Iterator[HTTPServer]:
 
 
 @pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
-def test_what_answers_is_healthy(role: str, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check calls the role's port."""
-    monkeypatch.setattr(health, f"{role.upper()}_PORT", server.server_port)
-
-    assert health.main([role]) == 0
+def test_what_answers_is_healthy(role: str, server: HTTPServer) -> None:
+    """The check calls the role's page."""
+    assert health.main([role], pages=pages_at(server.server_port)) == 0
 
 
 @pytest.mark.parametrize("role", ["api", "flower", "sandbox"])
-def test_what_does_not_answer_is_not(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_answer_is_not(role: str) -> None:
     """A closed port is unhealthy."""
-    monkeypatch.setattr(health, f"{role.upper()}_PORT", _unused_port())
-
-    assert health.main([role]) == 1
+    assert health.main([role], pages=pages_at(_unused_port())) == 1
 
 
 def test_an_unknown_role_is_a_mistake() -> None:
     """A typo in a compose file must not look healthy."""
     assert health.main(["wroker"]) == 1
+
+
+def pages_at(port: int) -> dict[str, tuple[int, str]]:
+    """Each role's page, at this port."""
+    return {role: (port, path) for role, (_, path) in health.PAGES.items()}
 
 
 def _unused_port() -> int:

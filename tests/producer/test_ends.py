@@ -9,7 +9,6 @@ from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
 from jobs.scripts import Retention
 from jobs.states import State
-from producer import ends as module
 from producer.ends import CursorTooOld, Ends, EndsRead
 from tests import steps
 from tests.stage import a_request
@@ -76,10 +75,9 @@ def test_a_tenant_reads_its_own_and_its_cursor_moves_on_past_others(reader: Ends
     assert found.cursor == reader.latest()
 
 
-def test_one_reading_does_bounded_work(reader: Ends, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_reading_does_bounded_work(ledger: Ledger) -> None:
     """A page may be empty and still have more behind it; going on finds everything."""
-    monkeypatch.setattr(module, "RANGE", 2)
-    monkeypatch.setattr(module, "MOST_RANGES", 2)
+    reader = Ends(ledger, entries=2, most_ranges=2)
     jobs = [ended(ledger, f"{n}") for n in range(3)]
 
     pages = [read(reader)]

@@ -1,9 +1,9 @@
 """Once the ledger has answered, nothing that sending the wake-up raises turns the answer into an error."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx2
 import pytest
@@ -15,20 +15,21 @@ from typer.testing import CliRunner
 
 from config.settings import Settings
 from config.wake_ups import wake_up_sender
-from jobs.errors import LedgerUnavailable
-from jobs.job import Charged, Reason, Terms
+from jobs.errors import JobError, LedgerUnavailable
+from jobs.job import Charged, Reason, Terms, VideoRequest
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger
+from jobs.ledger import Acceptance, Ledger
 from jobs.queues import TaskName
 from jobs.scripts import WakeUp
 from jobs.states import State
 from ops.commands import app as rushes
 from producer.api.application import make_app
+from producer.eta import Etas
 from producer.receivers import make_receivers
 from producer.service import Service, Submission, make_service
 from tests import steps
 from tests.producer.test_service import in_state
-from tests.stage import Stage, a_request
+from tests.stage import Stage, a_request, reuse_of
 
 RAISED: Final = (
     OperationalError("Error 111 connecting to redis:6379"),
@@ -225,18 +226,24 @@ def test_a_command_succeeds_whatever_sending_raises(
 
 
 def test_an_outage_in_the_middle_of_many_requests_does_not_hide_those_that_were_taken(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, client: "redis.Redis"
 ) -> None:
     """Hundreds go in one round trip; a caller that sees only the outage would submit the first hundreds again."""
-    accept, trips = service._ledger.accept_many, iter((True, False))
-    monkeypatch.setattr(service._ledger, "accept_many", lambda many: accept(many) if next(trips) else unavailable())
+    trips = iter((True, False))
 
+    class GoingAway(Ledger):
+        def accept_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Acceptance | JobError]:
+            if next(trips):
+                return super().accept_many(requests)
+            unavailable()
+
+    service = Service(settings, GoingAway(client), reuse_of(client), Etas(client, typical_s=110, lateness_s=4))
     answers = service.submit_many([(a_request(), Terms()) for _ in range(203)])
 
     assert [type(answer) for answer in answers] == [Submission] * 200 + [LedgerUnavailable] * 3
 
 
-def unavailable() -> None:
+def unavailable() -> NoReturn:
     """What the ledger raises when Redis has gone."""
     raise LedgerUnavailable("Redis did not answer in time")
 

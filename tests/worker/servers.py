@@ -46,6 +46,10 @@ class Wire:
         while not self._over.wait(every_s):
             self.send(data)
 
+    def has_another_request(self) -> bool:
+        """Read the next request on the same connection; False: the client closed it."""
+        return _read(self._connection) is not None
+
     def reset(self) -> None:
         """Close with a TCP reset."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

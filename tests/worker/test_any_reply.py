@@ -4,13 +4,13 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from config.replies import FinalResponse
 from jobs.delivery import Delivered, NotDelivered
 from jobs.facts import Accepted, NoResult, NotBought, Pending, PollResult, Rejected, Unknown
 from jobs.job import Family, Hold
@@ -215,11 +215,11 @@ def test_whatever_a_library_raises_over_a_reply_is_that_items_outcome(
 ) -> None:
     """No bytes are known that do it today; the log then has the traceback."""
 
-    def surprised(_: FinalResponse) -> None:
+    def surprised(_: HTTPResponse) -> None:
         raise NobodyThoughtOfThis
 
     stranger.on(answer(b"{}"))
-    monkeypatch.setattr(FinalResponse, "begin", surprised)
+    monkeypatch.setattr(HTTPResponse, "begin", surprised)
     upstream, _ = clients
 
     receipt = upstream.submit(a_request(), Family.UNIVERSAL, "job_1.a-1")

@@ -58,25 +58,6 @@ def files(root: Path) -> set[Path]:
     return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
 
 
-def test_no_name_of_a_videos_file_is_interned(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By pathlib it would be: the table of names doubled after some thousand videos, and some Pythons free none."""
-    interned: list[str] = []
-
-    def intern(name: str) -> str:
-        interned.append(name)
-        return name
-
-    monkeypatch.setattr(sys, "intern", intern)
-    if JOB not in str(tmp_path / JOB) or JOB not in interned:
-        pytest.skip("this Python's pathlib interns nothing")
-    interned.clear()
-    server.on(answer(MP4, Content_Type="video/mp4", ETag='"marked"'))
-
-    assert isinstance(fetch(tmp_path, server.url), Fetched)
-
-    assert [name for name in interned if JOB in name] == []
-
-
 def test_a_video_is_kept_whole_under_a_name_from_its_job(server: Server, tmp_path: Path) -> None:
     """Size and sum are of the very bytes on disk: the receiver of the file can check it."""
     film = filmed(tmp_path / "film.mp4", "mpeg4")

@@ -1,6 +1,5 @@
 """The client against a server that misbehaves: what was never sent was not bought, everything else is unknown."""
 
-import gc
 import gzip
 import json
 import logging
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-import pycurl
 import pytest
 
 from config.settings import UpstreamSettings
@@ -23,10 +21,9 @@ from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollRes
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
 from tests.worker.servers import REFUSING, Act, Server, Wire, after, answer, hang, reset, say_nothing
-from worker.upstream import poller as poller_module
 from worker.upstream.access import MOST_REPLY_BYTES, RETRY_AFTER_CEILING_S, UpstreamAccess
 from worker.upstream.client import Upstream
-from worker.upstream.poller import Poller, PollRequest, Seen
+from worker.upstream.poller import UNUSED_S, Poller, PollRequest, Seen
 
 KEY: Final = "sk-0123456789abcdef"
 CONNECTIONS: Final = 8
@@ -49,10 +46,12 @@ def upstream_at(
 
 
 @contextmanager
-def poller_at(url: str, *, reply_bytes: int = MOST_REPLY_BYTES, **settings: Any) -> Iterator[Poller]:
+def poller_at(
+    url: str, *, reply_bytes: int = MOST_REPLY_BYTES, unused_s: float = UNUSED_S, **settings: Any
+) -> Iterator[Poller]:
     """A poller with short time-outs."""
-    choice = chosen(url, **settings)
-    poller = Poller(UpstreamAccess.of(choice), choice, connections=CONNECTIONS, reply_bytes=reply_bytes)
+    choice, sizes = chosen(url, **settings), {"connections": CONNECTIONS, "reply_bytes": reply_bytes}
+    poller = Poller(UpstreamAccess.of(choice), choice, **sizes, unused_s=unused_s)
     try:
         yield poller
     finally:
@@ -586,39 +585,37 @@ def test_all_are_polled_with_no_more_connections_than_chosen(server: Server) -> 
     assert most == CONNECTIONS
 
 
-def test_what_more_than_usual_needed_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handles belong to the process, not to each thread that polls; connections no longer in use are closed."""
-    monkeypatch.setattr(poller_module, "UNUSED_S", 0.5)
-    both = threading.Barrier(2, timeout=20)
+def test_what_more_than_usual_needed_is_not_kept(server: Server) -> None:
+    """Connections belong to the process, not to each thread that polls; those no longer in use are closed."""
+    both, lock, open_now = threading.Barrier(2, timeout=20), threading.Lock(), set[Wire]()
+    is_crowded = threading.Event()
 
-    def at_once(wire: Wire) -> None:
-        both.wait()
-        answer(b'{"status":"queued"}')(wire)
+    def kept_alive(wire: Wire) -> None:
+        with lock:
+            open_now.add(wire)
+        has_request = True
+        while has_request:
+            if is_crowded.is_set():
+                both.wait()
+            wire.send(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"status":"queued"}')
+            has_request = wire.has_another_request()
+        with lock:
+            open_now.remove(wire)
 
-    def both_at_once() -> tuple[int, int]:
-        list(pool.map(lambda _: poller.poll("g", Family.UNIVERSAL), range(2)))
-        return more()
+    def one_alone() -> int:
+        assert poller.poll("g", Family.UNIVERSAL) == Pending("queued")
+        return len(open_now)
 
-    def one_alone() -> tuple[int, int]:
-        poller.poll("g", Family.UNIVERSAL)
-        return more()
-
-    def more() -> tuple[int, int]:
-        return _alive(pycurl.Curl) - before[0], _alive(pycurl.CurlMulti) - before[1]
-
-    before = _alive(pycurl.Curl), _alive(pycurl.CurlMulti)
-    server.on(at_once)
-    with poller_at(server.url) as poller, ThreadPoolExecutor(2) as pool:
-        assert [both_at_once() for _ in range(3)][-1] == (2, 2)
-        server.on(answer(b'{"status":"queued"}'))
-        eventually(lambda: one_alone() == (2, 1), what="one that is used")
-    assert more() == (0, 0)
-
-
-def _alive(kind: type) -> int:
-    """Count the objects of this type in this process."""
-    gc.collect()
-    return sum(isinstance(one, kind) for one in gc.get_objects())
+    server.on(kept_alive)
+    with poller_at(server.url, unused_s=0.5) as poller, ThreadPoolExecutor(2) as pool:
+        is_crowded.set()
+        for _ in range(3):
+            assert list(pool.map(lambda _: poller.poll("g", Family.UNIVERSAL), range(2))) == [Pending("queued")] * 2
+        assert (len(open_now), server.connections) == (2, 2)
+        is_crowded.clear()
+        eventually(lambda: one_alone() == 1, what="one that is used")
+        assert server.connections == 2
+    eventually(lambda: not open_now, what="the end of the last")
 
 
 SLOW_PATH: Final = "/v2/generate/video/google/generation"

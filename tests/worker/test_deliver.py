@@ -20,7 +20,6 @@ from jobs.states import State
 from jobs.test_deliveries import TEST_EVENT, new_test_delivery_id
 from tests import steps
 from tests.stage import Clock, a_request
-from worker import deliver as module
 from worker.deliver import BATCH, Deliveries, Delivering
 from worker.receivers.outcome import Receiver
 from worker.receivers.registry import ReceiverRegistry
@@ -59,13 +58,16 @@ class Workshop:
     receiver: Fake
     wake_ups: list[WakeUp]
     clock: Clock
+    stopwatch: Clock = field(default_factory=Clock)
 
     def delivering(self) -> Delivering:
         """Its part of a task."""
         receivers: Any = SimpleNamespace(
             find=lambda _: self.receiver, disable=lambda _, why: self.receiver.disabled.append(why)
         )
-        found = Deliveries(self.ledger, self.outbox, cast("ReceiverRegistry", receivers), worker="w").receiver(QUEUE)
+        registry = cast("ReceiverRegistry", receivers)
+        deliveries = Deliveries(self.ledger, self.outbox, registry, worker="w", clock=self.stopwatch)
+        found = deliveries.receiver(QUEUE)
         assert found is not None
         return found
 
@@ -132,26 +134,18 @@ def test_a_receiver_of_unknown_speed_gets_one_and_a_quick_one_a_batch(shop: Work
     assert shop.outbox.waiting() == {}
 
 
-def test_a_receiver_that_takes_long_on_average_gets_one_at_a_time(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_receiver_that_takes_long_on_average_gets_one_at_a_time(shop: Workshop) -> None:
     """One slot and one delivery: the threads of the fleet are for the others."""
-    now = Clock(0)
-    monkeypatch.setattr(module, "monotonic", now)
-    shop.receiver.takes = lambda: now.advance(shop.receiver.terms.slow_s + 1)
+    shop.receiver.takes = lambda: shop.stopwatch.advance(shop.receiver.terms.slow_s + 1)
     shop.mailed(3)
     assert [shop.round() for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_the_rest_of_a_slow_batch_is_given_back_at_once(
-    shop: Workshop, client: "redis.Redis", clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rest_of_a_slow_batch_is_given_back_at_once(shop: Workshop, client: "redis.Redis", clock: Clock) -> None:
     """The receiver has become slow: other workers, or this one later, make the rest, which costs none of its tries."""
     shop.quick()
     jobs = shop.mailed(4)
-    now = Clock(0)
-    monkeypatch.setattr(module, "monotonic", now)
-    shop.receiver.takes = lambda: now.advance(0.6)
+    shop.receiver.takes = lambda: shop.stopwatch.advance(0.6)
     shop.wake_ups.clear()
 
     assert shop.round() == 4

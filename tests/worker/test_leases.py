@@ -16,7 +16,6 @@ from jobs.states import State
 from jobs.work_items import LEASE_S, Claim, Leased
 from tests import steps
 from tests.stage import Clock, a_request, eventually
-from worker import leases as module
 from worker.leases import Leases
 
 
@@ -122,11 +121,8 @@ def test_the_slot_of_a_receiver_is_renewed_with_its_deliveries(
     assert float(client.zscore(f"{PREFIX}slots:hook:x", "one") or 0) == pytest.approx(clock() + 1)
 
 
-def test_leases_outlast_an_outage_of_redis(
-    client: "redis.Redis", job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_leases_outlast_an_outage_of_redis(client: "redis.Redis", job: Job, caplog: pytest.LogCaptureFixture) -> None:
     """The thread that renews them goes on; without it every lease of the process would end."""
-    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.02)
     ledger, answers = Ledger(client), iter([LedgerUnavailable("away"), KeyError("odd")])
     renewed = threading.Event()
 
@@ -139,6 +135,6 @@ def test_leases_outlast_an_outage_of_redis(
 
     leases = Leases(Items())  # type: ignore[arg-type]  # all that they need
     with leases.renewing(held(job), longest_s=60):
-        threading.Thread(target=leases.run, daemon=True).start()
+        threading.Thread(target=leases.run, kwargs={"every_s": 0.02}, daemon=True).start()
         eventually(renewed.is_set, what="a renewal")
     assert "leases wait for the ledger: away" in caplog.text

@@ -5,8 +5,9 @@ import logging
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -22,13 +23,14 @@ from jobs.job import Terms, Video
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.delivery import RetryTerms
-from jobs.outbox import Outbox, ReceiverTerms
+from jobs.outbox import ReceiverTerms
 from jobs.queues import QUEUE_OF, SLOW_POLLS, QueueName, TaskName, delivery_queue
-from jobs.scripts import Retention, Scripts
 from jobs.states import State
 from tests import steps
-from tests.stage import a_request
+from tests.stage import a_request, outbox_of
 from tests.worker.servers import Server, Wire, answer
+from worker.deliver import Deliveries
+from worker.receivers.outcome import Receiver
 from worker.room import FULL_S, Room
 from worker.runtime import WorkerApp, build_runtime, make_worker_app
 
@@ -285,7 +287,7 @@ def test_polls_find_room_while_everything_else_is_busy(process: Process, ledger:
 # -- leases ---------------------------------------------------------------------------------------------------------
 
 
-class SlowReceiver:
+class SlowReceiver(Receiver):
     """A receiver during whose call the leases are renewed."""
 
     terms = ReceiverTerms(width=1, longest_s=60)
@@ -307,14 +309,15 @@ class SlowReceiver:
 
 
 def test_while_a_receiver_is_called_its_slot_and_its_deliveries_stay_the_workers_own(
-    process: Process, ledger: Ledger, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+    process: Process, ledger: Ledger, client: "redis.Redis"
 ) -> None:
     """Else a slow receiver would be called by more and more workers."""
-    receiver = SlowReceiver(process)
-    runtime = process.app.runtime
-    monkeypatch.setattr(runtime.deliveries._receivers, "find", lambda _: receiver)
+    receiver, outbox, runtime = SlowReceiver(process), outbox_of(client), process.app.runtime
+    registry: Any = SimpleNamespace(find=lambda _: receiver)
+    deliveries = Deliveries(runtime.ledger, outbox, registry, worker="one")
+    process.app.runtime = replace(runtime, deliveries=deliveries)
     job_id = bought(ledger, poll_in_s=60)
-    Outbox(Scripts(client, retention=Retention(), clock=None, subscribers=())).mail(job_id, {RECEIVER: ["job.held"]})
+    outbox.mail(job_id, {RECEIVER: ["job.held"]})
 
     ran = process.run(TaskName.DELIVER, delivery_queue(RECEIVER), job_id)
 

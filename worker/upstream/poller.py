@@ -61,7 +61,9 @@ class Poller:
         *,
         connections: int,
         reply_bytes: int = MOST_REPLY_BYTES,
+        unused_s: float = UNUSED_S,
     ) -> None:
+        self._unused_s = unused_s
         self.longest_timeout_s = settings.total_timeout_s
         """The longest time-out of a poll; one that runs into it says that the upstream is down rather than slow."""
         self._terms = _Terms(access, settings, connections, reply_bytes)
@@ -93,7 +95,7 @@ class Poller:
     def _close_unused(self) -> None:
         """Close connections that have been unused for long."""
         with suppress(IndexError):  # other threads pop from the end meanwhile
-            while (oldest := self._idle.popleft()).used_at < monotonic() - UNUSED_S:
+            while (oldest := self._idle.popleft()).used_at < monotonic() - self._unused_s:
                 oldest.close()
             self._idle.appendleft(oldest)
 
