@@ -225,6 +225,7 @@ def test_an_administrator_issues_and_revokes_keys(keyed: Api, access: Keys) -> N
     assert admin.post("/v1/keys", {"tenant": "../etc"}).status_code == 422
 
 
+@pytest.mark.long
 def test_the_operator_issues_lists_and_revokes_on_the_command_line(stage: Stage) -> None:
     """The first administrator's key comes from there."""
     output = stage.rushes(
@@ -289,6 +290,7 @@ def test_without_keys_this_machine_needs_none(api: Api) -> None:
 # -- a right that ends while it is used -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("life_s", [None, 2.0], ids=["revoked", "expired"])
 def test_an_open_stream_ends_with_its_key(keyed: Api, access: Keys, life_s: float | None) -> None:
     """Whoever lost the right to read a job does not go on reading its events; others do."""

@@ -62,6 +62,7 @@ def test_the_rendered_document_is_served(api: Api) -> None:
     assert api.get("/openapi.json").json() == DOCUMENT
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # a thousand requests
 def test_nonsense_finds_no_crack(nonsense: Api, tmp_path: Path) -> None:
     """Schemathesis makes requests up from the document, good and bad; each answer must be one that it promises."""

@@ -129,6 +129,7 @@ def gets_its_video(ran: "subprocess.CompletedProcess[str]", stage: Stage) -> Non
     assert list(stage.sandbox.purchases().values()) == [1]
 
 
+@pytest.mark.long
 def test_the_python_program_of_the_upstreams_page_gets_its_video(stage: Stage, staged_api: Api, tmp_path: Path) -> None:
     """A script without a key of ours, a retry or a timeout: its request is durable all the same."""
     script = adapted(PYTHON_PROGRAM, staged_api.url, "any", tmp_path / "program.py")
@@ -161,6 +162,7 @@ def over_tls(stage: Stage, folder: Path) -> Iterator[tuple[str, Path]]:
         yield url, certificate
 
 
+@pytest.mark.long
 @pytest.mark.skipif(which("node") is None, reason="there is no Node here")
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")  # the certificate is our own
 def test_the_javascript_program_of_the_upstreams_page_gets_its_video(stage: Stage, tmp_path: Path) -> None:

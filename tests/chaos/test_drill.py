@@ -8,6 +8,7 @@ import pytest
 from tests.stage import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.timeout(480)
 def test_a_short_drill_breaks_no_invariant() -> None:
     """The drill runs as a separate process; its output says what it did and which promise broke."""

@@ -4,6 +4,7 @@ import socket
 from contextlib import suppress
 from typing import Any, Final
 
+import pytest
 import redis
 from celery import Celery
 from hypothesis import HealthCheck, Phase, given, settings
@@ -29,6 +30,7 @@ def _say(client: "redis.Redis", raw: bytes) -> None:
         client.publish(f"{KEY_PREFIX}/0.{channel}", raw)
 
 
+@pytest.mark.long
 def test_a_worker_outlives_every_message(stage: Stage) -> None:
     """Else anybody who can write to Redis ends the fleet with one message, which each worker hands to the next."""
     with stage.worker(name="target") as worker:

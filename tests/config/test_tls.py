@@ -141,6 +141,7 @@ def test_none_goes_in_by_less(
         way(settings)
 
 
+@pytest.mark.long
 def test_a_job_ends_and_flower_shows_the_queues_behind_tls(
     server: tuple[Server, int], sandbox: Sandbox, certificate: Path, identity: str, tmp_path: Path
 ) -> None:

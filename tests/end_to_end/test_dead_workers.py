@@ -43,6 +43,8 @@ def hangs_once(result):
         time.sleep(0.05)
 """
 
+pytestmark = pytest.mark.long  # each waits for leases of 10 s to end
+
 
 def test_a_worker_killed_in_a_download_is_replaced_when_its_lease_ends(stage: Stage) -> None:
     """A lease that ends is the death notice: the other worker fetches the video again."""

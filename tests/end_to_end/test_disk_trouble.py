@@ -76,6 +76,7 @@ def assert_whole(stage: Stage, job: Job) -> None:
     assert sum(stage.sandbox.purchases().values()) == 1
 
 
+@pytest.mark.long
 def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
     """The download is repeated, bounded by its back-off; when there is room, the job completes."""
     with small_disk(tmp_path / "disk") as disk:
@@ -110,6 +111,7 @@ def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
         assert "Traceback" not in worker.said()
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_mid_download_leaves_no_half_video(stage: Stage) -> None:
     """Half of it lies under a partial name; the next worker starts afresh."""
     archive = stage.settings.archive_dir
@@ -157,6 +159,7 @@ def test_a_body_without_an_end_costs_a_bounded_download(stage: Stage) -> None:
     assert sum(file.stat().st_size for file in stage.settings.archive_dir.rglob("*") if file.is_file()) == 0
 
 
+@pytest.mark.long
 def test_a_receipt_without_redis_and_without_room_on_the_disk_outlives_both(sandbox: Sandbox, tmp_path: Path) -> None:
     """The worker keeps it in memory, says so where it wakes somebody, and writes it when Redis is back."""
     sandbox.reset()

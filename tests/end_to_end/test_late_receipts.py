@@ -62,6 +62,7 @@ def test_a_cancel_of_a_purchase_that_was_not_made_costs_nothing(stage: Stage) ->
     assert stage.sandbox.purchases() == {}
 
 
+@pytest.mark.long
 def test_a_receipt_that_comes_after_another_purchase_is_kept_as_a_job_of_its_own(
     stage: Stage, receiver: WebhookServer
 ) -> None:

@@ -15,6 +15,7 @@ from tests.stage import SANDBOX_KEY, Stage, a_request, eventually
 FEW_HUNDRED = 300
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_one_thread_carries_hundreds_of_jobs_in_flight(stage: Stage) -> None:
     """No slot sleeps: a job in flight is a countdown, not a thread."""

@@ -45,6 +45,7 @@ def _one_generation(stage: Stage) -> str:
     return job.generation_id
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_every_wake_up_lost_with_500_in_flight_loses_no_job(stage: Stage) -> None:
     """The broker is wiped; a new worker finds the first overdue job within 15 s and all of them within 30 s."""
@@ -62,6 +63,7 @@ def test_every_wake_up_lost_with_500_in_flight_loses_no_job(stage: Stage) -> Non
             assert stage.ended(job_id).state is State.COMPLETED
 
 
+@pytest.mark.long
 def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_wake_ups_that_it_holds(stage: Stage) -> None:
     """A deploy must not wait for countdowns; what the worker held is back in the broker's queue."""
     ledger = Ledger(stage.client, send_wake_up=wake_up_sender(lambda: make_app(stage.settings)))
@@ -78,6 +80,7 @@ def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_wake_ups_that_it_h
         stage.client.delete(key)
 
 
+@pytest.mark.long
 def test_a_deploy_under_load_delays_no_poll_by_more_than_an_interval_and_15_s(stage: Stage) -> None:
     """The old worker stops, the new one starts, the jobs go on."""
     with stage.worker(name="old") as old:
@@ -93,6 +96,7 @@ def test_a_deploy_under_load_delays_no_poll_by_more_than_an_interval_and_15_s(st
     assert all(count == 1 for count in stage.sandbox.purchases().values())
 
 
+@pytest.mark.long
 def test_two_versions_work_on_the_same_jobs(stage: Stage) -> None:
     """In a rolling deploy, messages and rows hold what the older version does not know."""
     with (
@@ -105,6 +109,7 @@ def test_two_versions_work_on_the_same_jobs(stage: Stage) -> None:
     assert all(count == 1 for count in stage.sandbox.purchases().values())
 
 
+@pytest.mark.long
 def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path: Path) -> None:
     """The log is read again and again until the purchase shows."""
     with Sandbox.started(
@@ -158,6 +163,7 @@ def _asked_to_wait(stage: Stage, ids: list[str]) -> int:
     return sum("as a minute allows" in message for message in messages)
 
 
+@pytest.mark.long
 def test_a_doubt_that_the_log_cannot_clear_waits_for_a_person(stage: Stage) -> None:
     """After the quiet window a person is called and decides; nothing is bought meanwhile."""
     quick = {"RUSHES_POLL__DEADLINE_S": "1", "RUSHES_RECONCILE__QUIET_S": "1.5"}
@@ -203,6 +209,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
     assert (stage.settings.archive_dir / job.stored.path).stat().st_size == job.stored.size_bytes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wanted(stage: Stage, keep: bool) -> None:
     """The upstream refunds nothing, so the video may be worth keeping."""
@@ -242,6 +249,7 @@ def test_a_cancel_at_any_moment_ends_in_exactly_one_state(stage: Stage) -> None:
         assert (job.charged is Charged.NO) == (job.id not in bought)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("trouble", "hold"),
     [("403", Hold.OUT_OF_CREDITS), ("card", Hold.UNVERIFIED), ("401", Hold.BAD_KEY), ("429", Hold.THROTTLED)],
@@ -258,6 +266,7 @@ def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: St
     assert sum(stage.sandbox.purchases().values()) == 30
 
 
+@pytest.mark.long
 def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
     """Polls stop but for a trial request; when it is back, they go on."""
     with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="1", RUSHES_QUEUE__HOLD_LONGEST_S="2"):
@@ -274,6 +283,7 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         assert {stage.ended(job_id, within_s=100).state for job_id in ids} == {State.COMPLETED}
 
 
+@pytest.mark.long
 def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
     """One machine behind the balancer is stuck, with jobs enough to block every thread until the time-out."""
     with stage.worker(
@@ -328,6 +338,7 @@ def own_redis(folder: Path, port: int) -> Iterator[ValkeyServer]:
         yield server
 
 
+@pytest.mark.long
 def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox: Sandbox, tmp_path: Path) -> None:
     """A worker spools it to disk while Redis is away; another process of this host replays it later."""
     sandbox.reset()
@@ -352,6 +363,7 @@ def test_a_receipt_that_redis_cannot_take_outlives_redis_and_the_worker(sandbox:
         assert not list((tmp_path / "state" / "spool").glob("*"))
 
 
+@pytest.mark.long
 def test_a_receipt_that_a_power_cut_of_redis_forgot_is_found_by_its_intent(sandbox: Sandbox, tmp_path: Path) -> None:
     """The disk holds the intent and not the receipt of the second after it: the upstream's log knows the rest."""
     sandbox.reset()

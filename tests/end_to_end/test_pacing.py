@@ -67,6 +67,7 @@ def found_after_s(job: Job) -> float:
     return job.rendered_at - job.submitted_at
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_learned_schedule_polls_less_often_and_no_later_than_fixed_10_s(stage: Stage) -> None:
     """What one run has learnt, the next one goes by; the fixed run teaches as well."""

@@ -89,6 +89,7 @@ def test_a_stuck_hook_holds_up_no_other_and_no_video(stage: Stage, folder: Path,
         eventually(lambda: not receivers(stage).waiting())
 
 
+@pytest.mark.long
 def test_a_broken_hook_is_tried_again_alone_and_catches_up_when_it_is_mended(stage: Stage, folder: Path) -> None:
     """Nobody else receives anything twice because of it; while it is held, nothing is lost."""
     with stage.worker(threads=4, **hooks(folder, "broken", "quick")):
@@ -119,6 +120,7 @@ def test_a_worker_killed_in_a_hook_is_no_reason_to_forget_it(stage: Stage, folde
         eventually(lambda: "delivery.succeeded" in [entry.event for entry in stage.service.events(job_id)])
 
 
+@pytest.mark.long
 def test_the_command_line_lists_tests_and_redelivers(stage: Stage, folder: Path) -> None:
     """An operator needs no line of code for it."""
     stage.environment |= hooks(folder, "quick", "broken")
@@ -174,6 +176,7 @@ def test_every_end_is_a_row_in_the_database_and_can_be_exported(stage: Stage) ->
     assert stage.rushes("db", "check").stdout == "The schema is up to date.\n"
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_holds_up_nothing_and_misses_nothing(stage: Stage, postgres_url: str) -> None:
     """The worker starts without it; when it is there, every end is written."""
     absent = stage.folder / "not-mounted-yet"

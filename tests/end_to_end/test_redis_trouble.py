@@ -75,6 +75,7 @@ def assert_all_end_well(stage: Stage, worker: Worker, job_ids: list[str]) -> Non
     assert not any(panic in worker.said() for panic in ("UNABLE TO RESTORE", "EMERGENCY DUMP")), worker.said()
 
 
+@pytest.mark.long
 def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
     """Ledger and broker ask the Sentinels anew where the master is; what the replica knew goes on."""
     with Group.started(tmp_path / "redis", password=PASSWORD, sentinel_password=SENTINELS_PASSWORD) as group:
@@ -99,6 +100,7 @@ def test_a_master_that_dies_is_followed_by_its_replica(sandbox_at_rest: Sandbox,
             assert SENTINELS_PASSWORD not in said
 
 
+@pytest.mark.long
 def test_a_password_that_has_become_wrong_is_reported_and_mended_on_the_server(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_password_that_has_become_wrong_is_reported_and_mended_on_the_server(
         assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_a_replica_by_mistake_is_reported_and_writes_nothing_until_it_is_promoted(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_master_that_becomes_a_replica_under_a_running_worker_is_waited_for(
         assert_all_end_well(stage, worker, ids)
 
 
+@pytest.mark.long
 def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
     """`OOM command not allowed`: what was bought meanwhile is spooled, what is refused leaves nothing behind."""
     with (
@@ -189,6 +193,7 @@ def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox
         assert "raise its maxmemory" in said
 
 
+@pytest.mark.long
 def test_a_redis_that_reads_a_long_file_after_its_start_is_waited_for(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
     """Redis answers LOADING meanwhile."""
     slow = {"key_load_delay": "250", "loading_process_events_interval_bytes": "1024", "aof_use_rdb_preamble": "no"}
@@ -212,6 +217,7 @@ def test_a_redis_that_reads_a_long_file_after_its_start_is_waited_for(sandbox_at
         assert_all_end_well(stage, worker, ids)
 
 
+@pytest.mark.long
 def test_a_connection_cut_in_the_middle_of_everything_is_mended_by_itself(
     sandbox_at_rest: Sandbox, tmp_path: Path
 ) -> None:

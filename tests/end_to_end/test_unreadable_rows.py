@@ -47,6 +47,7 @@ def _one_in_each_state(ledger: Ledger) -> tuple[Job, ...]:
     return tuple(ledger.get(job.id) for job in (queued, submitting, in_doubt, rendering, storing))
 
 
+@pytest.mark.long
 def test_the_rescuer_lives_with_rows_that_it_cannot_read(stage: Stage) -> None:
     """Else its worker would look dead, and what others lose would be found by nobody."""
     before = _strange_rows(stage)

@@ -80,6 +80,7 @@ def test_a_slow_receiver_delays_no_video_and_no_other_receiver(
         eventually(lambda: receiver.jobs() == jobs, within_s=60, what="the slow receiver")
 
 
+@pytest.mark.long
 def test_a_receiver_that_was_down_misses_nothing_and_knows_what_it_had(stage: Stage, receiver: WebhookServer) -> None:
     """Each try carries the same `webhook-id`."""
     endpoint = add(stage, receiver)
@@ -110,6 +111,7 @@ def test_a_request_can_bring_its_own_address(stage: Stage, receiver: WebhookServ
     assert stage.service.get(said.stdout.strip())[1].body() == {"model": "google/veo3", "prompt": "a clip"}
 
 
+@pytest.mark.long
 def test_an_endpoint_that_is_gone_or_fails_for_too_long_is_disabled_loudly(
     stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
 ) -> None:
@@ -152,6 +154,7 @@ def test_secrets_are_rotated_while_both_are_valid(stage: Stage, receiver: Webhoo
     assert receiver.forged == 0
 
 
+@pytest.mark.long
 def test_the_command_line_adds_tests_shows_and_removes(stage: Stage, receiver: WebhookServer) -> None:
     """These commands cover an operator's first quarter of an hour."""
     added = json.loads(stage.rushes("webhooks", "add", receiver.url, "--description", "shop", "--json").stdout)

@@ -30,6 +30,7 @@ def made_up(**figures: float) -> Results:
     return results
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_run_in_miniature_measures_rushes_beside_another(tmp_path: Path) -> None:
     """With real workers, server and upstream, every figure that a bar needs is measured."""
@@ -244,6 +245,7 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["machine"] == {"cores": "2"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_the_parts_of_a_life_are_measured_alone() -> None:
     """The overhead of a process is the difference to the sum of its parts."""

@@ -68,6 +68,7 @@ def enter_busy_folder(machine: Machine, name: str) -> None:
     (machine.folder / "flowerconfig.py").write_text("raise SystemExit('the configuration of another Flower')\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_stack_starts_and_serves_whatever_was_set_for_other_programs(machine: Machine, name: str) -> None:
     """Readiness checks, children, a second terminal and doctor all run with these variables."""
@@ -120,6 +121,7 @@ def test_what_the_user_set_for_the_children_reaches_them() -> None:
     assert for_stack(theirs) | theirs == for_stack(theirs)
 
 
+@pytest.mark.long
 def test_a_stack_goes_on_when_nobody_reads_its_output_any_more(machine: Machine) -> None:
     """`rushes up | head -3` must not block the children on their output."""
     process = subprocess.Popen(

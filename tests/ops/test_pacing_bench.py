@@ -29,6 +29,8 @@ FIXED_10: Final = Constant(FixedSchedule(10, 10))
 SPANNING_A_MINUTE_TO_FOUR: Final = "lognormal 120 s, sigma 0.2"
 """One job in 1,000 is outside 60 to 240 s."""
 
+pytestmark = pytest.mark.long
+
 
 def learned(shape: str, lateness_s: float = DEFAULT_S) -> Figures:
     """Simulate the learned schedule on a shape, from a cold start."""

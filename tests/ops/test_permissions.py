@@ -102,6 +102,7 @@ def page(url: str) -> str:
     return answer.text if answer.ok else ""
 
 
+@pytest.mark.long
 def test_everything_works_with_the_minimal_permissions(server: Server, sandbox: Sandbox, tmp_path: Path) -> None:
     """Worker, API, command line and Flower take jobs to their ends, and the server refuses nothing."""
     with (

@@ -119,6 +119,7 @@ def test_a_file_that_cannot_be_read_is_replaced(tmp_path: Path, text: str) -> No
     assert port > 1024
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_a_stack_keeps_its_ports_unless_another_program_uses_them(machine: Machine, end: signal.Signals) -> None:
@@ -163,6 +164,7 @@ def test_a_stack_can_call_receivers_on_this_machine_unless_the_user_chose_otherw
     assert not {"RUSHES_API__PUBLIC_URL", "RUSHES_WEBHOOKS__ALLOW_PRIVATE"} & set(elsewhere)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_webhook_to_this_machine_arrives_with_a_link_that_serves_the_video(machine: Machine) -> None:
     """It needs no setting."""

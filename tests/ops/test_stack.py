@@ -24,7 +24,7 @@ NAMES: Final = ("valkey", "sandbox", "worker", "api", "flower")
 SLOW_S: Final = 600
 """Seconds of upstream time: long enough to be interrupted."""
 
-pytestmark = pytest.mark.timeout(180)  # several stacks start and stop in a test
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]  # several stacks start and stop in a test
 
 
 def purchases(stack: Stack) -> dict[str, int]:

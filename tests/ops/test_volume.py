@@ -8,6 +8,7 @@ import pytest
 from tests.stage import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_every_finished_job_is_in_the_archive_in_the_database_and_with_the_receiver() -> None:
     """It makes both runs and prints their figures."""

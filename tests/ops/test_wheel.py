@@ -12,6 +12,8 @@ import requests
 from ops.stack.recipe import free_port
 from tests.stage import ROOT, Stage, Worker, a_request, child, eventually
 
+pytestmark = pytest.mark.long  # a wheel is built and installed
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

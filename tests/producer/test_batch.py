@@ -146,6 +146,7 @@ def test_a_bad_row_is_named_and_nothing_of_the_file_is_submitted(stage: Stage) -
     assert stage.client.dbsize() == 0
 
 
+@pytest.mark.long
 def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stage) -> None:
     """Counted where it costs: at the sandbox. Equal rows are two videos; a refused row is reported."""
     file = stage.folder / "jobs.jsonl"

@@ -65,6 +65,7 @@ def assert_playable(file: Path) -> None:
 # -- submit ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_waiting_with_an_output_gives_a_playable_file(stage: Stage) -> None:
     """The one command of the README: a prompt goes in, a video that plays comes out; progress stays off stdout."""
     with stage.worker():
@@ -165,6 +166,7 @@ def test_the_models_are_listed_with_what_each_takes(stage: Stage) -> None:
     assert "does not know the model google/veo4" in unknown.stderr
 
 
+@pytest.mark.long
 def test_a_picture_comes_from_a_file(stage: Stage) -> None:
     """Known by its bytes, it brings the model that takes one."""
     (stage.folder / "boat.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
@@ -239,6 +241,7 @@ def test_a_key_is_replayed_or_refused(stage: Stage) -> None:
 # -- questions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_question_has_an_answer_in_json(stage: Stage) -> None:
     """One value, or one a line; nothing else on standard output."""
     ids = [a_job(stage, state) for state in (State.QUEUED, State.RENDERING, State.FAILED)]
@@ -269,6 +272,7 @@ def test_a_rare_filter_reads_a_bounded_number_of_jobs_and_says_where_to_go_on(st
     )
 
 
+@pytest.mark.long
 def test_a_person_reads_the_same_in_words(stage: Stage) -> None:
     """Card, table, timeline; and a cancel says what it costs."""
     queued, rendering = a_job(stage), a_job(stage, State.RENDERING)
@@ -460,6 +464,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(stage: Stage, argument
 # -- strangers' text ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_prompt_is_shown_as_data_whatever_it_is_made_of(stage: Stage) -> None:
     """Markup stays markup, an escape sequence is escaped: reading a job must not steer the reader's terminal."""
     job_id = a_job(stage, State.FAILED, NASTY)

@@ -198,6 +198,7 @@ def test_what_we_did_not_name_is_never_touched(store: FolderStore, ledger: Ledge
 # -- by the command line -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_dry_run_touches_nothing_and_the_real_one_says_what_went(stage: Stage) -> None:
     """The same list both times; afterwards the download says why there is nothing."""
     with stage.worker(RUSHES_DESCRIBE__MANIFEST="true"):
@@ -228,6 +229,7 @@ def test_without_a_rule_or_with_a_bad_one_it_says_what_to_give(stage: Stage) -> 
     assert "30 parsecs" in stage.rushes("archive", "prune", "--older-than", "30 parsecs").stderr
 
 
+@pytest.mark.long
 def test_links_are_signed_or_the_apis_own_as_the_setting_says(stage: Stage, bucket: Bucket) -> None:
     """The receiver of the answer can fetch the video, without our credentials."""
     stage.environment |= {"RUSHES_ARCHIVE__URL": bucket.url, **bucket.environment}

@@ -92,6 +92,7 @@ def test_an_argument_that_the_locale_could_not_decode_is_read_as_utf_8(given: st
     assert text_of(given) == meant
 
 
+@pytest.mark.long
 def test_the_paid_prompt_has_no_mark_wherever_it_comes_from(stage: Stage) -> None:
     """File, standard input, and an argument in a locale without UTF-8."""
     (stage.folder / "prompt.txt").write_bytes(ENCODINGS["utf-8 with a mark"])

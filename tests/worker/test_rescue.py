@@ -155,6 +155,7 @@ def test_a_paid_job_is_too_far_off_after_an_hour() -> None:
     assert all(longest.by_queue[state] < 3600 for state in (State.QUEUED, State.RENDERING, State.STORING))
 
 
+@pytest.mark.long
 def test_jobs_are_done_at_once_when_redis_was_an_hour_ahead(stage: Stage) -> None:
     """Bought while the clock was wrong; a real worker meets them when it is right."""
     with stage.worker(name="buyer"):
