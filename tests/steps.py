@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from jobs.artifacts import Artifact
 from jobs.errors import JobError
@@ -17,7 +17,7 @@ from jobs.moves.move import Move, Policy
 from jobs.queues import receiver_of
 from jobs.schedule import FixedSchedule, Interval
 from jobs.states import State
-from jobs.work_items import Claim, Item
+from jobs.work_items import LEASE_S, Claim, Item
 from tests.stage import a_request
 
 POLICY: Final = Policy(
@@ -30,40 +30,68 @@ POLICY: Final = Policy(
     download_patience_s=3600,
 )
 
-VIDEO: Final = Video("https://cdn.example/clip.mp4")
+TERMS: Final = Terms(deadline_s=1000, kind="google/veo3:8:720p")
+VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=3_716_781)
 STORED: Final = Stored("2027/01/15/clip.mp4", 3_716_781, "ab12", "video/mp4")
 
 ended = parts.ended
 
+END: Final = ended(State.FAILED, Reason.REFUSED, "no", Charged.NO)
+
+
+class Way(TypedDict, total=False):
+    """What is unusual on a job's way to its state."""
+
+    lease_s: float
+    ask_in_s: float
+    generation_id: str
+    cost_usd: float
+    first_poll_s: float
+    video: Video
+    stored: Stored
+    describe: bool
+    ends_unbought: bool
+    message: str
+
 
 def job_in(
-    ledger: Ledger,
-    state: State,
-    what: VideoRequest | None = None,
-    terms: Terms | None = None,
-    *,
-    lease_s: float = 10,
-    generation_id: str = "gen-1",
-    first_poll_s: float = 0,
+    ledger: Ledger, state: State, what: VideoRequest | None = None, terms: Terms = TERMS, **way: Unpack[Way]
 ) -> Job:
-    """Walk a new job to a state, by the steps of its life."""
-    job_id = ledger.accept(what or a_request(), terms or Terms(deadline_s=1000)).job_id
-    for step in _WAYS[state]:
-        job = ledger.get(job_id)
-        match step:
-            case State.SUBMITTING:
-                submitting(ledger, job, lease_s=lease_s)
-            case State.IN_DOUBT:
-                in_doubt(ledger, job, "the reply was lost")
-            case State.RENDERING:
-                submitted(ledger, job, generation_id, first_poll_s=first_poll_s)
-            case State.STORING:
-                rendered(ledger, job, VIDEO)
-            case State.COMPLETED:
-                completed(ledger, job, STORED)
-            case _:
-                end(ledger, job, ended(step, _REASONS[step], "no", job.charged))
+    """Accept a job and walk it to a state, by the steps of its life."""
+    return walked(ledger, ledger.accept(what or a_request(), terms).job_id, state, **way)
+
+
+def walked(ledger: Ledger, job_id: str, state: State, **way: Unpack[Way]) -> Job:
+    """Walk a queued job to a state, by the steps of its life; with `ends_unbought` a failed job was never bought."""
+    is_direct = state in _REASONS and way.get("ends_unbought", False)
+    for step in (state,) if is_direct else _WAYS[state]:
+        _walk(ledger, ledger.get(job_id), step, way)
     return ledger.get(job_id)
+
+
+def _walk(ledger: Ledger, job: Job, step: State, way: Way) -> None:
+    match step:
+        case State.SUBMITTING:
+            submitting(ledger, job, lease_s=way.get("lease_s", LEASE_S))
+        case State.IN_DOUBT:
+            in_doubt(ledger, job, "the reply was lost", ask_in_s=way.get("ask_in_s", 60))
+        case State.RENDERING:
+            generation_id, cost_usd = way.get("generation_id", f"gen-{job.id}"), way.get("cost_usd", 3.36)
+            submitted(ledger, job, generation_id, cost_usd=cost_usd, first_poll_s=way.get("first_poll_s", 0))
+        case State.STORING:
+            rendered(ledger, job, way.get("video", VIDEO))
+        case State.COMPLETED:
+            completed(ledger, job, way.get("stored", STORED), describe=way.get("describe", False))
+        case _:
+            end(ledger, job, ended(step, _REASONS[step], way.get("message", "no"), job.charged))
+
+
+def given_up(ledger: Ledger) -> Job:
+    """Return a purchase, as its frozen buyer remembers it, that was put in doubt and given up meanwhile."""
+    job = job_in(ledger, State.SUBMITTING)
+    in_doubt(ledger, job, "no word")
+    end(ledger, ledger.get(job.id), ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
+    return job
 
 
 _WAYS: Final[Mapping[State, Sequence[State]]] = {

@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from jobs.artifacts import Artifact, path_of
-from jobs.job import Job, Stored, Video
+from jobs.job import Job, Stored
 from jobs.ledger import Ledger
-from jobs.states import FollowUp
+from jobs.states import FollowUp, State
 from ops.stack.recipe import free_port
 from tests import steps
 from tests.stage import Stage, child, eventually
@@ -128,9 +128,7 @@ def staged_api(stage: Stage) -> Iterator[Api]:
 
 def bought(ledger: Ledger, job_id: str) -> Job:
     """Take a queued job through its purchase."""
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, "generation-1", cost_usd=4.16, first_poll_s=60)
-    return ledger.get(job_id)
+    return steps.walked(ledger, job_id, State.RENDERING, generation_id="generation-1", cost_usd=4.16, first_poll_s=60)
 
 
 def completed(
@@ -143,13 +141,13 @@ def completed(
     describe: bool = False,
 ) -> Job:
     """Take a queued job to its stored video."""
-    job = bought(ledger, job_id)
-    steps.rendered(ledger, job, Video("https://cdn.example/clip.mp4"))
     path = f"2026/11/24/{job_id}.mp4"
     (archive / path).parent.mkdir(parents=True, exist_ok=True)
     (archive / path).write_bytes(BYTES)
-    steps.completed(ledger, ledger.get(job_id), Stored(path, size_bytes, sha256, "video/mp4"), describe=describe)
-    return ledger.get(job_id)
+    stored = Stored(path, size_bytes, sha256, "video/mp4")
+    return steps.walked(
+        ledger, job_id, State.COMPLETED, generation_id="generation-1", cost_usd=4.16, stored=stored, describe=describe
+    )
 
 
 def described(ledger: Ledger, job_id: str, archive: Path) -> dict[str, bytes]:

@@ -17,10 +17,10 @@ from jobs.moves.move import Move
 from jobs.outbox import Attempt, ReceiverTerms
 from jobs.queues import delivery_queue
 from jobs.states import FollowUp, State
-from jobs.work_items import Claim, Item
+from jobs.work_items import LEASE_S, Claim, Item
 from tests import steps
-from tests.jobs.test_ledger import accepted, in_doubt, rendering, storing, submitting
 from tests.stage import Clock, outbox_of
+from tests.steps import job_in
 
 ONE_A_SECOND: Final = Claim(queue=State.RENDERING, fence=False, per_s=1)
 HOUR_S: Final = 3600.0
@@ -48,28 +48,38 @@ def ledger(client: "redis.Redis", clock: Clock, emitted: list[Event]) -> Ledger:
 
 def held(ledger: Ledger) -> Job:
     """A job that waits in the queue for 100 s."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     steps.held(ledger, job, 100, Hold.THROTTLED, "not so fast")
     return job
 
 
+def to_be_polled(ledger: Ledger) -> Job:
+    """A job that is polled in 30 s."""
+    return job_in(ledger, State.RENDERING, first_poll_s=30)
+
+
+def in_doubt(ledger: Ledger) -> Job:
+    """A job whose purchase is looked for in 60 s."""
+    return job_in(ledger, State.IN_DOUBT, ask_in_s=60)
+
+
 def to_be_fetched(ledger: Ledger) -> Job:
     """A job whose download is tried again in 100 s."""
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.store_failed(ledger, job, 100, "cut off")
     return job
 
 
 def to_be_fetched_late(ledger: Ledger) -> Job:
     """An ended job whose late video is looked for in 100 s."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING, first_poll_s=30)
     steps.end(ledger, job, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.YES, late_fetch_in_s=100))
     return job
 
 
 WAITING: Final[dict[str, tuple[Callable[[Ledger], Job], str, float]]] = {
     "in the queue": (held, "due:queued", 100),
-    "to be polled": (rendering, "due:rendering", 30),
+    "to be polled": (to_be_polled, "due:rendering", 30),
     "to be fetched": (to_be_fetched, "due:storing", 100),
     "to be found in the log": (in_doubt, "due:in_doubt", 60),
     "for its late video": (to_be_fetched_late, "due:late_fetch", 100),
@@ -113,7 +123,7 @@ def test_what_waits_is_due_as_soon_as_before(
 
 def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A doubt for a person is asked about every 23 h, a receiver that is down is called a day later."""
-    doubt = submitting(ledger)
+    doubt = job_in(ledger, State.SUBMITTING)
     steps.in_doubt(ledger, doubt, "lost", ask_in_s=23 * HOUR_S)
     outbox_of(client, clock=clock).mail("job_1", {"hook": ["job.completed"]})
     (delivery,) = deliveries(ledger, "hook")
@@ -131,14 +141,14 @@ def test_a_wait_of_a_day_stays_one(client: "redis.Redis", ledger: Ledger, clock:
 
 def test_a_purchase_under_way_keeps_its_lease(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """A purchase that began after the clock was set back must not look dead; an older one expires in time."""
-    before = submitting(ledger)
+    before = job_in(ledger, State.SUBMITTING)
     clock.advance(-HOUR_S)
-    since = submitting(ledger)
+    since = job_in(ledger, State.SUBMITTING)
 
     ledger.clock.check(LONGEST)
 
-    assert due_in(client, ledger, "due:submitting", since.id) == pytest.approx(60, abs=1)
-    assert due_in(client, ledger, "due:submitting", before.id) == pytest.approx(60, abs=1)
+    assert due_in(client, ledger, "due:submitting", since.id) == pytest.approx(LEASE_S, abs=1)
+    assert due_in(client, ledger, "due:submitting", before.id) == pytest.approx(LEASE_S, abs=1)
 
 
 def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
@@ -147,7 +157,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
         Breaker.POLL, Hold.UNAVAILABLE, "down", terms=BreakerTerms(first_s=5, longest_s=60, after=1)
     )
     outbox = outbox_of(client, clock=clock)
-    rendering(ledger)
+    job_in(ledger, State.RENDERING, first_poll_s=30)
     clock.advance(30)
     assert ledger.items.claim(ONE_A_SECOND).jobs
     assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
@@ -169,7 +179,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     clock.advance(301)
     assert deliveries(ledger, "hook")
     assert deliveries(ledger, "broken")
-    rendering(ledger)
+    job_in(ledger, State.RENDERING, first_poll_s=30)
     clock.advance(30)
     assert ledger.items.claim(ONE_A_SECOND).jobs
     clock.advance(60)
@@ -181,7 +191,7 @@ def test_a_due_time_that_cannot_be_is_now(
     client: "redis.Redis", ledger: Ledger, emitted: list[Event], due_at: str
 ) -> None:
     """The rescuer corrects it, whichever process wrote it, although the clock was never seen to be set back."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING, first_poll_s=30)
     client.zadd("rushes:due:rendering", {job.id: float(due_at)})
 
     assert ledger.clock.check(LONGEST) == 1
@@ -192,7 +202,7 @@ def test_a_due_time_that_cannot_be_is_now(
 
 def test_a_follow_up_that_is_due_in_a_year_is_due_now(client: "redis.Redis", ledger: Ledger) -> None:
     """The rescuer corrects impossible due times of ended jobs as well."""
-    ended = rendering(ledger)
+    ended = job_in(ledger, State.RENDERING, first_poll_s=30)
     steps.end(
         ledger,
         ended,
@@ -205,7 +215,7 @@ def test_a_follow_up_that_is_due_in_a_year_is_due_now(client: "redis.Redis", led
 
 def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """NTP does so all the time, and a promoted replica is a little behind."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING, first_poll_s=30)
     clock.advance(-3)
 
     assert ledger.clock.check(LONGEST) == 0
@@ -214,7 +224,7 @@ def test_a_clock_that_is_put_right_a_little_moves_nothing(client: "redis.Redis",
 
 def test_many_small_steps_are_one_large_one(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """Each step is too small to be noticed, but their sum is not."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING, first_poll_s=30)
     for _ in range(10):
         clock.advance(-3)
         ledger.clock.check(LONGEST)

@@ -12,10 +12,9 @@ from jobs.ledger import Ledger
 from jobs.schedule import KEPT, Durations, Interval
 from jobs.states import State
 from tests import steps
-from tests.jobs.test_ledger import VIDEO, rendering
 from tests.redis_servers import Cable
 from tests.stage import Clock
-from tests.steps import Poll
+from tests.steps import VIDEO, Poll, job_in
 
 KEY = "rushes:durations:google/veo3:8:720p"
 TOOK = Interval(118.0, 122.0, 1000.0)
@@ -36,7 +35,7 @@ def store(client: "redis.Redis") -> Store:
 
 def found_done(ledger: Ledger, took: Interval = TOOK) -> Job:
     """A job that a poll found done."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     steps.rendered(ledger, job, VIDEO, took)
     return job
 
@@ -62,7 +61,7 @@ def test_the_newest_durations_are_kept(ledger: Ledger, client: "redis.Redis") ->
 
 def test_a_process_knows_what_all_have_observed_of_a_kind(ledger: Ledger, store: Store) -> None:
     """A worker that starts knows at once what others found."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     for _ in range(20):
         found_done(ledger, SLOW)
 
@@ -73,7 +72,7 @@ def test_a_process_knows_what_all_have_observed_of_a_kind(ledger: Ledger, store:
 
 def test_durations_are_read_again_once_in_a_while(ledger: Ledger, store: Store) -> None:
     """A decision is made in microseconds; what others found meanwhile is known a few seconds later."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     before = store.of(job, now=0)
     assert store.is_at_hand(job, now=1)
     for _ in range(20):
@@ -89,7 +88,7 @@ def test_pending_jobs_count_by_their_age_at_their_last_poll(
     ledger: Ledger, store: Store, clock: Clock, rows: int
 ) -> None:
     """The quick ones of a burst must not pass for all; of many jobs a sample is read, which stands for all."""
-    jobs = [rendering(ledger) for _ in range(rows)]
+    jobs = [job_in(ledger, State.RENDERING) for _ in range(rows)]
     clock.advance(200)
     steps.polled(ledger, [Poll(ledger.get(job.id), "generating", 10, pending=True) for job in jobs])
     done_by = store.of(jobs[0], now=0).done_by(150)
@@ -101,7 +100,7 @@ def test_what_no_poll_saw_pending_and_what_was_found_count_for_nothing(
     ledger: Ledger, store: Store, clock: Clock
 ) -> None:
     """A poll that learnt nothing shows no age; a job that is polled for a fresh URL has ended already."""
-    unseen, found = rendering(ledger), rendering(ledger)
+    unseen, found = job_in(ledger, State.RENDERING), job_in(ledger, State.RENDERING)
     fresh = store.of(unseen, now=0)
     clock.advance(200)
     steps.polled(ledger, [Poll(ledger.get(unseen.id), "unreachable: 503", 10)])
@@ -119,14 +118,14 @@ def test_an_entry_that_cannot_be_read_counts_as_none(
     """Schedules are a convenience: what another version wrote must not stop the polls."""
     client.rpush(KEY, entry)
     client.expire(KEY, 60)
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
 
     assert store.of(job, now=0) == Durations.of((), (), typical_s=110)
 
 
 def test_while_redis_is_away_what_was_known_stays_good(ledger: Ledger, redis_url: str) -> None:
     """A receipt must be written, not lost for want of a schedule."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     found_done(ledger, SLOW)
     with Cable.laid(int(redis_url.rpartition(":")[2].partition("/")[0])) as cable:
         settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
@@ -142,7 +141,7 @@ def test_while_redis_is_away_what_was_known_stays_good(ledger: Ledger, redis_url
 
 def test_a_process_that_runs_for_months_does_not_collect_kinds(ledger: Ledger, client: "redis.Redis") -> None:
     """Each model, duration and resolution ever asked for would be one."""
-    store, job = store_on(client), rendering(ledger)
+    store, job = store_on(client), job_in(ledger, State.RENDERING)
     kinds = [job.model_copy(update={"kind": f"veo{number}"}) for number in range(MOST_KINDS + 1)]
     for one in kinds:
         store.of(one, now=0)

@@ -42,9 +42,8 @@ from jobs.queues import delivery_queue
 from jobs.states import FollowUp, State
 from jobs.work_items import Item
 from tests import steps
-from tests.jobs.test_ledger import END, STORED, VIDEO, accepted, given_up, in_doubt, rendering, storing, submitting
 from tests.stage import Clock, outbox_of
-from tests.steps import POLICY
+from tests.steps import END, POLICY, STORED, VIDEO, given_up, job_in
 
 Subject: TypeAlias = Job | Item
 Answer: TypeAlias = "type[int | JobError]"
@@ -65,7 +64,7 @@ def ended_unbought(ledger: Ledger) -> Job:
 
 def expired(ledger: Ledger) -> Item:
     """A late fetch that is due."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     end = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=0)
     steps.end(ledger, job, end)
     return claimed_item(ledger, FollowUp.LATE_FETCH, job.id)
@@ -73,14 +72,14 @@ def expired(ledger: Ledger) -> Item:
 
 def to_describe(ledger: Ledger) -> Item:
     """A description that is due."""
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED, describe=True)
     return claimed_item(ledger, FollowUp.DESCRIBE, job.id)
 
 
 def to_deliver(ledger: Ledger) -> Item:
     """A delivery that is due."""
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED)
     return claimed_item(ledger, delivery_queue(HOOK), job.id)
 
@@ -101,7 +100,7 @@ class Case:
     before it was done. `unknown`: about a job that is not there.
     """
 
-    subject: Callable[[Ledger], Subject]
+    subject: State | Callable[[Ledger], Subject]
     decide: Callable[[Any], Move | None]
     to: State | None = None
     turns: int = 1
@@ -109,7 +108,11 @@ class Case:
     ended: Answer = StaleTurn
     unknown: Answer = UnknownJob
 
-    def made(self, subject: Subject) -> Move:
+    def made(self, ledger: Ledger) -> Subject:
+        """Make the subject: a job in that state, or another one."""
+        return job_in(ledger, self.subject) if isinstance(self.subject, State) else self.subject(ledger)
+
+    def move(self, subject: Subject) -> Move:
         """The move."""
         move = self.decide(subject)
         assert move is not None
@@ -118,7 +121,7 @@ class Case:
 
 def of_purchase(decide: Callable[[Job], Move | None], to: State, *, doubled: Answer = WrongState) -> Case:
     """A receipt, which the purchase's request id guards: it counts whatever the turn is."""
-    return Case(subject=submitting, decide=decide, to=to, doubled=doubled, ended=WrongState)
+    return Case(subject=State.SUBMITTING, decide=decide, to=to, doubled=doubled, ended=WrongState)
 
 
 def of_item(subject: Callable[[Ledger], Item], decide: Callable[[Any], Move | None]) -> Case:
@@ -126,7 +129,7 @@ def of_item(subject: Callable[[Ledger], Item], decide: Callable[[Any], Move | No
     return Case(subject=subject, decide=decide, turns=0, unknown=StaleTurn)
 
 
-def once(subject: Callable[[Ledger], Job], decide: Callable[[Job], Move | None], *, ended: Answer) -> Case:
+def once(subject: State | Callable[[Ledger], Job], decide: Callable[[Job], Move | None], *, ended: Answer) -> Case:
     """A note in the row, which leaves the turn with its holder; made again it changes nothing."""
     return Case(subject=subject, decide=decide, turns=0, doubled=int, ended=ended)
 
@@ -163,18 +166,20 @@ RECEIVED: Final = Accepted("g", 3.36)
 CASES: Final[dict[str, Case]] = {
     # jobs/moves/purchase.py
     "before_submit: cancelled": Case(
-        subject=accepted, decide=lambda j: purchase.before_submit(_cancelled(j), now=NOW), to=State.CANCELLED
+        subject=State.QUEUED, decide=lambda j: purchase.before_submit(_cancelled(j), now=NOW), to=State.CANCELLED
     ),
     "before_submit: too late": Case(
-        subject=accepted, decide=lambda j: purchase.before_submit(j, now=LATER), to=State.EXPIRED
+        subject=State.QUEUED, decide=lambda j: purchase.before_submit(j, now=LATER), to=State.EXPIRED
     ),
     "submitting": Case(
-        subject=accepted,
+        subject=State.QUEUED,
         decide=lambda j: purchase.submitting(j, lease_s=10, worker="w", suffix="a1"),
         to=State.SUBMITTING,
     ),
-    "held": Case(subject=accepted, decide=lambda j: purchase.held(j, Hold.BAD_KEY, "no", wait_s=5), to=State.QUEUED),
-    "still_held": Case(subject=accepted, decide=lambda _: purchase.still_held(5), to=State.QUEUED),
+    "held": Case(
+        subject=State.QUEUED, decide=lambda j: purchase.held(j, Hold.BAD_KEY, "no", wait_s=5), to=State.QUEUED
+    ),
+    "still_held": Case(subject=State.QUEUED, decide=lambda _: purchase.still_held(5), to=State.QUEUED),
     "after_submit: bought": of_purchase(lambda j: purchase.after_submit(j, RECEIVED, policy=POLICY), State.RENDERING),
     "after_submit: proved unsent": of_purchase(  # the job then speaks of no purchase
         lambda j: purchase.after_submit(j, NotBought(Hold.THROTTLED, "429"), policy=POLICY),
@@ -189,125 +194,125 @@ CASES: Final[dict[str, Case]] = {
     ),
     "submitted": of_purchase(lambda j: purchase.submitted(j, "g", cost_usd=1, first_poll_s=9), State.RENDERING),
     "in_doubt": of_purchase(lambda _: purchase.in_doubt("no word", policy=POLICY), State.IN_DOUBT),
-    "after_late_receipt: in time": Case(subject=accepted, decide=_late_receipt, to=State.RENDERING),
+    "after_late_receipt: in time": Case(subject=State.QUEUED, decide=_late_receipt, to=State.RENDERING),
     "after_late_receipt: ended": once(ended_unbought, _late_receipt, ended=int),
     "adopted_late": Case(
-        subject=accepted, decide=lambda j: purchase.adopted_late(j, RECEIVED, first_poll_s=9), to=State.RENDERING
+        subject=State.QUEUED, decide=lambda j: purchase.adopted_late(j, RECEIVED, first_poll_s=9), to=State.RENDERING
     ),
     "bought_late": once(ended_unbought, lambda j: purchase.bought_late(j, RECEIVED, policy=POLICY), ended=int),
     # jobs/moves/reconcile.py
     "after_reading: found": Case(
-        subject=in_doubt,
+        subject=State.IN_DOUBT,
         decide=lambda j: reconcile.after_reading(j, LogRow("r", "g", 1), now=NOW, policy=POLICY),
         to=State.RENDERING,
     ),
     "after_reading: not yet": Case(
-        subject=in_doubt,
+        subject=State.IN_DOUBT,
         decide=lambda j: reconcile.after_reading(j, None, now=NOW, policy=POLICY),
         to=State.IN_DOUBT,
     ),
     "after_reading: never": Case(
-        subject=in_doubt,
+        subject=State.IN_DOUBT,
         decide=lambda j: reconcile.after_reading(j, None, now=LATER, policy=POLICY),
         to=State.IN_DOUBT,
     ),
     "after_reading: buy again": Case(
-        subject=in_doubt,
+        subject=State.IN_DOUBT,
         decide=lambda j: reconcile.after_reading(j, None, now=LATER, policy=replace(POLICY, resubmit_in_doubt=True)),
         to=State.QUEUED,
     ),
     "after_failed_reading": Case(
-        subject=in_doubt, decide=lambda _: reconcile.after_failed_reading(None, policy=POLICY), to=State.IN_DOUBT
+        subject=State.IN_DOUBT, decide=lambda _: reconcile.after_failed_reading(None, policy=POLICY), to=State.IN_DOUBT
     ),
-    "put_off": Case(subject=in_doubt, decide=lambda _: reconcile.put_off(60), to=State.IN_DOUBT),
+    "put_off": Case(subject=State.IN_DOUBT, decide=lambda _: reconcile.put_off(60), to=State.IN_DOUBT),
     "still_in_doubt": Case(
-        subject=in_doubt, decide=lambda _: reconcile.still_in_doubt("nothing", wait_s=60), to=State.IN_DOUBT
+        subject=State.IN_DOUBT, decide=lambda _: reconcile.still_in_doubt("nothing", wait_s=60), to=State.IN_DOUBT
     ),
     "adopted": Case(
-        subject=in_doubt,
+        subject=State.IN_DOUBT,
         decide=lambda j: reconcile.adopted(j, "g", cost_usd=1, first_poll_s=9, by="log"),
         to=State.RENDERING,
     ),
     "resubmitted": Case(
-        subject=in_doubt, decide=lambda j: reconcile.resubmitted(j, by="me", queue_ttl_s=60), to=State.QUEUED
+        subject=State.IN_DOUBT, decide=lambda j: reconcile.resubmitted(j, by="me", queue_ttl_s=60), to=State.QUEUED
     ),
-    "given_up_in_doubt": Case(subject=in_doubt, decide=lambda _: reconcile.given_up_in_doubt(), to=State.FAILED),
+    "given_up_in_doubt": Case(subject=State.IN_DOUBT, decide=lambda _: reconcile.given_up_in_doubt(), to=State.FAILED),
     # jobs/moves/poll.py
     "after_poll: done": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(j, Finished(VIDEO), now=NOW, policy=POLICY),
         to=State.STORING,
     ),
     "after_poll: pending": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(j, Pending("queued"), now=NOW, policy=POLICY),
         to=State.RENDERING,
     ),
     "after_poll: no result": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(j, NoResult(Hold.UNAVAILABLE, "524"), now=NOW, policy=POLICY),
         to=State.RENDERING,
     ),
     "after_poll: inconclusive": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(
             j, Inconclusive("odd", "video 1", Finished(VIDEO), polls=3), now=NOW, policy=POLICY
         ),
         to=State.RENDERING,
     ),
     "after_poll: failed": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(j, GenerationFailed("no face"), now=NOW, policy=POLICY),
         to=State.FAILED,
     ),
     "after_poll: deadline": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: poll.after_poll(j, Pending("queued"), now=LATER, policy=POLICY),
         to=State.EXPIRED,
     ),
-    "rendered": Case(subject=rendering, decide=lambda j: poll.rendered(j, VIDEO), to=State.STORING),
-    "polled": Case(subject=rendering, decide=lambda j: poll.polled(j, "queued", wait_s=9), to=State.RENDERING),
+    "rendered": Case(subject=State.RENDERING, decide=lambda j: poll.rendered(j, VIDEO), to=State.STORING),
+    "polled": Case(subject=State.RENDERING, decide=lambda j: poll.polled(j, "queued", wait_s=9), to=State.RENDERING),
     # jobs/moves/download.py
     "after_download: fetched": Case(
-        subject=storing,
+        subject=State.STORING,
         decide=lambda j: download.after_download(j, Fetched(STORED), now=NOW, policy=POLICY),
         to=State.COMPLETED,
     ),
     "after_download: not fetched": Case(
-        subject=storing,
+        subject=State.STORING,
         decide=lambda j: download.after_download(j, NotFetched("reset"), now=NOW, policy=POLICY),
         to=State.STORING,
     ),
     "after_download: never": Case(
-        subject=storing,
+        subject=State.STORING,
         decide=lambda j: download.after_download(j, NotFetched("reset"), now=LATER, policy=POLICY),
         to=State.FAILED,
     ),
     "completed": Case(
-        subject=storing, decide=lambda _: download.completed(STORED, None, policy=POLICY), to=State.COMPLETED
+        subject=State.STORING, decide=lambda _: download.completed(STORED, None, policy=POLICY), to=State.COMPLETED
     ),
     "store_failed": Case(
-        subject=storing,
+        subject=State.STORING,
         decide=lambda _: download.store_failed("full", wait_s=5, fresh_url=False),
         to=State.STORING,
     ),
     "store_failed: fresh URL": Case(
-        subject=storing,
+        subject=State.STORING,
         decide=lambda _: download.store_failed("403", wait_s=5, fresh_url=True),
         to=State.RENDERING,
     ),
     # jobs/moves/request.py, jobs/moves/move.py
-    "on_cancel: queued": Case(subject=accepted, decide=request.on_cancel, to=State.CANCELLED),
-    "on_cancel: submitting": once(submitting, request.on_cancel, ended=WrongState),
-    "on_cancel: in doubt": once(in_doubt, request.on_cancel, ended=StaleTurn),
-    "on_cancel: rendering": Case(subject=rendering, decide=request.on_cancel, to=State.CANCELLED),
-    "on_cancel: storing": Case(subject=storing, decide=request.on_cancel, to=State.CANCELLED),
+    "on_cancel: queued": Case(subject=State.QUEUED, decide=request.on_cancel, to=State.CANCELLED),
+    "on_cancel: submitting": once(State.SUBMITTING, request.on_cancel, ended=WrongState),
+    "on_cancel: in doubt": once(State.IN_DOUBT, request.on_cancel, ended=StaleTurn),
+    "on_cancel: rendering": Case(subject=State.RENDERING, decide=request.on_cancel, to=State.CANCELLED),
+    "on_cancel: storing": Case(subject=State.STORING, decide=request.on_cancel, to=State.CANCELLED),
     "if_cancelled": Case(
-        subject=rendering,
+        subject=State.RENDERING,
         decide=lambda j: request.if_cancelled(_cancelled(j), keep=True),
         to=State.CANCELLED,
     ),
-    "ended": Case(subject=rendering, decide=lambda _: END, to=State.FAILED),
+    "ended": Case(subject=State.RENDERING, decide=lambda _: END, to=State.FAILED),
     # jobs/moves/follow_up.py
     "after_late_poll: pending": of_item(expired, lambda i: _late_poll(i, Pending("queued"))),
     "after_late_poll: failed": of_item(expired, lambda i: _late_poll(i, GenerationFailed("no"))),
@@ -373,9 +378,9 @@ def refused(ledger: Ledger, subject: Subject, move: Move, answer: Answer) -> Non
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_move_with_the_right_turn_is_written(ledger: Ledger, case: Case) -> None:
     """State, turn, index and job log move together, and its event is a known one."""
-    subject = case.subject(ledger)
+    subject = case.made(ledger)
     before = ledger.get(subject.id)
-    move = case.made(subject)
+    move = case.move(subject)
 
     assert ledger.move(subject, move) == before.turn + case.turns
 
@@ -393,8 +398,8 @@ def test_a_move_with_the_right_turn_is_written(ledger: Ledger, case: Case) -> No
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_move_with_a_stale_turn_is_refused(ledger: Ledger, case: Case) -> None:
     """Its maker read the job, or claimed the follow-up, before somebody else moved it; a receipt is another's."""
-    subject = case.subject(ledger)
-    move = case.made(subject)
+    subject = case.made(ledger)
+    move = case.move(subject)
     if isinstance(subject, Item):
         stale: Subject = replace(subject, turn=subject.turn - 1)
     else:
@@ -406,8 +411,8 @@ def test_a_move_with_a_stale_turn_is_refused(ledger: Ledger, case: Case) -> None
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_move_that_comes_twice_is_written_once(ledger: Ledger, case: Case) -> None:
     """Redis's first answer was lost, or two workers hold the same claim, one after the other's lease."""
-    subject = case.subject(ledger)
-    move = case.made(subject)
+    subject = case.made(ledger)
+    move = case.move(subject)
     ledger.move(subject, move)
 
     refused(ledger, subject, move, case.doubled)
@@ -416,8 +421,8 @@ def test_a_move_that_comes_twice_is_written_once(ledger: Ledger, case: Case) -> 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_move_of_an_unknown_job_is_refused(ledger: Ledger, case: Case) -> None:
     """Its row is gone; nothing is made up in its place."""
-    subject = case.subject(ledger)
-    move, job_id = case.made(subject), new_job_id()
+    subject = case.made(ledger)
+    move, job_id = case.move(subject), new_job_id()
     if isinstance(subject, Item):
         stranger: Subject = replace(subject, id=job_id)
     else:
@@ -432,8 +437,8 @@ def test_a_move_of_an_unknown_job_is_refused(ledger: Ledger, case: Case) -> None
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_has_ended_moves_no_more(ledger: Ledger, case: Case) -> None:
     """A job ends exactly once, and so does a follow-up; only a receipt for an ended job is noted."""
-    subject = case.subject(ledger)
-    move = case.made(subject)
+    subject = case.made(ledger)
+    move = case.move(subject)
     if isinstance(subject, Item):
         ledger.move(subject, Move(event=None))
     elif not subject.is_final:
@@ -448,8 +453,8 @@ def test_what_has_ended_moves_no_more(ledger: Ledger, case: Case) -> None:
 def test_an_ended_job_that_is_read_afresh_moves_no_more(ledger: Ledger, name: str) -> None:
     """The right turn alone is no permission."""
     case = CASES[name]
-    subject = case.subject(ledger)
-    move = case.made(subject)
+    subject = case.made(ledger)
+    move = case.move(subject)
     assert isinstance(subject, Job)
     steps.end(ledger, subject, END)
 

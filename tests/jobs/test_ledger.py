@@ -23,7 +23,7 @@ from jobs.errors import (
 )
 from jobs.events import ENDS, Event
 from jobs.facts import Accepted
-from jobs.job import Charged, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
+from jobs.job import Charged, Hold, Job, Reason, Terms, VideoRequest
 from jobs.ledger import Durability, Ledger, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.poll import polled, rendered
@@ -32,58 +32,15 @@ from jobs.moves.request import if_cancelled
 from jobs.queues import delivery_queue
 from jobs.scripts import Retention, WakeUp
 from jobs.states import EDGES, FollowUp, State
+from jobs.work_items import LEASE_S
 from tests import steps
 from tests.stage import Clock, a_request, outbox_of
-
-VIDEO: Final = Video("https://cdn.example/clip.mp4", content_type="video/mp4", file_size=10)
-STORED: Final = Stored("2027/01/15/clip.mp4", 10, "ab", "video/mp4")
-END: Final = steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO)
-
-
-def accepted(ledger: Ledger, request: VideoRequest | None = None) -> Job:
-    """A job that has just been accepted."""
-    job_id = new_job_id()
-    ledger.accept(request or a_request(), Terms(job_id=job_id, deadline_s=1000, kind="google/veo3:8:720p"))
-    return ledger.get(job_id)
-
-
-def submitting(ledger: Ledger) -> Job:
-    """A job whose worker is buying."""
-    return steps.submitting(ledger, accepted(ledger), lease_s=60)
-
-
-def rendering(ledger: Ledger) -> Job:
-    """A job that is bought."""
-    job = submitting(ledger)
-    steps.submitted(ledger, job, "gen:1/2", cost_usd=3.36, first_poll_s=30)
-    return ledger.get(job.id)
-
-
-def storing(ledger: Ledger) -> Job:
-    """A job whose video is done."""
-    job = rendering(ledger)
-    steps.rendered(ledger, job, VIDEO)
-    return ledger.get(job.id)
-
-
-def in_doubt(ledger: Ledger) -> Job:
-    """A job whose purchase is in doubt."""
-    job = submitting(ledger)
-    steps.in_doubt(ledger, job, "lost", ask_in_s=60)
-    return ledger.get(job.id)
-
-
-def given_up(ledger: Ledger) -> Job:
-    """A purchase, as its frozen buyer remembers it, that was put in doubt and given up meanwhile."""
-    job = submitting(ledger)
-    steps.in_doubt(ledger, job, "no word", ask_in_s=60)
-    steps.end(ledger, ledger.get(job.id), steps.ended(State.FAILED, Reason.IN_DOUBT, "given up", Charged.UNKNOWN))
-    return job
+from tests.steps import END, STORED, VIDEO, given_up, job_in
 
 
 def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(ledger: Ledger) -> None:
     """The table is the law; the scripts only guard it."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
 
     with pytest.raises(WrongState, match="no edge"):
         steps.completed(ledger, job, STORED)
@@ -93,7 +50,7 @@ def test_an_edge_that_the_table_does_not_know_is_refused_before_redis_is_asked(l
 
 def test_the_receipt_is_written_however_late(ledger: Ledger) -> None:
     """A worker that was frozen past its lease comes back with the id of a paid generation."""
-    job = submitting(ledger)
+    job = job_in(ledger, State.SUBMITTING)
     steps.in_doubt(ledger, job, "no word", ask_in_s=60)
 
     steps.submitted(ledger, job, "gen-late", cost_usd=3.36, first_poll_s=10)
@@ -104,7 +61,7 @@ def test_the_receipt_is_written_however_late(ledger: Ledger) -> None:
 
 def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Ledger) -> None:
     """Each attempt has a request id of its own."""
-    first = submitting(ledger)
+    first = job_in(ledger, State.SUBMITTING)
     steps.held(ledger, first, 5, Hold.THROTTLED, "429")
     second = steps.submitting(ledger, ledger.get(first.id), lease_s=60)
     assert (first.request_id, second.request_id) == (f"{first.id}.1-a1", f"{first.id}.2-a1")
@@ -117,7 +74,7 @@ def test_a_receipt_of_an_earlier_purchase_does_not_touch_a_later_one(ledger: Led
 
 def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> None:
     """A day in a long queue must not eat the time that the generation may take."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     clock.advance(3600)
     buying = steps.submitting(ledger, ledger.get(job.id), lease_s=60)
     steps.submitted(ledger, buying, "gen-1", cost_usd=None, first_poll_s=10)
@@ -127,12 +84,12 @@ def test_the_deadline_counts_from_the_purchase(ledger: Ledger, clock: Clock) -> 
 
 def test_everything_written_is_read_back(ledger: Ledger, clock: Clock) -> None:
     """One module writes rows and reads them."""
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED)
 
     done = ledger.get(job.id)
     assert (done.video, done.stored, done.cost_usd) == (VIDEO, STORED, 3.36)
-    assert (done.generation_id, done.attempt, done.polls) == ("gen:1/2", 1, 1)
+    assert (done.generation_id, done.attempt, done.polls) == (f"gen-{job.id}", 1, 1)
     assert done.finished_at == done.rendered_at == done.submitted_at == clock.now
     assert done.due_at is None
 
@@ -157,7 +114,7 @@ def test_a_key_stands_for_one_request(ledger: Ledger) -> None:
 
 def test_an_id_is_never_used_twice(ledger: Ledger) -> None:
     """A row is never overwritten by another job's."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     with pytest.raises(IdTaken, match=job.id):
         ledger.accept(a_request("two"), Terms(job_id=job.id, deadline_s=9))
     assert ledger.get(job.id) == job
@@ -171,7 +128,7 @@ def test_a_subscriber_that_raises_hurts_no_job(client: "redis.Redis", caplog: py
         raise ZeroDivisionError("a metric of nothing")
 
     ledger = Ledger(client, subscribers=[broken, lambda event: emitted.append(event.name)])
-    job = submitting(ledger)
+    job = job_in(ledger, State.SUBMITTING)
     steps.submitted(ledger, job, "g", cost_usd=1, first_poll_s=5)
 
     assert ledger.get(job.id).state is State.RENDERING
@@ -181,7 +138,7 @@ def test_a_subscriber_that_raises_hurts_no_job(client: "redis.Redis", caplog: py
 
 def test_a_wish_to_cancel_leaves_the_turn_with_the_buyer(ledger: Ledger) -> None:
     """The worker in mid-purchase must be able to write its receipt."""
-    job = submitting(ledger)
+    job = job_in(ledger, State.SUBMITTING)
 
     steps.cancel_requested(ledger, job)
     steps.cancel_requested(ledger, job)
@@ -197,7 +154,7 @@ def test_a_request_that_this_version_cannot_read_delays_no_other(client: "redis.
     """Jobs are polled many at a time: one that is strange must not stop the rest."""
     emitted: list[Event] = []
     ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
-    strange, plain = accepted(ledger), accepted(ledger)
+    strange, plain = job_in(ledger, State.QUEUED), job_in(ledger, State.QUEUED)
     client.set(f"rushes:request:{strange.id}", '{"prompt": "of a later time"}')
 
     assert [job.id for job, _ in ledger.with_requests([strange, plain])] == [plain.id]
@@ -207,7 +164,7 @@ def test_a_request_that_this_version_cannot_read_delays_no_other(client: "redis.
 def test_a_late_video_is_fetched_beside_the_ended_state(client: "redis.Redis", ledger: Ledger, clock: Clock) -> None:
     """An expired job stays expired; its video is stored all the same, and the receivers get a second event."""
     outbox_of(client, clock=clock).register({"a:b": ENDS})
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     late = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Charged.UNKNOWN, late_fetch_in_s=60)
     steps.end(ledger, job, late)
     assert steps.claimed_items(ledger, FollowUp.LATE_FETCH) == []
@@ -243,7 +200,7 @@ def test_a_receipt_for_an_ended_job_is_kept(ledger: Ledger) -> None:
 
 def test_an_earlier_purchase_is_adopted_while_the_job_waits_to_buy_again(ledger: Ledger, clock: Clock) -> None:
     """Its receipt came late, but in time: the job goes on with what was bought, and buys nothing more."""
-    first = submitting(ledger)
+    first = job_in(ledger, State.SUBMITTING)
     steps.in_doubt(ledger, first, "lost")
     steps.resubmitted(ledger, ledger.get(first.id), by="a person")
     queued = ledger.get(first.id)
@@ -267,7 +224,7 @@ def test_an_earlier_purchase_is_adopted_while_the_job_waits_to_buy_again(ledger:
 
 def test_a_purchase_that_began_meanwhile_keeps_its_job(ledger: Ledger) -> None:
     """The late receipt of the first is then kept as a second purchase."""
-    first = submitting(ledger)
+    first = job_in(ledger, State.SUBMITTING)
     steps.in_doubt(ledger, first, "lost")
     steps.resubmitted(ledger, ledger.get(first.id), by="a person")
     queued = ledger.get(first.id)
@@ -318,7 +275,7 @@ def test_a_second_purchase_goes_on_as_a_new_job(client: "redis.Redis", clock: Cl
 
 def test_a_second_purchase_is_kept_once(ledger: Ledger) -> None:
     """A receipt that is spooled and replayed makes no other job; a third purchase does."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     for generation_id in ("gen-2", "gen-2", "gen-3", "gen-2", "gen-3"):
         ledger.bought_twice(ledger.get(job.id), Accepted(generation_id, 1), job_id=new_job_id())
 
@@ -330,7 +287,7 @@ def test_a_second_purchase_is_kept_once(ledger: Ledger) -> None:
 @pytest.mark.parametrize("end", ["completed", "erased"])
 def test_a_second_purchase_of_an_ended_job_is_kept(ledger: Ledger, end: str) -> None:
     """Also if its request was erased: what it cost is known, and what it was about is not."""
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED)
     if end == "erased":
         ledger.erase(ledger.get(job.id))
@@ -345,7 +302,7 @@ def test_a_second_purchase_of_an_ended_job_is_kept(ledger: Ledger, end: str) -> 
 
 def test_a_second_purchase_of_an_unknown_job_is_refused(ledger: Ledger) -> None:
     """The receipt stays with its finder, who says so."""
-    stranger = rendering(ledger).model_copy(update={"id": new_job_id()})
+    stranger = job_in(ledger, State.RENDERING).model_copy(update={"id": new_job_id()})
     with pytest.raises(UnknownJob):
         ledger.bought_twice(stranger, Accepted("gen-2", 1), job_id=new_job_id())
     assert len(ledger.page()) == 1
@@ -367,7 +324,7 @@ def test_a_cancel_during_the_purchase_makes_the_next_step_due_at_once(
     """A cancel does not wait for the first poll, or for the end of a hold."""
     sent: list[WakeUp] = []
     ledger = Ledger(client, clock=clock, send_wake_up=sent.append)
-    buying = submitting(ledger)
+    buying = job_in(ledger, State.SUBMITTING)
     steps.claimed(ledger, State.QUEUED)
     steps.cancel_requested(ledger, buying)
 
@@ -385,7 +342,7 @@ def test_a_cancel_during_the_purchase_makes_the_next_step_due_at_once(
 
 def test_a_cancel_while_in_doubt_is_granted_once_the_purchase_is_found(ledger: Ledger, clock: Clock) -> None:
     """The log is read in its own time; what it shows is then due at once."""
-    buying = submitting(ledger)
+    buying = job_in(ledger, State.SUBMITTING)
     steps.cancel_requested(ledger, buying)
     steps.in_doubt(ledger, buying, "lost", ask_in_s=60)
     doubted = ledger.get(buying.id)
@@ -399,7 +356,7 @@ def test_a_cancel_while_in_doubt_is_granted_once_the_purchase_is_found(ledger: L
 
 def test_a_cancel_does_not_end_the_lease_of_a_purchase(ledger: Ledger, clock: Clock) -> None:
     """A job that was held after a cancel and is bought by an older worker still has its lease."""
-    buying = submitting(ledger)
+    buying = job_in(ledger, State.SUBMITTING)
     steps.cancel_requested(ledger, buying)
     steps.held(ledger, buying, 60, Hold.THROTTLED, "429")
 
@@ -411,8 +368,8 @@ def test_a_cancel_does_not_end_the_lease_of_a_purchase(ledger: Ledger, clock: Cl
 
 def test_a_purchase_whose_lease_ends_is_claimed_to_be_put_in_doubt(ledger: Ledger, clock: Clock) -> None:
     """Its worker died or hangs; the claim leaves the turn alone, so that the receipt still counts."""
-    buying = submitting(ledger)
-    clock.advance(59)
+    buying = job_in(ledger, State.SUBMITTING)
+    clock.advance(LEASE_S - 1)
     assert steps.claimed(ledger, State.SUBMITTING) == []
 
     clock.advance(1)
@@ -424,7 +381,7 @@ def test_a_purchase_whose_lease_ends_is_claimed_to_be_put_in_doubt(ledger: Ledge
 
 def test_a_person_is_called_once(ledger: Ledger) -> None:
     """It happens when the quiet window ends, not at each reading after it."""
-    job = in_doubt(ledger)
+    job = job_in(ledger, State.IN_DOUBT)
     steps.needs_attention(ledger, job)
     steps.still_in_doubt(ledger, ledger.get(job.id), 600, "nothing")
     steps.needs_attention(ledger, ledger.get(job.id))
@@ -484,7 +441,7 @@ def test_a_trial_request_that_succeeds_closes_the_breaker_for_all(ledger: Ledger
 def test_an_intent_that_may_be_forgotten_buys_nothing(client: "redis.Redis") -> None:
     """Redis must say that the intent is on disk; if it cannot in time, the job waits in the queue, unbought."""
     ledger = Ledger(client, durability=Durability(wait_s=0.1, replicas=1))  # there is no replica
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
 
     with pytest.raises(LedgerUnavailable, match="on disk"):
         steps.submitting(ledger, job, lease_s=60)
@@ -501,20 +458,20 @@ def test_a_server_that_cannot_promise_anything_is_bought_for_all_the_same(config
         settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{server.port}/0"})
         with connect(settings, name="test") as client:
             ledger = Ledger(client, durability=Durability(wait_s=1))
-            assert steps.submitting(ledger, accepted(ledger), lease_s=60).request_id
+            assert steps.submitting(ledger, job_in(ledger, State.QUEUED), lease_s=60).request_id
 
 
 def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client: "redis.Redis", clock: Clock) -> None:
     """Nothing may stay in Redis for ever by accident."""
     ledger = Ledger(client, clock=clock, retention=Retention(retention_s=100))
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED)
 
     for kind in ("job", "request", "log"):
         assert 0 < client.ttl(f"rushes:{kind}:{job.id}") <= 100
 
     clock.advance(101)
-    later = rendering(ledger)
+    later = job_in(ledger, State.RENDERING)
     steps.end(ledger, later, END)
     assert ledger.page() == [later.id]
     assert ledger.page(states=[State.COMPLETED]) == []
@@ -522,7 +479,7 @@ def test_an_ended_jobs_keys_have_a_life_and_its_index_entries_go_with_it(client:
 
 def test_pages_follow_one_another_without_gap_or_double(ledger: Ledger) -> None:
     """Ids sort by the time of acceptance, so the last id is the cursor."""
-    ids = [accepted(ledger).id for _ in range(25)]
+    ids = [job_in(ledger, State.QUEUED).id for _ in range(25)]
 
     walked: list[str] = []
     while page := ledger.page(limit=10, after=walked[-1] if walked else None, newest_first=False):
@@ -535,7 +492,7 @@ def test_pages_follow_one_another_without_gap_or_double(ledger: Ledger) -> None:
 def test_of_many_who_move_the_same_turn_one_moves_the_job(redis_url: str, client: "redis.Redis") -> None:
     """Twenty workers that hold the same job make one purchase."""
     ledger = Ledger(client)
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     won: list[Job] = []
     lost: list[JobError] = []
     gate = threading.Barrier(20)
@@ -562,7 +519,7 @@ def test_a_subscriber_receives_what_the_job_log_holds(client: "redis.Redis", clo
     emitted: list[Event] = []
     ledger = Ledger(client, clock=clock, subscribers=[emitted.append])
 
-    job = storing(ledger)
+    job = job_in(ledger, State.STORING)
     steps.completed(ledger, job, STORED)
 
     assert [(e.name, e.turn) for e in emitted] == [(e.event, e.turn) for e in ledger.job_log.of(job.id)]
@@ -570,7 +527,7 @@ def test_a_subscriber_receives_what_the_job_log_holds(client: "redis.Redis", clo
 
 def test_a_row_of_a_newer_version_can_be_read(ledger: Ledger, client: "redis.Redis") -> None:
     """A rolling deploy has two versions at work on the same jobs."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     client.hset(f"rushes:job:{job.id}", mapping={"version": "7", "mood": "sunny"})
 
     assert ledger.get(job.id) == job.model_copy(update={"version": 7})
@@ -589,7 +546,7 @@ def test_a_redis_that_is_not_there_is_reported(clock: Clock) -> None:
 )
 def test_a_move_that_misspells_a_field_is_refused(ledger: Ledger, wrong: dict[str, Any]) -> None:
     """Else the row would hold a field that nobody reads."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     with pytest.raises(InvalidMove, match=r"no |unknown"):
         ledger.move(job, Move(event="job.held", to=State.QUEUED, due_in_s=1, **wrong))
 
@@ -597,7 +554,7 @@ def test_a_move_that_misspells_a_field_is_refused(ledger: Ledger, wrong: dict[st
 @pytest.mark.parametrize("poison", ["half a pair: \ud800", float("nan"), object()])
 def test_a_move_that_cannot_be_written_stops_no_other(ledger: Ledger, poison: object) -> None:
     """Polls are written a hundred at a time: one stranger's text must not keep the others unwritten for ever."""
-    good, bad, done = rendering(ledger), rendering(ledger), rendering(ledger)
+    good, bad, done = job_in(ledger, State.RENDERING), job_in(ledger, State.RENDERING), job_in(ledger, State.RENDERING)
     poisoned = Move(event="job.polled", to=State.RENDERING, due_in_s=5, data={"result": poison})
     answers = ledger.apply(
         [(good, polled(good, "generating", wait_s=5)), (bad, poisoned), (done, rendered(done, VIDEO))]

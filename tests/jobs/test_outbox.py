@@ -12,7 +12,7 @@ from jobs.breakers import BreakerTerms
 from jobs.delivery import Delivered, Delivery, DeliveryLine, NotDelivered, Outcome
 from jobs.events import ENDS, SUBSCRIBABLE
 from jobs.facts import Accepted
-from jobs.job import Charged, Job, Reason, Terms
+from jobs.job import Charged, Reason, Terms
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.delivery import RetryTerms, after_delivery, released
 from jobs.outbox import Attempt, Outbox, ReceiverTerms
@@ -22,9 +22,8 @@ from jobs.states import State
 from jobs.test_deliveries import TEST_EVENT, new_test_delivery_id
 from jobs.work_items import LEASE_S, Claim, Item
 from tests import steps
-from tests.jobs.test_ledger import STORED, VIDEO
 from tests.stage import Clock, a_request, outbox_of
-from tests.steps import Poll
+from tests.steps import STORED, VIDEO, Poll, job_in
 
 HOOK: Final = "shop:notify"
 TERMS: Final = ReceiverTerms(width=2, longest_s=60, breaker=BreakerTerms(first_s=10, longest_s=25, after=3))
@@ -54,16 +53,6 @@ def outbox(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Outbox:
 def endpoints(client: "redis.Redis", clock: Clock) -> Endpoints:
     """The webhook endpoints of the same deployment."""
     return Endpoints(Scripts(client, retention=Retention(), clock=clock, subscribers=()))
-
-
-def rendering(ledger: Ledger, terms: Terms | None = None) -> Job:
-    """A job that is bought."""
-    return steps.job_in(ledger, State.RENDERING, terms=terms, first_poll_s=30)
-
-
-def completed(ledger: Ledger, terms: Terms | None = None) -> Job:
-    """A job that has ended with its video."""
-    return steps.job_in(ledger, State.COMPLETED, terms=terms)
 
 
 def claim(ledger: Ledger, receiver: str = HOOK, *, slot: str = "one", limit: int = 9) -> Sequence[Item]:
@@ -97,7 +86,7 @@ def deliver(ledger: Ledger, outbox: Outbox, item: Item, *, slot: str = "one") ->
 def known_as_quick(ledger: Ledger, outbox: Outbox) -> None:
     """Make a first delivery, by which the receiver is known to be quick."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     deliver(ledger, outbox, claimed(ledger))
 
 
@@ -113,7 +102,7 @@ def test_the_script_that_ends_a_job_mails_its_end(ledger: Ledger, outbox: Outbox
     """Nobody can die between the two; the delivery has the event's turn and time."""
     outbox.register({HOOK: ENDS, "sql": ENDS})
 
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
 
     for receiver in (HOOK, "sql"):
         item = claimed(ledger, receiver)
@@ -125,7 +114,7 @@ def test_each_subscribed_event_arrives_once_and_in_order(ledger: Ledger, outbox:
     """One delivery of a job holds all its events for a receiver, so that none overtakes another."""
     outbox.register({HOOK: SUBSCRIBABLE, "sql": ENDS})
 
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
 
     happened = [entry.event for entry in ledger.job_log.of(job.id)]
     assert events_of(claimed(ledger)) == [event for event in happened if event != "job.polled"]
@@ -156,7 +145,7 @@ def test_events_are_delivered_one_after_the_other(ledger: Ledger, outbox: Outbox
 def test_a_poll_is_never_mailed(ledger: Ledger, outbox: Outbox, client: "redis.Redis") -> None:
     """Ten thousand polls a second would be ten thousand deliveries, whatever a newer version subscribes to."""
     outbox.register({HOOK: ("job.polled", "job.rendered")})
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     steps.polled(ledger, [Poll(job, "queued", 10)])
     assert outbox.waiting() == {}
     assert not client.exists(f"rushes:followups:{job.id}")
@@ -168,7 +157,7 @@ def test_a_poll_is_never_mailed(ledger: Ledger, outbox: Outbox, client: "redis.R
 def test_what_is_no_jobs_event_is_mailed_to_nobody(ledger: Ledger, outbox: Outbox) -> None:
     """A delivery that mailed its own outcome would never end."""
     outbox.register({HOOK: ("job.completed", "delivery.succeeded", "delivery.failed")})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
 
     item = claimed(ledger)
     attempt(ledger, outbox, item, NotDelivered("no"))
@@ -181,16 +170,16 @@ def test_what_is_no_jobs_event_is_mailed_to_nobody(ledger: Ledger, outbox: Outbo
 def test_a_name_that_begins_like_another_gets_only_its_own_events(ledger: Ledger, outbox: Outbox) -> None:
     """Subscriptions are compared as whole words."""
     outbox.register({HOOK: ("job.submitted_twice", "job.store"), "sql": ("job.submitted",)})
-    rendering(ledger)
+    job_in(ledger, State.RENDERING)
     assert outbox.waiting() == {"sql": 1}
 
 
 def test_a_tenants_receiver_gets_only_the_tenants_events(ledger: Ledger, outbox: Outbox, endpoints: Endpoints) -> None:
     """Another tenant's jobs are none of its business; the operator's receivers get all."""
     everyones, acmes = endpoints.add("https://a.example"), endpoints.add("https://b.example", tenant="acme")
-    completed(ledger, Terms(deadline_s=1000))
-    completed(ledger, Terms(deadline_s=1000, tenant="other"))
-    job = completed(ledger, Terms(deadline_s=1000, tenant="acme"))
+    job_in(ledger, State.COMPLETED, terms=Terms(deadline_s=1000))
+    job_in(ledger, State.COMPLETED, terms=Terms(deadline_s=1000, tenant="other"))
+    job = job_in(ledger, State.COMPLETED, terms=Terms(deadline_s=1000, tenant="acme"))
 
     assert outbox.waiting() == {everyones.id: 3, acmes.id: 1}
     assert claimed(ledger, acmes.id).id == job.id
@@ -199,8 +188,8 @@ def test_a_tenants_receiver_gets_only_the_tenants_events(ledger: Ledger, outbox:
 def test_a_requests_own_webhook_gets_the_ends_of_its_job(ledger: Ledger, outbox: Outbox) -> None:
     """It is no subscriber: its receiver stands in the job's row, and gets every end and nothing else."""
     terms = Terms(deadline_s=1000, webhook_receiver="url_1")
-    job = rendering(ledger, terms)
-    rendering(ledger)
+    job = job_in(ledger, State.RENDERING, terms=terms)
+    job_in(ledger, State.RENDERING)
     assert outbox.waiting() == {}
 
     steps.end(ledger, job, EXPIRED)
@@ -214,7 +203,7 @@ def test_a_requests_own_webhook_gets_the_ends_of_its_job(ledger: Ledger, outbox:
 def test_a_second_purchase_is_mailed_with_the_job_that_keeps_it(ledger: Ledger, outbox: Outbox) -> None:
     """Who books what is spent must learn of both."""
     outbox.register({HOOK: ("job.bought_twice", "job.accepted")})
-    job = rendering(ledger, Terms(deadline_s=1000, webhook_receiver="url_1"))
+    job = job_in(ledger, State.RENDERING, terms=Terms(deadline_s=1000, webhook_receiver="url_1"))
     deliver(ledger, outbox, claimed(ledger))
     new_id = new_job_id()
 
@@ -234,15 +223,15 @@ def test_a_disabled_endpoint_gets_nothing_until_it_is_enabled(
     """What happened meanwhile is not mailed later; a person may have it delivered again."""
     endpoint = endpoints.add("https://a.example", events=["job.completed"])
     endpoints.disable(endpoint.id, "gone")
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     assert outbox.waiting() == {}
 
     endpoints.enable(endpoint.id)
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     assert outbox.waiting() == {endpoint.id: 1}
 
     endpoints.remove(endpoint.id)
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     assert outbox.waiting() == {endpoint.id: 1}
 
 
@@ -254,12 +243,12 @@ def test_a_hook_that_no_worker_names_any_more_gets_no_events(
     outbox.register({HOOK: ENDS, "sql": ENDS})
     clock.advance(Retention().retention_s - 1)
     outbox.register({"sql": ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     assert set(outbox.waiting()) == {HOOK, "sql", endpoint.id}
 
     clock.advance(2)
     outbox.register({"sql": ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
 
     assert outbox.waiting() == {HOOK: 1, "sql": 2, endpoint.id: 2}
 
@@ -267,7 +256,7 @@ def test_a_hook_that_no_worker_names_any_more_gets_no_events(
 def test_a_burst_of_ends_is_one_wake_up_for_each_receiver(ledger: Ledger, outbox: Outbox, sent: list[WakeUp]) -> None:
     """The task that it wakes claims them all."""
     outbox.register({HOOK: ENDS, "sql": ENDS})
-    jobs = [completed(ledger) for _ in range(5)]
+    jobs = [job_in(ledger, State.COMPLETED) for _ in range(5)]
 
     assert sorted(wake_up for wake_up in map(astuple_of_delivery, sent) if wake_up) == [
         (delivery_queue(HOOK), jobs[0].id, 0),
@@ -287,7 +276,7 @@ def test_a_receiver_of_unknown_speed_gets_one_delivery_at_a_time(ledger: Ledger,
     """However many deliveries wait for it, few threads are at risk, and the other receiver's are claimed meanwhile."""
     outbox.register({HOOK: ENDS, "sql": ENDS})
     for _ in range(5):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
 
     assert len(claim(ledger, slot="one")) == 1
     assert claim(ledger, slot="two") == []
@@ -300,7 +289,7 @@ def test_a_quick_receiver_is_delivered_many_at_once_by_as_many_slots_as_it_may_h
     """A message for each would cost more than the delivery; more slots than `width` it never gets."""
     known_as_quick(ledger, outbox)
     for _ in range(9):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
 
     assert [len(claim(ledger, slot=slot, limit=3)) for slot in ("one", "two", "three")] == [3, 3, 0]
     assert outbox.status(HOOK).under_way == 2
@@ -311,7 +300,7 @@ def test_a_slow_receiver_has_one_slot(ledger: Ledger, outbox: Outbox) -> None:
     """The other threads serve the quick ones."""
     known_as_quick(ledger, outbox)
     for _ in range(4):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
     attempt(ledger, outbox, claim(ledger, limit=1)[0], Delivered(), took_s=9)
 
     assert len(claim(ledger, slot="one")) == 1
@@ -321,7 +310,7 @@ def test_a_slow_receiver_has_one_slot(ledger: Ledger, outbox: Outbox) -> None:
 def test_a_slot_whose_worker_died_is_free_when_its_lease_ends(ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
     """Nobody wrote how the delivery went, so it is repeated; a worker that comes back too late changes nothing."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     lost = claimed(ledger, slot="dead")
     clock.advance(LEASE_S - 0.1)
     assert claim(ledger, slot="alive") == []
@@ -342,7 +331,7 @@ def test_a_renewed_slot_is_kept_for_as_long_as_the_delivery_takes(ledger: Ledger
     """A hook may take minutes; no other slot starts meanwhile."""
     outbox.register({HOOK: ENDS})
     for _ in range(2):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
     claimed(ledger, slot="busy")
 
     for _ in range(5):
@@ -355,7 +344,7 @@ def test_a_renewed_slot_is_kept_for_as_long_as_the_delivery_takes(ledger: Ledger
 def test_what_is_given_back_is_due_at_once_and_costs_no_try(ledger: Ledger, outbox: Outbox) -> None:
     """The batch took longer than a second: others go on with the rest."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     item = claimed(ledger)
 
     ledger.move(item, released())
@@ -367,9 +356,9 @@ def test_what_is_given_back_is_due_at_once_and_costs_no_try(ledger: Ledger, outb
 def test_what_failed_waits_for_its_own_time_and_holds_up_nothing(ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
     """One poisonous job must not stand before the next."""
     outbox.register({HOOK: ENDS})
-    bad = completed(ledger)
+    bad = job_in(ledger, State.COMPLETED)
     attempt(ledger, outbox, claimed(ledger), NotDelivered("no", retry_after_s=300))
-    good = completed(ledger)
+    good = job_in(ledger, State.COMPLETED)
     item = claimed(ledger)
     assert item.id == good.id
     deliver(ledger, outbox, item)
@@ -386,7 +375,7 @@ def test_a_receiver_that_keeps_failing_is_held_and_then_tried_by_one(
     """Waiting for its circuit breaker costs no tries; the first success opens every slot again."""
     known_as_quick(ledger, outbox)
     for _ in range(6):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
     for _ in range(3):
         attempt(ledger, outbox, claim(ledger, limit=1)[0], NotDelivered("no", retry_after_s=3600))
     clock.advance(LOST_AFTER_S)
@@ -416,9 +405,9 @@ def test_a_report_arms_the_wake_up_for_what_is_due_next(
 ) -> None:
     """The slot is free again: what came meanwhile, or waits for its next try, is claimed in time."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     item = claimed(ledger)
-    completed(ledger)  # its wake-up found no free slot
+    job_in(ledger, State.COMPLETED)  # its wake-up found no free slot
     assert claim(ledger, slot="two") == []
     sent.clear()
 
@@ -437,7 +426,7 @@ def test_what_is_known_of_a_receivers_failures_lives_as_long_as_its_deliveries(
     outbox.register({HOOK: ENDS})
     failing = []
     for _ in range(3):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
         failing.append(attempt(ledger, outbox, claimed(ledger), NotDelivered("no", retry_after_s=80_000)))
         clock.advance(5000)
     status = outbox.status(HOOK)
@@ -447,7 +436,7 @@ def test_what_is_known_of_a_receivers_failures_lives_as_long_as_its_deliveries(
     life_s = Retention().retention_s
     assert life_s - 60 < client.ttl(f"rushes:breaker:receiver:{HOOK}") <= life_s
 
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     deliver(ledger, outbox, claimed(ledger))
     status = outbox.status(HOOK)
     assert (status.failures, status.failing_since, status.open_until) == (0, None, None)
@@ -463,7 +452,7 @@ def test_what_is_not_the_receivers_fault_does_not_hold_it(
     """A job that is forgotten, or that only a newer version can read, says nothing of the receiver."""
     outbox.register({HOOK: ENDS})
     for _ in range(4):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
         attempt(ledger, outbox, claimed(ledger), outcome)
     status = outbox.status(HOOK)
     assert (status.failures, status.failing_since) == (0, None)
@@ -475,7 +464,7 @@ def test_one_job_that_fails_again_and_again_says_nothing_of_the_receiver(
 ) -> None:
     """Else a single bad record would stop everybody's deliveries in a quiet hour."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     for _ in range(10):
         attempt(ledger, outbox, claimed(ledger), NotDelivered("no"))
         clock.advance(5)
@@ -489,7 +478,7 @@ def test_the_average_latency_follows_the_latest_deliveries(ledger: Ledger, outbo
     outbox.register({HOOK: ENDS})
     averages = []
     for took_s in (1.0, 3.0, 1.0):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
         attempt(ledger, outbox, claimed(ledger), Delivered(), took_s=took_s)
         averages.append(outbox.status(HOOK).took_s)
     assert averages == [1.0, 1.6, 1.42]
@@ -498,7 +487,7 @@ def test_the_average_latency_follows_the_latest_deliveries(ledger: Ledger, outbo
 def test_every_delivery_is_in_the_receivers_log_newest_first(ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
     """Support reads this log first."""
     outbox.register({HOOK: ENDS})
-    completed(ledger)
+    job_in(ledger, State.COMPLETED)
     attempt(ledger, outbox, claimed(ledger), NotDelivered("no"))
     clock.advance(5)
     deliver(ledger, outbox, claimed(ledger))
@@ -526,7 +515,7 @@ def test_a_person_can_have_a_job_delivered_again_at_once(
 ) -> None:
     """A delivered event is delivered again, to a receiver that had not subscribed to it as well."""
     outbox.register({HOOK: ENDS})
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
     deliver(ledger, outbox, claimed(ledger))
     sent.clear()
 
@@ -543,7 +532,7 @@ def test_a_person_can_have_a_job_delivered_again_at_once(
 def test_a_redelivery_of_what_still_waits_is_its_next_try_now(ledger: Ledger, outbox: Outbox) -> None:
     """It is not mailed twice; its tries begin anew."""
     outbox.register({HOOK: ENDS})
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
     attempt(ledger, outbox, claimed(ledger), NotDelivered("no", retry_after_s=7200))
     assert claim(ledger) == []
 
@@ -557,7 +546,7 @@ def test_a_redelivery_during_a_delivery_waits_for_its_outcome(ledger: Ledger, ou
     """No second slot sends the same event at the same time; a dead worker's delivery is made at the lease's end."""
     outbox.register({HOOK: ENDS})
     known_as_quick(ledger, outbox)
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
     under_way = claimed(ledger, slot="one")
 
     outbox.mail(job.id, {HOOK: ["job.completed"]})
@@ -584,7 +573,7 @@ def test_a_receiver_that_is_removed_is_forgotten(ledger: Ledger, outbox: Outbox,
     """Nobody looks into its backlog any more; its log stays for its life."""
     outbox.register({HOOK: ENDS, "sql": ENDS})
     for _ in range(2):
-        completed(ledger)
+        job_in(ledger, State.COMPLETED)
     attempt(ledger, outbox, claimed(ledger), NotDelivered("no"))
 
     outbox.forget(HOOK)
@@ -598,7 +587,7 @@ def test_a_receiver_that_is_removed_is_forgotten(ledger: Ledger, outbox: Outbox,
 def test_an_erased_jobs_deliveries_go_with_it(ledger: Ledger, outbox: Outbox) -> None:
     """Its request is gone, so that nothing can be delivered; a worker that is busy with one finds it gone."""
     outbox.register({HOOK: ENDS})
-    job, other = completed(ledger), completed(ledger)
+    job, other = job_in(ledger, State.COMPLETED), job_in(ledger, State.COMPLETED)
     under_way = claimed(ledger)
     ledger.erase(job)
     attempt(ledger, outbox, under_way, NotDelivered("no"))
@@ -612,7 +601,7 @@ def test_a_delivery_that_expired_with_its_job_leaves_the_outbox(
 ) -> None:
     """There is nothing to deliver any more, and nobody stumbles over it."""
     known_as_quick(ledger, outbox)
-    forgotten, job = completed(ledger), completed(ledger)
+    forgotten, job = job_in(ledger, State.COMPLETED), job_in(ledger, State.COMPLETED)
     client.delete(f"rushes:item:{delivery_queue(HOOK)}:{forgotten.id}")
 
     assert claimed(ledger).id == job.id
@@ -622,7 +611,7 @@ def test_a_delivery_that_expired_with_its_job_leaves_the_outbox(
 def test_a_mailed_delivery_has_a_life(ledger: Ledger, outbox: Outbox, client: "redis.Redis") -> None:
     """Nothing may stay in Redis for ever, even if its receiver never comes back."""
     outbox.register({HOOK: SUBSCRIBABLE})
-    job = completed(ledger)
+    job = job_in(ledger, State.COMPLETED)
 
     for key in (f"rushes:item:{delivery_queue(HOOK)}:{job.id}", f"rushes:followups:{job.id}"):
         assert 0 < client.ttl(key) <= Retention().retention_s

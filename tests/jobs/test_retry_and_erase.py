@@ -17,13 +17,10 @@ GIVEN_UP = (State.FAILED, State.CANCELLED, State.EXPIRED)
 @pytest.fixture
 def ended(ledger: Ledger, request_for_dragon: VideoRequest) -> Job:
     """A job whose generation was bought, and that was then given up; its late video is still polled for."""
-    job_id = ledger.accept(request_for_dragon, Terms(deadline_s=1000)).job_id
-    steps.submitted(
-        ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "generation-1", cost_usd=3.36, first_poll_s=30
-    )
+    job = steps.job_in(ledger, State.RENDERING, request_for_dragon, generation_id="generation-1", first_poll_s=30)
     verdict = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES, late_fetch_in_s=60)
-    steps.end(ledger, ledger.get(job_id), verdict)
-    return ledger.get(job_id)
+    steps.end(ledger, job, verdict)
+    return ledger.get(job.id)
 
 
 # -- the decision ---------------------------------------------------------------------------------------------------

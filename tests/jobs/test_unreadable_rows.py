@@ -11,15 +11,15 @@ from jobs.breakers import Breaker, BreakerTerms
 from jobs.delivery import Delivery, NotDelivered
 from jobs.errors import LedgerUnavailable, UnreadableRow
 from jobs.events import ENDS, Event
-from jobs.job import Hold, Job
+from jobs.job import Hold
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.moves.delivery import NEWER_VERSION_S, RetryTerms, after_delivery
 from jobs.states import State
 from jobs.work_items import LEASE_S, Claim
 from tests import steps
-from tests.jobs.test_ledger import STORED, in_doubt, rendering, storing, submitting
 from tests.stage import Clock, outbox_of
+from tests.steps import STORED, job_in
 
 Damage = Callable[["redis.Redis", str], object]
 DEEP: Final = "[" * 100_000
@@ -108,7 +108,7 @@ def test_a_row_is_left_to_a_newer_version(
     client: "redis.Redis", ledger: Ledger, clock: Clock, emitted: list[Event], damage: Damage
 ) -> None:
     """Lists, readers and claiming workers leave the row where it is, and read the next one."""
-    strange, plain = rendering(ledger), rendering(ledger)
+    strange, plain = job_in(ledger, State.RENDERING), job_in(ledger, State.RENDERING)
     damage(client, strange.id)
     clock.advance(60)
     before = client.dump(f"rushes:job:{strange.id}")
@@ -128,20 +128,12 @@ def test_a_row_is_left_to_a_newer_version(
 
 @pytest.mark.parametrize("damage", ROWS.values(), ids=ROWS)
 @pytest.mark.parametrize("fence", [True, False])
-@pytest.mark.parametrize(
-    ("state", "make"), [(State.SUBMITTING, submitting), (State.IN_DOUBT, in_doubt), (State.STORING, storing)]
-)
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.STORING])
 def test_a_row_keeps_no_other_from_being_claimed(
-    client: "redis.Redis",
-    ledger: Ledger,
-    clock: Clock,
-    state: State,
-    make: Callable[[Ledger], Job],
-    damage: Damage,
-    fence: bool,
+    client: "redis.Redis", ledger: Ledger, clock: Clock, state: State, damage: Damage, fence: bool
 ) -> None:
     """A purchase is put in doubt, and a video is fetched, whatever stands in another's row; that waits on a lease."""
-    strange, plain = make(ledger), make(ledger)
+    strange, plain = job_in(ledger, state), job_in(ledger, state)
     damage(client, strange.id)
     clock.advance(100)
 
@@ -155,7 +147,7 @@ def test_a_request_is_left_to_a_newer_version(
     client: "redis.Redis", ledger: Ledger, emitted: list[Event], text: str
 ) -> None:
     """It is not bought as something else, and it stops no list."""
-    strange, plain = rendering(ledger), rendering(ledger)
+    strange, plain = job_in(ledger, State.RENDERING), job_in(ledger, State.RENDERING)
     client.set(f"rushes:request:{strange.id}", text)
 
     assert [job.id for job, _ in ledger.get_many([strange.id, plain.id])] == [plain.id]
@@ -172,7 +164,7 @@ async def test_the_event_loop_gets_the_same_error(
 ) -> None:
     """The API answers that it cannot be read now, not with an error of its own."""
     ledger = Ledger(client, clock=clock, on_loop=on_loop)
-    strange = rendering(ledger)
+    strange = job_in(ledger, State.RENDERING)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
 
     with pytest.raises(UnreadableRow):
@@ -181,7 +173,7 @@ async def test_the_event_loop_gets_the_same_error(
 
 def test_a_row_is_reported_once(client: "redis.Redis", ledger: Ledger, emitted: list[Event]) -> None:
     """It is met at every step of every worker; a line each time would drown the rest."""
-    strange = rendering(ledger)
+    strange = job_in(ledger, State.RENDERING)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
     for _ in range(3):
         ledger.get_many([strange.id])
@@ -191,7 +183,7 @@ def test_a_row_is_reported_once(client: "redis.Redis", ledger: Ledger, emitted: 
 
 def test_an_unreadable_row_is_not_a_redis_that_is_away(client: "redis.Redis", ledger: Ledger) -> None:
     """Code that stops a step when Redis is away also stops it here, and writes nothing."""
-    strange = rendering(ledger)
+    strange = job_in(ledger, State.RENDERING)
     client.hset(f"rushes:job:{strange.id}", "state", "composing")
 
     with pytest.raises(LedgerUnavailable, match="newer version"):
@@ -211,7 +203,7 @@ def test_a_job_log_is_read_but_for_what_a_newer_version_wrote(
     client: "redis.Redis", ledger: Ledger, emitted: list[Event], line: str
 ) -> None:
     """A watcher of the job receives the rest of its events."""
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
     whole = ledger.job_log.of(job.id)
     client.rpush(f"rushes:log:{job.id}", line)
 
@@ -227,7 +219,7 @@ def test_the_event_stream_goes_on_behind_what_a_newer_version_wrote(client: "red
         "rushes:events",
         {"job": "job_1", "event": "job.dreamt", "state": "composing", "turn": "1", "at": "1", "data": "{}"},
     )
-    job = rendering(ledger)
+    job = job_in(ledger, State.RENDERING)
 
     batch = ledger.job_log.after(cursor, block_s=1)
 
@@ -311,7 +303,7 @@ def test_a_follow_up_of_a_job_that_cannot_be_read_says_so(
 ) -> None:
     """The worker leaves it to a newer one; the others of its batch are worked off."""
     outbox_of(client, clock=clock).register({"hook": ENDS})
-    strange, plain = storing(ledger), storing(ledger)
+    strange, plain = job_in(ledger, State.STORING), job_in(ledger, State.STORING)
     for job in (strange, plain):
         steps.completed(ledger, job, STORED)
     damage(client, strange.id)

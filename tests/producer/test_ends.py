@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from jobs.events import ENDS, EVENTS
-from jobs.job import Charged, Reason, Stored, Terms, Video
+from jobs.job import Terms
 from jobs.job_log import START, STREAM
 from jobs.ledger import Ledger
 from jobs.scripts import Retention
@@ -22,16 +22,9 @@ def reader(ledger: Ledger) -> Ends:
 
 def ended(ledger: Ledger, name: str, *, tenant: str | None = None, video: bool = True) -> str:
     """A job that has ended, with its video or without."""
-    job_id = f"job_{name}"
-    ledger.accept(a_request(name), Terms(job_id=job_id, deadline_s=60, tenant=tenant))
-    if not video:
-        steps.end(ledger, ledger.get(job_id), steps.ended(State.CANCELLED, Reason.CANCELLED, "called off", Charged.NO))
-        return job_id
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
-    steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
-    steps.completed(ledger, ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
-    return job_id
+    terms = Terms(job_id=f"job_{name}", deadline_s=60, tenant=tenant)
+    state = State.COMPLETED if video else State.CANCELLED
+    return steps.job_in(ledger, state, a_request(name), terms, message="called off", ends_unbought=True).id
 
 
 def read(ends: Ends, cursor: str | None = None, **terms: object) -> EndsRead:

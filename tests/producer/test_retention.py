@@ -12,10 +12,10 @@ from ulid import ULID
 from config.store import FolderStore
 from jobs.artifacts import Artifact, path_of
 from jobs.errors import WrongState
-from jobs.job import Stored, Terms, Video
+from jobs.job import Stored, Terms
 from jobs.job_log import START
 from jobs.ledger import Ledger
-from jobs.states import Status
+from jobs.states import State, Status
 from producer.retention import ArchivedJob, Pruner, Rules, files_by_job, removals
 from tests import steps
 from tests.buckets import Bucket
@@ -98,12 +98,8 @@ def put_video(store: FolderStore, job_id: str, *, status: str = "completed", man
 
 def ended(ledger: Ledger, job_id: str) -> None:
     """A completed row for that video."""
-    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, "gen", cost_usd=1, first_poll_s=0)
-    job = ledger.get(job_id)
-    steps.rendered(ledger, job, Video("https://cdn.example/x"))
-    steps.completed(ledger, ledger.get(job_id), Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4"))
+    stored = Stored(f"2027/01/15/{job_id}.mp4", 100, "ab", "video/mp4")
+    steps.job_in(ledger, State.COMPLETED, terms=Terms(job_id=job_id, deadline_s=1000), stored=stored, cost_usd=1)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from jobs.errors import IdempotencyConflict
-from jobs.job import Charged, Reason, Stored, Terms, Video, VideoRequest
+from jobs.job import Charged, Reason, Terms, VideoRequest
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 from producer.reuse import Reused, digest_of
@@ -20,13 +20,9 @@ ORDER = a_request("a paper boat", seed=7, duration=8)
 
 def completed(ledger: Ledger, order: VideoRequest = ORDER, *, name: str = "one", tenant: str | None = None) -> str:
     """A job that has its video, and was accepted as one that identical requests may find."""
-    job_id = f"job_{name}"
-    ledger.accept(order, Terms(job_id=job_id, deadline_s=60, tenant=tenant, reuse_digest=digest_of(order, tenant)))
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, f"gen-{name}", cost_usd=1.0, first_poll_s=1)
-    steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
-    steps.completed(ledger, ledger.get(job_id), Stored(f"{job_id}.mp4", 3, "ab", "video/mp4"))
-    return job_id
+    digest = digest_of(order, tenant)
+    terms = Terms(job_id=f"job_{name}", deadline_s=60, tenant=tenant, reuse_digest=digest)
+    return steps.job_in(ledger, State.COMPLETED, order, terms).id
 
 
 def found(ledger: Ledger, order: VideoRequest = ORDER, *, tenant: str | None = None, key: str | None = None) -> Any:

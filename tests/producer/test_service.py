@@ -17,7 +17,7 @@ from config.connection import connect
 from config.settings import RedisSettings, ReuseSettings, Settings
 from jobs.durations import FRESH_S
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
-from jobs.job import Charged, Family, Hold, Job, Reason, Stored, Terms, Video, VideoRequest
+from jobs.job import Charged, Family, Hold, Job, Reason, Terms, VideoRequest
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.states import State, Status
@@ -25,10 +25,8 @@ from ops.stack.recipe import free_port
 from producer.service import Selection, Service, Submission, make_service
 from tests import steps
 from tests.stage import Stage, a_request, eventually
-from tests.steps import Poll
+from tests.steps import Poll, walked
 
-A_VIDEO = Video("https://cdn.example/clip.mp4")
-A_COPY = Stored("2026/11/22/clip.mp4", 1000, "ab" * 32, "video/mp4")
 BROKER_KEYS = f"{PREFIX}celery:*"
 
 
@@ -66,39 +64,6 @@ def frozen(client: "redis.Redis") -> Iterator[None]:
         os.kill(server, signal.SIGCONT)
 
 
-def bought(ledger: Ledger, job_id: str) -> Job:
-    """Take a queued job through its purchase."""
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, "generation-1", cost_usd=4.16, first_poll_s=60)
-    return ledger.get(job_id)
-
-
-def in_state(ledger: Ledger, job_id: str, state: State) -> Job:
-    """Take a queued job to a state, along the edges that workers take."""
-    job = ledger.get(job_id)
-    match state:
-        case State.QUEUED:
-            pass
-        case State.SUBMITTING:
-            steps.submitting(ledger, job, lease_s=60)
-        case State.IN_DOUBT:
-            steps.in_doubt(ledger, steps.submitting(ledger, job, lease_s=60), "the reply was lost", ask_in_s=60)
-        case State.RENDERING:
-            bought(ledger, job_id)
-        case State.STORING:
-            steps.rendered(ledger, bought(ledger, job_id), A_VIDEO)
-        case State.COMPLETED:
-            steps.rendered(ledger, bought(ledger, job_id), A_VIDEO)
-            steps.completed(ledger, steps.storing(ledger, ledger.get(job_id)), A_COPY)
-        case State.FAILED:
-            steps.end(ledger, job, steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
-        case State.CANCELLED:
-            steps.end(ledger, job, steps.ended(State.CANCELLED, Reason.CANCELLED, "no", Charged.NO))
-        case State.EXPIRED:
-            steps.end(ledger, job, steps.ended(State.EXPIRED, Reason.QUEUE_EXPIRED, "late", Charged.NO))
-    return ledger.get(job_id)
-
-
 # -- submit ---------------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +80,7 @@ def test_a_request_is_in_the_ledger_and_its_wake_up_in_the_queue(client: "redis.
 def test_what_is_worked_out_of_a_request_is_kept_with_the_job(service: Service, real_ledger: Ledger) -> None:
     """Workers know no models: the kind is in the row, the defaults beside the request, also of a retry."""
     job_id = service.submit(a_request(duration=4)).job_id
-    job = in_state(real_ledger, job_id, State.CANCELLED)
+    job = walked(real_ledger, job_id, State.CANCELLED, ends_unbought=True)
     again = service.retry(job_id, pay_again=True).job_id
     assert again is not None
 
@@ -236,7 +201,7 @@ def test_a_list_is_filtered_by_status_model_and_labels(service: Service, real_le
     veo3 = service.submit(VideoRequest("google/veo3", "a", metadata={"who": "ann", "job": "1"})).job_id
     veo2 = service.submit(VideoRequest("veo2", "b", metadata={"who": "ann"})).job_id
     bobs = service.submit(VideoRequest("google/veo3", "c", metadata={"who": "bob"})).job_id
-    bought(real_ledger, veo2)
+    walked(real_ledger, veo2, State.RENDERING)
     service.cancel(bobs)
 
     def listed(*, newest_first: bool = True, **selected: Any) -> list[str]:
@@ -294,7 +259,7 @@ def test_a_cancel_is_answered_by_where_the_job_stands(
 ) -> None:
     """Free before the purchase, honest after it, a wish during it, nothing at the end."""
     job_id = service.submit(a_request()).job_id
-    in_state(real_ledger, job_id, state)
+    walked(real_ledger, job_id, state, ends_unbought=True)
 
     answer = service.cancel(job_id)
 
@@ -318,7 +283,7 @@ def test_a_cancel_wins_or_loses_against_a_moving_job_but_never_hangs_between(
 
     for _ in range(10):
         polled.clear()
-        job = bought(real_ledger, service.submit(a_request()).job_id)
+        job = walked(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
         mover = threading.Thread(target=keep_polling, args=(job,))
         mover.start()
         polled.wait(10)
@@ -352,7 +317,7 @@ def test_of_ten_cancels_at_once_one_ends_the_job(service: Service) -> None:
 
 def needing_attention(service: Service, ledger: Ledger) -> str:
     """A job whose purchase nothing but a person can decide any more."""
-    job = in_state(ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
+    job = walked(ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
     steps.needs_attention(ledger, job)
     return job.id
 
@@ -360,7 +325,7 @@ def needing_attention(service: Service, ledger: Ledger) -> str:
 def test_those_who_need_a_decision_are_found_behind_those_who_do_not(service: Service, real_ledger: Ledger) -> None:
     """However many other doubts still resolve themselves; a limit counts what is shown, not what is read through."""
     for _ in range(120):
-        in_state(real_ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
+        walked(real_ledger, service.submit(a_request()).job_id, State.IN_DOUBT)
     waiting = [needing_attention(service, real_ledger) for _ in range(3)]
 
     assert [job.id for job, _ in service.in_need()] == waiting
@@ -385,7 +350,7 @@ def test_where_there_is_no_doubt_there_is_nothing_to_decide(
 ) -> None:
     """A decision about a job that has moved on would buy twice, or throw away what was bought."""
     job_id = service.submit(a_request()).job_id
-    in_state(real_ledger, job_id, state)
+    walked(real_ledger, job_id, state, ends_unbought=True)
     before = service.get(job_id)
 
     for resubmit in (True, False):
@@ -402,7 +367,8 @@ def test_where_there_is_no_doubt_there_is_nothing_to_decide(
 def test_the_events_of_a_job_are_its_story_in_order(service: Service, real_ledger: Ledger) -> None:
     """A caller that asks late reads the same story."""
     job_id = service.submit(a_request()).job_id
-    in_state(real_ledger, job_id, State.COMPLETED)
+    job = walked(real_ledger, job_id, State.STORING)
+    steps.completed(real_ledger, steps.storing(real_ledger, job), steps.STORED)
 
     seen = [entry.event for entry in service.events(job_id)]
 
@@ -412,13 +378,13 @@ def test_the_events_of_a_job_are_its_story_in_order(service: Service, real_ledge
 def test_following_yields_everything_once_from_the_beginning_to_the_end(service: Service, real_ledger: Ledger) -> None:
     """Two jobs, one of which is under way already; the second moves while we follow."""
     early, late = (service.submit(a_request()).job_id for _ in range(2))
-    in_state(real_ledger, early, State.COMPLETED)
+    walked(real_ledger, early, State.COMPLETED)
 
     seen: list[tuple[str, str]] = []
     for job_id, entry in service.follow([early, late], timeout_s=20):
         seen.append((job_id, entry.event))
         if (job_id, entry.event) == (late, "job.accepted"):
-            in_state(real_ledger, late, State.RENDERING)
+            walked(real_ledger, late, State.RENDERING)
         if (job_id, entry.event) == (late, "job.submitted"):
             service.cancel(late)
 
@@ -479,7 +445,7 @@ def test_there_is_an_eta_while_rendering_only(service: Service, real_ledger: Led
     job_id = service.submit(a_request()).job_id
     assert service.eta(service.get(job_id)[0]) is None
 
-    rendering = in_state(real_ledger, job_id, State.RENDERING)
+    rendering = walked(real_ledger, job_id, State.RENDERING)
     eta = service.eta(rendering)
     assert eta is not None
     assert 90 < eta.p50_s < 120 < eta.p90_s
@@ -490,7 +456,7 @@ def test_there_is_an_eta_while_rendering_only(service: Service, real_ledger: Led
 
 def test_an_eta_asks_for_what_was_learnt_of_a_kind_once_in_a_while(service: Service, real_ledger: Ledger) -> None:
     """Only who finds it stale has to wait for it: all others are served on the event loop."""
-    rendering = in_state(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
+    rendering = walked(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
     at = real_ledger.now()
     assert not service.has_eta_at_hand(rendering, at=at)
 

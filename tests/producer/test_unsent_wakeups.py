@@ -28,8 +28,8 @@ from producer.eta import Etas
 from producer.receivers import make_receivers
 from producer.service import Service, Submission, make_service
 from tests import steps
-from tests.producer.test_service import in_state
 from tests.stage import Stage, a_request, reuse_of
+from tests.steps import walked
 
 RAISED: Final = (
     OperationalError("Error 111 connecting to redis:6379"),
@@ -141,7 +141,7 @@ def test_what_changes_a_job_is_done_whatever_sending_raises(
     """Cancel, retry, adopt and both ways to resolve a doubt."""
 
     def job_in(state: State) -> str:
-        return in_state(real_ledger, service.submit(a_request()).job_id, state).id
+        return walked(real_ledger, service.submit(a_request()).job_id, state, first_poll_s=60, ends_unbought=True).id
 
     queued, bought, failed = job_in(State.QUEUED), job_in(State.RENDERING), job_in(State.FAILED)
     doubts = [job_in(State.IN_DOUBT) for _ in range(3)]
@@ -160,7 +160,7 @@ def test_redeliveries_are_accepted_whatever_sending_raises(
 ) -> None:
     """A redelivery and a test delivery wait in the outbox."""
     receivers = make_receivers(settings)
-    ended = in_state(real_ledger, service.submit(a_request()).job_id, State.FAILED)
+    ended = walked(real_ledger, service.submit(a_request()).job_id, State.FAILED, ends_unbought=True)
     with unsent(error) as tried:
         assert receivers.redeliver("database", ended.id)
         assert receivers.start_test("database")
@@ -214,7 +214,8 @@ def test_a_command_succeeds_whatever_sending_raises(
 ) -> None:
     """With exit code 0: a script that sees another one submits again."""
     Path("prompts.jsonl").write_text('{"prompt": "a boat"}\n{"prompt": "a plane"}\n')
-    job_id = in_state(real_ledger, service.submit(a_request()).job_id, STATES.get(command, State.QUEUED)).id
+    submitted, state = service.submit(a_request()), STATES.get(command, State.QUEUED)
+    job_id = walked(real_ledger, submitted.job_id, state, ends_unbought=True).id
     client.delete(f"{PREFIX}wakes")  # what is out already is not sent again
     client.hset(f"{PREFIX}receivers:all", "sql", "job.cancelled")  # the only one to be woken by a cancel
 

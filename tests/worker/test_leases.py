@@ -6,16 +6,16 @@ import pytest
 import redis
 
 from jobs.errors import LedgerUnavailable
-from jobs.job import Job, Terms
+from jobs.job import Job
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Ledger
 from jobs.outbox import Outbox
 from jobs.queues import delivery_queue
 from jobs.scripts import Retention, Scripts
 from jobs.states import State
 from jobs.work_items import LEASE_S, Claim, Leased
 from tests import steps
-from tests.stage import Clock, a_request, eventually
+from tests.stage import Clock, eventually
 from worker.leases import Leases
 
 
@@ -28,8 +28,7 @@ def leases(ledger: Ledger) -> Leases:
 @pytest.fixture
 def job(ledger: Ledger) -> Job:
     """A job that this process claimed a moment ago."""
-    job_id = new_job_id()
-    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
+    steps.job_in(ledger, State.QUEUED)
     (job,) = steps.claimed(ledger, State.QUEUED, fence=True)
     return job
 

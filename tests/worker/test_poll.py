@@ -3,14 +3,13 @@
 import redis
 
 from jobs.facts import NoResult, Pending
-from jobs.job import Hold, Job, Terms
+from jobs.job import Hold, Job
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Ledger
 from jobs.moves.poll import after_poll
 from jobs.queues import SLOW_POLLS
 from jobs.states import State
 from tests import steps
-from tests.stage import a_request
 from tests.worker.servers import Server, after, answer, hang
 from tests.worker.test_client import poller_at
 from worker.breaker import UpstreamBreakers
@@ -20,11 +19,7 @@ from worker.room import Room
 
 def bought(ledger: Ledger) -> str:
     """A job whose generation renders and may be polled."""
-    job_id = new_job_id()
-    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=0)
-    return job_id
+    return steps.job_in(ledger, State.RENDERING).id
 
 
 def breakers_of(ledger: Ledger) -> UpstreamBreakers:

@@ -12,14 +12,14 @@ from config.connection import connect
 from config.settings import RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Accepted
-from jobs.job import Hold, Job, Terms
+from jobs.job import Hold, Job
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Ledger
 from jobs.states import State
 from jobs.work_items import LEASE_S, Leased
 from tests import steps
 from tests.redis_servers import Cable
-from tests.stage import Clock, a_request
+from tests.stage import Clock
 from worker.leases import Leases
 from worker.purchase import Doubting, Purchases
 from worker.runtime import policy
@@ -42,20 +42,14 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
     settings = RedisSettings.model_validate({"url": cable.url, "socket_timeout_s": 1.1})
     connection = connect(settings, name="test")
     ledger = Ledger(connection)
-    steps.submitting(ledger, _accepted(ledger), lease_s=100)  # connected, and Redis knows the script
+    steps.submitting(ledger, steps.job_in(ledger, State.QUEUED), lease_s=100)  # connected, and Redis knows the script
     return Purchases(ledger, Spool(tmp_path / "spool"), lambda _: POLICY)
 
 
 @pytest.fixture
 def job(client: "redis.Redis") -> Job:
     """A job that is to be bought now."""
-    return _accepted(Ledger(client))
-
-
-def _accepted(ledger: Ledger) -> Job:
-    job_id = new_job_id()
-    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-    return ledger.get(job_id)
+    return steps.job_in(Ledger(client), State.QUEUED)
 
 
 def test_an_intent_that_was_written_without_an_answer_goes_back_to_the_queue(
@@ -135,7 +129,7 @@ def test_a_receipt_that_no_row_can_hold_is_spooled_and_delays_no_other(
     """What was bought must stay known, and the receipts behind it must arrive."""
     strange = purchases.intend(job, worker="one")
     purchases.settle(strange, Accepted("half a pair: \ud800", 3.36), POLICY)
-    other = purchases.intend(_accepted(Ledger(client)), worker="one")
+    other = purchases.intend(steps.job_in(Ledger(client), State.QUEUED), worker="one")
     Spool(tmp_path / "spool").keep(Spooled(other.id, str(other.request_id), Accepted("gen-2", 1.0)))
 
     assert purchases.replay() == 1
@@ -149,7 +143,7 @@ def test_a_purchase_is_put_in_doubt_when_its_workers_lease_ends_and_not_before(
     """A slow POST is left alone while its worker lives; the receipt of one that only seemed dead still counts."""
     ledger = Ledger(client, clock=clock)
     leases, doubting = Leases(ledger.items), Doubting(ledger, POLICY)
-    job = steps.submitting(ledger, _accepted(ledger), lease_s=LEASE_S)
+    job = steps.submitting(ledger, steps.job_in(ledger, State.QUEUED), lease_s=LEASE_S)
 
     def doubted() -> int:
         claimed = ledger.items.claim(doubting.claim)

@@ -19,15 +19,15 @@ import worker.tasks  # noqa: F401 (the tasks become those of every app)
 from config.celery_app import KEY_PREFIX
 from config.settings import Settings
 from jobs.delivery import Delivered
-from jobs.job import Terms, Video
+from jobs.job import Video
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger, new_job_id
+from jobs.ledger import Ledger
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
 from jobs.queues import QUEUE_OF, SLOW_POLLS, QueueName, TaskName, delivery_queue
 from jobs.states import State
 from tests import steps
-from tests.stage import a_request, outbox_of
+from tests.stage import outbox_of
 from tests.worker.servers import Server, Wire, answer
 from worker.deliver import Deliveries
 from worker.receivers.outcome import Receiver
@@ -121,11 +121,7 @@ def ledger(client: "redis.Redis") -> Ledger:
 
 def bought(ledger: Ledger, *, poll_in_s: float = 0) -> str:
     """A job whose generation renders and is due to be polled."""
-    job_id = new_job_id()
-    ledger.accept(a_request(), Terms(job_id=job_id, deadline_s=1000))
-    job = steps.submitting(ledger, ledger.get(job_id), lease_s=60)
-    steps.submitted(ledger, job, f"g-{job_id}", cost_usd=1, first_poll_s=poll_in_s)
-    return job_id
+    return steps.job_in(ledger, State.RENDERING, first_poll_s=poll_in_s).id
 
 
 def due_in_s(ledger: Ledger, client: "redis.Redis", job_id: str, queue: str = State.RENDERING) -> float:

@@ -15,8 +15,8 @@ from jobs.scripts import Retention, Scripts, WakeUp
 from jobs.states import FollowUp, State
 from jobs.work_items import LEASE_S
 from tests import steps
-from tests.jobs.test_ledger import accepted
 from tests.stage import Clock, Stage, a_request
+from tests.steps import job_in
 from worker.rescue import Rescuer, longest_waits
 from worker.runtime import policy
 from worker.upstream.access import RETRY_AFTER_CEILING_S
@@ -62,7 +62,7 @@ def test_each_overdue_queue_is_woken_up_once(
 ) -> None:
     """Every message was lost. Ten thousand overdue jobs need one wake-up: its task claims them all."""
     caplog.set_level("INFO", "rushes.rescue")
-    jobs = [accepted(ledger) for _ in range(3)]
+    jobs = [job_in(ledger, State.QUEUED) for _ in range(3)]
     wake_ups.clear()
     clock.advance(3)
     one = rescuer(ledger, outbox)
@@ -80,7 +80,7 @@ def test_a_worker_wakes_up_the_receivers_that_it_knows(
     ledger: Ledger, outbox: Outbox, clock: Clock, wake_ups: list[WakeUp]
 ) -> None:
     """Another worker, whose settings name the hook, finds the others; a wake-up here would find nobody to call."""
-    job = accepted(ledger)
+    job = job_in(ledger, State.QUEUED)
     ledger.items.rescue()
     outbox.mail(job.id, {"sql": ["job.failed"], "shop:note": ["job.failed"]})
     wake_ups.clear()
@@ -100,7 +100,7 @@ def test_a_part_of_a_round_that_fails_stops_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The worker is seen, its receivers are subscribed, and what is overdue is woken up; the log has the traceback."""
-    accepted(ledger)
+    job_in(ledger, State.QUEUED)
     wake_ups.clear()
     clock.advance(3)
 
@@ -108,7 +108,7 @@ def test_a_part_of_a_round_that_fails_stops_no_other(
 
     assert ledger.workers(within_s=1) == ["one@test"]
     assert [wake_up.queue for wake_up in wake_ups] == [State.QUEUED]
-    failed = accepted(ledger)
+    failed = job_in(ledger, State.QUEUED)
     steps.end(ledger, failed, steps.ended(State.FAILED, Reason.REFUSED, "no", Charged.NO))
     assert outbox.waiting() == {"sql": 1}
     assert "KeyError" in caplog.text
@@ -164,7 +164,7 @@ def test_jobs_are_done_at_once_when_redis_was_an_hour_ahead(stage: Stage) -> Non
     real = stage.ledger
     ahead = Ledger(stage.client, clock=lambda: real.now() + 3600)
     ahead.clock.check(longest_waits(stage.settings, policy(stage.settings)))
-    ids = [accepted(ahead).id for _ in range(5)]
+    ids = [job_in(ahead, State.QUEUED).id for _ in range(5)]
     for job_id in ids[1:]:
         job = steps.submitting(ahead, ahead.get(job_id), lease_s=60)
         steps.submitted(ahead, job, generation, cost_usd=1, first_poll_s=0.5)
