@@ -290,7 +290,6 @@ def test_without_keys_this_machine_needs_none(api: Api) -> None:
 # -- a right that ends while it is used -----------------------------------------------------------------------------
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("life_s", [None, 2.0], ids=["revoked", "expired"])
 def test_an_open_stream_ends_with_its_key(keyed: Api, access: Keys, life_s: float | None) -> None:
     """Whoever lost the right to read a job does not go on reading its events; others do."""

@@ -168,6 +168,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     eventually(machine.is_quiet, what="the end of every process")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # some sixty processes, on a busy machine
 def test_the_commands_of_the_documents_do_what_the_pages_say(stack: Stack) -> None:
     """A reader who types what a page says gets what it says."""
