@@ -458,14 +458,14 @@ def test_an_eta_asks_for_what_was_learnt_of_a_kind_once_in_a_while(service: Serv
     """Only who finds it stale has to wait for it: all others are served on the event loop."""
     rendering = walked(real_ledger, service.submit(a_request()).job_id, State.RENDERING)
     at = real_ledger.now()
-    assert not service.has_eta_at_hand(rendering, at=at)
+    assert not service.is_beside_at_hand(rendering, at=at)
 
     seen = service.beside(rendering, at=at).eta
 
     assert seen is not None
-    assert service.has_eta_at_hand(rendering, at=at + FRESH_S / 2)
-    assert not service.has_eta_at_hand(rendering, at=at + FRESH_S)
-    assert service.has_eta_at_hand(service.cancel(rendering.id).job, at=at + FRESH_S)  # it has no ETA
+    assert service.is_beside_at_hand(rendering, at=at + FRESH_S / 2)
+    assert not service.is_beside_at_hand(rendering, at=at + FRESH_S)
+    assert service.is_beside_at_hand(service.cancel(rendering.id).job, at=at + FRESH_S)  # it has no ETA
 
 
 # -- what is lost, and what is not ----------------------------------------------------------------------------------
