@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from jobs.errors import JobError
 from jobs.job import Charged
 from producer.api.create_video import parse_object
-from producer.api.guard import Caller, Submits, admit
+from producer.api.guard import Caller, GuardedRoute, Submits, admit
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
@@ -24,7 +24,7 @@ from producer.views import VideoView, job_view
 
 log = logging.getLogger("rushes.api")
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"])
+router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=GuardedRoute)
 
 MOST_REQUESTS: Final = 100
 

@@ -4,16 +4,19 @@
 `tags[0]=a`; the n-th `points[][x]` belongs to the n-th element. OpenAI's clients, qs and PHP write forms this way.
 """
 
+import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from producer.api.parsing import parse_apart
 from producer.api.problems import Code, ErrorDetail, Problem
 
 MOST_FIELDS: Final = 256
@@ -46,7 +49,10 @@ async def read_fields(request: Request, kind: str, *, most_bytes: int) -> Fields
         Problem: the body is not a form, or has too many fields.
     """
     try:
-        return await (_multipart(request, most_bytes) if kind == MULTIPART else _urlencoded(request))
+        body = await request.body()
+        if kind == MULTIPART:
+            return await parse_apart(_multipart, request.headers, body, most_bytes)
+        return await parse_apart(_urlencoded, body)
     except (Problem, ClientDisconnect):
         raise
     except MultiPartException as error:
@@ -55,9 +61,16 @@ async def read_fields(request: Request, kind: str, *, most_bytes: int) -> Fields
         raise Problem(Code.MALFORMED_BODY, f"The form cannot be read ({type(error).__name__}).") from error
 
 
-async def _multipart(request: Request, most_bytes: int) -> Fields:
+def _multipart(headers: Headers, body: bytes, most_bytes: int) -> Fields:
+    return asyncio.run(_multipart_fields(headers, body, most_bytes))  # Starlette's parser is a coroutine
+
+
+async def _multipart_fields(headers: Headers, body: bytes, most_bytes: int) -> Fields:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
     limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": most_bytes}
-    form = await MultiPartParser(request.headers, request.stream(), **limits).parse()
+    form = await MultiPartParser(headers, whole(), **limits).parse()
     try:
         return [
             (name, value if isinstance(value, str) else await value.read() or (b"" if value.filename else ""))
@@ -67,9 +80,8 @@ async def _multipart(request: Request, most_bytes: int) -> Fields:
         await form.close()
 
 
-async def _urlencoded(request: Request) -> Fields:
+def _urlencoded(body: bytes) -> Fields:
     """Accept raw UTF-8 between the ampersands, as curl sends it."""
-    body = await request.body()
     if body.lstrip()[:1] in {b"{", b"["}:
         detail = "The body looks like JSON, but its Content-Type says form: send `Content-Type: application/json`."
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})

@@ -1,14 +1,17 @@
 """Access control: a key's tenant, scopes and rate limit; with keys switched off, this machine only."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
+from starlette.responses import Response
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
+from producer.api.parsing import JsonRequest
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.keys import Key, Quota, Scope
@@ -51,19 +54,41 @@ async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> boo
     return True
 
 
-def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """Make a dependency that admits callers whose keys have this scope."""
+@dataclass(frozen=True, slots=True)
+class _Guard:
+    """A dependency that admits callers whose keys have this scope, once for each request."""
 
-    async def caller(request: Request) -> Caller:  # a parameter of type `Needs` would be resolved twice
-        return await admit(request, parts_of(request), scope)
+    scope: Scope
 
-    return caller
+    async def __call__(self, request: Request) -> Caller:  # a parameter of type `Needs` would be resolved twice
+        state = request.state
+        if not hasattr(state, "caller"):
+            state.caller = await admit(request, parts_of(request), self.scope)
+        caller: Caller = state.caller
+        return caller
 
 
-Submits = Annotated[Caller, Depends(needs(Scope.SUBMIT))]
-Reads = Annotated[Caller, Depends(needs(Scope.READ))]
-Admins = Annotated[Caller, Depends(needs(Scope.ADMIN))]
-Scrapes = Annotated[Caller, Depends(needs(Scope.METRICS))]
+class GuardedRoute(APIRoute):
+    """A route that admits the caller before its body is read: FastAPI reads it before it resolves any dependency."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's own handler of a route with a body."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        (guard,) = (each.call for each in self.dependant.dependencies if isinstance(each.call, _Guard))
+
+        async def handle_admitted(request: Request) -> Response:
+            await guard(request)
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return handle_admitted
+
+
+Submits = Annotated[Caller, Depends(_Guard(Scope.SUBMIT))]
+Reads = Annotated[Caller, Depends(_Guard(Scope.READ))]
+Admins = Annotated[Caller, Depends(_Guard(Scope.ADMIN))]
+Scrapes = Annotated[Caller, Depends(_Guard(Scope.METRICS))]
 
 _CHALLENGE: Final = {"www-authenticate": "Bearer"}
 

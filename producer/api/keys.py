@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from producer.api.guard import Admins
+from producer.api.guard import Admins, GuardedRoute
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
 from producer.keys import Scope
 from producer.views import KeyView, key_view
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=GuardedRoute)
 
 LONGEST_LIFE_S: Final = 10 * 365 * 86_400
 _COMMON: Final = (

@@ -33,7 +33,8 @@ from producer.api.create_video import (
     to_video_request,
 )
 from producer.api.forms import read_fields
-from producer.api.guard import Caller, Reads, Submits, is_still_admitted
+from producer.api.guard import Caller, GuardedRoute, Reads, Submits, is_still_admitted
+from producer.api.parsing import parse_apart, parse_quickly
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
@@ -43,10 +44,7 @@ from producer.keys import Scope
 from producer.service import Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"])
-
-QUICK_BYTES: Final = 65_536
-"""A body up to this size is parsed within a millisecond; a larger one would block the event loop."""
+router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=GuardedRoute)
 
 LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
@@ -554,7 +552,7 @@ async def read_body(request: Request, parts: Parts) -> CreateVideo:
             return await read_json_body(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
             fields = await read_fields(request, kind, most_bytes=parts.settings.body_bytes)
-            return await run_in_threadpool(parse_form, fields, _default_models(parts))
+            return await parse_apart(parse_form, fields, _default_models(parts))
         case _:
             raise not_json()
 
@@ -566,9 +564,8 @@ def not_json() -> Problem:
 
 
 async def read_json_body(request: Request) -> CreateVideo:
-    """Parse a JSON body, a large one in a thread."""
-    body = await request.body()
-    return parse_json(body) if len(body) < QUICK_BYTES else await run_in_threadpool(parse_json, body)
+    """Parse a JSON body."""
+    return await parse_quickly(parse_json, await request.body())
 
 
 def _labels(query: Any) -> dict[str, str]:

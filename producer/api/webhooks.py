@@ -12,14 +12,14 @@ from typing_extensions import TypedDict
 
 from config.webhook_endpoints import Endpoint
 from jobs.delivery import DeliveryLine
-from producer.api.guard import Admins, Reads, Submits
+from producer.api.guard import Admins, GuardedRoute, Reads, Submits
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, documented
 from producer.api.videos import COMMON, JobId, check_id, known
 from producer.deliveries import DeliveryView, EndpointView, delivery_view, endpoint_view
 from producer.receivers import DeliveryChoice, check_has_ended
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=GuardedRoute)
 
 PATIENCE_S: Final = 20.0
 """Seconds that a test waits for a worker and for the receiver's reply."""
