@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from producer.api.parsing import parse_apart
+from producer.api.parsing import MOST_ESCAPES, QUICK_BYTES, check_density, parse_apart
 from producer.api.problems import Code, ErrorDetail, Problem
 
 MOST_FIELDS: Final = 256
@@ -85,6 +85,7 @@ def _urlencoded(body: bytes) -> Fields:
     if body.lstrip()[:1] in {b"{", b"["}:
         detail = "The body looks like JSON, but its Content-Type says form: send `Content-Type: application/json`."
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, detail, headers={"accept": "application/json"})
+    check_density(body, b"%", MOST_ESCAPES)
     try:
         fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except UnicodeDecodeError as error:
@@ -194,7 +195,7 @@ def _plain(node: Any) -> Any:
 
 def _labels(text: str, errors: list[ErrorDetail]) -> Iterator[tuple[str, Any]]:
     try:
-        read = json.loads(text) if text else {}
+        read = json.loads(text or "{}") if len(text) <= QUICK_BYTES else None
     except (ValueError, RecursionError):
         read = None
     if isinstance(read, dict):

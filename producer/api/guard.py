@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
-from producer.api.parsing import JsonRequest
+from producer.api.parsing import JsonRequest, read_json
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.keys import Key, Quota, Scope
@@ -80,7 +80,9 @@ class GuardedRoute(APIRoute):
 
         async def handle_admitted(request: Request) -> Response:
             await guard(request)
-            return await handle(JsonRequest(request.scope, request.receive))
+            admitted = JsonRequest(request.scope, request.receive)
+            await read_json(admitted)  # here, because FastAPI would call every error in it a syntax error
+            return await handle(admitted)
 
         return handle_admitted
 

@@ -7,8 +7,16 @@ from typing import Any, Final, TypeVar
 from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 
+from producer.api.problems import Code, Problem
+
 QUICK_BYTES: Final = 65_536
 """A JSON body up to this size is parsed within a millisecond, on the event loop."""
+
+MOST_VALUES: Final = 100_000
+"""Of a long JSON body, by its brackets and commas: a hundred requests with prompts of a thousand commas each."""
+
+MOST_ESCAPES: Final = 500_000
+"""Of a form: a picture of 8 MB in base64 has half of them."""
 
 _THREADS: Final = CapacityLimiter(2)
 
@@ -23,6 +31,24 @@ async def parse_apart(parse: Callable[..., _Parsed], *args: Any) -> _Parsed:
 async def parse_quickly(parse: Callable[[bytes], _Parsed], body: bytes) -> _Parsed:
     """Parse a short body at once, a long one in a parser's thread."""
     return parse(body) if len(body) <= QUICK_BYTES else await parse_apart(parse, body)
+
+
+def check_density(body: bytes, signs: bytes, most: int) -> None:
+    """Refuse a long body with too many of these signs: C parsers hold the interpreter, also in a thread of their own.
+
+    Raises:
+        Problem: it would stop all other requests of this process for too long.
+    """
+    if len(body) > QUICK_BYTES and sum(body.count(sign) for sign in signs) > most:
+        shown = " ".join(signs.decode())
+        raise Problem(Code.TOO_LARGE, f"A body of more than {QUICK_BYTES} bytes may have {most} of the signs {shown}")
+
+
+async def read_json(request: Request) -> bytes:
+    """Read a JSON body that is quickly parsed."""
+    body = await request.body()
+    check_density(body, b"[{,", MOST_VALUES)
+    return body
 
 
 class JsonRequest(Request):

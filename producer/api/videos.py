@@ -34,7 +34,7 @@ from producer.api.create_video import (
 )
 from producer.api.forms import read_fields
 from producer.api.guard import Caller, GuardedRoute, Reads, Submits, is_still_admitted
-from producer.api.parsing import parse_apart, parse_quickly
+from producer.api.parsing import parse_apart, parse_quickly, read_json
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
@@ -565,7 +565,7 @@ def not_json() -> Problem:
 
 async def read_json_body(request: Request) -> CreateVideo:
     """Parse a JSON body."""
-    return await parse_quickly(parse_json, await request.body())
+    return await parse_quickly(parse_json, await read_json(request))
 
 
 def _labels(query: Any) -> dict[str, str]:
