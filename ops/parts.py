@@ -17,8 +17,6 @@ WORKER: Final = (
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 
-PASSES_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 
 def worker(context: typer.Context) -> None:
     """Run a worker in this process; options are those of `celery worker`, such as -n w2@%h or -Q transfer."""

@@ -11,9 +11,13 @@ from config.open_files import allow
 from config.settings import ConfigurationError, load
 from producer.api import DRAIN_S
 from producer.api.application import make_app
+from producer.api.connection import Connection
 
 CONNECTIONS: Final = 65_536
-"""Clients that may be connected at once, most of them waiting for an event."""
+"""Clients that may be connected at once, most of them waiting for an event, if so many files may be open."""
+
+OTHER_FILES: Final = 256
+"""Open files that are not clients: Redis, videos that are sent, logs."""
 
 
 def main() -> int:
@@ -24,11 +28,14 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     configure(settings)
-    allow(CONNECTIONS)
+    most_files = allow(CONNECTIONS + OTHER_FILES)
     uvicorn.run(
         make_app(settings),
         host=settings.api.host,
         port=settings.api.port,
+        http=Connection,
+        ws="none",
+        limit_concurrency=max(most_files - OTHER_FILES, most_files // 2),
         log_config=None,
         access_log=False,
         workers=1,  # unset, WEB_CONCURRENCY decides, and uvicorn refuses more than one for an app that is built here

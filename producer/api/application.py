@@ -48,6 +48,7 @@ def make_app(settings: Settings) -> FastAPI:
         title="Rushes",
         description=DESCRIPTION,
         version=_version(),
+        openapi_url=None,  # FastAPI's own route encodes the document again for each request
         docs_url=None,  # FastAPI's own page loads its scripts from another host
         redoc_url=None,
         lifespan=_life,

@@ -20,7 +20,9 @@ from producer.keys import Quota
 
 log = logging.getLogger("rushes.api")
 
-MOST_HEADER_BYTES: Final = 32_768
+MOST_HEAD_BYTES: Final = 32_768
+"""A request's URL and headers together."""
+
 _SECURITY: Final[Mapping[bytes, bytes]] = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -43,7 +45,7 @@ class Border:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{str(ULID()).lower()}"
+        request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
         answer = _Answer(send, request_id, scope["state"], secure=scope["scheme"] == "https")
@@ -62,8 +64,9 @@ class Border:
             self._metrics.served(scope, answer.status, time.perf_counter() - began)
 
     def _check(self, scope: Scope) -> None:
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
-            raise Problem(Code.HEADERS_TOO_LARGE, f"Send at most {MOST_HEADER_BYTES} bytes of headers.")
+        url_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if url_bytes + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD_BYTES:
+            raise head_too_large()
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if announced.isdigit() and int(announced) > self._body_bytes:
             raise too_large(self._body_bytes)
@@ -74,6 +77,16 @@ class Border:
         query = scope["query_string"].decode("latin-1")
         response = refusal(problem, path=scope["path"], query=query, request_id=answer.request_id)
         await response(scope, receive, answer)
+
+
+def new_request_id() -> str:
+    """Make the id that a reply and our logs name a request by."""
+    return f"req_{str(ULID()).lower()}"
+
+
+def head_too_large() -> Problem:
+    """Make the refusal of a request whose URL and headers are too long."""
+    return Problem(Code.HEADERS_TOO_LARGE, f"Send at most {MOST_HEAD_BYTES} bytes of headers, the URL included.")
 
 
 def too_large(most_bytes: int) -> Problem:

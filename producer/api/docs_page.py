@@ -3,6 +3,8 @@
 The API serves every file itself and the page has no inline script, so that its content security policy can be strict.
 """
 
+import json
+from functools import cache
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -42,9 +44,21 @@ _POLICY: Final = (
 
 def add_docs(app: FastAPI) -> None:
     """Add the page and its files; its URLs are relative, for proxies that serve the API below a path."""
+    app.add_route("/openapi.json", document, include_in_schema=False)
     app.add_route("/docs", page, include_in_schema=False)
     app.add_route("/docs/start.js", start, include_in_schema=False)
     app.mount("/docs/files", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+
+
+def document(request: Request) -> Response:
+    """Serve the OpenAPI document."""
+    return Response(_encoded(request.app), media_type="application/json")
+
+
+@cache
+def _encoded(app: FastAPI) -> bytes:
+    """Encode it once: it is long, and anybody may ask for it."""
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def page(_request: Request) -> Response:

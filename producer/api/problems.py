@@ -51,6 +51,7 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
     HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     ARCHIVE_UNAVAILABLE = "archive_unavailable"
     INTERNAL = "internal"
@@ -92,6 +93,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
     Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
     Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported."),
+    Code.TOO_MANY_CONNECTIONS: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.", retryable=True),
     Code.LEDGER_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Redis is unavailable.", retryable=True),
     Code.ARCHIVE_UNAVAILABLE: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The archive is unavailable.", retryable=True),
     Code.INTERNAL: _Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Rushes failed internally."),

@@ -1,0 +1,1 @@
+"""Strangers and tenants who mean harm: nobody can hurt the others."""
