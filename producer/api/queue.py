@@ -8,12 +8,12 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from jobs.pauses import LONGEST_TEXT, Pause
-from producer.api.guard import Admins, Reads
+from producer.api.guard import Admins, GuardedRoute, Reads
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
 from producer.api.videos import COMMON
 
-router = APIRouter(prefix="/v1/queue", tags=["queue"])
+router = APIRouter(prefix="/v1/queue", tags=["queue"], route_class=GuardedRoute)
 
 
 class PauseView(TypedDict):
