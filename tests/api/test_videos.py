@@ -523,8 +523,8 @@ def test_ready_means_that_a_job_would_be_worked_on(api: Api, real_ledger: Ledger
     alone = api.get("/readyz")
     real_ledger.worker_seen("one@test.1")
 
-    assert (alone.status_code, alone.json()) == (503, {"ready": False, "redis": "ok", "workers": 0})
-    eventually(lambda: api.get("/readyz").json() == {"ready": True, "redis": "ok", "workers": 1})
+    assert (alone.status_code, alone.json()) == (503, {"ready": False, "redis": "ok", "workers": 0, "paused": False})
+    eventually(lambda: api.get("/readyz").json() == {"ready": True, "redis": "ok", "workers": 1, "paused": False})
 
 
 def test_a_row_of_a_newer_version_is_reported_as_one(api: Api, client: "redis.Redis") -> None:
