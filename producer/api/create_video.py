@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from jobs.errors import FieldError
@@ -15,9 +15,8 @@ from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.models.catalogue import all_parameters
 from producer.models.texts import read_text
+from producer.models.validation import LONGEST_MODEL, LONGEST_PROMPT, MOST_LABELS
 from producer.views import SIZES
-
-LONGEST_PROMPT: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,13 @@ def _known_size(size: str) -> str:
     if size not in SIZES:
         raise PydanticCustomError("size", f"must be one of {', '.join(SIZES)}")
     return size
+
+
+def _few_labels(labels: Any) -> Any:
+    """Count the labels before each is read: a million invalid ones would be a million errors."""
+    if isinstance(labels, dict) and len(labels) > MOST_LABELS:
+        raise PydanticCustomError("labels", f"may hold {MOST_LABELS} labels; got {len(labels)}")
+    return labels
 
 
 class InputReference(BaseModel):
@@ -80,7 +86,7 @@ class CreateVideo(BaseModel):
         Field(
             description="The upstream's model. Default: the deployment's own.",
             examples=["google/veo3"],
-            max_length=200,
+            max_length=LONGEST_MODEL,
         ),
     ] = None
     seconds: Annotated[
@@ -104,6 +110,7 @@ class CreateVideo(BaseModel):
     ] = None
     metadata: Annotated[
         dict[str, str],
+        BeforeValidator(_few_labels),
         Field(description="Labels of your own, at most 16.", examples=[{"campaign": "spring"}]),
     ] = {}
     dedupe: Annotated[

@@ -20,7 +20,9 @@ from jobs.job import Charged
 
 MEDIA_TYPE: Final = "application/problem+json"
 MOST_NAMED: Final = 10
-"""Invalid fields named in the one message for OpenAI's clients; `errors` has them all."""
+"""Invalid fields named in the one message for OpenAI's clients; `errors` has more."""
+MOST_ERRORS: Final = 100
+"""Invalid fields that a reply names in all: a small body with many bad fields must not become a large reply."""
 LONGEST_TEXT: Final = 1000
 
 
@@ -142,7 +144,7 @@ class ProblemView(TypedDict):
     errors: Annotated[
         list[FieldProblem],
         Field(
-            description="Every part of the request to correct; may be empty.",
+            description="The parts of the request to correct, up to a hundred; may be empty.",
             examples=[[{"location": "body.duration", "message": "must be one of 4, 6, 8; got 5"}]],
         ),
     ]
@@ -200,7 +202,8 @@ class Problem(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:MOST_ERRORS])
+        self._found = len(errors)
         self.headers = dict(headers or {})
         self.retryable = KINDS[code].retryable if retryable is None else retryable
         self.charged = charged
@@ -209,7 +212,7 @@ class Problem(Exception):
     def message(self) -> str:
         """Name the invalid fields with their errors, or say what to do if there are none."""
         named = [f"{error.field}: {error.message}" for error in self.errors[:MOST_NAMED]]
-        left = len(self.errors) - len(named)
+        left = self._found - len(named)
         return "; ".join([*named, *([f"and {left} more"] if left else [])]) or self.detail
 
     def view(self, *, path: str, request_id: str) -> ProblemView:

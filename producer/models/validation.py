@@ -1,8 +1,8 @@
 """A bad request is refused before it is queued, by everything that is wrong with it."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -12,13 +12,14 @@ from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from producer.models.catalogue import MODELS, close_match, parameters_of, schema_of
 from producer.models.parameters import Parameters
+from producer.models.shape import NO_UNICODE, bounded, field_within, is_text
 from producer.models.wording import may_be, shown
 
+LONGEST_PROMPT: Final = 32_768
+LONGEST_MODEL: Final = 200
 LONGEST_LABEL: Final = 64
 LONGEST_LABEL_VALUE: Final = 512
 MOST_LABELS: Final = 16
-DEEPEST: Final = 32
-LARGEST_WHOLE: Final = 2**64
 
 
 def validate(request: VideoRequest, *, largest_bytes: int, signs_webhooks: bool = True) -> None:
@@ -27,15 +28,17 @@ def validate(request: VideoRequest, *, largest_bytes: int, signs_webhooks: bool 
     Raises:
         InvalidRequest: naming every field that must change, and what it may be.
     """
-    wrong = _model_errors(request)
-    named = {error.field for error in wrong}
+    kept, beyond = bounded(request.parameters)
+    judged = replace(request, parameters=kept)  # the checks below may rely on a bounded shape
+    found = [*beyond, *_prompt_errors(request.prompt)]
+    named = {error.field.removeprefix("parameters.") for error in found}
     errors = [
-        *wrong,
-        *_hidden_errors(request.parameters),
-        *_bound_errors({name: value for name, value in request.parameters.items() if name not in named}),
+        *found,
+        *(error for error in _model_errors(judged) if error.field not in named),
+        *_hidden_errors(kept),
         *_label_errors(request.metadata),
         *_webhook_errors(request.webhook_url, can_sign=signs_webhooks),
-        *_size_errors(request, largest_bytes),
+        *_size_errors(judged, largest_bytes),
     ]
     if errors:
         raise InvalidRequest(tuple(errors))
@@ -45,6 +48,10 @@ def _model_errors(request: VideoRequest) -> list[FieldError]:
     model: Any = request.model  # a row of a batch file may hold anything
     if not isinstance(model, str) or not model or model.strip() != model:
         return [FieldError("model", f"must name a model, such as google/veo3; got {shown(model)}")]
+    if len(model) > LONGEST_MODEL:
+        return [FieldError("model", f"may have {LONGEST_MODEL} characters; got {len(model)}")]
+    if not is_text(model):
+        return [FieldError("model", NO_UNICODE)]
     if family := MODELS.get(model):
         return _parameter_errors(request, family)
     meant = close_match(model)  # to find out upstream would cost a round trip; another vendor's model passes
@@ -73,6 +80,15 @@ def _message(model: str, family: type[Parameters], name: str, value: Any) -> str
     return f"must be {may_be(known[name])}; got {shown(value)}"
 
 
+def _prompt_errors(prompt: Any) -> list[FieldError]:
+    """Bound every model's prompt; whether there must be one, its parameters say."""
+    if not isinstance(prompt, str):
+        return [] if prompt is None else [FieldError("prompt", f"must be text, and not empty; got {shown(prompt)}")]
+    if len(prompt) > LONGEST_PROMPT:
+        return [FieldError("prompt", f"may have {LONGEST_PROMPT} characters; got {len(prompt)}")]
+    return [] if is_text(prompt) else [FieldError("prompt", NO_UNICODE)]
+
+
 def _hidden_errors(parameters: Mapping[str, Any]) -> list[FieldError]:
     """A parameter would take the place of the judged model or prompt, or tell the upstream a webhook's address."""
     return [
@@ -82,40 +98,22 @@ def _hidden_errors(parameters: Mapping[str, Any]) -> list[FieldError]:
     ]
 
 
-def _bound_errors(parameters: Mapping[str, Any]) -> Iterator[FieldError]:
-    """JSON bounds neither numbers nor depth, but its readers do: no request may break one further on."""
-    for name, value in parameters.items():
-        if problem := _beyond(value, 0):
-            yield FieldError(f"parameters.{name}", problem)
-
-
-def _beyond(value: Any, depth: int) -> str | None:
-    match value:
-        case bool() | str() | None:
-            return None
-        case int():
-            return None if abs(value) < LARGEST_WHOLE else "may hold whole numbers of up to 64 bits"
-        case float():
-            return None if math.isfinite(value) else "may hold no NaN and no infinity"
-        case _ if depth >= DEEPEST:
-            return f"may be nested {DEEPEST} deep"
-        case Mapping() | list() | tuple():
-            inner = value.values() if isinstance(value, Mapping) else value
-            return next((problem for each in inner if (problem := _beyond(each, depth + 1))), None)
-        case _:
-            return None  # judged where it is written as JSON
-
-
 def _label_errors(metadata: Any) -> list[FieldError]:
     if not isinstance(metadata, Mapping):
         return [FieldError("metadata", f"must be labels, a name and a text each; got {shown(metadata)}")]
     if len(metadata) > MOST_LABELS:
         return [FieldError("metadata", f"may hold {MOST_LABELS} labels; got {len(metadata)}")]
     return [
-        FieldError(f"metadata.{name}"[:80], f"must be text up to {LONGEST_LABEL_VALUE} characters, its name up to 64")
+        FieldError(
+            field_within("metadata", name), f"must be text up to {LONGEST_LABEL_VALUE} characters, its name up to 64"
+        )
         for name, value in metadata.items()
-        if not (0 < len(name) <= LONGEST_LABEL and isinstance(value, str) and len(value) <= LONGEST_LABEL_VALUE)
+        if not (_is_label(name, LONGEST_LABEL) and name and _is_label(value, LONGEST_LABEL_VALUE))
     ]
+
+
+def _is_label(text: Any, longest: int) -> bool:
+    return isinstance(text, str) and len(text) <= longest and is_text(text)
 
 
 def _webhook_errors(url: Any, *, can_sign: bool) -> list[FieldError]:
@@ -126,11 +124,9 @@ def _webhook_errors(url: Any, *, can_sign: bool) -> list[FieldError]:
 
 def _size_errors(request: VideoRequest, largest_bytes: int) -> list[FieldError]:
     try:
-        size = len(json.dumps(request.body(), allow_nan=False))
-        # Half a surrogate pair can be escaped, but not written down as UTF-8.
-        json.dumps([request.body(), request.metadata], ensure_ascii=False, default=dict).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        return [FieldError("parameters", f"must be plain JSON: {error}")]
+        size = len(json.dumps(request.body()))
+    except (TypeError, ValueError, RecursionError):
+        return []  # model or prompt is no text, and refused as such
     too_large = FieldError("parameters", f"may be {largest_bytes} bytes as JSON; these are {size}")
     return [too_large] if size > largest_bytes else []
 

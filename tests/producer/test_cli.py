@@ -437,8 +437,8 @@ def test_ctrl_c_while_the_command_is_being_loaded_says_nothing(stage: Stage, loa
 @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
 def test_a_reader_that_goes_away_ends_the_command_quietly(stage: Stage, arguments: list[str]) -> None:
     """`rushes list | head -1` is no failure, and no traceback."""
-    for _ in range(3):
-        a_job(stage, prompt="x" * 60_000)  # more than a pipe holds
+    for _ in range(6):
+        a_job(stage, prompt="x" * 30_000)  # more than a pipe holds
     writing = subprocess.Popen(
         [*COMMAND, *arguments],
         env={**os.environ, **stage.environment},

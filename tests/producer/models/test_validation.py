@@ -231,14 +231,25 @@ def _well() -> list[Any]:
 
 @pytest.mark.parametrize("model", ["google/veo3", "minimax/video-01"])
 @pytest.mark.parametrize(
-    "value",
-    [{1, 2}, b"bytes", object(), float("nan"), float("inf"), {(1, 2): 3}, "\ud83d", _circle(), _well()],
+    ("value", "why"),
+    [
+        ({1, 2}, "must be plain JSON; got a set"),
+        (b"bytes", "must be plain JSON; got a bytes"),
+        (object(), "must be plain JSON; got a object"),
+        (float("nan"), "may hold no NaN and no infinity"),
+        (float("inf"), "may hold no NaN and no infinity"),
+        ({(1, 2): 3}, "may have only text as names; got a tuple"),
+        ("\ud83d", "must be valid Unicode"),
+        (_circle(), "may be nested 32 deep"),
+        (_well(), "may be nested 32 deep"),
+    ],
     ids=["set", "bytes", "object", "NaN", "Infinity", "tuple key", "half a surrogate pair", "circle", "well"],
 )
-def test_what_cannot_be_spelt_as_json_is_refused(model: str, value: Any) -> None:
+def test_what_cannot_be_spelt_as_json_is_refused(model: str, value: Any, why: str) -> None:
     """It could neither be kept nor sent."""
     told = problems(model, seed=value)
-    assert told["parameters"].startswith("must be plain JSON: ")
+    assert list(told) == ["parameters.seed"]
+    assert told["parameters.seed"].startswith(why)
 
 
 def test_text_that_no_file_can_hold_is_refused_everywhere() -> None:
@@ -247,7 +258,7 @@ def test_text_that_no_file_can_hold_is_refused_everywhere() -> None:
         VideoRequest("google/veo3", "a \udcff dragon"),
         VideoRequest("google/veo3", "a dragon", {}, {"team": "\udcff"}),
     ):
-        with pytest.raises(InvalidRequest, match="plain JSON"):
+        with pytest.raises(InvalidRequest, match=r"^prompt: must be valid Unicode|^metadata.team: must be text"):
             validate(request, largest_bytes=LARGEST)
 
 
