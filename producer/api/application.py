@@ -24,6 +24,7 @@ from producer.api.docs_page import add_docs
 from producer.api.event_stream import EventStream
 from producer.api.metrics import Metrics
 from producer.api.parts import Parts
+from producer.api.picture_pool import PicturePool
 from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
 from producer.api.query import check_query
@@ -54,7 +55,8 @@ def make_app(settings: Settings) -> FastAPI:
         lifespan=_life,
         dependencies=[Depends(check_query)],
     )
-    pictures = PictureCheck(settings.queue.request_bytes) if settings.api.check_pictures else None
+    check = PictureCheck(settings.queue.request_bytes).check
+    pictures = PicturePool(check) if settings.api.check_pictures else None
     on_loop = connect_async(settings.redis, name="api")
     service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
     event_stream = EventStream(service)
@@ -86,6 +88,8 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     with _first_on(parts.event_stream.close):
         yield
+    if parts.pictures is not None:
+        parts.pictures.close()
     await app.state.redis.aclose()
 
 

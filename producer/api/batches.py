@@ -13,13 +13,14 @@ from typing_extensions import TypedDict
 
 from jobs.errors import JobError
 from jobs.job import Charged
-from producer.api.create_video import parse_object
+from producer.api.create_video import CreateVideo, parse_object
 from producer.api.guard import Caller, GuardedRoute, Submits, admit
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
-from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit, video_request
+from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit_async, video_request
 from producer.keys import Scope
+from producer.service import Submission
 from producer.views import VideoView, job_view
 
 log = logging.getLogger("rushes.api")
@@ -82,29 +83,29 @@ async def submit_many(batch: CreateBatch, request: Request, parts: Needs, caller
     counts_as = min(len(batch.requests), parts.settings.api.requests_per_min)
     if counts_as > 1:  # one was charged before the body was read
         await admit(request, parts, Scope.SUBMIT, cost=counts_as - 1)
-    return await run_in_threadpool(_submit_many, request, parts, caller, batch, key)
-
-
-def _submit_many(request: Request, parts: Parts, caller: Caller, batch: CreateBatch, key: str | None) -> Response:
     results = [
-        _submit_one(request, parts, caller, index, raw, f"{key}.{index}" if key else None)
+        await _submit_one(request, parts, caller, index, raw, f"{key}.{index}" if key else None)
         for index, raw in enumerate(batch.requests)
     ]
     answer = {"object": "list", "data": results}
-    return JSONResponse(answer, HTTPStatus.MULTI_STATUS)
+    return await run_in_threadpool(JSONResponse, answer, HTTPStatus.MULTI_STATUS)
 
 
-def _submit_one(
+async def _submit_one(
     request: Request, parts: Parts, caller: Caller, index: int, raw: object, key: str | None
 ) -> dict[str, Any]:
     try:
         body = parse_object(raw)
-        answer = submit(parts, caller, body, key)
-        # An accepted job is not read again: an outage that begins here must not turn it into an error.
-        job, wanted = (answer.job, video_request(parts, body)) if answer.job else parts.service.get(answer.job_id)
+        answer = await submit_async(parts, caller, body, key)
+        return await run_in_threadpool(_accepted, parts, index, body, answer)
     except Exception as error:  # noqa: BLE001 (one request's error must not lose the results of the others)
         problem = _problem(error).view(path=request.scope["path"], request_id=request.state.request_id)
         return {"index": index, "status": problem["status"], "replayed": False, "video": None, "error": problem}
+
+
+def _accepted(parts: Parts, index: int, body: CreateVideo, answer: Submission) -> dict[str, Any]:
+    # An accepted job is not read again: an outage that begins here must not turn it into an error.
+    job, wanted = (answer.job, video_request(parts, body)) if answer.job else parts.service.get(answer.job_id)
     video = job_view(job, wanted, replace(parts.beside(job), reused=answer.reused))
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     return {"index": index, "status": status, "replayed": answer.replayed, "video": video, "error": None}

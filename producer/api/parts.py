@@ -14,7 +14,7 @@ from jobs.job import Job
 from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
-from producer.api.pictures import PictureCheck
+from producer.api.picture_pool import PicturePool
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
@@ -29,7 +29,7 @@ class Parts:
     settings: Settings
     service: Service
     access: Keys
-    pictures: PictureCheck | None
+    pictures: PicturePool | None
     store: Store
     event_stream: EventStream
     metrics: Metrics

@@ -6,6 +6,7 @@ refused at once. The connection goes to the address that was checked, even if th
 
 import base64
 import binascii
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from http import HTTPStatus
@@ -18,13 +19,15 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 
 from config.addresses import is_public
 from config.outbound import AddressRefused, Permits, PunctualAdapter, location_of
-from producer.api.problems import Code, ErrorDetail, Problem
+from jobs.errors import FieldError
 from producer.client.pictures import KINDS, SNIFFED_BYTES, as_data_url, kind_of
 from producer.client.proxies import Proxies
 
 MOST_REDIRECTS: Final = 3
 MOST_TOLD: Final = 4
 """Pictures that cannot be taken, until no more are checked: each may take its time."""
+MOST_PICTURES: Final = 16
+"""Pictures of one request; the known models take three."""
 
 _PICTURES: Final = ("image_url", "tail_image_url", "last_image_url", "image_urls")
 _HEADERS: Final = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "rushes"}
@@ -70,8 +73,13 @@ def pictures_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
+def is_url(picture: str) -> bool:
+    """Whether a picture must be fetched; any other stands in the request itself."""
+    return picture[:8].lower() == "https://"
+
+
 class PictureCheck:
-    """Checks the beginning of a picture, wherever it is; each hop takes `within_s` seconds at most."""
+    """Checks the beginning of a request's pictures, wherever they are, for `within_s` seconds in all."""
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class PictureCheck:
         ca_bundle: str | None = None,
     ) -> None:
         """Use `permits` to judge each address before it is spoken to; one that it refuses refuses its name."""
+        self._within_s = within_s
         self._most_bytes = most_bytes
         self._verify = ca_bundle or True
         self._part_s = within_s / 2  # to connect, and to be answered
@@ -90,30 +99,28 @@ class PictureCheck:
             connections=8, reply_s=self._part_s, permits=permits, strict=True, proxies=direct
         )
 
-    def check(self, parameters: Mapping[str, Any]) -> None:
-        """Refuse a request whose pictures are none, too large, or not on the public internet.
+    def check(self, parameters: Mapping[str, Any]) -> list[FieldError]:
+        """Name each picture that is none, too large, not on the public internet, or not there in time."""
+        pictures = list(islice(pictures_in(parameters), MOST_PICTURES + 1))
+        if len(pictures) > MOST_PICTURES:
+            return [FieldError(pictures[-1][0], f"may not take the request beyond {MOST_PICTURES} pictures in all")]
+        until = time.monotonic() + self._within_s
+        reasons = ((name, self._why(picture, until)) for name, picture in pictures)
+        return list(islice((FieldError(name, why) for name, why in reasons if why), MOST_TOLD))
 
-        Raises:
-            Problem: naming the field, and why.
-        """
-        reasons = ((name, self._why(picture)) for name, picture in pictures_in(parameters))
-        found = list(islice((ErrorDetail(f"body.{name}", why) for name, why in reasons if why), MOST_TOLD))
-        if found:
-            raise Problem(Code.INVALID_REQUEST, "Correct the fields in `errors`; nothing was submitted.", errors=found)
-
-    def _why(self, picture: str) -> str | None:
+    def _why(self, picture: str, until: float) -> str | None:
         """Why a picture cannot be taken."""
         try:
-            beginning = self._seen(picture) if picture[:8].lower() == "https://" else _decoded(picture)
+            beginning = self._seen(picture, until) if is_url(picture) else _decoded(picture)
         except _Unfit as unfit:
             return str(unfit)
         return None if kind_of(beginning) else f"must lead to a picture: {KINDS}, by its content"
 
-    def _seen(self, url: str) -> bytes:
+    def _seen(self, url: str, until: float) -> bytes:
         """The first bytes at the end of the redirects; each hop is judged like the first."""
         for _ in range(MOST_REDIRECTS + 1):
             try:
-                with closing(self._ask(_checked(url))) as response:
+                with closing(self._ask(_checked(url), until)) as response:
                     if not response.is_redirect:
                         return self._beginning(response)
                     url = urljoin(url, location_of(response))
@@ -123,8 +130,12 @@ class PictureCheck:
                 raise _Unfit(_why_not(error)) from error
         raise _Unfit(f"redirects more than {MOST_REDIRECTS} times")
 
-    def _ask(self, url: str) -> requests.Response:
-        timeouts = (self._part_s, self._part_s)
+    def _ask(self, url: str, until: float) -> requests.Response:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise _Unfit(f"could not be checked within {self._within_s:g} s, with the request's other pictures")
+        part_s = min(self._part_s, left)
+        timeouts = (part_s, part_s)
         return self._adapter.ask("GET", url, headers=_HEADERS, timeout=timeouts, verify=self._verify)
 
     def _beginning(self, response: requests.Response) -> bytes:

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from config.store import StoreError
 from jobs.artifacts import Artifact
-from jobs.errors import FieldError, InvalidRequest, LedgerUnavailable
+from jobs.errors import InvalidRequest, LedgerUnavailable
 from jobs.job import Job, Terms, VideoRequest
 from jobs.job_log import following
 from jobs.moves.request import Retry
@@ -203,24 +203,19 @@ def _default_models(parts: Parts) -> DefaultModels:
     return DefaultModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
 
 
-def submit(parts: Parts, caller: Caller, body: CreateVideo, key: str | None) -> Submission:
-    """Submit a request to the service.
+async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str | None) -> Submission:
+    """Submit a request to the service; its pictures are checked in threads of their own.
 
     Raises:
         Problem: the request is invalid, or whether it was accepted is not known.
     """
     request = video_request(parts, body)
-    _check(parts, caller, body, request, key)
+    found = [*body.errors, *await _picture_errors(parts, caller, body, request, key)]
+    if found:
+        raise await run_in_threadpool(_refusal, parts, body, request, found)
     with _as_problems(body, key):
-        return parts.service.submit(request, _terms(caller, body, key))
-
-
-async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str | None) -> Submission:
-    """Submit from the event loop; a request with pictures goes to a thread, because checking them takes time."""
-    request = video_request(parts, body)
-    if body.errors or any(pictures_in(request.parameters)):
-        return await run_in_threadpool(submit, parts, caller, body, key)
-    with _as_problems(body, key):
+        if any(pictures_in(request.parameters)):  # it may be large
+            return await run_in_threadpool(parts.service.submit, request, _terms(caller, body, key))
         return await parts.service.submit_async(request, _terms(caller, body, key))
 
 
@@ -238,19 +233,13 @@ def _as_problems(body: CreateVideo, key: str | None) -> Iterator[None]:
         raise unsure_of_submit(has_key=key is not None) from error
 
 
-def _check(parts: Parts, caller: Caller, body: CreateVideo, request: VideoRequest, key: str | None) -> None:
-    """Refuse a request with unreadable fields or bad pictures, and name its other errors too; else the service checks.
-
-    Raises:
-        Problem: naming each field to correct.
-    """
-    found = [*body.errors, *_picture_errors(parts, caller, body, request, key)]
-    if not found:
-        return
+def _refusal(parts: Parts, body: CreateVideo, request: VideoRequest, found: Sequence[ErrorDetail]) -> Problem:
+    """Make the refusal of a request with unreadable fields or bad pictures; it names the other errors too."""
     fields = set(map(_field, found))
-    if "model" not in fields:  # else the other fields would be validated for another model
-        found += [error for error in _validation_errors(parts, body, request) if _field(error) not in fields]
-    raise invalid_request(found)
+    if "model" in fields:  # the other fields would be validated for another model
+        return invalid_request(found)
+    others = (error for error in _validation_errors(parts, body, request) if _field(error) not in fields)
+    return invalid_request([*found, *others])
 
 
 def _field(error: ErrorDetail) -> str:
@@ -265,20 +254,16 @@ def _validation_errors(parts: Parts, body: CreateVideo, request: VideoRequest) -
     return []
 
 
-def _picture_errors(
+async def _picture_errors(
     parts: Parts, caller: Caller, body: CreateVideo, request: VideoRequest, key: str | None
 ) -> list[ErrorDetail]:
     """Check the request's pictures, unless its key made a job before: a replay fetches nothing."""
     if parts.pictures is None or not any(pictures_in(request.parameters)):
         return []
-    if key is not None and parts.service.is_known(key, tenant=caller.tenant):
+    if key is not None and await run_in_threadpool(parts.service.is_known, key, tenant=caller.tenant):
         return []
-    try:
-        parts.pictures.check(request.parameters)
-    except Problem as problem:
-        fields = (FieldError(error.location.partition(".")[2], error.message) for error in problem.errors)
-        return named_as_sent(fields, body)
-    return []
+    found = await parts.pictures.check(request.parameters, tenant=caller.tenant)
+    return named_as_sent(found, body)
 
 
 @router.get(

@@ -17,7 +17,6 @@ from config.settings import Settings
 from jobs.job import Terms, VideoRequest
 from jobs.ledger import Ledger
 from producer.api.pictures import PictureCheck
-from producer.api.problems import Problem
 from producer.service import make_service
 from tests.api.conftest import Api
 from tests.worker.servers import slow_handshake
@@ -95,10 +94,8 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
 
 def refused(check: PictureCheck, url: str) -> str:
     """Why a picture is refused."""
-    with pytest.raises(Problem) as problem:
-        check.check({"image_url": url})
-    (wrong,) = problem.value.errors
-    assert wrong.location == "body.image_url"
+    (wrong,) = check.check({"image_url": url})
+    assert wrong.field == "image_url"
     return wrong.message
 
 
@@ -111,7 +108,7 @@ def lenient(gallery: tuple[str, str]) -> PictureCheck:
 def test_a_picture_is_a_picture_also_behind_a_redirect(lenient: PictureCheck, gallery: tuple[str, str]) -> None:
     """Relative or absolute."""
     for path in ("/boat.png", "/to//boat.png", "/to/https://127.0.0.1:PORT/boat.png"):
-        lenient.check({"image_url": gallery[0] + path, "image_urls": [gallery[0] + path]})
+        assert not lenient.check({"image_url": gallery[0] + path, "image_urls": [gallery[0] + path]})
 
 
 @pytest.mark.parametrize(
@@ -150,7 +147,7 @@ def test_a_proxy_of_the_environment_is_not_asked(
 ) -> None:
     """It would resolve names itself, and reach what only the operator may."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    lenient.check({"image_url": f"{gallery[0]}/boat.png"})
+    assert not lenient.check({"image_url": f"{gallery[0]}/boat.png"})
 
 
 def test_a_host_that_is_not_known_is_said_so(lenient: PictureCheck) -> None:
@@ -181,7 +178,7 @@ def test_a_name_that_is_rebound_leads_nowhere_else(
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
 
-    lenient.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
+    assert not lenient.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
 
     assert asked == ["127.0.0.1"]
 
@@ -203,7 +200,7 @@ def test_a_url_may_be_written_in_any_letters(
 ) -> None:
     """Shops name their pictures in their own language; a browser asks for them all the same."""
     leads_to(monkeypatch, "xn--bcher-kva.example", ["127.0.0.1"])
-    lenient.check({"image_url": gallery[0].replace("127.0.0.1", host) + path})
+    assert not lenient.check({"image_url": gallery[0].replace("127.0.0.1", host) + path})
 
 
 @pytest.mark.parametrize("dead", ["refuses", "is silent"])
@@ -221,7 +218,7 @@ def test_a_dead_address_of_a_name_is_passed_over(
             queued.connect(("127.0.0.9", port))
             waiting.setblocking(False)
             waiting.connect_ex(("127.0.0.9", port))
-        check.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
+        assert not check.check({"image_url": f"{gallery[0].replace('127.0.0.1', 'localhost')}/boat.png"})
 
 
 def test_a_name_of_dead_addresses_is_refused_in_time(gallery: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +262,7 @@ def test_base64_is_known_by_its_bytes_too() -> None:
     """With or without the head of a data URL."""
     text = b64encode(PNG).decode()
     for picture in (text, f"data:image/png;base64,{text}", f"data:text/html;base64,{text}"):
-        PictureCheck(MOST).check({"image_url": picture})
+        assert not PictureCheck(MOST).check({"image_url": picture})
     assert "must lead to a picture" in refused(PictureCheck(MOST), b64encode(b"<svg onload=alert(1)>").decode())
     assert refused(PictureCheck(MOST), "data:image/png;base64,!!!!")
 
