@@ -2,6 +2,7 @@
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  the request, as JSON                 with the row
+    rushes:short_request:<id> string  what lists show of a long request        with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
     rushes:events               stream  the events of all jobs, capped       permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then

@@ -27,7 +27,7 @@ from jobs.moves.move import Move
 from jobs.moves.purchase import held
 from jobs.pauses import Pauses
 from jobs.reader import JobReader
-from jobs.row import VERSION, fingerprint_of, request_text, to_fields
+from jobs.row import VERSION, fingerprint_of, request_text, short_request_text, to_fields
 from jobs.scripts import (
     Retention,
     Scripts,
@@ -158,11 +158,12 @@ class Ledger(JobReader):
         return accepted
 
     def _arguments(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
-        key = terms.idempotency_key
+        key, text = terms.idempotency_key, request_text(request)
         return {
             "id": terms.job_id or new_job_id(),
             "row": to_fields(self._terms_of(request, terms)),
-            "request": request_text(request),
+            "request": text,
+            "short_request": short_request_text(request, text),
             "due_in": terms.due_in_s,
             "queue_ttl_s": self._retention.queue_ttl_s,
             "key_name": key_name(key, terms.tenant) if key else None,

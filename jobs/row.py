@@ -12,9 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from jobs.errors import UnreadableRow
 from jobs.job import Job, Stored, Video, VideoRequest
 from jobs.media import Media
+from jobs.shorten import shorten
 
 VERSION: Final = 1
 """Written into each row. A reader ignores unknown fields, so that two versions can share the jobs."""
+
+_LONG_REQUEST: Final = 16_384
+"""Characters from which a request has a short form of its own: a page of a hundred then stays small."""
 
 _REQUEST: Final = TypeAdapter(VideoRequest)
 
@@ -72,6 +76,13 @@ def request_text(request: VideoRequest) -> str:
     parts = ((part.name, getattr(request, part.name)) for part in fields(request))
     record = {name: value for name, value in parts if value not in (None, {})}
     return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=dict)
+
+
+def short_request_text(request: VideoRequest, text: str) -> str | None:
+    """Serialize what lists show of a request whose own text is long; None: lists read that."""
+    if len(text) < _LONG_REQUEST:
+        return None
+    return request_text(replace(request, parameters=shorten(request.parameters)))
 
 
 def fingerprint_of(request: VideoRequest) -> str:

@@ -56,9 +56,8 @@ STATES_OF: Final[Mapping[Status, tuple[State, ...]]] = {
 }
 _LONGEST_BLOCK_S: Final = 2.0
 _CANCEL_TRIES: Final = 20
-_PAGE: Final = 100
-_MOST_PAGES: Final = 20
-MOST_READ: Final = _PAGE * _MOST_PAGES
+READ_AT_ONCE: Final = 100
+MOST_READ: Final = 2000
 """A page reads at most this many jobs, however few of them fit."""
 PAUSE_FRESH_S: Final = 2.0
 """A view knows of a pause this much later at most."""
@@ -117,11 +116,14 @@ class Selection:
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
         """Whether a job passes the filter."""
+        return self.fits_row(job) and self.metadata.items() <= request.metadata.items()
+
+    def fits_row(self, job: Job) -> bool:
+        """Whether a job passes what its row alone can answer."""
         return (
-            self.model in {None, request.model}
+            self.model in {None, job.model}
             and self.tenant in {None, job.tenant}
             and (not self.statuses or job.state.status in self.statuses)
-            and self.metadata.items() <= request.metadata.items()
             and (self.created_from is None or job.accepted_at >= self.created_from)
             and (self.created_before is None or job.accepted_at < self.created_before)
             and (self.ended_from is None or (job.finished_at or 0.0) >= self.ended_from)
@@ -299,29 +301,35 @@ class Service:
         """List the jobs that wait for a person's decision, the longest first."""
         return list(islice((found for found in self._doubts() if found[0].attention_at is not None), limit))
 
-    def page(self, selection: Selection, *, limit: int, after: str | None = None, newest_first: bool = True) -> Page:
+    def page(
+        self,
+        selection: Selection,
+        *,
+        limit: int,
+        after: str | None = None,
+        newest_first: bool = True,
+        most_read: int = MOST_READ,
+    ) -> Page:
         """List up to `limit` jobs that fit the selection, in order of acceptance, from the id behind `after`.
 
-        It reads a bounded number of jobs: a page may be short, or empty, and still not the last.
+        Long requests are in their short form. It reads `most_read` jobs at most: a page may be short, or empty, and
+        still not the last.
         """
         fitting: list[tuple[Job, VideoRequest]] = []
-        for _ in range(_MOST_PAGES):
+        states, at_once, left = _states(selection), limit, most_read
+        while left > 0:
+            at_once = min(at_once, left, READ_AT_ONCE)
             ids = self._ledger.page(
-                states=_states(selection),
-                tenant=selection.tenant,
-                limit=_PAGE,
-                after=after,
-                newest_first=newest_first,
+                states=states, tenant=selection.tenant, limit=at_once, after=after, newest_first=newest_first
             )
-            for job, request in self._ledger.get_many(ids):
-                after = job.id
+            for job, request in self._ledger.listed(ids, fits=selection.fits_row):
                 if selection.fits(job, request):
                     fitting.append((job, request))
                 if len(fitting) == limit:
-                    return Page(fitting, after)
-            if len(ids) < _PAGE:
+                    return Page(fitting, job.id)
+            if len(ids) < at_once:
                 return Page(fitting, None)
-            after = ids[-1]
+            after, left, at_once = ids[-1], left - at_once, 2 * at_once
         return Page(fitting, after, is_cut=True)
 
     def cancel(self, job_id: str) -> Cancelled:
@@ -517,9 +525,9 @@ class Service:
     def _doubts(self) -> Iterator[tuple[Job, VideoRequest]]:
         """Yield every job in doubt, the longest first, read a page at a time."""
         after = None
-        while ids := self._ledger.page(states=[State.IN_DOUBT], limit=_PAGE, after=after, newest_first=False):
+        while ids := self._ledger.page(states=[State.IN_DOUBT], limit=READ_AT_ONCE, after=after, newest_first=False):
             yield from self._ledger.get_many(ids)
-            if len(ids) < _PAGE:
+            if len(ids) < READ_AT_ONCE:
                 return
             after = ids[-1]
 

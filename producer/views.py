@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from config.shorten import shorten
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
 from jobs.job import Followed, Job, Reason, Stored, VideoRequest
 from jobs.pauses import Pause
 from jobs.schedule import Eta
+from jobs.shorten import shorten
 from jobs.states import State, Status
 from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar

@@ -11,6 +11,6 @@ for generation_id, id in string.gmatch(row.other_purchases or '', '(%S+) (%S+)')
 end
 redis.call('HSET', row_key(a.of), 'other_purchases', (row.other_purchases or '') .. a.generation_id .. ' ' .. a.id .. '\n')
 a.row.retry_of = a.of
-insert(a.id, 'rendering', a.row, redis.call('GET', request_key(a.of)) or a.request, 0, a.deadline_in, a.accepted)
+insert(a.id, 'rendering', a.row, redis.call('GET', request_key(a.of)) or a.request, redis.call('GET', short_request_key(a.of)), 0, a.deadline_in, a.accepted)
 emit(a.of, 'job.bought_twice', row.state, row.turn, a.data, row)
 return { 'accepted', a.id, tonumber(row.turn), wake_ups() }

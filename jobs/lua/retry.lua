@@ -11,5 +11,5 @@ if state ~= a.ended_as then return redis.error_reply('WRONG_STATE job is ' .. st
 
 redis.call('HSET', old, 'retried_as', a.id)
 a.row.retry_of = a.of
-insert(a.id, a.state, a.row, request, a.due_in, a.deadline_in, a.data)
+insert(a.id, a.state, a.row, request, redis.call('GET', short_request_key(a.of)), a.due_in, a.deadline_in, a.data)
 return { 'accepted', a.id, wake_ups() }

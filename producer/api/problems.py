@@ -15,8 +15,8 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 from typing_extensions import TypedDict
 
-from config.shorten import shorten
 from jobs.job import Charged
+from jobs.shorten import shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 MOST_NAMED: Final = 10

@@ -9,12 +9,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from config.shorten import shorten
 from jobs.events import LogEntry
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
 from jobs.pauses import Pause
 from jobs.schedule import Eta
+from jobs.shorten import shorten
 from jobs.states import State
 from producer.cli.visible import visible
 from producer.waiting import waiting

@@ -7,7 +7,7 @@ from typing import Any, Final
 from jobs.errors import FieldError, InvalidRequest
 
 DEEPEST: Final = 32
-"""Levels of lists and objects within one parameter; all of them are shown (config/shorten.py)."""
+"""Levels of lists and objects within one parameter; all of them are shown (jobs/shorten.py)."""
 
 MOST_VALUES: Final = 1000
 """Parameters, entries of lists and members of objects in one request, all together."""

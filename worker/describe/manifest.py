@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from config.shorten import shorten
 from jobs.events import LogEntry
 from jobs.job import Ended, Job, VideoRequest
+from jobs.shorten import shorten
 
 VERSION: Final = 1
 _SHOWN: Final = set(Ended.model_fields) - {"tenant"}  # everybody with the video may read it

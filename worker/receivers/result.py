@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict
 
-from config.shorten import shorten
 from jobs.artifacts import is_within
 from jobs.events import ends_of
 from jobs.job import Ended, Job, VideoRequest
+from jobs.shorten import shorten
 from jobs.states import Status
 
 
@@ -26,7 +26,7 @@ class JobResult(Ended):
     prompt: str | None
     """What was asked for."""
     parameters: Mapping[str, Any] = {}
-    """The other parameters, pictures in their short form (config/shorten.py): hooks write into logs and databases."""
+    """The other parameters, pictures in their short form (jobs/shorten.py): hooks write into logs and databases."""
     metadata: Mapping[str, str] = {}
     """The producer's own labels."""
     video_url: str | None = None

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.shorten import LONGEST_TEXT, shorten
 from jobs.job import Charged, Job, Stored, VideoRequest
 from jobs.payloads import payload
 from jobs.row import request_from, request_text
+from jobs.shorten import LONGEST_TEXT, shorten
 from jobs.states import State
 from producer.views import job_view
 from worker.describe.manifest import manifest
