@@ -26,6 +26,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from urllib3.poolmanager import PoolManager
 
 from config.replies import FinalResponse
+from config.sending import sending_s
 from producer.client.proxies import Proxies
 
 Permits = Callable[[str], bool]
@@ -65,13 +66,14 @@ class PunctualAdapter(HTTPAdapter):
         permits: Permits | None = None,
         strict: bool = False,
         proxies: Proxies | None = None,
+        sending_s: Callable[[int], float] = sending_s,
     ) -> None:
         self._permits = permits
         self._proxies = Proxies.of_environment() if proxies is None else proxies
         self._pools = _pools(
-            _Terms(reply_s, self._note_connected, permits, strict=strict), _Connection, _SecuredConnection
+            _Terms(reply_s, self._note_connected, sending_s, permits, strict=strict), _Connection, _SecuredConnection
         )
-        proxied = _Terms(reply_s, self._note_connected, None)
+        proxied = _Terms(reply_s, self._note_connected, sending_s, None)
         self._proxied_pools = _pools(proxied, _Connection, _SecuredConnection)
         self._socks_pools = _pools(proxied, _SocksConnection, _SecuredSocksConnection)
         super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=never_again())
@@ -89,6 +91,8 @@ class PunctualAdapter(HTTPAdapter):
         verify: bool | str = True,
     ) -> requests.Response:
         """The reply to one request, its body unread; `timeout` is for the connection and for each silence, in seconds.
+
+        Sending has a time of its own, by size (config/sending.py).
 
         Raises:
             requests.RequestException, ValueError: there is none.
@@ -179,6 +183,7 @@ class _Terms:
 
     reply_s: float
     connected: Callable[[], None]
+    sending_s: Callable[[int], float]
     permits: Permits | None
     strict: bool = False
 
@@ -271,6 +276,14 @@ class _Connection(HTTPConnection):
             if self._fuse:
                 self._fuse.defuse()
         self._terms.connected()
+
+    def send(self, data: Any) -> None:
+        """Give sending a time of its own: the time to connect would end a large body on a slow uplink, in doubt."""
+        if self.sock is None:
+            self.connect()
+        if isinstance(data, bytes):
+            self.sock.settimeout(self._terms.sending_s(len(data)))  # for all of it: sendall counts from its start
+        super().send(data)
 
 
 class _SecuredConnection(_Connection, HTTPSConnection):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, Validatio
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from config.address import NotAnAddress, parse
+from config.sending import sending_s
 from jobs.errors import RushesError
 
 PREFIX = "RUSHES_"
@@ -579,7 +580,9 @@ class Settings(BaseSettings):
     @property
     def longest_purchase_s(self) -> float:
         """Seconds that a purchase may take: longer than all time-outs of its POST."""
-        return self.upstream.connect_timeout_s + self.upstream.total_timeout_s + self.upstream.read_timeout_s + 15
+        upstream = self.upstream
+        waiting_s = upstream.connect_timeout_s + upstream.total_timeout_s + upstream.read_timeout_s
+        return waiting_s + sending_s(self.queue.request_bytes) + 15
 
     @property
     def longest_poll_s(self) -> float:

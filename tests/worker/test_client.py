@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from config.sending import sending_s
 from config.settings import UpstreamSettings
 from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollResult, Receipt, Rejected, Unknown
 from jobs.job import Family, Hold, VideoRequest
@@ -340,7 +341,7 @@ def test_the_total_time_goes_by_the_clock_given(server: Server) -> None:
     clock = Clock()
 
     def late(wire: Wire) -> None:
-        clock.advance(61)
+        clock.advance(60 + sending_s(1000))
         answer(ACCEPTED)(wire)
 
     server.on(late)

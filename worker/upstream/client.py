@@ -11,6 +11,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from config.outbound import PunctualAdapter
+from config.sending import sending_s
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, NotBought, Receipt, Unknown
 from jobs.job import Family, Hold, VideoRequest
@@ -123,7 +124,8 @@ class Upstream:
             verify=access.ca_file,
         )
         with closing(response):
-            body = self._body(response, until=started + choice.total_timeout_s)
+            sent_s = sending_s(len(response.request.body or b""))
+            body = self._body(response, until=started + sent_s + choice.total_timeout_s)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status_code, headers, self._access.redacted(body))
 
