@@ -32,6 +32,7 @@ from worker.sql.writing import ResultsWriter
 
 LARGEST_BYTES: Final = 1_000_000
 OTHER: Final = "somebody/else"
+REFUSALS: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 SHORT_REPLY: Final = 50_000
 JOB: Final = Job(
     id="job_1", version=1, state=State.COMPLETED, turn=9, model="a/model", accepted_at=1.0, deadline_at=2.0,
@@ -189,7 +190,7 @@ def refused(answer: requests.Response) -> str:
         (result,) = answer.json()["data"]
         assert result["status"] == HTTPStatus.UNPROCESSABLE_ENTITY
     else:
-        assert answer.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}, answer.text
+        assert answer.status_code in REFUSALS, answer.text
     return answer.text
 
 
@@ -217,11 +218,11 @@ def test_json_that_only_a_deep_stack_could_read_is_refused(api: Api, path: str, 
 def test_a_form_is_bounded_by_the_same_function(api: Api, kind: str) -> None:
     """Its brackets build objects, and its labels may be JSON."""
     wide = [("model", OTHER), ("prompt", "a boat"), (f"camera[{'n' * 129}]", "1")]
-    labels = [("model", OTHER), ("prompt", "a boat"), ("metadata", json.dumps({str(n): "x" for n in range(100_000)}))]
+    labels = [("model", OTHER), ("prompt", "a boat"), ("metadata", json.dumps({str(n): "x" for n in range(100)}))]
 
     for fields, named, why in (
         (wide, "body.camera", "may have names of 1 to 128 characters; got 129"),
-        (labels, "body.metadata", "may hold 16 labels; got 100000"),
+        (labels, "body.metadata", "may hold 16 labels; got 100"),
     ):
         as_parts = [(name, (None, value)) for name, value in fields]
         parts: Any = {"files": as_parts} if kind == "multipart/form-data" else {"data": fields}
@@ -232,7 +233,7 @@ def test_a_form_is_bounded_by_the_same_function(api: Api, kind: str) -> None:
 
 def test_a_refusal_is_short_however_much_is_wrong(api: Api) -> None:
     """A megabyte of bad fields would otherwise be answered with a hundred megabytes of errors."""
-    labels = json.dumps({str(n): n for n in range(100_000)})
+    labels = json.dumps({str(n): n for n in range(50_000)})
     names = json.dumps({str(n): n for n in range(900)})
 
     many_labels = sent_as_json(api, "/v1/videos", f'{{"prompt": "a boat", "metadata": {labels}}}')
