@@ -14,7 +14,7 @@ from producer.api.problems import Code, Problem
 
 THREADS: Final = 8
 MOST_THREADS_OF_A_TENANT: Final = THREADS // 2
-MOST_ORDERS_OF_A_TENANT: Final = 20
+MOST_REQUESTS_OF_A_TENANT: Final = 20
 """Requests of one tenant that are checked or wait for a thread; each holds its body in memory."""
 
 WITHIN_S: Final = 10.0
@@ -30,7 +30,7 @@ Check = Callable[[Mapping[str, Any]], Sequence[FieldError]]
 class _Share:
     """What one tenant has of the pool."""
 
-    orders: int = 0
+    requests: int = 0
     threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_THREADS_OF_A_TENANT))
 
 
@@ -73,14 +73,14 @@ class PicturePool:
 
     def _enter(self, tenant: str | None) -> _Share:
         share = self._shares.setdefault(tenant, _Share())
-        if share.orders >= MOST_ORDERS_OF_A_TENANT:
+        if share.requests >= MOST_REQUESTS_OF_A_TENANT:
             raise _no_room()
-        share.orders += 1
+        share.requests += 1
         return share
 
     def _leave(self, tenant: str | None, share: _Share) -> None:
-        share.orders -= 1
-        if not share.orders:
+        share.requests -= 1
+        if not share.requests:
             del self._shares[tenant]
 
     async def _take_thread(self, share: _Share) -> None:

@@ -18,7 +18,7 @@ from config.settings import Settings
 from jobs.errors import FieldError
 from ops.stack.recipe import free_port
 from producer.api.application import make_app
-from producer.api.picture_pool import MOST_ORDERS_OF_A_TENANT, MOST_THREADS_OF_A_TENANT, THREADS, PicturePool
+from producer.api.picture_pool import MOST_REQUESTS_OF_A_TENANT, MOST_THREADS_OF_A_TENANT, THREADS, PicturePool
 from producer.api.pictures import MOST_PICTURES, PictureCheck
 from producer.api.problems import Problem
 from producer.keys import Scope
@@ -180,7 +180,7 @@ async def test_a_tenant_waits_with_a_bounded_number_of_orders(anyio_backend: str
         return []
 
     pool = PicturePool(hang, room_within_s=30)
-    waiting = [asyncio.create_task(pool.check(URL_ORDER, tenant="a")) for _ in range(MOST_ORDERS_OF_A_TENANT)]
+    waiting = [asyncio.create_task(pool.check(URL_ORDER, tenant="a")) for _ in range(MOST_REQUESTS_OF_A_TENANT)]
     await asyncio.sleep(0)
 
     with pytest.raises(Problem, match="Try again in 5 s"):
@@ -189,5 +189,5 @@ async def test_a_tenant_waits_with_a_bounded_number_of_orders(anyio_backend: str
     await asyncio.sleep(0)
     over.set()
 
-    assert await asyncio.gather(*waiting, beside) == [[]] * (MOST_ORDERS_OF_A_TENANT + 1)
+    assert await asyncio.gather(*waiting, beside) == [[]] * (MOST_REQUESTS_OF_A_TENANT + 1)
     pool.close()
