@@ -58,6 +58,9 @@ FREE_BYTES: Final = 2_000_000_000
 OLDEST_REDIS: Final = 7
 """Scripts have flags since Redis 7.0."""
 
+PROMISES_SINCE: Final = (7, 2)
+"""WAITAOF, by which an intent is known to be on disk, exists since Redis 7.2, and in every Valkey."""
+
 ALMOST_FULL: Final = 0.95
 
 ENOUGH_JOBS: Final = 100
@@ -157,6 +160,13 @@ def _server(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", Verdict.BAD, f"{answers} Rushes needs {OLDEST_REDIS}.0 or newer, or Valkey.")
     else:
         yield Finding("redis", Verdict.GOOD, answers)
+    if tuple(map(int, str(info["redis_version"]).split(".")[:2])) < PROMISES_SINCE:
+        yield Finding(
+            "redis",
+            Verdict.WARN,
+            "It cannot say when a write is on disk (WAITAOF, since 7.2): a power cut may lose the intent of a "
+            "purchase, which is then bought again. Update it, or set `appendfsync always`.",
+        )
     if info.get("redis_mode") == "cluster":
         yield Finding("redis", Verdict.BAD, "This is a Redis Cluster, which Celery cannot use: take a single primary.")
     if info.get("role") == "slave":

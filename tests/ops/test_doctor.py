@@ -1,6 +1,7 @@
 """`rushes doctor` checks everything that a job needs; each check is tested once good and once broken."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,13 @@ from ops.doctor import Finding, Verdict, examine
 from producer.cli.exits import Exit
 from producer.service import make_service
 from tests import steps
+from tests.redis_servers import Server
 from tests.stage import Stage
-from tests.worker.servers import Server, answer
+from tests.worker.servers import Server as HttpServer
+from tests.worker.servers import answer
 from tests.worker.test_interim import INTERIM, behind
+
+DEBIANS: Final = shutil.which("redis-server")
 
 
 @contextmanager
@@ -78,6 +83,19 @@ def test_a_redis_that_forgets_or_throws_away_is_bad(stage: Stage, monkeypatch: p
         with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
             assert one(found["redis"], "appendonly is off").verdict is Verdict.BAD
             assert one(found["redis"], "maxmemory-policy is allkeys-lru").verdict is Verdict.BAD
+
+
+@pytest.mark.skipif(DEBIANS is None, reason="no redis-server here (apt install redis-server)")
+def test_a_redis_that_cannot_promise_that_an_intent_is_on_disk_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Debian's is 7.0; WAITAOF exists since 7.2, and in every Valkey."""
+    with Server.started(tmp_path / "redis", binary=DEBIANS or "") as server, server.client as client:
+        old = not client.execute_command("COMMAND DOCS", "WAITAOF")
+        with examined(stage, monkeypatch, RUSHES_REDIS__URL=f"redis://127.0.0.1:{server.port}/0") as found:
+            assert any("WAITAOF" in finding.sentence for finding in found["redis"]) is old
+    with examined(stage, monkeypatch) as found:
+        assert not any("WAITAOF" in finding.sentence for finding in found["redis"])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +186,7 @@ def test_an_upstream_that_has_moved_is_bad_and_its_new_address_named(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, status: str, location: str, named: str
 ) -> None:
     """Jobs wait until the address is corrected."""
-    with Server.started() as server:
+    with HttpServer.started() as server:
         server.on(answer(status=status, Location=location))
         url = server.url.replace("http://", "http://user:hunter2@")
         with examined(stage, monkeypatch, RUSHES_UPSTREAM__BASE_URL=url) as found:
@@ -180,7 +198,7 @@ def test_an_upstream_that_has_moved_is_bad_and_its_new_address_named(
 
 def test_doctor_uses_the_same_proxy_as_purchases(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Doctor must check the way of purchases; an invalid proxy stops the workers."""
-    with Server.started() as proxy:
+    with HttpServer.started() as proxy:
         proxy.on(behind(INTERIM["103"], answer(b'{"current_balance": 10.07}')))
         elsewhere = {"RUSHES_UPSTREAM__BASE_URL": "http://api.invalid/v2", "no_proxy": ""}
         with examined(stage, monkeypatch, all_proxy=proxy.url, **elsewhere) as found:
