@@ -217,7 +217,7 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
     with stage.worker():
         job_id = stage.service.submit(a_request("clip [sandbox: latency=1500]")).job_id
         eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
-        said = stage.rushes("cancel", job_id)
+        said = stage.rushes("cancel", job_id, "--yes")
         assert "already bought" in said.stdout
         assert "USD" in said.stdout
         if keep:

@@ -243,7 +243,7 @@ def test_every_question_has_an_answer_in_json(stage: Stage) -> None:
     assert parsed(stage.rushes("get", ids[1], "--json"))["state"] == "rendering"
     assert [view["id"] for view in parsed(stage.rushes("list", "--json", "--oldest-first"))] == ids
     only = parsed(stage.rushes("list", "--json", "--status", "failed", "--model", "google/veo3", "--limit", "5"))
-    assert (only["id"], only["error"]["code"]) == (ids[2], "refused")
+    assert (only["id"], only["error"]["code"]) == (ids[2], "generation_failed")
     assert parsed(stage.rushes("list", "--json", "--after", ids[2], "--limit", "1"))["id"] == ids[1]
     assert [e["event"] for e in parsed(stage.rushes("events", ids[2], "--json", "--follow"))] == [
         "job.accepted", "job.failed",
