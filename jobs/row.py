@@ -20,6 +20,9 @@ VERSION: Final = 1
 _LONG_REQUEST: Final = 16_384
 """Characters from which a request has a short form of its own: a page of a hundred then stays small."""
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=dict)
+"""Made once: `json.dumps` makes one for each text."""
+
 _REQUEST: Final = TypeAdapter(VideoRequest)
 
 
@@ -75,7 +78,7 @@ def request_text(request: VideoRequest) -> str:
     """Serialize a request, the same for equal requests."""
     parts = ((part.name, getattr(request, part.name)) for part in fields(request))
     record = {name: value for name, value in parts if value not in (None, {})}
-    return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=dict)
+    return _ENCODER.encode(record)
 
 
 def short_request_text(request: VideoRequest, text: str) -> str | None:

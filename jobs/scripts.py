@@ -42,6 +42,10 @@ _OF_A_ROW: Final = ("WRONGTYPE", "user_script")
 _REFUSED_WHEN_FULL: Final = frozenset({"accept", "retry", "mail", "endpoint", "reuse_find"})
 """The scripts that a Redis without memory refuses. All others help jobs to end, which makes room."""
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
+"""Made once: `json.dumps` makes one for each text."""
+
 _REMEMBERED: Final = 1000
 """A process remembers this many reported unreadable rows."""
 
@@ -205,7 +209,7 @@ class Scripts:
             **named,
         }
         present = {name: value for name, value in arguments.items() if value is not None}
-        return json.dumps(present, separators=(",", ":"))
+        return _COMPACT.encode(present)
 
     def now(self) -> float:
         """The time by the fleet's one clock, in seconds since the epoch."""
@@ -266,4 +270,4 @@ def wake_ups_of(answer: Iterable[tuple[str, str, str, str]]) -> list[WakeUp]:
 
 def to_json(data: Mapping[str, Any]) -> str:
     """Serialize an event's data for the job log."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(data)

@@ -14,6 +14,8 @@ from jobs.states import EDGES, State
 from jobs.work_items import Item
 
 _FIELDS: Final = frozenset(Job.model_fields)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""Made once: `json.dumps` makes one for each text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def step_of(subject: Job | Item, move: Move) -> Step | JobError:
 def _text(guard: dict[str, Any], move: Move) -> str:
     """Return JSON that Redis and Lua can read: in UTF-8, without NaN or infinity."""
     try:
-        text = json.dumps({**guard, **_named(move)}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode({**guard, **_named(move)})
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidMove(f"{type(error).__name__}: {error}"[:300]) from error
