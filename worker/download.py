@@ -68,16 +68,10 @@ class Downloading:
             self._ledger.move(job, move)
         except (StaleTurn, WrongState):
             if isinstance(outcome, Fetched):
-                self._discard_unless_needed(job.id, outcome.stored)
+                discard_unless_kept(self._ledger, self._archive, job.id, outcome.stored)
             raise
         if isinstance(outcome, Fetched):
             self._archive.discard_others(job.id, outcome.stored)
-
-    def _discard_unless_needed(self, job_id: str, stored: Stored) -> None:
-        """Remove our copy unless the row names it: each fetch has a file of its own, and this one's turn is over."""
-        kept = self._ledger.get(job_id).stored
-        if kept is None or kept.path != stored.path:
-            self._archive.discard(stored)
 
 
 class LateFetching:
@@ -110,19 +104,26 @@ class LateFetching:
             return
         outcome = compared(job.id, item.request, self._archive.fetch(job.id, item.turn, found))
         move = after_late_download(job, found, outcome, now=now(), policy=self._policy)
-        write_unless_erased(self._ledger, self._archive, item, move, kept=_stored(outcome))
+        write_follow_up(self._ledger, self._archive, item, move, made=_stored(outcome))
         if isinstance(outcome, Fetched):
             self._archive.discard_others(job.id, outcome.stored)
 
 
-def write_unless_erased(ledger: Ledger, archive: Archive, item: Item, move: Move, *, kept: Stored | None) -> None:
-    """Apply a follow-up's move; if the job was erased meanwhile, remove what was `kept` for it."""
+def write_follow_up(ledger: Ledger, archive: Archive, item: Item, move: Move, *, made: Stored | None) -> None:
+    """Apply a follow-up's move; if its turn is over, remove what it `made`, unless the job's row names it."""
     try:
         ledger.move(item, move)
     except StaleTurn:
-        if kept is not None and ledger.get(item.id).erased_at is not None:
-            archive.discard(kept)
+        if made is not None:
+            discard_unless_kept(ledger, archive, item.id, made)
         raise
+
+
+def discard_unless_kept(ledger: Ledger, archive: Archive, job_id: str, stored: Stored) -> None:
+    """Remove a copy, with its artifacts, that the job's row does not name: no other fetch wrote a file of this name."""
+    job = ledger.get(job_id)
+    if job.erased_at is not None or job.stored is None or job.stored.path != stored.path:
+        archive.discard(stored)
 
 
 def compared(job_id: str, request: VideoRequest | None, outcome: Download) -> Download:

@@ -14,7 +14,7 @@ from worker import faults
 from worker.archive.archive import Archive
 from worker.claimed import contained
 from worker.describe.describer import Describer
-from worker.download import write_unless_erased
+from worker.download import write_follow_up
 
 log = logging.getLogger("rushes.tasks")
 
@@ -45,8 +45,8 @@ class Describing:
         outcome = self._outcome(job, request)
         faults.here("describe.before_write")
         move = after_describe(outcome, tries=item.tries, policy=self._policy)
-        kept = job.stored if isinstance(outcome, Described) else None
-        write_unless_erased(self._ledger, self._archive, item, move, kept=kept)
+        made = job.stored if isinstance(outcome, Described) else None
+        write_follow_up(self._ledger, self._archive, item, move, made=made)
 
     def _outcome(self, job: Job, request: VideoRequest) -> Described | NotDescribed:
         try:
