@@ -4,7 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,14 +199,56 @@ def test_a_batch_is_one_transaction(engine: sa.Engine) -> None:
     assert (len(commits), len(written(engine))) == (1, 20)
 
 
+def refusing_twins(engine: sa.Engine) -> ResultsWriter:
+    """Writes to a table of which the operator allows no two rows of one generation."""
+    writer = ResultsWriter(engine, migrate=True)
+    writer.write([])
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE UNIQUE INDEX one_each ON videos (generation_id)"))
+    return writer
+
+
 def test_a_row_that_the_database_refuses_stops_no_other_of_its_batch(engine: sa.Engine) -> None:
     """Each is tried by itself then, and the refused one is its own failure."""
+    receiver = DatabaseReceiver(refusing_twins(engine), HooksSettings(), "/archive")
+    batch = [ready(f"job_{n}", generation_id=generation) for n, generation in enumerate(("a", "a", "b"))]
+
+    outcomes = list(receiver.deliver_all(batch))
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered, NotDelivered, Delivered]
+    assert "DatabaseTrouble: " in outcomes[1].message
+    assert {row["id"] for row in written(engine)} == {"job_0", "job_2"}
+
+
+def test_a_row_of_which_no_record_can_be_made_stops_no_other_of_its_batch(engine: sa.Engine) -> None:
+    """Nor does what is odd already before the database sees it."""
     receiver = DatabaseReceiver(ResultsWriter(engine, migrate=True), HooksSettings(), "/archive")
 
     outcomes = list(receiver.deliver_all([ready("job_0"), ready("job_1", model=None), ready("job_2")]))
 
     assert [type(outcome) for outcome in outcomes] == [Delivered, NotDelivered, Delivered]
-    assert {row["id"] for row in written(engine)} == {"job_0", "job_2"}
+
+
+class Counting(ResultsWriter):
+    """Counts its transactions."""
+
+    made = 0
+
+    def write(self, results: Sequence[JobResult]) -> None:
+        """Write them."""
+        self.made += 1
+        super().write(results)
+
+
+def test_a_lone_row_that_is_refused_is_tried_once(engine: sa.Engine) -> None:
+    """While a database hangs, a second try would hold the thread twice as long."""
+    refusing_twins(engine).write([RESULT])
+    writer = Counting(engine, migrate=True)
+    twin = ready("job_2", generation_id=RESULT.generation_id)
+
+    (outcome,) = DatabaseReceiver(writer, HooksSettings(), "/archive").deliver_all([twin])
+
+    assert (type(outcome), writer.made) == (NotDelivered, 1)
 
 
 @pytest.fixture(params=["postgres_url", "pgbouncer_url"])

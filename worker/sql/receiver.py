@@ -27,7 +27,7 @@ class DatabaseReceiver(Receiver):
 
     def deliver_all(self, ready: Sequence[Ready]) -> Iterator[Outcome]:
         """Write all rows together; if that fails, each by itself, so that one bad row stops no other."""
-        if self._written(ready):
+        if len(ready) > 1 and self._written(ready):
             yield from [Delivered()] * len(ready)
         else:
             yield from super().deliver_all(ready)
