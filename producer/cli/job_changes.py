@@ -19,14 +19,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.
 
 
 def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Cancel a job: free before the purchase; after it, it asks first, as the upstream refunds nothing."""
+    """Cancel a job: free before the purchase; once it may be bought it asks first, as nothing is refunded."""
     with explained():
         session = Session()
         job, request = session.service.get(job_id)
-        if job.state in {State.RENDERING, State.STORING}:
+        if job.state is not State.QUEUED and not job.is_final:
             keeps = session.settings.late_fetch.keep_cancelled
             rest = "its video is fetched all the same" if keeps else "its video is not fetched"
-            _agree(f"{job_id} is already bought, at {_price(job)}; the upstream refunds nothing, and {rest}.", yes=yes)
+            _agree(f"{job_id} {_bought(job)}; the upstream refunds nothing, and {rest}.", yes=yes)
         answer = session.service.cancel(job_id)
         if as_json:
             emit_json(session.view(answer.job, request))
@@ -38,7 +38,7 @@ def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Retry an ended job as a new one: free if its generation may still be fetched; else it asks before it buys."""
     with explained():
         session = Session()
-        job, _ = session.service.get(job_id)
+        (job, _), may_buy = session.service.get(job_id), False
         match on_retry(job, pay_again=False):
             case Retry.HAS_ITS_VIDEO:
                 leave(Exit.CONFLICT, f"{job_id} has its video: `rushes download {job_id}` copies it.")
@@ -49,8 +49,10 @@ def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
                     f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
                 )
                 _agree(f"{job_id} has no generation left to fetch: a retry buys another one; {before}.", yes=yes)
-        answer = session.service.retry(job_id, pay_again=True)
-        assert answer.job_id is not None
+                may_buy = True
+        answer = session.service.retry(job_id, pay_again=may_buy)
+        if answer.job_id is None:
+            leave(Exit.CONFLICT, f"{job_id} has changed meanwhile, and nothing was bought: try again.")
         if as_json:
             emit_json(session.view(*session.service.get(answer.job_id)))
         elif answer.replayed:
@@ -84,6 +86,12 @@ def _agree(sentence: str, *, yes: bool) -> None:
     typer.echo(visible(sentence, lines=True), err=True)
     if not typer.confirm("Go on?", err=True):
         leave(Exit.CONFLICT, "Nothing was changed.")
+
+
+def _bought(job: Job) -> str:
+    if job.state in {State.SUBMITTING, State.IN_DOUBT}:
+        return "may already be bought"
+    return f"is already bought, at {_price(job)}"
 
 
 def _price(job: Job) -> str:

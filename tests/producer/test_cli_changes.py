@@ -40,6 +40,18 @@ def test_a_cancel_of_what_was_bought_is_not_done_by_a_script_that_did_not_say_so
     assert state_of(stage, job.id) is State.CANCELLED
 
 
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT])
+def test_a_cancel_of_what_may_be_bought_is_asked_too(stage: Stage, state: State) -> None:
+    """It would be granted after the receipt, when the money is spent."""
+    job = steps.job_in(stage.ledger, state, lease_s=60)
+
+    ran = stage.rushes("cancel", job.id)
+
+    assert (ran.returncode, stage.ledger.get(job.id).cancel_requested_at) == (Exit.CONFLICT, None)
+    assert "may already be bought" in ran.stderr
+    assert "as soon as the outcome is known" in stage.rushes("cancel", job.id, "--yes").stdout
+
+
 @pytest.mark.parametrize(("answer", "state"), [("y", State.CANCELLED), ("n", State.RENDERING), ("", State.RENDERING)])
 def test_a_person_is_asked(stage: Stage, answer: str, state: State) -> None:
     """No is the answer of a person who only presses return."""
