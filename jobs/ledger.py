@@ -70,6 +70,15 @@ def new_job_id() -> str:
     return f"job_{str(ULID()).lower()}"
 
 
+def accepted_at(job_id: str) -> float:
+    """Return when a job was accepted, in epoch seconds: its id begins with the time.
+
+    Raises:
+        ValueError: `new_job_id` did not make this id.
+    """
+    return float(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
+
+
 class Ledger(JobReader):
     """Accepts and moves jobs, and reads them; each move guards turn and state.
 

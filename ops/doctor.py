@@ -17,7 +17,6 @@ import redis
 import typer
 from dotenv import dotenv_values
 from rich.text import Text
-from ulid import ULID
 
 from config.address import parse
 from config.connection import connect, retention
@@ -29,7 +28,7 @@ from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
 from jobs.facts import NoResult
 from jobs.job import Job
 from jobs.keyspace import PREFIX
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, accepted_at
 from jobs.moves.download import FAILURES_PER_URL
 from jobs.states import State
 from ops.permissions import missing
@@ -66,6 +65,7 @@ ALMOST_FULL: Final = 0.95
 ENOUGH_JOBS: Final = 100
 """With fewer jobs, Redis's memory says nothing about the size of one."""
 
+EVERY_JOB: Final = f"{PREFIX}index:all"
 PACE_JOBS: Final = 1000
 """The pace is that of the newest jobs, at most this many."""
 
@@ -193,14 +193,12 @@ def _room(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
     if used >= ALMOST_FULL * most:
         yield Finding("redis", Verdict.BAD, "Redis is full, or nearly: raise its maxmemory; until then jobs wait.")
         return
-    every_job = f"{PREFIX}index:all"
-    jobs = int(client.zcard(every_job))
-    if jobs < ENOUGH_JOBS:
+    jobs = int(client.zcard(EVERY_JOB))
+    newest = min(jobs, PACE_JOBS)
+    per_s = _pace(client, newest)
+    if jobs < ENOUGH_JOBS or per_s is None:
         yield Finding("redis", Verdict.GOOD, f"Redis uses {used / most:.0%} of its maxmemory.")
         return
-    newest = min(jobs, PACE_JOBS)
-    (first,) = client.zrange(every_job, -newest, -newest)
-    per_s = newest / max(time.time() - accepted_at(str(first)), 1.0)
     bytes_each = used / jobs
     kept = per_s * retention(settings).retention_s * bytes_each
     room = f"Redis uses {used / most:.0%} of its maxmemory, about {bytes_each:,.0f} bytes a job."
@@ -216,9 +214,13 @@ def _room(client: "redis.Redis", settings: Settings) -> Iterator[Finding]:
         )
 
 
-def accepted_at(job_id: str) -> float:
-    """Return when a job was accepted, in epoch seconds: its id begins with the time."""
-    return float(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
+def _pace(client: "redis.Redis", newest: int) -> float | None:
+    """Return how many jobs a second were accepted, by the newest ones; None if a producer made ids of its own."""
+    first = client.zrange(EVERY_JOB, -newest, -newest) if newest else []
+    try:
+        return newest / max(time.time() - accepted_at(str(first[0])), 1.0)
+    except (IndexError, ValueError):
+        return None
 
 
 def _paused(ledger: Ledger) -> Iterator[Finding]:

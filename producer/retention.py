@@ -3,14 +3,13 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from ulid import ULID
-
 from config.store import Item, NotThere, Store
 from jobs.artifacts import Artifact, path_of
-from jobs.ledger import Ledger
+from jobs.ledger import Ledger, accepted_at
 from jobs.states import State, Status
 
 _OURS: Final = re.compile(r"(\d{4}/\d{2}/\d{2}/(job_[0-9a-hjkmnp-tv-z]{26}))((?:\.[a-z0-9]+)+)")
@@ -140,15 +139,14 @@ class Pruner:
         if job_id in states:
             state = states[job_id]
             return state.status if state is not None and state.is_final else None
-        return self._status_in_manifest(paths[0]) if rules.need_statuses else Status.COMPLETED
+        return self._status_in_manifest(paths) if rules.need_statuses else Status.COMPLETED
 
-    def _status_in_manifest(self, path: str) -> Status:
-        base = path.partition(".")[0]
-        try:
-            manifest = json.loads(b"".join(self._store.slices(path_of(Artifact.MANIFEST, f"{base}.mp4"))))
-            return Status(manifest["status"])
-        except (NotThere, ValueError, KeyError, TypeError):
-            return Status.COMPLETED
+    def _status_in_manifest(self, paths: Sequence[str]) -> Status:
+        for path in paths:
+            if path == path_of(Artifact.MANIFEST, path):
+                with suppress(NotThere, ValueError, KeyError, TypeError):
+                    return Status(json.loads(b"".join(self._store.slices(path)))["status"])
+        return Status.COMPLETED
 
 
 def files_by_job(items: Iterable[Item]) -> Mapping[str, _Files]:
@@ -160,7 +158,7 @@ def files_by_job(items: Iterable[Item]) -> Mapping[str, _Files]:
             continue
         job_id = ours[2]
         if job_id not in found:
-            found[job_id] = _Files(ULID.from_str(job_id.removeprefix("job_").upper()).timestamp)
+            found[job_id] = _Files(accepted_at(job_id))
         found[job_id].paths.append(item.path)
         found[job_id].size_bytes += item.size_bytes
     return found

@@ -114,6 +114,17 @@ def test_how_long_redis_has_room_is_said(
             assert one(found["redis"], words).verdict is verdict
 
 
+def test_ids_of_a_producers_own_say_nothing_of_the_pace(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And end no doctor."""
+    with ValkeyServer(config={"maxmemory": "64mb", "maxmemory-policy": "noeviction"}) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            jobs = [(VideoRequest("google/veo3", "x"), Terms(job_id=f"shop-{n}")) for n in range(150)]
+            Ledger(client).accept_many(jobs)
+        with examined(stage, monkeypatch, RUSHES_REDIS__URL=url) as found:
+            assert one(found["redis"], "of its maxmemory").verdict is Verdict.GOOD
+
+
 def test_without_redis_the_rest_is_still_checked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who fixes one problem needs to know the others too."""
     with examined(stage, monkeypatch, RUSHES_REDIS__URL="redis://127.0.0.1:1/0") as found:

@@ -126,6 +126,21 @@ def test_the_files_of_a_row_that_cannot_be_read_stay(
     assert Pruner(store, ledger).plan(Rules(completed_s=3600, fetched_late_s=3600, most_bytes=0)) == []
 
 
+def test_the_manifest_of_a_video_with_its_turn_in_its_name_says_how_the_job_ended(
+    store: FolderStore, ledger: Ledger, clock: Clock
+) -> None:
+    """Its usual name was taken; its row is gone, and late videos may go sooner than others."""
+    video = f"2027/01/15/{job_id_at(clock.now)}.3.mp4"
+    store.put(video, b"x" * 100, "video/mp4")
+    store.put(path_of(Artifact.POSTER, video), b"x", "image/webp")
+    store.put(path_of(Artifact.MANIFEST, video), json.dumps({"status": "expired"}).encode(), "application/json")
+    clock.advance(DAY_S)
+
+    (removal,) = Pruner(store, ledger).plan(Rules(completed_s=9 * DAY_S, fetched_late_s=3600))
+
+    assert (removal.job.status, len(removal.job.paths)) == (Status.EXPIRED, 3)
+
+
 def test_a_removed_video_is_recorded_in_row_and_job_log(store: FolderStore, ledger: Ledger, clock: Clock) -> None:
     """Everything that stands beside it goes with it; the row still knows what it was and what it cost."""
     job_id = job_id_at(clock.now)

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-
-from ulid import ULID
+from typing import Final
 
 from config.outbound import Permits
 from config.settings import ArchiveSettings
@@ -20,6 +19,7 @@ from config.store import PARTIALS, NameTaken, Store, StoreError
 from jobs.artifacts import is_name, paths_of
 from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
+from jobs.ledger import accepted_at
 from jobs.media import Media, Mismatch
 from worker.archive.containers import Container, container_of
 from worker.archive.partials import Partial, Partials
@@ -193,5 +193,5 @@ def _noted(media: Media | None, oddities: tuple[Mismatch, ...]) -> Media | None:
 
 def _name(job_id: str, content_type: str, *, turn: int | None = None) -> str:
     """Return the job's file name: the day in the id as folders, the id, perhaps the turn, the video's type."""
-    accepted: Any = ULID.from_str(job_id.removeprefix("job_").upper()).datetime
+    accepted = datetime.fromtimestamp(accepted_at(job_id), UTC)
     return f"{accepted:%Y/%m/%d}/{job_id}{'' if turn is None else f'.{turn}'}{_EXTENSION[content_type]}"
