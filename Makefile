@@ -11,7 +11,7 @@ ROUNDS  ?= 3
 BESIDE  := .venv-bench .venv-bench-arq
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all chaos bench check format lock clean
+.PHONY: help install demo test test-long test-all chaos bench check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,15 +30,17 @@ install: $(READY) ## make the environment only
 demo: $(READY) ## turn one prompt into a stored video, in under a minute
 	@$(BIN)/rushes demo
 
-test: TESTS = -m "not long"
+test: TESTS = "not long"
 test: $(READY) ## a test of each promise, in minutes
-test-all: $(READY) ## all tests: also the drill, whole stacks, thousands of jobs
-test test-all:
+test-long: TESTS = long
+test-long: $(READY) ## the longer ones: the drill, whole stacks, thousands of jobs
+test-all: test-long test ## both: all tests
+test test-long:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
 	  echo "no PostgreSQL here: its tests are skipped (apt-get install postgresql)"
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
 	  echo "no PgBouncer here: its tests are skipped (apt-get install pgbouncer)"
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m $(TESTS)
 
 chaos: $(READY) ## kill everything at random, then check each invariant (MINUTES=1.5 SEED=1)
 	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED)
