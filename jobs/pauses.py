@@ -1,4 +1,4 @@
-"""The pause of an upstream account: nothing is bought until it ends, and what is bought goes on to its end.
+"""The pause of an upstream account: no purchase begins until it ends, and what has begun goes on.
 
     rushes:account:<account>   hash   `paused`: by whom, why and since when, as JSON   permanent
 
@@ -38,7 +38,7 @@ class Pauses:
 
     @asks_redis
     def pause(self, *, by: str, reason: str) -> Pause:
-        """Buy nothing from now on, in the whole fleet; return the pause, which replaces an earlier one."""
+        """Begin no purchase from now on, in the whole fleet; return the pause, which replaces an earlier one."""
         pause = Pause(by[:LONGEST_TEXT], reason[:LONGEST_TEXT], self._scripts.now())
         self._scripts.run("pause", queue=State.QUEUED, paused=to_json(asdict(pause)))
         return pause

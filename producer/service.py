@@ -455,7 +455,7 @@ class Service:
         return self._ledger.follow_ups()
 
     def pause(self, *, by: str, reason: str) -> Pause:
-        """Buy nothing until `resume`, in the whole fleet; what is bought goes on to its end."""
+        """Begin no purchase until `resume`, in the whole fleet; what has begun goes on to its end."""
         return self._ledger.pauses.pause(by=by, reason=reason)
 
     def resume(self) -> Pause | None:

@@ -33,7 +33,7 @@ JITTER: Final = 0.2
 """Workers that started together must not rescue in step for ever."""
 
 SELDOM_S: Final = 30.0
-"""The clock is checked, and the receivers of the settings are registered, once in so many seconds."""
+"""The clock is checked, and the receivers of the settings are registered, once in this many seconds."""
 
 ROOM: Final = 2.0
 """A wait may be lengthened at random by half; twice its setting leaves room for that."""

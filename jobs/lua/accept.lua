@@ -1,5 +1,6 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
-     a: id, row {field: value}, request, short_request? (where that is long), due_in, queue_ttl_s, key_name? (the idempotency key's), idempotency_life_s, fingerprint? (with the key)
+     a: id, row {field: value}, request, short_request? (where that is long), due_in, queue_ttl_s,
+        key_name? (the idempotency key's), idempotency_life_s, fingerprint? (with the key)
      Returns {'accepted', id, now, wake-ups} or {'replayed', id of the first}.
      Errors IDEMPOTENCY_CONFLICT (the key was used for another request), ID_TAKEN. ]]
 if a.key_name then

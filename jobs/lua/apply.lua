@@ -89,7 +89,8 @@ local function index_item(m, item)
   make_due(m.item, m)
 end
 
-local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'reuse_digest', 'tenant', 'webhook_receiver' }
+local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'reuse_digest', 'tenant',
+  'webhook_receiver' }
 
 local function read(m)
   local row, item = {}, {}

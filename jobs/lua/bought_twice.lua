@@ -9,8 +9,10 @@ if not row.state then return redis.error_reply('UNKNOWN_JOB ' .. a.of) end
 for generation_id, id in string.gmatch(row.other_purchases or '', '(%S+) (%S+)') do
   if generation_id == a.generation_id then return { 'replayed', id } end
 end
-redis.call('HSET', row_key(a.of), 'other_purchases', (row.other_purchases or '') .. a.generation_id .. ' ' .. a.id .. '\n')
+local known = row.other_purchases or ''
+redis.call('HSET', row_key(a.of), 'other_purchases', known .. a.generation_id .. ' ' .. a.id .. '\n')
 a.row.retry_of = a.of
-insert(a.id, 'rendering', a.row, redis.call('GET', request_key(a.of)) or a.request, redis.call('GET', short_request_key(a.of)), 0, a.deadline_in, a.accepted)
+local request, short_request = unpack(redis.call('MGET', request_key(a.of), short_request_key(a.of)))
+insert(a.id, 'rendering', a.row, request or a.request, short_request, 0, a.deadline_in, a.accepted)
 emit(a.of, 'job.bought_twice', row.state, row.turn, a.data, row)
 return { 'accepted', a.id, tonumber(row.turn), wake_ups() }

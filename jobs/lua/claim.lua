@@ -1,7 +1,7 @@
 --[[ claim: take due items of one queue, each on a lease: its score moves, so that it is due again if the worker dies.
      a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung),
-        rang? (when it was to ring), event?, data? (emitted for each job in that state), wants_request?, per_s? (the fleet claims no more;
-        at most a second's worth is saved up), share? (threads that claim: each takes its part of what is due), slot?,
+        rang? (when it was to ring), event?, data? (emitted for each job in that state), wants_request?,
+        per_s? (the fleet claims no more; at most a second's worth is saved up), share? (threads that claim: each takes its part of what is due), slot?,
         width, slow_s (of a receiver's queue)
      Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
 local due, until_now = due_key(a.queue), now + a.early_s

@@ -48,7 +48,7 @@ def killed(contender: Contender, *, jobs: int, render_s: float, interval_s: floa
 
 
 def _until(trial: Trial, counter: str, count: int) -> float:
-    """Wait until the upstream has counted so many; return the time."""
+    """Wait until a counter of the upstream has reached `count`; return the time."""
     reached: Callable[[], bool] = lambda: trial.upstream.counters()[counter] >= count  # noqa: E731 (for its type)
     until(reached, f"{count} {counter}", within_s=WITHIN_S)
     return time.monotonic()

@@ -14,7 +14,7 @@ from producer.api.application import make_app
 from producer.api.connection import Connection
 
 CONNECTIONS: Final = 65_536
-"""Clients that may be connected at once, most of them waiting for an event, if so many files may be open."""
+"""The most connected clients, if the system allows as many open files; most of them wait for an event."""
 
 OTHER_FILES: Final = 256
 """Open files that are not clients: Redis, videos that are sent, logs."""

@@ -60,7 +60,7 @@ def show(parts: Needs, _caller: Reads) -> Response:
     "/pause", summary="Pause buying", responses={**_QUEUE, **documented(Code.MALFORMED_BODY, Code.TOO_LARGE, *_COMMON)}
 )
 def pause(body: PauseQueue, parts: Needs, caller: Admins) -> Response:
-    """Buy nothing from now on, in the whole fleet; what is bought goes on to its end, and new jobs wait."""
+    """Begin no purchase from now on, in the whole fleet. What has begun goes on to its end; new jobs wait."""
     return _answer(parts.service.pause(by=caller.tenant or "the operator", reason=body.reason))
 
 

@@ -23,10 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @queue.command()
 def pause(
     *,
-    reason: Annotated[str, typer.Option(help="Why, for whoever asks why a job waits.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; shown for each job that waits.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Buy nothing from now on, in the whole fleet; what is bought goes on to its end."""
+    """Begin no purchase from now on, in the whole fleet; what has begun goes on to its end."""
     with explained():
         session = Session()
         _show(session, session.service.pause(by=_person(), reason=reason), as_json=as_json)

@@ -292,7 +292,7 @@ def test_without_keys_this_machine_needs_none(api: Api) -> None:
 
 @pytest.mark.parametrize("life_s", [None, 2.0], ids=["revoked", "expired"])
 def test_an_open_stream_ends_with_its_key(keyed: Api, access: Keys, life_s: float | None) -> None:
-    """Whoever lost the right to read a job does not go on reading its events; others do."""
+    """A caller that lost the right to read a job does not go on reading its events; others do."""
     key_id, stream = stream_of(keyed, access, life_s=life_s)
     _, other = stream_of(keyed, access)
     with stream, other:

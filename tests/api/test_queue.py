@@ -5,7 +5,7 @@ from tests.stage import eventually
 
 
 def test_a_pause_is_shown_by_the_queue_by_each_job_and_by_readyz(api: Api) -> None:
-    """Whoever asks why nothing happens reads the reason."""
+    """A person who asks why nothing happens reads the reason."""
     assert api.get("/v1/queue").json() == {"object": "queue", "paused": None}
 
     pause = api.post("/v1/queue/pause", {"reason": "the budget is used up"}).json()["paused"]

@@ -29,7 +29,7 @@ from tests.stage import Clock, a_request
 from tests.steps import POLICY
 
 # What each task claims. A fenced claim gives the item a new turn, for steps that two workers must not both do.
-# A poll may be done twice, so many are claimed at once and none is fenced: the first write wins.
+# A poll may be done twice: a hundred are claimed at once, and none is fenced. The first write wins.
 TO_BUY = Claim(queue=State.QUEUED, wants_request=True)
 TO_POLL = Claim(queue=State.RENDERING, limit=100, fence=False)
 TO_FETCH = Claim(queue=State.STORING, event="job.storing")

@@ -83,7 +83,7 @@ def hang(wire: Wire) -> None:
 
 
 def after(seconds: float, act: Act) -> Act:
-    """Read the request, and act so many seconds later."""
+    """Read the request, and act after this many seconds."""
 
     def late(wire: Wire) -> None:
         wire.pause(seconds)

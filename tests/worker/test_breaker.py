@@ -34,7 +34,7 @@ def breakers(ledger: Ledger) -> UpstreamBreakers:
 
 
 def health_of(breakers: UpstreamBreakers, polls: int) -> BatchHealth:
-    """The health by a batch of so many polls."""
+    """The health by a batch of this many polls."""
     return BatchHealth(breakers, polls, longest_timeout_s=LONGEST_S)
 
 
