@@ -86,6 +86,9 @@ class Store(Protocol):
     def remove(self, paths: Sequence[str]) -> None:
         """Remove files; a missing one is no error."""
 
+    def beginning_with(self, start: str) -> Sequence[str]:
+        """List the files of one folder whose paths begin so."""
+
     def items(self) -> Iterator[Item]:
         """Yield every file of the archive."""
 
@@ -190,6 +193,17 @@ class FolderStore(_Objects):
             for file in list(map(self._named, paths)):
                 _unlink(file)
 
+    def beginning_with(self, start: str) -> Sequence[str]:
+        """List the names in the file system's folder."""
+        folder, _, name = start.rpartition("/")
+        with _mapped_errors(), suppress(FileNotFoundError):
+            return [
+                f"{folder}/{found}"
+                for found in os.listdir(os.path.dirname(self._named(start)))
+                if found.startswith(name)
+            ]
+        return []
+
     def local(self, path: str) -> str:
         """Return the path in the folder."""
         found = self._named(path)
@@ -259,6 +273,17 @@ class BucketStore(_Objects):
         for path in paths:
             with _mapped_errors(), suppress(FileNotFoundError):
                 obstore.delete(self.objects, _within(path))
+
+    def beginning_with(self, start: str) -> Sequence[str]:
+        """List from there on: a bucket's names come in order."""
+        found = []
+        with _mapped_errors():
+            for chunk in obstore.list(self.objects, os.path.dirname(_within(start)), offset=start):
+                names = [one["path"] for one in chunk]
+                found += [name for name in names if name.startswith(start)]
+                if any(name > start and not name.startswith(start) for name in names):
+                    break
+        return found
 
     def local(self, path: str) -> str | None:
         """Return None: a bucket is not on this machine."""

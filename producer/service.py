@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from posixpath import dirname
 from time import monotonic
 from typing import Final
 
@@ -17,7 +18,7 @@ from config.settings import Settings
 from config.store import open_store
 from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
-from jobs.artifacts import paths_of
+from jobs.artifacts import is_name, paths_of
 from jobs.errors import (
     Erased,
     FieldError,
@@ -380,7 +381,9 @@ class Service:
 
     def _remove_files(self, job: Job) -> None:
         if job.stored is not None:
-            open_store(self._settings).remove(paths_of(job.stored.path))
+            store, folder = open_store(self._settings), dirname(job.stored.path)
+            left = store.beginning_with(f"{folder}/{job.id}.") if folder and is_name(job.id) else ()
+            store.remove([*left, *paths_of(job.stored.path)])
 
     def adopt(self, job_id: str, generation_id: str) -> Job:
         """Give a job in doubt the generation that was bought for it; the job goes on with it.

@@ -380,11 +380,15 @@ def test_a_delete_erases_prompt_and_file_and_keeps_the_cost(
     """The job is gone for callers, its money row is not; its hooks are not called any more."""
     job_id = api.submit("a private matter")["id"]
     file = archive / completed(real_ledger, job_id, archive).stored.path  # type: ignore[union-attr]  # it was just stored
+    left, anothers = (file.with_name(f"{name}.9.mp4") for name in (job_id, f"{job_id}0"))
+    for path in (left, anothers):
+        path.write_bytes(b"what a fetch left that died before the row named its file")
 
     answers = [api.delete(f"/v1/videos/{job_id}") for _ in range(2)]
 
     assert {(answer.status_code, answer.json()["deleted"]) for answer in answers} == {(200, True)}
     assert not file.exists()
+    assert (left.exists(), anothers.exists()) == (False, True)
     assert api.get(f"/v1/videos/{job_id}").json()["code"] == "erased"
     assert api.get(f"/v1/videos/{job_id}/content").status_code == 404
     assert api.get("/v1/videos").json()["data"] == []

@@ -131,7 +131,8 @@ def test_everything_works_with_the_minimal_permissions(server: Server, sandbox: 
 
         assert doctor.returncode == Exit.DONE, doctor.stdout
         assert "WRONG" not in doctor.stdout
-        assert "look " not in doctor.stdout
+        unsure = [line for line in doctor.stdout.splitlines() if line.startswith("look")]
+        assert [line for line in unsure if "WAITAOF" not in line] == []  # Debian's Redis may be older than 7.2
         assert refused(server) == []
         for log in (worker.said(), api.log.read_text(), (tmp_path / "flower.log").read_text()):
             assert "NOPERM" not in log

@@ -96,18 +96,19 @@ def test_no_fetch_replaces_anothers_file(server: Server, tmp_path: Path) -> None
         assert (tmp_path / fetched.stored.path).read_bytes() == body
 
 
-def test_what_a_dead_worker_left_under_the_usual_name_is_removed_once_the_row_names_another(
-    server: Server, tmp_path: Path
-) -> None:
-    """It died between the rename and the row."""
+def test_what_dead_workers_left_is_removed_once_the_row_names_another(server: Server, tmp_path: Path) -> None:
+    """Each died between the rename and the row; another job's files stay."""
     server.on(answer(MP4))
     with archive_at(tmp_path) as archive:
+        others = archive.fetch(f"{JOB[:-1]}s", 1, Video(server.url))
+        assert isinstance(others, Fetched)
         archive.fetch(JOB, 1, Video(server.url))
-        again = archive.fetch(JOB, 2, Video(server.url))
+        archive.fetch(JOB, 2, Video(server.url))
+        again = archive.fetch(JOB, 3, Video(server.url))
         assert isinstance(again, Fetched)
         archive.discard_others(JOB, again.stored)
         archive.discard_others(JOB, again.stored)
-    assert files(tmp_path) == {Path(again.stored.path)}
+    assert files(tmp_path) == {Path(again.stored.path), Path(others.stored.path)}
 
 
 @pytest.mark.parametrize(

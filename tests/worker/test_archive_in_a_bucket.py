@@ -51,6 +51,18 @@ def test_a_video_is_kept_in_the_bucket_and_nowhere_else(server: Server, bucket: 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_what_dead_workers_left_in_the_bucket_is_found_by_its_name(bucket: Bucket) -> None:
+    """A bucket has no folders: its names are listed in order, from the job's first on."""
+    store = BucketStore(bucket.url, ArchiveSettings())
+    for name in (".mp4", ".1.mp4", ".2.json", "0.mp4"):
+        store.put(NAME.replace(".mp4", name), b"a film", "video/mp4")
+    store.put("2024/11/21/job_00.mp4", b"another's", "video/mp4")
+
+    start = NAME.removesuffix("mp4")
+    assert sorted(store.beginning_with(start)) == sorted(f"{start}{name}" for name in ("mp4", "1.mp4", "2.json"))
+    assert store.beginning_with("2024/11/22/job_none.") == []
+
+
 def test_half_a_video_never_reaches_the_bucket(server: Server, bucket: Bucket, tmp_path: Path) -> None:
     """The video is checked on the disk first."""
     server.on(answer(MP4[:-100], length=-1))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from posixpath import splitext
 from typing import Final
 
 from config.outbound import Permits
@@ -101,11 +102,13 @@ class Archive:
         self.store.remove(paths_of(stored.path))
 
     def discard_others(self, job_id: str, stored: Stored) -> None:
-        """Remove what an earlier fetch left under the job's usual name, now that its row names another file."""
+        """Remove what earlier fetches left, now that the job's row names a file with a turn: they had no such end."""
         usual = _name(job_id, stored.content_type)
         if usual != stored.path:
             with suppress(StoreError):
-                self.store.remove([usual])
+                named = set(paths_of(stored.path))
+                start = f"{splitext(usual)[0]}."
+                self.store.remove([path for path in self.store.beginning_with(start) if path not in named])
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -50,6 +50,8 @@ class Describing:
 
     def _outcome(self, job: Job, request: VideoRequest) -> Described | NotDescribed:
         try:
+            if job.stored is not None:
+                self._archive.discard_others(job.id, job.stored)  # its fetch may have died before it did that
             return self._describer.describe(job, request, self._ledger.job_log.of(job.id))
         except LedgerUnavailable:
             raise
