@@ -171,6 +171,19 @@ class QueueSettings(_Group):
         return self
 
 
+class LimitSettings(_Group):
+    """Limits on purchases, fleet-wide; `rushes limits set` overrides them at once. 0: no limit."""
+
+    in_flight: int = Field(
+        20,
+        ge=0,
+        description="Generations that run upstream at once. A few minutes of them are what a mistaken batch can cost.",
+    )
+    per_min: float = Field(0.0, ge=0, description="Purchases in any minute.")
+    tenant_in_flight: int = Field(0, ge=0, description="Generations of one tenant that run upstream at once.")
+    tenant_per_min: float = Field(0.0, ge=0, description="Purchases of one tenant in any minute.")
+
+
 class ReconcileSettings(_Group):
     """How a purchase in doubt is resolved."""
 
@@ -510,6 +523,7 @@ class Settings(BaseSettings):
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
     describe: DescribeSettings = Field(default_factory=DescribeSettings)
     reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)

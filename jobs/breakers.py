@@ -12,7 +12,7 @@ from typing import cast
 
 from jobs.job import ACCOUNT, Hold
 from jobs.keyspace import PREFIX
-from jobs.scripts import Scripts, asks_redis
+from jobs.scripts import Scripts, asks_redis, wake_ups_of
 
 
 class Breaker(StrEnum):
@@ -61,7 +61,9 @@ class Breakers:
     @asks_redis
     def passed(self, breaker: Breaker) -> None:
         """A request succeeded: close the breaker for all."""
-        if self._scripts.run("breaker", breaker=name_of(breaker), verb="passed")[0]:
+        closed, _, wake_ups = self._scripts.run("breaker", breaker=name_of(breaker), verb="passed")
+        self._scripts.wake(wake_ups_of(wake_ups))
+        if closed:
             self._scripts.emit("queue.resumed", "-", 0, {"breaker": breaker})
 
     @asks_redis
@@ -74,9 +76,13 @@ class Breakers:
         terms: BreakerTerms,
         wait_s: float | None = None,
         times: int = 1,
-    ) -> None:
-        """Count refusals that concern every job: after `terms.after` in a row the breaker opens."""
-        opened = self._scripts.run(
+        sent_at: float | None = None,
+    ) -> float:
+        """Count refusals that concern every job: after `terms.after` in a row the breaker opens, for so many seconds.
+
+        `sent_at`: when a purchase was sent that was throttled; the account learns from it how many may run at once.
+        """
+        opened, open_ms, _ = self._scripts.run(
             "breaker",
             breaker=name_of(breaker),
             verb="refused",
@@ -87,9 +93,11 @@ class Breakers:
             after=terms.after,
             wait_s=wait_s,
             times=times,
+            sent_at=sent_at,
         )
-        if opened[0]:
+        if opened:
             self._scripts.emit("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message})
+        return int(open_ms) / 1000
 
     @asks_redis
     def currently_open(self) -> dict[Breaker, OpenBreaker]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from jobs.breakers import Breaker, name_of
+from jobs.job import ACCOUNT
 from jobs.keyspace import PREFIX
 from jobs.queues import QUEUES
 from jobs.scripts import Scripts, asks_redis
@@ -67,6 +68,7 @@ class FleetClock:
             indexes=indexes,
             longest_s=longest.of_all,
             breakers=[name_of(breaker) for breaker in Breaker],
+            account=ACCOUNT,
             most=MOST,
             worker_memory_s=WORKER_MEMORY_S,
         )

@@ -26,6 +26,9 @@ from jobs.states import State
 ACCOUNT: Final = "default"
 """The default upstream account."""
 
+LONGEST_WAIT_S: Final = 2_678_400.0
+"""The longest that a job may wait to be bought, in seconds: 31 days."""
+
 LATE_RECEIPT_S: Final = 10.0
 """A receipt this many seconds after the intent is too late to date the generation's start."""
 
@@ -36,6 +39,14 @@ class Charged(StrEnum):
     NO = "no"
     YES = "yes"
     UNKNOWN = "unknown"
+
+
+class Priority(StrEnum):
+    """A job's place among its tenant's: high is bought as if it came an hour earlier, low an hour later."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
 class Reason(StrEnum):
@@ -133,6 +144,10 @@ class Terms:
     deadline_s: float | None = None
     """Seconds that its generation may take from the purchase."""
     due_in_s: float = 0.0
+    """Seconds until it may be bought."""
+    queue_ttl_s: float | None = None
+    """Seconds that it may wait for its purchase from now on."""
+    priority: Priority = Priority.NORMAL
     family: Family = Family.UNIVERSAL
     kind: str | None = None
     """Jobs of one kind share a latency; None: one kind for each model."""
@@ -218,6 +233,8 @@ class Followed(Shown):
     """Why a queued job waits, if it is held."""
     video: Annotated[AsJson[Video] | None, Field(examples=[None])] = None
     """The upstream's video; null before it is rendered."""
+    priority: Annotated[Priority, Field(examples=["normal"])] = Priority.NORMAL
+    """Its place among its tenant's queued jobs."""
     retry_of: Annotated[str | None, Field(examples=["job_01kb0000000000000000000000"])] = None
     """The job that this one repeats."""
     retried_as: Annotated[str | None, Field(examples=["job_01kb0000000000000000000001"])] = None

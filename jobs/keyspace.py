@@ -7,7 +7,8 @@
     rushes:events               stream  the events of all jobs, capped       permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
-    rushes:account:<account>  hash    whether buying is paused (jobs/pauses.py)                  permanent
+    rushes:account:<account>  hash    its pauses (jobs/pauses.py), virtual time, learnt limit    permanent
+    rushes:limits:<account>   hash    limits that were set, and those of the settings            permanent
     rushes:writable           string  whether Redis takes a write          a second
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
@@ -21,6 +22,8 @@
     rushes:idempotency:<name> string  job id and fingerprint (jobs/idempotency.py)  idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent
     rushes:celery:*           Celery's queues and bindings                 Celery's own
+
+Who is bought next is drawn in `jobs/lua/admission.lua`.
 
 Work items and wake-ups are drawn in `jobs/work_items.py`, receivers and their outboxes in `jobs/outbox.py`, the index
 of videos that may be handed out again in `producer/reuse.py`.
@@ -43,6 +46,14 @@ PERMANENT_KEYS: Final = (
     "rushes:index:",
     "rushes:access:",
     "rushes:account:",
+    "rushes:limits:",
+    "rushes:ready:",
+    "rushes:waiting:",
+    "rushes:tenants:",
+    "rushes:finish:",
+    "rushes:rates:",
+    "rushes:parked:",
+    "rushes:in_flight:",
     "rushes:webhooks",
     "rushes:celery:",
 )

@@ -13,13 +13,14 @@ import redis
 import redis.asyncio
 from ulid import ULID
 
+from jobs.admission import Admission
 from jobs.breakers import Breakers
 from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.facts import Accepted
 from jobs.idempotency import key_name
-from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
+from jobs.job import USUAL_TERMS, Charged, Hold, Job, Priority, Terms, VideoRequest
 from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.limits import Limits
@@ -43,7 +44,10 @@ from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
 from jobs.work_items import Item, WorkItems
 
-_REPEATED: Final = ("model", "kind", "account", "tenant", "family", "deadline_s", "reuse_digest", "webhook_receiver")
+_REPEATED: Final = (
+    *("model", "kind", "account", "tenant", "priority", "family", "deadline_s"),
+    *("reuse_digest", "webhook_receiver"),
+)
 """The fields that a retry copies from its job."""
 
 
@@ -122,6 +126,7 @@ class Ledger(JobReader):
         self.breakers = Breakers(self._scripts)
         self.items = WorkItems(self._scripts)
         self.pauses = Pauses(self._scripts)
+        self.admission = Admission(self._scripts)
 
     # -- accepting jobs ------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class Ledger(JobReader):
             "request": text,
             "short_request": short_request_text(request, text),
             "due_in": terms.due_in_s,
-            "queue_ttl_s": self._retention.queue_ttl_s,
+            "queue_ttl_s": self._queue_ttl_s(terms),
             "key_name": key_name(key, terms.tenant) if key else None,
             "idempotency_life_s": terms.idempotency_life_s or self._retention.idempotency_s,
             "fingerprint": fingerprint_of(request) if key else None,
@@ -190,10 +195,15 @@ class Ledger(JobReader):
             "account": terms.account,
             "deadline_s": terms.deadline_s or self._retention.deadline_s,
             "family": terms.family,
+            **({} if terms.priority is Priority.NORMAL else {"priority": terms.priority}),
             **({} if terms.tenant is None else {"tenant": terms.tenant}),
             **({} if terms.reuse_digest is None else {"reuse_digest": terms.reuse_digest}),
             **({} if terms.webhook_receiver is None else {"webhook_receiver": terms.webhook_receiver}),
         }
+
+    def _queue_ttl_s(self, terms: Terms) -> float:
+        """Return how long the job may wait for its purchase; one that may not begin yet waits from then on."""
+        return terms.queue_ttl_s or terms.due_in_s + self._retention.queue_ttl_s
 
     def _accepted(self, request: VideoRequest, terms: Terms, answer: Sequence[Any]) -> tuple[Acceptance, list[WakeUp]]:
         how, job_id, *rest = answer
@@ -210,7 +220,7 @@ class Ledger(JobReader):
             state=State.QUEUED,
             turn=1,
             accepted_at=now,
-            deadline_at=now + self._retention.queue_ttl_s,
+            deadline_at=now + self._queue_ttl_s(terms),
             due_at=now + terms.due_in_s,
             **self._terms_of(request, terms),
         )

@@ -260,7 +260,7 @@ def _seconds(time: tuple[int, int]) -> float:
 def _text(verb: str) -> str:
     folder = resources.files("jobs") / "lua"
     flags = "" if verb in _REFUSED_WHEN_FULL else "#!lua flags=allow-oom\n"
-    return flags + (folder / "prelude.lua").read_text() + (folder / f"{verb}.lua").read_text()
+    return flags + "".join((folder / f"{name}.lua").read_text() for name in ("prelude", "admission", verb))
 
 
 def wake_ups_of(answer: Iterable[tuple[str, str, str, str]]) -> list[WakeUp]:

@@ -1,6 +1,7 @@
 """Work items: everything that waits has a turn, a due time and a place in the queue of its next step.
 
     rushes:due:<queue>            zset    job -> when its step is due, or its lease ends                permanent
+                                          (a queued job that is ready: its deadline, see jobs/admission.py)
     rushes:item:<queue>:<job>     hash    a follow-up: turn, tries, busy, the events of a delivery      the retention
     rushes:followups:<job>        set     the queues of its follow-ups                                  the retention
     rushes:wakes                  hash    queue -> when its outstanding wake-up rings                   permanent
@@ -16,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jobs.errors import UnreadableRow
-from jobs.job import Job, VideoRequest
+from jobs.job import ACCOUNT, Job, VideoRequest
 from jobs.queues import QUEUES, receiver_of
 from jobs.row import job_from, request_from
 from jobs.scripts import Scripts, WakeUp, asks_redis, to_json, wake_ups_of
-from jobs.states import FollowUp
+from jobs.states import FollowUp, State
 
 LEASE_S: Final = 10.0
 """Seconds that others leave a claimed item alone; its worker renews the lease while it is busy."""
@@ -74,16 +75,24 @@ class Claim:
     """For a receiver's queue: the slot that will make the deliveries."""
     width: int = 1
     slow_s: float = 0.0
+    limits: Mapping[str, str] | None = None
+    """For queued jobs: the settings' limits (jobs/admission.py), so that no purchase begins without them."""
+    trial_s: float | None = None
+    """For queued jobs: while the circuit breaker is half-open, the one that is claimed may take this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Claimed items, at this time by the fleet's clock; more is due if `left`."""
+    """Claimed items, at this time by the fleet's clock; more is due if `left`.
+
+    `is_trial`: the circuit breaker of purchases is half-open, and the one job that was claimed decides.
+    """
 
     at: float
     jobs: Sequence[ClaimedJob]
     items: Sequence[Item]
     left: bool
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +122,9 @@ class WorkItems:
         one; without a message (None), if its time has come.
         """
         is_follow_up = is_follow_up_queue(claim.queue)
-        at, found, left, wake_ups = self._scripts.run(
-            "claim",
+        at, found, left, wake_ups, *trial = self._scripts.run(
+            "claim_purchases" if claim.queue == State.QUEUED else "claim",
+            account=ACCOUNT,
             queue=claim.queue,
             limit=claim.limit,
             lease_s=lease_s,
@@ -131,6 +141,8 @@ class WorkItems:
             slot=claim.slot,
             width=claim.width,
             slow_s=claim.slow_s,
+            trial_s=claim.trial_s,
+            limits=claim.limits,
         )
         self._scripts.wake(wake_ups_of(wake_ups))
         items = [self._item(claim.queue, *one) for one in found] if is_follow_up else []
@@ -138,7 +150,7 @@ class WorkItems:
         if claim.event:
             for one in jobs:
                 self._scripts.emit(claim.event, one.job.id, one.job.turn, claim.data)
-        return Claimed(float(at), jobs, items, bool(left))
+        return Claimed(float(at), jobs, items, bool(left), is_trial=trial == [1])
 
     def _jobs(self, found: Iterable[Sequence[Any]]) -> Iterator[ClaimedJob]:
         for id_, row, _, text in found:
@@ -184,7 +196,7 @@ class WorkItems:
     @asks_redis
     def rescue(self, queues: Sequence[str] = QUEUES) -> Sequence[WakeUp]:
         """Wake up each of these queues that has something due and no outstanding wake-up; return those sent."""
-        wake_ups = wake_ups_of(self._scripts.run("rescue", queues=list(queues)))
+        wake_ups = wake_ups_of(self._scripts.run("rescue", queues=list(queues), account=ACCOUNT))
         self._scripts.wake(wake_ups)
         return wake_ups
 

@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from posixpath import dirname
-from time import monotonic
 from typing import Final
 
 import redis.asyncio
@@ -18,6 +15,7 @@ from config.settings import Settings
 from config.store import open_store
 from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
+from jobs.admission import Limit, Place
 from jobs.artifacts import is_name, paths_of
 from jobs.errors import (
     Erased,
@@ -43,12 +41,13 @@ from jobs.scripts import Scripts
 from jobs.states import State, Status
 from producer.ends import Ends
 from producer.eta import Etas
+from producer.holds import Holds, KnownHolds, read_holds
 from producer.keys import Keys
 from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
 from producer.reuse import Reuse, digest_of
-from producer.views import Beside
+from producer.views import Beside, waiting_of
 
 log = logging.getLogger("rushes.producer")
 
@@ -60,9 +59,6 @@ _CANCEL_TRIES: Final = 20
 READ_AT_ONCE: Final = 100
 MOST_READ: Final = 2000
 """A page reads at most this many jobs, however few of them fit."""
-PAUSE_FRESH_S: Final = 2.0
-"""A view knows of a pause this much later at most."""
-
 _AT_ONCE: Final = 200
 
 
@@ -161,8 +157,7 @@ class Service:
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
         self._reuse = reuse
-        self._pause: Pause | None = None
-        self._pause_read_at = -math.inf
+        self._holds = KnownHolds(self._ledger)
         self.ends = Ends(ledger)
 
     def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
@@ -457,17 +452,36 @@ class Service:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
         return self._ledger.follow_ups()
 
-    def pause(self, *, by: str, reason: str) -> Pause:
-        """Begin no purchase until `resume`, in the whole fleet; what has begun goes on to its end."""
-        return self._ledger.pauses.pause(by=by, reason=reason)
+    def pause(self, *, by: str, reason: str, what: str | None = None) -> Pause:
+        """Begin no purchase until `resume`, in the whole fleet; what has begun goes on to its end.
 
-    def resume(self) -> Pause | None:
+        `what`: only those of "tenant:T" or "model:M".
+        """
+        return self._ledger.pauses.pause(by=by, reason=reason, what=what)
+
+    def resume(self, *, what: str | None = None) -> Pause | None:
         """Go on buying; return the pause that is over, or None if there was none."""
-        return self._ledger.pauses.resume()
+        return self._ledger.pauses.resume(what=what)
 
-    def paused(self) -> Pause | None:
-        """Return the pause, if buying is paused."""
-        return self._ledger.pauses.current()
+    def pauses(self) -> Sequence[Pause]:
+        """Return the pauses of buying, that of everything first."""
+        return sorted(self._ledger.pauses.current().values(), key=lambda pause: pause.what or "")
+
+    def holds(self) -> Holds:
+        """Return what holds purchases back now: pauses, the circuit breaker, limits."""
+        return read_holds(self._ledger)
+
+    def set_limit(self, scope: str, limit: Limit) -> None:
+        """Set limits of the account, of every tenant, or of one; the fleet keeps them from now on."""
+        self._ledger.admission.set(scope, limit)
+
+    def unset_limit(self, scope: str) -> None:
+        """Forget what was set for a scope; the settings' limits hold again."""
+        self._ledger.admission.unset(scope)
+
+    def place(self, job: Job) -> Place | None:
+        """Return a queued job's place; None: it is not ready, or is being bought."""
+        return self._ledger.admission.place(job)
 
     def now(self) -> float:
         """Return the time by the fleet's clock, in seconds since the epoch."""
@@ -498,25 +512,30 @@ class Service:
         archive: str | None = None,
         links: Mapping[str, str] | None = None,
         at: float | None = None,
+        placed: bool = False,
     ) -> Beside:
-        """Return what a view needs beside the job's row; without `at`, the clock is read if the time matters."""
-        now = at if at is not None else self._ledger.now() if job.state is State.RENDERING else 0.0
+        """Return what a view needs beside the job's row; without `at`, the clock is read if the time matters.
+
+        `placed`: also a queued job's place, which costs a read.
+        """
+        is_timed = job.state in {State.RENDERING, State.QUEUED}
+        now = at if at is not None else self._ledger.now() if is_timed else 0.0
         eta, retention_s = self._etas.eta(job, now=now), self._settings.ledger.retention_s
-        pause = self._known_pause() if job.state is State.QUEUED else None
-        return Beside(archive, links or {}, now, eta, retention_s, pause=pause)
+        beside = Beside(archive, links or {}, now, eta, retention_s)
+        if job.state is not State.QUEUED:
+            return beside
+        holds, in_flight = self._holds.now(), self._holds.in_flight_of(job.tenant or "")
+        return replace(
+            beside, holds=holds, in_flight=in_flight, place=self._ledger.admission.place(job) if placed else None
+        )
+
+    def waiting(self, job: Job) -> str | None:
+        """Say why the job waits and what happens next, with its place in the queue; None: nothing delays it."""
+        return waiting_of(job, self.beside(job, placed=True))
 
     def is_beside_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether `beside` needs no read of Redis."""
-        knows_pause = job.state is not State.QUEUED or monotonic() - self._pause_read_at < PAUSE_FRESH_S
-        return knows_pause and self._etas.is_at_hand(job, now=at)
-
-    def _known_pause(self) -> Pause | None:
-        """Return the pause, as read within the last seconds: a list would read it for each of its jobs."""
-        if monotonic() - self._pause_read_at >= PAUSE_FRESH_S:
-            with suppress(LedgerUnavailable):  # an accepted job is answered, whatever happens to Redis
-                self._pause = self.paused()
-            self._pause_read_at = monotonic()
-        return self._pause
+        return (job.state is not State.QUEUED or self._holds.are_fresh) and self._etas.is_at_hand(job, now=at)
 
     def _in_doubt(self, job_id: str) -> Job:
         """Read the job, if it is in doubt: any other has a purchase that must not be overwritten."""

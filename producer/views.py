@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from jobs.admission import Place
 from jobs.artifacts import path_of
 from jobs.events import LogEntry
 from jobs.job import Followed, Job, Reason, Stored, VideoRequest
-from jobs.pauses import Pause
 from jobs.schedule import Eta
 from jobs.shorten import shorten
 from jobs.states import State, Status
+from producer.holds import Holds
 from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar
 from producer.waiting import waiting
@@ -35,6 +36,13 @@ class FileView(Stored):
     """Our copy of the video. Its path is relative to the archive's root over HTTP, absolute on the command line."""
 
     removed_at: Annotated[float | None, Field(description="When retention removed it.", examples=[None])]
+
+
+class PositionView(TypedDict):
+    """A queued job's place, from 1."""
+
+    of_tenant: Annotated[int, Field(description="Among its tenant's jobs: exact.", examples=[3])]
+    of_all: Annotated[int, Field(description="Among all jobs: an estimate, as tenants take turns.", examples=[7])]
 
 
 class ErrorView(TypedDict):
@@ -113,7 +121,14 @@ class VideoView(Followed):
         str | None,
         Field(
             description="Why it waits and what happens next, in a sentence; null where nothing holds it up.",
-            examples=["Leased (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
+            examples=["Held (throttled): 429 slow down. Nothing was bought; it is tried again in 8 s."],
+        ),
+    ]
+    position: Annotated[
+        PositionView | None,
+        Field(
+            description="Where a queued job stands, when it is asked about by its id.",
+            examples=[{"of_tenant": 3, "of_all": 7}],
         ),
     ]
     reused: Annotated[
@@ -179,7 +194,8 @@ class KeyView(TypedDict):
 class Beside:
     """What a view needs beside a job's row: the archive, links, the time, the ETA, the retention.
 
-    `reused`: the view answers another request than the job's own.
+    `reused`: the view answers another request than the job's own. Of a queued job: what holds purchases back, how many
+    of its tenant's generations run, and its place.
     """
 
     archive: str | None = None
@@ -188,7 +204,14 @@ class Beside:
     eta: Eta | None = None
     retention_s: float | None = None
     reused: bool = False
-    pause: Pause | None = None
+    holds: Holds = field(default_factory=Holds)
+    in_flight: int = 0
+    place: Place | None = None
+
+
+def waiting_of(job: Job, beside: Beside) -> str | None:
+    """Say why the job waits and what happens next; None: nothing delays it."""
+    return waiting(job, now=beside.now or None, holds=beside.holds, in_flight=beside.in_flight, place=beside.place)
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:
@@ -208,7 +231,8 @@ def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict
         expires_at=_expiry(job, beside.retention_s),
         deadline_at=None if job.is_final else job.deadline_at,
         eta=_eta(beside.eta),
-        waiting=waiting(job, now=beside.now or None, pause=beside.pause),
+        waiting=waiting_of(job, beside),
+        position=None if beside.place is None else {"of_tenant": beside.place.of_tenant, "of_all": beside.place.of_all},
         reused=beside.reused,
         file=_file(job, beside.archive),
         artifacts=_artifacts(job, beside.archive),

@@ -1,19 +1,33 @@
 """Says in one sentence for people why a job waits and what happens next."""
 
-from jobs.job import Job
+from typing import Final
+
+from jobs.admission import Place
+from jobs.job import Hold, Job
 from jobs.pauses import Pause
 from jobs.states import State
+from producer.holds import NOTHING_HELD, Holds
+
+_WHAT_TO_DO: Final = {
+    Hold.OUT_OF_CREDITS: "Top the account up: buying then goes on by itself.",
+    Hold.BAD_KEY: "Give the workers the right RUSHES_UPSTREAM__API_KEY.",
+    Hold.UNVERIFIED: "Verify the account with the upstream: buying then goes on by itself.",
+    Hold.MISCONFIGURED: "Correct RUSHES_UPSTREAM__BASE_URL.",
+}
 
 
-def waiting(job: Job, *, now: float | None, pause: Pause | None = None) -> str | None:
-    """Say why the job waits and what Rushes does about it; None if nothing delays it. `pause`: of buying."""
+def waiting(
+    job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0, place: Place | None = None
+) -> str | None:
+    """Say why the job waits and what Rushes does about it; None if nothing delays it.
+
+    `in_flight`: how many of its tenant's generations run. `place`: of a ready job, if it is to be named.
+    """
     when, why = _when(job, now), (job.message or "no reason is known").rstrip(".")
     sentence: str | None = None
     match job.state:
-        case State.QUEUED if pause is not None:
-            sentence = f"{paused(pause)} It is bought after `rushes queue resume`."
-        case State.QUEUED if job.hold is not None:
-            sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {when}."
+        case State.QUEUED:
+            sentence = _queued(job, now, holds, in_flight, place)
         case State.SUBMITTING:
             sentence = "It is being bought; the upstream's reply will say whether it is charged."
         case State.IN_DOUBT if job.attention_at is not None:
@@ -35,10 +49,58 @@ def waiting(job: Job, *, now: float | None, pause: Pause | None = None) -> str |
     return sentence
 
 
+def _queued(job: Job, now: float | None, holds: Holds, in_flight: int, place: Place | None) -> str | None:
+    """Say why it is not bought yet: the first reason that would hold it even if all others were gone."""
+    pause, tenant = holds.pause_of(job), holds.of_tenant(job.tenant or "")
+    is_early = now is not None and job.due_at is not None and job.due_at > now
+    sentence: str | None = None
+    if pause is not None:
+        sentence = f"{paused(pause)} It is bought after `{resume_command(pause)}`."
+    elif job.hold is not None and (is_early or now is None or job.due_at is None):
+        why = (job.message or "no reason is known").rstrip(".")
+        sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {_when(job, now)}."
+    elif is_early:
+        sentence = f"It may be bought {_when(job, now)}."
+    elif holds.breaker is not None:
+        sentence = stopped(holds)
+    elif holds.most_in_flight is not None and holds.load.in_flight >= holds.most_in_flight:
+        sentence = f"{holds.load.in_flight} generations run, {full(holds)}."
+    elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
+        sentence = f"{in_flight} generations of its tenant run, which is the tenant's limit."
+    if place is not None and pause is None:
+        where = f"It is number {place.of_tenant} of its tenant's queue, and about number {place.of_all} of all."
+        sentence = f"{sentence} {where}" if sentence else where
+    return sentence
+
+
 def paused(pause: Pause) -> str:
-    """Say that buying is paused, by whom and why."""
+    """Say that buying is paused, of what, by whom and why."""
+    kind, _, name = (pause.what or "").partition(":")
+    of = f" of {kind} {name or '(none)'}" if kind else ""
     why = f": {pause.reason.rstrip('.')}" if pause.reason else ""
-    return f"Buying is paused by {pause.by}{why}."
+    return f"Buying{of} is paused by {pause.by}{why}."
+
+
+def resume_command(pause: Pause) -> str:
+    """Return the command that ends a pause."""
+    kind, _, name = (pause.what or "").partition(":")
+    return f"rushes queue resume --{kind} {name}" if kind else "rushes queue resume"
+
+
+def stopped(holds: Holds) -> str:
+    """Say that the circuit breaker stops all purchases, why, and what to do."""
+    assert holds.breaker is not None
+    wait_s, why = holds.breaker.wait_s, holds.breaker.message.rstrip(".")
+    when = f"in {wait_s:.0f} s" if wait_s >= 1 else "now"
+    todo = _WHAT_TO_DO.get(holds.breaker.hold)
+    return f"Buying has stopped ({holds.breaker.hold}): {why}. One job tries again {when}.{f' {todo}' if todo else ''}"
+
+
+def full(holds: Holds) -> str:
+    """Say which limit of generations in flight is reached."""
+    if holds.load.learnt is not None and holds.load.learnt == holds.most_in_flight:
+        return "which is as many as the upstream let run at once lately"
+    return "which is the limit (`rushes limits`)"
 
 
 def _when(job: Job, now: float | None) -> str:

@@ -156,6 +156,7 @@ class Stage:
             "RUSHES_STATE_DIR": str(self.folder / "state"),
             "RUSHES_UPSTREAM__BASE_URL": self.sandbox.url,
             "RUSHES_UPSTREAM__API_KEY": SANDBOX_KEY,
+            "RUSHES_LIMITS__IN_FLIGHT": "0",
             "RUSHES_POLL__LATENESS_S": "0.1",
             "RUSHES_POLL__SHORTEST_S": "0.05",
             "RUSHES_POLL__LONGEST_S": "0.6",

@@ -249,9 +249,9 @@ def rendered_many(ledger: Ledger, found: Sequence[tuple[Job, Video]]) -> list[in
     return ledger.apply([(job, poll.rendered(job, video)) for job, video in found])
 
 
-def still_held(ledger: Ledger, job: Job, seconds: float) -> int:
-    """Hold the job longer, because it met the open breaker again."""
-    return ledger.move(job, purchase.still_held(seconds))
+def given_back(ledger: Ledger, job: Job) -> int:
+    """Give a claimed job back, because its worker met the open breaker."""
+    return ledger.move(job, purchase.given_back())
 
 
 def described(ledger: Ledger, item: Item, made: Sequence[Artifact], trouble: str | None) -> int:

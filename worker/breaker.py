@@ -1,5 +1,6 @@
 """The upstream's circuit breakers: a failure that concerns every job stops all requests until a trial succeeds."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -10,10 +11,7 @@ from jobs.facts import NoResult, NotBought, PollResult, Receipt, Unknown
 from jobs.job import Hold
 
 SPREAD: Final = 0.5
-"""Jobs that wait for an open breaker come back spread over up to half the wait more, not all at once."""
-
-TRUST_S: Final = 1.0
-"""A process trusts a closed breaker for this many seconds: it notices others' failures this late."""
+"""Polls that wait for an open breaker come back spread over up to half the wait more, not all at once."""
 
 _CONCERNS_ALL: Final = frozenset(
     {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
@@ -21,7 +19,7 @@ _CONCERNS_ALL: Final = frozenset(
 
 
 class UpstreamBreakers:
-    """One process's use of the fleet's breakers. While nothing fails, it asks Redis once a second, before submits."""
+    """One process's use of the fleet's breakers. A claim of queued jobs obeys that of purchases itself."""
 
     def __init__(
         self,
@@ -39,7 +37,7 @@ class UpstreamBreakers:
         self._trial_s = trial_s
         self._clock = clock
         self._failing = dict.fromkeys(Breaker, False)
-        self._trusted_until = clock()
+        self._submits_from = -math.inf
         self.polls_answered = 0
         """How many groups of this process's polls held an answer."""
 
@@ -48,28 +46,30 @@ class UpstreamBreakers:
         """Whether this process's last polls failed: it then reads the fleet's breaker and sends one poll first."""
         return self._failing[Breaker.POLL]
 
-    def before_submit(self) -> OpenBreaker | None:
-        """Return None if a request may be sent, else why not and for how long."""
-        if not self._failing[Breaker.SUBMIT] and self._clock() < self._trusted_until:
-            return None
-        breaker = self._ask(Breaker.SUBMIT)
-        self._failing[Breaker.SUBMIT] = self._failing[Breaker.SUBMIT] or breaker is not None
-        self._trusted_until = self._clock() + TRUST_S
-        return breaker
+    def claimed(self, *, is_trial: bool) -> None:
+        """Note what a claim of queued jobs said: whether the breaker is half-open, else it is closed."""
+        self._failing[Breaker.SUBMIT] = self._failing[Breaker.SUBMIT] or is_trial
+        self._submits_from = -math.inf
+
+    @property
+    def may_submit(self) -> bool:
+        """Whether the breaker is closed as far as this process knows; what it has claimed must wait otherwise."""
+        return self._clock() >= self._submits_from
 
     def before_polls(self) -> NoResult | None:
         """Return None if polls may be sent, else the result that stands for them."""
         breaker = self._ask(Breaker.POLL) if self._failing[Breaker.POLL] else None
         return None if breaker is None else NoResult(breaker.hold, breaker.message, breaker.wait_s)
 
-    def after_submit(self, receipt: Receipt) -> None:
-        """Report to the fleet what a purchase says about the upstream's health."""
+    def after_submit(self, receipt: Receipt, *, sent_at: float | None = None) -> None:
+        """Report to the fleet what a purchase, sent at this time by its clock, says about the upstream's health."""
         match receipt:
             case NotBought(Hold.FORBIDDEN):
                 pass  # a key may lack one model only
             case NotBought(hold, message, retry_after_s):
                 terms = self._at_once if hold in _CONCERNS_ALL else self._in_a_row
-                self._refused(Breaker.SUBMIT, hold, message, terms, wait_s=retry_after_s)
+                throttled_at = sent_at if hold is Hold.THROTTLED else None
+                self._refused(Breaker.SUBMIT, hold, message, terms, wait_s=retry_after_s, sent_at=throttled_at)
             case Unknown(message):
                 # Each request to a sick upstream may become a purchase in doubt.
                 self._refused(Breaker.SUBMIT, Hold.UNAVAILABLE, message, self._in_a_row)
@@ -99,9 +99,12 @@ class UpstreamBreakers:
         *,
         wait_s: float | None = None,
         times: int = 1,
+        sent_at: float | None = None,
     ) -> None:
         self._failing[breaker] = True
-        self._shared.refused(breaker, hold, message, terms=terms, wait_s=wait_s, times=times)
+        open_s = self._shared.refused(breaker, hold, message, terms=terms, wait_s=wait_s, times=times, sent_at=sent_at)
+        if breaker is Breaker.SUBMIT and open_s:
+            self._submits_from = self._clock() + open_s
 
     def _passed(self, breaker: Breaker) -> None:
         """Close the breaker for all, if this process has seen a failure."""

@@ -6,11 +6,11 @@
 import contextlib
 import logging
 import shlex
+from collections.abc import Mapping
 from secrets import token_hex
 from time import monotonic
 from typing import Final
 
-from jobs.breakers import OpenBreaker
 from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
@@ -21,15 +21,14 @@ from jobs.moves.purchase import (
     after_late_receipt,
     after_submit,
     before_submit,
-    held,
+    given_back,
     in_doubt,
-    still_held,
     submitting,
 )
 from jobs.states import State
 from jobs.work_items import LEASE_S, Claim, Claimed, Leased
 from worker import faults
-from worker.breaker import UpstreamBreakers, spread
+from worker.breaker import UpstreamBreakers
 from worker.claimed import Now, apply_all, clock_from, contained
 from worker.leases import Leases
 from worker.spool import Spool, Spooled
@@ -57,10 +56,18 @@ class Purchasing:
         longest_s: float,
         worker: str,
         threads: int,
+        limits: Mapping[str, str],
     ) -> None:
-        """A purchase takes at most `longest_s`; `threads` of this process buy at once."""
+        """A purchase takes at most `longest_s`; `threads` of this process buy at once; `limits` are the settings'."""
         self.longest_s = longest_s
-        self.claim = Claim(queue=State.QUEUED, limit=MOST_AT_ONCE, share=threads, wants_request=True)
+        self.claim = Claim(
+            queue=State.QUEUED,
+            limit=MOST_AT_ONCE,
+            share=threads,
+            wants_request=True,
+            limits=limits,
+            trial_s=longest_s,
+        )
         self._purchases = purchases
         self._ledger = ledger
         self._upstream = upstream
@@ -71,24 +78,25 @@ class Purchasing:
     def buy(self, claimed: Claimed) -> None:
         """Buy for each of the claimed jobs."""
         now = clock_from(claimed.at)
+        self._breakers.claimed(is_trial=claimed.is_trial)
         for one in claimed.jobs:
             with contained("submit", one.job.id):
                 self._buy(one.job, one.request, now)
 
     def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> None:
-        move = before_submit(job, now=now()) or self._held_by_breaker(job)
+        move = before_submit(job, now=now()) or (None if self._breakers.may_submit else given_back())
         if move is not None:
             self._ledger.move(job, move)
             return
         if request is None:
             raise UnknownJob(job.id)
         faults.here("submit.before_intent")
-        began = monotonic()
+        began, sent_at = monotonic(), now()
         policy = self._purchases.policy_of(job)  # read before the POST: nothing may delay its receipt
         job = self._purchases.intend(job, worker=self._worker)
         with self._leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=self.longest_s):
             receipt = self._send(job, request, began, policy)
-        self._breakers.after_submit(receipt)  # last: the breaker's Redis may be away
+        self._breakers.after_submit(receipt, sent_at=sent_at)  # last: the breaker's Redis may be away
 
     def _send(self, job: Job, request: VideoRequest, began: float, policy: Policy) -> Receipt:
         assert job.request_id is not None
@@ -98,16 +106,6 @@ class Purchasing:
         self._purchases.settle(job, receipt, policy)
         faults.here("submit.after_write")
         return receipt
-
-    def _held_by_breaker(self, job: Job) -> Move | None:
-        """Hold the job while the breaker is open; an event says so once, not each time that it is tried."""
-        breaker: OpenBreaker | None = self._breakers.before_submit()
-        if breaker is None:
-            return None
-        wait_s = spread(breaker.wait_s)
-        return (
-            still_held(wait_s) if job.hold is breaker.hold else held(job, breaker.hold, breaker.message, wait_s=wait_s)
-        )
 
 
 class Doubting:

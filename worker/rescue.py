@@ -14,6 +14,7 @@ from config.settings import Settings
 from jobs.backoff import backoff
 from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, UnreadableRow
+from jobs.job import LONGEST_WAIT_S
 from jobs.ledger import Ledger
 from jobs.moves.move import Policy
 from jobs.outbox import Outbox
@@ -102,7 +103,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
     told_s = max(*settings.webhooks.retry_s, RETRY_LONGEST_S, LONGEST_S)
     return LongestWaits(
         by_queue={
-            State.QUEUED: ROOM * max(settings.queue.hold_longest_s, retry_after_s),
+            State.QUEUED: LONGEST_WAIT_S,  # of one that is not to be bought before; ready ones hold their deadline
             State.SUBMITTING: LEASE_S,
             State.RENDERING: ROOM * asked_s,
             SLOW_POLLS: ROOM * asked_s,

@@ -15,6 +15,10 @@ local function is_among(list, value)
   return false
 end
 
+local function is_paused(row)
+  return paused(row.account) or paused(row.account, 'tenant:' .. row.tenant) or paused(row.account, 'model:' .. (row.model or ''))
+end
+
 -- Returns why a move may not be applied, or nothing.
 local function refusal(m, row, item)
   if m.item then
@@ -26,7 +30,7 @@ local function refusal(m, row, item)
   end
   if m.turn and m.turn ~= row.turn then return 'STALE_TURN job is at ' .. tostring(row.turn) end
   if not is_among(m.from, row.state) then return 'WRONG_STATE job is ' .. row.state end
-  if m.to == 'submitting' and paused() then return 'WRONG_STATE buying is paused' end
+  if m.to == 'submitting' and is_paused(row) then return 'WRONG_STATE buying is paused' end
 end
 
 local function write_fields(m, turn)
@@ -58,9 +62,32 @@ local function keep_duration(took)
   redis.call('PEXPIRE', key, took.life_ms)
 end
 
-local function make_due(queue, m)
+local function make_due(queue, m, row)
+  if queue == 'queued' and not m.lease then return enqueue(m.id, row, m.due_in) end
   redis.call('ZADD', due_key(queue), stamp(now + m.due_in), m.id)
   if not m.lease then arm(queue, now + m.due_in, m.id) end
+end
+
+-- A generation that its job did not wait for is counted as running for as long as generations may take.
+local function count(m, row)
+  local ran = IN_FLIGHT[row.state]
+  if IN_FLIGHT[m.to] then
+    if not ran and row.state ~= 'storing' then count_in_flight(m.id, row) end
+  elseif ran and (m.to == 'cancelled' or m.to == 'expired') then
+    count_in_flight(m.id, row, now + (tonumber(row.deadline_s) or 0))
+  else
+    count_no_more(m.id, row)
+  end
+end
+
+-- A receipt while as many run as the account learnt it may: one more may run after as many receipts as that.
+local function learn(row)
+  local learnt = tonumber(redis.call('HGET', account_key(row.account), 'learnt') or '')
+  if not learnt or redis.call('ZCARD', in_flight_key(row.account)) < learnt then return end
+  if redis.call('HINCRBY', account_key(row.account), 'receipts', 1) >= learnt then
+    redis.call('HSET', account_key(row.account), 'learnt', learnt + 1, 'receipts', 0)
+    arm_purchases(row.account)
+  end
 end
 
 -- Writes the job's place in the indexes and its next due time.
@@ -72,30 +99,37 @@ local function index_job(m, row)
   local from, into = row.queue or row.state, m.queue or m.to or row.queue or row.state
   if from ~= into or m.final then redis.call('ZREM', due_key(from), m.id) end
   if row.queue and row.queue ~= into then redis.call('HDEL', row_key(m.id), 'queue') end
-  if m.due_in and not m.final then make_due(into, m) end
+  if row.state == 'queued' and (m.to or m.due_in) then make_unready(m.id, row) end
+  if m.due_in and not m.final then make_due(into, m, row) end
+  if (m.to and m.to ~= row.state) or (row.state == 'queued' and m.due_in) then count(m, row) end
+  if m.to == 'rendering' and row.state == 'submitting' then learn(row) end
 end
 
 -- Ends the follow-up, or makes it due again; events that came meanwhile are due at once.
-local function index_item(m, item)
+local function index_item(m, item, row)
   local key, rest = item_key(m.item, m.id), nil
   if m.delivered then
     rest = string.match(item.events or '', '^[^\n]*\n(.+)$')
     m.due_in = rest and 0
     if rest then redis.call('HSET', key, 'events', rest) end
   end
-  if not m.due_in then return end_item(m.item, m.id) end
+  if not m.due_in then
+    if m.item == 'late_fetch' then count_no_more(m.id, row) end
+    return end_item(m.item, m.id)
+  end
   redis.call('HSET', key, 'turn', new_turn(), 'busy', 0)
   if m.tries then redis.call('HSET', key, 'tries', m.tries) end
-  make_due(m.item, m)
+  make_due(m.item, m, row)
 end
 
 local fields = { 'state', 'turn', 'queue', 'request_id', 'cancel_requested_at', 'reuse_digest', 'tenant',
-  'webhook_receiver' }
+  'webhook_receiver', 'account', 'model', 'priority', 'accepted_at', 'deadline_at', 'deadline_s' }
 
 local function read(m)
   local row, item = {}, {}
   for at, value in ipairs(redis.call('HMGET', row_key(m.id), unpack(fields))) do row[fields[at]] = value or nil end
-  row.turn = tonumber(row.turn)
+  row.turn, row.account, row.tenant = tonumber(row.turn), row.account or 'default', row.tenant or ''
+  if m.deadline_in then row.deadline_at = stamp(now + m.deadline_in) end
   if m.item then item.turn, item.events = unpack(redis.call('HMGET', item_key(m.item, m.id), 'turn', 'events')) end
   return row, item
 end
@@ -111,7 +145,7 @@ local function applied(m)
   if row.cancel_requested_at and m.due_in and m.to and not m.lease and m.to ~= 'in_doubt' then m.due_in = 0 end
   local turn = (m.to or m.due_in) and not m.item and row.turn + 1 or row.turn
   if row.state then write_fields(m, turn) end
-  if m.item then index_item(m, item) else index_job(m, row) end
+  if m.item then index_item(m, item, row) else index_job(m, row) end
   if m.event and row.state then emit(m.id, m.event, m.to or row.state, turn, m.data, row) end
   if m.took then keep_duration(m.took) end
   if m.final then

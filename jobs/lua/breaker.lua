@@ -3,8 +3,10 @@
      its time is up it is half-open and lets one trial request through; a request that succeeds closes it.
      a: breaker (<account>:<kind>), verb 'ask' (trial_s, again_s) | 'passed' |
         'refused' (hold, message, first_s, longest_s, wait_s?, after, times)
+        'refused' may name sent_at, when a request was sent that was throttled: the account learns how many may run.
      Returns for 'ask': {0} go, or {wait in milliseconds, hold, message};
-     for the others {1 if it opened or closed, else 0}. ]]
+     for the others {1 if it opened or closed, else 0, milliseconds until it is half-open, wake-ups}. ]]
+local account = string.match(a.breaker, '^(.*):')
 local circuit = breaker(a.breaker)
 
 if a.verb == 'ask' then
@@ -20,9 +22,17 @@ end
 
 if a.verb == 'passed' then
   circuit.succeed()
-  return { circuit.is_closed and 0 or 1 }
+  arm_purchases(account)
+  return { circuit.is_closed and 0 or 1, 0, wake_ups() }
+end
+
+-- Fewer may run from now on than did, once for all that were sent before that was learnt.
+if a.sent_at and a.sent_at > (tonumber(redis.call('HGET', account_key(account), 'decreased_at') or '') or 0) then
+  local others = redis.call('ZCARD', in_flight_key(account)) - 1
+  redis.call('HSET', account_key(account), 'learnt', math.max(math.floor(0.7 * others), 1), 'decreased_at', stamp(now),
+    'receipts', 0)
 end
 
 local open_s = circuit.fail({ after = a.after, first_s = a.first_s, longest_s = a.longest_s, wait_s = a.wait_s,
   times = a.times, note = { 'hold', a.hold, 'message', a.message } })
-return { (open_s and circuit.is_closed) and 1 or 0 }
+return { (open_s and circuit.is_closed) and 1 or 0, math.ceil((open_s or 0) * 1000), {} }

@@ -1,18 +1,11 @@
---[[ claim: take due items of one queue, each on a lease: its score moves, so that it is due again if the worker dies.
+--[[ claim: take due items of one queue but queued jobs (claim_purchases), each on a lease: its score moves, so that it is due again if the worker dies.
      a: queue, limit, lease_s, early_s, is_follow_up?, fence? (each gets a new turn), woke? (a wake-up has rung),
         rang? (when it was to ring), event?, data? (emitted for each job in that state), wants_request?,
         per_s? (the fleet claims no more; at most a second's worth is saved up), share? (threads that claim: each takes its part of what is due), slot?,
         width, slow_s (of a receiver's queue)
      Returns {now, items [{id, row (HGETALL), item (HGETALL), request or ''}], 1 if more is due, wake-ups}. ]]
 local due, until_now = due_key(a.queue), now + a.early_s
--- A wake-up is answered by its own message, which may ring early on a host whose clock is ahead and is then armed again
--- below. A straggler, early or late, must not start a second chain. A caller without a message answers what has rung.
-local rings = a.woke and redis.call('HGET', wakes_key, a.queue)
-if rings and (rings == a.rang or not a.rang and tonumber(rings) <= until_now) then
-  redis.call('HDEL', wakes_key, a.queue)
-end
-
-if a.queue == 'queued' and paused() then return { stamp(now), {}, 0, {} } end
+answer_wake_up(a.queue)
 
 -- Returns how many deliveries a receiver may be sent now. While its circuit breaker is half-open one is tried; a slow
 -- receiver, and one of unknown speed, gets one at a time.

@@ -2,7 +2,7 @@
      Due times written before the step come too late by the size of the step. A due time further off than its kind ever
      waits becomes now. A lease is cut only where it is longer than a lease can be: newer claims are under way.
      a: tolerance_s, life_ms, indexes [[name, longest_s, is_lease (0 or 1)], ...], longest_s (of all others),
-        breakers, most (due times that are pulled forward at once while the clock is right), worker_memory_s
+        breakers, account, most (due times that are pulled forward at once while the clock is right), worker_memory_s
      Returns {seconds that the clock was set back by, how many due times were pulled forward}. ]]
 local key = a.prefix .. 'clock'
 local seen = tonumber(redis.call('HGET', key, 'seen')) or now
@@ -36,6 +36,11 @@ for _, receiver in ipairs(redis.call('SMEMBERS', delivering_key)) do
     pull(slots_key(receiver), a.longest_s, false)
     pull_field(breaker_key('receiver:' .. receiver), 'half_open_at')
   end
+end
+
+if back > 0 then
+  redis.call('DEL', rates_key(a.account)) -- the buckets are forgotten, too
+  for _, tenant in ipairs(redis.call('SMEMBERS', waiting_key(a.account))) do offer(a.account, tenant) end
 end
 
 local workers = a.prefix .. 'workers'

@@ -1,12 +1,24 @@
---[[ pause: pause buying, or resume it.
-     a: queue (of the jobs that wait to be bought), paused? (a pause, as JSON; absent: resume)
-     Returns {the pause before, or '', wake-ups}. ]]
-local before = paused()
-if a.paused then
-  redis.call('HSET', account_key, 'paused', a.paused)
+--[[ pause: pause buying, or resume it: of an account, or of a tenant or model there.
+     a: account, what? ('tenant:…' | 'model:…'), pause? (as JSON; absent: resume), limit (jobs that one call makes ready)
+     Returns {the pause before, or '', wake-ups, 1 if more jobs of the model are to be made ready}. ]]
+local field = a.what and 'paused:' .. a.what or 'paused'
+local before = redis.call('HGET', account_key(a.account), field)
+if a.pause then
+  redis.call('HSET', account_key(a.account), field, a.pause)
 else
-  redis.call('HDEL', account_key, 'paused')
-  local id, at = unpack(redis.call('ZRANGE', due_key(a.queue), 0, 0, 'WITHSCORES'))
-  if id then arm(a.queue, tonumber(at), id) end
+  redis.call('HDEL', account_key(a.account), field)
 end
-return { before or '', wake_ups() }
+
+local kind, name = string.match(a.what or '', '^(%l+):(.*)$')
+local parked = parked_key(a.account, name or '')
+if kind == 'tenant' then
+  offer(a.account, name)
+elseif kind == 'model' and not a.pause then
+  for _, id in ipairs(redis.call('SRANDMEMBER', parked, a.limit)) do
+    redis.call('SREM', parked, id)
+    local row = admission_fields(id)
+    if row.state == 'queued' then make_ready(id, row) end
+  end
+end
+arm_purchases(a.account)
+return { before or '', wake_ups(), kind == 'model' and redis.call('EXISTS', parked) or 0 }

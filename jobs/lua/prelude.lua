@@ -104,10 +104,12 @@ local function item_key(queue, id) return a.prefix .. 'item:' .. queue .. ':' ..
 local function follow_ups_key(id) return a.prefix .. 'followups:' .. id end
 local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') end
 local delivering_key = a.prefix .. 'delivering'
-local account_key = a.prefix .. 'account:default'
+local function account_key(account) return a.prefix .. 'account:' .. account end
 
--- Returns the pause of buying, as JSON, or nothing.
-local function paused() return redis.call('HGET', account_key, 'paused') or nil end
+-- Returns the pause of an account, or of one 'tenant:…' or 'model:…' there, as JSON; or nothing.
+local function paused(account, what)
+  return redis.call('HGET', account_key(account), what and 'paused:' .. what or 'paused') or nil
+end
 
 local wakes_key = a.prefix .. 'wakes'
 local armed = {}
@@ -115,7 +117,19 @@ local armed = {}
 -- Arms the wake-up of a queue for a due time; `id` is the job that causes it.
 local function arm(queue, due, id)
   local before = armed[queue]
-  if not before or due < before.due then armed[queue] = { due = due, id = id } end
+  if not before or due < before.due or (before.id == '-' and due == before.due) then
+    armed[queue] = { due = due, id = id or '-' }
+  end
+end
+
+-- A claim answers its queue's wake-up. That is answered by its own message, which may ring early on a host whose clock is
+-- ahead and is then armed again. A straggler, early or late, must not start a second chain. A caller without a message
+-- answers what has rung.
+local function answer_wake_up(queue)
+  local rings = a.woke and redis.call('HGET', wakes_key, queue)
+  if rings and (rings == a.rang or not a.rang and tonumber(rings) <= now + a.early_s) then
+    redis.call('HDEL', wakes_key, queue)
+  end
 end
 
 -- Returns the wake-ups to send, [{queue, job, seconds until it must ring, when that is}]. A future one is rounded up to a
@@ -196,23 +210,6 @@ local function emit(id, event, state, turn, data, row)
   local life_ms = length == 1 and redis.call('PTTL', row_key(id)) or 0
   if life_ms > 0 then redis.call('PEXPIRE', log_key(id), life_ms) end -- a log that was erased, of an ended job
   mail(id, event, turn, row)
-end
-
--- Adds a job in a state, with its row {field: value} and request, due in `due_in` seconds.
-local function insert(id, state, row, request, short_request, due_in, deadline_in, data)
-  local fields = { 'id', id, 'state', state, 'turn', '1', 'accepted_at', stamp(now), 'deadline_at',
-    stamp(now + deadline_in), 'due_at', stamp(now + due_in) }
-  for name, value in pairs(row) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
-  redis.call('HSET', row_key(id), unpack(fields))
-  redis.call('SET', request_key(id), request)
-  if short_request then redis.call('SET', short_request_key(id), short_request) end
-  redis.call('ZADD', due_key(state), stamp(now + due_in), id)
-  index(id, state, row.tenant)
-  emit(id, 'job.accepted', state, 1, data, row)
-  arm(state, now + due_in, id)
 end
 
 -- Gives an ended job's keys a TTL; each end also removes a few index entries of jobs whose TTL is over.

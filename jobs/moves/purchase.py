@@ -91,9 +91,9 @@ def held(job: Job, hold: Hold, message: str, *, wait_s: float) -> Move:
     )
 
 
-def still_held(wait_s: float) -> Move:
-    """Change only the due time: the job log has the reason already."""
-    return Move(event=None, due_in_s=wait_s)
+def given_back() -> Move:
+    """Give a claimed job back: it is the next of its tenant again."""
+    return Move(event=None, due_in_s=0.0)
 
 
 def in_doubt(message: str, *, policy: Policy) -> Move:

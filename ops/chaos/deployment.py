@@ -79,6 +79,7 @@ class Deployment:
             "RUSHES_UPSTREAM__API_KEY": "sandbox-key",
             "RUSHES_UPSTREAM__READ_TIMEOUT_S": "5",
             "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "8",
+            "RUSHES_LIMITS__IN_FLIGHT": "0",
             "RUSHES_POLL__FIRST_S": "1",
             "RUSHES_POLL__INTERVAL_S": "0.5",
             "RUSHES_POLL__TYPICAL_S": "2",

@@ -17,7 +17,19 @@ from starlette.middleware.cors import CORSMiddleware
 from config.connection import connect_async
 from config.settings import Settings
 from config.store import open_store
-from producer.api import batches, events, health, keys, metrics_route, models, queue, upstream_face, videos, webhooks
+from producer.api import (
+    batches,
+    events,
+    health,
+    keys,
+    limits,
+    metrics_route,
+    models,
+    queue,
+    upstream_face,
+    videos,
+    webhooks,
+)
 from producer.api.border import Border
 from producer.api.create_video import CreateVideo
 from producer.api.docs_page import add_docs
@@ -71,6 +83,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(models.router)
     app.include_router(keys.router)
     app.include_router(queue.router)
+    app.include_router(limits.router)
     app.include_router(metrics_route.router)
     app.include_router(health.router)
     add_docs(app)

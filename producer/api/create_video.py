@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from jobs.errors import FieldError
-from jobs.job import VideoRequest
+from jobs.job import LONGEST_WAIT_S, Priority, VideoRequest
 from producer.api.forms import Fields, to_object
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
@@ -128,6 +128,23 @@ class CreateVideo(BaseModel):
             gt=0,
             le=86_400,
             examples=[1000],
+        ),
+    ] = None
+    priority: Annotated[
+        Priority,
+        Field(description="Its place among your own queued jobs: high is bought as if it came an hour earlier."),
+    ] = Priority.NORMAL
+    delay_s: Annotated[
+        float | None,
+        Field(description="Seconds until it may be bought.", gt=0, le=LONGEST_WAIT_S, examples=[3600]),
+    ] = None
+    queue_ttl_s: Annotated[
+        float | None,
+        Field(
+            description="Seconds that it may wait for its purchase; then it expires, and nothing was bought.",
+            gt=0,
+            le=LONGEST_WAIT_S,
+            examples=[7200],
         ),
     ] = None
     webhook_url: Annotated[

@@ -53,7 +53,11 @@ def readyz(parts: Needs) -> Response:
     within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
     try:
         parts.service.check_writable()
-        workers, redis, paused = parts.service.workers(within_s=within_s), "ok", parts.service.paused() is not None
+        workers, redis, paused = (
+            parts.service.workers(within_s=within_s),
+            "ok",
+            any(pause.what is None for pause in parts.service.pauses()),
+        )
     except LedgerUnavailable as error:
         workers, redis, paused = [], str(error)[:200], False
     ready = redis == "ok" and bool(workers)

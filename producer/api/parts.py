@@ -49,16 +49,17 @@ class Parts:
         """Signed links; their secret is read when the first link is made."""
         return Links(self.access.link_secret())
 
-    def beside(self, job: Job, *, at: float | None = None) -> Beside:
+    def beside(self, job: Job, *, at: float | None = None, placed: bool = False) -> Beside:
         """Collect what a view of the job shows beside its row; links that cannot be signed now are left out.
 
-        `at` is the time in epoch seconds; without it Redis's clock is read if the view needs it.
+        `at` is the time in epoch seconds; without it Redis's clock is read if the view needs it. `placed`: with the
+        place of a queued job.
         """
         links: dict[str, str] = {}
         if self.settings.archive.links != "none":
             with suppress(StoreError):
                 links = links_of(job, self.settings, self.store)
-        return self.service.beside(job, links=links, at=at)
+        return self.service.beside(job, links=links, at=at, placed=placed)
 
 
 def parts_of(request: Request) -> Parts:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -220,7 +221,15 @@ async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str
 
 
 def _terms(caller: Caller, body: CreateVideo, key: str | None) -> Terms:
-    return Terms(tenant=caller.tenant, idempotency_key=key, deadline_s=body.deadline_s, reuse=body.dedupe is not None)
+    return Terms(
+        tenant=caller.tenant,
+        idempotency_key=key,
+        deadline_s=body.deadline_s,
+        due_in_s=body.delay_s or 0.0,
+        queue_ttl_s=body.queue_ttl_s,
+        priority=body.priority,
+        reuse=body.dedupe is not None,
+    )
 
 
 @contextmanager
@@ -366,7 +375,7 @@ async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads)
     asked, wait_s = request.headers.get("if-none-match"), preferred_wait(request.headers, parts)
     seen = await known_async(parts, caller, job_id)
     if wait_s is None:
-        return await _job_response_async(parts, seen, HTTPStatus.OK, {}, asked=asked)
+        return await _job_response_async(parts, seen, HTTPStatus.OK, {}, asked=asked, placed=True)
     await wait_for_end(parts, job_id, within_s=wait_s)
     seen, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
     return await _job_response_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
@@ -598,9 +607,10 @@ def _job_response(
     *,
     asked: str | None = None,
     reused: bool = False,
+    placed: bool = False,
 ) -> Response:
-    """Build the reply for a job, with its ETag and the time to poll again."""
-    beside = parts.beside(seen.job, at=seen.at)
+    """Build the reply for a job, with its ETag and the time to poll again; `placed`: with its place in the queue."""
+    beside = parts.beside(seen.job, at=seen.at, placed=placed)
     view = job_view(seen.job, seen.request, replace(beside, reused=True) if reused else beside)
     body = json.dumps(view, ensure_ascii=False, separators=(",", ":")).encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -618,11 +628,13 @@ async def _job_response_async(
     *,
     asked: str | None = None,
     reused: bool = False,
+    placed: bool = False,
 ) -> Response:
     """Build the reply on the event loop if that is quick, else in a thread."""
-    if _is_quick(parts, seen):
+    if _is_quick(parts, seen) and not (placed and seen.job.state is State.QUEUED):
         return _job_response(parts, seen, status, headers, asked=asked, reused=reused)
-    return await run_in_threadpool(_job_response, parts, seen, status, headers, asked=asked, reused=reused)
+    respond = partial(_job_response, asked=asked, reused=reused, placed=placed)
+    return await run_in_threadpool(respond, parts, seen, status, headers)
 
 
 def _is_quick(parts: Parts, seen: Seen) -> bool:

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "adopt": "producer.cli.doubts:adopt",
     "resolve": "producer.cli.doubts:resolve",
     "queue": "producer.cli.queue:queue",
+    "limits": "producer.cli.limits:limits",
     "keys": "producer.cli.keys:keys",
     "hooks": "producer.cli.hooks:hooks",
     "webhooks": "producer.cli.webhooks:webhooks",

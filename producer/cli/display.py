@@ -12,12 +12,10 @@ from rich.text import Text
 from jobs.events import LogEntry
 from jobs.job import Charged, Job, VideoRequest
 from jobs.media import Media
-from jobs.pauses import Pause
 from jobs.schedule import Eta
 from jobs.shorten import shorten
 from jobs.states import State
 from producer.cli.visible import visible
-from producer.waiting import waiting
 
 COLOUR: Final = {
     State.QUEUED: "cyan",
@@ -69,14 +67,13 @@ def card(
     archive: str,
     eta: Eta | None = None,
     *,
-    now: float | None = None,
-    pause: Pause | None = None,
+    why_waiting: str | None = None,
 ) -> RenderableType:
     """Format one job, one field a line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _fields(job, request, archive, eta, now, pause):
+    for name, value in _fields(job, request, archive, eta, why_waiting):
         table.add_row(name, value)
     return table
 
@@ -160,9 +157,8 @@ def why(job: Job) -> str:
 
 
 def _fields(
-    job: Job, request: VideoRequest, archive: str, eta: Eta | None, now: float | None, pause: Pause | None
+    job: Job, request: VideoRequest, archive: str, eta: Eta | None, why_waiting: str | None
 ) -> list[tuple[str, Text | str]]:
-    why_waiting = waiting(job, now=now, pause=pause)
     rows: list[tuple[str, Text | str | None]] = [
         ("job", job.id),
         ("state", state_text(job.state)),

@@ -27,10 +27,10 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         session = Session()
         job, request = session.service.get(job_id)
         if as_json:
-            emit_json(session.view(job, request))
+            emit_json(session.view(job, request, placed=True))
         else:
-            eta, now, pause = session.service.eta(job), session.service.now(), session.service.paused()
-            session.out.print(card(job, request, session.settings.archive_root, eta, now=now, pause=pause))
+            eta, why_waiting = session.service.eta(job), session.service.waiting(job)
+            session.out.print(card(job, request, session.settings.archive_root, eta, why_waiting=why_waiting))
 
 
 def list_jobs(

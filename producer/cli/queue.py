@@ -1,45 +1,51 @@
 """`rushes queue`: pause and resume buying."""
 
 import getpass
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from jobs.pauses import Pause
+from jobs.pauses import Pause, what_of
 from jobs.states import State
 from producer.cli.display import clock_time
 from producer.cli.exits import explained
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.waiting import paused
+from producer.waiting import paused, resume_command
 
 queue = typer.Typer(name="queue", help="Pause and resume buying.", no_args_is_help=True, rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tenant = Annotated[str | None, typer.Option(help="Only this tenant's jobs.")]
+Model = Annotated[str | None, typer.Option(help="Only jobs of this model.")]
 
 
 @queue.command()
 def pause(
     *,
     reason: Annotated[str, typer.Option(help="Why; shown for each job that waits.")] = "",
+    tenant: Tenant = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin no purchase from now on, in the whole fleet; what has begun goes on to its end."""
     with explained():
         session = Session()
-        _show(session, session.service.pause(by=_person(), reason=reason), as_json=as_json)
+        session.service.pause(by=_person(), reason=reason, what=_what(tenant, model))
+        _show(session, session.service.pauses(), as_json=as_json)
 
 
 @queue.command()
-def resume(*, as_json: AsJson = False) -> None:
+def resume(*, tenant: Tenant = None, model: Model = None, as_json: AsJson = False) -> None:
     """Go on buying."""
     with explained():
         session = Session()
-        over = session.service.resume()
+        over = session.service.resume(what=_what(tenant, model))
         if as_json:
-            emit_json(_view(None))
+            emit_json(queue_view(session.service.pauses()))
         else:
             session.out.print("Buying goes on." if over else "Buying was not paused.")
 
@@ -49,21 +55,35 @@ def show(*, as_json: AsJson = False) -> None:
     """Say whether buying is paused, and how many jobs wait for it."""
     with explained():
         session = Session()
-        _show(session, session.service.paused(), as_json=as_json)
+        _show(session, session.service.pauses(), as_json=as_json)
 
 
-def _show(session: Session, found: Pause | None, *, as_json: bool) -> None:
+def _show(session: Session, pauses: Sequence[Pause], *, as_json: bool) -> None:
     if as_json:
-        emit_json(_view(found))
+        emit_json(queue_view(pauses))
         return
-    waits = session.service.counts()[State.QUEUED]
-    since = f" Since {clock_time(found.at)}." if found else ""
-    how = f"{paused(found)}{since} `rushes queue resume` goes on." if found else "Buying is not paused."
-    session.out.print(Text(visible(f"{how} {waits} jobs wait in the queue.")))
+    for found in pauses:
+        since = f"Since {clock_time(found.at)}. `{resume_command(found)}` goes on."
+        session.out.print(Text(visible(f"{paused(found)} {since}")))
+    how = "" if pauses else "Buying is not paused. "
+    session.out.print(f"{how}{session.service.counts()[State.QUEUED]} jobs wait in the queue.")
 
 
-def _view(found: Pause | None) -> dict[str, object]:
-    return {"object": "queue", "paused": asdict(found) if found else None}
+def queue_view(pauses: Sequence[Pause]) -> dict[str, object]:
+    """Return the pauses as JSON, as `/v1/queue` does."""
+    whole = next((pause for pause in pauses if pause.what is None), None)
+    return {"object": "queue", "paused": whole and _view(whole), "pauses": [_view(pause) for pause in pauses]}
+
+
+def _view(pause: Pause) -> dict[str, object]:
+    return asdict(pause)
+
+
+def _what(tenant: str | None, model: str | None) -> str | None:
+    try:
+        return what_of(tenant=tenant, model=model)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _person() -> str:

@@ -71,11 +71,12 @@ class Session:
         """Standard error, for progress, so that a pipe gets only the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    def view(self, job: Job, request: VideoRequest) -> dict[str, Any]:
-        """Return the job as JSON, with this host's paths."""
+    def view(self, job: Job, request: VideoRequest, *, placed: bool = False) -> dict[str, Any]:
+        """Return the job as JSON, with this host's paths; `placed`: with its place in the queue."""
         with using_archive():
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
-        return job_view(job, request, self.service.beside(job, archive=self.settings.archive_root, links=links))
+        beside = self.service.beside(job, archive=self.settings.archive_root, links=links, placed=placed)
+        return job_view(job, request, beside)
 
 
 def emit_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.job import Terms, VideoRequest
+from jobs.job import LONGEST_WAIT_S, Priority, Terms, VideoRequest
 from producer.cli.arguments import argument_text, pairs
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
@@ -64,6 +64,13 @@ def submit(
         typer.Option("--dedupe", help="Use the stored video of an identical request with this seed, if any."),
     ] = False,
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds the generation may take.")] = None,
+    priority: Annotated[Priority, typer.Option(help="Its place among its tenant's queued jobs.")] = Priority.NORMAL,
+    delay: Annotated[
+        float | None, typer.Option(min=0, max=LONGEST_WAIT_S, help="Seconds until it may be bought.")
+    ] = None,
+    queue_ttl: Annotated[
+        float | None, typer.Option(min=1, max=LONGEST_WAIT_S, help="Seconds that it may wait for its purchase.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end, showing progress.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0, help="Wait, but this many seconds at most.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Wait, then copy the video here.")] = None,
@@ -88,7 +95,14 @@ def submit(
         request = VideoRequest(chosen, _prompt(prompt, file), given, pairs(metadata, "--metadata", str), webhook_url)
         warn_unfamiliar(chosen)
         session = Session()
-        terms = Terms(idempotency_key=idempotency_key, deadline_s=deadline, reuse=dedupe)
+        terms = Terms(
+            idempotency_key=idempotency_key,
+            deadline_s=deadline,
+            due_in_s=delay or 0.0,
+            queue_ttl_s=queue_ttl,
+            priority=priority,
+            reuse=dedupe,
+        )
         answer = session.service.submit(request, terms)
         if answer.reused:
             session.progress.print("An identical request's video is stored: nothing was bought.", style="dim")

@@ -179,7 +179,7 @@ CASES: Final[dict[str, Case]] = {
     "held": Case(
         subject=State.QUEUED, decide=lambda j: purchase.held(j, Hold.BAD_KEY, "no", wait_s=5), to=State.QUEUED
     ),
-    "still_held": Case(subject=State.QUEUED, decide=lambda _: purchase.still_held(5), to=State.QUEUED),
+    "given_back": Case(subject=State.QUEUED, decide=lambda _: purchase.given_back(), to=State.QUEUED),
     "after_submit: bought": of_purchase(lambda j: purchase.after_submit(j, RECEIVED, policy=POLICY), State.RENDERING),
     "after_submit: proved unsent": of_purchase(  # the job then speaks of no purchase
         lambda j: purchase.after_submit(j, NotBought(Hold.THROTTLED, "429"), policy=POLICY),

@@ -21,6 +21,7 @@ def environment(config: RunConfig) -> dict[str, str]:
         "RUSHES_STATE_DIR": str(config.folder / "state"),
         "RUSHES_UPSTREAM__BASE_URL": config.upstream_url,
         "RUSHES_UPSTREAM__API_KEY": "bench-key",
+        "RUSHES_LIMITS__IN_FLIGHT": "0",
         "RUSHES_POLL__FIRST_S": f"{config.first_s:g}",
         "RUSHES_POLL__INTERVAL_S": f"{config.interval_s:g}",
         "RUSHES_POLL__SCHEDULE": "learned" if config.learned else "fixed",

@@ -1,0 +1,117 @@
+--[[ claim_purchases: take the jobs to be bought next, each with a new turn and on a lease.
+     First, queued jobs that are due become ready; one that was cancelled, or whose deadline has passed, is taken at once,
+     to be ended, and one whose worker died has a new turn and is ready again. Then tenants are served by turns, while the
+     limits allow. While the circuit breaker is half-open, one job is taken as the trial.
+     a: account, limit, lease_s, early_s, woke?, rang?, share? (as for claim), trial_s?,
+        limits? {field: value} (the settings', which hold where no other was set)
+     Returns {now, items [{id, row (HGETALL), {}, request or ''}], 1 if more can be taken, wake-ups, 1 if it is a trial}. ]]
+local MOST_DUE = 200 -- in one claim
+local due, account, items = due_key('queued'), a.account, {}
+answer_wake_up('queued')
+change_limits(account, a.limits)
+
+local function take(id)
+  redis.call('HINCRBY', row_key(id), 'turn', 1)
+  redis.call('ZADD', due, stamp(now + a.lease_s), id)
+  items[#items + 1] = { id, redis.call('HGETALL', row_key(id)), {}, redis.call('GET', request_key(id)) or '' }
+end
+
+-- Makes a due job ready, or takes it if it is to end. Returns whether it was done.
+local function due_job(id)
+  local row = admission_fields(id)
+  if row.state ~= 'queued' then -- no hash, gone, or in a state of a newer version
+    if redis.call('EXISTS', row_key(id)) == 0 then return redis.call('ZREM', due, id) end
+    redis.call('ZADD', due, stamp(now + a.lease_s), id)
+    items[#items + 1] = { id, { 'id', id }, {}, '' }
+  elseif row.cancel_requested_at or (tonumber(row.deadline_at) or 0) <= now then
+    if #items >= a.limit then return false end
+    make_unready(id, row)
+    take(id)
+  else
+    if redis.call('ZSCORE', in_flight_key(row.account), id) then
+      redis.call('HINCRBY', row_key(id), 'turn', 1)
+      count_no_more(id, row)
+    end
+    make_ready(id, row)
+  end
+  return true
+end
+
+local left = false
+local found = redis.call('ZRANGE', due, '-inf', stamp(now + a.early_s), 'BYSCORE', 'LIMIT', 0, MOST_DUE)
+for at, id in ipairs(found) do
+  local worked, done = pcall(due_job, id)
+  if not worked then -- one unreadable row must not keep the others from being claimed
+    redis.call('ZADD', due, stamp(now + a.lease_s), id)
+    items[#items + 1] = { id, { 'id', id }, {}, '' }
+  end
+  left = left or done == false or at == MOST_DUE
+end
+
+-- What held tenants back may be over: their rate, or generations of ended jobs, which count no more once they must be done.
+for _, tenant in ipairs(redis.call('ZRANGE', rates_key(account), '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, MOST_DUE)) do
+  offer(account, tenant)
+end
+for _, id in ipairs(redis.call('ZRANGE', in_flight_key(account), '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, MOST_DUE)) do
+  count_no_more(id, admission_fields(id))
+end
+
+-- Serves the next tenant. Returns false if none can be served.
+local function serve()
+  local tenant, start = unpack(redis.call('ZRANGE', tenants_key(account), 0, 0, 'WITHSCORES'))
+  if not tenant then return false end
+  local id = redis.call('ZPOPMIN', ready_key(account, tenant))[1]
+  local row = id and admission_fields(id)
+  if not id or row.state ~= 'queued' then
+    -- Its row is gone, or a newer version's.
+    if id and redis.call('EXISTS', row_key(id)) == 0 then redis.call('ZREM', due, id) end
+  elseif paused(account, 'model:' .. (row.model or '')) then
+    redis.call('SADD', parked_key(account, row.model), id)
+  else
+    local finish, rate, own = start + 1 / limits_of(account, tenant).weight, rate_of(account), rate_of(account, tenant)
+    redis.call('HSET', account_key(account), 'virtual', start)
+    redis.call('ZREMRANGEBYSCORE', finish_key(account), '-inf', '(' .. start)
+    redis.call('ZADD', finish_key(account), string.format('%.6f', finish), tenant)
+    if rate then rate.take(1) end
+    if own then own.take(1) end
+    count_in_flight(id, row)
+    take(id)
+    redis.call('ZREM', tenants_key(account), tenant)
+  end
+  offer(account, tenant)
+  return true
+end
+
+-- Each thread takes its part of what is ready.
+local function part()
+  local ready = 0
+  for _, tenant in ipairs(redis.call('ZRANGE', tenants_key(account), 0, 15)) do
+    ready = ready + redis.call('ZCARD', ready_key(account, tenant))
+  end
+  return math.max(1, math.ceil(ready / (a.share or 1)))
+end
+
+local circuit = breaker(account .. ':submit')
+local is_trial, ending, tries = not circuit.is_closed, #items, 0
+local room = ending + math.min(a.limit - ending, is_trial and 1 or part())
+while #items < room and tries < MOST_DUE and (next_purchase_at(account) or math.huge) <= now and serve() do
+  tries = tries + 1
+end
+is_trial = is_trial and #items > ending
+if is_trial then redis.call('HSET', breaker_key(account .. ':submit'), 'trial_until', stamp(now + (a.trial_s or a.lease_s))) end
+
+local at = next_purchase_at(account)
+left = left or (at and at <= now)
+if left then
+  local tenant = redis.call('ZRANGE', tenants_key(account), 0, 0)[1]
+  arm('queued', now, tenant and redis.call('ZRANGE', ready_key(account, tenant), 0, 0)[1])
+else
+  if at then arm('queued', at) end
+  -- What is due later is found by then: at the end of a hold or a lease, or when a generation counts no more.
+  for _, key in ipairs({ due, room_in_flight(account) <= 0 and in_flight_key(account) or nil }) do
+    local id, later = unpack(redis.call('ZRANGE', key, '(' .. stamp(now + a.early_s), stamp(now + 60), 'BYSCORE', 'LIMIT',
+      0, 1, 'WITHSCORES'))
+    if id then arm('queued', tonumber(later), id) end
+  end
+end
+return { stamp(now), items, left and 1 or 0, wake_ups(), is_trial and 1 or 0 }
