@@ -42,8 +42,8 @@ test test-long:
 	  echo "no PgBouncer here: its tests are skipped (apt-get install pgbouncer)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m $(TESTS)
 
-chaos: $(READY) ## kill everything at random, then check each invariant (MINUTES=1.5 SEED=1)
-	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED)
+chaos: $(READY) ## kill everything at random, then check each invariant (MINUTES=1.5 SEED=1 LIMITS=1)
+	@$(BIN)/python -m ops.chaos.drill --minutes $(MINUTES) --seed $(SEED) $(if $(LIMITS),--limits)
 
 # One environment per lock file, because the contenders need other libraries than Rushes.
 $(BESIDE:%=%/.ready): .venv-%/.ready: requirements/%.txt

@@ -64,6 +64,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "zadd": _MEMBER,
     "zcard": (_KEY,),
     "zcount": (_KEY, "0", "0"),
+    "zrank": _HASH,
     "zrandmember": (_KEY,),
     "zrange": (_KEY, "0", "0"),
     "zrangebylex": (_KEY, "-", "+"),

@@ -54,7 +54,7 @@ def _number(name: str, value: str | float, *, least: float, most: float) -> floa
         number = math.nan
     if not least <= number <= most:
         none = "" if name == "weight" else ", or none; to buy nothing, pause the queue"
-        raise ValueError(f"{name}: must be a number from {least:g} to {most:g}{none}")
+        raise ValueError(f"{name}: must be a number from {least:g} to {most:.0f}{none}")
     return number
 
 

@@ -48,6 +48,7 @@ from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
 from producer.reuse import Reuse, digest_of
 from producer.views import Beside, waiting_of
+from producer.waiting import standing
 
 log = logging.getLogger("rushes.producer")
 
@@ -530,8 +531,10 @@ class Service:
         )
 
     def waiting(self, job: Job) -> str | None:
-        """Say why the job waits and what happens next, with its place in the queue; None: nothing delays it."""
-        return waiting_of(job, self.beside(job, placed=True))
+        """Say why the job waits and what happens next, and where it stands; None: nothing delays it."""
+        beside = self.beside(job, placed=True)
+        said = (waiting_of(job, beside), standing(beside.place) if beside.place else None)
+        return " ".join(filter(None, said)) or None
 
     def is_beside_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether `beside` needs no read of Redis."""

@@ -211,7 +211,7 @@ class Beside:
 
 def waiting_of(job: Job, beside: Beside) -> str | None:
     """Say why the job waits and what happens next; None: nothing delays it."""
-    return waiting(job, now=beside.now or None, holds=beside.holds, in_flight=beside.in_flight, place=beside.place)
+    return waiting(job, now=beside.now or None, holds=beside.holds, in_flight=beside.in_flight)
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:

@@ -16,18 +16,16 @@ _WHAT_TO_DO: Final = {
 }
 
 
-def waiting(
-    job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0, place: Place | None = None
-) -> str | None:
-    """Say why the job waits and what Rushes does about it; None if nothing delays it.
+def waiting(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0) -> str | None:
+    """Say why the job waits and what Rushes does about it; None: nothing holds it back, but perhaps others' turns.
 
-    `in_flight`: how many of its tenant's generations run. `place`: of a ready job, if it is to be named.
+    `in_flight`: how many of its tenant's generations run.
     """
     when, why = _when(job, now), (job.message or "no reason is known").rstrip(".")
     sentence: str | None = None
     match job.state:
         case State.QUEUED:
-            sentence = _queued(job, now, holds, in_flight, place)
+            sentence = _queued(job, now, holds, in_flight)
         case State.SUBMITTING:
             sentence = "It is being bought; the upstream's reply will say whether it is charged."
         case State.IN_DOUBT if job.attention_at is not None:
@@ -49,7 +47,7 @@ def waiting(
     return sentence
 
 
-def _queued(job: Job, now: float | None, holds: Holds, in_flight: int, place: Place | None) -> str | None:
+def _queued(job: Job, now: float | None, holds: Holds, in_flight: int) -> str | None:
     """Say why it is not bought yet: the first reason that would hold it even if all others were gone."""
     pause, tenant = holds.pause_of(job), holds.of_tenant(job.tenant or "")
     is_early = now is not None and job.due_at is not None and job.due_at > now
@@ -67,10 +65,12 @@ def _queued(job: Job, now: float | None, holds: Holds, in_flight: int, place: Pl
         sentence = f"{holds.load.in_flight} generations run, {full(holds)}."
     elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
         sentence = f"{in_flight} generations of its tenant run, which is the tenant's limit."
-    if place is not None and pause is None:
-        where = f"It is number {place.of_tenant} of its tenant's queue, and about number {place.of_all} of all."
-        sentence = f"{sentence} {where}" if sentence else where
     return sentence
+
+
+def standing(place: Place) -> str:
+    """Say where a job stands."""
+    return f"It is number {place.of_tenant} of its tenant's queue, and about number {place.of_all} of all."
 
 
 def paused(pause: Pause) -> str:

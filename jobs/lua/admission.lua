@@ -10,8 +10,8 @@
      finish:<account>              zset  tenant -> where its newest job ended in virtual time, while that is ahead
      rates:<account>               zset  tenant -> when its rate lets it go on
      in_flight:<account>[:<tenant>] zset  job that runs upstream -> +inf, or when it is counted no more
-     parked:<account>:<model>      set   ready jobs of a paused model
-     limits:<account>              hash  <account|tenants|tenant:T>.<in_flight|per_min|weight>; settings.… are the settings'
+     parked:<account>:<model>      zset  ready jobs of a paused model
+     limits:<account>              hash  <account|tenants|tenant:T>.<in_flight|per_min|weight>; settings.* are the settings'
      account:<account>             hash  paused, paused:tenant:T, paused:model:M, virtual, learnt, receipts, decreased_at ]]
 local FIRST_BY = { high = -3600, low = 3600 }
 local IN_FLIGHT = { submitting = 1, in_doubt = 1, rendering = 1 }
@@ -35,7 +35,7 @@ local function admission_fields(id)
   return row
 end
 
-local known_limits = {}
+local known_limits, circuits = {}, {}
 
 -- Returns the limits of an account, or of one of its tenants: in_flight?, per_min?, weight?. One set for the tenant
 -- itself comes first, then one for every tenant, then the settings'; 'none' lifts a limit.
@@ -82,7 +82,8 @@ local function next_purchase_at(account)
     first = tonumber(redis.call('ZRANGE', rates_key(account), 0, 0, 'WITHSCORES')[2] or '')
   end
   if not first then return end
-  local circuit = breaker(account .. ':submit')
+  circuits[account] = circuits[account] or breaker(account .. ':submit')
+  local circuit = circuits[account]
   local trial_until = not circuit.is_closed and redis.call('HGET', breaker_key(account .. ':submit'), 'trial_until')
   return math.max(first, now + circuit.open_s, now + (rate and rate.wait_s(1) or 0), tonumber(trial_until or '') or 0)
 end
@@ -93,8 +94,8 @@ local function arm_purchases(account, id)
 end
 
 -- Puts a tenant among those to be served, or takes it out: it stands there if and only if it has a ready job and no
--- pause, limit or rate of its own holds it back.
-local function offer(account, tenant, id)
+-- pause, limit or rate of its own holds it back. `start`: where its next job starts; it has just been served.
+local function stand(account, tenant, start)
   local tenants, rates = tenants_key(account), rates_key(account)
   if redis.call('EXISTS', ready_key(account, tenant)) == 0 then
     redis.call('SREM', waiting_key(account), tenant)
@@ -102,7 +103,7 @@ local function offer(account, tenant, id)
     redis.call('ZREM', rates, tenant)
     return
   end
-  redis.call('SADD', waiting_key(account), tenant)
+  if not start then redis.call('SADD', waiting_key(account), tenant) end
   if paused(account, 'tenant:' .. tenant) or room_in_flight(account, tenant) <= 0 then
     redis.call('ZREM', tenants, tenant)
     redis.call('ZREM', rates, tenant)
@@ -113,6 +114,8 @@ local function offer(account, tenant, id)
   if wait > 0 then
     redis.call('ZREM', tenants, tenant)
     redis.call('ZADD', rates, stamp(now + wait), tenant)
+  elseif start then
+    redis.call('ZADD', tenants, start, tenant)
   else
     redis.call('ZREM', rates, tenant)
     if not redis.call('ZSCORE', tenants, tenant) then
@@ -121,6 +124,10 @@ local function offer(account, tenant, id)
       redis.call('ZADD', tenants, string.format('%.6f', math.max(virtual, finish)), tenant)
     end
   end
+end
+
+local function offer(account, tenant, id)
+  stand(account, tenant)
   arm_purchases(account, id)
 end
 
@@ -152,7 +159,7 @@ end
 
 -- Takes a job out of its line, where it may not stand any more.
 local function make_unready(id, row)
-  redis.call('SREM', parked_key(row.account, row.model or ''), id)
+  redis.call('ZREM', parked_key(row.account, row.model or ''), id)
   local ready = ready_key(row.account, row.tenant)
   if redis.call('ZREM', ready, id) == 1 and redis.call('EXISTS', ready) == 0 then offer(row.account, row.tenant) end
 end

@@ -10,10 +10,12 @@ local due, account, items = due_key('queued'), a.account, {}
 answer_wake_up('queued')
 change_limits(account, a.limits)
 
-local function take(id)
-  redis.call('HINCRBY', row_key(id), 'turn', 1)
+-- Takes a job whose row is known.
+local function take(id, flat)
+  flat[#flat + 1] = 'turn'
+  flat[#flat + 1] = tostring(redis.call('HINCRBY', row_key(id), 'turn', 1))
   redis.call('ZADD', due, stamp(now + a.lease_s), id)
-  items[#items + 1] = { id, redis.call('HGETALL', row_key(id)), {}, redis.call('GET', request_key(id)) or '' }
+  items[#items + 1] = { id, flat, {}, redis.call('GET', request_key(id)) or '' }
 end
 
 -- Makes a due job ready, or takes it if it is to end. Returns whether it was done.
@@ -26,7 +28,7 @@ local function due_job(id)
   elseif row.cancel_requested_at or (tonumber(row.deadline_at) or 0) <= now then
     if #items >= a.limit then return false end
     make_unready(id, row)
-    take(id)
+    take(id, redis.call('HGETALL', row_key(id)))
   else
     if redis.call('ZSCORE', in_flight_key(row.account), id) then
       redis.call('HINCRBY', row_key(id), 'turn', 1)
@@ -56,29 +58,36 @@ for _, id in ipairs(redis.call('ZRANGE', in_flight_key(account), '-inf', stamp(n
   count_no_more(id, admission_fields(id))
 end
 
+local virtual
+
 -- Serves the next tenant. Returns false if none can be served.
 local function serve()
   local tenant, start = unpack(redis.call('ZRANGE', tenants_key(account), 0, 0, 'WITHSCORES'))
   if not tenant then return false end
-  local id = redis.call('ZPOPMIN', ready_key(account, tenant))[1]
-  local row = id and admission_fields(id)
-  if not id or row.state ~= 'queued' then
+  local id = redis.call('ZRANGE', ready_key(account, tenant), 0, 0)[1]
+  if not id then
+    stand(account, tenant)
+    return true
+  end
+  redis.call('ZREM', ready_key(account, tenant), id)
+  local flat, row = redis.pcall('HGETALL', row_key(id)), {}
+  for at = 1, #flat, 2 do row[flat[at]] = flat[at + 1] end
+  row.account, row.tenant = account, tenant
+  if row.state ~= 'queued' then
     -- Its row is gone, or a newer version's.
-    if id and redis.call('EXISTS', row_key(id)) == 0 then redis.call('ZREM', due, id) end
+    if redis.call('EXISTS', row_key(id)) == 0 then redis.call('ZREM', due, id) end
   elseif paused(account, 'model:' .. (row.model or '')) then
-    redis.call('SADD', parked_key(account, row.model), id)
+    redis.call('ZADD', parked_key(account, row.model), 0, id)
   else
-    local finish, rate, own = start + 1 / limits_of(account, tenant).weight, rate_of(account), rate_of(account, tenant)
-    redis.call('HSET', account_key(account), 'virtual', start)
-    redis.call('ZREMRANGEBYSCORE', finish_key(account), '-inf', '(' .. start)
-    redis.call('ZADD', finish_key(account), string.format('%.6f', finish), tenant)
+    virtual, start = start, string.format('%.6f', start + 1 / limits_of(account, tenant).weight)
+    redis.call('ZADD', finish_key(account), start, tenant)
+    local rate, own = rate_of(account), rate_of(account, tenant)
     if rate then rate.take(1) end
     if own then own.take(1) end
     count_in_flight(id, row)
-    take(id)
-    redis.call('ZREM', tenants_key(account), tenant)
+    take(id, flat)
   end
-  offer(account, tenant)
+  stand(account, tenant, start)
   return true
 end
 
@@ -92,10 +101,15 @@ local function part()
 end
 
 local circuit = breaker(account .. ':submit')
-local is_trial, ending, tries = not circuit.is_closed, #items, 0
-local room = ending + math.min(a.limit - ending, is_trial and 1 or part())
-while #items < room and tries < MOST_DUE and (next_purchase_at(account) or math.huge) <= now and serve() do
-  tries = tries + 1
+local is_trial, ending, tries, room = not circuit.is_closed, #items, 0, 0
+if (next_purchase_at(account) or math.huge) <= now then
+  local rate = rate_of(account)
+  room = math.min(a.limit - ending, is_trial and 1 or part(), room_in_flight(account), rate and rate.left() or math.huge)
+end
+while #items < ending + room and tries < MOST_DUE and serve() do tries = tries + 1 end
+if virtual then
+  redis.call('HSET', account_key(account), 'virtual', virtual)
+  redis.call('ZREMRANGEBYSCORE', finish_key(account), '-inf', '(' .. virtual)
 end
 is_trial = is_trial and #items > ending
 if is_trial then redis.call('HSET', breaker_key(account .. ':submit'), 'trial_until', stamp(now + (a.trial_s or a.lease_s))) end

@@ -1,5 +1,5 @@
 --[[ pause: pause buying, or resume it: of an account, or of a tenant or model there.
-     a: account, what? ('tenant:…' | 'model:…'), pause? (as JSON; absent: resume), limit (jobs that one call makes ready)
+     a: account, what? ('tenant:T' | 'model:M'), pause? (as JSON; absent: resume), limit (jobs that one call makes ready)
      Returns {the pause before, or '', wake-ups, 1 if more jobs of the model are to be made ready}. ]]
 local field = a.what and 'paused:' .. a.what or 'paused'
 local before = redis.call('HGET', account_key(a.account), field)
@@ -14,8 +14,8 @@ local parked = parked_key(a.account, name or '')
 if kind == 'tenant' then
   offer(a.account, name)
 elseif kind == 'model' and not a.pause then
-  for _, id in ipairs(redis.call('SRANDMEMBER', parked, a.limit)) do
-    redis.call('SREM', parked, id)
+  for _, id in ipairs(redis.call('ZRANGE', parked, 0, a.limit - 1)) do
+    redis.call('ZREM', parked, id)
     local row = admission_fields(id)
     if row.state == 'queued' then make_ready(id, row) end
   end

@@ -106,7 +106,7 @@ local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') e
 local delivering_key = a.prefix .. 'delivering'
 local function account_key(account) return a.prefix .. 'account:' .. account end
 
--- Returns the pause of an account, or of one 'tenant:…' or 'model:…' there, as JSON; or nothing.
+-- Returns the pause of an account, or of one 'tenant:T' or 'model:M' there, as JSON; or nothing.
 local function paused(account, what)
   return redis.call('HGET', account_key(account), what and 'paused:' .. what or 'paused') or nil
 end

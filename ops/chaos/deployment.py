@@ -45,6 +45,8 @@ class Deployment:
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     started: int = 0
     with_faults: bool = True
+    in_flight: int = 0
+    """The most generations that may run at once; 0: any number."""
 
     def __post_init__(self) -> None:
         self.redis_port, self.sandbox_port = free_port(), free_port()
@@ -79,7 +81,8 @@ class Deployment:
             "RUSHES_UPSTREAM__API_KEY": "sandbox-key",
             "RUSHES_UPSTREAM__READ_TIMEOUT_S": "5",
             "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "8",
-            "RUSHES_LIMITS__IN_FLIGHT": "0",
+            "RUSHES_LIMITS__IN_FLIGHT": str(self.in_flight),
+            "RUSHES_LATE_FETCH__KEEP_CANCELLED": "true",
             "RUSHES_POLL__FIRST_S": "1",
             "RUSHES_POLL__INTERVAL_S": "0.5",
             "RUSHES_POLL__TYPICAL_S": "2",

@@ -17,6 +17,7 @@ from jobs.job import Terms, VideoRequest
 from jobs.ledger import new_job_id
 from ops.chaos.deployment import Deployment
 from ops.chaos.invariants import Invariant, examine
+from ops.chaos.limits import CAP, Operator, examine_limits
 from ops.chaos.plan import schedule
 from producer.receivers import make_receivers
 from producer.service import Service, make_service
@@ -26,6 +27,9 @@ CALM_STEP_S: Final = 0.5
 SETTLE_S: Final = 120.0
 SETTLE_S_A_MINUTE: Final = 10.0
 """Workers that die leave deliveries undone, so the longer the faults, the more deliveries remain."""
+
+SETTLE_LIMITED: Final = 5
+"""With a cap more is submitted than can be bought, so that all tenants have jobs waiting."""
 
 
 def drill(
@@ -38,24 +42,34 @@ def drill(
         float | None,
         typer.Option(help="How long the remaining jobs may take after the faults; default 2 min and 10 s per minute."),
     ] = None,
+    limits: Annotated[bool, typer.Option(help="With tenants, limits, pauses and cancels.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the folder with logs and data.")] = False,
 ) -> None:
     """Run one drill and print each invariant with its figures; exit 1 if one is broken."""
     folder = Path(tempfile.mkdtemp(prefix="rushes-chaos-"))
-    deployment = Deployment(folder, workers, random.Random(seed), log=_say)  # noqa: S311 (a drill must be repeatable)
+    rng = random.Random(seed)  # noqa: S311 (a drill must be repeatable)
+    deployment = Deployment(folder, workers, rng, log=_say, in_flight=CAP if limits else 0)
     _say(f"seed {seed}, {minutes:g} min, {workers} workers of two versions, logs in {folder}")
     with deployment.open():
-        service = make_service(load(beside_up=False))
-        accepted = _submit_under_faults(
-            deployment, service, seed=seed, until=time.monotonic() + minutes * 60, per_s=per_s
-        )
+        service, accepted = make_service(load(beside_up=False)), list[str]()
+        operator = Operator(service, random.Random(seed), accepted) if limits else None  # noqa: S311 (as above)
+        if operator:
+            operator.start()
+        until = time.monotonic() + minutes * 60
+        _submit_under_faults(deployment, service, accepted, operator, seed=seed, until=until, per_s=per_s)
         _say(f"no more faults; {len(accepted)} jobs were accepted, {deployment.started} workers started")
         deployment.calm()
-        took_s = _settled(deployment, service, settle_s or SETTLE_S + SETTLE_S_A_MINUTE * minutes)
+        if operator:
+            operator.resume()
+        patience = SETTLE_LIMITED if limits else 1
+        took_s = _settled(deployment, service, settle_s or patience * (SETTLE_S + SETTLE_S_A_MINUTE * minutes))
         _say(f"settled after {took_s:.1f} s")
         with deployment.connection() as client:
             purchases = deployment.read("purchases")["by_client_request_id"]
             found = list(examine(service, client, load(beside_up=False), accepted, purchases, folder / "deliveries"))
+            if operator:
+                generations = folder / "sandbox" / "generations.jsonl"
+                found += examine_limits(service, accepted, operator.pauses, generations)
     _print(found)
     failed = not all(invariant.kept for invariant in found)
     if keep or failed:
@@ -66,10 +80,17 @@ def drill(
 
 
 def _submit_under_faults(
-    deployment: Deployment, service: Service, *, seed: int, until: float, per_s: float
-) -> list[str]:
-    """Submit at a steady rate while faults happen; returns the ids of the accepted jobs."""
-    accepted: list[str] = []
+    deployment: Deployment,
+    service: Service,
+    accepted: list[str],
+    operator: Operator | None,
+    *,
+    seed: int,
+    until: float,
+    per_s: float,
+) -> None:
+    """Submit at a steady rate while faults happen; adds the ids of the accepted jobs."""
+    began = time.monotonic()
     faults = schedule(seed, mean_gap_s=MEAN_GAP_S)
     scheduled = next(faults)
     fault_at, submit_at = time.monotonic() + scheduled.after_s, time.monotonic()
@@ -81,21 +102,25 @@ def _submit_under_faults(
             fault_at = time.monotonic() + scheduled.after_s
         if now >= submit_at:
             submit_at = max(submit_at + 1 / per_s, now - 1)
-            _submit(service, accepted)
+            _submit(service, accepted, tenant=operator.tenant() if operator else None)
+        if operator:
+            operator.step(now - began)
         time.sleep(max(0.0, min(fault_at, submit_at, until) - time.monotonic()))
-    return accepted
 
 
-def _submit(service: Service, accepted: list[str]) -> None:
+def _submit(service: Service, accepted: list[str], *, tenant: str | None) -> None:
     """Submit one job, and once more with the same idempotency key if the reply was lost."""
     key = new_job_id()
-    request = VideoRequest("google/veo3", f"take {key}", {"duration": 4})
+    request, terms = (
+        VideoRequest("google/veo3", f"take {key}", {"duration": 4}),
+        Terms(idempotency_key=key, tenant=tenant),
+    )
     with contextlib.suppress(LedgerUnavailable):
-        accepted.append(service.submit(request, Terms(idempotency_key=key)).job_id)
+        accepted.append(service.submit(request, terms).job_id)
         return
     time.sleep(0.5)
     with contextlib.suppress(LedgerUnavailable):
-        accepted.append(service.submit(request, Terms(idempotency_key=key)).job_id)
+        accepted.append(service.submit(request, terms).job_id)
 
 
 def _settled(deployment: Deployment, service: Service, settle_s: float) -> float:

@@ -68,6 +68,12 @@ class GenerationFile:
         os.ftruncate(self.descriptor, 0)
 
 
+def generations_in(path: Path) -> Iterator[Generation]:
+    """Read the generations of a file that its sandbox may still write; a torn last line is left out."""
+    with path.open("rb") as lines:
+        yield from (from_record(json.loads(line)) for line in lines if line.endswith(b"\n"))
+
+
 def as_record(generation: Generation) -> dict[str, object]:
     """Serialize a generation."""
     shape = generation.shape

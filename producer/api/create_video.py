@@ -9,13 +9,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from jobs.errors import FieldError
-from jobs.job import LONGEST_WAIT_S, Priority, VideoRequest
+from jobs.job import VideoRequest
 from producer.api.forms import Fields, to_object
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.models.catalogue import all_parameters
 from producer.models.texts import read_text
 from producer.models.validation import LONGEST_MODEL, LONGEST_PROMPT, MOST_LABELS
+from producer.queue_terms import QueueTerms
 from producer.views import SIZES
 
 
@@ -68,7 +69,7 @@ def _described(schema: dict[str, Any]) -> None:
     }
 
 
-class CreateVideo(BaseModel):
+class CreateVideo(QueueTerms):
     """The video to render. Other fields are the upstream's parameters; a known model refuses unknown ones."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=_described)
@@ -111,8 +112,8 @@ class CreateVideo(BaseModel):
     metadata: Annotated[
         dict[str, str],
         BeforeValidator(_few_labels),
-        Field(description="Labels of your own, at most 16.", examples=[{"campaign": "spring"}]),
-    ] = {}
+        Field(default_factory=dict, description="Labels of your own, at most 16.", examples=[{"campaign": "spring"}]),
+    ]
     dedupe: Annotated[
         Literal["prompt"] | None,
         Field(
@@ -128,23 +129,6 @@ class CreateVideo(BaseModel):
             gt=0,
             le=86_400,
             examples=[1000],
-        ),
-    ] = None
-    priority: Annotated[
-        Priority,
-        Field(description="Its place among your own queued jobs: high is bought as if it came an hour earlier."),
-    ] = Priority.NORMAL
-    delay_s: Annotated[
-        float | None,
-        Field(description="Seconds until it may be bought.", gt=0, le=LONGEST_WAIT_S, examples=[3600]),
-    ] = None
-    queue_ttl_s: Annotated[
-        float | None,
-        Field(
-            description="Seconds that it may wait for its purchase; then it expires, and nothing was bought.",
-            gt=0,
-            le=LONGEST_WAIT_S,
-            examples=[7200],
         ),
     ] = None
     webhook_url: Annotated[

@@ -45,7 +45,9 @@ class LimitList(TypedDict):
             description="How many may run at once, as the upstream's 429s taught; null: no 429 yet.", examples=[None]
         ),
     ]
-    data: Annotated[list[LimitView], Field(description="The limits: account, tenants, then each tenant's own.")]
+    data: Annotated[
+        list[LimitView], Field(description="The limits: account, tenants, then each tenant's own.", examples=[[]])
+    ]
 
 
 class SetLimit(BaseModel):

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from jobs.row import request_text
 from producer.cli.text import decoded
 from producer.models.texts import read_text
+from producer.queue_terms import QueueTerms
 
 _TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
 """Columns that are not parameters of a model."""
 
+_QUEUE: Final = frozenset(QueueTerms.model_fields)
 _LABEL: Final = "metadata."
 _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
 
@@ -30,6 +34,7 @@ class BatchRow:
     line: int
     request: VideoRequest
     key: str
+    queue: QueueTerms
 
 
 def read_batch(
@@ -60,6 +65,11 @@ def read_batch(
             errors += [FieldError(f"line {line}: {e.field}", e.message) for e in invalid]
             continue
         own_key = fields.pop("key", None)
+        try:
+            queue = QueueTerms.model_validate({name: fields.pop(name) for name in _QUEUE if name in fields})
+        except ValidationError as error:
+            errors += [FieldError(f"line {line}: {e['loc'][0]}", e["msg"]) for e in error.errors()]
+            continue
         request = _request(fields, default_model)
         try:
             validate(request)
@@ -69,7 +79,7 @@ def read_batch(
         content = request_text(request)
         seen[content] += 1
         derived = hashlib.sha256(f"{content}#{seen[content]}".encode()).hexdigest()[:40]
-        row = BatchRow(line, request, f"batch:{name}:{own_key or derived}")
+        row = BatchRow(line, request, f"batch:{name}:{own_key or derived}", queue)
         first = by_key.setdefault(row.key, row)
         if first.request != request:
             errors.append(FieldError(f"line {line}: key", f"is the key of another request, on line {first.line}"))
@@ -117,7 +127,9 @@ def _csv_rows(text: str, default_model: str) -> Iterator[tuple[int, dict[str, An
             if name.startswith(_LABEL):
                 fields.setdefault("metadata", {})[name.removeprefix(_LABEL)] = cell
             else:
-                fields[name] = cell if name in _TEXTS else read_text(cells.get("model") or default_model, name, cell)
+                fields[name] = (
+                    cell if name in _TEXTS | _QUEUE else read_text(cells.get("model") or default_model, name, cell)
+                )
         yield reader.line_num, fields
 
 

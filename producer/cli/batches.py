@@ -85,9 +85,7 @@ def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[s
     job_ids: list[str] = []
     known = 0
     for some in batched(rows, _AT_ONCE):
-        answers = session.service.submit_many(
-            [(row.request, Terms(idempotency_key=row.key, idempotency_life_s=life_s)) for row in some]
-        )
+        answers = session.service.submit_many([(row.request, _terms(row, life_s)) for row in some])
         for row, answer in zip(some, answers, strict=True):
             if isinstance(answer, IdempotencyConflict):
                 bar.stop()
@@ -98,6 +96,16 @@ def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[s
             known += answer.replayed
         bar.update(task, advance=len(some), note=f"{known} submitted before" if known else "")
     return job_ids
+
+
+def _terms(row: BatchRow, life_s: float) -> Terms:
+    return Terms(
+        idempotency_key=row.key,
+        idempotency_life_s=life_s,
+        priority=row.queue.priority,
+        due_in_s=row.queue.delay_s or 0.0,
+        queue_ttl_s=row.queue.queue_ttl_s,
+    )
 
 
 def _wait(session: Session, job_ids: Sequence[str], bar: Progress) -> None:

@@ -54,6 +54,10 @@ class Api:
         """POST JSON."""
         return requests.post(self.url + path, json=json, headers=self._headers(headers), timeout=PATIENCE_S)
 
+    def put(self, path: str, json: Any) -> requests.Response:
+        """PUT JSON."""
+        return requests.put(self.url + path, json=json, headers=self._headers({}), timeout=PATIENCE_S)
+
     def delete(self, path: str) -> requests.Response:
         """DELETE."""
         return requests.delete(self.url + path, headers=self._headers({}), timeout=PATIENCE_S)

@@ -19,7 +19,7 @@ from tests.stage import Stage
 JOB = "job_01kb0000000000000000000000"
 ENDPOINT = "wh_01kb0000000000000000000000"
 OPERATIONS = [
-    (method, path.format(job_id=JOB, key_id="0" * 16, endpoint_id=ENDPOINT, model="google/veo3"))
+    (method, path.format(job_id=JOB, key_id="0" * 16, endpoint_id=ENDPOINT, model="google/veo3", scope="account"))
     for path, operations in DOCUMENT["paths"].items()
     for method in operations
     if path not in OPEN_PATHS

@@ -11,7 +11,16 @@ from tests.api.test_keys import JOB
 from tests.api.test_openapi import DOCUMENT
 
 ROUTES = [
-    (method, path.format(job_id=JOB, key_id="0" * 16, endpoint_id="wh_01kb0000000000000000000000", model="google/veo3"))
+    (
+        method,
+        path.format(
+            job_id=JOB,
+            key_id="0" * 16,
+            endpoint_id="wh_01kb0000000000000000000000",
+            model="google/veo3",
+            scope="account",
+        ),
+    )
     for path, operations in DOCUMENT["paths"].items()
     for method in operations
 ] + [("get", f"/v2/files/{JOB}.mp4"), ("head", f"/v1/videos/{JOB}/content")]

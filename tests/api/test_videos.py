@@ -44,7 +44,7 @@ def test_a_request_is_accepted_and_its_job_has_a_url(api: Api) -> None:
     assert (job["object"], job["status"], job["progress"]) == ("video", "queued", 0)
     assert (job["seconds"], job["size"]) == ("8", "720x1280")
     assert job["parameters"] == {"duration": 8, "aspect_ratio": "9:16", "resolution": "720P"}
-    assert api.get(answer.headers["location"]).json() == job
+    assert api.get(answer.headers["location"]).json() == {**job, "position": {"of_tenant": 1, "of_all": 1}}
 
 
 def test_the_upstreams_own_words_are_understood(api: Api) -> None:

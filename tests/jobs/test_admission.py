@@ -10,7 +10,7 @@ import redis
 from jobs.admission import ACCOUNTS, NO_LIMIT, TENANTS, AccountLoad, Limit, Place, fields_of, of_tenant
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.errors import StaleTurn, WrongState
-from jobs.job import Hold, Job, Priority, Terms, VideoRequest
+from jobs.job import Charged, Hold, Job, Priority, Reason, Terms, VideoRequest
 from jobs.ledger import Ledger
 from jobs.pauses import what_of
 from jobs.scripts import Retention, WakeUp
@@ -153,7 +153,7 @@ def test_a_cancelled_generation_counts_until_it_must_be_done(ledger: Ledger, clo
     ledger.admission.set(ACCOUNTS, Limit(in_flight=1))
     queued(ledger, 2, tenant="shop")
     (job,) = served(ledger)
-    steps.end(ledger, bought(ledger, job), steps.ended(State.CANCELLED, steps.Reason.CANCELLED, "x", steps.Charged.YES))
+    steps.end(ledger, bought(ledger, job), steps.ended(State.CANCELLED, Reason.CANCELLED, "x", Charged.YES))
 
     clock.advance(DEADLINE_S - 1)
     assert served(ledger) == []

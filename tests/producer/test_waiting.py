@@ -4,13 +4,18 @@ from typing import Any, Final
 
 import pytest
 
+from jobs.admission import ACCOUNTS, TENANTS, AccountLoad, Limit, Place
+from jobs.breakers import OpenBreaker
 from jobs.job import Hold
+from jobs.pauses import Pause
 from jobs.states import State
-from producer.waiting import waiting
+from producer.holds import Holds
+from producer.waiting import standing, waiting
 from tests.jobs.test_moves import NOW, a_job
 
 SENTENCES: Final[list[tuple[State, dict[str, Any], list[str]]]] = [
     (State.QUEUED, {"hold": Hold.THROTTLED, "message": "429 slow down."}, ["Held (throttled): 429 slow down. ", "8 s"]),
+    (State.QUEUED, {}, ["may be bought in 8 s"]),
     (State.SUBMITTING, {}, ["It is being bought"]),
     (State.IN_DOUBT, {"message": "reply lost"}, ["reply lost", "read again in 8 s", "not bought again"]),
     (State.IN_DOUBT, {"attention_at": NOW}, ["decide", "rushes adopt", "rushes resolve"]),
@@ -40,7 +45,42 @@ def test_a_time_that_is_past_or_not_known_is_no_number(due_at: float | None, now
     assert f"tried again {word}." in sentence
 
 
-@pytest.mark.parametrize("state", [State.QUEUED, State.STORING, State.RENDERING, State.COMPLETED, State.FAILED])
+@pytest.mark.parametrize("state", [State.STORING, State.RENDERING, State.COMPLETED, State.FAILED])
 def test_a_job_that_simply_goes_on_says_nothing(state: State) -> None:
     """Silence is the normal case."""
     assert waiting(a_job(state, due_at=NOW + 8), now=NOW) is None
+
+
+BREAKER: Final = OpenBreaker(30, Hold.OUT_OF_CREDITS, "the account has no credits left")
+QUEUED: Final[list[tuple[Holds, list[str]]]] = [
+    (
+        Holds(pauses={None: Pause("ann", "the budget is used up", NOW)}, breaker=BREAKER),
+        ["paused by ann: the budget is used up", "`rushes queue resume`"],
+    ),
+    (
+        Holds(pauses={"tenant:shop": Pause("ann", "", NOW, "tenant:shop")}),
+        ["of tenant shop", "`rushes queue resume --tenant shop`"],
+    ),
+    (Holds(breaker=BREAKER), ["no credits left", "in 30 s", "Top the account up"]),
+    (Holds(limits={ACCOUNTS: Limit(in_flight=5)}, load=AccountLoad(5)), ["5 generations run", "rushes limits"]),
+    (
+        Holds(settings={ACCOUNTS: Limit(in_flight=20)}, load=AccountLoad(9, learnt=7)),
+        ["9 generations run", "as the upstream let run"],
+    ),
+    (Holds(settings={TENANTS: Limit(in_flight=3)}), ["3 generations of its tenant run"]),
+]
+
+
+@pytest.mark.parametrize(("holds", "words"), QUEUED)
+def test_why_a_queued_job_waits_is_derived_from_what_holds_all(holds: Holds, words: list[str]) -> None:
+    """No row says it, so that ten thousand need not be written when it changes."""
+    sentence = waiting(a_job(State.QUEUED, due_at=NOW, tenant="shop"), now=NOW, holds=holds, in_flight=3)
+    assert sentence is not None
+    for word in words:
+        assert word in sentence
+
+
+def test_a_job_whose_turn_has_not_come_has_a_place_and_no_reason() -> None:
+    """Others are before it."""
+    assert waiting(a_job(State.QUEUED, due_at=NOW), now=NOW) is None
+    assert "number 3 of its tenant's queue, and about number 7 of all" in standing(Place(3, 7))
