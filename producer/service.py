@@ -19,6 +19,7 @@ from config.store import open_store
 from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.artifacts import is_name, paths_of
+from jobs.breakers import Breaker, OpenBreaker
 from jobs.errors import (
     Erased,
     FieldError,
@@ -33,11 +34,12 @@ from jobs.events import LogEntry
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
-from jobs.ledger import Acceptance, Ledger, new_job_id
+from jobs.ledger import Acceptance, Ledger, SeenWorker, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
+from jobs.reader import Backlog
 from jobs.schedule import Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
@@ -298,9 +300,14 @@ class Service:
         """Read the jobs, without unknown ones."""
         return self._ledger.get_many(job_ids)
 
-    def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
-        """List the jobs that wait for a person's decision, the longest first."""
-        return list(islice((found for found in self._doubts() if found[0].attention_at is not None), limit))
+    def in_need(self, *, limit: int = 1000, most_read: int | None = None) -> list[tuple[Job, VideoRequest]]:
+        """List the jobs that wait for a person's decision, the longest first, among the first `most_read` in doubt."""
+        doubts = islice(self._doubts(), most_read)
+        return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
+
+    def oldest(self, state: State, *, limit: int) -> list[tuple[Job, VideoRequest]]:
+        """List the first jobs in a state, in order of acceptance."""
+        return self._ledger.listed(self._ledger.page(states=[state], limit=limit, newest_first=False))
 
     def page(
         self,
@@ -453,6 +460,22 @@ class Service:
         """Count the jobs in each state."""
         return self._ledger.counts()
 
+    def tallies(self) -> dict[str | None, dict[State, int]]:
+        """Count each tenant's jobs in each state in which it has any; None: the jobs without a tenant."""
+        return self._ledger.tallies()
+
+    def tally(self, tenant: str) -> dict[State, int]:
+        """Count one tenant's jobs in each state."""
+        return self._ledger.tally(tenant)
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """Read how much waits in each queue, and since when; queues without items are left out."""
+        return self._ledger.backlogs()
+
+    def breakers(self) -> dict[Breaker, OpenBreaker]:
+        """Return the upstream's circuit breakers that are open or half-open."""
+        return self._ledger.breakers.currently_open()
+
     def follow_ups(self) -> int:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
         return self._ledger.follow_ups()
@@ -480,6 +503,10 @@ class Service:
     def workers(self, *, within_s: float) -> Sequence[str]:
         """List the workers with a sign of life within these seconds."""
         return self._ledger.workers(within_s=within_s)
+
+    def workers_seen(self, *, within_s: float, most: int) -> Sequence[SeenWorker]:
+        """List the same with their versions, at most so many, the last one seen first."""
+        return self._ledger.workers_seen(within_s=within_s, most=most)
 
     def eta(self, job: Job) -> Eta | None:
         """Estimate the time until the job's video is done, as p50 and p90; None: unknown."""

@@ -1,8 +1,27 @@
 """Says in one sentence for people why a job waits and what happens next."""
 
-from jobs.job import Job
+from collections.abc import Mapping
+from typing import Final
+
+from jobs.breakers import Breaker, OpenBreaker
+from jobs.job import Hold, Job
 from jobs.pauses import Pause
 from jobs.states import State
+
+_ADVICE: Final[Mapping[Hold, str]] = {
+    Hold.THROTTLED: "It goes on by itself.",
+    Hold.BAD_KEY: "Set RUSHES_UPSTREAM__API_KEY to a key that the upstream knows, and start the workers again.",
+    Hold.OUT_OF_CREDITS: "Top up the upstream account; then it goes on by itself.",
+    Hold.UNVERIFIED: "Give the upstream account a verified card; then it goes on by itself.",
+    Hold.FORBIDDEN: "Allow the key to buy this at the upstream; then it goes on by itself.",
+    Hold.MISCONFIGURED: "Set RUSHES_UPSTREAM__BASE_URL to the API's address, and start the workers again.",
+    Hold.UNREACHABLE: "It goes on by itself once the upstream can be reached.",
+    Hold.UNAVAILABLE: "It goes on by itself once the upstream works again.",
+    Hold.NOT_DURABLE: "It goes on by itself once Redis can write to its disk; `rushes doctor` says more.",
+}
+"""What ends a hold."""
+
+_HELD_BY: Final[Mapping[Breaker, str]] = {Breaker.SUBMIT: "All purchases wait", Breaker.POLL: "All polls wait"}
 
 
 def waiting(job: Job, *, now: float | None, pause: Pause | None = None) -> str | None:
@@ -13,7 +32,7 @@ def waiting(job: Job, *, now: float | None, pause: Pause | None = None) -> str |
         case State.QUEUED if pause is not None:
             sentence = f"{paused(pause)} It is bought after `rushes queue resume`."
         case State.QUEUED if job.hold is not None:
-            sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {when}."
+            sentence = f"Held ({job.hold}): {why}. {_ADVICE[job.hold]} Nothing was bought; it is tried again {when}."
         case State.SUBMITTING:
             sentence = "It is being bought; the upstream's reply will say whether it is charged."
         case State.IN_DOUBT if job.attention_at is not None:
@@ -41,8 +60,17 @@ def paused(pause: Pause) -> str:
     return f"Buying is paused by {pause.by}{why}."
 
 
+def broken(breaker: Breaker, circuit: OpenBreaker) -> str:
+    """Say why all requests of a kind wait, what ends that, and when the next one is tried."""
+    why, when = (circuit.message or "no reason is known").rstrip("."), _in(circuit.wait_s)
+    return f"{_HELD_BY[breaker]} ({circuit.hold}): {why}. {_ADVICE[circuit.hold]} The next try is {when}."
+
+
 def _when(job: Job, now: float | None) -> str:
     if now is None or job.due_at is None:
         return "soon"
-    wait_s = job.due_at - now
+    return _in(job.due_at - now)
+
+
+def _in(wait_s: float) -> str:
     return f"in {wait_s:.0f} s" if wait_s >= 1 else "at once"

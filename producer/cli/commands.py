@@ -13,6 +13,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "submit": "producer.cli.submit:submit",
     "get": "producer.cli.job_commands:get",
     "list": "producer.cli.job_commands:list_jobs",
+    "status": "producer.cli.status:status",
     "watch": "producer.cli.job_commands:watch",
     "wait": "producer.cli.job_commands:wait",
     "cancel": "producer.cli.job_changes:cancel",

@@ -53,6 +53,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def age(seconds: float) -> str:
+    """Format an age in its largest unit."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
 def eta_text(eta: Eta) -> str:
     """Format an ETA: its median and its 90th percentile."""
     return f"in about {duration(eta.p50_s)}, 9 of 10 within {duration(eta.p90_s)}"
@@ -93,7 +102,7 @@ class JobTable:
             (
                 Text(job.id),
                 state_text(job.state),
-                Text(duration(now - job.accepted_at)),
+                Text(age(now - job.accepted_at)),
                 Text(_cost(job)),
                 Text(visible(request.model)),
                 Text(_band(etas.get(job.id))),

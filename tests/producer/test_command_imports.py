@@ -51,11 +51,11 @@ def imported(stage: Stage, *arguments: str, code: Exit = Exit.DONE) -> set[str]:
     return set(json.loads(ran.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("command", ["get", "list", "events", "cancel"])
+@pytest.mark.parametrize("command", ["get", "list", "events", "cancel", "status"])
 def test_a_command_about_jobs_imports_neither_celery_nor_what_other_commands_need(stage: Stage, command: str) -> None:
     """They were most of a command's CPU, and none of its work."""
     job_id = stage.service.submit(a_request()).job_id
-    arguments = [] if command == "list" else [job_id]
+    arguments = [] if command in {"list", "status"} else [job_id]
     assert not imported(stage, command, *arguments) & (HEAVY | OTHERS)
 
 

@@ -56,7 +56,7 @@ def test_ids_states_ages_costs_and_models_are_whole_at_any_width(width: int) -> 
     for line, (job, _) in zip(lines[1:], JOBS, strict=True):
         assert line.startswith(job.id)
         fields = list(filter(None, map(str.strip, line.split("  "))))
-        assert fields[:5] == [job.id, job.state.value, "1 h 00 min", "3.36 USD", MODEL]
+        assert fields[:5] == [job.id, job.state.value, "1 h", "3.36 USD", MODEL]
 
 
 @pytest.mark.parametrize("width", [110, 120, 160, 230, 400])

@@ -1,0 +1,129 @@
+"""`rushes status`: one screen that says what is in flight, what holds it, and what needs a person."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from jobs.states import State
+from producer.cli.display import COLOUR, age, clock_time
+from producer.cli.exits import explained
+from producer.cli.session import Reconnecting, Session, emit_json
+from producer.cli.visible import visible
+from producer.status import Counts, StatusView, status_of
+
+EVERY_S: Final = 1.0
+
+
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch one a line.")] = False,
+) -> None:
+    """Show what is in flight, what holds it and until when, and what needs a person.
+
+    Examples: `rushes status`, `rushes status --watch`
+    """
+    with explained():
+        session = Session()
+        if not watch:
+            _print(session, _read(session), as_json=as_json)
+        elif as_json or not session.out.is_terminal:
+            for shown in _readings(session):
+                _print(session, shown, as_json=as_json)
+        else:
+            _watch(session)
+
+
+def _read(session: Session) -> StatusView:
+    return status_of(session.service, session.receivers, session.settings)
+
+
+def _readings(session: Session) -> Iterator[StatusView]:
+    while True:
+        yield _read(session)
+        time.sleep(EVERY_S)
+
+
+def _print(session: Session, shown: StatusView, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(shown)
+    else:
+        session.out.print(screen(shown))
+
+
+def _watch(session: Session) -> None:
+    view = Reconnecting(session, lambda session: screen(_read(session)))
+    with Live(view, console=session.out, refresh_per_second=4, screen=True):
+        view.refresh_until_interrupted(EVERY_S)
+
+
+def screen(shown: StatusView) -> RenderableType:
+    """Format the status: what is wrong first, then the figures."""
+    lines = [Text(visible(each), style="bold yellow") for each in _sentences(shown)]
+    for name, found in _parts(shown):
+        lines += [Text.assemble((f"{'' if nth else name:<9}  ", "dim"), line) for nth, line in enumerate(found)]
+    return Group(*lines)
+
+
+def _sentences(shown: StatusView) -> Iterator[str]:
+    yield from (hold["sentence"] for hold in shown["holds"])
+    yield from shown["trouble"]
+
+
+def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
+    now = shown["at"]
+    yield "jobs", [counts_text(shown["states"])]
+    yield "in flight", [Text(f"{found['account']}: {found['in_flight']}") for found in shown["accounts"]]
+    if shown["tenants"] and [found["tenant"] for found in shown["tenants"]] != [None]:
+        lines = [
+            Text.assemble(f"{found['tenant'] or 'no tenant'}: ", counts_text(found["states"]))
+            for found in shown["tenants"]
+        ]
+        yield "tenants", [*lines, *([Text(f"and {shown['more_tenants']} more")] if shown["more_tenants"] else [])]
+    yield (
+        "queues",
+        [
+            Text(f"{found['queue']}: {found['items']} wait, {found['due']} due{_overdue(found['overdue_s'])}")
+            for found in shown["queues"] or ()
+        ],
+    )
+    yield "in doubt", [line for found in shown["doubts"] or () for line in _doubt_lines(found["id"], found["commands"])]
+    yield (
+        "receivers",
+        [
+            Text(visible(f"{found['receiver']}: {found['waiting']} wait{_failing(found['failing_since'], now)}"))
+            for found in shown["receivers"] or ()
+        ],
+    )
+    yield (
+        "workers",
+        [
+            Text(f"{found['worker']}  {found['version']}  seen {age(now - found['seen_at'])} ago")
+            for found in shown["workers"] or ()
+        ],
+    )
+    yield "at", [Text(clock_time(now))]
+
+
+def counts_text(counts: Counts) -> Text:
+    """Format the number of jobs in each state that has any."""
+    found = [Text.assemble(f"{counts[state]} ", (state.value, COLOUR[state])) for state in State if counts.get(state)]
+    return Text(", ").join(found) if found else Text("none")
+
+
+def _overdue(seconds: float) -> str:
+    return f", the oldest for {age(seconds)}" if seconds >= 1 else ""
+
+
+def _failing(since: float | None, now: float) -> str:
+    return f", failing for {age(now - since)}" if since is not None else ""
+
+
+def _doubt_lines(job_id: str, commands: list[str]) -> Iterator[Text]:
+    yield Text(f"{job_id} needs your decision (docs/how-to/doubts.md):", style=COLOUR[State.IN_DOUBT])
+    yield from (Text(f"  {command}") for command in commands)
