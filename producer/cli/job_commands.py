@@ -8,11 +8,11 @@ from rich.live import Live
 
 from jobs.states import Status
 from producer.cli.arguments import pairs
-from producer.cli.dashboard import Dashboard
+from producer.cli.dashboard import dashboard
 from producer.cli.display import JobTable, card, timeline
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
-from producer.cli.session import Session, emit_json
+from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
 from producer.service import MOST_READ, Page, Selection
 from producer.views import entry_view
 
@@ -113,12 +113,12 @@ def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="The larges
     """Show all jobs live; Ctrl-C ends the command, not the jobs."""
     with explained():
         session = Session()
-        board = Dashboard(session.service, limit)
         if not session.out.is_terminal:
-            session.out.print(board)
+            session.out.print(dashboard(session, limit))
             return
+        board = Reconnecting(session, lambda session: dashboard(session, limit))
         with Live(board, console=session.out, refresh_per_second=4, screen=True):
-            board.refresh_until_interrupted()
+            board.refresh_until_interrupted(REFRESH_S)
 
 
 def download(

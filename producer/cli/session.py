@@ -27,6 +27,9 @@ from producer.webhooks import Webhooks, make_webhooks
 PIPE_WIDTH: Final = 240
 """The width of tables in a pipe, which has none."""
 
+REFRESH_S: Final = 1.0
+"""How often a live picture is read again."""
+
 
 class Out(Console):
     """A console that raises BrokenPipeError when its reader has gone, so that the command can end quietly."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,11 +12,9 @@ from rich.text import Text
 from jobs.states import State
 from producer.cli.display import COLOUR, age, clock_time
 from producer.cli.exits import explained
-from producer.cli.session import Reconnecting, Session, emit_json
+from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
 from producer.cli.visible import visible
-from producer.status import Counts, StatusView, status_of
-
-EVERY_S: Final = 1.0
+from producer.status import Counts, DoubtView, StatusView, status_of
 
 
 def status(
@@ -46,7 +44,7 @@ def _read(session: Session) -> StatusView:
 def _readings(session: Session) -> Iterator[StatusView]:
     while True:
         yield _read(session)
-        time.sleep(EVERY_S)
+        time.sleep(REFRESH_S)
 
 
 def _print(session: Session, shown: StatusView, *, as_json: bool) -> None:
@@ -59,20 +57,21 @@ def _print(session: Session, shown: StatusView, *, as_json: bool) -> None:
 def _watch(session: Session) -> None:
     view = Reconnecting(session, lambda session: screen(_read(session)))
     with Live(view, console=session.out, refresh_per_second=4, screen=True):
-        view.refresh_until_interrupted(EVERY_S)
+        view.refresh_until_interrupted(REFRESH_S)
 
 
 def screen(shown: StatusView) -> RenderableType:
     """Format the status: what is wrong first, then the figures."""
-    lines = [Text(visible(each), style="bold yellow") for each in _sentences(shown)]
+    lines = list(sentences(shown))
     for name, found in _parts(shown):
         lines += [Text.assemble((f"{'' if nth else name:<9}  ", "dim"), line) for nth, line in enumerate(found)]
     return Group(*lines)
 
 
-def _sentences(shown: StatusView) -> Iterator[str]:
-    yield from (hold["sentence"] for hold in shown["holds"])
-    yield from shown["trouble"]
+def sentences(shown: StatusView) -> Iterator[Text]:
+    """Format what holds jobs and what is wrong, each with what to do."""
+    for sentence in (*(hold["sentence"] for hold in shown["holds"]), *shown["trouble"]):
+        yield Text(visible(sentence), style="bold yellow")
 
 
 def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
@@ -92,7 +91,7 @@ def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
             for found in shown["queues"] or ()
         ],
     )
-    yield "in doubt", [line for found in shown["doubts"] or () for line in _doubt_lines(found["id"], found["commands"])]
+    yield "in doubt", [line for found in shown["doubts"] or () for line in doubt_lines(found)]
     yield (
         "receivers",
         [
@@ -124,6 +123,7 @@ def _failing(since: float | None, now: float) -> str:
     return f", failing for {age(now - since)}" if since is not None else ""
 
 
-def _doubt_lines(job_id: str, commands: list[str]) -> Iterator[Text]:
-    yield Text(f"{job_id} needs your decision (docs/how-to/doubts.md):", style=COLOUR[State.IN_DOUBT])
-    yield from (Text(f"  {command}") for command in commands)
+def doubt_lines(doubt: DoubtView) -> Iterator[Text]:
+    """Format a purchase that needs a person's decision, with the commands to type."""
+    yield Text(f"{doubt['id']} needs your decision (docs/how-to/doubts.md):", style=COLOUR[State.IN_DOUBT])
+    yield from (Text(f"  {command}") for command in doubt["commands"])
