@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from producer.cli.display import JobTable
+from producer.cli.display import job_table
 from producer.cli.session import Session
 from producer.cli.status import counts_text, doubt_lines, sentences
 from producer.service import Selection
@@ -17,4 +17,4 @@ def dashboard(session: Session, limit: int) -> RenderableType:
     etas = session.service.etas([job for job, _ in jobs])
     doubts = [line for doubt in status["doubts"] or () for line in doubt_lines(doubt)]
     summary = counts_text(status["states"])
-    return Group(*sentences(status), *doubts, summary, Text(), JobTable(jobs, status["at"], etas))
+    return Group(*sentences(status), *doubts, summary, Text(), job_table(jobs, status["at"], etas))

@@ -9,7 +9,7 @@ from rich.live import Live
 from jobs.states import Status
 from producer.cli.arguments import pairs
 from producer.cli.dashboard import dashboard
-from producer.cli.display import JobTable, card, timeline
+from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
@@ -62,7 +62,7 @@ def list_jobs(
             return
         etas = session.service.etas([job for job, _ in page.jobs])
         if page.jobs:
-            session.out.print(JobTable(page.jobs, session.service.now(), etas), crop=False)
+            session.out.print(job_table(page.jobs, session.service.now(), etas), crop=False)
         else:
             session.out.print("no job needs a decision" if needs_attention else "no job fits")
         if page.is_cut:

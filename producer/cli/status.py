@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -10,11 +10,13 @@ from rich.live import Live
 from rich.text import Text
 
 from jobs.states import State
-from producer.cli.display import COLOUR, age, clock_time
+from producer.cli.display import COLOUR, age, clock_time, labelled
 from producer.cli.exits import explained
 from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
 from producer.cli.visible import visible
 from producer.status import Counts, DoubtView, StatusView, status_of
+
+_LABELS: Final = len("in flight")
 
 
 def status(
@@ -64,7 +66,7 @@ def screen(shown: StatusView) -> RenderableType:
     """Format the status: what is wrong first, then the figures."""
     lines = list(sentences(shown))
     for name, found in _parts(shown):
-        lines += [Text.assemble((f"{'' if nth else name:<9}  ", "dim"), line) for nth, line in enumerate(found)]
+        lines += labelled(name, Text("\n").join(found), _LABELS) if found else []
     return Group(*lines)
 
 
