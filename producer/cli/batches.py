@@ -15,8 +15,9 @@ from jobs.job import Terms
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.display import why
+from producer.cli.download import fetch_all, leave_for
 from producer.cli.exits import Exit, errors, explained, leave
-from producer.cli.results import copy_video
+from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
 from producer.cli.text import UnreadableText
@@ -129,11 +130,11 @@ def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
 def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as_json: bool) -> None:
     once = list(dict.fromkeys(job_ids))
     jobs = [found for some in batched(once, _AT_ONCE) for found in session.service.get_many(some)]
+    failures: Sequence[NotCopied] = ()
     if output:
         output.mkdir(parents=True, exist_ok=True)
+        failures = fetch_all(session, [found for found in jobs if found[0].stored], output, tell=say_saved)
     for job, request in jobs:
-        if output and job.stored:
-            copy_video(session, job, output)
         if as_json:
             emit_json(session.view(job, request))
         elif job.reason:
@@ -144,6 +145,7 @@ def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as
     if len(jobs) < len(once):
         expired = len(once) - len(jobs)
         errors.print(f"Jobs of an earlier run that are no longer stored: {expired}. None is bought again.")
+    leave_for(failures)
     without = sum(count for state, count in states.items() if state.is_final and state is not State.COMPLETED)
     if without:
         leave(

@@ -20,7 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "retry": "producer.cli.job_changes:retry",
     "erase": "producer.cli.job_changes:erase",
     "events": "producer.cli.job_commands:events",
-    "download": "producer.cli.job_commands:download",
+    "download": "producer.cli.download:download",
     "batch": "producer.cli.batches:batch",
     "models": "producer.cli.models:models",
     "adopt": "producer.cli.doubts:adopt",
