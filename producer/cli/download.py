@@ -14,6 +14,7 @@ from jobs.job import Job, VideoRequest
 from jobs.states import Status
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.job_commands import AsJson
+from producer.cli.job_ids import JobIds
 from producer.cli.results import Copy, NotCopied, copied, say_saved
 from producer.cli.selection import Metadata, Model, Since, Tenant, Until, selection_of
 from producer.cli.session import Session, emit_json
@@ -27,7 +28,7 @@ Found = tuple[Job, VideoRequest]
 
 
 def download(
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Jobs; or choose by options.", show_default=False)] = None,
+    job_ids: JobIds = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder; for one job also a file.")] = Path(),
     every: Annotated[bool, typer.Option("--all", help="Every completed job.")] = False,
@@ -38,7 +39,7 @@ def download(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the videos of completed jobs. What is there already, whole, is not copied again."""
+    """Copy the videos of these jobs, or of the completed ones that options choose; one that is there stays."""
     with explained():
         session = Session()
         chooses = every or any(option is not None for option in (model, tenant, metadata, since, until))

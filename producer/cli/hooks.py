@@ -9,6 +9,7 @@ from jobs.delivery import DeliveryLine
 from jobs.outbox import ReceiverStatus
 from producer.cli.display import Lines, clock_time, duration
 from producer.cli.exits import Exit, explained, leave
+from producer.cli.job_ids import JobIds
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view
@@ -69,7 +70,7 @@ def send_test(
 @hooks.command()
 def redeliver(
     receiver: Receiver,
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
+    job_ids: JobIds = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:

@@ -10,7 +10,8 @@ from jobs.job import Charged, Job
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
 from producer.cli.exits import Exit, explained, leave, using_archive
-from producer.cli.job_commands import AsJson, JobId
+from producer.cli.job_commands import AsJson
+from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.service import Cancelled

@@ -9,13 +9,13 @@ from jobs.states import Status
 from producer.cli.dashboard import dashboard
 from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import explained
+from producer.cli.job_ids import JobId
 from producer.cli.results import report
 from producer.cli.selection import Metadata, Model, Since, Tenant, Until, selection_of
 from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
 from producer.service import MOST_READ, Page
 from producer.views import entry_view
 
-JobId = Annotated[str, typer.Argument(help="The job's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Wait this many seconds at most.")]
 

@@ -24,10 +24,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch one a line.")] = False,
 ) -> None:
-    """Show what is in flight, what holds it and until when, and what needs a person.
-
-    Examples: `rushes status`, `rushes status --watch`
-    """
+    """Show what is in flight, what holds it, and what needs a person."""
     with explained():
         session = Session()
         if not watch:

@@ -13,6 +13,7 @@ from jobs.errors import UnknownEndpoint
 from producer.cli.display import Lines, clock_time
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report
+from producer.cli.job_ids import JobIds
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view, endpoint_view
@@ -148,7 +149,7 @@ def deliveries(
 @webhooks.command()
 def redeliver(
     endpoint_id: EndpointId,
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
+    job_ids: JobIds = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:
