@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from posixpath import dirname
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis.asyncio
 
@@ -131,6 +131,13 @@ class Selection:
             and (self.created_before is None or job.accepted_at < self.created_before)
             and (self.ended_from is None or (job.finished_at or 0.0) >= self.ended_from)
         )
+
+
+class KnownJob(NamedTuple):
+    """A job and its request."""
+
+    job: Job
+    request: VideoRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +289,7 @@ class Service:
         """Whether a request with this tenant's key was accepted before."""
         return self._ledger.holder(idempotency_key, tenant=tenant) is not None
 
-    def get(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
+    def get(self, job_id: str, *, tenant: str | None = None) -> KnownJob:
         """Read the job and its request.
 
         Raises:
@@ -583,11 +590,11 @@ def _only_for(tenant: str | None, job: Job) -> Job:
     return job
 
 
-def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> tuple[Job, VideoRequest]:
+def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> KnownJob:
     """Return the tenant's job and request, unless the request is gone."""
     _only_for(tenant, job)
     if request is not None:
-        return job, request
+        return KnownJob(job, request)
     raise Erased(job.id) if job.erased_at is not None else UnknownJob(job.id)
 
 

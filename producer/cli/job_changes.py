@@ -67,7 +67,7 @@ def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Erase an ended job's prompt, pictures, job log and files for good; what it cost stays."""
     with explained(), using_archive():
         session = Session()
-        job = session.service.get(job_id)[0]
+        job = session.service.get(job_id).job
         if not job.is_final:
             leave(Exit.CONFLICT, f"{job_id} is {job.state}: cancel it first, or wait for its end.")
         _agree(f"{job_id}: its prompt, pictures, job log and files are removed for good.", yes=yes)

@@ -93,7 +93,7 @@ def _wait_in_lines(service: Service, job_id: str, *, timeout_s: float | None, co
             last = state
         if entry.event in _DELAYS and (why := _why(service, job_id)):
             console.print(Text(visible(f"{job_id} {why}")))
-    return service.get(job_id)[0]
+    return service.get(job_id).job
 
 
 def _why(service: Service, job_id: str) -> str | None:

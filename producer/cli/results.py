@@ -18,7 +18,7 @@ from producer.cli.progress import wait_with_progress
 from producer.cli.session import Session, emit_json
 
 _WORD: Final = re.compile(r"[^\W_]+")
-_LONGEST_WORDS: Final = 40
+_LONGEST_NAME: Final = 75
 
 
 def report(session: Session, job_id: str, *, timeout_s: float | None, as_json: bool) -> Job:
@@ -124,8 +124,12 @@ def copied(
 
 def file_name(job_id: str, request: VideoRequest, path: str) -> str:
     """Name a copy by its job and the beginning of its prompt: names sort by acceptance, and say what is in them."""
-    words = "-".join(_WORD.findall((request.prompt or "").lower()))[:_LONGEST_WORDS].strip("-")
-    return f"{job_id}{'-' if words else ''}{words}{PurePosixPath(path).suffix}"
+    name = job_id
+    for word in _WORD.findall((request.prompt or "").lower()):
+        if len(name) + len(word) >= _LONGEST_NAME:
+            break
+        name += f"-{word}"
+    return f"{name}{PurePosixPath(path).suffix}"
 
 
 def _is_whole(final: Path, stored: Stored) -> bool:

@@ -104,7 +104,7 @@ def test_a_prompt_comes_from_wherever_it_is(stage: Stage, source: str) -> None:
     }[source]()
 
     assert ran.returncode == Exit.DONE, ran.stderr
-    assert stage.service.get(ran.stdout.strip())[1].prompt == prompt
+    assert stage.service.get(ran.stdout.strip()).request.prompt == prompt
 
 
 def test_every_parameter_reaches_the_request(stage: Stage) -> None:
@@ -193,7 +193,7 @@ def test_a_model_that_may_be_a_mistake_is_warned_about(stage: Stage) -> None:
 
     assert 'Warning: "veo3" is sent to the upstream unjudged' in one.stderr
     assert "google/veo3," in one.stderr
-    assert stage.service.get(one.stdout.strip())[1].model == "veo3"
+    assert stage.service.get(one.stdout.strip()).request.model == "veo3"
     assert one.stderr.count('"veo3"') == many.stderr.count('"google/veo4"') == 1
     assert "Warning" not in known.stderr
 

@@ -125,5 +125,5 @@ def test_a_files_name_is_harmless_whatever_the_prompt(prompt: str) -> None:
 
     assert name.startswith("job_1")
     assert name.endswith(".mp4")
-    assert len(name) < 60
+    assert len(name) < 80
     assert not set(name) & set("/\\:<>|?* \x1b[")
