@@ -14,7 +14,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "get": "producer.cli.job_commands:get",
     "list": "producer.cli.job_commands:list_jobs",
     "status": "producer.cli.status:status",
-    "watch": "producer.cli.job_commands:watch",
+    "watch": "producer.cli.dashboard:watch",
     "wait": "producer.cli.job_commands:wait",
     "cancel": "producer.cli.job_changes:cancel",
     "retry": "producer.cli.job_changes:retry",

@@ -100,9 +100,13 @@ class Lines:
     `always`. A pipe gets whole fields, with tabs between them.
     """
 
-    def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[Text]], *, always: int) -> None:
+    def __init__(
+        self, headings: Sequence[str], rows: Iterable[Sequence[Text]], *, always: int, marked: int | None = None
+    ) -> None:
+        """Mark the row of this index, if there is one."""
         self._rows = [tuple(Text(name, style="dim") for name in headings), *rows]
         self._always = always
+        self._marked = None if marked is None else marked + 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield a line for each row."""
@@ -115,20 +119,24 @@ class Lines:
             if shown[-1] < self._always:
                 break
             shown.pop()
-        for row in self._rows:
+        for nth, row in enumerate(self._rows):
             line = Text("  ").join(_padded(row[column], widths[column]) for column in shown)
             if left >= self._rows[0][-1].cell_len:
                 last = row[-1].copy()
                 last.truncate(left, overflow="ellipsis")
                 line = Text.assemble(line, "  ", last)
             line.no_wrap, line.overflow = True, "ignore"
+            if nth == self._marked:
+                line.stylize("reverse")
             yield line
 
 
 _SHORTEST_LAST: Final = 20
 
 
-def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> Lines:
+def job_table(
+    jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta], *, marked: int | None = None
+) -> Lines:
     """Format many jobs, one a line; `done in` is the ETA's median and 90th percentile."""
     rows = [
         (
@@ -143,7 +151,7 @@ def job_table(jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mappin
         )
         for job, request in jobs
     ]
-    return Lines(("job", "state", "age", "cost", "model", "done in", "polls", "prompt"), rows, always=5)
+    return Lines(("job", "state", "age", "cost", "model", "done in", "polls", "prompt"), rows, always=5, marked=marked)
 
 
 def _padded(cell: Text, width: int) -> Text:

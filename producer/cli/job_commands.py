@@ -1,18 +1,16 @@
-"""Commands that show jobs: get, list, events, wait, watch."""
+"""Commands that show jobs: get, list, events, wait."""
 
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
 from jobs.states import Status
-from producer.cli.dashboard import dashboard
 from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import explained
 from producer.cli.job_ids import JobId
 from producer.cli.results import report
 from producer.cli.selection import Metadata, Model, Since, Tenant, Until, selection_of
-from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
+from producer.cli.session import Session, emit_json
 from producer.service import MOST_READ, Page
 from producer.views import entry_view
 
@@ -109,15 +107,3 @@ def wait(job_id: JobId, *, timeout: Timeout = None, as_json: AsJson = False) -> 
         session = Session()
         session.service.get(job_id)
         report(session, job_id, timeout_s=timeout, as_json=as_json)
-
-
-def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="The largest number of jobs.")] = 15) -> None:
-    """Show all jobs live; Ctrl-C ends the command, not the jobs."""
-    with explained():
-        session = Session()
-        if not session.out.is_terminal:
-            session.out.print(dashboard(session, limit))
-            return
-        board = Reconnecting(session, lambda session: dashboard(session, limit))
-        with Live(board, console=session.out, refresh_per_second=4, screen=True):
-            board.refresh_until_interrupted(REFRESH_S)

@@ -26,7 +26,7 @@ def open_page(
             session.service.get(job_id)
         address = page_address(session.settings, job_id)
         typer.echo(address)
-        if _has_browser():
+        if has_browser():
             webbrowser.open(address)
 
 
@@ -38,7 +38,7 @@ def page_address(settings: Settings, job_id: str | None = None) -> str:
     return f"{base}/jobs/{quote(job_id, safe='')}" if job_id else f"{base}/"
 
 
-def _has_browser() -> bool:
+def has_browser() -> bool:
     """Whether a browser has a window to open; one in the terminal would take it over."""
     windowed = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return windowed or bool(os.environ.get("BROWSER"))

@@ -74,6 +74,11 @@ class Session:
         return Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     @cached_property
+    def screen(self) -> Console:
+        """The whole terminal, for what is kept open: long lines are wrapped, as nothing can be copied past its edge."""
+        return Out(highlight=False)
+
+    @cached_property
     def progress(self) -> Console:
         """Standard error, for progress, so that a pipe gets only the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())

@@ -55,7 +55,7 @@ def _print(session: Session, shown: StatusView, *, as_json: bool) -> None:
 
 def _watch(session: Session) -> None:
     view = Reconnecting(session, lambda session: screen(_read(session)))
-    with Live(view, console=session.out, refresh_per_second=4, screen=True):
+    with Live(view, console=session.screen, refresh_per_second=4, screen=True):
         view.refresh_until_interrupted(REFRESH_S)
 
 

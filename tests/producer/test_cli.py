@@ -417,6 +417,41 @@ def test_a_screen_that_is_kept_open_finds_a_restarted_stack_again(stage: Stage) 
             second.stop()
 
 
+def test_a_screen_that_is_kept_open_cuts_no_sentence(stage: Stage) -> None:
+    """What ends a hold stands at its end."""
+    stage.service.pause(by="ops", reason="the budget of this month is used up " * 6)
+    for command in (["watch"], ["status", "--watch"]):
+        with Running.started(stage, *command, in_terminal=True) as running:
+            running.says("goes on.")
+
+
+def test_keys_of_the_screen_select_show_filter_cancel_and_retry(stage: Stage) -> None:
+    """What costs something is asked first; any key but `y` changes nothing."""
+    queued, failed = a_job(stage), a_job(stage, State.FAILED)
+    with Running.started(stage, "watch", in_terminal=True) as running:
+        running.says("q quit")
+        running.types("r")
+        running.says("the first cost nothing. Go on? y/n")
+        running.types("n")
+        running.says("Nothing was changed.")
+        running.types("j")
+        running.types("c")
+        running.says(f"{queued} is cancelled; nothing was bought. Go on? y/n")
+        assert stage.service.get(queued).job.state is State.QUEUED
+        running.types("y")
+        running.says("is cancelled. Nothing was bought.")
+        running.types("\r")
+        running.says("(charged: no)")
+        running.types("\r")
+        running.types("f")
+        running.says("only queued")
+        running.says("no job fits")
+        running.types("q")
+        assert running.ends() == Exit.DONE
+    assert stage.service.get(queued).job.state is State.CANCELLED
+    assert stage.service.get(failed).job.retried_as is None
+
+
 def test_a_job_that_waits_says_why_while_somebody_waits_for_it(stage: Stage) -> None:
     """An empty account must not look like a queue."""
     job_id = a_job(stage)
