@@ -80,6 +80,7 @@ class Screen:
         head = [*sentences(status), *doubts, counts_text(status["states"]), *self._lines(chosen)]
         if not (found := self._found()):
             return Group(*head, Text("no job fits"))
+        self._selected = found[0].id  # a newer job must not slip under the key that is about to be pressed
         beside = session.service.beside(found[0], at=status["at"])
         if self._shows_card:
             archive = session.settings.archive_root
@@ -138,6 +139,8 @@ class Screen:
 
     def _retry(self, job: Job) -> None:
         match on_retry(job, pay_again=False):
+            case _ if job.retried_as is not None:
+                self._said = f"{job.id} was retried before, as {job.retried_as}."
             case Retry.HAS_ITS_VIDEO:
                 self._said = f"{job.id} has its video."
             case Retry.NOT_OVER:

@@ -1,5 +1,6 @@
 """`rushes download`: copies videos into a folder; running it again fetches only what is missing."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,7 +31,7 @@ Found = tuple[Job, VideoRequest]
 def download(
     job_ids: JobIds = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A folder; for one job also a file.")] = Path(),
+    output: Annotated[str, typer.Option("--output", "-o", help="A folder; for one job also a file.")] = ".",
     every: Annotated[bool, typer.Option("--all", help="Every completed job.")] = False,
     model: Model = None,
     tenant: Tenant = None,
@@ -45,8 +46,9 @@ def download(
         chooses = every or any(option is not None for option in (model, tenant, metadata, since, until))
         if bool(job_ids) == chooses:
             leave(Exit.USAGE, "Give job ids, or choose by --model, --tenant, --metadata, --since, --until or --all.")
-        if chooses or len(job_ids or ()) > 1:
-            output.mkdir(parents=True, exist_ok=True)
+        target = Path(output)
+        if chooses or len(job_ids or ()) > 1 or output.endswith(os.sep):
+            target.mkdir(parents=True, exist_ok=True)
         unknown: list[NotCopied] = []
         if job_ids:
             found = list(_by_id(session, job_ids, unknown))
@@ -61,7 +63,7 @@ def download(
             if as_json:
                 emit_json({"id": copy.job_id, "saved": str(copy.path.absolute())})
 
-        failures = [*unknown, *fetch_all(session, found, output, tell=tell)]
+        failures = [*unknown, *fetch_all(session, found, target, tell=tell)]
         if chooses or len(found) > 1:
             errors.print(f"{copies[False]} saved, {copies[True]} there already, {len(failures)} failed")
         leave_for(failures)

@@ -34,6 +34,7 @@ def page_address(settings: Settings, job_id: str | None = None) -> str:
     """Return the address of the page, or of a job's page."""
     api = settings.api
     host = "127.0.0.1" if api.host in {"0.0.0.0", "::"} else api.host  # noqa: S104 (an address that listens on all)
+    host = f"[{host}]" if ":" in host else host
     base = str(api.public_url).rstrip("/") if api.public_url else f"http://{host}:{api.port}"
     return f"{base}/jobs/{quote(job_id, safe='')}" if job_id else f"{base}/"
 

@@ -85,6 +85,8 @@ def test_filters_are_those_of_a_list(stage: Stage) -> None:
     assert len(listed("--since", "1 min")) == 2
     assert listed("--until", "2020-01-01") == listed("--since", "2999-01-01T10:00") == set()
     assert stage.rushes("download", "--tenant", "shop", "--since", "1h", "-o", "v").returncode == Exit.DONE
+    assert stage.rushes("download", shop, "-o", "new/").returncode == Exit.DONE
+    assert (stage.folder / "new" / f"{shop}-shop-s.mp4").exists()
     assert [file.name for file in (stage.folder / "v").iterdir()] == [f"{shop}-shop-s.mp4"]
 
 
