@@ -188,8 +188,13 @@ class JobReader:
         return sorted(set(merged), reverse=newest_first)[:limit]
 
     @asks_redis
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state, ended ones for as long as they are kept."""
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's; ended ones for as long as they are kept."""
+        if tenant is not None:
+            counts = self._redis.hmget(f"{PREFIX}index:tallies", [f"{state} {tenant}" for state in State])
+            return {
+                state: int(count or 0) for state, count in zip(State, cast("list[str | None]", counts), strict=True)
+            }
         pipe = self._redis.pipeline(transaction=False)
         for state in State:
             pipe.zcard(f"{PREFIX}index:{state.value}")
@@ -204,12 +209,6 @@ class JobReader:
             if state in set(State):  # another is a newer version's
                 found.setdefault(tenant or None, {})[State(state)] = int(count)
         return found
-
-    @asks_redis
-    def tally(self, tenant: str) -> dict[State, int]:
-        """Count one tenant's jobs in each state."""
-        counts = self._redis.hmget(f"{PREFIX}index:tallies", [f"{state} {tenant}" for state in State])
-        return {state: int(count or 0) for state, count in zip(State, cast("list[str | None]", counts), strict=True)}
 
     @asks_redis
     def backlogs(self) -> dict[str, Backlog]:

@@ -463,23 +463,19 @@ class Service:
             pass
         return self._ledger.get(job_id)
 
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state."""
-        return self._ledger.counts()
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's."""
+        return self._ledger.counts(tenant=tenant)
 
     def tallies(self) -> dict[str | None, dict[State, int]]:
         """Count each tenant's jobs in each state in which it has any; None: the jobs without a tenant."""
         return self._ledger.tallies()
 
-    def tally(self, tenant: str) -> dict[State, int]:
-        """Count one tenant's jobs in each state."""
-        return self._ledger.tally(tenant)
-
     def backlogs(self) -> dict[str, Backlog]:
         """Read how much waits in each queue, and since when; queues without items are left out."""
         return self._ledger.backlogs()
 
-    def breakers(self) -> dict[Breaker, OpenBreaker]:
+    def open_breakers(self) -> dict[Breaker, OpenBreaker]:
         """Return the upstream's circuit breakers that are open or half-open."""
         return self._ledger.breakers.currently_open()
 

@@ -151,7 +151,7 @@ def status_of(service: Service, receivers: Receivers, settings: Settings, *, ten
         LedgerUnavailable: Redis cannot be used.
     """
     now = service.now()
-    states = service.counts() if tenant is None else service.tally(tenant)
+    states = service.counts(tenant=tenant)
     shown: StatusView = {
         "object": "status",
         "at": now,
@@ -196,7 +196,7 @@ def _holds(service: Service, now: float) -> Iterator[HoldView]:
     if pause := service.paused():
         sentence = f"{paused(pause)} `rushes queue resume` goes on."
         yield {"holds": "purchases", "by": "pause", "until": None, "sentence": sentence}
-    for breaker, circuit in service.breakers().items():
+    for breaker, circuit in service.open_breakers().items():
         yield {
             "holds": "purchases" if breaker is Breaker.SUBMIT else "polls",
             "by": circuit.hold,
