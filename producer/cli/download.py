@@ -84,7 +84,7 @@ def _by_id(session: Session, job_ids: Sequence[str], unknown: list[NotCopied]) -
             yield session.service.get(job_id)
         except UnknownJob:
             why = f"There is no job {job_id}. `rushes list` shows all jobs."
-            unknown.append(NotCopied(Exit.UNKNOWN_JOB, why))
+            unknown.append(NotCopied(Exit.UNKNOWN_JOB, [why]))
 
 
 def _fitting(session: Session, chosen: Selection) -> Iterator[Found]:
@@ -114,10 +114,11 @@ def fetch_all(
         try:
             for done, fetch in enumerate(as_completed(fetches), start=1):
                 bar.update(task, done=done)
-                try:
-                    tell(fetch.result())
-                except NotCopied as failure:
-                    failures.append(failure)
+                outcome = fetch.result()
+                if isinstance(outcome, NotCopied):
+                    failures.append(outcome)
+                else:
+                    tell(outcome)
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C waits only for those under way
     return failures

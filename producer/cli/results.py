@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -45,13 +45,12 @@ def report(session: Session, job_id: str, *, timeout_s: float | None, as_json: b
     return job
 
 
-class NotCopied(Exception):
+@dataclass(frozen=True, slots=True)
+class NotCopied:
     """A video was not copied: the exit code, and lines that say why and what to do."""
 
-    def __init__(self, code: Exit, *lines: str) -> None:
-        super().__init__(*lines)
-        self.code = code
-        self.lines = lines
+    code: Exit
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,10 @@ class Copy:
 
 def copy_video(session: Session, job: Job, request: VideoRequest, target: Path) -> None:
     """Copy a completed job's video to a file or into a folder, or exit with a code that says why not."""
-    try:
-        copy = copied(session, job, request, target)
-    except NotCopied as failure:
-        leave(failure.code, *failure.lines)
-    say_saved(copy)
+    outcome = copied(session, job, request, target)
+    if isinstance(outcome, NotCopied):
+        leave(outcome.code, *outcome.lines)
+    say_saved(outcome)
 
 
 def say_saved(copy: Copy) -> None:
@@ -79,47 +77,56 @@ def say_saved(copy: Copy) -> None:
 
 def copied(
     session: Session, job: Job, request: VideoRequest, target: Path, *, advance: Callable[[int], None] = lambda _: None
-) -> Copy:
+) -> Copy | NotCopied:
     """Copy a completed job's video, unless it is there; the file appears when it is complete.
 
     `advance` is told of bytes as they arrive.
-
-    Raises:
-        NotCopied: it was not, and why.
     """
     stored = job.stored
     if stored is None:
         rest = "" if job.is_final else f" `rushes wait {job.id}` waits for its end."
-        raise NotCopied(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.{rest}")
+        return _not_copied(Exit.NO_VIDEO, f"{job.id} is {job.state}: there is no stored video to copy.{rest}")
     final = target / file_name(job.id, request, stored.path) if target.is_dir() else target
     if _is_whole(final, stored):
         advance(stored.size_bytes)
         return Copy(job.id, final, was_there=True)
     if job.removed_at is not None:
-        raise NotCopied(Exit.NO_VIDEO, f"Retention removed {job.id}'s video from the archive (docs/how-to/archive.md).")
+        return _not_copied(
+            Exit.NO_VIDEO, f"Retention removed {job.id}'s video from the archive (docs/how-to/archive.md)."
+        )
+    return _fetched(session, job, stored, final, advance)
+
+
+def _fetched(
+    session: Session, job: Job, stored: Stored, final: Path, advance: Callable[[int], None]
+) -> Copy | NotCopied:
     place = f"{session.settings.archive_root}/{stored.path}"
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
         sum_ = _written(session.store.slices(stored.path), partial, advance)
         if sum_ != stored.sha256:
-            raise NotCopied(
+            return _not_copied(
                 Exit.FAILED, f"{job.id}: the file at {place} is damaged: its SHA-256 is {sum_}, not {stored.sha256}."
             )
         partial.replace(final)
     except StoreError as error:
-        raise NotCopied(
+        return _not_copied(
             Exit.NOT_HERE,
             f"{job.id}: this host cannot read the video at {place} ({error}).",
             "Set RUSHES_ARCHIVE__DIR to the archive's mount on this host, or RUSHES_ARCHIVE__URL as on the workers.",
             f"The upstream's copy, while it lasts: {job.video.url if job.video else 'unknown'}",
-        ) from error
+        )
     except OSError as error:
-        raise NotCopied(
+        return _not_copied(
             Exit.FAILED, f"{job.id}: the video cannot be written to {final}: {error.strerror}. It stays at {place}."
-        ) from error
+        )
     finally:
         partial.unlink(missing_ok=True)
     return Copy(job.id, final, was_there=False)
+
+
+def _not_copied(code: Exit, *lines: str) -> NotCopied:
+    return NotCopied(code, lines)
 
 
 def file_name(job_id: str, request: VideoRequest, path: str) -> str:
