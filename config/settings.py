@@ -663,6 +663,26 @@ def variables() -> dict[str, tuple[Any, str]]:
     return found
 
 
+def origins(*, beside_up: bool = True) -> dict[str, str]:
+    """Return where each variable's value comes from: environment, `.env`, the file of `rushes up`, or default."""
+    up = _state_dir() / "up.env"
+    places: list[tuple[str, Mapping[str, str | None]]] = [
+        ("environment", {name.upper(): value for name, value in os.environ.items()}),
+        (str(_DOTENV), _values(_DOTENV)),
+    ]
+    places += [(str(up), _values(up))] if beside_up else []
+    return {name: next((place for place, given in places if _is_given(name, given)), "default") for name in variables()}
+
+
+def _values(file: Path) -> dict[str, str | None]:
+    return {name.upper(): value for name, value in dotenv_values(file).items()}
+
+
+def _is_given(name: str, given: Mapping[str, str | None]) -> bool:
+    """Whether a variable has a value there, or its whole group has one as JSON."""
+    return bool(given.get(name) or ("__" in name and given.get(name.rpartition("__")[0])))
+
+
 def unknown_variables(environment: Mapping[str, str], also_known: frozenset[str] = frozenset()) -> dict[str, str]:
     """Find unknown RUSHES_* names in the environment, each with the nearest known name."""
     known = set(variables()) | also_known

@@ -15,9 +15,10 @@
     rushes:access:key:<id>    hash    an API key: tenant, scopes, digest   until a month past its end, if it has one
     rushes:access:keys        set     the ids of all API keys              permanent
     rushes:access:links       string  the secret that signs links          permanent
-    rushes:workers            zset    worker -> when it was last seen      a day after the last worker
+    rushes:workers            zset    "<worker> <version>" -> when it was last seen              a day after that
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
+    rushes:index:tallies      hash    "<state> <tenant>" -> how many jobs  permanent
     rushes:durations:<kind>   list    how long the newest jobs of a kind took            90 days (jobs/durations.py)
     rushes:idempotency:<name> string  job id and fingerprint (jobs/idempotency.py)  idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
@@ -67,6 +67,15 @@ class Acceptance:
     replayed: bool
     job: Job | None = None
     """The job as accepted, if known without reading it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenWorker:
+    """A worker process, the version of Rushes that it runs, and when it last gave a sign of life."""
+
+    name: str
+    version: str
+    seen_at: float
 
 
 def new_job_id() -> str:
@@ -226,17 +235,36 @@ class Ledger(JobReader):
         )
 
     @asks_redis
-    def worker_seen(self, name: str) -> None:
-        """Record a worker's sign of life."""
+    def worker_seen(self, name: str, version: str) -> None:
+        """Record a worker's sign of life; its name is another one after each start, so its version never changes."""
         now, pipe = self.now(), self._redis.pipeline(transaction=False)
-        pipe.zadd(f"{PREFIX}workers", {name: now})
+        pipe.zadd(f"{PREFIX}workers", {f"{name} {version}": now})
         pipe.expire(f"{PREFIX}workers", WORKER_MEMORY_S)
         pipe.execute()
 
     @asks_redis
     def workers(self, *, within_s: float) -> list[str]:
         """List the workers that were seen within the last `within_s` seconds."""
-        return [str(name) for name in self._redis.zrangebyscore(f"{PREFIX}workers", self.now() - within_s, "+inf")]
+        return [worker.name for worker in self.workers_seen(within_s=within_s)]
+
+    @asks_redis
+    def workers_seen(self, *, within_s: float, most: int = 1000) -> list[SeenWorker]:
+        """List the same with their versions, at most so many, the last one seen first."""
+        found = cast(
+            "list[tuple[str, float]]",
+            self._redis.zrange(
+                f"{PREFIX}workers",
+                "+inf",
+                self.now() - within_s,
+                desc=True,
+                byscore=True,
+                offset=0,
+                num=most,
+                withscores=True,
+            ),
+        )
+        parted = ((member.partition(" "), seen_at) for member, seen_at in found)
+        return [SeenWorker(name, version, seen_at) for (name, _, version), seen_at in parted]
 
     # -- moving jobs -----------------------------------------------------------------------------------------------
 

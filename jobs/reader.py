@@ -1,6 +1,7 @@
 """Reading jobs: their rows, requests and indexes. What only a newer version can read is left to it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
@@ -9,10 +10,19 @@ from jobs.errors import UnknownJob, UnreadableRow
 from jobs.idempotency import key_name
 from jobs.job import Job, VideoRequest
 from jobs.keyspace import PREFIX
-from jobs.queues import JOB_QUEUES
+from jobs.queues import JOB_QUEUES, QUEUES
 from jobs.row import job_from, request_from
 from jobs.scripts import Scripts, asks_redis, awaits_redis, refusal_of
 from jobs.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """A queue: its items, how many of them are due, and for how many seconds the oldest of those has been."""
+
+    items: int
+    due: int
+    overdue_s: float
 
 
 class JobReader:
@@ -178,12 +188,42 @@ class JobReader:
         return sorted(set(merged), reverse=newest_first)[:limit]
 
     @asks_redis
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state, ended ones for as long as they are kept."""
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's; ended ones for as long as they are kept."""
+        if tenant is not None:
+            counts = self._redis.hmget(f"{PREFIX}index:tallies", [f"{state} {tenant}" for state in State])
+            return {
+                state: int(count or 0) for state, count in zip(State, cast("list[str | None]", counts), strict=True)
+            }
         pipe = self._redis.pipeline(transaction=False)
         for state in State:
             pipe.zcard(f"{PREFIX}index:{state.value}")
         return dict(zip(State, pipe.execute(), strict=True))
+
+    @asks_redis
+    def tallies(self) -> dict[str | None, dict[State, int]]:
+        """Count each tenant's jobs in each state in which it has any; None: the jobs without a tenant."""
+        found: dict[str | None, dict[State, int]] = {}
+        for name, count in cast("dict[str, str]", self._redis.hgetall(f"{PREFIX}index:tallies")).items():
+            state, _, tenant = name.partition(" ")
+            if state in set(State):  # another is a newer version's
+                found.setdefault(tenant or None, {})[State(state)] = int(count)
+        return found
+
+    @asks_redis
+    def backlogs(self) -> dict[str, Backlog]:
+        """Read how much waits in each queue, and since when; queues without items are left out."""
+        now, pipe = self._scripts.now(), self._redis.pipeline(transaction=False)
+        for queue in QUEUES:
+            pipe.zcard(f"{PREFIX}due:{queue}")
+            pipe.zcount(f"{PREFIX}due:{queue}", "-inf", now)
+            pipe.zrange(f"{PREFIX}due:{queue}", 0, 0, withscores=True)
+        replies = pipe.execute()
+        return {
+            queue: Backlog(items, due, max(now - first[0][1], 0.0))
+            for queue, items, due, first in zip(QUEUES, replies[::3], replies[1::3], replies[2::3], strict=True)
+            if first
+        }
 
     @asks_redis
     def unfinished(self) -> set[str]:

@@ -1,9 +1,9 @@
 """The `rushes` command: the producer's commands, and those that run processes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from producer.cli.commands import COMMANDS, command_line
+from producer.cli.commands import COMMANDS, EXAMPLES, command_line
 
 _OPS: Final[Mapping[str, str]] = {
     "demo": "ops.stack.demo:demo",
@@ -17,4 +17,16 @@ _OPS: Final[Mapping[str, str]] = {
     "db": "ops.database:db",
 }
 
-app = command_line({**COMMANDS, **_OPS}, passing_on={"worker", "flower"})
+_EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "demo": ("demo", 'demo "a paper boat in the rain"'),
+    "up": ("up",),
+    "worker": ("worker", "worker -n w2@%h -Q transfer"),
+    "api": ("api",),
+    "flower": ("flower --port=5556",),
+    "doctor": ("doctor", "doctor --json"),
+    "sandbox": ("sandbox --port 8900",),
+    "export": ("export --format csv -o jobs.csv",),
+    "db": ("db upgrade", "db check"),
+}
+
+app = command_line({**COMMANDS, **_OPS}, examples={**EXAMPLES, **_EXAMPLES}, passing_on={"worker", "flower"})

@@ -12,7 +12,7 @@ from ops.stack.environment import for_part
 from producer.cli.exits import errors
 
 WORKER: Final = (
-    *("celery", "--app", "worker.app", "worker", "--hostname", "worker@%h"),
+    *("celery", "--quiet", "--app", "worker.app", "worker", "--hostname", "worker@%h"),
     # Messages among workers, which grow with the square of their number.
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )

@@ -51,6 +51,11 @@ class Holds:
         known = [most for most in (self.account.in_flight, self.load.learnt) if isinstance(most, int)]
         return min(known, default=None)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many generations run as may."""
+        return self.most_in_flight is not None and self.load.in_flight >= self.most_in_flight
+
     def pause_of(self, job: Job) -> Pause | None:
         """Return the pause that holds this job."""
         named = (None, f"tenant:{job.tenant or ''}", f"model:{job.model}")

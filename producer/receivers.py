@@ -74,6 +74,10 @@ class Receivers:
         """Count the deliveries in each outbox; empty outboxes are left out."""
         return self._outbox.waiting()
 
+    def status(self, receiver: str) -> ReceiverStatus:
+        """Return a receiver's status."""
+        return self._outbox.status(receiver)
+
     def now(self) -> float:
         """Read Redis's clock, in seconds since the epoch."""
         return self._ledger.now()

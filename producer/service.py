@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from posixpath import dirname
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis.asyncio
 
@@ -17,6 +17,7 @@ from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.admission import Limit, Place
 from jobs.artifacts import is_name, paths_of
+from jobs.breakers import Breaker, OpenBreaker
 from jobs.errors import (
     Erased,
     FieldError,
@@ -31,11 +32,12 @@ from jobs.events import LogEntry
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
-from jobs.ledger import Acceptance, Ledger, new_job_id
+from jobs.ledger import Acceptance, Ledger, SeenWorker, new_job_id
 from jobs.moves.move import Move
 from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
+from jobs.reader import Backlog
 from jobs.schedule import Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
@@ -126,6 +128,13 @@ class Selection:
             and (self.created_before is None or job.accepted_at < self.created_before)
             and (self.ended_from is None or (job.finished_at or 0.0) >= self.ended_from)
         )
+
+
+class KnownJob(NamedTuple):
+    """A job and its request."""
+
+    job: Job
+    request: VideoRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +285,7 @@ class Service:
         """Whether a request with this tenant's key was accepted before."""
         return self._ledger.holder(idempotency_key, tenant=tenant) is not None
 
-    def get(self, job_id: str, *, tenant: str | None = None) -> tuple[Job, VideoRequest]:
+    def get(self, job_id: str, *, tenant: str | None = None) -> KnownJob:
         """Read the job and its request.
 
         Raises:
@@ -294,9 +303,14 @@ class Service:
         """Read the jobs, without unknown ones."""
         return self._ledger.get_many(job_ids)
 
-    def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
-        """List the jobs that wait for a person's decision, the longest first."""
-        return list(islice((found for found in self._doubts() if found[0].attention_at is not None), limit))
+    def in_need(self, *, limit: int = 1000, most_read: int | None = None) -> list[tuple[Job, VideoRequest]]:
+        """List the jobs that wait for a person's decision, the longest first, among the first `most_read` in doubt."""
+        doubts = islice(self._doubts(), most_read)
+        return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
+
+    def oldest(self, state: State, *, limit: int) -> list[tuple[Job, VideoRequest]]:
+        """List the first jobs in a state, in order of acceptance."""
+        return self._ledger.listed(self._ledger.page(states=[state], limit=limit, newest_first=False))
 
     def page(
         self,
@@ -445,9 +459,21 @@ class Service:
             pass
         return self._ledger.get(job_id)
 
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state."""
-        return self._ledger.counts()
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's."""
+        return self._ledger.counts(tenant=tenant)
+
+    def tallies(self) -> dict[str | None, dict[State, int]]:
+        """Count each tenant's jobs in each state in which it has any; None: the jobs without a tenant."""
+        return self._ledger.tallies()
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """Read how much waits in each queue, and since when; queues without items are left out."""
+        return self._ledger.backlogs()
+
+    def open_breakers(self) -> dict[Breaker, OpenBreaker]:
+        """Return the upstream's circuit breakers that are open or half-open."""
+        return self._ledger.breakers.currently_open()
 
     def follow_ups(self) -> int:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
@@ -480,6 +506,10 @@ class Service:
         """Forget what was set for a scope; the settings' limits hold again."""
         self._ledger.admission.unset(scope)
 
+    def in_flight_of(self, tenant: str) -> int:
+        """Count a tenant's generations that run upstream."""
+        return self._ledger.admission.in_flight_of([tenant])[tenant]
+
     def place(self, job: Job) -> Place | None:
         """Return a queued job's place; None: it is not ready, or is being bought."""
         return self._ledger.admission.place(job)
@@ -495,6 +525,10 @@ class Service:
     def workers(self, *, within_s: float) -> Sequence[str]:
         """List the workers with a sign of life within these seconds."""
         return self._ledger.workers(within_s=within_s)
+
+    def workers_seen(self, *, within_s: float, most: int) -> Sequence[SeenWorker]:
+        """List the same with their versions, at most so many, the last one seen first."""
+        return self._ledger.workers_seen(within_s=within_s, most=most)
 
     def eta(self, job: Job) -> Eta | None:
         """Estimate the time until the job's video is done, as p50 and p90; None: unknown."""
@@ -578,11 +612,11 @@ def _only_for(tenant: str | None, job: Job) -> Job:
     return job
 
 
-def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> tuple[Job, VideoRequest]:
+def _kept(tenant: str | None, job: Job, request: VideoRequest | None) -> KnownJob:
     """Return the tenant's job and request, unless the request is gone."""
     _only_for(tenant, job)
     if request is not None:
-        return job, request
+        return KnownJob(job, request)
     raise Erased(job.id) if job.erased_at is not None else UnknownJob(job.id)
 
 

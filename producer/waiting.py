@@ -1,19 +1,29 @@
 """Says in one sentence for people why a job waits and what happens next."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from jobs.admission import Place
+from jobs.breakers import Breaker, OpenBreaker
 from jobs.job import Hold, Job
 from jobs.pauses import Pause
 from jobs.states import State
 from producer.holds import NOTHING_HELD, Holds
 
-_WHAT_TO_DO: Final = {
-    Hold.OUT_OF_CREDITS: "Top the account up: buying then goes on by itself.",
-    Hold.BAD_KEY: "Give the workers the right RUSHES_UPSTREAM__API_KEY.",
-    Hold.UNVERIFIED: "Verify the account with the upstream: buying then goes on by itself.",
-    Hold.MISCONFIGURED: "Correct RUSHES_UPSTREAM__BASE_URL.",
+_ADVICE: Final[Mapping[Hold, str]] = {
+    Hold.THROTTLED: "It goes on by itself.",
+    Hold.BAD_KEY: "Set RUSHES_UPSTREAM__API_KEY to a key that the upstream knows, and start the workers again.",
+    Hold.OUT_OF_CREDITS: "Top up the upstream account; then it goes on by itself.",
+    Hold.UNVERIFIED: "Give the upstream account a verified card; then it goes on by itself.",
+    Hold.FORBIDDEN: "Allow the key to buy this at the upstream; then it goes on by itself.",
+    Hold.MISCONFIGURED: "Set RUSHES_UPSTREAM__BASE_URL to the API's address, and start the workers again.",
+    Hold.UNREACHABLE: "It goes on by itself once the upstream can be reached.",
+    Hold.UNAVAILABLE: "It goes on by itself once the upstream works again.",
+    Hold.NOT_DURABLE: "It goes on by itself once Redis can write to its disk; `rushes doctor` says more.",
 }
+"""What ends a hold."""
+
+_HELD_BY: Final[Mapping[Breaker, str]] = {Breaker.SUBMIT: "All purchases wait", Breaker.POLL: "All polls wait"}
 
 
 def waiting(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0) -> str | None:
@@ -56,12 +66,14 @@ def _queued(job: Job, now: float | None, holds: Holds, in_flight: int) -> str | 
         sentence = f"{paused(pause)} It is bought after `{resume_command(pause)}`."
     elif job.hold is not None and (is_early or now is None or job.due_at is None):
         why = (job.message or "no reason is known").rstrip(".")
-        sentence = f"Held ({job.hold}): {why}. Nothing was bought; it is tried again {_when(job, now)}."
+        sentence = (
+            f"Held ({job.hold}): {why}. {_ADVICE[job.hold]} Nothing was bought; it is tried again {_when(job, now)}."
+        )
     elif is_early:
         sentence = f"It may be bought {_when(job, now)}."
     elif holds.breaker is not None:
-        sentence = stopped(holds)
-    elif holds.most_in_flight is not None and holds.load.in_flight >= holds.most_in_flight:
+        sentence = broken(Breaker.SUBMIT, holds.breaker)
+    elif holds.is_full:
         sentence = f"{holds.load.in_flight} generations run, {full(holds)}."
     elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
         sentence = f"{in_flight} generations of its tenant run, which is the tenant's limit."
@@ -87,15 +99,6 @@ def resume_command(pause: Pause) -> str:
     return f"rushes queue resume --{kind} {name}" if kind else "rushes queue resume"
 
 
-def stopped(holds: Holds) -> str:
-    """Say that the circuit breaker stops all purchases, why, and what to do."""
-    assert holds.breaker is not None
-    wait_s, why = holds.breaker.wait_s, holds.breaker.message.rstrip(".")
-    when = f"in {wait_s:.0f} s" if wait_s >= 1 else "now"
-    todo = _WHAT_TO_DO.get(holds.breaker.hold)
-    return f"Buying has stopped ({holds.breaker.hold}): {why}. One job tries again {when}.{f' {todo}' if todo else ''}"
-
-
 def full(holds: Holds) -> str:
     """Say which limit of generations in flight is reached."""
     if holds.load.learnt is not None and holds.load.learnt == holds.most_in_flight:
@@ -103,8 +106,17 @@ def full(holds: Holds) -> str:
     return "which is the limit (`rushes limits`)"
 
 
+def broken(breaker: Breaker, circuit: OpenBreaker) -> str:
+    """Say why all requests of a kind wait, what ends that, and when the next one is tried."""
+    why, when = (circuit.message or "no reason is known").rstrip("."), _in(circuit.wait_s)
+    return f"{_HELD_BY[breaker]} ({circuit.hold}): {why}. {_ADVICE[circuit.hold]} The next try is {when}."
+
+
 def _when(job: Job, now: float | None) -> str:
     if now is None or job.due_at is None:
         return "soon"
-    wait_s = job.due_at - now
+    return _in(job.due_at - now)
+
+
+def _in(wait_s: float) -> str:
     return f"in {wait_s:.0f} s" if wait_s >= 1 else "at once"

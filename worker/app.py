@@ -1,9 +1,11 @@
 """The worker's entry: `celery -A worker.app worker`. Flower and Celery's tools load the same app."""
 
 import logging
+import warnings
 from typing import Any
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from config.logs import configure
 from config.open_files import allow
@@ -12,6 +14,10 @@ from worker.rescue import BackgroundStep
 from worker.runtime import WorkerApp, build_runtime, files_needed, make_worker_app
 
 log = logging.getLogger("rushes.worker")
+
+# Celery warns of a worker that root runs, as in many a container, because a pickled message may run anything. Ours
+# accepts JSON only; with pickle Celery refuses to start, whatever is ignored here.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges", SecurityWarning)
 
 
 def _make() -> WorkerApp:

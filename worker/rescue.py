@@ -11,6 +11,7 @@ from typing import Any, Final
 from celery import bootsteps
 
 from config.settings import Settings
+from config.version import installed_version
 from jobs.backoff import backoff
 from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, UnreadableRow
@@ -66,7 +67,7 @@ class Rescuer:
         Raises:
             LedgerUnavailable: Redis could not be used.
         """
-        self._ledger.worker_seen(self._worker)
+        self._ledger.worker_seen(self._worker, installed_version())
         if monotonic() >= self._seldom_at:
             self._seldom_at = monotonic() + SELDOM_S
             self._done(self._ledger.clock.check, self._longest)

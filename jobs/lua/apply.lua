@@ -93,8 +93,8 @@ end
 -- Writes the job's place in the indexes and its next due time.
 local function index_job(m, row)
   if m.to and m.to ~= row.state then
-    redis.call('ZREM', index_key(row.state), m.id)
-    redis.call('ZADD', index_key(m.to), 0, m.id)
+    unindex_state(m.id, row.state, row.tenant)
+    index_state(m.id, m.to, row.tenant)
   end
   local from, into = row.queue or row.state, m.queue or m.to or row.queue or row.state
   if from ~= into or m.final then redis.call('ZREM', due_key(from), m.id) end

@@ -83,16 +83,32 @@ local function holder_of(key_name)
   return string.match(redis.call('GET', a.prefix .. 'idempotency:' .. key_name) or '', '^(%S+) (%S+)$')
 end
 
+-- Counts a tenant's jobs in a state; an index's own answer is the change, so that the two cannot drift apart.
+local function tally(state, tenant, change)
+  local field = state .. ' ' .. (tenant or '')
+  if change ~= 0 and redis.call('HINCRBY', index_key('tallies'), field, change) <= 0 then
+    redis.call('HDEL', index_key('tallies'), field)
+  end
+end
+
+local function index_state(id, state, tenant)
+  tally(state, tenant, redis.call('ZADD', index_key(state), 0, id))
+end
+
+local function unindex_state(id, state, tenant)
+  tally(state, tenant, -redis.call('ZREM', index_key(state), id))
+end
+
 -- Adds a job to the indexes of all jobs, of its state and of its tenant, each in order of acceptance.
 local function index(id, state, tenant)
   redis.call('ZADD', index_key('all'), 0, id)
-  redis.call('ZADD', index_key(state), 0, id)
+  index_state(id, state, tenant)
   if tenant and tenant ~= '' then redis.call('ZADD', index_key('tenant:' .. tenant), 0, id) end
 end
 
 local function unindex(id, state, tenant)
   redis.call('ZREM', index_key('all'), id)
-  redis.call('ZREM', index_key(state), id)
+  unindex_state(id, state, tenant)
   if tenant and tenant ~= '' then redis.call('ZREM', index_key('tenant:' .. tenant), id) end
 end
 

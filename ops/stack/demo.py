@@ -1,9 +1,11 @@
 """`rushes demo`: turns a prompt into a stored video, with a stack that ends with it."""
 
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import environ
 from pathlib import Path
 from typing import Annotated, Final
@@ -47,7 +49,7 @@ def demo(
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         folder = load(beside_up=False).state_dir / "demo"
         make_folder(folder)
-        with _stack(folder, time_scale, console):
+        with _stack(folder, time_scale, console) as stack:
             session = Session()
             console.print(f"Flower   http://127.0.0.1:{session.settings.flower.port} while this runs", style="dim")
             job_id = _unfinished(session, console) or _submitted(session, prompt, console)
@@ -57,10 +59,26 @@ def demo(
                 f"\nYour video: {session.settings.archive_root}/{job.stored.path}", style="bold green", markup=False
             )
             console.print("`rushes up` runs this stack to stay; README.md shows how to use your own key.", style="dim")
+            if console.is_terminal and sys.stdin.isatty():
+                _stay(stack, folder, console)
+
+
+def _stay(stack: "subprocess.Popen[bytes]", folder: Path, console: Console) -> None:
+    """Offer to keep the stack running until Ctrl-C."""
+    if not typer.confirm("Keep it running, to look around?", err=True):
+        return
+    console.print(
+        f"It runs until Ctrl-C. In another terminal:\n"
+        f"  export RUSHES_STATE_DIR={shlex.quote(str(folder.absolute()))}\n"
+        f'  rushes submit --wait "a paper boat in the rain"',
+        markup=False,
+    )
+    with suppress(KeyboardInterrupt):
+        stack.wait()
 
 
 @contextmanager
-def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
+def _stack(folder: Path, time_scale: float, console: Console) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a stack for the demo and point this process's environment to it."""
     log = folder / "up.log"
     before = _written(folder / UP_FILE)
@@ -78,7 +96,7 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator[None]:
         with console.status("starting Valkey, sandbox, worker, API and Flower"):
             _until_ready(process, folder / UP_FILE, log, before)
         environ.update({name: value for name, value in dotenv_values(folder / UP_FILE).items() if value})
-        yield
+        yield process
     finally:
         with console.status("stopping the stack"):
             process.terminate()

@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPMethod
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from config.connection import connect_async
 from config.settings import Settings
 from config.store import open_store
+from config.version import installed_version
 from producer.api import (
     batches,
     events,
@@ -26,6 +26,7 @@ from producer.api import (
     metrics_route,
     models,
     queue,
+    status,
     upstream_face,
     videos,
     webhooks,
@@ -60,7 +61,7 @@ def make_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Rushes",
         description=DESCRIPTION,
-        version=_version(),
+        version=installed_version(),
         openapi_url=None,  # FastAPI's own route encodes the document again for each request
         docs_url=None,  # FastAPI's own page loads its scripts from another host
         redoc_url=None,
@@ -84,6 +85,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(keys.router)
     app.include_router(queue.router)
     app.include_router(limits.router)
+    app.include_router(status.router)
     app.include_router(metrics_route.router)
     app.include_router(health.router)
     add_docs(app)
@@ -146,13 +148,6 @@ def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
         "expose_headers": ["etag", "location", "retry-after", "idempotency-replayed", "x-request-id", "ratelimit"],
         "max_age": 600,
     }
-
-
-def _version() -> str:
-    try:
-        return version("rushes")
-    except PackageNotFoundError:  # the image runs from its folder
-        return "0"
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

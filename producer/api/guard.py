@@ -19,9 +19,13 @@ from producer.keys import Key, Quota, Scope
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender of a request. Without a tenant it is the operator on this machine, who sees all jobs."""
+    """The sender of a request. Without a tenant it is the operator on this machine, who sees all jobs.
+
+    `is_admin`: it may see and change what concerns all tenants.
+    """
 
     tenant: str | None
+    is_admin: bool
 
 
 async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) -> Caller:
@@ -33,14 +37,14 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     settings = parts.settings.api
     if settings.auth == "off":
         _check_is_local(request, parts)
-        return Caller(None)
+        return Caller(None, is_admin=True)
     admitted = await parts.access.admit(_token(request), per_min=settings.requests_per_min, cost=cost)
     if admitted is None:
         raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
     request.state.quota = admitted.quota
     _check_scope(admitted.key, scope)
     _check_quota(admitted.quota)
-    return Caller(admitted.key.tenant)
+    return Caller(admitted.key.tenant, is_admin=Scope.ADMIN in admitted.key.scopes)
 
 
 async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:

@@ -1,7 +1,7 @@
 """`/healthz`: is this process alive; `/readyz`: would a worker run a job submitted now."""
 
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -11,11 +11,9 @@ from typing_extensions import TypedDict
 from jobs.errors import LedgerUnavailable
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
+from producer.status import seen_within_s
 
 router = APIRouter(tags=["health"])
-
-SEEN_WITHIN_S: Final = 30.0
-MISSED_ROUNDS: Final = 5
 
 
 class Alive(TypedDict):
@@ -50,7 +48,7 @@ async def healthz() -> Response:
 )
 def readyz(parts: Needs) -> Response:
     """Redis takes writes, and at least one worker has a recent heartbeat."""
-    within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
+    within_s = seen_within_s(parts.settings)
     try:
         parts.service.check_writable()
         workers, redis, paused = (

@@ -18,6 +18,7 @@ from producer.api.picture_pool import PicturePool
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
+from producer.status import StatusView, status_of
 from producer.views import Beside
 from producer.webhooks import Webhooks, make_webhooks
 
@@ -43,6 +44,10 @@ class Parts:
     def webhooks(self) -> Webhooks:
         """The webhook endpoints; made when first used."""
         return make_webhooks(self.settings)
+
+    def status(self, *, tenant: str | None) -> StatusView:
+        """Return what a person wants to know at a glance: of the whole deployment, or of one tenant."""
+        return status_of(self.service, self.receivers, self.settings, tenant=tenant)
 
     @cached_property
     def links(self) -> Links:

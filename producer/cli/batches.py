@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
@@ -15,8 +14,10 @@ from jobs.job import Terms
 from jobs.states import State, Status
 from producer.cli.batch_file import BatchRow, read_batch
 from producer.cli.display import why
+from producer.cli.download import fetch_all, leave_for
 from producer.cli.exits import Exit, errors, explained, leave
-from producer.cli.results import copy_video
+from producer.cli.meter import Meter
+from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
 from producer.cli.text import UnreadableText
@@ -42,32 +43,22 @@ def batch(
         session = Session()
         rows = _valid_rows(file, session, model, name or file.stem)
         warn_unfamiliar(*(row.request.model for row in rows))
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            console=session.progress,
-        )
-        with _resumable(file, bar), bar:
-            job_ids = _submit(session, rows, bar)
+        with _resumable(file), Meter(session.progress) as meter:
+            job_ids = _submit(session, rows, meter)
             if wait or output:
-                _wait(session, job_ids, bar)
+                _wait(session, job_ids, meter)
         _report(session, job_ids, output, as_json=as_json)
 
 
 @contextmanager
-def _resumable(file: Path, bar: Progress) -> Iterator[None]:
+def _resumable(file: Path) -> Iterator[None]:
     """Say after an interruption that the next run continues this one."""
     how = f"Submitted jobs continue by themselves. Run `rushes batch {file}` again: it submits nothing twice."
     try:
         yield
     except KeyboardInterrupt:
-        bar.stop()
         leave(Exit.INTERRUPTED, how)
     except LedgerUnavailable as error:
-        bar.stop()
         leave(Exit.NO_LEDGER, f"Redis is unavailable ({error}).", whereabouts(), how)
 
 
@@ -79,50 +70,44 @@ def _valid_rows(file: Path, session: Session, model: str, name: str) -> list[Bat
         leave(Exit.USAGE, f"{file} cannot be read: {error}.")
 
 
-def _submit(session: Session, rows: Sequence[BatchRow], bar: Progress) -> list[str]:
-    task = bar.add_task("submitting", total=len(rows), note="")
-    life_s = _KEY_LIFE_S
+def _submit(session: Session, rows: Sequence[BatchRow], meter: Meter) -> list[str]:
+    meter.begin("submitted", len(rows))
     job_ids: list[str] = []
     known = 0
     for some in batched(rows, _AT_ONCE):
-        answers = session.service.submit_many([(row.request, _terms(row, life_s)) for row in some])
+        answers = session.service.submit_many([(row.request, _terms(row)) for row in some])
         for row, answer in zip(some, answers, strict=True):
             if isinstance(answer, IdempotencyConflict):
-                bar.stop()
                 leave(Exit.CONFLICT, f"line {row.line}: {answer}. Give the row another key, or its earlier request.")
             if isinstance(answer, JobError):
                 raise answer
             job_ids.append(answer.job_id)
             known += answer.replayed
-        bar.update(task, advance=len(some), note=f"{known} submitted before" if known else "")
+        meter.reach(len(job_ids), f"{known} submitted before" if known else "")
     return job_ids
 
 
-def _terms(row: BatchRow, life_s: float) -> Terms:
+def _terms(row: BatchRow) -> Terms:
     return Terms(
         idempotency_key=row.key,
-        idempotency_life_s=life_s,
+        idempotency_life_s=_KEY_LIFE_S,
         priority=row.queue.priority,
         due_in_s=row.queue.delay_s or 0.0,
         queue_ttl_s=row.queue.queue_ttl_s,
     )
 
 
-def _wait(session: Session, job_ids: Sequence[str], bar: Progress) -> None:
+def _wait(session: Session, job_ids: Sequence[str], meter: Meter) -> None:
     left, ends = set(job_ids), Counter[str]()
     total = len(left)
-    task = bar.add_task("videos", total=total, note="")
+    meter.begin("videos", total)
     while left:
         for some in batched(sorted(left), _AT_ONCE):
             known = {job.id: job for job, _ in session.service.get_many(some)}
             ended = [job for job in known.values() if job.is_final]
             ends.update(job.state.value for job in ended)
             left -= {job.id for job in ended} | (set(some) - set(known))  # an earlier run's job may have expired
-        bar.update(
-            task,
-            completed=total - len(left),
-            note="  ".join(f"{state} {count}" for state, count in ends.items()),
-        )
+        meter.reach(total - len(left), ", ".join(f"{count} {state}" for state, count in ends.items()))
         for job_id in sorted(left)[:1]:
             for _ in session.service.follow([job_id], timeout_s=1.0):
                 pass
@@ -137,11 +122,11 @@ def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
 def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as_json: bool) -> None:
     once = list(dict.fromkeys(job_ids))
     jobs = [found for some in batched(once, _AT_ONCE) for found in session.service.get_many(some)]
+    failures: Sequence[NotCopied] = ()
     if output:
         output.mkdir(parents=True, exist_ok=True)
+        failures = fetch_all(session, [found for found in jobs if found[0].stored], output, tell=say_saved)
     for job, request in jobs:
-        if output and job.stored:
-            copy_video(session, job, output)
         if as_json:
             emit_json(session.view(job, request))
         elif job.reason:
@@ -152,6 +137,7 @@ def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as
     if len(jobs) < len(once):
         expired = len(once) - len(jobs)
         errors.print(f"Jobs of an earlier run that are no longer stored: {expired}. None is bought again.")
+    leave_for(failures)
     without = sum(count for state, count in states.items() if state.is_final and state is not State.COMPLETED)
     if without:
         leave(

@@ -1,6 +1,6 @@
 """The `rushes` command: where each of its commands is. Only the one that runs is imported; ops adds its own."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -13,13 +13,15 @@ COMMANDS: Final[Mapping[str, str]] = {
     "submit": "producer.cli.submit:submit",
     "get": "producer.cli.job_commands:get",
     "list": "producer.cli.job_commands:list_jobs",
-    "watch": "producer.cli.job_commands:watch",
+    "status": "producer.cli.status:status",
+    "watch": "producer.cli.dashboard:watch",
     "wait": "producer.cli.job_commands:wait",
     "cancel": "producer.cli.job_changes:cancel",
     "retry": "producer.cli.job_changes:retry",
     "erase": "producer.cli.job_changes:erase",
     "events": "producer.cli.job_commands:events",
-    "download": "producer.cli.job_commands:download",
+    "download": "producer.cli.download:download",
+    "open": "producer.cli.open_page:open_page",
     "batch": "producer.cli.batches:batch",
     "models": "producer.cli.models:models",
     "adopt": "producer.cli.doubts:adopt",
@@ -30,19 +32,48 @@ COMMANDS: Final[Mapping[str, str]] = {
     "hooks": "producer.cli.hooks:hooks",
     "webhooks": "producer.cli.webhooks:webhooks",
     "archive": "producer.cli.archive:archive",
+    "config": "producer.cli.settings:config",
 }
 """The producer's commands and groups of commands, as module:name."""
+
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "submit": ('submit "a paper boat in the rain" --duration 8', 'submit --wait -o boat.mp4 "a paper boat"'),
+    "get": ("get JOB", "get JOB --json"),
+    "list": ("list --status failed --since 2h", "list --metadata campaign=spring --json"),
+    "status": ("status", "status --watch"),
+    "watch": ("watch --limit 30",),
+    "wait": ("wait JOB --timeout 600",),
+    "cancel": ("cancel JOB", "cancel JOB --yes"),
+    "retry": ("retry JOB",),
+    "erase": ("erase JOB",),
+    "events": ("events JOB", "events JOB --follow"),
+    "download": ("download JOB -o boat.mp4", "download --metadata campaign=spring --since 3d -o videos/"),
+    "open": ("open", "open JOB"),
+    "batch": ("batch prompts.csv -o videos/", "batch prompts.jsonl --no-wait"),
+    "models": ("models", "models google/veo3"),
+    "adopt": ("adopt JOB GENERATION",),
+    "resolve": ("resolve JOB --give-up",),
+    "queue": ('queue pause --reason "the budget is used up"', "queue resume"),
+    "keys": ("keys issue --tenant shop", "keys list"),
+    "hooks": ("hooks list", "hooks test shop:video_is_ready"),
+    "webhooks": ("webhooks add https://shop.example/rushes", "webhooks list"),
+    "archive": ("archive prune --older-than 30d --dry-run",),
+    "config": ("config --changed", "config --json"),
+}
+"""What a person types; shown below a command's options."""
 
 _PASSES_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def command_line(places: Mapping[str, str], *, passing_on: Collection[str] = ()) -> typer.Typer:
+def command_line(
+    places: Mapping[str, str], *, examples: Mapping[str, Sequence[str]], passing_on: Collection[str] = ()
+) -> typer.Typer:
     """Make a command line of the commands at these places; those of `passing_on` take any option."""
 
     class Group(TyperGroup):
         def __init__(self, **given: Any) -> None:
             super().__init__(**given)
-            self.commands = _Commands(places, passing_on)  # type: ignore[assignment]  # nobody adds to it
+            self.commands = _Commands(places, examples, passing_on)  # type: ignore[assignment]  # nobody adds to it
 
     return typer.Typer(
         name="rushes",
@@ -59,8 +90,10 @@ def command_line(places: Mapping[str, str], *, passing_on: Collection[str] = ())
 class _Commands(Mapping[str, Any]):
     """The commands by name; each is imported when it is looked up, because all together take two seconds of CPU."""
 
-    def __init__(self, places: Mapping[str, str], passing_on: Collection[str]) -> None:
-        self._places, self._passing_on = places, passing_on
+    def __init__(
+        self, places: Mapping[str, str], examples: Mapping[str, Sequence[str]], passing_on: Collection[str]
+    ) -> None:
+        self._places, self._examples, self._passing_on = places, examples, passing_on
         self._made = cache(self._make)
 
     def __getitem__(self, name: str) -> Any:
@@ -76,8 +109,11 @@ class _Commands(Mapping[str, Any]):
         module, _, attribute = place.partition(":")
         found = getattr(import_module(module), attribute)
         alone = typer.Typer(rich_markup_mode=None, callback=lambda: None)
+        lines = ["\b", "Examples:", *(f"  rushes {example}" for example in self._examples[name])]
+        epilog = "\n".join(lines)  # after \b click keeps the lines as they are
         if isinstance(found, typer.Typer):
-            alone.add_typer(found, name=name)
+            alone.add_typer(found, name=name, epilog=epilog)
         else:
-            alone.command(name, context_settings=_PASSES_ON if name in self._passing_on else None)(found)
+            settings = _PASSES_ON if name in self._passing_on else None
+            alone.command(name, context_settings=settings, epilog=epilog)(found)
         return get_group(alone).commands[name]

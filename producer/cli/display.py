@@ -1,12 +1,11 @@
 """Formats jobs for the terminal: a line, a card, a table, a timeline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from jobs.events import LogEntry
@@ -51,6 +50,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def age(seconds: float) -> str:
+    """Format an age in its largest unit."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
 def eta_text(eta: Eta) -> str:
     """Format an ETA: its median and its 90th percentile."""
     return f"in about {duration(eta.p50_s)}, 9 of 10 within {duration(eta.p90_s)}"
@@ -69,63 +77,78 @@ def card(
     *,
     why_waiting: str | None = None,
 ) -> RenderableType:
-    """Format one job, one field a line."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in _fields(job, request, archive, eta, why_waiting):
-        table.add_row(name, value)
-    return table
+    """Format one job, one field a line; a terminal wraps long ones, so that a path can be copied whole."""
+    fields = _fields(job, request, archive, eta, why_waiting)
+    width = max(len(name) for name, _ in fields)
+    return Group(*(line for name, value in fields for line in labelled(name, value, width)))
 
 
-class JobTable:
-    """Formats many jobs, one a line; `done in` is the ETA's median and 90th percentile.
+def labelled(name: str, value: Text | str, width: int) -> Iterator[Text]:
+    """Format a label and its value; the value's further lines are indented."""
+    text = value if isinstance(value, Text) else Text(value)
+    for nth, line in enumerate(text.split("\n")):
+        yield Text.assemble((("" if nth else name).ljust(width), "dim"), "  ", line)
 
-    Only the prompt gives way where the terminal is narrow, and then the columns that a card has too. A pipe gets whole
-    fields, with tabs between them.
+
+class Lines:
+    """Formats rows, one a line, under their headings.
+
+    Only the last column gives way where the terminal is narrow, and then those before it that are not among the first
+    `always`. A pipe gets whole fields, with tabs between them.
     """
 
-    def __init__(self, jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta]) -> None:
-        self._rows = [
-            (
-                Text(job.id),
-                state_text(job.state),
-                Text(duration(now - job.accepted_at)),
-                Text(_cost(job)),
-                Text(visible(request.model)),
-                Text(_band(etas.get(job.id))),
-                Text(str(job.polls)),
-                Text(visible(" ".join((request.prompt or "").split()))),
-            )
-            for job, request in jobs
-        ]
+    def __init__(
+        self, headings: Sequence[str], rows: Iterable[Sequence[Text]], *, always: int, marked: int | None = None
+    ) -> None:
+        """Mark the row of this index, if there is one."""
+        self._rows = [tuple(Text(name, style="dim") for name in headings), *rows]
+        self._always = always
+        self._marked = None if marked is None else marked + 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield a line for each job."""
-        headed = [tuple(Text(name, style="dim") for name in _COLUMNS), *self._rows]
+        """Yield a line for each row."""
         if not console.is_terminal:
-            yield from (Segment("\t".join(cell.plain for cell in row) + "\n") for row in headed)
+            yield from (Segment("\t".join(cell.plain for cell in row) + "\n") for row in self._rows)
             return
-        widths = [max(row[column].cell_len for row in headed) for column in range(len(_COLUMNS) - 1)]
-        shown = list(range(len(widths)))
-        while (left := options.max_width - sum(widths[column] + 2 for column in shown)) < _SHORTEST_PROMPT:
-            if shown[-1] < _ALWAYS:
+        *widths, longest = (max(cell.cell_len for cell in column) for column in zip(*self._rows, strict=True))
+        shown, wished = list(range(len(widths))), min(longest, _SHORTEST_LAST)
+        while (left := options.max_width - sum(widths[column] + 2 for column in shown)) < wished:
+            if shown[-1] < self._always:
                 break
             shown.pop()
-        for row in headed:
+        for nth, row in enumerate(self._rows):
             line = Text("  ").join(_padded(row[column], widths[column]) for column in shown)
-            if left >= len(_COLUMNS[-1]):
-                prompt = row[-1].copy()
-                prompt.truncate(left, overflow="ellipsis")
-                line = Text.assemble(line, "  ", prompt)
+            if left >= self._rows[0][-1].cell_len:
+                last = row[-1].copy()
+                last.truncate(left, overflow="ellipsis")
+                line = Text.assemble(line, "  ", last)
             line.no_wrap, line.overflow = True, "ignore"
+            if nth == self._marked:
+                line.stylize("reverse")
             yield line
 
 
-_COLUMNS: Final = ("job", "state", "age", "cost", "model", "done in", "polls", "prompt")
-_ALWAYS: Final = _COLUMNS.index("done in")
-"""The columns before this one are always shown."""
-_SHORTEST_PROMPT: Final = 20
+_SHORTEST_LAST: Final = 20
+
+
+def job_table(
+    jobs: Sequence[tuple[Job, VideoRequest]], now: float, etas: Mapping[str, Eta], *, marked: int | None = None
+) -> Lines:
+    """Format many jobs, one a line; `done in` is the ETA's median and 90th percentile."""
+    rows = [
+        (
+            Text(job.id),
+            state_text(job.state),
+            Text(age(now - job.accepted_at)),
+            Text(_cost(job)),
+            Text(visible(request.model)),
+            Text(_band(etas.get(job.id))),
+            Text(str(job.polls)),
+            Text(visible(" ".join((request.prompt or "").split()))),
+        )
+        for job, request in jobs
+    ]
+    return Lines(("job", "state", "age", "cost", "model", "done in", "polls", "prompt"), rows, always=5, marked=marked)
 
 
 def _padded(cell: Text, width: int) -> Text:
@@ -136,13 +159,16 @@ def _padded(cell: Text, width: int) -> Text:
 
 def timeline(entries: Sequence[LogEntry]) -> RenderableType:
     """Format a job log, each line with the time since the first."""
-    table = Table.grid(padding=(0, 2))
-    for style in ("dim", "", ""):
-        table.add_column(style=style, overflow="fold")
     start = entries[0].at if entries else 0.0
-    for entry in entries:
-        table.add_row(f"+{entry.at - start:6.1f} s", _event_text(entry), Text(_data_line(entry)))
-    return table
+    width = max((len(entry.event) for entry in entries), default=0)
+    return Group(*(_logged(entry, entry.at - start, width) for entry in entries))
+
+
+def _logged(entry: LogEntry, after_s: float, width: int) -> Text:
+    event = Text(entry.event.ljust(width), style=COLOUR.get(State(entry.state), ""))
+    line = Text.assemble((f"+{after_s:6.1f} s", "dim"), "  ", event, "  ", _data_line(entry))
+    line.rstrip()
+    return line
 
 
 def ending(job: Job, request: VideoRequest, archive: str, entries: Sequence[LogEntry]) -> RenderableType:
@@ -214,10 +240,6 @@ def _cost(job: Job) -> str:
     if job.cost_usd is None or job.charged is Charged.NO:
         return "-"
     return f"{job.cost_usd:.2f} USD{'?' if job.charged is Charged.UNKNOWN else ''}"
-
-
-def _event_text(entry: LogEntry) -> Text:
-    return Text(entry.event, style=COLOUR.get(State(entry.state), ""))
 
 
 def _data_line(entry: LogEntry) -> str:

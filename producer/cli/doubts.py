@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from producer.cli.exits import Exit, explained, leave
+from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 
-JobId = Annotated[str, typer.Argument(help="The job's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

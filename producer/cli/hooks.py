@@ -3,12 +3,13 @@
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from jobs.delivery import DeliveryLine
-from producer.cli.display import clock_time, duration
+from jobs.outbox import ReceiverStatus
+from producer.cli.display import Lines, clock_time, duration
 from producer.cli.exits import Exit, explained, leave
+from producer.cli.job_ids import JobIds
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view
@@ -31,7 +32,7 @@ def list_receivers(*, as_json: AsJson = False) -> None:
         if as_json:
             emit_json([_view(receiver) for receiver in found])
         elif found:
-            session.out.print(_table(found, session.receivers.now()))
+            session.out.print(_lines(found, session.receivers.now()), crop=False)
         else:
             session.out.print("No receiver is configured. Set RUSHES_HOOKS__CALL; docs/how-to/hooks.md shows how.")
 
@@ -50,7 +51,7 @@ def log(
         if as_json:
             emit_json([delivery_view(receiver, line) for line in lines])
         else:
-            session.out.print(line_table(lines))
+            session.out.print(line_table(lines), crop=False)
 
 
 @hooks.command("test")
@@ -69,7 +70,7 @@ def send_test(
 @hooks.command()
 def redeliver(
     receiver: Receiver,
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
+    job_ids: JobIds = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:
@@ -108,23 +109,22 @@ def redeliver_events(session: Session, receiver: str, job_ids: list[str], *, fai
         session.out.print(f"The log of {receiver} has no job whose last attempt failed.", markup=False)
 
 
-def line_table(lines: list[DeliveryLine]) -> Table:
-    """Format a receiver's log as a table."""
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("at", "job", "event", "try", "delivered", "status", "took", "message"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
-    for line in lines:
-        table.add_row(
-            clock_time(line.at),
-            line.job_id,
-            line.event,
-            str(line.tries),
+def line_table(lines: list[DeliveryLine]) -> Lines:
+    """Format a receiver's log, an attempt a line."""
+    rows = [
+        (
+            Text(clock_time(line.at)),
+            Text(line.job_id),
             Text("yes", style="green") if line.delivered else Text("no", style="red"),
-            "-" if line.status is None else str(line.status),
-            f"{line.took_s:.3f} s",
+            Text(line.event),
+            Text(str(line.tries)),
+            Text("-" if line.status is None else str(line.status)),
+            Text(f"{line.took_s:.3f} s"),
             Text(visible(line.message)),
         )
-    return table
+        for line in lines
+    ]
+    return Lines(("at", "job", "delivered", "event", "try", "status", "took", "message"), rows, always=3)
 
 
 def _failed(receivers: Receivers, receiver: str) -> list[str]:
@@ -137,17 +137,14 @@ def _view(receiver: KnownReceiver) -> dict[str, object]:
     return {"name": receiver.name, "known": receiver.known, **fields}
 
 
-def _table(found: list[KnownReceiver], now: float) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("receiver", "waiting", "under way", "usually takes", "status"):
-        table.add_column(heading, overflow="fold")
-    for receiver in found:
-        status = receiver.status
-        took = "-" if status.took_s is None else f"{status.took_s:.3f} s"
-        table.add_row(
-            Text(visible(receiver.name)), str(status.waiting), str(status.under_way), took, _status(receiver, now)
-        )
-    return table
+def _lines(found: list[KnownReceiver], now: float) -> Lines:
+    rows = [(Text(visible(receiver.name)), _status(receiver, now), *_figures(receiver.status)) for receiver in found]
+    return Lines(("receiver", "status", "waiting", "under way", "usually takes"), rows, always=3)
+
+
+def _figures(status: ReceiverStatus) -> tuple[Text, Text, Text]:
+    took = "-" if status.took_s is None else f"{status.took_s:.3f} s"
+    return Text(str(status.waiting)), Text(str(status.under_way)), Text(took)
 
 
 def _status(receiver: KnownReceiver, now: float) -> Text:

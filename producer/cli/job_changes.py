@@ -10,10 +10,11 @@ from jobs.job import Charged, Job
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
 from producer.cli.exits import Exit, explained, leave, using_archive
-from producer.cli.job_commands import AsJson, JobId
+from producer.cli.job_commands import AsJson
+from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.service import Cancelled
+from producer.service import Cancelled, Retried
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
 
@@ -23,15 +24,13 @@ def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
     with explained():
         session = Session()
         job, request = session.service.get(job_id)
-        if job.state is not State.QUEUED and not job.is_final:
-            keeps = session.settings.late_fetch.keep_cancelled
-            rest = "its video is fetched all the same" if keeps else "its video is not fetched"
-            _agree(f"{job_id} {_bought(job)}; the upstream refunds nothing, and {rest}.", yes=yes)
+        if costs := cancel_costs(session, job):
+            _agree(costs, yes=yes)
         answer = session.service.cancel(job_id)
         if as_json:
             emit_json(session.view(answer.job, request))
         else:
-            session.out.print(Text(_cancelled(answer)))
+            session.out.print(Text(cancelled_text(answer)))
 
 
 def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
@@ -45,28 +44,22 @@ def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
             case Retry.NOT_OVER:
                 leave(Exit.CONFLICT, f"{job_id} is {job.state}: it goes on by itself.")
             case Retry.WOULD_PAY if job.retried_as is None:
-                before = (
-                    f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
-                )
-                _agree(f"{job_id} has no generation left to fetch: a retry buys another one; {before}.", yes=yes)
+                _agree(retry_costs(job), yes=yes)
                 may_buy = True
         answer = session.service.retry(job_id, pay_again=may_buy)
         if answer.job_id is None:
-            leave(Exit.CONFLICT, f"{job_id} has changed meanwhile, and nothing was bought: try again.")
+            leave(Exit.CONFLICT, retried_text(job_id, answer))
         if as_json:
             emit_json(session.view(*session.service.get(answer.job_id)))
-        elif answer.replayed:
-            session.out.print(Text(f"{job_id} was retried before, as {answer.job_id}."))
         else:
-            how = "goes on with its generation, which costs nothing" if answer.decision is Retry.GO_ON else "buys again"
-            session.out.print(Text(f"{answer.job_id} {how}. `rushes wait {answer.job_id}` waits for its end."))
+            session.out.print(Text(retried_text(job_id, answer)))
 
 
 def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Erase an ended job's prompt, pictures, job log and files for good; what it cost stays."""
     with explained(), using_archive():
         session = Session()
-        job = session.service.get(job_id)[0]
+        job = session.service.get(job_id).job
         if not job.is_final:
             leave(Exit.CONFLICT, f"{job_id} is {job.state}: cancel it first, or wait for its end.")
         _agree(f"{job_id}: its prompt, pictures, job log and files are removed for good.", yes=yes)
@@ -75,6 +68,31 @@ def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
             emit_json({"id": job_id, "object": "video.erased", "erased": True})
         else:
             session.out.print(Text(f"{job_id} is erased. What it cost is kept."))
+
+
+def cancel_costs(session: Session, job: Job) -> str | None:
+    """Say what a cancel loses; None: nothing."""
+    if job.state is State.QUEUED or job.is_final:
+        return None
+    keeps = session.settings.late_fetch.keep_cancelled
+    rest = "its video is fetched all the same" if keeps else "its video is not fetched"
+    return f"{job.id} {_bought(job)}; the upstream refunds nothing, and {rest}."
+
+
+def retry_costs(job: Job) -> str:
+    """Say what a retry that buys again costs."""
+    before = f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
+    return f"{job.id} has no generation left to fetch: a retry buys another one; {before}."
+
+
+def retried_text(job_id: str, answer: Retried) -> str:
+    """Say what became of a retry."""
+    if answer.job_id is None:
+        return f"{job_id} has changed meanwhile, and nothing was bought: try again."
+    if answer.replayed:
+        return f"{job_id} was retried before, as {answer.job_id}."
+    how = "goes on with its generation, which costs nothing" if answer.decision is Retry.GO_ON else "buys again"
+    return f"{answer.job_id} {how}. `rushes wait {answer.job_id}` waits for its end."
 
 
 def _agree(sentence: str, *, yes: bool) -> None:
@@ -98,7 +116,8 @@ def _price(job: Job) -> str:
     return "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
 
 
-def _cancelled(answer: Cancelled) -> str:
+def cancelled_text(answer: Cancelled) -> str:
+    """Say what became of a cancel, and of the money."""
     job = answer.job
     if answer.move is None:
         return f"{job.id} is already {job.state}; there is nothing to cancel."

@@ -1,22 +1,19 @@
-"""Commands that show jobs: get, list, events, wait, watch, download."""
+"""Commands that show jobs: get, list, events, wait."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
 from jobs.states import Status
-from producer.cli.arguments import pairs
-from producer.cli.dashboard import Dashboard
-from producer.cli.display import JobTable, card, timeline
-from producer.cli.exits import Exit, explained, leave
-from producer.cli.results import copy_video, report
+from producer.cli.display import card, job_table, timeline
+from producer.cli.exits import explained
+from producer.cli.job_ids import JobId
+from producer.cli.results import report
+from producer.cli.selection import Metadata, Model, Since, Tenant, Until, selection_of
 from producer.cli.session import Session, emit_json
-from producer.service import MOST_READ, Page, Selection
+from producer.service import MOST_READ, Page
 from producer.views import entry_view
 
-JobId = Annotated[str, typer.Argument(help="The job's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Wait this many seconds at most.")]
 
@@ -36,8 +33,11 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
 def list_jobs(
     *,
     status: Annotated[list[Status] | None, typer.Option(help="Only this status (repeat for more).")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    metadata: Annotated[list[str] | None, typer.Option(help="Only jobs with this label, name=value.")] = None,
+    model: Model = None,
+    tenant: Tenant = None,
+    metadata: Metadata = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The largest number of jobs.")] = 20,
     after: Annotated[
         str | None, typer.Option(help="Continue after this job id, the last one of the previous page.")
@@ -51,7 +51,7 @@ def list_jobs(
     """List jobs, newest first; with --json one a line."""
     with explained():
         session = Session()
-        selection = Selection(status or (), model, pairs(metadata, "--metadata", str))
+        selection = selection_of(session, status or (), model, tenant, metadata, since, until)
         page = (
             Page(session.service.in_need(limit=limit), None)
             if needs_attention
@@ -62,7 +62,7 @@ def list_jobs(
             return
         etas = session.service.etas([job for job, _ in page.jobs])
         if page.jobs:
-            session.out.print(JobTable(page.jobs, session.service.now(), etas), crop=False)
+            session.out.print(job_table(page.jobs, session.service.now(), etas), crop=False)
         else:
             session.out.print("no job needs a decision" if needs_attention else "no job fits")
         if page.is_cut:
@@ -107,32 +107,3 @@ def wait(job_id: JobId, *, timeout: Timeout = None, as_json: AsJson = False) -> 
         session = Session()
         session.service.get(job_id)
         report(session, job_id, timeout_s=timeout, as_json=as_json)
-
-
-def watch(*, limit: Annotated[int, typer.Option(min=1, max=100, help="The largest number of jobs.")] = 15) -> None:
-    """Show all jobs live; Ctrl-C ends the command, not the jobs."""
-    with explained():
-        session = Session()
-        board = Dashboard(session.service, limit)
-        if not session.out.is_terminal:
-            session.out.print(board)
-            return
-        with Live(board, console=session.out, refresh_per_second=4, screen=True):
-            board.refresh_until_interrupted()
-
-
-def download(
-    job_id: JobId,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file or a folder.")] = Path(),
-    as_json: AsJson = False,
-) -> None:
-    """Copy a completed job's video to a file."""
-    with explained():
-        session = Session()
-        job, _ = session.service.get(job_id)
-        if not job.is_final:
-            leave(Exit.NO_VIDEO, f"{job_id} is still {job.state}. `rushes wait {job_id}` waits for its end.")
-        saved = copy_video(session, job, output)
-        if as_json:
-            emit_json({"id": job_id, "saved": str(saved.absolute())})

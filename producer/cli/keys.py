@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from jobs.errors import UnknownKey
+from producer.cli.display import Lines
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
+from producer.cli.visible import visible
 from producer.keys import Key, Scope
 from producer.service import make_access
 from producer.views import key_view
@@ -58,10 +59,8 @@ def list_keys(*, as_json: AsJson = False) -> None:
             for key in found:
                 emit_json(key_view(key))
             return
-        table = Table("id", "tenant", "name", "scopes", "expires", "state", box=None, header_style="dim")
-        for key in found:
-            table.add_row(*map(Text, _cells(key, now)))
-        session.out.print(table)
+        rows = [tuple(map(Text, _cells(key, now))) for key in found]
+        session.out.print(Lines(("id", "tenant", "state", "scopes", "expires", "name"), rows, always=3), crop=False)
 
 
 @keys.command()
@@ -83,4 +82,4 @@ def _cells(key: Key, now: float) -> tuple[str, ...]:
     expires = "-" if key.expires_at is None else f"{datetime.fromtimestamp(key.expires_at, UTC):%Y-%m-%d %H:%M}"
     ended = "revoked" if key.revoked_at is not None else "expired"
     state = "good" if key.is_good(now) else ended
-    return key.id, key.tenant, key.name, " ".join(sorted(key.scopes)), expires, state
+    return key.id, key.tenant, state, " ".join(sorted(key.scopes)), expires, visible(key.name)

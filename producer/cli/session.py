@@ -3,18 +3,22 @@
 import codecs
 import json
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from config.links import links_of
 from config.settings import Settings, load
 from config.store import Store, open_store
+from jobs.errors import LedgerUnavailable
 from jobs.job import Job, VideoRequest
 from producer.cli.exits import using_archive
-from producer.cli.visible import json_safe
+from producer.cli.visible import json_safe, visible
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service, make_service
 from producer.views import job_view
@@ -22,6 +26,9 @@ from producer.webhooks import Webhooks, make_webhooks
 
 PIPE_WIDTH: Final = 240
 """The width of tables in a pipe, which has none."""
+
+REFRESH_S: Final = 1.0
+"""How often a live picture is read again."""
 
 
 class Out(Console):
@@ -67,6 +74,11 @@ class Session:
         return Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     @cached_property
+    def screen(self) -> Console:
+        """The whole terminal, for what is kept open: long lines are wrapped, as nothing can be copied past its edge."""
+        return Out(highlight=False)
+
+    @cached_property
     def progress(self) -> Console:
         """Standard error, for progress, so that a pipe gets only the result."""
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -77,6 +89,33 @@ class Session:
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
         beside = self.service.beside(job, archive=self.settings.archive_root, links=links, placed=placed)
         return job_view(job, request, beside)
+
+
+class Reconnecting:
+    """A picture that is read again and again; after an outage from wherever the stack is then."""
+
+    def __init__(self, session: Session, read: Callable[[Session], RenderableType]) -> None:
+        self._session = session
+        self._read = read
+        self._picture = read(session)
+
+    def __rich__(self) -> RenderableType:
+        """Draw the last reading."""
+        return self._picture
+
+    def refresh_until_interrupted(self, every_s: float) -> None:
+        """Read every so many seconds until Ctrl-C."""
+        while True:
+            time.sleep(every_s)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Read; during an outage say so, and look for a stack that was started again, maybe on other ports."""
+        try:
+            self._picture = self._read(self._session)
+        except LedgerUnavailable as error:
+            self._picture = Text(visible(f"Redis is unavailable: {error}. It is looked for again."), style="red")
+            self._session = Session()
 
 
 def emit_json(value: Any) -> None:

@@ -111,7 +111,7 @@ def submit(
             return
         job = report(session, answer.job_id, timeout_s=timeout, as_json=as_json)
         if output:
-            copy_video(session, job, output)
+            copy_video(session, job, request, output)
 
 
 def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *, as_json: bool) -> None:

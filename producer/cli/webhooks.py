@@ -6,14 +6,14 @@ from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from config.webhook_endpoints import WEBHOOK_URL, Endpoint
 from jobs.errors import UnknownEndpoint
-from producer.cli.display import clock_time
+from producer.cli.display import Lines, clock_time
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.hooks import TEST_DELIVERY_TIMEOUT_S, line_table, redeliver_events, send_and_report
+from producer.cli.job_ids import JobIds
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.deliveries import delivery_view, endpoint_view
@@ -51,7 +51,7 @@ def list_endpoints(*, as_json: AsJson = False) -> None:
         if as_json:
             emit_json([endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in endpoints])
         elif endpoints:
-            session.out.print(_table(endpoints, waiting))
+            session.out.print(_lines(endpoints, waiting), crop=False)
         else:
             session.out.print("No endpoint. `rushes webhooks add https://…` adds one.")
 
@@ -143,13 +143,13 @@ def deliveries(
         if as_json:
             emit_json([delivery_view(endpoint_id, line) for line in lines])
         else:
-            session.out.print(line_table(lines))
+            session.out.print(line_table(lines), crop=False)
 
 
 @webhooks.command()
 def redeliver(
     endpoint_id: EndpointId,
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Ended jobs.", show_default=False)] = None,
+    job_ids: JobIds = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All jobs whose last logged attempt failed.")] = False,
 ) -> None:
@@ -179,20 +179,20 @@ def _show(session: Session, endpoint: Endpoint, *, as_json: bool) -> None:
     session.out.print(f"secret: {secrets.current}", markup=False)
 
 
-def _table(endpoints: list[Endpoint], waiting: dict[str, int]) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    for heading in ("endpoint", "url", "events", "tenant", "waiting", "since", "status", "description"):
-        table.add_column(heading, overflow="fold")
-    for endpoint in endpoints:
-        why = endpoint.disabled_why
-        table.add_row(
-            endpoint.id,
-            Text(visible(endpoint.url)),
-            ", ".join(endpoint.events) or "every end",
-            visible(endpoint.tenant or "all"),
-            str(waiting.get(endpoint.id, 0)),
-            clock_time(endpoint.created_at),
-            Text(f"disabled: {visible(why)}", style="red") if why else Text("enabled", style="green"),
-            Text(visible(endpoint.description)),
-        )
-    return table
+def _lines(endpoints: list[Endpoint], waiting: dict[str, int]) -> Lines:
+    headings = ("endpoint", "status", "url", "waiting", "events", "tenant", "since", "description")
+    return Lines(headings, [_cells(endpoint, waiting.get(endpoint.id, 0)) for endpoint in endpoints], always=4)
+
+
+def _cells(endpoint: Endpoint, waiting: int) -> tuple[Text, ...]:
+    why = endpoint.disabled_why
+    return (
+        Text(endpoint.id),
+        Text(f"disabled: {visible(why)}", style="red") if why else Text("enabled", style="green"),
+        Text(visible(endpoint.url)),
+        Text(str(waiting)),
+        Text(", ".join(endpoint.events) or "every end"),
+        Text(visible(endpoint.tenant or "all")),
+        Text(clock_time(endpoint.created_at)),
+        Text(visible(endpoint.description)),
+    )

@@ -1,13 +1,13 @@
 """The API's replies as records. Times are seconds since the epoch; `raw` holds every field, known here or not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 ENDS: Final = frozenset({"completed", "failed", "cancelled", "expired"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Video:
     """A job as it was when it was read."""
 
@@ -26,7 +26,11 @@ class Video:
     message: str | None
     metadata: Mapping[str, str]
     warnings: Sequence[str]
-    raw: Mapping[str, Any] = field(repr=False)
+    raw: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        reason = f", reason={self.reason!r}" if self.reason else ""
+        return f"Video({self.id!r}, {self.status!r}{reason})"
 
     @property
     def has_ended(self) -> bool:
@@ -34,7 +38,7 @@ class Video:
         return self.status in ENDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Event:
     """One entry of a job log."""
 
@@ -45,8 +49,11 @@ class Event:
     turn: int
     data: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Event({self.event!r}, {self.state!r})"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class End:
     """One end of one job, as in a webhook: `id` is its `webhook-id`, `data` its body's."""
 
@@ -57,6 +64,9 @@ class End:
     timestamp: str | None
     cursor: str
     data: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"End({self.job_id!r}, {self.status!r})"
 
 
 def end_from(raw: Mapping[str, Any]) -> End:

@@ -105,8 +105,8 @@ def test_it_sends_a_picture(openai_client: OpenAI, stage: Stage) -> None:
     as_text = openai_client.videos.create(prompt="it sails", extra_body={"image_url": BASE64_PNG})
 
     assert as_file.model == "google/veo-3.0-i2v"
-    assert stage.service.get(as_file.id)[1].parameters["image_url"].startswith("data:image/png;base64,")
-    assert stage.service.get(as_text.id)[1].parameters["image_url"] == BASE64_PNG
+    assert stage.service.get(as_file.id).request.parameters["image_url"].startswith("data:image/png;base64,")
+    assert stage.service.get(as_text.id).request.parameters["image_url"] == BASE64_PNG
 
 
 def test_another_vendors_request_arrives_whole(openai_client: OpenAI, stage: Stage) -> None:

@@ -97,7 +97,7 @@ def nonsense(client: "redis.Redis", redis_url: str, tmp_path: Path) -> Iterator[
     }
     with Api.started(tmp_path, environment) as started:
         job_id = started.submit()["id"]
-        Ledger(client).worker_seen("one@test.1")  # so that it is ready, and says so
+        Ledger(client).worker_seen("one@test.1", "1.0")  # so that it is ready, and says so
         endpoint = Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=())).add(
             "https://a.example"
         )

@@ -525,7 +525,7 @@ def test_a_row_that_somebody_tampered_with_gives_and_takes_no_file(
 def test_ready_means_that_a_job_would_be_worked_on(api: Api, real_ledger: Ledger) -> None:
     """Redis takes writes, and a worker was seen; without one, the answer says so."""
     alone = api.get("/readyz")
-    real_ledger.worker_seen("one@test.1")
+    real_ledger.worker_seen("one@test.1", "1.0")
 
     assert (alone.status_code, alone.json()) == (503, {"ready": False, "redis": "ok", "workers": 0, "paused": False})
     eventually(lambda: api.get("/readyz").json() == {"ready": True, "redis": "ok", "workers": 1, "paused": False})

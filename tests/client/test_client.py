@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import inspect
 import io
 import subprocess
 import sys
@@ -17,7 +18,19 @@ from config.webhook_endpoints import WEBHOOK_URL
 from jobs.job import Charged, Reason
 from jobs.ledger import Ledger
 from jobs.states import State
-from producer.client import AsyncRushes, Damaged, Refused, Rushes, StillGoing, Unreachable, VideoFailed
+from producer.client import (
+    AsyncEnds,
+    AsyncJob,
+    AsyncRushes,
+    Damaged,
+    Ends,
+    Job,
+    Refused,
+    Rushes,
+    StillGoing,
+    Unreachable,
+    VideoFailed,
+)
 from producer.webhooks import make_webhooks
 from tests import steps
 from tests.api.conftest import BYTES, Api, bought, completed
@@ -190,7 +203,7 @@ def test_a_local_picture_becomes_a_stored_video(stage: Stage, staged_api: Api, t
         video = rushes.submit("it sails", image=image).wait(timeout_s=60)
 
     assert (video.status, video.model, video.charged) == ("completed", "google/veo-3.0-i2v", "yes")
-    assert stage.service.get(video.id)[1].parameters["image_url"].startswith("data:image/jpeg;base64,")
+    assert stage.service.get(video.id).request.parameters["image_url"].startswith("data:image/jpeg;base64,")
 
 
 @pytest.mark.anyio
@@ -381,6 +394,34 @@ def test_the_blocking_client_is_generated_from_the_asynchronous_one() -> None:
     )
 
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("library", [(AsyncRushes, Rushes), (AsyncJob, Job), (AsyncEnds, Ends)])
+def test_both_clients_have_the_same_names(library: tuple[type[Any], type[Any]]) -> None:
+    """What is a method of one is a method of the other, with the same parameters."""
+
+    def shape(one: type[Any]) -> dict[str, Any]:
+        public = {name: member for name, member in vars(one).items() if not name.startswith("_")}
+        return {
+            name: list(inspect.signature(member).parameters) if inspect.isfunction(member) else type(member)
+            for name, member in public.items()
+        }
+
+    awaited, blocking = library
+    assert shape(awaited) == shape(blocking)
+
+
+def test_what_is_printed_is_short(rushes: Rushes, real_ledger: Ledger, archive: Path) -> None:
+    """A notebook shows it, and a log line holds it: no prompt of a thousand words, and no key."""
+    job = rushes.submit("a paper boat " * 100)
+    stored(real_ledger, job.id, archive)
+
+    assert repr(job.result()) == f"Video('{job.id}', 'completed')"
+    assert repr(job.events()[0]) == "Event('job.accepted', 'queued')"
+    ends = rushes.events()
+    assert repr(next(iter(ends))) == f"End('{job.id}', 'completed')"
+    assert repr(ends).startswith("Ends(after=")
+    assert repr(Rushes("http://ann:hunter2@127.0.0.1:9", api_key="rushes_1")) == "Rushes('127.0.0.1')"
 
 
 def test_a_handle_names_itself() -> None:

@@ -70,7 +70,8 @@ def test_a_private_address_is_not_fetched_from_when_the_setting_says_so(stage: S
     with stage.worker(RUSHES_ARCHIVE__PRIVATE_ADDRESSES="false"):
         job_id = stage.service.submit(a_request()).job_id
         eventually(
-            lambda: "private address" in (stage.service.get(job_id)[0].message or ""), what="the refusal of the address"
+            lambda: "private address" in (stage.service.get(job_id).job.message or ""),
+            what="the refusal of the address",
         )
     with stage.worker(name="two"):
         assert stage.ended(job_id).state is State.COMPLETED

@@ -121,7 +121,7 @@ def test_a_kill_at_any_labelled_step_loses_no_job_and_buys_nothing_twice(stage: 
     assert set((tmp_path / "noted").read_text().split()) == set(ids)
     for job in jobs:
         assert [entry.event for entry in stage.service.events(job.id)].count("job.completed") == 1
-        assert Artifact.MANIFEST in stage.service.get(job.id)[0].artifacts
+        assert Artifact.MANIFEST in stage.service.get(job.id).job.artifacts
 
 
 def _waiting(stage: Stage) -> Mapping[str, int]:

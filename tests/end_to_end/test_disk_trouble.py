@@ -52,8 +52,8 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 def waiting_with(stage: Stage, job_id: str, words: str) -> Job:
     """The job while it waits; its row holds the trouble and the video's URL."""
-    eventually(lambda: words in (stage.service.get(job_id)[0].message or ""), within_s=60, what=words)
-    job = stage.service.get(job_id)[0]
+    eventually(lambda: words in (stage.service.get(job_id).job.message or ""), within_s=60, what=words)
+    job = stage.service.get(job_id).job
     assert job.video is not None
     assert job.video.url.startswith("http")
     assert not job.is_final
@@ -84,7 +84,7 @@ def test_a_full_disk_is_waited_for(stage: Stage, tmp_path: Path) -> None:
         with stage.worker() as worker:
             job_id = stage.service.submit(a_request()).job_id
             job = waiting_with(stage, job_id, "No space left on device")
-            eventually(lambda: stage.service.get(job_id)[0].downloads >= FAILURES_PER_URL, what="more tries")
+            eventually(lambda: stage.service.get(job_id).job.downloads >= FAILURES_PER_URL, what="more tries")
             said = stage.rushes("get", job_id).stdout
             assert "Its video is paid for and waits for its download: the archive cannot be written" in said
             assert "1 paid video waits for its download" in stage.rushes("doctor").stdout

@@ -37,7 +37,7 @@ def test_a_cancel_before_the_receipt_is_granted_at_the_next_step(
     seldom = {"RUSHES_POLL__SCHEDULE": "fixed", "RUSHES_POLL__FIRST_S": "60", "RUSHES_POLL__INTERVAL_S": "60"}
     with stage.worker(threads=4, RUSHES_RECONCILE__FIRST_S="3", **seldom):
         job_id = stage.service.submit(a_request(f"clip [sandbox: {trouble}]")).job_id
-        eventually(lambda: stage.service.get(job_id)[0].state is state, what=f"the job {state}")
+        eventually(lambda: stage.service.get(job_id).job.state is state, what=f"the job {state}")
         stage.service.cancel(job_id)
         job = stage.ended(job_id, within_s=30)
 
@@ -53,7 +53,7 @@ def test_a_cancel_of_a_purchase_that_was_not_made_costs_nothing(stage: Stage) ->
     with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="60", RUSHES_QUEUE__HOLD_LONGEST_S="60"):
         stage.sandbox.add_fault(submit="hang", bought=False, seconds=1, times=1)
         job_id = stage.service.submit(a_request()).job_id
-        eventually(lambda: stage.service.get(job_id)[0].state is State.IN_DOUBT, what="the doubt")
+        eventually(lambda: stage.service.get(job_id).job.state is State.IN_DOUBT, what="the doubt")
         stage.service.cancel(job_id)
         assert stage.rushes("resolve", job_id, "--resubmit").returncode == 0
         job = stage.ended(job_id)
@@ -104,7 +104,7 @@ def test_a_receipt_that_comes_after_another_purchase_is_kept_as_a_job_of_its_own
     assert first.stored is not None
     assert second.stored.path != first.stored.path
     assert (stage.settings.archive_dir / second.stored.path).stat().st_size == second.stored.size_bytes
-    assert stage.service.get(job_id)[0].generation_id == first.generation_id
+    assert stage.service.get(job_id).job.generation_id == first.generation_id
     assert [(message.type, message.data["id"]) for message in receiver.messages] == [("job.bought_twice", job_id)]
     booked = {line["id"]: line["cost_usd"] for line in map(json.loads, stage.rushes("export").stdout.splitlines())}
     assert booked == {job_id: first.cost_usd, second.id: late.cost_usd}

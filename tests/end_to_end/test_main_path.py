@@ -142,7 +142,7 @@ def test_a_key_that_is_refused_holds_the_jobs_until_it_is_mended(stage: Stage) -
     """A wrong key is our mistake, not the job's."""
     with stage.worker(name="wrong", RUSHES_UPSTREAM__API_KEY="not-the-key"):
         job_id = stage.service.submit(a_request()).job_id
-        eventually(lambda: stage.service.get(job_id)[0].hold == "bad_key")
+        eventually(lambda: stage.service.get(job_id).job.hold == "bad_key")
 
     with stage.worker(name="right", RUSHES_UPSTREAM__API_KEY=SANDBOX_KEY):
         assert stage.ended(job_id).state is State.COMPLETED
@@ -220,7 +220,7 @@ def test_the_key_is_in_no_log_and_no_event(stage: Stage) -> None:
     key = "sandbox-key-that-nobody-knows"
     with stage.worker(RUSHES_LOG__LEVEL="DEBUG", RUSHES_UPSTREAM__API_KEY=key) as worker:
         job_id = stage.service.submit(a_request()).job_id
-        eventually(lambda: stage.service.get(job_id)[0].hold)
+        eventually(lambda: stage.service.get(job_id).job.hold)
         said = worker.said()
 
     assert key not in said

@@ -203,7 +203,7 @@ def test_an_expired_jobs_late_video_is_kept(stage: Stage) -> None:
         assert stage.ended(job_id).state is State.EXPIRED
         eventually(lambda: stage.service.events(job_id)[-1].event == "job.fetched_late")
 
-    job = stage.service.get(job_id)[0]
+    job = stage.service.get(job_id).job
     assert (job.state, job.charged) == (State.EXPIRED, Charged.YES)
     assert job.stored is not None
     assert (stage.settings.archive_dir / job.stored.path).stat().st_size == job.stored.size_bytes
@@ -216,17 +216,17 @@ def test_a_cancel_after_the_purchase_says_what_it_cost_and_keeps_the_video_if_wa
     stage.environment["RUSHES_LATE_FETCH__KEEP_CANCELLED"] = str(keep)
     with stage.worker():
         job_id = stage.service.submit(a_request("clip [sandbox: latency=1500]")).job_id
-        eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
+        eventually(lambda: stage.service.get(job_id).job.state is State.RENDERING)
         said = stage.rushes("cancel", job_id, "--yes")
         assert "already bought" in said.stdout
         assert "USD" in said.stdout
         if keep:
-            eventually(lambda: stage.service.get(job_id)[0].stored)
+            eventually(lambda: stage.service.get(job_id).job.stored)
         else:
             assert stage.ended(job_id).state is State.CANCELLED
             eventually(lambda: not stage.service.follow_ups(), what="nothing left to do")
 
-    job = stage.service.get(job_id)[0]
+    job = stage.service.get(job_id).job
     assert (job.state, job.charged, job.stored is not None) == (State.CANCELLED, Charged.YES, keep)
 
 
@@ -320,7 +320,7 @@ def test_an_upstream_that_cannot_be_found_delays_and_never_fails(stage: Stage) -
     """DNS does not resolve it, which proves that nothing was bought."""
     with stage.worker(name="lost", RUSHES_UPSTREAM__BASE_URL="http://upstream.invalid:9"):
         job_id = stage.service.submit(a_request()).job_id
-        eventually(lambda: stage.service.get(job_id)[0].hold is Hold.UNREACHABLE)
+        eventually(lambda: stage.service.get(job_id).job.hold is Hold.UNREACHABLE)
 
     with stage.worker(name="found"):
         assert stage.ended(job_id).state is State.COMPLETED
@@ -374,16 +374,16 @@ def test_a_receipt_that_a_power_cut_of_redis_forgot_is_found_by_its_intent(sandb
     with stage.open():
         with own_redis(disk, port), stage.worker(name="before") as worker:
             job_id = stage.service.submit(a_request("clip [sandbox: submit=slow seconds=4 latency=3000]")).job_id
-            eventually(lambda: stage.service.get(job_id)[0].state is State.SUBMITTING, what="the intent")
+            eventually(lambda: stage.service.get(job_id).job.state is State.SUBMITTING, what="the intent")
             shutil.copytree(disk, older)
-            eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING, what="the receipt")
+            eventually(lambda: stage.service.get(job_id).job.state is State.RENDERING, what="the receipt")
             worker.kill()
             client.shutdown(nosave=True)
         shutil.rmtree(disk)
         older.rename(disk)
 
         with own_redis(disk, port), stage.worker(name="after"):
-            assert stage.service.get(job_id)[0].generation_id is None
+            assert stage.service.get(job_id).job.generation_id is None
             assert stage.ended(job_id).state is State.COMPLETED
             assert "job.adopted" in [entry.event for entry in stage.service.events(job_id)]
         assert stage.sandbox.purchases() == {job_id: 1}

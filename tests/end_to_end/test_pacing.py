@@ -50,7 +50,7 @@ def run(stage: Stage, latencies_s: Sequence[float]) -> tuple[float, float]:
         for latency_s in latencies_s
     }
     eventually(lambda: stage.service.counts()[State.COMPLETED] % JOBS == 0 and not pending(stage), within_s=90)
-    jobs = [stage.service.get(job_id)[0] for job_id in took_s]
+    jobs = [stage.service.get(job_id).job for job_id in took_s]
     late = [found_after_s(job) - took_s[job.id] for job in jobs]
     return mean(job.polls for job in jobs), median(late)
 
@@ -89,7 +89,7 @@ def test_a_job_under_way_has_an_eta(stage: Stage) -> None:
     """JSON and text show the median and the time that nine in ten keep."""
     with stage.worker(name="one", threads=4, **LEARNED):
         job_id = stage.service.submit(a_request("clip [sandbox: latency=300]")).job_id
-        eventually(lambda: stage.service.get(job_id)[0].state is State.RENDERING)
+        eventually(lambda: stage.service.get(job_id).job.state is State.RENDERING)
         card = stage.rushes("get", job_id).stdout
         view = json.loads(stage.rushes("get", job_id, "--json").stdout)
 

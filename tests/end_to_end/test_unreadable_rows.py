@@ -82,8 +82,8 @@ def _held(stage: Stage, job_id: str) -> Any:
 
 def _seen_at(stage: Stage) -> float:
     """When the worker last gave a sign of life."""
-    (name,) = (seen for seen in stage.ledger.workers(within_s=3600) if seen.startswith("target@"))
-    return stage.client.zscore("rushes:workers", name) or 0.0
+    (seen,) = (seen for seen in stage.ledger.workers_seen(within_s=3600) if seen.name.startswith("target@"))
+    return seen.seen_at
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("unforeseen"), RecursionError(), LedgerUnavailable("away")])

@@ -108,7 +108,7 @@ def test_a_request_can_bring_its_own_address(stage: Stage, receiver: WebhookServ
         stage.ended(stage.service.submit(a_request("another")).job_id)
         eventually(lambda: receiver.jobs() == {said.stdout.strip()})
 
-    assert stage.service.get(said.stdout.strip())[1].body() == {"model": "google/veo3", "prompt": "a clip"}
+    assert stage.service.get(said.stdout.strip()).request.body() == {"model": "google/veo3", "prompt": "a clip"}
 
 
 @pytest.mark.long

@@ -84,7 +84,7 @@ def test_a_list_shows_a_large_order_as_a_get_does(api: Api, service: Service) ->
     (listed,) = api.get("/v1/videos").json()["data"]
 
     assert listed == api.get(f"/v1/videos/{job_id}").json() | {"position": None}
-    assert service.get(job_id)[1].parameters == LARGE.parameters
+    assert service.get(job_id).request.parameters == LARGE.parameters
 
 
 def test_the_short_form_lives_and_goes_with_its_request(service: Service, client: "redis.Redis") -> None:

@@ -161,7 +161,7 @@ def test_whatever_else_goes_by_the_clock_goes_on(client: "redis.Redis", ledger: 
     clock.advance(30)
     assert ledger.items.claim(ONE_A_SECOND).jobs
     assert ledger.limits.wait_s("reconcile:veo3", every_s=10) == 0
-    ledger.worker_seen("one@test")
+    ledger.worker_seen("one@test", "1.0")
     outbox.mail("job_1", {"hook": ["job.completed"]})
     assert deliveries(ledger, "hook", slot="gone")
     outbox.mail("job_2", {"broken": ["job.completed"]})

@@ -1,5 +1,6 @@
 """The ledger against a simple model: moves in random order, deaths, late and doubled receipts."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -228,6 +229,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert set(self.client.zrange(f"rushes:index:{state}", 0, -1)) == {
                 job.id for job in jobs if job.state is state
             }
+        assert self.ledger.tallies().get(None, {}) == dict(Counter(job.state for job in jobs))
         for job in jobs:
             assert self.ends.setdefault(job.id, job.state) is job.state or not self.ends[job.id].is_final
             self.ends[job.id] = job.state

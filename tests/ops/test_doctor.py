@@ -49,7 +49,7 @@ def one(findings: list[Finding], words: str) -> Finding:
 
 def test_a_whole_deployment_is_all_good(stage: Stage) -> None:
     """The command prints a line per finding, or JSON, and exits with 0."""
-    stage.ledger.worker_seen("one@test")
+    stage.ledger.worker_seen("one@test", "1.0")
     ran = stage.rushes("doctor")
     as_json = stage.rushes("doctor", "--json")
 
@@ -137,7 +137,7 @@ def test_without_redis_the_rest_is_still_checked(stage: Stage, monkeypatch: pyte
 def test_a_worker_with_rarer_signs_of_life_counts_as_running(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The permitted age of a sign of life depends on RUSHES_RESCUE__EVERY_S."""
     now = stage.ledger.now()
-    Ledger(stage.client, clock=lambda: now - 60).worker_seen("slow@test")
+    Ledger(stage.client, clock=lambda: now - 60).worker_seen("slow@test", "1.0")
 
     with examined(stage, monkeypatch, RUSHES_RESCUE__EVERY_S="30") as found:
         assert one(found["workers"], "slow@test").verdict is Verdict.GOOD

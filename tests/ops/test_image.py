@@ -71,7 +71,7 @@ def here(redis_url: str, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch)
 
 def test_a_worker_that_was_just_seen_is_healthy(here: "redis.Redis") -> None:
     """The rescuer writes the worker's sign of life."""
-    Ledger(here).worker_seen(SEEN_AS)
+    Ledger(here).worker_seen(SEEN_AS, "1.0")
 
     assert health.main(["worker"]) == 0
 
@@ -93,7 +93,7 @@ def test_a_worker_that_was_never_seen_is_not(capsys: pytest.CaptureFixture[str])
 
 def test_a_worker_without_recent_signs_of_life_is_not(here: "redis.Redis") -> None:
     """A hanging thread writes no sign of life."""
-    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS, "1.0")
 
     assert health.main(["worker"]) == 1
 
@@ -101,7 +101,7 @@ def test_a_worker_without_recent_signs_of_life_is_not(here: "redis.Redis") -> No
 def test_a_worker_whose_rescuer_seldom_runs_is_given_time(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     """It writes one sign of life per round of its rescuer."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "60")
-    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS)
+    Ledger(here, clock=Clock(Ledger(here).now() - 60)).worker_seen(SEEN_AS, "1.0")
 
     assert health.main(["worker"]) == 0
 
@@ -109,7 +109,7 @@ def test_a_worker_whose_rescuer_seldom_runs_is_given_time(here: "redis.Redis", m
 def test_a_variable_left_empty_is_one_not_set(here: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty value in `.env` must not make every worker unhealthy."""
     monkeypatch.setenv("RUSHES_RESCUE__EVERY_S", "")
-    Ledger(here).worker_seen(SEEN_AS)
+    Ledger(here).worker_seen(SEEN_AS, "1.0")
 
     assert health.main(["worker"]) == 0
 

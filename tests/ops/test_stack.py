@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 import signal
 import stat
 import subprocess
 from pathlib import Path
-from typing import Final
+from types import SimpleNamespace
+from typing import Final, cast
 
 import av
 import pytest
@@ -18,7 +20,8 @@ from jobs.errors import LedgerUnavailable
 from jobs.states import State
 from producer.cli.exits import Exit
 from tests.ops.machines import RUSHES, Machine, Stack, addresses
-from tests.stage import Sandbox, a_request, eventually
+from tests.producer.terminal import Running
+from tests.stage import Sandbox, Stage, a_request, eventually
 
 NAMES: Final = ("valkey", "sandbox", "worker", "api", "flower")
 SLOW_S: Final = 600
@@ -96,6 +99,7 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_ends_cleanly
         said = stack.said()
         assert password[1] not in said
         assert "Traceback" not in said
+        assert not {word for word in ("superuser", "[config]") if word in said}, "Celery's own banner and warning"
         assert re.findall(r"stopping (\w+)", said) == list(reversed(NAMES))
 
     eventually(machine.is_quiet, what="the end of every process")
@@ -107,7 +111,7 @@ def test_what_is_killed_is_started_again_and_the_job_in_flight_completes(machine
     with machine.up() as stack:
         prompt = f"a boat [sandbox: latency={SLOW_S}]"
         job_id = stack.service.submit(a_request(prompt)).job_id
-        eventually(lambda: stack.service.get(job_id)[0].state is State.RENDERING, what="the purchase")
+        eventually(lambda: stack.service.get(job_id).job.state is State.RENDERING, what="the purchase")
         durable(stack)
         for name in ("worker", "sandbox", "valkey"):
             kill_and_see_it_return(stack, name)
@@ -130,7 +134,7 @@ def kill_and_see_it_return(stack: Stack, name: str) -> None:
 def state_of(stack: Stack, job_id: str) -> State | None:
     """Return the job's state, or None while Redis is down."""
     try:
-        return stack.service.get(job_id)[0].state
+        return stack.service.get(job_id).job.state
     except LedgerUnavailable:
         return None
 
@@ -139,7 +143,7 @@ def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_
     """When the supervisor is killed, the kernel ends the children; its address file does no harm."""
     with machine.up() as stack:
         job_id = stack.service.submit(a_request(f"a boat [sandbox: latency={SLOW_S}]")).job_id
-        eventually(lambda: stack.service.get(job_id)[0].state is State.RENDERING, what="the purchase")
+        eventually(lambda: stack.service.get(job_id).job.state is State.RENDERING, what="the purchase")
         durable(stack)
         stack.process.kill()
         stack.process.wait()
@@ -166,6 +170,22 @@ def test_a_stack_that_cannot_start_names_the_failed_part_and_stops_the_others(ma
 
 
 # -- demo -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_demo_on_a_terminal_offers_to_stay_up(machine: Machine) -> None:
+    """What a person sees first should not vanish; Ctrl-C then ends it as `rushes up`."""
+    place = SimpleNamespace(folder=machine.folder, environment=machine.environment())
+    with Running.started(cast("Stage", place), "demo", "a boat", "--time-scale", "100", in_terminal=True) as demo:
+        eventually(lambda: "Keep it running" in demo.said or demo.process.poll() is not None, within_s=90)
+        demo.types("y\n")
+        demo.says("rushes submit --wait")
+        state = str(machine.folder / ".rushes" / "demo")
+        assert f"export RUSHES_STATE_DIR={shlex.quote(state)}" in demo.said
+        machine.variables["RUSHES_STATE_DIR"] = state
+        assert "completed" in machine.rushes("list").stdout
+        demo.interrupt()
+        assert demo.ends(within_s=90) == Exit.DONE
+    eventually(machine.is_quiet, within_s=10, what="the end of the stack")
 
 
 @pytest.mark.parametrize("moment", ["start", "rendering", "stop"])

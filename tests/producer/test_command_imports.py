@@ -2,11 +2,15 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from typer import Context
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from ops.commands import app
@@ -51,11 +55,11 @@ def imported(stage: Stage, *arguments: str, code: Exit = Exit.DONE) -> set[str]:
     return set(json.loads(ran.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("command", ["get", "list", "events", "cancel"])
+@pytest.mark.parametrize("command", ["get", "list", "events", "cancel", "status"])
 def test_a_command_about_jobs_imports_neither_celery_nor_what_other_commands_need(stage: Stage, command: str) -> None:
     """They were most of a command's CPU, and none of its work."""
     job_id = stage.service.submit(a_request()).job_id
-    arguments = [] if command == "list" else [job_id]
+    arguments = [] if command in {"list", "status"} else [job_id]
     assert not imported(stage, command, *arguments) & (HEAVY | OTHERS)
 
 
@@ -88,6 +92,54 @@ def test_every_command_is_where_its_name_leads() -> None:
     """A place that is misspelt would be noticed by the command's user only."""
     commands = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer types it not
     assert all(command.name == name and command.help for name, command in commands.items())
+
+
+def test_every_example_of_a_help_page_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is parsed as the command parses it, and not run."""
+    monkeypatch.chdir(tmp_path)
+    for file in ("prompts.csv", "prompts.jsonl"):
+        (tmp_path / file).touch()
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name in group.list_commands(Context(group)):
+        page = group.commands[name].get_help(Context(group.commands[name], info_name=name))
+        examples = [line.split(" rushes ")[1] for line in page.splitlines() if line.startswith("    rushes ")]
+        assert examples, name
+        for example in examples:
+            command: Any = group
+            context, words = Context(group), shlex.split(example)
+            while isinstance(command, TyperGroup):
+                command = command.commands[words.pop(0)]
+                context = Context(command, info_name=name, parent=context)
+            command.make_context(name, words, parent=context)
+
+
+def test_a_shell_completes_the_ids_of_jobs(stage: Stage) -> None:
+    """The newest first; without a Redis nothing is printed into the line that somebody types."""
+    ids = [stage.service.submit(a_request()).job_id for _ in range(3)]
+
+    def completed(start: str) -> list[str]:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("rushes")],
+            env={
+                **os.environ,
+                **stage.environment,
+                "_RUSHES_COMPLETE": "complete_bash",
+                "COMP_WORDS": f"rushes get {start}",
+                "COMP_CWORD": "2",
+            },
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert ran.stderr == ""
+        return ran.stdout.split()
+
+    assert completed("job_") == sorted(ids, reverse=True)
+    assert completed(ids[1]) == [ids[1]]
+    stage.environment["RUSHES_REDIS__URL"] = "redis://127.0.0.1:1/0"
+    assert completed("job_") == []
 
 
 def test_a_misspelt_command_is_told_the_nearest(stage: Stage) -> None:

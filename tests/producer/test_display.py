@@ -1,16 +1,18 @@
 """The table of jobs: what a person must copy is never cut off, however narrow the terminal is."""
 
 import io
+from pathlib import Path
 from typing import Final
 
 import pytest
 from rich.console import Console
 
-from jobs.job import Charged, Job, VideoRequest
+from jobs.events import LogEntry
+from jobs.job import Charged, Job, Stored, VideoRequest
 from jobs.ledger import new_job_id
 from jobs.schedule import Eta
 from jobs.states import State
-from producer.cli.display import JobTable
+from producer.cli.display import card, job_table, timeline
 
 NOW: Final = 1_800_000_000.0
 PROMPT: Final = "a paper boat in the rain, filmed from the gutter, while the street lamps go on one after the other"
@@ -36,7 +38,7 @@ def a_job(state: State) -> Job:
 
 
 JOBS: Final = [(a_job(state), VideoRequest(MODEL, PROMPT, {})) for state in State]
-TABLE: Final = JobTable(JOBS, NOW, {JOBS[3][0].id: Eta(60, 90)})
+TABLE: Final = job_table(JOBS, NOW, {JOBS[3][0].id: Eta(60, 90)})
 
 
 def printed(width: int, *, terminal: bool = True) -> list[str]:
@@ -56,7 +58,7 @@ def test_ids_states_ages_costs_and_models_are_whole_at_any_width(width: int) -> 
     for line, (job, _) in zip(lines[1:], JOBS, strict=True):
         assert line.startswith(job.id)
         fields = list(filter(None, map(str.strip, line.split("  "))))
-        assert fields[:5] == [job.id, job.state.value, "1 h 00 min", "3.36 USD", MODEL]
+        assert fields[:5] == [job.id, job.state.value, "1 h", "3.36 USD", MODEL]
 
 
 @pytest.mark.parametrize("width", [110, 120, 160, 230, 400])
@@ -75,3 +77,27 @@ def test_a_pipe_gets_whole_fields_without_padding() -> None:
     assert heads.split("\t")[:3] == ["job", "state", "age"]
     fields = dict(zip(heads.split("\t"), lines[3].split("\t"), strict=True))
     assert (fields["job"], fields["state"], fields["prompt"]) == (JOBS[3][0].id, "rendering", PROMPT)
+
+
+def test_a_jobs_card_and_log_cut_no_path(tmp_path: Path) -> None:
+    """What is longer than the terminal is wrapped by it, so that it is copied whole; the prompt keeps its lines."""
+    job = JOBS[5][0].model_copy(update={"stored": Stored("2027/01/15/job_01.mp4", 5, "ab" * 32, "video/mp4")})
+    archive = str(tmp_path / ("deep/" * 20))
+    entry = LogEntry(
+        id="1-0",
+        at=NOW,
+        event="job.rendered",
+        state="storing",
+        turn=4,
+        data={"url": f"https://cdn.example/{'x' * 200}"},
+    )
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, soft_wrap=True)
+
+    out.print(card(job, VideoRequest(MODEL, "two\nlines"), archive))
+    out.print(timeline([entry]))
+
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+    assert f"file      {archive}/2027/01/15/job_01.mp4" in lines
+    assert lines[lines.index("prompt    two") + 1] == "          lines"
+    assert lines[-1] == f"+   0.0 s  job.rendered  url=https://cdn.example/{'x' * 200}"

@@ -118,7 +118,7 @@ def test_only_googles_models_go_to_the_older_endpoints(client: "redis.Redis", se
     service = make_service(older)
 
     families = {
-        model: service.get(service.submit(VideoRequest(model, "a boat")).job_id)[0].family
+        model: service.get(service.submit(VideoRequest(model, "a boat")).job_id).job.family
         for model in ("google/veo3", "veo2", "kling-video/v1")
     }
 
@@ -143,7 +143,7 @@ def test_many_requests_are_accepted_in_one_go_each_with_its_own_answer(client: "
     assert known == Submission(first.job_id, replayed=True)
     for (request, _), answer in ((many[0], one), (many[3], two)):
         assert isinstance(answer, Submission)
-        assert service.get(answer.job_id)[1].body() == request.body()
+        assert service.get(answer.job_id).request.body() == request.body()
     assert messages(client) == 1
 
 
@@ -337,7 +337,7 @@ def test_a_person_adopts_resubmits_or_gives_up(service: Service, real_ledger: Le
     adopted, again, given_up = (needing_attention(service, real_ledger) for _ in range(3))
 
     assert service.adopt(adopted, "generation-7").generation_id == "generation-7"
-    assert service.get(adopted)[0].state is State.RENDERING
+    assert service.get(adopted).job.state is State.RENDERING
     assert service.resolve(again, resubmit=True).state is State.QUEUED
     ended = service.resolve(given_up, resubmit=False)
     assert (ended.state, ended.charged) == (State.FAILED, Charged.UNKNOWN)
@@ -443,7 +443,7 @@ def test_a_quiet_job_is_waited_for_beyond_the_socket_timeout(redis_url: str, cli
 def test_there_is_an_eta_while_rendering_only(service: Service, real_ledger: Ledger) -> None:
     """Before the purchase nothing is known; at the end nothing is left to say."""
     job_id = service.submit(a_request()).job_id
-    assert service.eta(service.get(job_id)[0]) is None
+    assert service.eta(service.get(job_id).job) is None
 
     rendering = walked(real_ledger, job_id, State.RENDERING)
     eta = service.eta(rendering)
@@ -490,7 +490,7 @@ def test_a_job_is_accepted_though_the_broker_refuses_the_message(client: "redis.
 
     job_id = service.submit(a_request()).job_id
 
-    assert service.get(job_id)[0].state is State.QUEUED
+    assert service.get(job_id).job.state is State.QUEUED
     assert client.zscore(f"{PREFIX}due:queued", job_id) is not None
 
 
@@ -538,7 +538,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half
             assert set(client.zrange(f"{PREFIX}index:queued", 0, -1)) == rows
 
         again = service.submit(a_request(), Terms(idempotency_key="order-1"))
-        assert service.get(again.job_id)[0].state is State.QUEUED
+        assert service.get(again.job_id).job.state is State.QUEUED
 
 
 def test_a_held_job_says_what_it_waits_for(service: Service, real_ledger: Ledger) -> None:
@@ -560,9 +560,9 @@ def test_a_free_retry_gets_the_video_without_buying(stage: Stage) -> None:
     service = stage.service
     old = service.submit(a_request()).job_id
     with stage.worker(RUSHES_POLL__FIRST_S="600"):
-        eventually(lambda: service.get(old)[0].state is State.RENDERING)
+        eventually(lambda: service.get(old).job.state is State.RENDERING)
     steps.end(
-        stage.ledger, service.get(old)[0], steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES)
+        stage.ledger, service.get(old).job, steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "too late", Charged.YES)
     )
 
     answer = service.retry(old)

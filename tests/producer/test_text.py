@@ -61,7 +61,7 @@ def rushes(
 def prompt_of(stage: Stage, ran: "subprocess.CompletedProcess[bytes]") -> str | None:
     """The prompt that would be paid for."""
     assert ran.returncode == Exit.DONE, ran.stderr
-    return stage.service.get(ran.stdout.decode().strip())[1].prompt
+    return stage.service.get(ran.stdout.decode().strip()).request.prompt
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -114,7 +114,7 @@ def test_a_request_is_accepted_whatever_sending_raises(service: Service, error: 
         many = service.submit_many([(a_request(), Terms()) for _ in range(3)])
     assert tried
     answers = [answer for answer in (one, *many) if isinstance(answer, Submission)]
-    assert [service.get(answer.job_id)[0].state for answer in answers] == [State.QUEUED] * 4
+    assert [service.get(answer.job_id).job.state for answer in answers] == [State.QUEUED] * 4
 
 
 @pytest.mark.anyio
@@ -125,14 +125,14 @@ async def test_a_request_from_the_loop_is_accepted_whatever_sending_raises(
     service = make_service(settings, on_loop=on_loop)
     with unsent(error):
         answer = await service.submit_async(a_request())
-    assert service.get(answer.job_id)[0].state is State.QUEUED
+    assert service.get(answer.job_id).job.state is State.QUEUED
 
     async def no_thread(*_args: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("asyncio.to_thread", no_thread)
     answer = await service.submit_async(a_request())
-    assert service.get(answer.job_id)[0].state is State.QUEUED
+    assert service.get(answer.job_id).job.state is State.QUEUED
 
 
 def test_what_changes_a_job_is_done_whatever_sending_raises(

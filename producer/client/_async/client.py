@@ -5,6 +5,7 @@ import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from producer.client._async.connection import AsyncConnection
 from producer.client._async.job import AsyncJob
@@ -24,6 +25,10 @@ class AsyncRushes:
     def __init__(self, base_url: str, *, api_key: str | None = None, pause: AsyncPause | None = None) -> None:
         """Connections open on first use and are kept. `pause` waits between attempts; by default it sleeps."""
         self._api = AsyncConnection(base_url, api_key, pause)
+        self._host = urlsplit(base_url).hostname
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._host!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,6 +145,9 @@ class AsyncEnds:
         self._api = api
         self._types = types
         self.cursor = after
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(after={self.cursor!r})"
 
     async def __aiter__(self) -> AsyncIterator[End]:
         has_more = True

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from producer.client._sync.connection import Connection
 from producer.client._sync.job import Job
@@ -25,6 +26,10 @@ class Rushes:
     def __init__(self, base_url: str, *, api_key: str | None = None, pause: Pause | None = None) -> None:
         """Connections open on first use and are kept. `pause` waits between attempts; by default it sleeps."""
         self._api = Connection(base_url, api_key, pause)
+        self._host = urlsplit(base_url).hostname
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._host!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +146,9 @@ class Ends:
         self._api = api
         self._types = types
         self.cursor = after
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(after={self.cursor!r})"
 
     def __iter__(self) -> Iterator[End]:
         has_more = True
