@@ -48,6 +48,7 @@ class Reason(StrEnum):
     QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
     DEADLINE_PASSED = "deadline_passed"  # the generation took longer than its deadline
     IN_DOUBT = "in_doubt"  # whether it was bought could not be learnt, and a person gave it up
+    INPUT_GONE = "input_gone"  # its input is missing in the archive: nothing was bought
     CANCELLED = "cancelled"  # somebody asked for it
 
 
@@ -63,6 +64,7 @@ class Hold(StrEnum):
     UNREACHABLE = "unreachable"  # no connection was made
     UNAVAILABLE = "unavailable"  # it answered, but with an error of its own
     NOT_DURABLE = "not_durable"  # Redis did not promise to remember the intent, so nothing was bought
+    ARCHIVE = "archive"  # its input cannot be read from the archive
 
 
 class Family(StrEnum):
@@ -103,6 +105,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """The parameters of a large request, in a file of the archive (config/inputs.py)."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRequest:
     """A request: the fields for the upstream, the producer's labels, and a webhook address for the end."""
 
@@ -113,6 +124,8 @@ class VideoRequest:
     webhook_url: str | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
     """Defaults to compare the stored video with where `parameters` is silent; not sent to the upstream."""
+    input: Input | None = None
+    """Where all of the parameters are, if `parameters` are their short form."""
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object for the upstream."""

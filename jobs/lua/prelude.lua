@@ -67,7 +67,6 @@ end
 
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
-local function short_request_key(id) return a.prefix .. 'short_request:' .. id end
 local function log_key(id) return a.prefix .. 'log:' .. id end
 
 -- Returns fields of a row; none if the key is no hash, which a newer version may have left.
@@ -104,6 +103,7 @@ local function item_key(queue, id) return a.prefix .. 'item:' .. queue .. ':' ..
 local function follow_ups_key(id) return a.prefix .. 'followups:' .. id end
 local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') end
 local delivering_key = a.prefix .. 'delivering'
+local inputs_key = a.prefix .. 'inputs'
 local account_key = a.prefix .. 'account:default'
 
 -- Returns the pause of buying, as JSON, or nothing.
@@ -199,7 +199,7 @@ local function emit(id, event, state, turn, data, row)
 end
 
 -- Adds a job in a state, with its row {field: value} and request, due in `due_in` seconds.
-local function insert(id, state, row, request, short_request, due_in, deadline_in, data)
+local function insert(id, state, row, request, due_in, deadline_in, data)
   local fields = { 'id', id, 'state', state, 'turn', '1', 'accepted_at', stamp(now), 'deadline_at',
     stamp(now + deadline_in), 'due_at', stamp(now + due_in) }
   for name, value in pairs(row) do
@@ -208,7 +208,6 @@ local function insert(id, state, row, request, short_request, due_in, deadline_i
   end
   redis.call('HSET', row_key(id), unpack(fields))
   redis.call('SET', request_key(id), request)
-  if short_request then redis.call('SET', short_request_key(id), short_request) end
   redis.call('ZADD', due_key(state), stamp(now + due_in), id)
   index(id, state, row.tenant)
   emit(id, 'job.accepted', state, 1, data, row)
@@ -218,7 +217,7 @@ end
 -- Gives an ended job's keys a TTL; each end also removes a few index entries of jobs whose TTL is over.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)
-  for _, key in ipairs({ row_key(id), request_key(id), short_request_key(id), log_key(id) }) do
+  for _, key in ipairs({ row_key(id), request_key(id), log_key(id) }) do
     redis.call('PEXPIRE', key, life_ms)
   end
   local tenant = redis.call('HGET', row_key(id), 'tenant')

@@ -154,6 +154,8 @@ class RetryVideo(BaseModel):
             Code.IDEMPOTENCY_CONFLICT,
             Code.ERASED,
             Code.TOO_LARGE,
+            Code.INPUTS_FULL,
+            Code.ARCHIVE_UNAVAILABLE,
             Code.UNSUPPORTED_MEDIA_TYPE,
             *COMMON,
         ),
