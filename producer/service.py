@@ -73,12 +73,13 @@ class Submission:
 
     `reused`: nothing was bought, and this is the completed job of an identical request.
 
-    `job` is the job as accepted, if known without reading it.
+    `job` and `request` are those that were accepted, if known without reading them.
     """
 
     job_id: str
     replayed: bool
     job: Job | None = None
+    request: VideoRequest | None = None
     reused: bool = False
 
 
@@ -197,7 +198,7 @@ class Service:
         if isinstance(validated, Submission):
             return validated
         answer = await self._ledger.accept_async(*validated)
-        return Submission(answer.job_id, answer.replayed, answer.job)
+        return _submission(answer, validated[0])
 
     def submit_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Submission | JobError]:
         """Accept many requests, hundreds in a round trip; a refused one has its error in its place."""
@@ -269,7 +270,7 @@ class Service:
                 if isinstance(answer, JobError):
                     yield answer
                 else:
-                    yield Submission(answer.job_id, answer.replayed, answer.job)
+                    yield _submission(answer, request)
 
     def _drop_unused_input(self, request: VideoRequest, answer: Acceptance | JobError) -> None:
         """Remove the input of a request that made no job; what cannot be removed now, a worker's sweep finds."""
@@ -575,6 +576,10 @@ class Service:
         """Return the endpoints for a model; the older ones know Google's only."""
         googles = request.model.startswith(("google/", "veo"))
         return Family.GOOGLE if googles and self._settings.upstream.family == "google" else Family.UNIVERSAL
+
+
+def _submission(answer: Acceptance, request: VideoRequest) -> Submission:
+    return Submission(answer.job_id, answer.replayed, answer.job, request if answer.job else None)
 
 
 def _only_for(tenant: str | None, job: Job) -> Job:

@@ -15,6 +15,7 @@ from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.picture_pool import PicturePool
+from producer.api.tenant_pool import TenantPlaces
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
@@ -24,12 +25,13 @@ from producer.webhooks import Webhooks, make_webhooks
 
 @dataclass(frozen=True)
 class Parts:
-    """The settings, the service, access control, the archive, the event stream and the metrics of this process."""
+    """What the routes of this process share."""
 
     settings: Settings
     service: Service
     access: Keys
     pictures: PicturePool | None
+    large_bodies: TenantPlaces
     store: Store
     event_stream: EventStream
     metrics: Metrics

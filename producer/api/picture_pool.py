@@ -10,7 +10,7 @@ from jobs.errors import FieldError
 from producer.api.pictures import is_url, pictures_in
 from producer.api.tenant_pool import Bounds, TenantPool
 
-BOUNDS: Final = Bounds(name="pictures", threads=16, of_a_tenant=4, reserved=8, calls_of_a_tenant=20)
+BOUNDS: Final = Bounds(places=16, of_a_tenant=4, reserved=8, calls_of_a_tenant=20)
 """Most threads wait for a server. Ten tenants may name slow ones before another has to wait for one of them."""
 
 WITHIN_S: Final = 10.0
@@ -25,7 +25,7 @@ class PicturePool:
     def __init__(self, check: Check, *, within_s: float = WITHIN_S, bounds: Bounds = BOUNDS) -> None:
         self._check = check
         self._within_s = within_s
-        self._pool = TenantPool(bounds)
+        self._pool = TenantPool("pictures", bounds)
 
     async def check(self, parameters: Mapping[str, Any], *, tenant: str | None) -> list[FieldError]:
         """Check a request's pictures, and name each field that must change.

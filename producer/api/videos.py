@@ -33,8 +33,8 @@ from producer.api.create_video import (
     to_video_request,
 )
 from producer.api.forms import read_fields
-from producer.api.guard import Caller, GuardedRoute, Reads, Submits, admit, is_still_admitted
-from producer.api.parsing import parse_apart, parse_quickly, read_json
+from producer.api.guard import Caller, GuardedRoute, Reads, Submits, admit, is_still_admitted, room_for_body
+from producer.api.parsing import checked_json, parse_apart, parse_quickly, read_once, submit_apart
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
@@ -177,10 +177,9 @@ class RetryVideo(BaseModel):
 async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     """Accept a request as JSON or as a form. Once it is validated and accepted, its job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
-    body = await read_body(request, parts)
-    answer = await submit_async(parts, caller, body, idempotency_key(request.headers))
+    answer = await _submitted(request, parts, caller)
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    accepted = Seen(answer.job, video_request(parts, body), answer.job.accepted_at) if answer.job is not None else None
+    accepted = Seen(answer.job, answer.request, answer.job.accepted_at) if answer.job and answer.request else None
     if wait_s is None and accepted is not None:
         return await _job_response_async(parts, accepted, HTTPStatus.ACCEPTED, headers)
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
@@ -196,12 +195,15 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     return await _job_response_async(parts, seen, status, headers, reused=answer.reused)
 
 
-def video_request(parts: Parts, body: CreateVideo) -> VideoRequest:
-    """Translate a body for the upstream, with this deployment's default models."""
-    return to_video_request(body, _default_models(parts))
+async def _submitted(request: Request, parts: Parts, caller: Caller) -> Submission:
+    """Read a body and submit it; afterwards it is in nobody's memory, however long the reply waits."""
+    key = idempotency_key(request.headers)
+    async with room_for_body(request, caller):
+        return await submit_async(parts, caller, await read_body(request, parts), key)
 
 
-def _default_models(parts: Parts) -> DefaultModels:
+def default_models(parts: Parts) -> DefaultModels:
+    """Return this deployment's models for requests that name none."""
     return DefaultModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
 
 
@@ -211,13 +213,14 @@ async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str
     Raises:
         Problem: the request is invalid, or whether it was accepted is not known.
     """
-    request = video_request(parts, body)
+    defaults, is_heavy = default_models(parts), body.is_heavy
+    request = await submit_apart(to_video_request, body, defaults) if is_heavy else to_video_request(body, defaults)
     found = [*body.errors, *await _picture_errors(parts, caller, body, request, key)]
     if found:
         raise await run_in_threadpool(_refusal, parts, body, request, found)
     with _as_problems(body, key):
-        if any(pictures_in(request.parameters)):  # it may be large
-            return await run_in_threadpool(parts.service.submit, request, _terms(caller, body, key))
+        if is_heavy:
+            return await submit_apart(parts.service.submit, request, _terms(caller, body, key))
         return await parts.service.submit_async(request, _terms(caller, body, key))
 
 
@@ -567,7 +570,7 @@ async def read_body(request: Request, parts: Parts) -> CreateVideo:
             return await read_json_body(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
             fields = await read_fields(request, kind, most_bytes=parts.settings.body_bytes)
-            return await parse_apart(parse_form, fields, _default_models(parts))
+            return await parse_apart(parse_form, fields, default_models(parts))
         case _:
             raise not_json()
 
@@ -580,7 +583,7 @@ def not_json() -> Problem:
 
 async def read_json_body(request: Request) -> CreateVideo:
     """Parse a JSON body."""
-    return await parse_quickly(parse_json, await read_json(request))
+    return await parse_quickly(parse_json, checked_json(await read_once(request)))
 
 
 def _labels(query: Any) -> dict[str, str]:
@@ -628,10 +631,9 @@ async def _job_response_async(
 
 
 def _is_quick(parts: Parts, seen: Seen) -> bool:
-    """Whether the reply is short and needs no read from Redis (for the ETA) and no signed links."""
+    """Whether the reply needs no read from Redis (for the ETA) and no signed links."""
     is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
-    is_long = any(pictures_in(seen.request.parameters))
-    return not is_signed and not is_long and parts.service.is_beside_at_hand(seen.job, at=seen.at)
+    return not is_signed and parts.service.is_beside_at_hand(seen.job, at=seen.at)
 
 
 def _poll_headers(parts: Parts, seen: Seen) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from producer.api.problems import Problem
 from producer.api.tenant_pool import Bounds, TenantPool
 
-BOUNDS: Final = Bounds(name="test", threads=6, of_a_tenant=3, reserved=3, calls_of_a_tenant=8, room_within_s=30)
+BOUNDS: Final = Bounds(places=6, of_a_tenant=3, reserved=3, calls_of_a_tenant=8, room_within_s=30)
 pytestmark = pytest.mark.anyio
 
 
@@ -20,7 +20,7 @@ class Held:
     """Calls that run until they are let go."""
 
     def __init__(self, bounds: Bounds = BOUNDS) -> None:
-        self.pool = TenantPool(bounds)
+        self.pool = TenantPool("test", bounds)
         self.began: list[str] = []
         self._over = threading.Event()
         self._one = threading.Semaphore(0)
@@ -33,7 +33,12 @@ class Held:
 
     def wants(self, tenant: str, count: int = 1) -> list["asyncio.Task[None]"]:
         """Begin calls of a tenant."""
-        return [asyncio.create_task(self.pool.run(tenant, self.call, tenant)) for _ in range(count)]
+        return [asyncio.create_task(self.run(tenant)) for _ in range(count)]
+
+    async def run(self, tenant: str) -> None:
+        """Begin a call of a tenant, and wait for it."""
+        running = await self.pool.begin(tenant, self.call, tenant)
+        await asyncio.wait({running})
 
     def let_one_go(self) -> None:
         """End one call, whichever."""
@@ -111,7 +116,7 @@ async def test_a_tenant_waits_with_few_calls_and_not_for_long(anyio_backend: str
     assert all(isinstance(error, Problem) and error.retryable for error in errors)
     held.let_all_go()
     await asyncio.gather(*calls, return_exceptions=True)
-    await held.pool.run("a", held.call, "a")
+    await held.run("a")
     held.pool.close()
 
 

@@ -164,7 +164,7 @@ async def test_a_check_that_is_given_up_counts_until_it_ends(anyio_backend: str)
 
     assert [error.message for (error,) in [*first, beside]] == ["could not be checked within 0.1 s"] * 5
     assert all(isinstance(answer, Problem) for answer in again)
-    assert running["now"] == BOUNDS.of_a_tenant + 1 <= BOUNDS.threads
+    assert running["now"] == BOUNDS.of_a_tenant + 1 <= BOUNDS.places
     over.set()
     eventually(lambda: running["now"] == 0, what="the checks' end")
     await asyncio.sleep(0)
