@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
 from jobs.artifacts import Artifact
+from jobs.errors import FieldError, InvalidRequest
 from jobs.media import Media
 from jobs.numbers import Count, Number
 from jobs.states import State
@@ -133,9 +134,19 @@ class VideoRequest:
         return {"model": self.model, **prompt, **self.parameters}
 
 
+DAY_S: Final = 86_400.0
+LONGEST_DEADLINE_S: Final = DAY_S
+LONGEST_DUE_IN_S: Final = 30 * DAY_S
+LONGEST_KEY_LIFE_S: Final = 366 * DAY_S
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How a request is accepted; None: as the settings say."""
+    """How a request is accepted; None: as the settings say.
+
+    Raises:
+        InvalidRequest: a time is out of its bounds.
+    """
 
     job_id: str | None = None
     """None: a new one."""
@@ -155,6 +166,21 @@ class Terms:
     """Digest of identical requests, which finds the job once it has its video."""
     webhook_receiver: str | None = None
     """The receiver behind the request's webhook address."""
+
+    def __post_init__(self) -> None:
+        """Bound the times, which become scores and lives of keys."""
+        bounds = {
+            "deadline_s": (self.deadline_s, LONGEST_DEADLINE_S),
+            "idempotency_life_s": (self.idempotency_life_s, LONGEST_KEY_LIFE_S),
+            "due_in_s": (self.due_in_s or None, LONGEST_DUE_IN_S),
+        }
+        errors = [
+            FieldError(name, f"must be seconds, more than 0 and at most {longest_s:,.0f}")
+            for name, (value, longest_s) in bounds.items()
+            if value is not None and not (isinstance(value, int | float) and 0 < value <= longest_s)
+        ]
+        if errors:
+            raise InvalidRequest(tuple(errors))
 
 
 USUAL_TERMS: Final = Terms()

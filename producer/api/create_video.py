@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from config.inputs import is_heavy
 from jobs.errors import FieldError
-from jobs.job import VideoRequest
+from jobs.job import LONGEST_DEADLINE_S, VideoRequest
 from producer.api.forms import Fields, to_object
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
@@ -127,7 +127,7 @@ class CreateVideo(BaseModel):
         Field(
             description="Seconds that the generation may take from its purchase.",
             gt=0,
-            le=86_400,
+            le=LONGEST_DEADLINE_S,
             examples=[1000],
         ),
     ] = None
