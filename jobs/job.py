@@ -169,7 +169,7 @@ class Terms:
 
     def __post_init__(self) -> None:
         """Bound the times, which become scores and lives of keys."""
-        bounds = {
+        bounds: dict[str, tuple[Any, float]] = {
             "deadline_s": (self.deadline_s, LONGEST_DEADLINE_S),
             "idempotency_life_s": (self.idempotency_life_s, LONGEST_KEY_LIFE_S),
             "due_in_s": (self.due_in_s or None, LONGEST_DUE_IN_S),

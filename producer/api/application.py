@@ -30,6 +30,7 @@ from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
 from producer.api.query import check_query
 from producer.api.refusals import install
+from producer.api.streams import WATCHERS
 from producer.api.tenant_pool import TenantPlaces
 from producer.models.catalogue import MODELS, schema_of
 from producer.service import make_access, make_service
@@ -65,7 +66,15 @@ def make_app(settings: Settings) -> FastAPI:
     metrics = Metrics(service, event_stream)
     app.state.redis = on_loop
     app.state.parts = Parts(
-        settings, service, access, pictures, TenantPlaces(LARGE_BODIES), open_store(settings), event_stream, metrics
+        settings,
+        service,
+        access,
+        pictures,
+        TenantPlaces(LARGE_BODIES),
+        TenantPlaces(WATCHERS),
+        open_store(settings),
+        event_stream,
+        metrics,
     )
     app.include_router(videos.router)  # the busiest first: routes are tried in this sequence
     app.include_router(batches.router)

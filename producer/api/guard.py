@@ -46,13 +46,17 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
 
 async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:
     """Whether a request that is being answered would still be admitted: its key may have been revoked, or expired."""
-    try:
-        await admit(request, parts, scope, cost=0)
-    except Problem:
-        return False
-    except LedgerUnavailable:
-        pass  # nobody can revoke a key now
-    return True
+
+    async def ask() -> bool:
+        try:
+            await admit(request, parts, scope, cost=0)
+        except Problem:
+            return False
+        except LedgerUnavailable:
+            pass  # nobody can revoke a key now
+        return True
+
+    return await parts.admissions.is_admitted((request.headers.get("authorization", ""), scope), ask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The dependencies of the routes, built once per process."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from config.links import links_of
 from config.settings import Settings
 from config.store import Store, StoreError
 from jobs.job import Job
+from producer.api.admissions import Admissions
 from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
@@ -32,9 +33,11 @@ class Parts:
     access: Keys
     pictures: PicturePool | None
     large_bodies: TenantPlaces
+    watchers: TenantPlaces
     store: Store
     event_stream: EventStream
     metrics: Metrics
+    admissions: Admissions = field(default_factory=Admissions)
 
     @cached_property
     def receivers(self) -> Receivers:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -185,7 +186,7 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     try:
         if wait_s is not None:
-            await wait_for_end(parts, answer.job_id, within_s=wait_s)
+            await wait_for_end(parts, answer.job_id, tenant=caller.tenant, within_s=wait_s)
             headers["preference-applied"] = f"wait={wait_s:g}"
         seen = await parts.service.seen_async(answer.job_id)
     except LedgerUnavailable:
@@ -372,7 +373,9 @@ async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads)
     seen = await known_async(parts, caller, job_id)
     if wait_s is None:
         return await _job_response_async(parts, seen, HTTPStatus.OK, {}, asked=asked)
-    await wait_for_end(parts, job_id, within_s=wait_s)
+    await wait_for_end(parts, job_id, tenant=caller.tenant, within_s=wait_s)
+    if not await is_still_admitted(request, parts, Scope.READ):
+        raise Problem(Code.UNAUTHORIZED, "This key was revoked, or has expired, while the reply waited.")
     seen, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
     return await _job_response_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
 
@@ -484,7 +487,8 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
     after = last_event_id(request.headers)
     if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return event_stream(parts, job_id, after=after, is_admitted=lambda: is_still_admitted(request, parts, Scope.READ))
+    is_admitted = partial(is_still_admitted, request, parts, Scope.READ)
+    return event_stream(parts, job_id, tenant=caller.tenant, after=after, is_admitted=is_admitted)
 
 
 @router.get(
