@@ -235,7 +235,7 @@ class Service:
             replace(
                 terms,
                 family=self._family(request),
-                webhook_receiver=origin_of(request.webhook_url) if request.webhook_url else None,
+                webhook_receiver=origin_of(request.webhook_url, terms.tenant) if request.webhook_url else None,
                 kind=kind_of(request),
                 reuse_digest=self._reuse_digest(request, terms),
             ),
