@@ -103,6 +103,16 @@ class Inputs:
             raise NotThere("its bytes are not those that were kept")
         return replace(request, parameters=json.loads(data), input=None)
 
+    def is_shared(self) -> bool:
+        """Whether the workers that were seen lately have this archive.
+
+        Raises:
+            StoreError: it cannot be read from here.
+            LedgerUnavailable: Redis could not be used.
+        """
+        archives = self._index.archives()
+        return not archives or archives == {self._read_name()}
+
     def discard(self, name: str) -> None:
         """Remove an input, and give its room back.
 

@@ -71,6 +71,12 @@ class InputIndex:
         """Record that a worker has this archive."""
         self._scripts.redis.zadd(f"{PREFIX}inputs:archives", {archive: self._scripts.now()})
 
+    @asks_redis
+    def archives(self) -> set[str]:
+        """List the archives of the workers that were seen lately."""
+        since = self._scripts.now() - FORGET_S
+        return set(map(str, self._scripts.redis.zrangebyscore(f"{PREFIX}inputs:archives", since, "+inf")))
+
     def unneeded(self) -> Iterator[str]:
         """Yield the inputs that may be removed, of those that are due to be looked at."""
         looked_at = _AT_ONCE
