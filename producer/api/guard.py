@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
-from producer.api.parsing import JsonRequest, checked_json, is_long
+from producer.api.parsing import JsonRequest, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.keys import Key, Quota, Scope
@@ -101,7 +101,7 @@ class GuardedRoute(APIRoute):
             caller = await guard(request)
             async with room_for_body(request, caller):
                 admitted = JsonRequest(request.scope, request.receive)
-                checked_json(await admitted.body())  # here, as FastAPI would call every error in it a syntax error
+                await admitted.body()  # here, as FastAPI would call every error in it a syntax error
                 return await handle(admitted)
 
         return handle_admitted

@@ -35,7 +35,7 @@ from producer.api.create_video import (
 )
 from producer.api.forms import read_fields
 from producer.api.guard import Caller, GuardedRoute, Reads, Submits, admit, is_still_admitted, room_for_body
-from producer.api.parsing import checked_json, parse_apart, parse_quickly, read_once, submit_apart
+from producer.api.parsing import parse_apart, parse_quickly, read_json, submit_apart
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
@@ -587,7 +587,7 @@ def not_json() -> Problem:
 
 async def read_json_body(request: Request) -> CreateVideo:
     """Parse a JSON body."""
-    return await parse_quickly(parse_json, checked_json(await read_once(request)))
+    return await parse_quickly(parse_json, await read_json(request))
 
 
 def _labels(query: Any) -> dict[str, str]:
