@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -50,6 +51,9 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=GuardedRout
 LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
 JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_LISTERS: Final = CapacityLimiter(2)
+"""Threads that read lists: each computes, and the event loop waits for every one of them at each step of a request."""
+
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _LABEL: Final = re.compile(r"(?s)metadata\[(.{1,64})\]")
 COMMON: Final = (
@@ -326,7 +330,7 @@ async def list_videos(
         status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant, ended_from
     )
     page = await _page(request, parts, selection, limit=limit, after=after, newest_first=order == "desc")
-    return await run_in_threadpool(lambda: JSONResponse(_page_view(parts, page)))
+    return await to_thread.run_sync(lambda: JSONResponse(_page_view(parts, page)), limiter=_LISTERS)
 
 
 async def _page(
@@ -335,7 +339,7 @@ async def _page(
     """Read a page; each 100 jobs are charged as one request, and where the quota ends, the page ends."""
     jobs: list[tuple[Job, VideoRequest]] = []
     for _ in range(0, MOST_READ, READ_AT_ONCE):
-        page = await run_in_threadpool(
+        read = partial(
             parts.service.page,
             selection,
             limit=limit - len(jobs),
@@ -343,6 +347,7 @@ async def _page(
             newest_first=newest_first,
             most_read=READ_AT_ONCE,
         )
+        page = await to_thread.run_sync(read, limiter=_LISTERS)
         jobs, after = [*jobs, *page.jobs], page.after
         if not page.is_cut or not await _may_read_on(request, parts):
             break
