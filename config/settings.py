@@ -163,6 +163,11 @@ class QueueSettings(_Group):
         "request succeeds.",
     )
     request_bytes: int = Field(8_388_608, ge=1024, description="The largest request, images in base64 included.")
+    input_bytes: int = Field(
+        2_147_483_648,
+        ge=0,
+        description="Bytes of pictures in base64 and long texts that the archive keeps for one tenant's jobs.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -2,6 +2,7 @@
 
 <root>/2026/11/22/job_….mp4     appears complete or not at all
 <root>/.partial/                unfinished files of a folder; not part of the archive
+<root>/inputs/                  the parameters of large requests (config/inputs.py); not part of the archive
 
 Names are plain strings: pathlib interns every part of a path, and each video has a few new names.
 A bucket's endpoint and credentials come from the usual variables (AWS_…, GOOGLE_…, AZURE_…), never from a setting.
@@ -36,6 +37,7 @@ PART_BYTES: Final = 5_242_880
 
 PARTS_AT_ONCE: Final = 2
 PARTIALS: Final = ".partial"
+INPUTS: Final = "inputs"
 _LONGEST_MESSAGE: Final = 200
 
 Bucket = S3Store | GCSStore | AzureStore
@@ -132,11 +134,11 @@ class _Objects:
                 yield bytes(obstore.get_range(self.objects, path, start=start, end=min(start + SLICE_BYTES, size)))
 
     def items(self) -> Iterator[Item]:
-        """List all files but unfinished ones."""
+        """List all files of the archive."""
         with _mapped_errors():
             for chunk in obstore.list(self.objects):
                 for found in chunk:
-                    if not found["path"].startswith(f"{PARTIALS}/"):
+                    if not found["path"].startswith((f"{PARTIALS}/", f"{INPUTS}/")):
                         yield Item(found["path"], found["size"], found["last_modified"].timestamp())
 
     def check(self) -> None:

@@ -26,6 +26,8 @@ WEBHOOK_URL: Final = "webhook_url"
 _KEY: Final = f"{PREFIX}webhooks"
 _ENDPOINT: Final = "wh_"
 _ORIGIN: Final = "url_"
+MOST_ORIGINS: Final = 1024
+MOST_ORIGINS_OF_A_TENANT: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +190,19 @@ def is_origin(receiver: str) -> bool:
     return receiver.startswith(_ORIGIN)
 
 
-def origin_of(url: str) -> str:
-    """Name the receiver of a request's `webhook_url`: one per server, so that its failures are its own."""
+def origin_of(url: str, tenant: str | None) -> str:
+    """Name the receiver of a request's `webhook_url`: by its server, so that another's failures hardly ever delay it.
+
+    Servers share a bounded number of receivers, those of a tenant few: each may hold a thread of every tenant's
+    deliveries, and is looked at again and again while it fails.
+    """
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     server = f"{parts.scheme}://{parts.hostname}:{port}".lower()
-    return f"{_ORIGIN}{hashlib.sha256(server.encode()).hexdigest()[:16]}"
+    number = int.from_bytes(hashlib.sha256(server.encode()).digest()[:8]) % (
+        MOST_ORIGINS if tenant is None else MOST_ORIGINS_OF_A_TENANT
+    )
+    return f"{_ORIGIN}{hashlib.sha256((tenant or '').encode()).hexdigest()[:16]}_{number}"
 
 
 def address_problem(url: Any) -> str | None:

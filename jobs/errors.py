@@ -9,6 +9,8 @@ RushesError
 │   ├── IdempotencyConflict   answer the caller: this key was used for another request
 │   ├── InvalidMove           log it with its traceback, and go on with the other jobs: the code has a mistake
 │   ├── IdTaken               make a new id and accept again: nothing was written
+│   ├── InputsFull            show the caller the message: the tenant's inputs take up their room; nothing was queued
+│   ├── InputNotKept          show the caller the message: the archive took no input; nothing was queued
 │   ├── InvalidRequest        show the caller which fields to correct: nothing was queued, nothing was bought
 │   └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
 │       └── UnreadableRow     leave this one job to a newer version, and go on with the others
@@ -73,6 +75,14 @@ class InvalidMove(JobError):
 
 class IdTaken(JobError):
     """Another job has this id."""
+
+
+class InputsFull(JobError):
+    """The inputs of the tenant's jobs take up all the bytes that they may have in the archive."""
+
+
+class InputNotKept(JobError):
+    """The archive could not be used to keep the request's input."""
 
 
 class LedgerUnavailable(JobError):

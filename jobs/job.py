@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import from_json
 
 from jobs.artifacts import Artifact
+from jobs.errors import FieldError, InvalidRequest
 from jobs.media import Media
 from jobs.numbers import Count, Number
 from jobs.states import State
@@ -59,6 +60,7 @@ class Reason(StrEnum):
     QUEUE_EXPIRED = "queue_expired"  # it waited too long for its purchase
     DEADLINE_PASSED = "deadline_passed"  # the generation took longer than its deadline
     IN_DOUBT = "in_doubt"  # whether it was bought could not be learnt, and a person gave it up
+    INPUT_GONE = "input_gone"  # its input is missing in the archive: nothing was bought
     CANCELLED = "cancelled"  # somebody asked for it
 
 
@@ -74,6 +76,7 @@ class Hold(StrEnum):
     UNREACHABLE = "unreachable"  # no connection was made
     UNAVAILABLE = "unavailable"  # it answered, but with an error of its own
     NOT_DURABLE = "not_durable"  # Redis did not promise to remember the intent, so nothing was bought
+    ARCHIVE = "archive"  # its input cannot be read from the archive
 
 
 class Family(StrEnum):
@@ -114,6 +117,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """The parameters of a large request, in a file of the archive (config/inputs.py)."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRequest:
     """A request: the fields for the upstream, the producer's labels, and a webhook address for the end."""
 
@@ -124,6 +136,8 @@ class VideoRequest:
     webhook_url: str | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
     """Defaults to compare the stored video with where `parameters` is silent; not sent to the upstream."""
+    input: Input | None = None
+    """Where all of the parameters are, if `parameters` are their short form."""
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object for the upstream."""
@@ -131,9 +145,19 @@ class VideoRequest:
         return {"model": self.model, **prompt, **self.parameters}
 
 
+DAY_S: Final = 86_400.0
+LONGEST_DEADLINE_S: Final = DAY_S
+LONGEST_DUE_IN_S: Final = 30 * DAY_S
+LONGEST_KEY_LIFE_S: Final = 366 * DAY_S
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How a request is accepted; None: as the settings say."""
+    """How a request is accepted; None: as the settings say.
+
+    Raises:
+        InvalidRequest: a time is out of its bounds.
+    """
 
     job_id: str | None = None
     """None: a new one."""
@@ -157,6 +181,21 @@ class Terms:
     """Digest of identical requests, which finds the job once it has its video."""
     webhook_receiver: str | None = None
     """The receiver behind the request's webhook address."""
+
+    def __post_init__(self) -> None:
+        """Bound the times, which become scores and lives of keys."""
+        bounds: dict[str, tuple[Any, float]] = {
+            "deadline_s": (self.deadline_s, LONGEST_DEADLINE_S),
+            "idempotency_life_s": (self.idempotency_life_s, LONGEST_KEY_LIFE_S),
+            "due_in_s": (self.due_in_s or None, LONGEST_DUE_IN_S),
+        }
+        errors = [
+            FieldError(name, f"must be seconds, more than 0 and at most {longest_s:,.0f}")
+            for name, (value, longest_s) in bounds.items()
+            if value is not None and not (isinstance(value, int | float) and 0 < value <= longest_s)
+        ]
+        if errors:
+            raise InvalidRequest(tuple(errors))
 
 
 USUAL_TERMS: Final = Terms()

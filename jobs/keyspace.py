@@ -2,7 +2,6 @@
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  the request, as JSON                 with the row
-    rushes:short_request:<id> string  what lists show of a long request        with the row
     rushes:log:<id>       list    every edge and poll, capped          with the row
     rushes:events               stream  the events of all jobs, capped       permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
@@ -26,8 +25,8 @@
 
 Who is bought next is drawn in `jobs/lua/admission.lua`.
 
-Work items and wake-ups are drawn in `jobs/work_items.py`, receivers and their outboxes in `jobs/outbox.py`, the index
-of videos that may be handed out again in `producer/reuse.py`.
+Work items and wake-ups are drawn in `jobs/work_items.py`, receivers and their outboxes in `jobs/outbox.py`, inputs in
+`jobs/inputs.py`, the index of videos that may be handed out again in `producer/reuse.py`.
 
 Only the modules of `jobs` write a job's keys, its row only by the scripts in `jobs/lua`; API keys and webhook endpoints
 have a module each (`producer/keys.py`, `config/webhook_endpoints.py`).
@@ -55,6 +54,7 @@ PERMANENT_KEYS: Final = (
     "rushes:rates:",
     "rushes:parked:",
     "rushes:in_flight:",
+    "rushes:inputs",
     "rushes:webhooks",
     "rushes:celery:",
 )

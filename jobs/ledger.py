@@ -28,7 +28,7 @@ from jobs.moves.move import Move
 from jobs.moves.purchase import held
 from jobs.pauses import Pauses
 from jobs.reader import JobReader
-from jobs.row import VERSION, fingerprint_of, request_text, short_request_text, to_fields
+from jobs.row import VERSION, fingerprint_of, request_text, to_fields
 from jobs.scripts import (
     Retention,
     Scripts,
@@ -181,12 +181,11 @@ class Ledger(JobReader):
         return accepted
 
     def _arguments(self, request: VideoRequest, terms: Terms) -> dict[str, Any]:
-        key, text = terms.idempotency_key, request_text(request)
+        key = terms.idempotency_key
         return {
             "id": terms.job_id or new_job_id(),
             "row": to_fields(self._terms_of(request, terms)),
-            "request": text,
-            "short_request": short_request_text(request, text),
+            "request": request_text(request),
             "due_in": terms.due_in_s,
             "queue_ttl_s": self._queue_ttl_s(terms),
             "key_name": key_name(key, terms.tenant) if key else None,
@@ -348,8 +347,8 @@ class Ledger(JobReader):
     # -- ended jobs ------------------------------------------------------------------------------------------------
 
     @asks_redis
-    def retry(self, job: Job, *, job_id: str, go_on: bool) -> Acceptance:
-        """Retry an ended job as a new one, which goes on with its generation or buys another.
+    def retry(self, job: Job, *, job_id: str, go_on: bool, input_name: str | None = None) -> Acceptance:
+        """Retry an ended job as a new one, which goes on with its generation or buys another, and takes its input.
 
         An ended job is retried once: a second call returns the first retry.
         """
@@ -375,6 +374,7 @@ class Ledger(JobReader):
             deadline_in=job.deadline_s if go_on else self._retention.queue_ttl_s,
             data=to_json(data),
             ended_as=job.state,
+            input=input_name,
         )
         if how == "replayed":
             return Acceptance(found_id, replayed=True)

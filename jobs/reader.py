@@ -1,6 +1,6 @@
 """Reading jobs: their rows, requests and indexes. What only a newer version can read is left to it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -84,20 +84,15 @@ class JobReader:
     def listed(
         self, job_ids: Sequence[str], *, fits: Callable[[Job], bool] = lambda _: True
     ) -> list[tuple[Job, VideoRequest]]:
-        """Read the jobs whose rows fit, long requests in their short form, in two round trips.
+        """Read the jobs whose rows fit, in two round trips.
 
         Jobs that are gone, or that only a newer version can read, are left out.
         """
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.hgetall(f"{PREFIX}job:{job_id}")
-            pipe.get(f"{PREFIX}short_request:{job_id}")
-        read = self._each(job_ids, pipe.execute(raise_on_error=False))
-        found = [(job, short) for _, job, short in read if job is not None and fits(job)]
-        others = self.with_requests([job for job, short in found if short is None])
-        whole = {job.id: request for job, request in others}
-        requests = ((job, short or whole.get(job.id)) for job, short in found)
-        return [(job, request) for job, request in requests if request is not None]
+        read = self._each(job_ids, ((row, None) for row in pipe.execute(raise_on_error=False)))
+        return self.with_requests([job for _, job, _ in read if job is not None and fits(job)])
 
     @asks_redis
     def states(self, job_ids: Sequence[str]) -> dict[str, State | None]:
@@ -109,13 +104,14 @@ class JobReader:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             _ask_whole(pipe, job_id)
-        return self._each(job_ids, pipe.execute(raise_on_error=False))
+        replies = pipe.execute(raise_on_error=False)
+        return self._each(job_ids, zip(replies[::2], replies[1::2], strict=True))
 
     def _each(
-        self, job_ids: Sequence[str], replies: Sequence[Any]
+        self, job_ids: Sequence[str], replies: Iterable[tuple[Any, Any]]
     ) -> Iterator[tuple[str, Job | None, VideoRequest | None]]:
-        """Parse rows and requests, which alternate in the replies."""
-        for job_id, row, text in zip(job_ids, replies[::2], replies[1::2], strict=True):
+        """Parse rows and requests."""
+        for job_id, (row, text) in zip(job_ids, replies, strict=True):
             try:
                 yield job_id, *self._whole(job_id, row, text)
             except UnknownJob:

@@ -10,17 +10,19 @@ from typing import Any, Final, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import UnreadableRow
-from jobs.job import Job, Stored, Video, VideoRequest
+from jobs.job import Input, Job, Stored, Video, VideoRequest
 from jobs.media import Media
 from jobs.shorten import shorten
 
 VERSION: Final = 1
 """Written into each row. A reader ignores unknown fields, so that two versions can share the jobs."""
 
-_LONG_REQUEST: Final = 16_384
-"""Characters from which a request has a short form of its own: a page of a hundred then stays small."""
 
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=dict)
+def _plain(value: Any) -> dict[str, Any]:
+    return asdict(value) if isinstance(value, Input) else dict(value)
+
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_plain)
 """Made once: `json.dumps` makes one for each text."""
 
 _REQUEST: Final = TypeAdapter(VideoRequest)
@@ -81,16 +83,19 @@ def request_text(request: VideoRequest) -> str:
     return _ENCODER.encode(record)
 
 
-def short_request_text(request: VideoRequest, text: str) -> str | None:
-    """Serialize what lists show of a request whose own text is long; None: lists read that."""
-    if len(text) < _LONG_REQUEST:
-        return None
-    return request_text(replace(request, parameters=shorten(request.parameters)))
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """Serialize parameters as a request holds them."""
+    return _ENCODER.encode(parameters)
 
 
 def fingerprint_of(request: VideoRequest) -> str:
-    """Return the digest by which an idempotency key recognises its request; `expected` does not count."""
-    return hashlib.sha256(request_text(replace(request, expected={})).encode()).hexdigest()
+    """Return the digest by which an idempotency key recognises its request; `expected` does not count.
+
+    It is that of the short form, which has the checksums of long values: the input's name is another each time.
+    """
+    parameters = request.parameters if request.input else shorten(request.parameters)
+    same = replace(request, parameters=parameters, expected={}, input=None)
+    return hashlib.sha256(request_text(same).encode()).hexdigest()
 
 
 def _finite(text: str) -> float:

@@ -16,6 +16,7 @@ from jobs import outage
 from jobs.errors import (
     IdempotencyConflict,
     IdTaken,
+    InputsFull,
     JobError,
     LedgerUnavailable,
     StaleTurn,
@@ -34,12 +35,13 @@ _REFUSALS: Final[Mapping[str, type[JobError]]] = {
     "WRONG_STATE": WrongState,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflict,
     "ID_TAKEN": IdTaken,
+    "INPUTS_FULL": InputsFull,
 }
 
 _OF_A_ROW: Final = ("WRONGTYPE", "user_script")
 """Prefixes of errors that a key's content causes, not an outage: a wrong type, or a value that a script can't use."""
 
-_REFUSED_WHEN_FULL: Final = frozenset({"accept", "retry", "mail", "endpoint", "reuse_find"})
+_REFUSED_WHEN_FULL: Final = frozenset({"accept", "retry", "mail", "endpoint", "reuse_find", "reserve_input"})
 """The scripts that a Redis without memory refuses. All others help jobs to end, which makes room."""
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from config.address import parse
 from config.connection import connect, retention
+from config.inputs import inputs_of
 from config.private import is_open_to_others
 from config.settings import ConfigurationError, Settings, load, unknown_variables, whereabouts
 from config.store import StoreError, open_store
@@ -30,6 +31,7 @@ from jobs.job import Job
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger, accepted_at
 from jobs.moves.download import FAILURES_PER_URL
+from jobs.scripts import Scripts
 from jobs.states import State
 from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
@@ -109,6 +111,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _redis(settings)
     yield from _upstream(settings)
     yield _archive(settings)
+    yield from _sharing(settings)
     yield from _privacy(settings)
 
 
@@ -337,6 +340,26 @@ def _balance(body: bytes) -> str:
 
 def _archive(settings: Settings) -> Finding:
     return _disk(settings) if settings.archive.url is None else _bucket(settings)
+
+
+def _sharing(settings: Settings) -> Iterator[Finding]:
+    """Warn if a worker has another archive than this host."""
+    with (
+        suppress(redis.RedisError, LedgerUnavailable, ConfigurationError),
+        connect(settings.redis, name="doctor") as client,
+    ):
+        scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
+        try:
+            is_shared = inputs_of(settings, scripts).is_shared()
+        except StoreError:
+            is_shared = False
+        if not is_shared:
+            yield Finding(
+                "archive",
+                Verdict.WARN,
+                "A worker has another archive than this host, where requests with more than 16 KB of parameters "
+                "are refused: set the same RUSHES_ARCHIVE__URL, or a mounted RUSHES_ARCHIVE__DIR, for all.",
+            )
 
 
 def _bucket(settings: Settings) -> Finding:

@@ -109,7 +109,7 @@ class Receivers:
         """
         events = ends_of(job)
         mine = [endpoint for endpoint in self._endpoints.all() if _is_own(endpoint, job, tenant)]
-        by_request = {origin_of(request.webhook_url): events} if request.webhook_url else {}
+        by_request = {origin_of(request.webhook_url, job.tenant): events} if request.webhook_url else {}
         by_settings = {} if tenant is not None else dict.fromkeys(self._names, events)
         by_endpoint = {endpoint.id: endpoint.subscribed(events, job.tenant) for endpoint in mine}
         return {**by_settings, **by_endpoint, **by_request}

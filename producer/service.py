@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from posixpath import dirname
@@ -11,8 +12,9 @@ from typing import Final, NamedTuple
 import redis.asyncio
 
 from config.connection import connect, retention
+from config.inputs import Inputs, inputs_of, is_heavy
 from config.settings import Settings
-from config.store import open_store
+from config.store import StoreError, open_store
 from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.admission import Limit, Place
@@ -71,12 +73,13 @@ class Submission:
 
     `reused`: nothing was bought, and this is the completed job of an identical request.
 
-    `job` is the job as accepted, if known without reading it.
+    `job` and `request` are those that were accepted, if known without reading them.
     """
 
     job_id: str
     replayed: bool
     job: Job | None = None
+    request: VideoRequest | None = None
     reused: bool = False
 
 
@@ -161,8 +164,9 @@ class Service:
     Every method raises LedgerUnavailable when Redis cannot be used; nothing is half done then.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, etas: Etas) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, reuse: Reuse, etas: Etas, inputs: Inputs) -> None:
         self._settings = settings
+        self._inputs = inputs
         self._ledger = ledger
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
@@ -176,6 +180,8 @@ class Service:
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
+            InputsFull: large requests of the tenant leave no room for this one in the archive.
+            InputNotKept: the archive cannot keep a large request.
         """
         (answer,) = self.submit_many([(request, terms)])
         if isinstance(answer, JobError):
@@ -188,22 +194,33 @@ class Service:
         Raises:
             InvalidRequest: naming each field that must change; nothing was queued.
             IdempotencyConflict: the key was used for another request.
+            InputsFull, InputNotKept: as above.
         """
-        validated = (
-            await asyncio.to_thread(self._validated, request, terms) if terms.reuse else self._validated(request, terms)
-        )
+        if terms.reuse or is_heavy(request.parameters):
+            return await asyncio.to_thread(self.submit, request, terms)
+        validated = self._validated(request, terms)
         if isinstance(validated, JobError):
             raise validated
         if isinstance(validated, Submission):
             return validated
         answer = await self._ledger.accept_async(*validated)
-        return Submission(answer.job_id, answer.replayed, answer.job)
+        return _submission(answer, validated[0])
 
     def submit_many(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> list[Submission | JobError]:
         """Accept many requests, hundreds in a round trip; a refused one has its error in its place."""
-        validated = [self._validated(request, terms) for request, terms in requests]
-        accepted = iter(self._accepted([found for found in validated if isinstance(found, tuple)]))
-        return [next(accepted) if isinstance(found, tuple) else found for found in validated]
+        prepared = [self._prepared(request, terms) for request, terms in requests]
+        accepted = iter(self._accepted([found for found in prepared if isinstance(found, tuple)]))
+        return [next(accepted) if isinstance(found, tuple) else found for found in prepared]
+
+    def _prepared(self, request: VideoRequest, terms: Terms) -> tuple[VideoRequest, Terms] | Submission | JobError:
+        """Validate a request, and keep its input if it is large."""
+        validated = self._validated(request, terms)
+        if not isinstance(validated, tuple):
+            return validated
+        try:
+            return self._inputs.keep(*validated)
+        except JobError as error:
+            return error
 
     def _validated(
         self, request: VideoRequest, terms: Terms
@@ -224,7 +241,7 @@ class Service:
             replace(
                 terms,
                 family=self._family(request),
-                webhook_receiver=origin_of(request.webhook_url) if request.webhook_url else None,
+                webhook_receiver=origin_of(request.webhook_url, terms.tenant) if request.webhook_url else None,
                 kind=kind_of(request),
                 reuse_digest=self._reuse_digest(request, terms),
             ),
@@ -252,11 +269,21 @@ class Service:
 
     def _accepted(self, requests: Sequence[tuple[VideoRequest, Terms]]) -> Iterator[Submission | JobError]:
         for start in range(0, len(requests), _AT_ONCE):
-            for answer in self._accepted_at_once(requests[start : start + _AT_ONCE], is_first=start == 0):
+            some = requests[start : start + _AT_ONCE]
+            answers = self._accepted_at_once(some, is_first=start == 0)
+            for (request, _), answer in zip(some, answers, strict=True):
+                self._drop_unused_input(request, answer)
                 if isinstance(answer, JobError):
                     yield answer
                 else:
-                    yield Submission(answer.job_id, answer.replayed, answer.job)
+                    yield _submission(answer, request)
+
+    def _drop_unused_input(self, request: VideoRequest, answer: Acceptance | JobError) -> None:
+        """Remove the input of a request that made no job; what cannot be removed now, a worker's sweep finds."""
+        is_unused = answer.replayed if isinstance(answer, Acceptance) else not isinstance(answer, LedgerUnavailable)
+        if request.input and is_unused:
+            with suppress(StoreError, LedgerUnavailable):
+                self._inputs.discard(request.input.name)
 
     def _accepted_at_once(
         self, requests: Sequence[tuple[VideoRequest, Terms]], *, is_first: bool
@@ -362,13 +389,14 @@ class Service:
         Raises:
             Erased: the job's request was erased.
         """
-        job, _ = self.get(job_id)
+        job, request = self.get(job_id)
         decision = on_retry(job, pay_again=pay_again)
         if job.retried_as is not None:
             return Retried(decision, job.retried_as, replayed=True)
         if decision not in {Retry.GO_ON, Retry.BUY_AGAIN}:
             return Retried(decision, None, replayed=False)
-        answer = self._ledger.retry(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON)
+        input_name = request.input.name if request.input else None
+        answer = self._ledger.retry(job, job_id=new_job_id(), go_on=decision is Retry.GO_ON, input_name=input_name)
         return Retried(decision, answer.job_id, answer.replayed)
 
     def erase(self, job_id: str, *, tenant: str | None = None) -> None:
@@ -382,10 +410,12 @@ class Service:
             WrongState: the job has not ended.
             StoreError: the archive cannot be written from here; files may be left.
         """
-        job = _only_for(tenant, self._ledger.get(job_id))
-        if not job.is_final:
+        job, request = self._ledger.whole(job_id)
+        if not _only_for(tenant, job).is_final:
             raise WrongState(f"{job_id} is {job.state}")
         self._remove_files(job)
+        if request and request.input and job.retried_as is None:  # a retry has taken it over
+            self._inputs.discard(request.input.name)
         self._ledger.erase(job)
         self._remove_files(job)
 
@@ -605,6 +635,10 @@ class Service:
         return Family.GOOGLE if googles and self._settings.upstream.family == "google" else Family.UNIVERSAL
 
 
+def _submission(answer: Acceptance, request: VideoRequest) -> Submission:
+    return Submission(answer.job_id, answer.replayed, answer.job, request if answer.job else None)
+
+
 def _only_for(tenant: str | None, job: Job) -> Job:
     """Return the job; another tenant's counts as unknown."""
     if tenant is not None and job.tenant != tenant:
@@ -630,8 +664,8 @@ def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = 
     etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
     send = producers_sender(settings)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send)
-    reuse = Reuse(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
-    return Service(settings, ledger, reuse, etas)
+    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
+    return Service(settings, ledger, Reuse(scripts), etas, inputs_of(settings, scripts))
 
 
 def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:

@@ -19,6 +19,7 @@ _ADVICE: Final[Mapping[Hold, str]] = {
     Hold.MISCONFIGURED: "Set RUSHES_UPSTREAM__BASE_URL to the API's address, and start the workers again.",
     Hold.UNREACHABLE: "It goes on by itself once the upstream can be reached.",
     Hold.UNAVAILABLE: "It goes on by itself once the upstream works again.",
+    Hold.ARCHIVE: "It goes on by itself once the archive can be read; `rushes doctor` says more.",
     Hold.NOT_DURABLE: "It goes on by itself once Redis can write to its disk; `rushes doctor` says more.",
 }
 """What ends a hold."""

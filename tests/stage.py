@@ -15,6 +15,8 @@ from typing import Any, Final, Self
 import redis
 import requests
 
+from config import inputs
+from config.inputs import Inputs
 from config.settings import Settings
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
@@ -47,6 +49,11 @@ class Clock:
 def reuse_of(client: "redis.Redis") -> Reuse:
     """The index of videos that may be handed out again."""
     return Reuse(Scripts(client, retention=Retention(), clock=None, subscribers=()))
+
+
+def inputs_of(client: "redis.Redis", settings: Settings) -> Inputs:
+    """The inputs of large requests."""
+    return inputs.inputs_of(settings, Scripts(client, retention=Retention(), clock=None, subscribers=()))
 
 
 def outbox_of(client: "redis.Redis", *, clock: Clock | None = None, send_wake_up: SendWakeUp | None = None) -> Outbox:

@@ -11,6 +11,9 @@ from secrets import token_hex
 from time import monotonic
 from typing import Final
 
+from config.inputs import Inputs
+from config.store import NotThere, StoreError
+from jobs.backoff import backoff
 from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow, WrongState
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
@@ -22,8 +25,10 @@ from jobs.moves.purchase import (
     after_submit,
     before_submit,
     given_back,
+    held,
     in_doubt,
     submitting,
+    without_input,
 )
 from jobs.states import State
 from jobs.work_items import LEASE_S, Claim, Claimed, Leased
@@ -52,6 +57,7 @@ class Purchasing:
         upstream: Upstream,
         breakers: UpstreamBreakers,
         leases: Leases,
+        inputs: Inputs,
         *,
         longest_s: float,
         worker: str,
@@ -73,6 +79,7 @@ class Purchasing:
         self._upstream = upstream
         self._breakers = breakers
         self._leases = leases
+        self._inputs = inputs
         self._worker = worker
 
     def buy(self, claimed: Claimed) -> None:
@@ -90,9 +97,26 @@ class Purchasing:
             return
         if request is None:
             raise UnknownJob(job.id)
+        policy = self._purchases.policy_of(job)  # read before the POST: nothing may delay its receipt
+        match self._with_input(job, request, policy):
+            case Move() as move:
+                self._ledger.move(job, move)
+            case whole:
+                self._intend_and_send(job, whole, policy, now)
+
+    def _with_input(self, job: Job, request: VideoRequest, policy: Policy) -> VideoRequest | Move:
+        """Return the request as the upstream is to get it, or the move if that cannot be read."""
+        try:
+            return self._inputs.whole(request)
+        except NotThere as error:
+            return without_input(job, str(error))
+        except StoreError as error:
+            wait_s = backoff(policy.hold_first_s, policy.hold_longest_s, job.holds)
+            return held(job, Hold.ARCHIVE, f"its input cannot be read: {error}", wait_s=wait_s)
+
+    def _intend_and_send(self, job: Job, request: VideoRequest, policy: Policy, now: Now) -> None:
         faults.here("submit.before_intent")
         began, sent_at = monotonic(), now()
-        policy = self._purchases.policy_of(job)  # read before the POST: nothing may delay its receipt
         job = self._purchases.intend(job, worker=self._worker)
         with self._leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=self.longest_s):
             receipt = self._send(job, request, began, policy)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from celery import bootsteps
 
+from config.inputs import Inputs
 from config.settings import Settings
 from config.version import installed_version
 from jobs.backoff import backoff
@@ -116,7 +117,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
 
 
 class BackgroundStep(bootsteps.StartStopStep):
-    """Runs the rescuer and the leases beside the consumer, from the worker's start to its end.
+    """Runs the rescuer, the leases and the sweep of inputs beside the consumer, from the worker's start to its end.
 
     They have threads of their own, not timers of the worker's event loop: a slow Redis must not stop the loop, and they
     must go on while the consumer reconnects.
@@ -129,11 +130,13 @@ class BackgroundStep(bootsteps.StartStopStep):
         self._thread: threading.Thread | None = None
         self._rescuer: Rescuer = parent.app.runtime.rescuer
         self._leases: Leases = parent.app.runtime.leases
+        self._inputs: Inputs = parent.app.runtime.inputs
         self._settings: Settings = parent.app.settings
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (Celery's signature)
-        """Start both. Leases are renewed until the process ends: a warm shutdown waits for running tasks."""
+        """Start them. Leases are renewed until the process ends: a warm shutdown waits for running tasks."""
         threading.Thread(target=self._leases.run, name="leases", daemon=True).start()
+        threading.Thread(target=self._inputs.run, name="inputs", daemon=True).start()
         self._thread = threading.Thread(target=self._rescue, name="rescuer", daemon=True)
         self._thread.start()
 

@@ -13,6 +13,7 @@ from celery import Celery
 
 from config.celery_app import make_app
 from config.connection import connect, retention
+from config.inputs import Inputs, inputs_of
 from config.private import make_folder, prepare_state
 from config.settings import ConfigurationError, LimitSettings, PollSettings, Settings
 from config.store import Store, open_store
@@ -94,6 +95,7 @@ class Runtime:
     deliveries: Deliveries
     describing: Describing
     rescuer: Rescuer
+    inputs: Inputs
 
 
 class WorkerApp(Celery):
@@ -136,6 +138,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     breakers = _breakers(settings, ledger)
     policy_of = policies(chosen, settings.poll, client)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
+    inputs = inputs_of(settings, scripts)
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)
     receivers = _receivers(settings, scripts, store.root)
@@ -152,6 +155,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             upstream,
             breakers,
             leases,
+            inputs,
             longest_s=settings.longest_purchase_s,
             worker=name,
             threads=room.half,
@@ -173,6 +177,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         deliveries=Deliveries(ledger, outbox, receivers, worker=name),
         describing=Describing(ledger, describer, archive, chosen, longest_s=settings.longest_description_s),
         rescuer=Rescuer(ledger, outbox, receivers, purchases, longest_waits(settings, chosen), name),
+        inputs=inputs,
     )
 
 

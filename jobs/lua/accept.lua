@@ -1,5 +1,5 @@
 --[[ accept: put a job into the ledger, once per idempotency key.
-     a: id, row {field: value}, request, short_request? (where that is long), due_in, queue_ttl_s,
+     a: id, row {field: value}, request, due_in, queue_ttl_s,
         key_name? (the idempotency key's), idempotency_life_s, fingerprint? (with the key)
      Returns {'accepted', id, now, wake-ups} or {'replayed', id of the first}.
      Errors IDEMPOTENCY_CONFLICT (the key was used for another request), ID_TAKEN. ]]
@@ -16,5 +16,5 @@ if a.key_name then
 end
 if redis.call('EXISTS', row_key(a.id)) == 1 then return redis.error_reply('ID_TAKEN ' .. a.id) end
 
-insert(a.id, 'queued', a.row, a.request, a.short_request, a.due_in, a.queue_ttl_s, a.data)
+insert(a.id, 'queued', a.row, a.request, a.due_in, a.queue_ttl_s, a.data)
 return { 'accepted', a.id, stamp(now), wake_ups() }

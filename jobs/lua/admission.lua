@@ -188,7 +188,7 @@ local function change_limits(account, set, unset)
 end
 
 -- Adds a job in a state, with its row {field: value} and request, due in `due_in` seconds.
-local function insert(id, state, row, request, short_request, due_in, deadline_in, data)
+local function insert(id, state, row, request, due_in, deadline_in, data)
   local fields = { 'id', id, 'state', state, 'turn', '1', 'accepted_at', stamp(now), 'deadline_at',
     stamp(now + deadline_in), 'due_at', stamp(now + due_in) }
   for name, value in pairs(row) do
@@ -197,7 +197,6 @@ local function insert(id, state, row, request, short_request, due_in, deadline_i
   end
   redis.call('HSET', row_key(id), unpack(fields))
   redis.call('SET', request_key(id), request)
-  if short_request then redis.call('SET', short_request_key(id), short_request) end
   index(id, state, row.tenant)
   emit(id, 'job.accepted', state, 1, data, row)
   local job = { account = row.account or 'default', tenant = row.tenant or '', priority = row.priority,

@@ -12,7 +12,6 @@ end
 local known = row.other_purchases or ''
 redis.call('HSET', row_key(a.of), 'other_purchases', known .. a.generation_id .. ' ' .. a.id .. '\n')
 a.row.retry_of = a.of
-local request, short_request = unpack(redis.call('MGET', request_key(a.of), short_request_key(a.of)))
-insert(a.id, 'rendering', a.row, request or a.request, short_request, 0, a.deadline_in, a.accepted)
+insert(a.id, 'rendering', a.row, redis.call('GET', request_key(a.of)) or a.request, 0, a.deadline_in, a.accepted)
 emit(a.of, 'job.bought_twice', row.state, row.turn, a.data, row)
 return { 'accepted', a.id, tonumber(row.turn), wake_ups() }

@@ -6,7 +6,7 @@ if not state then return redis.error_reply('UNKNOWN_JOB ' .. a.id) end
 if not ended then return redis.error_reply('WRONG_STATE job is ' .. state) end
 if redis.call('HSETNX', row, 'erased_at', stamp(now)) == 0 then return 0 end
 
-redis.call('DEL', request_key(a.id), short_request_key(a.id), log_key(a.id))
+redis.call('DEL', request_key(a.id), log_key(a.id))
 redis.call('HDEL', row, 'video', 'stored', 'media', 'artifacts', 'message')
 unindex(a.id, state, tenant)
 -- A worker that is busy with one of them finds it gone.

@@ -67,7 +67,6 @@ end
 
 local function row_key(id) return a.prefix .. 'job:' .. id end
 local function request_key(id) return a.prefix .. 'request:' .. id end
-local function short_request_key(id) return a.prefix .. 'short_request:' .. id end
 local function log_key(id) return a.prefix .. 'log:' .. id end
 
 -- Returns fields of a row; none if the key is no hash, which a newer version may have left.
@@ -120,6 +119,7 @@ local function item_key(queue, id) return a.prefix .. 'item:' .. queue .. ':' ..
 local function follow_ups_key(id) return a.prefix .. 'followups:' .. id end
 local function receiver_of(queue) return string.match(queue, '^deliver:(.+)$') end
 local delivering_key = a.prefix .. 'delivering'
+local inputs_key = a.prefix .. 'inputs'
 local function account_key(account) return a.prefix .. 'account:' .. account end
 
 -- Returns the pause of an account, or of one 'tenant:T' or 'model:M' there, as JSON; or nothing.
@@ -231,7 +231,7 @@ end
 -- Gives an ended job's keys a TTL; each end also removes a few index entries of jobs whose TTL is over.
 local function retire(id, state)
   local life_ms = math.floor(a.retention_s * 1000)
-  for _, key in ipairs({ row_key(id), request_key(id), short_request_key(id), log_key(id) }) do
+  for _, key in ipairs({ row_key(id), request_key(id), log_key(id) }) do
     redis.call('PEXPIRE', key, life_ms)
   end
   local tenant = redis.call('HGET', row_key(id), 'tenant')

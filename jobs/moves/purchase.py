@@ -68,6 +68,12 @@ def after_submit(job: Job, receipt: Receipt, *, policy: Policy) -> Move:
     assert_never(receipt)
 
 
+def without_input(job: Job, why: str) -> Move:
+    """End a job whose input is gone, before it costs anything."""
+    message = f"the archive no longer has its pictures or long texts ({why}); {unbought(job)}: submit it again"
+    return ended(State.FAILED, Reason.INPUT_GONE, message, job.charged_before)
+
+
 def submitted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_s: float) -> Move:
     """Record the bought generation and poll it in `first_poll_s`."""
     return replace(

@@ -36,12 +36,15 @@ from producer.api.create_video import CreateVideo
 from producer.api.docs_page import add_docs
 from producer.api.event_stream import EventStream
 from producer.api.metrics import Metrics
+from producer.api.parsing import LARGE_BODIES
 from producer.api.parts import Parts
 from producer.api.picture_pool import PicturePool
 from producer.api.pictures import PictureCheck
 from producer.api.problems import ProblemView
 from producer.api.query import check_query
 from producer.api.refusals import install
+from producer.api.streams import WATCHERS
+from producer.api.tenant_pool import TenantPlaces
 from producer.models.catalogue import MODELS, schema_of
 from producer.service import make_access, make_service
 
@@ -75,7 +78,17 @@ def make_app(settings: Settings) -> FastAPI:
     event_stream = EventStream(service)
     metrics = Metrics(service, event_stream)
     app.state.redis = on_loop
-    app.state.parts = Parts(settings, service, access, pictures, open_store(settings), event_stream, metrics)
+    app.state.parts = Parts(
+        settings,
+        service,
+        access,
+        pictures,
+        TenantPlaces(LARGE_BODIES),
+        TenantPlaces(WATCHERS),
+        open_store(settings),
+        event_stream,
+        metrics,
+    )
     app.include_router(videos.router)  # the busiest first: routes are tried in this sequence
     app.include_router(batches.router)
     app.include_router(webhooks.router)

@@ -13,12 +13,12 @@ from typing_extensions import TypedDict
 
 from jobs.errors import JobError
 from jobs.job import Charged
-from producer.api.create_video import CreateVideo, parse_object
+from producer.api.create_video import parse_object
 from producer.api.guard import Caller, GuardedRoute, Submits, admit
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, ProblemView, documented
 from producer.api.refusals import problem_of
-from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit_async, video_request
+from producer.api.videos import COMMON, IDEMPOTENCY_KEY, idempotency_key, submit_async
 from producer.keys import Scope
 from producer.service import Submission
 from producer.views import VideoView, job_view
@@ -97,15 +97,15 @@ async def _submit_one(
     try:
         body = parse_object(raw)
         answer = await submit_async(parts, caller, body, key)
-        return await run_in_threadpool(_accepted, parts, index, body, answer)
+        return await run_in_threadpool(_accepted, parts, index, answer)
     except Exception as error:  # noqa: BLE001 (one request's error must not lose the results of the others)
         problem = _problem(error).view(path=request.scope["path"], request_id=request.state.request_id)
         return {"index": index, "status": problem["status"], "replayed": False, "video": None, "error": problem}
 
 
-def _accepted(parts: Parts, index: int, body: CreateVideo, answer: Submission) -> dict[str, Any]:
+def _accepted(parts: Parts, index: int, answer: Submission) -> dict[str, Any]:
     # An accepted job is not read again: an outage that begins here must not turn it into an error.
-    job, wanted = (answer.job, video_request(parts, body)) if answer.job else parts.service.get(answer.job_id)
+    job, wanted = (answer.job, answer.request) if answer.job and answer.request else parts.service.get(answer.job_id)
     video = job_view(job, wanted, replace(parts.beside(job), reused=answer.reused))
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     return {"index": index, "status": status, "replayed": answer.replayed, "video": video, "error": None}

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import PydanticCustomError
 
+from config.inputs import is_heavy
 from jobs.errors import FieldError
-from jobs.job import VideoRequest
+from jobs.job import LONGEST_DEADLINE_S, VideoRequest
 from producer.api.forms import Fields, to_object
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
@@ -127,7 +128,7 @@ class CreateVideo(QueueTerms):
         Field(
             description="Seconds that the generation may take from its purchase.",
             gt=0,
-            le=86_400,
+            le=LONGEST_DEADLINE_S,
             examples=[1000],
         ),
     ] = None
@@ -139,6 +140,12 @@ class CreateVideo(QueueTerms):
         ),
     ] = None
     _errors: tuple[ErrorDetail, ...] = PrivateAttr(())
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it may be large, so that no step of it belongs on the event loop."""
+        picture = self.input_reference and self.input_reference.image_url
+        return is_heavy({"picture": picture, "extra": self.model_extra or {}})
 
     @property
     def errors(self) -> tuple[ErrorDetail, ...]:
@@ -211,13 +218,18 @@ def parse_form(fields: Fields, defaults: DefaultModels) -> CreateVideo:
     return parse_object(raw, errors)
 
 
+def model_of(body: CreateVideo, defaults: DefaultModels) -> str:
+    """Return the model that a body names, or the default for it."""
+    has_picture = body.input_reference is not None or "image_url" in (body.model_extra or {})
+    return defaults.model(body.model, has_picture=has_picture)
+
+
 def to_video_request(body: CreateVideo, defaults: DefaultModels) -> VideoRequest:
     """Translate a body into the upstream's parameter names."""
     extra = dict(body.model_extra or {})
     image = {} if body.input_reference is None else {"image_url": body.input_reference.image_url}
-    model = defaults.model(body.model, has_picture=bool(image) or "image_url" in extra)
     parameters = retyped(_duration(body.seconds) | _shape(body.size) | image | extra)
-    return VideoRequest(model, body.prompt, parameters, body.metadata, body.webhook_url)
+    return VideoRequest(model_of(body, defaults), body.prompt, parameters, body.metadata, body.webhook_url)
 
 
 def named_as_sent(errors: Iterable[FieldError], body: CreateVideo) -> list[ErrorDetail]:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from producer.api.parsing import MOST_ESCAPES, QUICK_BYTES, check_density, parse_apart
+from producer.api.parsing import MOST_ESCAPES, QUICK_BYTES, check_density, parse_apart, read_once
 from producer.api.problems import Code, ErrorDetail, Problem
 
 MOST_FIELDS: Final = 256
@@ -49,7 +49,7 @@ async def read_fields(request: Request, kind: str, *, most_bytes: int) -> Fields
         Problem: the body is not a form, or has too many fields.
     """
     try:
-        body = await request.body()
+        body = await read_once(request)
         if kind == MULTIPART:
             return await parse_apart(_multipart, request.headers, body, most_bytes)
         return await parse_apart(_urlencoded, body)

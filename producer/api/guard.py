@@ -1,6 +1,7 @@
 """Access control: a key's tenant, scopes and rate limit; with keys switched off, this machine only."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
-from producer.api.parsing import JsonRequest, read_json
+from producer.api.parsing import JsonRequest, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.keys import Key, Quota, Scope
@@ -49,13 +50,17 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
 
 async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:
     """Whether a request that is being answered would still be admitted: its key may have been revoked, or expired."""
-    try:
-        await admit(request, parts, scope, cost=0)
-    except Problem:
-        return False
-    except LedgerUnavailable:
-        pass  # nobody can revoke a key now
-    return True
+
+    async def ask() -> bool:
+        try:
+            await admit(request, parts, scope, cost=0)
+        except Problem:
+            return False
+        except LedgerUnavailable:
+            pass  # nobody can revoke a key now
+        return True
+
+    return await parts.admissions.is_admitted((request.headers.get("authorization", ""), scope), ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,20 @@ class _Guard:
         return caller
 
 
+@asynccontextmanager
+async def room_for_body(request: Request, caller: Caller) -> AsyncIterator[None]:
+    """Wait for a place before a long body is read, and hold it: the bodies in memory are bounded, of one tenant too.
+
+    Raises:
+        Problem: there is none; the caller may try again.
+    """
+    if not is_long(request.headers):
+        yield
+        return
+    async with parts_of(request).large_bodies.place(caller.tenant):
+        yield
+
+
 class GuardedRoute(APIRoute):
     """A route that admits the caller before its body is read: FastAPI reads it before it resolves any dependency."""
 
@@ -83,10 +102,11 @@ class GuardedRoute(APIRoute):
         (guard,) = (each.call for each in self.dependant.dependencies if isinstance(each.call, _Guard))
 
         async def handle_admitted(request: Request) -> Response:
-            await guard(request)
-            admitted = JsonRequest(request.scope, request.receive)
-            await read_json(admitted)  # here, because FastAPI would call every error in it a syntax error
-            return await handle(admitted)
+            caller = await guard(request)
+            async with room_for_body(request, caller):
+                admitted = JsonRequest(request.scope, request.receive)
+                await admitted.body()  # here, as FastAPI would call every error in it a syntax error
+                return await handle(admitted)
 
         return handle_admitted
 

@@ -1,7 +1,7 @@
 """The dependencies of the routes, built once per process."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated
 
@@ -11,10 +11,12 @@ from config.links import links_of
 from config.settings import Settings
 from config.store import Store, StoreError
 from jobs.job import Job
+from producer.api.admissions import Admissions
 from producer.api.event_stream import EventStream
 from producer.api.links import Links
 from producer.api.metrics import Metrics
 from producer.api.picture_pool import PicturePool
+from producer.api.tenant_pool import TenantPlaces
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
@@ -25,15 +27,18 @@ from producer.webhooks import Webhooks, make_webhooks
 
 @dataclass(frozen=True)
 class Parts:
-    """The settings, the service, access control, the archive, the event stream and the metrics of this process."""
+    """What the routes of this process share."""
 
     settings: Settings
     service: Service
     access: Keys
     pictures: PicturePool | None
+    large_bodies: TenantPlaces
+    watchers: TenantPlaces
     store: Store
     event_stream: EventStream
     metrics: Metrics
+    admissions: Admissions = field(default_factory=Admissions)
 
     @cached_property
     def receivers(self) -> Receivers:

@@ -51,6 +51,7 @@ class Code(StrEnum):
     WOULD_PAY = "would_pay"
     ENDPOINT_DISABLED = "endpoint_disabled"
     TOO_LARGE = "too_large"
+    INPUTS_FULL = "inputs_full"
     HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_MANY_CONNECTIONS = "too_many_connections"
@@ -93,6 +94,7 @@ KINDS: Final[Mapping[Code, _Kind]] = {
     Code.WOULD_PAY: _Kind(HTTPStatus.CONFLICT, "A retry would buy another generation."),
     Code.ENDPOINT_DISABLED: _Kind(HTTPStatus.CONFLICT, "The webhook endpoint is disabled."),
     Code.TOO_LARGE: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
+    Code.INPUTS_FULL: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The pictures of your jobs take up all their room."),
     Code.HEADERS_TOO_LARGE: _Kind(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large."),
     Code.UNSUPPORTED_MEDIA_TYPE: _Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported."),
     Code.TOO_MANY_CONNECTIONS: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.", retryable=True),

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from jobs.errors import (
     Erased,
     IdempotencyConflict,
+    InputNotKept,
+    InputsFull,
     InvalidRequest,
     JobError,
     LedgerUnavailable,
@@ -43,6 +45,11 @@ _BY_ERROR: Final[Mapping[type[RushesError], tuple[Code, str]]] = {  # the specia
         Code.IDEMPOTENCY_CONFLICT,
         "{error}. Use a new Idempotency-Key for a new request, or send the same request again.",
     ),
+    InputsFull: (
+        Code.INPUTS_FULL,
+        "{error}. Nothing was submitted. Wait until jobs complete, DELETE ended ones, or give pictures as https URLs.",
+    ),
+    InputNotKept: (Code.ARCHIVE_UNAVAILABLE, "{error}. Nothing was submitted; try again, or give https URLs."),
     UnreadableRow: (
         Code.LEDGER_UNAVAILABLE,
         "A newer version of Rushes wrote the job's row, and this one cannot read it: update the API.",

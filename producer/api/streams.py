@@ -4,22 +4,28 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Any, Final
 
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from jobs.events import LogEntry
 from jobs.job_log import START
 from producer.api.event_stream import Heartbeat
 from producer.api.parts import Parts
 from producer.api.problems import Code, ErrorDetail, Problem
+from producer.api.tenant_pool import Bounds
 from producer.views import entry_view
 
 RECONNECT_MS: Final = 2000
 
 HEARTBEAT_S: Final = 5.0
 """Between keep-alive comments, as proxies close a silent stream; and a stream outlives its key by at most this."""
+
+WATCHERS: Final = Bounds(places=60_000, of_a_tenant=4000, reserved=30_000, calls_of_a_tenant=4000)
+"""Open streams and waits: an idle stream costs a write in each interval, and 4,000 about a twentieth of a core."""
 
 _WAIT: Final = re.compile(r"\bwait\s*=\s*(\d{1,6})\b")
 _EVENT_ID: Final = re.compile(r"\d{1,18}-\d{1,18}")
@@ -57,18 +63,36 @@ def last_event_id(headers: Mapping[str, str]) -> str:
     return given
 
 
-async def wait_for_end(parts: Parts, job_id: str, *, within_s: float) -> None:
-    """Wait until the job ends, the time is up, or the process ends."""
+async def wait_for_end(parts: Parts, job_id: str, *, tenant: str | None, within_s: float) -> None:
+    """Wait until the job ends, the time is up, or the process ends.
+
+    Raises:
+        Problem: too many of the tenant wait already.
+    """
     try:
-        async with asyncio.timeout(within_s):
+        async with parts.watchers.place(tenant), asyncio.timeout(within_s):
             async for _ in parts.event_stream.follow(job_id, after=START, heartbeat_s=within_s):
                 pass
     except TimeoutError:
         return
 
 
+class WatchersReply(StreamingResponse):
+    """A stream that holds a place of its tenant's while it is open."""
+
+    def __init__(self, place: AbstractAsyncContextManager[None], lines: AsyncIterator[str]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # so that no proxy buffers the stream
+        super().__init__(lines, headers=headers, media_type="text/event-stream")
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the place, or refuse; a stream that was never begun holds none."""
+        async with self._place:
+            await super().__call__(scope, receive, send)
+
+
 def event_stream(
-    parts: Parts, job_id: str, *, after: str, is_admitted: Callable[[], Awaitable[bool]]
+    parts: Parts, job_id: str, *, tenant: str | None, after: str, is_admitted: Callable[[], Awaitable[bool]]
 ) -> StreamingResponse:
     """Stream a job's events after an entry as server-sent events, until the job ends or the caller's key does."""
 
@@ -82,8 +106,7 @@ def event_stream(
                 checked_at = monotonic()
             yield ": alive\n\n" if isinstance(entry, Heartbeat) else _event(entry)
 
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # so that no proxy buffers the stream
-    return StreamingResponse(lines(), headers=headers, media_type="text/event-stream")
+    return WatchersReply(parts.watchers.place(tenant), lines())
 
 
 def _event(entry: LogEntry) -> str:

@@ -17,11 +17,12 @@ from jobs.errors import UnknownJob
 from jobs.job import Job
 from jobs.states import State
 from producer.api.content import content
-from producer.api.guard import Reads, Submits
+from producer.api.create_video import model_of
+from producer.api.guard import Reads, Submits, room_for_body
 from producer.api.links import Link
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
-from producer.api.videos import JOB_ID, idempotency_key, known, read_json_body, submit_async, video_request
+from producer.api.videos import JOB_ID, default_models, idempotency_key, known, read_json_body, submit_async
 from producer.models.catalogue import unfamiliar
 
 router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
@@ -104,14 +105,16 @@ _BODY: Final = {
 )
 async def generate(request: Request, parts: Needs, caller: Submits) -> Response:
     """Accept a request with the upstream's field names. An `Idempotency-Key` works here too."""
-    body = await read_json_body(request)
-    answer = await submit_async(parts, caller, body, idempotency_key(request.headers))
+    key = idempotency_key(request.headers)
+    async with room_for_body(request, caller):
+        body = await read_json_body(request)
+        answer = await submit_async(parts, caller, body, key)
     headers = {"x-inference-id": answer.job_id, "idempotency-replayed": str(answer.replayed).lower()}
     name = request.headers.get("x-client-request-id", "")
     if _CLIENT_REQUEST_ID.fullmatch(name):
         headers["x-client-request-id"] = name
     receipt: Receipt = {"id": answer.job_id, "status": "queued"}
-    if warning := unfamiliar(video_request(parts, body).model):
+    if warning := unfamiliar(model_of(body, default_models(parts))):
         receipt["warnings"] = [warning]
     return JSONResponse(receipt, HTTPStatus.CREATED, headers)
 

@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -34,8 +35,8 @@ from producer.api.create_video import (
     to_video_request,
 )
 from producer.api.forms import read_fields
-from producer.api.guard import Caller, GuardedRoute, Reads, Submits, admit, is_still_admitted
-from producer.api.parsing import parse_apart, parse_quickly, read_json
+from producer.api.guard import Caller, GuardedRoute, Reads, Submits, admit, is_still_admitted, room_for_body
+from producer.api.parsing import parse_apart, parse_quickly, read_json, submit_apart
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
@@ -50,6 +51,9 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=GuardedRout
 LONGEST_KEY: Final = 255
 LONGEST_RETRY_AFTER_S: Final = 60.0
 JOB_ID: Final = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_LISTERS: Final = CapacityLimiter(2)
+"""Threads that read lists: each computes, and the event loop waits for every one of them at each step of a request."""
+
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _LABEL: Final = re.compile(r"(?s)metadata\[(.{1,64})\]")
 COMMON: Final = (
@@ -155,6 +159,8 @@ class RetryVideo(BaseModel):
             Code.IDEMPOTENCY_CONFLICT,
             Code.ERASED,
             Code.TOO_LARGE,
+            Code.INPUTS_FULL,
+            Code.ARCHIVE_UNAVAILABLE,
             Code.UNSUPPORTED_MEDIA_TYPE,
             *COMMON,
         ),
@@ -176,16 +182,15 @@ class RetryVideo(BaseModel):
 async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     """Accept a request as JSON or as a form. Once it is validated and accepted, its job ends exactly once."""
     wait_s = preferred_wait(request.headers, parts)
-    body = await read_body(request, parts)
-    answer = await submit_async(parts, caller, body, idempotency_key(request.headers))
+    answer = await _submitted(request, parts, caller)
     headers = {"location": f"/v1/videos/{answer.job_id}", "idempotency-replayed": str(answer.replayed).lower()}
-    accepted = Seen(answer.job, video_request(parts, body), answer.job.accepted_at) if answer.job is not None else None
+    accepted = Seen(answer.job, answer.request, answer.job.accepted_at) if answer.job and answer.request else None
     if wait_s is None and accepted is not None:
         return await _job_response_async(parts, accepted, HTTPStatus.ACCEPTED, headers)
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     try:
         if wait_s is not None:
-            await wait_for_end(parts, answer.job_id, within_s=wait_s)
+            await wait_for_end(parts, answer.job_id, tenant=caller.tenant, within_s=wait_s)
             headers["preference-applied"] = f"wait={wait_s:g}"
         seen = await parts.service.seen_async(answer.job_id)
     except LedgerUnavailable:
@@ -195,12 +200,15 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     return await _job_response_async(parts, seen, status, headers, reused=answer.reused)
 
 
-def video_request(parts: Parts, body: CreateVideo) -> VideoRequest:
-    """Translate a body for the upstream, with this deployment's default models."""
-    return to_video_request(body, _default_models(parts))
+async def _submitted(request: Request, parts: Parts, caller: Caller) -> Submission:
+    """Read a body and submit it; afterwards it is in nobody's memory, however long the reply waits."""
+    key = idempotency_key(request.headers)
+    async with room_for_body(request, caller):
+        return await submit_async(parts, caller, await read_body(request, parts), key)
 
 
-def _default_models(parts: Parts) -> DefaultModels:
+def default_models(parts: Parts) -> DefaultModels:
+    """Return this deployment's models for requests that name none."""
     return DefaultModels(parts.settings.api.default_model, parts.settings.api.default_image_model)
 
 
@@ -210,13 +218,14 @@ async def submit_async(parts: Parts, caller: Caller, body: CreateVideo, key: str
     Raises:
         Problem: the request is invalid, or whether it was accepted is not known.
     """
-    request = video_request(parts, body)
+    defaults, is_heavy = default_models(parts), body.is_heavy
+    request = await submit_apart(to_video_request, body, defaults) if is_heavy else to_video_request(body, defaults)
     found = [*body.errors, *await _picture_errors(parts, caller, body, request, key)]
     if found:
         raise await run_in_threadpool(_refusal, parts, body, request, found)
     with _as_problems(body, key):
-        if any(pictures_in(request.parameters)):  # it may be large
-            return await run_in_threadpool(parts.service.submit, request, _terms(caller, body, key))
+        if is_heavy:
+            return await submit_apart(parts.service.submit, request, _terms(caller, body, key))
         return await parts.service.submit_async(request, _terms(caller, body, key))
 
 
@@ -329,7 +338,7 @@ async def list_videos(
         status or (), model, _labels(request.query_params), created_from, created_before, caller.tenant, ended_from
     )
     page = await _page(request, parts, selection, limit=limit, after=after, newest_first=order == "desc")
-    return await run_in_threadpool(lambda: JSONResponse(_page_view(parts, page)))
+    return await to_thread.run_sync(lambda: JSONResponse(_page_view(parts, page)), limiter=_LISTERS)
 
 
 async def _page(
@@ -338,7 +347,7 @@ async def _page(
     """Read a page; each 100 jobs are charged as one request, and where the quota ends, the page ends."""
     jobs: list[tuple[Job, VideoRequest]] = []
     for _ in range(0, MOST_READ, READ_AT_ONCE):
-        page = await run_in_threadpool(
+        read = partial(
             parts.service.page,
             selection,
             limit=limit - len(jobs),
@@ -346,6 +355,7 @@ async def _page(
             newest_first=newest_first,
             most_read=READ_AT_ONCE,
         )
+        page = await to_thread.run_sync(read, limiter=_LISTERS)
         jobs, after = [*jobs, *page.jobs], page.after
         if not page.is_cut or not await _may_read_on(request, parts):
             break
@@ -376,7 +386,9 @@ async def retrieve(job_id: JobId, request: Request, parts: Needs, caller: Reads)
     seen = await known_async(parts, caller, job_id)
     if wait_s is None:
         return await _job_response_async(parts, seen, HTTPStatus.OK, {}, asked=asked, placed=True)
-    await wait_for_end(parts, job_id, within_s=wait_s)
+    await wait_for_end(parts, job_id, tenant=caller.tenant, within_s=wait_s)
+    if not await is_still_admitted(request, parts, Scope.READ):
+        raise Problem(Code.UNAUTHORIZED, "This key was revoked, or has expired, while the reply waited.")
     seen, headers = await known_async(parts, caller, job_id), {"preference-applied": f"wait={wait_s:g}"}
     return await _job_response_async(parts, seen, HTTPStatus.OK, headers, asked=asked)
 
@@ -488,7 +500,8 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
     after = last_event_id(request.headers)
     if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return event_stream(parts, job_id, after=after, is_admitted=lambda: is_still_admitted(request, parts, Scope.READ))
+    is_admitted = partial(is_still_admitted, request, parts, Scope.READ)
+    return event_stream(parts, job_id, tenant=caller.tenant, after=after, is_admitted=is_admitted)
 
 
 @router.get(
@@ -574,7 +587,7 @@ async def read_body(request: Request, parts: Parts) -> CreateVideo:
             return await read_json_body(request)
         case "multipart/form-data" | "application/x-www-form-urlencoded" as kind:
             fields = await read_fields(request, kind, most_bytes=parts.settings.body_bytes)
-            return await parse_apart(parse_form, fields, _default_models(parts))
+            return await parse_apart(parse_form, fields, default_models(parts))
         case _:
             raise not_json()
 
@@ -638,10 +651,9 @@ async def _job_response_async(
 
 
 def _is_quick(parts: Parts, seen: Seen) -> bool:
-    """Whether the reply is short and needs no read from Redis (for the ETA) and no signed links."""
+    """Whether the reply needs no read from Redis (for the ETA) and no signed links."""
     is_signed = seen.job.stored is not None and parts.settings.archive.links == "signed"
-    is_long = any(pictures_in(seen.request.parameters))
-    return not is_signed and not is_long and parts.service.is_beside_at_hand(seen.job, at=seen.at)
+    return not is_signed and parts.service.is_beside_at_hand(seen.job, at=seen.at)
 
 
 def _poll_headers(parts: Parts, seen: Seen) -> dict[str, str]:

@@ -14,6 +14,8 @@ from config.settings import ConfigurationError, whereabouts
 from config.store import StoreError
 from jobs.errors import (
     IdempotencyConflict,
+    InputNotKept,
+    InputsFull,
     InvalidRequest,
     LedgerUnavailable,
     StaleTurn,
@@ -74,10 +76,10 @@ def explained() -> Iterator[None]:
     """Turn errors into a message that says what to do, and an exit code."""
     try:
         yield
-    except InvalidRequest as error:
-        leave(Exit.INVALID, "The request is invalid:", *(f"  {e.field}: {e.message}" for e in error.errors))
     except IdempotencyConflict as error:
         leave(Exit.CONFLICT, f"{error}. Use another --idempotency-key, or send the same request as before.")
+    except (InvalidRequest, InputsFull, InputNotKept) as error:
+        _leave_refused(error)
     except (WrongState, StaleTurn) as error:
         leave(Exit.CONFLICT, f"The job's state does not allow this: {error}. `rushes get` shows the job.")
     except UnknownJob as error:
@@ -93,6 +95,16 @@ def explained() -> Iterator[None]:
         raise typer.Exit(Exit.DONE) from None
     except OSError as error:
         leave(Exit.FAILED, f"{error.filename or 'The output'} cannot be used: {error.strerror or error}.")
+
+
+def _leave_refused(error: InvalidRequest | InputsFull | InputNotKept) -> NoReturn:
+    """Say what to do about a request that was not accepted."""
+    if isinstance(error, InvalidRequest):
+        leave(Exit.INVALID, "The request is invalid:", *(f"  {e.field}: {e.message}" for e in error.errors))
+    if isinstance(error, InputNotKept):
+        leave(Exit.NOT_HERE, f"{error}. Nothing was submitted. `rushes doctor` says more.")
+    advice = "Wait until jobs complete, `rushes erase` ended ones, or raise RUSHES_QUEUE__INPUT_BYTES."
+    leave(Exit.INVALID, f"{error}. Nothing was submitted. {advice}")
 
 
 def _no_answer(error: LedgerUnavailable) -> tuple[str, ...]:

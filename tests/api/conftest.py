@@ -40,7 +40,9 @@ class Api:
         port, log = free_port(), folder / "api.log"
         url = f"http://127.0.0.1:{port}"
         with child(
-            [sys.executable, "-m", "producer.api"], log, {**environment, "RUSHES_API__PORT": str(port)}
+            [sys.executable, "-m", "producer.api"],
+            log,
+            {"RUSHES_STATE_DIR": str(folder / "state"), **environment, "RUSHES_API__PORT": str(port)},
         ) as process:
             eventually(lambda: process.poll() is not None or answers(url), what="the API's start")
             assert process.poll() is None, log.read_text()

@@ -9,9 +9,11 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from config.settings import Settings
 from jobs.job import Terms, VideoRequest
@@ -19,6 +21,7 @@ from jobs.ledger import Ledger
 from producer.api.pictures import PictureCheck
 from producer.service import make_service
 from tests.api.conftest import Api
+from tests.stage import inputs_of
 from tests.worker.servers import slow_handshake
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -282,7 +285,7 @@ def test_a_replay_asks_nothing_of_the_world(api: Api, redis_url: str) -> None:
     assert api.post("/v1/videos", body, Idempotency_Key="order-1").json()["id"] == taken.job_id
 
 
-def test_no_reply_carries_the_picture(api: Api, real_ledger: Ledger) -> None:
+def test_no_reply_carries_the_picture(api: Api, real_ledger: Ledger, client: "redis.Redis", archive: Path) -> None:
     """A small one is 36 KB, a large one 8 MB, in each poll; the request itself stays whole."""
     picture = f"data:image/png;base64,{b64encode(PNG + bytes(27_000)).decode()}"
     body = {"prompt": "it sails", "model": "google/veo-3.0-i2v", "input_reference": {"image_url": picture}}
@@ -301,4 +304,5 @@ def test_no_reply_carries_the_picture(api: Api, real_ledger: Ledger) -> None:
     shown = created.json()["parameters"]["image_url"]
     assert shown == f"data:image/png;base64,… ({len(picture):,} bytes, sha256 {sha256(picture.encode()).hexdigest()})"
     ((_, request),) = real_ledger.get_many([retried.json()["id"]])
-    assert request.parameters["image_url"] == picture
+    whole = inputs_of(client, Settings.model_validate({"archive": {"dir": archive}})).whole(request)
+    assert whole.parameters["image_url"] == picture

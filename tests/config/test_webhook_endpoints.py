@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from config.webhook_endpoints import Endpoints, address_problem, origin_of
+from config.webhook_endpoints import MOST_ORIGINS, MOST_ORIGINS_OF_A_TENANT, Endpoints, address_problem, origin_of
 from jobs import events
 from jobs.errors import UnknownEndpoint
 from jobs.scripts import Retention, Scripts
@@ -83,8 +83,17 @@ def test_no_change_is_lost_when_two_come_at_once(endpoints: Endpoints) -> None:
 def test_addresses_of_one_server_share_its_slots_and_of_another_do_not() -> None:
     """One server's trouble delays no other; its paths and queries make no difference, its ports do."""
     same = ["https://a.example/x?token=1", "https://A.example:443/y", "https://a.example"]
-    assert len({origin_of(url) for url in same}) == 1
-    assert len({origin_of(url) for url in ["https://a.example", "http://a.example", "https://a.example:8443"]}) == 3
+    assert len({origin_of(url, None) for url in same}) == 1
+    others = ["https://a.example", "http://a.example", "https://a.example:8443"]
+    assert len({origin_of(url, None) for url in others}) == 3
+
+
+def test_a_tenants_servers_are_its_own_receivers_and_bounded_in_number() -> None:
+    """Names are free: each would hold a thread of all tenants' deliveries, and one tenant's failures another's."""
+    urls = [f"https://{number}.example" for number in range(5000)]
+    assert len({origin_of(url, "attacker") for url in urls}) == MOST_ORIGINS_OF_A_TENANT
+    assert len({origin_of(url, None) for url in urls}) <= MOST_ORIGINS
+    assert len({origin_of("https://hooks.example", tenant) for tenant in ("attacker", "shop", None)}) == 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jobs.states import State
 from producer.eta import Etas
 from producer.service import Service
 from tests.buckets import Bucket
-from tests.stage import Stage, a_request, eventually, reuse_of
+from tests.stage import Stage, a_request, eventually, inputs_of, reuse_of
 
 ALL: Final = {
     "RUSHES_DESCRIBE__PROBE": "true",
@@ -119,7 +119,7 @@ def test_what_was_made_just_before_the_job_is_erased_is_not_left_behind(stage: S
             poster.write_bytes(b"late")
 
     ledger, etas = Ledger(stage.client, subscribers=[put_again]), Etas(stage.client, typical_s=1, lateness_s=1)
-    Service(stage.settings, ledger, reuse_of(stage.client), etas).erase(job_id)
+    Service(stage.settings, ledger, reuse_of(stage.client), etas, inputs_of(stage.client, stage.settings)).erase(job_id)
 
     assert not poster.exists()
 

@@ -14,7 +14,6 @@ import redis
 
 from config.settings import Settings
 from jobs.job import Terms, VideoRequest
-from jobs.ledger import Ledger
 from producer.keys import Scope
 from producer.service import READ_AT_ONCE, Selection, Service, make_access, make_service
 from tests.api.conftest import Api
@@ -31,10 +30,10 @@ PER_MIN: Final = 4
 
 
 @pytest.fixture
-def settings(redis_url: str, client: object) -> Settings:
+def settings(redis_url: str, client: object, tmp_path: Path) -> Settings:
     """Settings for an empty Redis."""
     del client
-    return Settings.model_validate({"redis": {"url": redis_url}})
+    return Settings.model_validate({"redis": {"url": redis_url}, "state_dir": tmp_path})
 
 
 @pytest.fixture
@@ -78,29 +77,12 @@ def test_lists_of_large_orders_hold_none_of_them_in_memory(api: Api, service: Se
 
 
 def test_a_list_shows_a_large_order_as_a_get_does(api: Api, service: Service) -> None:
-    """Its short form is kept beside it; the upstream, and a retry, get the whole."""
+    """Both show its short form."""
     job_id = service.submit(LARGE).job_id
 
     (listed,) = api.get("/v1/videos").json()["data"]
 
     assert listed == api.get(f"/v1/videos/{job_id}").json() | {"position": None}
-    assert service.get(job_id).request.parameters == LARGE.parameters
-
-
-def test_the_short_form_lives_and_goes_with_its_request(service: Service, client: "redis.Redis") -> None:
-    """A retry has its own, and nothing of an erased order is left."""
-    ledger = Ledger(client)
-    first = service.cancel(service.submit(LARGE).job_id).job
-    again = ledger.retry(ledger.get(first.id), job_id="job_01kb0000000000000000000000", go_on=False).job_id
-    ledger.erase(ledger.get(first.id))
-
-    ((job, request),) = ledger.listed([first.id, again])
-
-    assert job.id == again
-    assert len(str(request)) < 1000
-    assert client.keys("rushes:short_request:*") == [f"rushes:short_request:{again}"]
-    service.cancel(again)
-    assert client.ttl(f"rushes:short_request:{again}") > 0
 
 
 def test_a_page_reads_no_more_jobs_than_it_returns(service: Service, client: "redis.Redis") -> None:

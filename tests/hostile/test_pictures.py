@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from config.settings import Settings
 from jobs.errors import FieldError
 from ops.stack.recipe import free_port
 from producer.api.application import make_app
-from producer.api.picture_pool import MOST_REQUESTS_OF_A_TENANT, MOST_THREADS_OF_A_TENANT, THREADS, PicturePool
+from producer.api.picture_pool import BOUNDS, PicturePool
 from producer.api.pictures import MOST_PICTURES, PictureCheck
 from producer.api.problems import Problem
 from producer.keys import Scope
@@ -30,7 +30,7 @@ OTHER: Final = "somebody/else"
 PROMPT_S: Final = 5.0
 """What another tenant waits at most on a slow machine; one thread held for one slow picture would be longer."""
 WITHIN_S: Final = 4.0
-ORDERS: Final = 40
+ORDERS: Final = 80
 URL_ORDER: Final = {"image_url": "https://127.0.0.1:1/boat.png"}
 
 
@@ -52,35 +52,37 @@ class Tenant:
 
 
 @pytest.fixture
-def tenants(redis_url: str, client: object) -> Iterator[tuple[Tenant, Tenant]]:
-    """An attacker and a shop at one API, whose picture check takes this machine for the public internet."""
+def tenants(redis_url: str, client: object) -> Iterator[tuple[Sequence[Tenant], Tenant]]:
+    """Two attackers and a shop at one API, whose picture check takes this machine for the public internet."""
     del client
     settings = Settings.model_validate({"redis": {"url": redis_url}})
     app, port = make_app(settings), free_port()
     check = PictureCheck(1000, within_s=WITHIN_S, permits=lambda _: True).check
-    app.state.parts = replace(app.state.parts, pictures=PicturePool(check, within_s=WITHIN_S, room_within_s=2))
+    app.state.parts = replace(
+        app.state.parts, pictures=PicturePool(check, within_s=WITHIN_S, bounds=replace(BOUNDS, room_within_s=2))
+    )
     access = make_access(settings)
-    keys = [access.issue(name, [Scope.SUBMIT, Scope.READ]).token for name in ("attacker", "shop")]
+    keys = [access.issue(name, [Scope.SUBMIT, Scope.READ]).token for name in ("attacker", "accomplice", "shop")]
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     eventually(lambda: server.started, what="the API's start")
-    attacker, shop = (Tenant(f"http://127.0.0.1:{port}", key) for key in keys)
-    yield attacker, shop
+    *attackers, shop = (Tenant(f"http://127.0.0.1:{port}", key) for key in keys)
+    yield attackers, shop
     server.should_exit = True
     thread.join()
 
 
 @pytest.mark.parametrize("path", ["/v1/videos", "/v1/videos/batch"])
-def test_slow_pictures_hold_up_only_the_tenant_that_names_them(tenants: tuple[Tenant, Tenant], path: str) -> None:
-    """Another tenant's create, get and list go on, and so do its own pictures; the attacker gets nothing."""
-    attacker, shop = tenants
+def test_slow_pictures_hold_up_only_tenants_that_name_them(tenants: tuple[Sequence[Tenant], Tenant], path: str) -> None:
+    """Another tenant's create, get and list go on, and so do its own pictures; the attackers get nothing."""
+    attackers, shop = tenants
     with slow_handshake() as slow, ThreadPoolExecutor(ORDERS) as many:
         url = f"https://127.0.0.1:{slow}/boat.png"
         order = {"model": OTHER, "prompt": "a boat", "image_url": url, "tail_image_url": url, "image_urls": [url] * 3}
         body = {"requests": [order]} if path.endswith("batch") else order
         began = time.monotonic()
-        attack = [many.submit(attacker.ask, "POST", path, body) for _ in range(ORDERS)]
+        attack = [many.submit(attackers[number % 2].ask, "POST", path, body) for number in range(ORDERS)]
         eventually(lambda: any(order.done() for order in attack), what="the first refusal")
 
         waited = [took_s(shop) for _ in range(5)]
@@ -90,9 +92,9 @@ def test_slow_pictures_hold_up_only_the_tenant_that_names_them(tenants: tuple[Te
         attack_s = time.monotonic() - began
     assert max(waited) < PROMPT_S
     assert Counter(map(status_of, answers)).keys() == {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS}
-    assert attack_s < ORDERS * WITHIN_S / MOST_THREADS_OF_A_TENANT
+    assert attack_s < ORDERS * WITHIN_S / BOUNDS.of_a_tenant
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
-    assert attacker.ask("GET", "/v1/videos").json()["data"] == []
+    assert [attacker.ask("GET", "/v1/videos").json()["data"] for attacker in attackers] == [[], []]
 
 
 def status_of(answer: requests.Response) -> int:
@@ -155,14 +157,14 @@ async def test_a_check_that_is_given_up_counts_until_it_ends(anyio_backend: str)
         running["now"] -= 1
         return []
 
-    pool = PicturePool(hang, within_s=0.1, room_within_s=0.1)
-    first = await asyncio.gather(*(pool.check(URL_ORDER, tenant="a") for _ in range(MOST_THREADS_OF_A_TENANT)))
+    pool = PicturePool(hang, within_s=0.1, bounds=replace(BOUNDS, room_within_s=0.1))
+    first = await asyncio.gather(*(pool.check(URL_ORDER, tenant="a") for _ in range(BOUNDS.of_a_tenant)))
     again = await asyncio.gather(*(pool.check(URL_ORDER, tenant="a") for _ in range(3)), return_exceptions=True)
     beside = await pool.check(URL_ORDER, tenant="b")
 
     assert [error.message for (error,) in [*first, beside]] == ["could not be checked within 0.1 s"] * 5
     assert all(isinstance(answer, Problem) for answer in again)
-    assert running["now"] == MOST_THREADS_OF_A_TENANT + 1 <= THREADS
+    assert running["now"] == BOUNDS.of_a_tenant + 1 <= BOUNDS.places
     over.set()
     eventually(lambda: running["now"] == 0, what="the checks' end")
     await asyncio.sleep(0)
@@ -179,8 +181,8 @@ async def test_a_tenant_waits_with_a_bounded_number_of_orders(anyio_backend: str
         over.wait(30)
         return []
 
-    pool = PicturePool(hang, room_within_s=30)
-    waiting = [asyncio.create_task(pool.check(URL_ORDER, tenant="a")) for _ in range(MOST_REQUESTS_OF_A_TENANT)]
+    pool = PicturePool(hang, bounds=replace(BOUNDS, room_within_s=30))
+    waiting = [asyncio.create_task(pool.check(URL_ORDER, tenant="a")) for _ in range(BOUNDS.calls_of_a_tenant)]
     await asyncio.sleep(0)
 
     with pytest.raises(Problem, match="Try again in 5 s"):
@@ -189,5 +191,5 @@ async def test_a_tenant_waits_with_a_bounded_number_of_orders(anyio_backend: str
     await asyncio.sleep(0)
     over.set()
 
-    assert await asyncio.gather(*waiting, beside) == [[]] * (MOST_REQUESTS_OF_A_TENANT + 1)
+    assert await asyncio.gather(*waiting, beside) == [[]] * (BOUNDS.calls_of_a_tenant + 1)
     pool.close()

@@ -171,6 +171,9 @@ CASES: Final[dict[str, Case]] = {
     "before_submit: too late": Case(
         subject=State.QUEUED, decide=lambda j: purchase.before_submit(j, now=LATER), to=State.EXPIRED
     ),
+    "without_input": Case(
+        subject=State.QUEUED, decide=lambda j: purchase.without_input(j, "not found"), to=State.FAILED
+    ),
     "submitting": Case(
         subject=State.QUEUED,
         decide=lambda j: purchase.submitting(j, lease_s=10, worker="w", suffix="a1"),

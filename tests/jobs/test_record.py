@@ -1,10 +1,12 @@
 """One record of a job, from which all that is shown of it derives."""
 
+import math
 from typing import Any, Final
 
 import pytest
 import redis
 
+from jobs.errors import InvalidRequest
 from jobs.job import Ended, Followed, Job, Shown, Terms, VideoRequest
 from jobs.ledger import Ledger
 from producer.views import job_view
@@ -55,3 +57,11 @@ def test_the_account_of_its_terms_is_the_jobs(client: "redis.Redis") -> None:
     assert answer.job == ledger.get(answer.job_id)
     assert ledger.get(answer.job_id).account == "second"
     assert ledger.job_log.of(answer.job_id)[0].data == {"model": "google/veo3", "account": "second"}
+
+
+@pytest.mark.parametrize("name", ["deadline_s", "idempotency_life_s", "due_in_s"])
+@pytest.mark.parametrize("value", [1e12, math.inf, math.nan, -1, "60", pytest.param(10**5000, id="huge")])
+def test_times_of_terms_are_bounded(name: str, value: Any) -> None:
+    """In process and from the command line as over HTTP: each becomes a score, or the life of a key."""
+    with pytest.raises(InvalidRequest, match=f"{name}: must be seconds, more than 0 and at most"):
+        Terms(**{name: value})

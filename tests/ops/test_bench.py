@@ -255,3 +255,19 @@ def test_the_parts_of_a_life_are_measured_alone() -> None:
     costs = [float(line.split("|")[2].replace(",", "")) for line in printed.splitlines()[2:]]
     assert len(costs) == 7
     assert all(cost > 0 for cost in costs)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_a_neighbour_is_measured_beside_an_attack() -> None:
+    """With a real API and attacker; whether the bar is met, a busy machine may decide."""
+    command = [sys.executable, "-m", "ops.bench.hostile", "--seconds", "1", "--rounds", "1", "--only", "deep,full"]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, cwd=ROOT)
+
+    rows = [line.split(" | ") for line in ran.stdout.splitlines()[2:]]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("| JSON nested 900 deep, 8 at once", "0 |"),
+        ("| Redis is full: no creates", "0 |"),
+    ], ran.stderr
+    assert [figure.endswith(" ms") for figure in rows[0][1:-1]] == [True, True, False] * 2

@@ -20,7 +20,7 @@ from producer.cli.exits import Exit
 from producer.service import make_service
 from tests import steps
 from tests.redis_servers import Server
-from tests.stage import Stage
+from tests.stage import Stage, inputs_of
 from tests.worker.servers import Server as HttpServer
 from tests.worker.servers import answer
 from tests.worker.test_interim import INTERIM, behind
@@ -312,3 +312,14 @@ def test_files_that_every_user_can_read_are_reported(stage: Stage, monkeypatch: 
             path.chmod(0o750)
     with examined(stage, monkeypatch, **variables) as found:
         assert not [f for findings in found.values() for f in findings if "Every user" in f.sentence]
+
+
+def test_a_worker_with_another_archive_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures in base64 are refused there; with the same archive nothing is said of it."""
+    stage.settings.archive_dir.mkdir(parents=True)
+    inputs_of(stage.client, stage.settings).sweep()
+    with examined(stage, monkeypatch) as found:
+        assert not [finding for finding in found["archive"] if "A worker has another archive" in finding.sentence]
+
+    with examined(stage, monkeypatch, RUSHES_ARCHIVE__DIR=str(stage.folder / "another")) as found:
+        assert one(found["archive"], "A worker has another archive than this host").verdict is Verdict.WARN

@@ -28,7 +28,7 @@ from producer.eta import Etas
 from producer.receivers import make_receivers
 from producer.service import Service, Submission, make_service
 from tests import steps
-from tests.stage import Stage, a_request, reuse_of
+from tests.stage import Stage, a_request, inputs_of, reuse_of
 from tests.steps import walked
 
 RAISED: Final = (
@@ -240,7 +240,8 @@ def test_an_outage_in_the_middle_of_many_requests_does_not_hide_those_that_were_
                 return super().accept_many(requests)
             unavailable()
 
-    service = Service(settings, GoingAway(client), reuse_of(client), Etas(client, typical_s=110, lateness_s=4))
+    etas = Etas(client, typical_s=110, lateness_s=4)
+    service = Service(settings, GoingAway(client), reuse_of(client), etas, inputs_of(client, settings))
     answers = service.submit_many([(a_request(), Terms()) for _ in range(203)])
 
     assert [type(answer) for answer in answers] == [Submission] * 200 + [LedgerUnavailable] * 3

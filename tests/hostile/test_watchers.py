@@ -1,0 +1,114 @@
+"""Open streams of one tenant are bounded, and thousands of them ask after their key once."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http import HTTPStatus
+from threading import Thread
+from typing import Final, NamedTuple
+
+import pytest
+import redis
+import requests
+import uvicorn
+
+from config.settings import Settings
+from ops.stack.recipe import free_port
+from producer.api.admissions import FRESH_S, Admissions
+from producer.api.application import make_app
+from producer.api.parts import Parts
+from producer.api.streams import WATCHERS
+from producer.api.tenant_pool import TenantPlaces
+from producer.keys import Keys, Scope
+from tests.stage import eventually
+
+MOST: Final = 3
+
+
+class Server(NamedTuple):
+    """A running API, and what its routes share."""
+
+    url: str
+    parts: Parts
+
+
+@pytest.fixture
+def server(redis_url: str, client: object) -> Iterator[Server]:
+    """An API where a tenant may have three streams."""
+    del client
+    app, port = make_app(Settings.model_validate({"redis": {"url": redis_url}})), free_port()
+    bounds = replace(WATCHERS, of_a_tenant=MOST, calls_of_a_tenant=MOST)
+    app.state.parts = replace(app.state.parts, watchers=TenantPlaces(bounds))
+    running = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
+    thread = Thread(target=running.run)
+    thread.start()
+    eventually(lambda: running.started, what="the API's start")
+    yield Server(f"http://127.0.0.1:{port}", app.state.parts)
+    running.should_exit = True
+    thread.join()
+
+
+def test_a_tenants_streams_and_waits_are_bounded(server: Server, client: "redis.Redis") -> None:
+    """One more is refused, another tenant's is not, and a closed one makes room."""
+    keys = [Keys(client).issue(name, [Scope.SUBMIT, Scope.READ]).token for name in ("attacker", "shop")]
+    attacker, shop = ({"authorization": f"Bearer {key}", "accept": "text/event-stream"} for key in keys)
+
+    def created(headers: dict[str, str]) -> str:
+        order = {"prompt": "a boat", "model": "somebody/else"}
+        reply = requests.post(f"{server.url}/v1/videos", json=order, headers=headers, timeout=20)
+        return f"{server.url}{reply.headers['location']}"
+
+    job, other = created(attacker), created(shop)
+    streams = [requests.get(f"{job}/events", headers=attacker, stream=True, timeout=20) for _ in range(MOST)]
+    assert [stream.status_code for stream in streams] == [HTTPStatus.OK] * MOST
+
+    refused = requests.get(f"{job}/events", headers=attacker, timeout=20)
+    waited = requests.get(job, headers={**attacker, "prefer": "wait=5"}, timeout=20)
+    beside = requests.get(f"{other}/events", headers=shop, stream=True, timeout=20)
+
+    assert [refused.status_code, waited.status_code] == [HTTPStatus.TOO_MANY_REQUESTS] * 2
+    assert refused.json()["code"] == "rate_limited"
+    assert beside.status_code == HTTPStatus.OK
+    streams[0].close()
+    eventually(
+        lambda: requests.get(f"{job}/events", headers=attacker, stream=True, timeout=20).ok, what="room for another"
+    )
+
+
+def test_a_reply_that_waited_is_not_for_a_key_that_was_revoked_meanwhile(server: Server, client: "redis.Redis") -> None:
+    """Its right is asked for again before the job is shown."""
+    access = Keys(client)
+    issued = access.issue("shop", [Scope.SUBMIT, Scope.READ])
+    headers = {"authorization": f"Bearer {issued.token}"}
+    job = requests.post(f"{server.url}/v1/videos", json={"prompt": "a boat"}, headers=headers, timeout=20)
+    with ThreadPoolExecutor(1) as one:
+        url = f"{server.url}{job.headers['location']}"
+        waiting = one.submit(requests.get, url, headers={**headers, "prefer": "wait=4"}, timeout=20)
+        eventually(lambda: server.parts.event_stream.subscribers, what="the wait")
+        access.revoke(issued.key.id)
+        reply = waiting.result()
+
+    assert (reply.status_code, reply.json()["code"]) == (HTTPStatus.UNAUTHORIZED, "unauthorized")
+
+
+@pytest.mark.anyio
+async def test_streams_of_one_key_ask_once(anyio_backend: str) -> None:
+    """At the same moment they share a question that is under way; later another is asked."""
+    del anyio_backend
+    asked = []
+
+    async def ask() -> bool:
+        asked.append(1)
+        await asyncio.sleep(0.01)
+        return len(asked) == 1
+
+    admissions = Admissions()
+    many = await asyncio.gather(*(admissions.is_admitted(("key", "read"), ask) for _ in range(1000)))
+    other = await admissions.is_admitted(("key", "submit"), ask)
+    assert (many, len(asked)) == ([True] * 1000, 2)
+    assert not other
+
+    async with asyncio.timeout(4 * FRESH_S):
+        while await admissions.is_admitted(("key", "read"), ask):  # noqa: ASYNC110 (it grows old by itself)
+            await asyncio.sleep(0.05)
