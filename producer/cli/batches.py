@@ -13,13 +13,13 @@ from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.job import Terms
 from jobs.states import State, Status
-from producer.cli.batch_file import BatchRow, read_batch
+from producer.batch_file import BatchRow, read_batch
 from producer.cli.display import why
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
-from producer.cli.text import UnreadableText
+from producer.text import UnreadableText
 
 _AT_ONCE = 200
 _KEY_LIFE_S = 30 * 86_400.0

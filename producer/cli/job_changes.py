@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from jobs.job import Charged, Job
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
 from producer.cli.exits import Exit, explained, leave, using_archive
 from producer.cli.job_commands import AsJson, JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.service import Cancelled
+from producer.costs import cancel_costs, cancelled, retry_costs
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
 
@@ -24,14 +23,12 @@ def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
         session = Session()
         job, request = session.service.get(job_id)
         if job.state is not State.QUEUED and not job.is_final:
-            keeps = session.settings.late_fetch.keep_cancelled
-            rest = "its video is fetched all the same" if keeps else "its video is not fetched"
-            _agree(f"{job_id} {_bought(job)}; the upstream refunds nothing, and {rest}.", yes=yes)
+            _agree(cancel_costs(job, keeps=session.settings.late_fetch.keep_cancelled), yes=yes)
         answer = session.service.cancel(job_id)
         if as_json:
             emit_json(session.view(answer.job, request))
         else:
-            session.out.print(Text(_cancelled(answer)))
+            session.out.print(Text(cancelled(answer)))
 
 
 def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
@@ -45,10 +42,7 @@ def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
             case Retry.NOT_OVER:
                 leave(Exit.CONFLICT, f"{job_id} is {job.state}: it goes on by itself.")
             case Retry.WOULD_PAY if job.retried_as is None:
-                before = (
-                    f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
-                )
-                _agree(f"{job_id} has no generation left to fetch: a retry buys another one; {before}.", yes=yes)
+                _agree(retry_costs(job), yes=yes)
                 may_buy = True
         answer = session.service.retry(job_id, pay_again=may_buy)
         if answer.job_id is None:
@@ -86,26 +80,3 @@ def _agree(sentence: str, *, yes: bool) -> None:
     typer.echo(visible(sentence, lines=True), err=True)
     if not typer.confirm("Go on?", err=True):
         leave(Exit.CONFLICT, "Nothing was changed.")
-
-
-def _bought(job: Job) -> str:
-    if job.state in {State.SUBMITTING, State.IN_DOUBT}:
-        return "may already be bought"
-    return f"is already bought, at {_price(job)}"
-
-
-def _price(job: Job) -> str:
-    return "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
-
-
-def _cancelled(answer: Cancelled) -> str:
-    job = answer.job
-    if answer.move is None:
-        return f"{job.id} is already {job.state}; there is nothing to cancel."
-    if answer.is_pending:
-        return f"{job.id} is being bought now. It is cancelled as soon as the outcome is known."
-    if job.charged is Charged.NO:
-        return f"{job.id} is cancelled. Nothing was bought."
-    if job.charged is Charged.UNKNOWN:
-        return f"{job.id} is cancelled. Whether its earlier purchase happened is not known."
-    return f"{job.id} is cancelled, but was already bought, at {_price(job)}; the upstream refunds nothing."
