@@ -178,11 +178,14 @@ class JobReader:
         return sorted(set(merged), reverse=newest_first)[:limit]
 
     @asks_redis
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state, ended ones for as long as they are kept."""
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's; ended ones for as long as they are kept."""
         pipe = self._redis.pipeline(transaction=False)
         for state in State:
-            pipe.zcard(f"{PREFIX}index:{state.value}")
+            if tenant is None:
+                pipe.zcard(f"{PREFIX}index:{state.value}")
+            else:
+                pipe.zintercard(2, [f"{PREFIX}index:{state.value}", f"{PREFIX}index:tenant:{tenant}"])
         return dict(zip(State, pipe.execute(), strict=True))
 
     @asks_redis

@@ -19,6 +19,7 @@ from config.store import open_store
 from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.artifacts import is_name, paths_of
+from jobs.breakers import Breaker, OpenBreaker
 from jobs.errors import (
     Erased,
     FieldError,
@@ -114,10 +115,16 @@ class Selection:
     created_before: float | None = None
     tenant: str | None = None
     ended_from: float | None = None
+    text: str = ""
+    """What the prompt contains, in any case."""
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
         """Whether a job passes the filter."""
-        return self.fits_row(job) and self.metadata.items() <= request.metadata.items()
+        return (
+            self.fits_row(job)
+            and self.metadata.items() <= request.metadata.items()
+            and self.text.casefold() in (request.prompt or "").casefold()
+        )
 
     def fits_row(self, job: Job) -> bool:
         """Whether a job passes what its row alone can answer."""
@@ -298,9 +305,13 @@ class Service:
         """Read the jobs, without unknown ones."""
         return self._ledger.get_many(job_ids)
 
-    def in_need(self, *, limit: int = 1000) -> list[tuple[Job, VideoRequest]]:
-        """List the jobs that wait for a person's decision, the longest first."""
-        return list(islice((found for found in self._doubts() if found[0].attention_at is not None), limit))
+    def in_need(
+        self, *, limit: int = 1000, tenant: str | None = None, most_read: int | None = None
+    ) -> list[tuple[Job, VideoRequest]]:
+        """List the jobs that wait for a person's decision, the longest first, of the first `most_read` in doubt."""
+        doubts = islice(self._doubts(), most_read)
+        needy = (found for found in doubts if found[0].attention_at is not None and tenant in {None, found[0].tenant})
+        return list(islice(needy, limit))
 
     def page(
         self,
@@ -449,9 +460,13 @@ class Service:
             pass
         return self._ledger.get(job_id)
 
-    def counts(self) -> dict[State, int]:
-        """Count the jobs in each state."""
-        return self._ledger.counts()
+    def counts(self, *, tenant: str | None = None) -> dict[State, int]:
+        """Count the jobs in each state, or a tenant's."""
+        return self._ledger.counts(tenant=tenant)
+
+    def open_breakers(self) -> dict[Breaker, OpenBreaker]:
+        """Return the circuit breakers that are open now, and why."""
+        return self._ledger.breakers.currently_open()
 
     def follow_ups(self) -> int:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""
