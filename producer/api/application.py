@@ -30,7 +30,9 @@ from producer.api.problems import ProblemView
 from producer.api.query import check_query
 from producer.api.refusals import install
 from producer.models.catalogue import MODELS, schema_of
+from producer.page.routes import add_page
 from producer.service import make_access, make_service
+from producer.sessions import Sessions
 
 DESCRIPTION: Final = (
     "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
@@ -62,7 +64,8 @@ def make_app(settings: Settings) -> FastAPI:
     event_stream = EventStream(service)
     metrics = Metrics(service, event_stream)
     app.state.redis = on_loop
-    app.state.parts = Parts(settings, service, access, pictures, open_store(settings), event_stream, metrics)
+    sessions = Sessions(access, on_loop, per_min=settings.api.requests_per_min)
+    app.state.parts = Parts(settings, service, access, sessions, pictures, open_store(settings), event_stream, metrics)
     app.include_router(videos.router)  # the busiest first: routes are tried in this sequence
     app.include_router(batches.router)
     app.include_router(webhooks.router)
@@ -74,6 +77,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(metrics_route.router)
     app.include_router(health.router)
     add_docs(app)
+    add_page(app)
     install(app)
     if settings.api.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.api.cors_origins))

@@ -18,17 +18,19 @@ from producer.api.picture_pool import PicturePool
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
+from producer.sessions import Sessions
 from producer.views import Beside
 from producer.webhooks import Webhooks, make_webhooks
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The settings, the service, access control, the archive, the event stream and the metrics of this process."""
+    """The settings, the service, keys, sessions, the archive, the event stream and the metrics of this process."""
 
     settings: Settings
     service: Service
     access: Keys
+    sessions: Sessions
     pictures: PicturePool | None
     store: Store
     event_stream: EventStream

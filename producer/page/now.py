@@ -1,0 +1,81 @@
+"""`/`: what is under way, and why what waits waits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from jobs.breakers import Breaker, OpenBreaker
+from jobs.job import Job, VideoRequest
+from jobs.pauses import Pause
+from jobs.states import State, Status
+from producer.api.health import MISSED_ROUNDS, SEEN_WITHIN_S
+from producer.keys import Scope
+from producer.models.catalogue import MODELS
+from producer.page.lists import SINCE, Filter, listed
+from producer.page.visit import Visit
+from producer.receivers import KnownReceiver
+from producer.service import STATES_OF
+from producer.waiting import paused
+
+JOBS: Final = 25
+DOUBTS: Final = 5
+DOUBTS_READ: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The state of the deployment, as far as the visitor may see it."""
+
+    counts: Mapping[State, int]
+    pause: Pause | None
+    breakers: Mapping[Breaker, OpenBreaker]
+    doubts: Sequence[tuple[Job, VideoRequest]]
+    workers: Sequence[str]
+    receivers: Sequence[KnownReceiver]
+    cursor: str
+
+    @property
+    def paused(self) -> str:
+        """Why buying is paused, in a sentence; empty if it is not."""
+        return paused(self.pause) if self.pause else ""
+
+    @property
+    def tiles(self) -> Sequence[tuple[Status, int, str]]:
+        """Each status with its number of jobs, and that of each state which it covers, in words."""
+        return [
+            (status, sum(self.counts[state] for state in states), self._within(states)) for status, states in _TILES
+        ]
+
+    def _within(self, states: Sequence[State]) -> str:
+        parts = [f"{self.counts[state]} {state.replace('_', ' ')}" for state in states if self.counts[state]]
+        return ", ".join(parts) if len(states) > 1 else ""
+
+
+_TILES: Final = tuple(STATES_OF.items())
+
+
+async def show(visit: Visit) -> Response:
+    """Show the situation and a page of jobs."""
+    wanted = Filter.of(visit.request.query_params)
+    situation = await run_in_threadpool(_situation, visit)
+    found = await listed(visit, wanted, limit=JOBS)
+    return await run_in_threadpool(
+        visit.page, "now.html", now=situation, wanted=wanted, jobs=found, models=MODELS, since=SINCE
+    )
+
+
+def _situation(visit: Visit) -> Situation:
+    service, settings = visit.parts.service, visit.parts.settings
+    within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * settings.rescue.every_s)
+    return Situation(
+        cursor=service.newest_event(),  # first: what happens from here on is told
+        counts=service.counts(tenant=visit.tenant),
+        pause=service.paused(),
+        breakers=service.open_breakers(),
+        doubts=service.in_need(limit=DOUBTS, tenant=visit.tenant, most_read=DOUBTS_READ),
+        workers=service.workers(within_s=within_s),
+        receivers=visit.parts.receivers.receivers() if visit.may(Scope.ADMIN) else [],
+    )
