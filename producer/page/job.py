@@ -125,15 +125,20 @@ def _actions(visit: Visit, job: Job) -> Mapping[str, str]:
     if not visit.may(Scope.SUBMIT):
         return {}
     if not job.is_final:
-        return {"cancel": _cancel_costs(visit, job)} if job.cancel_requested_at is None else {}
+        return {"cancel": _it(job, _cancel_costs(visit, job))} if job.cancel_requested_at is None else {}
     if job.retried_as is not None:
         return {}
     match on_retry(job, pay_again=False):
         case Retry.GO_ON:
-            return {"retry": retry_costs(job)}
+            return {"retry": _it(job, retry_costs(job))}
         case Retry.WOULD_PAY:
-            return {"pay_again": retry_costs(job)}
+            return {"pay_again": _it(job, retry_costs(job))}
     return {}
+
+
+def _it(job: Job, sentence: str) -> str:
+    """Begin a sentence about the job that the page is about with "It"."""
+    return sentence.replace(job.id, "It", 1)
 
 
 def _cancel_costs(visit: Visit, job: Job) -> str:

@@ -70,9 +70,13 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def pretty(value: Any) -> str:
-    """Format plain JSON on several lines."""
-    return json.dumps(value, ensure_ascii=False, indent=2)
+def plain(value: Any) -> str:
+    """Write a value as a person would: yes, no, nothing, or what it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "nothing"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 _templates: Final = Environment(
@@ -83,6 +87,6 @@ _templates: Final = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update({
-    "duration": duration, "age": age, "clock": clock, "size": size, "cost": cost, "words": words, "pretty": pretty,
+    "duration": duration, "age": age, "clock": clock, "size": size, "cost": cost, "words": words, "plain": plain,
 })  # fmt: skip
 _templates.globals.update({"Scope": Scope, "State": State, "Status": Status})

@@ -137,11 +137,12 @@ def _band(axis: _Axis, start: float, end: float, top: int) -> Markup:
     )
 
 
+_POLLS: Final = frozenset({"job.polled", "job.rendered"})
 _TROUBLES: Final = frozenset({"job.held", "job.in_doubt", "job.needs_attention", "job.store_failed", "job.failed"})
 
 
 def _dot(entry: LogEntry) -> Dot:
-    kind = "trouble" if entry.event in _TROUBLES else "polled" if entry.event == "job.polled" else "step"
+    kind = "trouble" if entry.event in _TROUBLES else "polled" if entry.event in _POLLS else "step"
     details = ", ".join(f"{name} {value}" for name, value in entry.data.items() if isinstance(value, str | int | float))
     return Dot(entry.at, kind, f"{entry.event} {details}"[:300].rstrip())
 

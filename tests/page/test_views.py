@@ -156,8 +156,8 @@ def test_a_job_shows_what_came_of_it(tab: Tab, api: Api, real_ledger: Ledger) ->
 
     page = tab.open(f"/jobs/{job.id}")
 
-    expect(page.locator("svg.timeline circle.polled")).to_have_count(3)
-    expect(page.locator("svg.timeline")).to_have_attribute("aria-label", re.compile("3 polls"))
+    expect(page.locator("svg.timeline circle.polled")).to_have_count(4)
+    expect(page.locator("svg.timeline")).to_have_attribute("aria-label", re.compile("4 polls"))
     expect(page.locator("#film .notice")).to_contain_text("duration: asked for 8, got 4.0")
     page.locator("summary", has_text="curl").click()
     expect(page.locator("#copy-1 pre")).to_contain_text("""-d '{"model": "google/veo3", "prompt": "a boat"}'""")
