@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from jobs.ledger import Ledger
 from producer.keys import Keys
@@ -46,6 +46,7 @@ def chromium() -> Iterator[Browser]:
     """Run Debian's Chromium; where there is none, its tests are skipped."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here (apt install chromium)")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS])
         yield browser

@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -288,6 +289,23 @@ def test_the_policy_lets_no_script_in_but_our_file(api: Api, path: str) -> None:
     assert answer.headers["cache-control"] == "no-store"
     assert not re.search(r"<[^>]+\s(on\w+|style)=|<script(?! src=)|<style|javascript:", answer.text)
     assert answer.text.count("<script") == 1
+
+
+@pytest.mark.parametrize("name", ["q", "status", "model", "tenant", "label", "since", "after", "from", "prompt", "job"])
+def test_no_query_makes_an_error_of_ours(api: Api, name: str) -> None:
+    """What is no filter of ours is ignored."""
+    values = ("%00", "%ff", "%ED%A0%80", "x" * 5000, "=", "a%00=b", "job_01kb0000000000000000000000", "%0d%0a")
+    for path, value in product(("/", "/gallery", "/new", "/operate"), values):
+        assert api.get(f"{path}?{name}={value}").status_code < 500
+
+
+@pytest.mark.parametrize("path", ["/jobs/x", "/jobs/job_01kb0000000000000000000000", "/jobs/..%2fx", "/jobs/x/video"])
+def test_an_unknown_job_is_a_page_too(api: Api, path: str) -> None:
+    """In the API's words."""
+    answer = api.get(path)
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith(("text/html", "application/problem+json"))
 
 
 @pytest.mark.long
