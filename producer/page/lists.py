@@ -18,7 +18,7 @@ from producer.page.visit import SignIn, Visit, admit
 from producer.service import READ_AT_ONCE, Page, Selection
 from producer.views import job_view
 
-MOST_READ: Final = 1000
+MOST_READ: Final = 500
 """A page reads at most this many jobs, however few fit; a link goes on from there."""
 
 SINCE: Final[Mapping[str, tuple[str, float]]] = {

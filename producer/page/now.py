@@ -15,6 +15,7 @@ from producer.api.health import MISSED_ROUNDS, SEEN_WITHIN_S
 from producer.keys import Scope
 from producer.models.catalogue import MODELS
 from producer.page.lists import SINCE, Filter, listed
+from producer.page.signing import home_of
 from producer.page.visit import Visit
 from producer.receivers import KnownReceiver
 from producer.service import STATES_OF
@@ -58,7 +59,9 @@ _TILES: Final = tuple(STATES_OF.items())
 
 
 async def show(visit: Visit) -> Response:
-    """Show the situation and a page of jobs."""
+    """Show the situation and a page of jobs; a key that may not read is led to what it may."""
+    if visit.key is not None and not visit.may(Scope.READ):
+        return visit.go(home_of(visit.key))
     wanted = Filter.of(visit.request.query_params)
     situation = await run_in_threadpool(_situation, visit)
     found = await listed(visit, wanted, limit=JOBS)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPMethod, HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
@@ -30,18 +30,19 @@ _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-
 
 def add_page(app: FastAPI) -> None:
     """Add the page's routes and files."""
-    for path, handler, scope in (
-        ("/", now.show, Scope.READ),
+    shown: list[tuple[str, Handler, Scope | None]] = [
+        ("/", now.show, None),
         ("/gallery", gallery.show, Scope.READ),
         ("/jobs/{job_id}", job.show, Scope.READ),
         ("/jobs/{job_id}/video", job.file, Scope.READ),
         ("/new", compose.show, Scope.SUBMIT),
         ("/operate", operate.show, Scope.ADMIN),
-    ):
+    ]
+    for path, handler, scope in shown:
         app.add_route(path, _shown(handler, scope), include_in_schema=False)
     app.add_route("/jobs/{job_id}/{file}", _shown(job.file, Scope.READ, cost=0), include_in_schema=False)
     app.add_route("/live", _shown(live.stream, Scope.READ, cost=0), include_in_schema=False)
-    for path, handler, scope in (
+    posted: list[tuple[str, Handler, Scope | None]] = [
         ("/new", compose.submit, Scope.SUBMIT),
         ("/new/file", compose.submit_file, Scope.SUBMIT),
         ("/jobs/{job_id}/cancel", job.cancel, Scope.SUBMIT),
@@ -52,15 +53,16 @@ def add_page(app: FastAPI) -> None:
         ("/operate/resume", operate.resume, Scope.ADMIN),
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),
-    ):
+        ("/signout", signing.sign_out, None),
+    ]
+    for path, handler, scope in posted:
         app.add_route(path, _posted(handler, scope), methods=[HTTPMethod.POST], include_in_schema=False)
-    app.add_route("/signout", _posted(signing.sign_out, None), methods=[HTTPMethod.POST], include_in_schema=False)
     app.add_route("/signin", _explained(signing.show), include_in_schema=False)
     app.add_route("/signin", _explained(_signed_in), methods=[HTTPMethod.POST], include_in_schema=False)
     app.mount("/assets", StaticFiles(directory=Path(__file__).parent / "assets"))
 
 
-def _shown(handler: Handler, scope: Scope, *, cost: int = 1) -> Answer:
+def _shown(handler: Handler, scope: Scope | None, *, cost: int = 1) -> Answer:
     """Serve what a visitor may see."""
 
     async def answer(request: Request) -> Response:
@@ -121,9 +123,12 @@ def _explained(answer: Answer) -> Answer:
 
 def _refused(request: Request, problem: Problem) -> Response:
     kind = KINDS[problem.code]
-    reply = html(
-        "problem.html", kind.status, title=kind.title, detail=problem.detail, root=root_of(request), visit=None
-    )
+    told: dict[str, Any] = {
+        "title": kind.title,
+        "detail": problem.detail,
+        "may_sign_in": problem.code is Code.FORBIDDEN,
+    }
+    reply = html("problem.html", kind.status, root=root_of(request), visit=None, **told)
     reply.headers.update(problem.headers)
     return reply
 

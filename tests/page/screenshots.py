@@ -64,12 +64,12 @@ def main() -> None:
         api = _deployment(stack, Path(folder))
         done = _submitted(api, PROMPTS)
         eventually(lambda: all(_is_described(api, job_id) for job_id in done), within_s=600, what="the videos")
-        _submitted(api, LATER)
         browser = _browser(stack)
+        _save_both("gallery", browser, api, "/gallery", height=820)
+        _save_both("job", browser, api, f"/jobs/{done[3]}", height=960)
+        _submitted(api, LATER)
         eventually(lambda: _statuses(api) == {"in_progress"}, what="purchases")
-        for name, path, height in (("now", "/", 760), ("job", f"/jobs/{done[3]}", 960), ("gallery", "/gallery", 820)):
-            for scheme in ("light", "dark"):
-                _save(f"{name}-{scheme}", _shot(browser, api, path, scheme, height))
+        _save_both("now", browser, api, "/", height=760)
 
 
 def _deployment(stack: ExitStack, folder: Path) -> Api:
@@ -114,6 +114,11 @@ def _shot(browser: Browser, api: Api, path: str, scheme: str, height: int) -> by
         page.wait_for_load_state("load")
         page.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => null)))")
         return page.screenshot()
+
+
+def _save_both(name: str, browser: Browser, api: Api, path: str, *, height: int) -> None:
+    for scheme in ("light", "dark"):
+        _save(f"{name}-{scheme}", _shot(browser, api, path, scheme, height))
 
 
 def _save(name: str, picture: bytes) -> None:

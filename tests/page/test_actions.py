@@ -238,6 +238,8 @@ def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, ac
     """The new key is shown once, and opens the API until it is revoked."""
     page = keyed_tab.sign_in(access.issue("office", [Scope.ADMIN]).token)
     page.wait_for_url("**/operate")  # it may not read
+    keyed_tab.open("/")
+    page.wait_for_url("**/operate")
     page.get_by_label("Tenant").fill("shop")
     page.get_by_label("Name").fill("the web shop")
     page.get_by_role("button", name="Issue a key").click()

@@ -170,6 +170,7 @@ def test_a_key_that_may_only_read_finds_no_buttons(
     assert "This needs a key with the scope `submit`" in refused.text
     for path in ("/new", "/operate"):
         assert browsing.get(path).status_code == 403
+        assert "Sign in with another key" in browsing.get(path).text
 
 
 @pytest.mark.parametrize("path", PAGES)
