@@ -11,10 +11,10 @@ ROUNDS  ?= 3
 BESIDE  := .venv-bench .venv-bench-arq
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long test-all chaos bench check format lock clean
+.PHONY: help install demo test test-long test-all chaos bench screenshots check format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -57,6 +57,9 @@ bench: $(READY) $(BESIDE:%=%/.ready) ## compare Rushes with others, judge every 
 	@$(BIN)/python -m ops.bench $(if $(QUICK),--size quick --rounds 1 --minutes 0,--rounds $(ROUNDS) --minutes $(MINUTES)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(BESIDE:%=--beside %/bin/python) \
 	  $(if $(QUICK),--out .bench,--page docs/explanation/performance.md)
+
+screenshots: $(READY) ## write docs/images from a run against the sandbox, in Chromium
+	@$(BIN)/python -m tests.page.screenshots
 
 check: $(READY) ## formatting, lint and strict types
 	@$(BIN)/ruff format --check .

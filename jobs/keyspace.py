@@ -14,6 +14,7 @@
     rushes:access:key:<id>    hash    an API key: tenant, scopes, digest   until a month past its end, if it has one
     rushes:access:keys        set     the ids of all API keys              permanent
     rushes:access:links       string  the secret that signs links          permanent
+    rushes:session:<digest>   string  a session of the page                12 hours (producer/sessions.py)
     rushes:workers            zset    "<worker> <version>" -> when it was last seen              a day after that
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
@@ -28,8 +29,8 @@ Who is bought next is drawn in `jobs/lua/admission.lua`.
 Work items and wake-ups are drawn in `jobs/work_items.py`, receivers and their outboxes in `jobs/outbox.py`, inputs in
 `jobs/inputs.py`, the index of videos that may be handed out again in `producer/reuse.py`.
 
-Only the modules of `jobs` write a job's keys, its row only by the scripts in `jobs/lua`; API keys and webhook endpoints
-have a module each (`producer/keys.py`, `config/webhook_endpoints.py`).
+Only the modules of `jobs` write a job's keys, its row only by the scripts in `jobs/lua`; API keys, sessions and webhook
+endpoints have a module each (`producer/keys.py`, `producer/sessions.py`, `config/webhook_endpoints.py`).
 """
 
 from typing import Final

@@ -74,6 +74,14 @@ class Admitted:
     quota: Quota
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a token is checked by: its key's id, and the digest of its secret. Nobody can derive the token from them."""
+
+    key_id: str
+    digest: str
+
+
 class Keys:
     """Issues, lists, revokes and checks keys."""
 
@@ -144,8 +152,15 @@ class Keys:
         A request of a wrong secret costs the key's owner no quota; one that counts as more than a minute's quota is
         never let in.
         """
-        key_id, secret = _parted(token)
-        digest = _digest(secret)
+        return await self._admit(credentials_of(token), per_min=per_min, cost=cost)
+
+    @awaits_redis
+    async def admit_again(self, credentials: "Credentials", *, per_min: int, cost: int = 1) -> Admitted | None:
+        """Admit whom `admit` admitted before, as long as the key is good."""
+        return await self._admit(credentials, per_min=per_min, cost=cost)
+
+    async def _admit(self, credentials: "Credentials", *, per_min: int, cost: int) -> Admitted | None:
+        key_id, digest = credentials.key_id, credentials.digest
         reply: list[Any] = await self._scripts.run_async(
             "admit", id=key_id, digest=digest, per_min=per_min, cost=min(cost, per_min)
         )
@@ -173,6 +188,12 @@ def _row(key_id: str) -> str:
 def _digest(secret: str) -> str:
     """The secret has 256 random bits: a plain hash of it cannot be guessed back, and costs nothing."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def credentials_of(token: str) -> Credentials:
+    """Return what a token is checked by."""
+    key_id, secret = _parted(token)
+    return Credentials(key_id, _digest(secret))
 
 
 def _parted(token: str) -> tuple[str, str]:

@@ -116,10 +116,16 @@ class Selection:
     created_before: float | None = None
     tenant: str | None = None
     ended_from: float | None = None
+    text: str = ""
+    """What the prompt contains, in any case."""
 
     def fits(self, job: Job, request: VideoRequest) -> bool:
         """Whether a job passes the filter."""
-        return self.fits_row(job) and self.metadata.items() <= request.metadata.items()
+        return (
+            self.fits_row(job)
+            and self.metadata.items() <= request.metadata.items()
+            and self.text.casefold() in (request.prompt or "").casefold()
+        )
 
     def fits_row(self, job: Job) -> bool:
         """Whether a job passes what its row alone can answer."""
@@ -330,10 +336,13 @@ class Service:
         """Read the jobs, without unknown ones."""
         return self._ledger.get_many(job_ids)
 
-    def in_need(self, *, limit: int = 1000, most_read: int | None = None) -> list[tuple[Job, VideoRequest]]:
-        """List the jobs that wait for a person's decision, the longest first, among the first `most_read` in doubt."""
+    def in_need(
+        self, *, limit: int = 1000, tenant: str | None = None, most_read: int | None = None
+    ) -> list[tuple[Job, VideoRequest]]:
+        """List the jobs that wait for a person's decision, the longest first, of the first `most_read` in doubt."""
         doubts = islice(self._doubts(), most_read)
-        return list(islice((found for found in doubts if found[0].attention_at is not None), limit))
+        needy = (found for found in doubts if found[0].attention_at is not None and tenant in {None, found[0].tenant})
+        return list(islice(needy, limit))
 
     def oldest(self, state: State, *, limit: int) -> list[tuple[Job, VideoRequest]]:
         """List the first jobs in a state, in order of acceptance."""

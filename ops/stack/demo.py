@@ -51,6 +51,8 @@ def demo(
         make_folder(folder)
         with _stack(folder, time_scale, console) as stack:
             session = Session()
+            api = session.settings.api
+            console.print(f"Page     http://{api.host}:{api.port} while this runs", style="bold")
             console.print(f"Flower   http://127.0.0.1:{session.settings.flower.port} while this runs", style="dim")
             job_id = _unfinished(session, console) or _submitted(session, prompt, console)
             job = report(session, job_id, timeout_s=None, as_json=False)

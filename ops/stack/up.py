@@ -105,6 +105,7 @@ def _greet(plan: Plan) -> None:
     else:
         upstream = f"{settings.upstream.base_url} with your key: every video costs money"
     for line in (
+        f"page      {plan.api_url}",
         f"redis     {server} {where}".rstrip(),
         f"upstream  {upstream}",
         f"api       {plan.api_url}/docs",

@@ -46,7 +46,9 @@ from producer.api.refusals import install
 from producer.api.streams import WATCHERS
 from producer.api.tenant_pool import TenantPlaces
 from producer.models.catalogue import MODELS, schema_of
+from producer.page.routes import add_page
 from producer.service import make_access, make_service
+from producer.sessions import Sessions
 
 DESCRIPTION: Final = (
     "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
@@ -78,10 +80,12 @@ def make_app(settings: Settings) -> FastAPI:
     event_stream = EventStream(service)
     metrics = Metrics(service, event_stream)
     app.state.redis = on_loop
+    sessions = Sessions(access, on_loop, per_min=settings.api.requests_per_min)
     app.state.parts = Parts(
         settings,
         service,
         access,
+        sessions,
         pictures,
         TenantPlaces(LARGE_BODIES),
         TenantPlaces(WATCHERS),
@@ -102,6 +106,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(metrics_route.router)
     app.include_router(health.router)
     add_docs(app)
+    add_page(app)
     install(app)
     if settings.api.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings.api.cors_origins))

@@ -60,12 +60,21 @@ class Subscriber:
         self.changed.set()
 
 
+@dataclass(eq=False)
+class Watcher:
+    """One who wants to know that something happened to these jobs; None: to any."""
+
+    job_ids: frozenset[str] | None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class EventStream:
     """Sends events to the subscribers of their jobs. Used from one event loop."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._subscribers: dict[str, set[Subscriber]] = {}
+        self._watchers: set[Watcher] = set()
         self._reader: threading.Thread | None = None
         self._is_needed = threading.Event()
         self._is_closed = False
@@ -73,7 +82,7 @@ class EventStream:
     @property
     def subscribers(self) -> int:
         """The number of subscribers."""
-        return sum(map(len, self._subscribers.values()))
+        return sum(map(len, self._subscribers.values())) + len(self._watchers)
 
     @property
     def is_closed(self) -> bool:
@@ -87,6 +96,29 @@ class EventStream:
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.changed.set()
+        for watcher in self._watchers:
+            watcher.changed.set()
+
+    async def changes(
+        self, job_ids: frozenset[str] | None, *, at_most_every_s: float, heartbeat_s: float
+    ) -> AsyncIterator[bool]:
+        """Yield True when events of these jobs came (None: of any), and False after `heartbeat_s` without any.
+
+        It reads nothing: many events within `at_most_every_s` are one change.
+        """
+        watcher = Watcher(job_ids)
+        self._watchers.add(watcher)
+        self._ensure_reader()
+        try:
+            while not self._is_closed:
+                has_changed = await _is_set(watcher.changed, within_s=heartbeat_s)
+                watcher.changed.clear()
+                yield has_changed
+                if has_changed:
+                    await asyncio.sleep(at_most_every_s)
+        finally:
+            self._watchers.discard(watcher)
+            self._rest()
 
     async def follow(self, job_id: str, *, after: str, heartbeat_s: float) -> AsyncIterator[LogEntry | Heartbeat]:
         """Yield a job's events after an entry until the job ends, and a heartbeat after `heartbeat_s` without any."""
@@ -121,8 +153,12 @@ class EventStream:
             self._subscribers[job_id].discard(subscriber)
             if not self._subscribers[job_id]:
                 del self._subscribers[job_id]
-            if not self._subscribers and not self._is_closed:
-                self._is_needed.clear()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let the reader pause while nobody listens."""
+        if not self._subscribers and not self._watchers and not self._is_closed:
+            self._is_needed.clear()
 
     def _ensure_reader(self) -> None:
         if self._reader is None:
@@ -158,8 +194,14 @@ class EventStream:
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.restart()
+        for watcher in self._watchers:
+            watcher.changed.set()
 
     def _dispatch(self, batch: EventBatch) -> None:
+        changed = {job_id for job_id, _ in batch.entries}
+        for watcher in self._watchers:
+            if changed and (watcher.job_ids is None or watcher.job_ids & changed):
+                watcher.changed.set()
         for job_id, entry in batch.entries:
             for subscriber in self._subscribers.get(job_id, ()):
                 subscriber.push(entry)

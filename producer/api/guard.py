@@ -37,14 +37,14 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     """
     settings = parts.settings.api
     if settings.auth == "off":
-        _check_is_local(request, parts)
+        check_is_local(request, parts)
         return Caller(None, is_admin=True)
     admitted = await parts.access.admit(_token(request), per_min=settings.requests_per_min, cost=cost)
     if admitted is None:
         raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
     request.state.quota = admitted.quota
-    _check_scope(admitted.key, scope)
-    _check_quota(admitted.quota)
+    check_scope(admitted.key, scope)
+    check_quota(admitted.quota)
     return Caller(admitted.key.tenant, is_admin=Scope.ADMIN in admitted.key.scopes)
 
 
@@ -127,20 +127,22 @@ def _token(request: Request) -> str:
     return token.strip()
 
 
-def _check_scope(key: Key, scope: Scope) -> None:
+def check_scope(key: Key, scope: Scope) -> None:
+    """Refuse a key without the scope."""
     if scope not in key.scopes:
         held = ", ".join(sorted(key.scopes))
         raise Problem(Code.FORBIDDEN, f"This needs a key with the scope `{scope}`; this one has: {held}.")
 
 
-def _check_quota(quota: Quota) -> None:
+def check_quota(quota: Quota) -> None:
+    """Refuse a request that is beyond the key's rate limit."""
     if quota.wait_s > 0:
         seconds = str(int(quota.wait_s) + 1)
         detail = f"This key may send {quota.per_min} requests a minute. Try again in {seconds} s."
         raise Problem(Code.RATE_LIMITED, detail, headers={"retry-after": seconds})
 
 
-def _check_is_local(request: Request, parts: Parts) -> None:
+def check_is_local(request: Request, parts: Parts) -> None:
     """Without keys serve only this machine, and no web page of another origin that a browser here has open."""
     if request.client is None or not is_loopback(request.client.host):
         detail = "Keys are switched off (RUSHES_API__AUTH=off), so only this machine is served."

@@ -59,7 +59,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read the gauges; without Redis, leave out the number of jobs."""
         yield GaugeMetricFamily(
-            "rushes_api_subscribers", "Open event streams and waits.", self._event_stream.subscribers
+            "rushes_api_subscribers", "Open event streams, waits and pages.", self._event_stream.subscribers
         )
         up = GaugeMetricFamily("rushes_redis_up", "1 if Redis replied, else 0.")
         jobs = GaugeMetricFamily("rushes_jobs", "Stored jobs by state.", labels=("state",))

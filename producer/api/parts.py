@@ -20,6 +20,7 @@ from producer.api.tenant_pool import TenantPlaces
 from producer.keys import Keys
 from producer.receivers import Receivers, make_receivers
 from producer.service import Service
+from producer.sessions import Sessions
 from producer.status import StatusView, status_of
 from producer.views import Beside
 from producer.webhooks import Webhooks, make_webhooks
@@ -32,6 +33,7 @@ class Parts:
     settings: Settings
     service: Service
     access: Keys
+    sessions: Sessions
     pictures: PicturePool | None
     large_bodies: TenantPlaces
     watchers: TenantPlaces

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from producer.cli.exits import Exit, leave
-from producer.cli.text import UnreadableText, text_of
+from producer.text import UnreadableText, text_of
 
 
 def argument_text(text: str) -> str:

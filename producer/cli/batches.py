@@ -12,7 +12,7 @@ from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.job import Terms
 from jobs.states import State, Status
-from producer.cli.batch_file import BatchRow, read_batch
+from producer.batch_file import BatchRow, read_batch
 from producer.cli.display import why
 from producer.cli.download import fetch_all, leave_for
 from producer.cli.exits import Exit, errors, explained, leave
@@ -20,7 +20,7 @@ from producer.cli.meter import Meter
 from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
-from producer.cli.text import UnreadableText
+from producer.text import UnreadableText
 
 _AT_ONCE = 200
 _KEY_LIFE_S = 30 * 86_400.0

@@ -15,12 +15,13 @@ from jobs.moves.request import Retry, on_retry
 from jobs.states import Status
 from producer.cli.display import card, job_table
 from producer.cli.exits import explained
-from producer.cli.job_changes import cancel_costs, cancelled_text, retried_text, retry_costs
+from producer.cli.job_changes import retried_text
 from producer.cli.keyboard import DOWN, ENTER, UP, keyboard
 from producer.cli.open_page import has_browser, page_address
 from producer.cli.session import REFRESH_S, Reconnecting, Session
 from producer.cli.status import counts_text, doubt_lines, sentences
 from producer.cli.visible import visible
+from producer.costs import cancel_costs, cancelled, retry_costs
 from producer.service import Selection
 from producer.status import status_of
 
@@ -129,11 +130,11 @@ class Screen:
             self._selected = self._jobs[min(max(self._index() + by, 0), len(self._jobs) - 1)][0].id
 
     def _cancel(self, job: Job) -> None:
-        costs = cancel_costs(self._session, job) or f"{job.id} is cancelled; nothing was bought."
+        costs = cancel_costs(job, keeps=self._session.settings.late_fetch.keep_cancelled)
         if job.is_final:
             self._said = f"{job.id} is already {job.state}."
         else:
-            self._question = costs, lambda session: cancelled_text(session.service.cancel(job.id))
+            self._question = costs, lambda session: cancelled(session.service.cancel(job.id))
 
     def _retry(self, job: Job) -> None:
         match on_retry(job, pay_again=False):
@@ -145,9 +146,8 @@ class Screen:
                 self._said = f"{job.id} is {job.state}: it goes on by itself."
             case decision:
                 buys = decision is Retry.WOULD_PAY
-                costs = retry_costs(job) if buys else f"{job.id} is retried with its generation, which costs nothing."
                 self._question = (
-                    costs,
+                    retry_costs(job),
                     lambda session: retried_text(job.id, session.service.retry(job.id, pay_again=buys)),
                 )
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from jobs.job import Charged, Job
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
 from producer.cli.exits import Exit, explained, leave, using_archive
@@ -14,7 +13,8 @@ from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.service import Cancelled, Retried
+from producer.costs import cancel_costs, cancelled, retry_costs
+from producer.service import Retried
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
 
@@ -24,13 +24,13 @@ def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
     with explained():
         session = Session()
         job, request = session.service.get(job_id)
-        if costs := cancel_costs(session, job):
-            _agree(costs, yes=yes)
+        if job.state is not State.QUEUED and not job.is_final:
+            _agree(cancel_costs(job, keeps=session.settings.late_fetch.keep_cancelled), yes=yes)
         answer = session.service.cancel(job_id)
         if as_json:
             emit_json(session.view(answer.job, request))
         else:
-            session.out.print(Text(cancelled_text(answer)))
+            session.out.print(Text(cancelled(answer)))
 
 
 def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
@@ -70,21 +70,6 @@ def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
             session.out.print(Text(f"{job_id} is erased. What it cost is kept."))
 
 
-def cancel_costs(session: Session, job: Job) -> str | None:
-    """Say what a cancel loses; None: nothing."""
-    if job.state is State.QUEUED or job.is_final:
-        return None
-    keeps = session.settings.late_fetch.keep_cancelled
-    rest = "its video is fetched all the same" if keeps else "its video is not fetched"
-    return f"{job.id} {_bought(job)}; the upstream refunds nothing, and {rest}."
-
-
-def retry_costs(job: Job) -> str:
-    """Say what a retry that buys again costs."""
-    before = f"the first one was {_price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
-    return f"{job.id} has no generation left to fetch: a retry buys another one; {before}."
-
-
 def retried_text(job_id: str, answer: Retried) -> str:
     """Say what became of a retry."""
     if answer.job_id is None:
@@ -104,27 +89,3 @@ def _agree(sentence: str, *, yes: bool) -> None:
     typer.echo(visible(sentence, lines=True), err=True)
     if not typer.confirm("Go on?", err=True):
         leave(Exit.CONFLICT, "Nothing was changed.")
-
-
-def _bought(job: Job) -> str:
-    if job.state in {State.SUBMITTING, State.IN_DOUBT}:
-        return "may already be bought"
-    return f"is already bought, at {_price(job)}"
-
-
-def _price(job: Job) -> str:
-    return "an unknown price" if job.cost_usd is None else f"{job.cost_usd:.2f} USD"
-
-
-def cancelled_text(answer: Cancelled) -> str:
-    """Say what became of a cancel, and of the money."""
-    job = answer.job
-    if answer.move is None:
-        return f"{job.id} is already {job.state}; there is nothing to cancel."
-    if answer.is_pending:
-        return f"{job.id} is being bought now. It is cancelled as soon as the outcome is known."
-    if job.charged is Charged.NO:
-        return f"{job.id} is cancelled. Nothing was bought."
-    if job.charged is Charged.UNKNOWN:
-        return f"{job.id} is cancelled. Whether its earlier purchase happened is not known."
-    return f"{job.id} is cancelled, but was already bought, at {_price(job)}; the upstream refunds nothing."

@@ -14,10 +14,10 @@ from producer.cli.arguments import argument_text, pairs
 from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
-from producer.cli.text import UnreadableText, decoded
 from producer.cli.visible import visible
 from producer.models.catalogue import unfamiliar
 from producer.service import Submission
+from producer.text import UnreadableText, decoded
 
 DEFAULT_MODEL = "google/veo3"
 DEFAULT_IMAGE_MODEL = "google/veo-3.0-i2v"

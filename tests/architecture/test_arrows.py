@@ -113,6 +113,7 @@ OWN_KEYS: Final = {
     "config/celery_app.py": "celery",
     "config/webhook_endpoints.py": "webhooks",
     "producer/keys.py": "access",
+    "producer/sessions.py": "session",
 }
 """The modules outside jobs that name keys in Redis, each with how its own begin."""
 

@@ -18,7 +18,7 @@ from jobs.job import Charged, Job, Stored, VideoRequest
 from jobs.payloads import payload
 from jobs.row import fingerprint_of, request_from, request_text
 from jobs.states import State
-from producer.cli.batch_file import read_batch
+from producer.batch_file import read_batch
 from producer.models.kinds import expected_of, kind_of
 from producer.models.shape import LONGEST_NAME, MOST_VALUES
 from producer.models.validation import LONGEST_MODEL, LONGEST_PROMPT, validate

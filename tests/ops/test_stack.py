@@ -66,6 +66,7 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_ends_cleanly
         for words in (
             "embedded Valkey 127.0.0.1:",
             "nothing is bought, 100x faster",
+            "page      http://",
             "api       http://",
             "flower    http://",
             "archive   /",

@@ -117,9 +117,10 @@ def test_a_name_that_is_already_imported_from_elsewhere_is_reported(installed: P
     assert "Traceback" not in ran.stderr
 
 
-def test_the_wheel_carries_every_script_and_migration(wheel: Path) -> None:
-    """An installed worker reads both from its package."""
+def test_the_wheel_carries_every_script_migration_and_page(wheel: Path) -> None:
+    """An installed worker and API read them from their packages."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = [*ROOT.glob("jobs/lua/*.lua"), *ROOT.glob("worker/sql/migrations/**/*.py")]
+    wanted += [*ROOT.glob("producer/page/templates/*.html"), *ROOT.glob("producer/page/assets/*")]
     assert len(wanted) > 5
     assert {str(file.relative_to(ROOT)) for file in wanted} <= packed

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.errors import InvalidRequest
 from jobs.states import State
-from producer.cli.batch_file import BatchRow, read_batch
+from producer.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit
 from producer.service import Selection
 from tests.producer.terminal import Running

@@ -344,6 +344,31 @@ def test_a_person_adopts_resubmits_or_gives_up(service: Service, real_ledger: Le
     assert service.in_need() == []
 
 
+def test_counts_and_needs_are_told_of_a_tenant_alone(service: Service, real_ledger: Ledger) -> None:
+    """The page shows them to a key of that tenant."""
+    shop, office = Terms(tenant="shop"), Terms(tenant="office")
+    service.submit(a_request(), shop)
+    for terms in (shop, office, office):
+        job = walked(real_ledger, service.submit(a_request(), terms).job_id, State.IN_DOUBT)
+        steps.needs_attention(real_ledger, job)
+
+    assert {state: count for state, count in service.counts(tenant="shop").items() if count} == {
+        State.QUEUED: 1,
+        State.IN_DOUBT: 1,
+    }
+    assert [job.tenant for job, _ in service.in_need(tenant="shop")] == ["shop"]
+    assert service.in_need(tenant="office", most_read=1) == []
+
+
+def test_a_page_is_of_prompts_with_a_text(service: Service) -> None:
+    """In any case; a job without a prompt has none."""
+    wanted = service.submit(a_request("a RED boat")).job_id
+    service.submit(a_request("a blue boat"))
+    service.submit(VideoRequest("vendor/other"))
+
+    assert [job.id for job, _ in service.page(Selection(text="red"), limit=20).jobs] == [wanted]
+
+
 @pytest.mark.parametrize("state", [state for state in State if state is not State.IN_DOUBT])
 def test_where_there_is_no_doubt_there_is_nothing_to_decide(
     service: Service, real_ledger: Ledger, state: State

@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 
-from producer.cli.batch_file import read_batch
+from producer.batch_file import read_batch
 from producer.cli.exits import Exit
-from producer.cli.text import UnreadableText, decoded, text_of
 from producer.service import Selection
+from producer.text import UnreadableText, decoded, text_of
 from tests.producer.terminal import COMMAND
 from tests.stage import Stage, a_request
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from jobs.errors import FieldError, InvalidRequest
 from jobs.job import VideoRequest
 from jobs.row import request_text
-from producer.cli.text import decoded
 from producer.models.texts import read_text
 from producer.queue_terms import QueueTerms
+from producer.text import decoded
 
 _TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
 """Columns that are not parameters of a model."""
@@ -40,18 +40,35 @@ class BatchRow:
 def read_batch(
     path: Path, *, default_model: str, name: str, validate: Callable[[VideoRequest], None] = lambda _: None
 ) -> list[BatchRow]:
-    """Read every row of the file, or raise an error that names every invalid one.
+    """Read every row of the file, as `rows_of` does.
+
+    Raises:
+        InvalidRequest: naming each line that is refused.
+        OSError: the file cannot be read.
+        UnreadableText: the file is not Unicode.
+    """
+    text = decoded(path.read_bytes())
+    is_csv = path.suffix.lower() == ".csv"
+    return rows_of(text, is_csv=is_csv, default_model=default_model, name=name, validate=validate)
+
+
+def rows_of(
+    text: str,
+    *,
+    is_csv: bool,
+    default_model: str,
+    name: str,
+    validate: Callable[[VideoRequest], None] = lambda _: None,
+) -> list[BatchRow]:
+    """Read every row of a file's text, or raise an error that names every invalid one.
 
     A row's key is its own `key`, or else derives from the batch's name and the row's content (equal rows are counted),
     so that the same file, also one that grew or was sorted, submits nothing twice.
 
     Raises:
         InvalidRequest: naming each line that cannot be read, or that `validate` refuses with an InvalidRequest.
-        OSError: the file cannot be read.
-        UnreadableText: the file is not Unicode.
     """
-    text = decoded(path.read_bytes())
-    raw = _csv_rows(text, default_model) if path.suffix.lower() == ".csv" else _json_rows(text)
+    raw = _csv_rows(text, default_model) if is_csv else _json_rows(text)
     rows: list[BatchRow] = []
     errors: list[FieldError] = []
     seen: Counter[str] = Counter()

@@ -1,0 +1,1 @@
+"""The page at `/`, as a browser shows it."""

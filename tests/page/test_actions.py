@@ -1,0 +1,268 @@
+"""What the page does: submit, cancel, retry, decide, deliver again, pause, issue keys."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+import redis
+import requests
+from playwright.sync_api import expect
+
+from config.webhook_endpoints import Endpoints
+from jobs.job import Terms
+from jobs.ledger import Ledger
+from jobs.scripts import Retention, Scripts
+from jobs.states import State
+from producer.keys import Keys, Scope
+from producer.page.compose import MOST_ROWS
+from tests import steps
+from tests.api.conftest import Api, completed
+from tests.page.conftest import Tab
+from tests.page.test_views import a_picture
+from tests.stage import a_request, outbox_of
+
+PNG: Final = a_picture("navy")
+
+
+# -- new ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_form_made_from_the_schema_submits(tab: Tab, real_ledger: Ledger) -> None:
+    """With parameters of the right types, labels, and a picture from a file."""
+    page = tab.open("/new")
+    page.get_by_label("Prompt", exact=True).fill("a boat")
+    page.get_by_label("Model").select_option("google/veo-3.0-i2v")  # shows that model's fields, and keeps the prompt
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a boat")
+    page.get_by_label("duration").select_option("4")
+    page.get_by_label("generate audio").select_option("no")
+    page.get_by_label("seed").fill("42")
+    page.locator("input[type=file][name=image_url]").set_input_files(
+        {"name": "boat.webp", "mimeType": "image/webp", "buffer": PNG}
+    )
+    page.locator("summary", has_text="Labels").click()
+    page.get_by_label("Labels, one a line").fill("campaign=spring\nby = me")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.locator("#head .badge")).to_have_text("queued")
+    job_id = page.url.rpartition("/")[2]
+    job, request = real_ledger.whole(job_id)
+    assert request is not None
+    assert (job.model, request.prompt) == ("google/veo-3.0-i2v", "a boat")
+    picture = request.parameters.pop("image_url")  # type: ignore[attr-defined]  # a plain dict
+    assert picture.startswith("data:image/webp;base64,")
+    assert request.parameters == {"duration": 4, "generate_audio": False, "seed": 42}
+    assert request.metadata == {"campaign": "spring", "by": "me"}
+
+
+def test_what_is_wrong_is_said_beside_its_field(tab: Tab, real_ledger: Ledger) -> None:
+    """Nothing is submitted, and what was typed stays."""
+    page = tab.open("/new")
+    page.get_by_label("Prompt", exact=True).fill("a boat")
+    page.get_by_label("seed").fill("many")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was submitted.")
+    expect(page.locator("#error-seed")).to_contain_text("many")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a boat")
+    assert real_ledger.page() == []
+
+
+def test_a_form_that_is_sent_twice_buys_once(api: Api, real_ledger: Ledger) -> None:
+    """Whether by a double click or by going back; another request needs a form of its own."""
+    page = requests.get(f"{api.url}/new", timeout=30).text
+    hidden = dict(re.findall(r'name="(token|key|model)" value="([^"]+)"', page))
+
+    def send(prompt: str) -> requests.Response:
+        form = {**hidden, "prompt": prompt}
+        same = {"sec-fetch-site": "same-origin"}
+        return requests.post(f"{api.url}/new", form, headers=same, allow_redirects=False, timeout=30)
+
+    first, second, other = send("a boat"), send("a boat"), send("another boat")
+
+    assert first.headers["location"] == second.headers["location"]
+    assert other.status_code == 422
+    assert "idempotency key" in other.text
+    assert len(real_ledger.page()) == 1
+
+
+def test_a_file_is_checked_before_anything_is_accepted(tab: Tab, real_ledger: Ledger, tmp_path: Path) -> None:
+    """Each wrong row is named; the same file never submits twice, here or from the command line."""
+    page, file = tab.open("/new"), tmp_path / "spring.csv"
+
+    def check(text: str) -> None:
+        file.write_text(text)
+        tab.open("/new")
+        page.locator("[data-file] input[type=file]").set_input_files(file)
+        expect(page.get_by_label("Name of the batch")).to_have_value("spring")
+        page.get_by_role("button", name="Check the file").click()
+
+    check("prompt,duration\na boat,4\na plane,5\na train,9\n")
+    expect(page.get_by_role("alert")).to_contain_text("2 errors")
+    expect(page.locator("table")).to_contain_text("line 3: duration")
+    good = 'prompt,duration,metadata.campaign\na boat,4,spring\n"a plane,\nin the wind",6,\n'
+    check(good)
+    expect(page.locator(".notice")).to_contain_text("2 requests, all valid.")
+    assert real_ledger.page() == []
+    page.get_by_role("button", name="Submit 2 requests").click()
+    expect(page.locator(".notice")).to_contain_text("2 accepted.")
+    check(good)
+    page.get_by_role("button", name="Submit 2 requests").click()
+    expect(page.locator(".notice")).to_contain_text("2 were submitted before")
+
+    found = real_ledger.get_many(real_ledger.page())
+    assert {request.prompt for _, request in found} == {"a boat", "a plane,\nin the wind"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe\xff", "cannot be read"),
+        (b"", "Choose a file"),
+        (b"\n\n", "holds no requests"),
+        (b'{"prompt": "a boat"}\n' * (MOST_ROWS + 1), f"may hold {MOST_ROWS} requests here"),
+        (b'{"prompt": ', "is not JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_refused(api: Api, content: bytes, words: str) -> None:
+    """In a sentence."""
+    token = re.findall(r'name="token" value="(\w+)"', api.get("/new").text)[0]
+
+    answer = requests.post(
+        f"{api.url}/new/file",
+        {"token": token},
+        files={"file": ("a.csv", content)},
+        headers={"sec-fetch-site": "same-origin"},
+        timeout=60,
+    )
+
+    assert words in answer.text
+
+
+# -- a job's actions ------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_says_what_it_saves(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """Free before the purchase; after it the page asks, and a purchase that came in between stops it."""
+    free, bought, raced = (api.submit(f"boat {number}")["id"] for number in range(3))
+    steps.walked(real_ledger, bought, State.RENDERING)
+
+    page = tab.open(f"/jobs/{free}")
+    expect(page.locator("#actions")).to_contain_text("cancelling it is free")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("#head .badge")).to_have_text("cancelled")
+
+    tab.open(f"/jobs/{bought}")
+    expect(page.locator("#actions")).to_contain_text("is already bought, at 3.36 USD; the upstream refunds nothing")
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("#head")).to_contain_text("cancelled after the purchase")
+
+    token = re.findall(r'name="token" value="(\w+)"', api.get(f"/jobs/{raced}").text)[0]
+    steps.walked(real_ledger, raced, State.RENDERING)
+    answer = requests.post(
+        f"{api.url}/jobs/{raced}/cancel",
+        {"token": token, "state": "queued"},
+        headers={"sec-fetch-site": "same-origin"},
+        timeout=30,
+    )
+    assert "It was bought meanwhile, and nothing was cancelled" in answer.text
+    assert real_ledger.get(raced).state is State.RENDERING
+
+
+def test_a_retry_says_what_it_costs(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """And buys only what was agreed to; a second one leads to the first."""
+    job = steps.walked(real_ledger, api.submit("a boat")["id"], State.FAILED)
+    page = tab.open(f"/jobs/{job.id}")
+    expect(page.locator("#actions")).to_contain_text("a retry buys another one; the first one was 3.36 USD.")
+
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Retry, and pay again").click()
+    assert real_ledger.get(job.id).retried_as is None
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Retry, and pay again").click()
+
+    page.wait_for_url(lambda url: job.id not in url)
+    expect(page.locator("#head")).to_contain_text(f"Repeats {job.id}")
+    assert real_ledger.get(job.id).retried_as == page.url.rpartition("/")[2]
+
+
+def test_a_person_decides_a_doubt_there_and_then(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """On Now: adopt, buy again, or give it up."""
+    for prompt in ("adopt me", "give me up"):
+        steps.needs_attention(real_ledger, steps.walked(real_ledger, api.submit(prompt)["id"], State.IN_DOUBT))
+
+    page = tab.open("/")
+    notice = page.locator(".notice", has_text="adopt me")
+    notice.locator("summary").click()
+    notice.get_by_label("The generation's id").fill("generation-7")
+    notice.get_by_role("button", name="adopt it").click()
+    expect(page.locator("#facts")).to_contain_text("generation-7")
+    expect(page.locator("#head .badge")).to_have_text("rendering")
+    tab.open("/").locator(".notice", has_text="give me up").locator("summary").click()
+    page.get_by_role("button", name="Give it up").click()
+    expect(page.locator("#head .badge")).to_have_text("failed")
+
+
+def test_a_job_is_delivered_again(
+    tab: Tab, api: Api, real_ledger: Ledger, archive: Path, client: "redis.Redis"
+) -> None:
+    """To one of its receivers."""
+    endpoint = Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=())).add("https://a.example")
+    job_id = api.submit("a boat")["id"]
+    completed(real_ledger, job_id, archive)
+    outbox_of(client).forget(endpoint.id)
+
+    page = tab.open(f"/jobs/{job_id}")
+    page.get_by_role("button", name=f"Deliver again to {endpoint.id}").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("a boat")
+    assert outbox_of(client).waiting() == {endpoint.id: 1}
+
+
+# -- operate --------------------------------------------------------------------------------------------------------
+
+
+def test_buying_is_paused_and_resumed(tab: Tab, real_ledger: Ledger) -> None:
+    """With a reason; Now offers to resume."""
+    page = tab.open("/operate")
+    page.get_by_label("Reason").fill("the budget is used up")
+    page.get_by_role("button", name="Pause buying").click()
+    expect(page.locator(".notice")).to_contain_text("Buying is paused by the operator: the budget is used up.")
+    tab.open("/").get_by_role("button", name="Resume buying").click()
+    expect(page.get_by_role("button", name="Pause buying")).to_be_visible()
+    assert real_ledger.pauses.current() is None
+
+
+def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, access: Keys) -> None:
+    """The new key is shown once, and opens the API until it is revoked."""
+    page = keyed_tab.sign_in(access.issue("office", [Scope.ADMIN]).token)
+    page.wait_for_url("**/operate")  # it may not read
+    keyed_tab.open("/")
+    page.wait_for_url("**/operate")
+    page.get_by_label("Tenant").fill("shop")
+    page.get_by_label("Name").fill("the web shop")
+    page.get_by_role("button", name="Issue a key").click()
+    token = page.locator(".notice pre").inner_text()
+    shop = Api(keyed.url, keyed.log, token)
+    assert shop.get("/v1/videos").ok
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("tr", has_text="the web shop").get_by_role("button", name="Revoke").click()
+
+    expect(page.locator("tr", has_text="the web shop")).to_contain_text("revoked")
+    assert token not in page.content()
+    assert shop.get("/v1/videos").status_code == 401
+
+
+def test_a_key_of_a_tenant_submits_for_it(keyed_tab: Tab, access: Keys, real_ledger: Ledger) -> None:
+    """As the API does."""
+    page = keyed_tab.sign_in(access.issue("shop", [Scope.SUBMIT, Scope.READ]).token, "/new")
+    page.get_by_label("Prompt", exact=True).fill("a boat")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("a boat")
+    (job_id,) = real_ledger.page(tenant="shop")
+    assert page.url.endswith(job_id)
+    real_ledger.accept(a_request("another's"), Terms(tenant="office"))
+    expect(keyed_tab.open("/").locator(".job")).to_have_count(1)
