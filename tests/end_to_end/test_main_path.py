@@ -200,7 +200,7 @@ def test_a_hook_that_never_stops_raising_is_given_up_loudly(stage: Stage, tmp_pa
     with stage.worker(threads=4, **environment) as worker:
         job = stage.ended(stage.service.submit(a_request()).job_id)
         eventually(lambda: stage.service.events(job.id)[-1].event == "delivery.abandoned")
-        assert "delivery.abandoned" in worker.said()
+        eventually(lambda: "delivery.abandoned" in worker.said())
 
     assert job.state is State.COMPLETED
     assert not make_receivers(stage.settings).waiting()
