@@ -406,6 +406,11 @@ class WorkerSettings(_Group):
     task_events: bool = Field(
         True, description="Send Celery's task events, which Flower shows, for about a tenth of a task's CPU."
     )
+    metrics_listen: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
+        description="Where a worker serves Prometheus its metrics, without a password: address:port. Unset: nowhere.",
+    )
 
 
 class ApiSettings(_Group):

@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from jobs.scripts import (
     Retention,
     Scripts,
     SendWakeUp,
+    TimeRoundTrip,
     WakeUp,
     asks_redis,
     awaits_redis,
@@ -99,10 +100,12 @@ class Ledger(JobReader):
         subscribers: Sequence[Subscriber] = (),
         on_loop: "redis.asyncio.Redis | None" = None,
         send_wake_up: SendWakeUp | None = None,
+        round_trip: TimeRoundTrip = nullcontext,
     ) -> None:
         """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests.
 
-        `on_loop` is the event loop's client, for the methods `…_async`; `send_wake_up` sends the wake-ups that follow.
+        `on_loop` is the event loop's client, for the methods `…_async`; `send_wake_up` sends the wake-ups that follow;
+        `round_trip` times each script.
         """
         self._retention = retention or Retention()
         self._durability = durability
@@ -114,6 +117,7 @@ class Ledger(JobReader):
                 subscribers=subscribers,
                 on_loop=on_loop,
                 send_wake_up=send_wake_up,
+                round_trip=round_trip,
             )
         )
         self.job_log = JobLog(self._scripts)
