@@ -18,6 +18,7 @@ from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.facts import Accepted
+from jobs.fleet import FleetReader
 from jobs.idempotency import key_name
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Terms, VideoRequest
 from jobs.job_log import JobLog
@@ -126,6 +127,7 @@ class Ledger(JobReader):
         self.breakers = Breakers(self._scripts)
         self.items = WorkItems(self._scripts)
         self.pauses = Pauses(self._scripts)
+        self.fleet = FleetReader(self._scripts)
 
     # -- accepting jobs ------------------------------------------------------------------------------
 

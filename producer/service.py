@@ -30,6 +30,7 @@ from jobs.errors import (
     WrongState,
 )
 from jobs.events import LogEntry
+from jobs.fleet import Fleet
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
@@ -476,6 +477,10 @@ class Service:
     def check_writable(self) -> None:
         """Write a short-lived key: a full Redis, or a replica, refuses it as it would a job."""
         self._ledger.check_writable()
+
+    def fleet(self, *, seen_within_s: float) -> Fleet:
+        """Read the state of the whole fleet; a worker counts if it was seen within these seconds."""
+        return self._ledger.fleet.read(seen_within_s=seen_within_s)
 
     def workers(self, *, within_s: float) -> Sequence[str]:
         """List the workers with a sign of life within these seconds."""

@@ -60,7 +60,7 @@ def make_app(settings: Settings) -> FastAPI:
     on_loop = connect_async(settings.redis, name="api")
     service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
     event_stream = EventStream(service)
-    metrics = Metrics(service, event_stream)
+    metrics = Metrics(service, event_stream, seen_within_s=health.seen_within_s(settings))
     app.state.redis = on_loop
     app.state.parts = Parts(settings, service, access, pictures, open_store(settings), event_stream, metrics)
     app.include_router(videos.router)  # the busiest first: routes are tried in this sequence

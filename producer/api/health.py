@@ -8,6 +8,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
+from config.settings import Settings
 from jobs.errors import LedgerUnavailable
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
@@ -33,6 +34,11 @@ class Readiness(TypedDict):
     paused: Annotated[bool, Field(description="Buying is paused: jobs are accepted, and wait.", examples=[False])]
 
 
+def seen_within_s(settings: Settings) -> float:
+    """Return the seconds after which a silent worker counts as gone."""
+    return max(SEEN_WITHIN_S, MISSED_ROUNDS * settings.rescue.every_s)
+
+
 @router.get("/healthz", summary="Alive", responses={200: {"model": Alive}, **documented(Code.INVALID_REQUEST)})
 async def healthz() -> Response:
     """The process is alive; Redis and workers are not checked."""
@@ -50,7 +56,7 @@ async def healthz() -> Response:
 )
 def readyz(parts: Needs) -> Response:
     """Redis takes writes, and at least one worker has a recent heartbeat."""
-    within_s = max(SEEN_WITHIN_S, MISSED_ROUNDS * parts.settings.rescue.every_s)
+    within_s = seen_within_s(parts.settings)
     try:
         parts.service.check_writable()
         workers, redis, paused = parts.service.workers(within_s=within_s), "ok", parts.service.paused() is not None
