@@ -1,5 +1,6 @@
 """What the tests of metrics share: a scraped text as series, and Debian's promtool."""
 
+import re
 import shutil
 import subprocess
 from typing import Final, TypeAlias
@@ -7,6 +8,8 @@ from typing import Final, TypeAlias
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.stage import ROOT
 
 Series: TypeAlias = dict[str, float]
 
@@ -34,3 +37,14 @@ def checked(*arguments: str, stdin: str = "") -> str:
     command = ["promtool", *arguments]
     ran = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
     return "" if ran.returncode == 0 else ran.stdout + ran.stderr
+
+
+def known_metrics() -> set[str]:
+    """List the metrics of API and workers, as the reference documents them."""
+    rows = re.findall(r"^\| (`rushes_.+?) \|", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE)
+    return set(re.findall(r"\w+", " ".join(rows)))
+
+
+def metrics_in(expressions: str) -> set[str]:
+    """List the metrics that expressions use."""
+    return {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\brushes_\w+", expressions)}
