@@ -13,6 +13,7 @@ from tests.stage import ROOT
 
 Series: TypeAlias = dict[str, float]
 
+prometheus: Final = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not here")
 promtool: Final = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
 
 

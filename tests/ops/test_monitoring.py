@@ -1,11 +1,15 @@
 """Alarms: Prometheus accepts the rules, each fires for its trouble, and each says what to do."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.monitoring import checked, known_metrics, metrics_in, promtool
+from ops.monitoring.watched import in_a_hurry
+from tests.monitoring import checked, known_metrics, metrics_in, prometheus, promtool
 from tests.stage import ROOT
 
 MONITORING: Final = ROOT / "ops/monitoring"
@@ -43,6 +47,31 @@ def test_an_entry_says_what_it_means_what_to_look_at_what_to_type_and_whether_it
     """At three in the morning."""
     entry = RUNBOOK.partition(f"## {name}\n")[2].partition("\n## ")[0]
     assert [entry.count(part) for part in PARTS] == [1, 1, 1, 1]
+
+
+@promtool
+def test_the_drills_rules_are_rules(tmp_path: Path) -> None:
+    """With durations of seconds, and every alarm in them."""
+    (tmp_path / "alarms.yml").write_text(in_a_hurry(ALARMS, archive_bytes=1))
+    assert checked("check", "rules", str(tmp_path / "alarms.yml")) == ""
+
+
+@prometheus
+@pytest.mark.long
+@pytest.mark.timeout(570)
+def test_each_alarm_is_fired_by_its_blow_and_falls_silent_when_it_is_mended() -> None:
+    """Real Redis, worker, API, upstream and Prometheus; the output says how many seconds each took."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "ops.monitoring.drill"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=550,
+        cwd=ROOT,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {*re.findall(r"^(Rushes\w+) ", ran.stdout, re.MULTILINE)} == {*NAMES}
 
 
 def test_an_alarm_uses_only_metrics_that_exist() -> None:
