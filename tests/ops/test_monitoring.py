@@ -1,5 +1,6 @@
 """Alarms: Prometheus accepts the rules, each fires for its trouble, and each says what to do."""
 
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,14 @@ MONITORING: Final = ROOT / "ops/monitoring"
 ALARMS: Final = (MONITORING / "alarms.yml").read_text()
 NAMES: Final = re.findall(r"- alert: (\w+)", ALARMS)
 RUNBOOK: Final = (ROOT / "docs/how-to/alarms.md").read_text()
+BOARDS: Final = sorted((MONITORING / "grafana").glob("*.json"))
+NOT_SHOWN: Final = {"rushes_api_subscribers"}
 PARTS: Final = ("- **Means:**", "- **Look at:**", "- **Type:**", "- **Until morning?**")
+
+
+def expressions(board: Path) -> list[str]:
+    """List the expressions of a dashboard."""
+    return [target["expr"] for panel in json.loads(board.read_text())["panels"] for target in panel["targets"]]
 
 
 @promtool
@@ -54,6 +62,45 @@ def test_the_drills_rules_are_rules(tmp_path: Path) -> None:
     """With durations of seconds, and every alarm in them."""
     (tmp_path / "alarms.yml").write_text(in_a_hurry(ALARMS, archive_bytes=1))
     assert checked("check", "rules", str(tmp_path / "alarms.yml")) == ""
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_a_dashboards_panels_are_told_apart_and_do_not_overlap(board: Path) -> None:
+    """Grafana would draw one over the other."""
+    panels = json.loads(board.read_text())["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    for field in ("id", "title"):
+        assert len({panel[field] for panel in panels}) == len(panels)
+    assert all(panel["description"].endswith(".") for panel in panels)
+    assert all(target["datasource"]["uid"] == "${datasource}" for panel in panels for target in panel["targets"])
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_uses_only_metrics_that_exist(board: Path) -> None:
+    """A panel without data looks like a calm fleet."""
+    assert metrics_in("\n".join(expressions(board))) <= known_metrics()
+
+
+@promtool
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_a_dashboards_expressions_parse(board: Path, tmp_path: Path) -> None:
+    """As rules, which promtool reads."""
+    rules = [{"record": "x", "expr": text.replace("$__rate_interval", "1m")} for text in expressions(board)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "x", "rules": rules}]}))
+    assert checked("check", "rules", "--lint=none", str(tmp_path / "rules.yml")) == ""
+
+
+def test_every_metric_is_in_a_dashboard_or_an_alarm() -> None:
+    """What nobody looks at need not be measured."""
+    shown = metrics_in("\n".join([ALARMS, *(text for board in BOARDS for text in expressions(board))]))
+    assert known_metrics() - shown == NOT_SHOWN
 
 
 @prometheus
