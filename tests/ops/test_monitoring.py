@@ -18,6 +18,7 @@ ALARMS: Final = (MONITORING / "alarms.yml").read_text()
 NAMES: Final = re.findall(r"- alert: (\w+)", ALARMS)
 RUNBOOK: Final = (ROOT / "docs/how-to/alarms.md").read_text()
 BOARDS: Final = sorted((MONITORING / "grafana").glob("*.json"))
+SCALED: Final = (MONITORING / "keda/scaledobject.yml").read_text()
 NOT_SHOWN: Final = {"rushes_api_subscribers"}
 PARTS: Final = ("- **Means:**", "- **Look at:**", "- **Type:**", "- **Until morning?**")
 
@@ -93,6 +94,35 @@ def test_a_dashboard_uses_only_metrics_that_exist(board: Path) -> None:
 def test_a_dashboards_expressions_parse(board: Path, tmp_path: Path) -> None:
     """As rules, which promtool reads."""
     rules = [{"record": "x", "expr": text.replace("$__rate_interval", "1m")} for text in expressions(board)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "x", "rules": rules}]}))
+    assert checked("check", "rules", "--lint=none", str(tmp_path / "rules.yml")) == ""
+
+
+def test_what_keda_scales_on_is_documented_and_exists() -> None:
+    """An autoscaler without data keeps the number of workers, whatever happens."""
+    queries = re.findall(r"^        query: (.+)$", SCALED, re.MULTILINE)
+    documented = re.findall(r"^\| `(.+?)` \|", (ROOT / "docs/how-to/scale.md").read_text(), re.MULTILINE)
+
+    assert metrics_in("\n".join(queries)) <= known_metrics()
+    assert [query.replace("\\|", "|") for query in documented[-2:]] == queries[1:]
+    assert documented[-3].startswith(f"{queries[0]} / ")
+
+
+def test_the_scaled_object_has_what_keda_requires() -> None:
+    """Its fields are those of KEDA's own schema, keda.sh/v1alpha1."""
+    triggers = SCALED.partition("  triggers:\n")[2].split("    - ")[1:]
+    for line in ("apiVersion: keda.sh/v1alpha1", "kind: ScaledObject", "  scaleTargetRef:\n    name: rushes-worker"):
+        assert line in SCALED
+    for trigger in triggers:
+        assert re.match(r"type: prometheus\n      name: \w+\n      metricType: (AverageValue|Value)\b", trigger)
+        assert re.findall(r"^        (\w+):", trigger, re.MULTILINE) == ["serverAddress", "query", "threshold"]
+    assert re.search(r"^  minReplicaCount: [1-9]", SCALED, re.MULTILINE)
+
+
+@promtool
+def test_kedas_queries_parse(tmp_path: Path) -> None:
+    """As rules, which promtool reads."""
+    rules = [{"record": "x", "expr": query} for query in re.findall(r"^        query: (.+)$", SCALED, re.MULTILINE)]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "x", "rules": rules}]}))
     assert checked("check", "rules", "--lint=none", str(tmp_path / "rules.yml")) == ""
 
