@@ -152,6 +152,22 @@ P = ParamSpec("P")
 A = TypeVar("A", bound=Answer)
 
 
+@functools.cache
+def _counter(metric: Counter, *labels: str) -> Counter:
+    """Return one series of a counter; prometheus_client takes longer to look it up than to count."""
+    return metric.labels(*labels)
+
+
+@functools.cache
+def _busy(task: str) -> Gauge:
+    return _BUSY.labels(task)
+
+
+@functools.cache
+def _timer(script: str) -> Histogram:
+    return _REDIS.labels(script)
+
+
 def word_of(fact: Answer | Download) -> str:
     """Return the label of a fact; a request without a result has that of its hold."""
     if isinstance(fact, NoResult) and fact.timed_out:
@@ -161,7 +177,7 @@ def word_of(fact: Answer | Download) -> str:
 
 def count_event(event: Event) -> None:
     """Count an event of the ledger."""
-    _EVENT[event.name].inc()
+    _counter(_EVENTS, event.name).inc()
     also = _ALSO.get(event.name)
     if also is not None:
         also(event)
@@ -170,7 +186,7 @@ def count_event(event: Event) -> None:
 def answered(kind: str, seconds: Sequence[float], answers: Iterable[Answer]) -> None:
     """Count requests to the upstream that ended together, and how long each took."""
     for word, count in Tally(map(word_of, answers)).items():
-        _REQUESTS.labels(ACCOUNT, kind, word).inc(count)
+        _counter(_REQUESTS, ACCOUNT, kind, word).inc(count)
     _REQUEST.observe((ACCOUNT, kind), seconds)
 
 
@@ -197,7 +213,7 @@ def download(method: Callable[P, Download]) -> Callable[P, Download]:
     def fetched(*args: P.args, **kwargs: P.kwargs) -> Download:
         with _DOWNLOAD.time():
             outcome = method(*args, **kwargs)
-        _DOWNLOADS.labels(word_of(outcome)).inc()
+        _counter(_DOWNLOADS, word_of(outcome)).inc()
         if isinstance(outcome, Fetched):
             _BYTES.inc(outcome.stored.size_bytes)
         return outcome
@@ -210,7 +226,7 @@ def sending(send: SendWakeUp) -> SendWakeUp:
 
     def send_and_count(wake_up: WakeUp) -> bool:
         is_sent = send(wake_up)
-        _SENT.labels(task_of(wake_up.queue).value).inc(is_sent)
+        _counter(_SENT, task_of(wake_up.queue).value).inc(is_sent)
         return is_sent
 
     return send_and_count
@@ -218,7 +234,7 @@ def sending(send: SendWakeUp) -> SendWakeUp:
 
 def rescued(wake_up: WakeUp) -> None:
     """Count a lost wake-up that was sent again."""
-    _RESCUED.labels(task_of(wake_up.queue).value).inc()
+    _counter(_RESCUED, task_of(wake_up.queue).value).inc()
 
 
 def rescue_round() -> None:
@@ -234,17 +250,17 @@ def claimed(queue: str, claim: Claimed) -> None:
 
 def round_trip(script: str) -> AbstractContextManager[object]:
     """Time a round trip to Redis."""
-    return _REDIS.labels(script).time()
+    return _timer(script).time()
 
 
 def busy(task: str) -> AbstractContextManager[object]:
     """Count a thread as busy with a task while the block lasts."""
-    return _BUSY.labels(task).track_inprogress()
+    return _busy(task).track_inprogress()
 
 
 def ran(task: str, outcome: str) -> None:
     """Count a task that ran: `worked`, `idle` (nothing was due), `no_room`, `dropped` (an unreadable message)."""
-    _TASKS.labels(task, outcome).inc()
+    _counter(_TASKS, task, outcome).inc()
 
 
 def serve(listen: str | None, *, threads: int, folder: Path) -> None:
@@ -269,7 +285,7 @@ def _serve(listen: str, *, is_first: bool = True) -> None:
 
 
 def _ended(event: Event) -> None:
-    _ENDED.labels(event.name.removeprefix("job."), event.data.get("reason", "")).inc()
+    _counter(_ENDED, event.name.removeprefix("job."), event.data.get("reason", "")).inc()
 
 
 def _completed(event: Event) -> None:
@@ -287,7 +303,7 @@ def _bought(event: Event) -> None:
 
 
 def _delivery(event: Event) -> None:
-    _DELIVERIES.labels(kind_of(event.data["receiver"]), event.name.removeprefix("delivery.")).inc()
+    _counter(_DELIVERIES, kind_of(event.data["receiver"]), event.name.removeprefix("delivery.")).inc()
 
 
 _ALSO: Final[Mapping[str, Callable[[Event], None]]] = {
@@ -299,12 +315,10 @@ _ALSO: Final[Mapping[str, Callable[[Event], None]]] = {
 }
 
 
-_EVENT: Final = {event: _EVENTS.labels(event) for event in EVENTS}
-"""Looking a label up costs more than counting."""
-
-
 def _begin_at_zero() -> None:
     """Make the series of all known labels, so that a rate sees the first of each."""
+    for event in EVENTS:
+        _EVENTS.labels(event)
     for kind, words in _WORDS_OF_A_KIND.items():
         for word in (*words, *Hold):
             _REQUESTS.labels(ACCOUNT, kind, str(word))
