@@ -1,5 +1,6 @@
 """`python -m ops.monitoring.drill`: makes each alarm's trouble, waits until it fires, mends it, waits for silence."""
 
+import json
 import os
 import random
 import shutil
@@ -25,6 +26,10 @@ WITHIN_S: Final = 90.0
 """A worker counts as gone after 30 s, and the clock is looked at every 30 s; all else is quicker."""
 
 FILLED_BYTES: Final = 2**30
+BOARDS: Final = Path(__file__).with_name("grafana")
+RATE: Final = "$__rate_interval"
+"""Grafana's variable for a range that holds some scrapes."""
+
 JOBS_PER_S: Final = 1.0
 
 
@@ -129,6 +134,7 @@ def drill(
         chosen = [blow for blow in blows(on) if not only or blow.alarm in only.split(",")]
         _say(f"{'alarm':<26}{'blow':<44}{'fires':>8}{'silent':>8}")
         seen = [_strike(on, blow) for blow in chosen]
+        _read_dashboards(on)
     if keep or not all(one.is_good for one in seen):
         _say(f"logs and data: {folder}")
     else:
@@ -145,6 +151,18 @@ def _strike(on: Watched, blow: Blow) -> Seen:
     shown = "".join(f"{'never' if took is None else f'{took:.0f} s':>8}" for took in (fired_s, silent_s))
     _say(f"{blow.alarm:<26}{blow.what:<44}{shown}{'  with ' + ', '.join(sorted(also)) if also else ''}")
     return Seen(blow, fired_s, silent_s)
+
+
+def _read_dashboards(on: Watched) -> None:
+    """Evaluate every panel, and name those without data: some show trouble only."""
+    for board in sorted(BOARDS.glob("*.json")):
+        panels = json.loads(board.read_text())["panels"]
+        found = {
+            panel["title"]: any(on.evaluated(one["expr"].replace(RATE, "1m")) for one in panel["targets"])
+            for panel in panels
+        }
+        empty = ", ".join(title for title, has_data in found.items() if not has_data)
+        _say(f"dashboard {board.stem}: {sum(found.values())} of {len(found)} panels have data; not: {empty or 'none'}")
 
 
 def _waited(condition: Callable[[], bool]) -> float | None:

@@ -149,6 +149,7 @@ def test_each_alarm_is_fired_by_its_blow_and_falls_silent_when_it_is_mended() ->
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert {*re.findall(r"^(Rushes\w+) ", ran.stdout, re.MULTILINE)} == {*NAMES}
+    assert {*re.findall(r"^dashboard (\w+): ", ran.stdout, re.MULTILINE)} == {board.stem for board in BOARDS}
 
 
 def test_an_alarm_uses_only_metrics_that_exist() -> None:
