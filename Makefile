@@ -40,6 +40,7 @@ test test-long:
 	  echo "no PostgreSQL here: its tests are skipped (apt-get install postgresql)"
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
 	  echo "no PgBouncer here: its tests are skipped (apt-get install pgbouncer)"
+	@command -v promtool >/dev/null || echo "no Prometheus here: its tests are skipped (apt-get install prometheus)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m $(TESTS)
 
 chaos: $(READY) ## kill everything at random, then check each invariant (MINUTES=1.5 SEED=1 LIMITS=1)

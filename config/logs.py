@@ -14,7 +14,9 @@ REDACTED = "[secret]"
 SHORTEST = 4
 """Redacting shorter secrets would remove ordinary words."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
-_QUIET = {"celery.worker.strategy": logging.WARNING, "celery.app.trace": logging.WARNING, "amqp": logging.WARNING}
+_QUIET = dict.fromkeys(
+    ("celery.worker.strategy", "celery.app.trace", "amqp", "alembic.runtime.plugins"), logging.WARNING
+)
 
 
 class SecretRedactor(logging.Filter):

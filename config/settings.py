@@ -424,6 +424,22 @@ class WorkerSettings(_Group):
     task_events: bool = Field(
         True, description="Send Celery's task events, which Flower shows, for about a tenth of a task's CPU."
     )
+    metrics_listen: str | None = Field(
+        None,
+        description="Where a worker serves Prometheus its metrics, without a password: address:port. Unset: nowhere.",
+    )
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _address_and_port(cls, value: str | None) -> str | None:
+        try:
+            found = urlsplit(f"//{value}")
+            is_good = bool(found.hostname and found.port and found.netloc == value)
+        except ValueError:
+            is_good = False
+        if value is not None and not is_good:
+            raise ValueError("not an address with a port; write 127.0.0.1:9464, or 0.0.0.0:9464 for all addresses")
+        return value
 
 
 class ApiSettings(_Group):

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from jobs.errors import UnknownEndpoint
 from jobs.events import ENDS
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
-from jobs.outbox import list_of
+from jobs.outbox import DATABASE, list_of
 from jobs.scripts import Scripts, asks_redis
 
 LONGEST_URL: Final = 2048
@@ -183,6 +184,21 @@ def secret_of(key: bytes, name: str, generation: int) -> str:
 def is_endpoint(receiver: str) -> bool:
     """Whether a receiver's name is that of an endpoint."""
     return receiver.startswith(_ENDPOINT)
+
+
+class ReceiverKind(StrEnum):
+    """A kind of receiver."""
+
+    HOOK = "hook"
+    SQL = "sql"
+    WEBHOOK = "webhook"
+
+
+def kind_of(receiver: str) -> ReceiverKind:
+    """Return a receiver's kind, by its name."""
+    if is_endpoint(receiver) or is_origin(receiver):
+        return ReceiverKind.WEBHOOK
+    return ReceiverKind.SQL if receiver == DATABASE else ReceiverKind.HOOK
 
 
 def is_origin(receiver: str) -> bool:

@@ -59,6 +59,26 @@ class AccountLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """What is ready to be bought; with many tenants an estimate.
+
+    `idle_s`: for how long the next job could have been bought and no worker looked. `most_in_flight`: how many
+    generations may run at once; None: any number. `learnt`: as for AccountLoad.
+    """
+
+    ready: int
+    idle_s: float
+    in_flight: int
+    most_in_flight: int | None
+    learnt: int | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many generations run as may."""
+        return self.most_in_flight is not None and self.in_flight >= self.most_in_flight
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A ready job's place: exact among its tenant's, an estimate among all."""
 
@@ -112,6 +132,12 @@ class Admission:
         pipe.scard(f"{PREFIX}waiting:{ACCOUNT}")
         in_flight, learnt, waiting = pipe.execute()
         return AccountLoad(in_flight, int(learnt) if learnt else None, waiting)
+
+    @asks_redis
+    def ready(self) -> Ready:
+        """Return what is ready to be bought, and what holds it."""
+        ready, idle_s, in_flight, most, learnt = self._scripts.run("ready", account=ACCOUNT, most=LONGEST_LINE)
+        return Ready(ready, float(idle_s), in_flight, None if most < 0 else most, None if learnt < 0 else learnt)
 
     @asks_redis
     def in_flight_of(self, tenants: list[str]) -> Mapping[str, int]:

@@ -6,6 +6,7 @@
 Both use the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outbox.py` use the receivers'.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -105,10 +106,16 @@ class Breakers:
         now, found = self._scripts.now(), {}
         for breaker in Breaker:
             row = cast("dict[str, str]", self._scripts.redis.hgetall(f"{PREFIX}breaker:{name_of(breaker)}"))
-            if "half_open_at" in row:
-                wait_s = max(float(row["half_open_at"]) - now, 0.0)
-                found[breaker] = OpenBreaker(wait_s, _hold(row["hold"]), row["message"])
+            if it := breaker_of(row, now=now):
+                found[breaker] = it
         return found
+
+
+def breaker_of(row: Mapping[str, str], *, now: float) -> OpenBreaker | None:
+    """Read a breaker's row; None: it is closed."""
+    if "half_open_at" not in row:
+        return None
+    return OpenBreaker(max(float(row["half_open_at"]) - now, 0.0), _hold(row["hold"]), row["message"])
 
 
 def name_of(breaker: Breaker) -> str:

@@ -18,10 +18,12 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.adopted": "The generation of a purchase in doubt was found, or named by a person; the job goes on with it.",
     "job.resubmitted": "A person or a setting decided to buy again although the first purchase is in doubt.",
     "job.polled": "A worker polled the generation; `result` says what came back, `wait_s` when it polls again.",
-    "job.rendered": "The upstream finished; `url` is the video's. A `note` says what was odd about its reply.",
+    "job.rendered": "The upstream finished; `url` is the video's, `late_s` about how long it had been done. "
+    "A `note` says what was odd about its reply.",
     "job.storing": "A worker claimed the job, to fetch the bytes.",
     "job.store_failed": "The bytes could not be fetched this time; `wait_s` says when the next try comes.",
-    "job.completed": "Our copy is under its final name: the job ended with its video; `mismatch` says what differs.",
+    "job.completed": "Our copy is under its final name: the job ended with its video, `took_s` after its acceptance; "
+    "`mismatch` says what differs.",
     "job.failed": "The job ended without a video; `reason` says why.",
     "job.cancel_requested": "Somebody asked to cancel while the purchase was under way.",
     "job.cancelled": "The job ended because somebody asked for it.",

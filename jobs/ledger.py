@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -19,6 +19,7 @@ from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Subscriber
 from jobs.facts import Accepted
+from jobs.fleet import FleetReader
 from jobs.idempotency import key_name
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Priority, Terms, VideoRequest
 from jobs.job_log import JobLog
@@ -33,6 +34,7 @@ from jobs.scripts import (
     Retention,
     Scripts,
     SendWakeUp,
+    TimeRoundTrip,
     WakeUp,
     asks_redis,
     awaits_redis,
@@ -112,10 +114,12 @@ class Ledger(JobReader):
         subscribers: Sequence[Subscriber] = (),
         on_loop: "redis.asyncio.Redis | None" = None,
         send_wake_up: SendWakeUp | None = None,
+        round_trip: TimeRoundTrip = nullcontext,
     ) -> None:
         """Use `client` (which decodes replies to text); `clock` stands in for Redis's own only in tests.
 
-        `on_loop` is the event loop's client, for the methods `…_async`; `send_wake_up` sends the wake-ups that follow.
+        `on_loop` is the event loop's client, for the methods `…_async`; `send_wake_up` sends the wake-ups that follow;
+        `round_trip` times each script.
         """
         self._retention = retention or Retention()
         self._durability = durability
@@ -127,6 +131,7 @@ class Ledger(JobReader):
                 subscribers=subscribers,
                 on_loop=on_loop,
                 send_wake_up=send_wake_up,
+                round_trip=round_trip,
             )
         )
         self.job_log = JobLog(self._scripts)
@@ -136,6 +141,7 @@ class Ledger(JobReader):
         self.items = WorkItems(self._scripts)
         self.pauses = Pauses(self._scripts)
         self.admission = Admission(self._scripts)
+        self.fleet = FleetReader(self._scripts)
 
     # -- accepting jobs ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final, ParamSpec, TypeVar
@@ -121,6 +122,9 @@ class WakeUp:
 
 SendWakeUp = Callable[[WakeUp], object]
 
+TimeRoundTrip = Callable[[str], AbstractContextManager[object]]
+"""Times the block as a round trip of a script."""
+
 SLOT_S: Final = 0.25
 """Wake-ups ring on a grid of this many seconds."""
 
@@ -143,8 +147,10 @@ class Scripts:
         subscribers: Sequence[Subscriber],
         on_loop: "redis.asyncio.Redis | None" = None,
         send_wake_up: SendWakeUp | None = None,
+        round_trip: TimeRoundTrip = nullcontext,
     ) -> None:
         self.redis = client
+        self._round_trip = round_trip
         self._send_wake_up = send_wake_up
         self._on_loop = on_loop
         self.retention = retention
@@ -162,7 +168,9 @@ class Scripts:
 
     def run(self, verb: str, /, *more: str, **named: Any) -> Any:
         """Run one script; arguments that are None are left out. `more`: further JSON texts, if the script takes any."""
-        return self._script(verb)(keys=[], args=[self._arguments(named), *more])
+        script, texts = self._script(verb), [self._arguments(named), *more]
+        with self._round_trip(verb):
+            return script(keys=[], args=texts)
 
     def run_and(self, command: Sequence[str | int], verb: str, /, *more: str, **named: Any) -> tuple[Any, Any]:
         """Run one script, and then a command on the same connection, in one round trip.
@@ -170,7 +178,8 @@ class Scripts:
         The script's refusal is raised; an error of the command stands in its place.
         """
         script, texts = self._script(verb), (self._arguments(named), *more)
-        answer, then = self._piped(script, [texts], command)
+        with self._round_trip(verb):
+            answer, then = self._piped(script, [texts], command)
         if isinstance(answer, redis.exceptions.NoScriptError):
             self.redis.script_load(script.script)
             answer, then = self._piped(script, [texts], command)

@@ -54,6 +54,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "select": ("0",),
     "set": _HASH,
     "smembers": (_KEY,),
+    "srandmember": (_KEY, "1"),
     "srem": _HASH,
     "time": (),
     "xadd": (_KEY, "*", "x", "1"),

@@ -31,6 +31,7 @@ from jobs.errors import (
     WrongState,
 )
 from jobs.events import LogEntry
+from jobs.fleet import Fleet
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
@@ -508,7 +509,12 @@ class Service:
 
     def backlogs(self) -> dict[str, Backlog]:
         """Read how much waits in each queue, and since when; queues without items are left out."""
-        return self._ledger.backlogs()
+        found = self._ledger.backlogs()
+        if queued := found.get(State.QUEUED):
+            admission = self._ledger.admission.ready()
+            due, overdue_s = max(queued.due, admission.ready), max(queued.overdue_s, admission.idle_s)
+            found[State.QUEUED] = replace(queued, due=due, overdue_s=overdue_s)
+        return found
 
     def open_breakers(self) -> dict[Breaker, OpenBreaker]:
         """Return the upstream's circuit breakers that are open or half-open."""
@@ -560,6 +566,10 @@ class Service:
     def check_writable(self) -> None:
         """Write a short-lived key: a full Redis, or a replica, refuses it as it would a job."""
         self._ledger.check_writable()
+
+    def fleet(self, *, seen_within_s: float) -> Fleet:
+        """Read the state of the whole fleet; a worker counts if it was seen within these seconds."""
+        return self._ledger.fleet.read(seen_within_s=seen_within_s)
 
     def workers(self, *, within_s: float) -> Sequence[str]:
         """List the workers with a sign of life within these seconds."""

@@ -192,7 +192,7 @@ def needs_fresh_url(ledger: Ledger, job: Job, seconds: float, message: str) -> i
 
 def completed(ledger: Ledger, job: Job, stored: Stored, media: Media | None = None, *, describe: bool = False) -> int:
     """Complete the job: its video is in the archive."""
-    return ledger.move(job, download.completed(stored, media, policy=replace(POLICY, describe=describe)))
+    return ledger.move(job, download.completed(stored, media, took_s=100.0, policy=replace(POLICY, describe=describe)))
 
 
 def end(ledger: Ledger, job: Job, move: Move) -> int:

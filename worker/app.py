@@ -10,6 +10,7 @@ from celery.exceptions import SecurityWarning
 from config.logs import configure
 from config.open_files import allow
 from config.settings import ConfigurationError, load
+from worker import metrics
 from worker.rescue import BackgroundStep
 from worker.runtime import WorkerApp, build_runtime, files_needed, make_worker_app
 
@@ -44,7 +45,8 @@ def _set_up_logging(**_ignored: Any) -> None:
 @signals.worker_init.connect(weak=False)
 def _prepare(sender: Any, **_ignored: Any) -> None:
     """Build the worker's parts before it takes a message, or stop it with a sentence."""
-    needed = files_needed(app.settings)
+    settings = app.settings
+    needed = files_needed(settings)
     if (allowed := allow(needed)) < needed:
         log.warning(
             "this process may hold %d files open and can need %d: raise its hard limit (ulimit -Hn), "
@@ -56,3 +58,4 @@ def _prepare(sender: Any, **_ignored: Any) -> None:
         app.runtime = build_runtime(app, str(sender.hostname))
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
+    metrics.serve(settings.worker.metrics_listen, threads=sender.concurrency, folder=settings.archive_dir)

@@ -14,6 +14,7 @@ from jobs.errors import LedgerUnavailable, StaleTurn, UnknownJob, UnreadableRow,
 from jobs.queues import receiver_of, task_of
 from jobs.scripts import WakeUp
 from jobs.work_items import Claim, Claimed, Leased
+from worker import metrics
 from worker.room import FULL_S
 from worker.runtime import Runtime, WorkerApp
 
@@ -45,10 +46,12 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         queue = str(args[0]) if args else ""
         if not self._is_for(queue):
             log.warning("message.unreadable dropped task=%s queue=%.60r", self.name, queue)
+            metrics.ran(self.name, "dropped")
             return "dropped"
         try:
-            with self.parts.room.of(self.name, queue) as has_room:
+            with self.parts.room.of(self.name, queue) as has_room, metrics.busy(self.name):
                 if not has_room:
+                    metrics.ran(self.name, "no_room")
                     return self._postponed(queue)
                 super().__call__(*args, **kwargs)
         except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
@@ -56,6 +59,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         except LedgerUnavailable as error:
             # What was claimed is due again when its lease ends; turn and state guard its side effects.
             log.warning("ledger out of reach queue=%s: %s", queue, error)
+        metrics.ran(self.name, "worked" if worked_on else "idle")
         return "; ".join(f"{event}: {' '.join(ids)}" for event, ids in worked_on.items()) or "nothing was due"
 
     def work_off(self, claim: Claim, run: WorkOff, *, longest_s: float, once: bool = False) -> None:
@@ -63,6 +67,7 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         began, woke, rang = monotonic(), True, self._rang
         while True:
             claimed = self.parts.ledger.items.claim(claim, woke=woke, rang=rang)
+            metrics.claimed(claim.queue, claimed)
             if leased := _leased(claim, claimed):
                 receiver = receiver_of(claim.queue)
                 slot = (receiver, claim.slot) if receiver and claim.slot else None

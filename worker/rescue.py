@@ -24,6 +24,7 @@ from jobs.queues import QUEUES, SLOW_POLLS, delivery_queue
 from jobs.states import FollowUp, State
 from jobs.work_items import LEASE_S
 from producer.client.retry_after import LONGEST_S
+from worker import metrics
 from worker.leases import Leases
 from worker.purchase import Purchases
 from worker.receivers.hooks import RETRY_LONGEST_S
@@ -93,6 +94,7 @@ class Rescuer:
         """Wake up every overdue queue; receivers that this worker does not know are left to others."""
         known = [name for name in self._outbox.waiting() if self._receivers.find(name)]
         for wake_up in self._ledger.items.rescue([*QUEUES, *map(delivery_queue, known)]):
+            metrics.rescued(wake_up)
             log.info("queue.rescued queue=%s job=%s", wake_up.queue, wake_up.job_id)
 
 
@@ -156,6 +158,7 @@ class BackgroundStep(bootsteps.StartStopStep):
             pause_s = self._settings.rescue.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
             try:
                 self._rescuer.round()
+                metrics.rescue_round()
             except LedgerUnavailable as error:
                 log.warning("rescue waits for the ledger: %s", error)
             except Exception:  # without this thread nothing is rescued, and this worker counts as dead

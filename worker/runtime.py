@@ -27,7 +27,7 @@ from jobs.moves.move import Policy, PolicyOf
 from jobs.outbox import DATABASE, Outbox
 from jobs.schedule import Durations, FixedSchedule, InSlots, LearnedSchedule
 from jobs.scripts import SLOT_S, Scripts
-from worker import faults
+from worker import faults, metrics
 from worker.archive.archive import Archive
 from worker.archive.permits import download_permits
 from worker.breaker import UpstreamBreakers
@@ -126,10 +126,18 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             "RUSHES_UPSTREAM__API_KEY is not set: a worker cannot buy anything without it. "
             "Set it, or run `rushes up`, which brings a sandbox upstream of its own."
         )
-    name, send = f"{hostname}.{token_hex(3)}", retrying(app, wake_up_sender(lambda: app))
-    client, subscribers = connect(settings.redis, name="worker"), [log_event, noting(app), faults.after_write]
+    name, send = f"{hostname}.{token_hex(3)}", metrics.sending(retrying(app, wake_up_sender(lambda: app)))
+    client = connect(settings.redis, name="worker")
+    subscribers = [log_event, noting(app), metrics.count_event, faults.after_write]
     ledger = _ledger(settings, client, subscribers, send)
-    scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=subscribers, send_wake_up=send)
+    scripts = Scripts(
+        client,
+        retention=retention(settings),
+        clock=None,
+        subscribers=subscribers,
+        send_wake_up=send,
+        round_trip=metrics.round_trip,
+    )
     outbox, leases, room = Outbox(scripts), Leases(ledger.items), Room(settings.worker.threads)
     threads, chosen = settings.worker.threads, policy(settings)
     access = _access(settings)
@@ -189,6 +197,7 @@ def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Sub
         durability=durability if settings.ledger.durable_intent else None,
         subscribers=subscribers,
         send_wake_up=send,
+        round_trip=metrics.round_trip,
     )
 
 

@@ -107,6 +107,7 @@ if (next_purchase_at(account) or math.huge) <= now then
   room = math.min(a.limit - ending, is_trial and 1 or part(), room_in_flight(account), rate and rate.left() or math.huge)
 end
 while #items < ending + room and tries < MOST_DUE and serve() do tries = tries + 1 end
+redis.call('HSET', account_key(account), 'looked_at', stamp(now))
 if virtual then
   redis.call('HSET', account_key(account), 'virtual', virtual)
   redis.call('ZREMRANGEBYSCORE', finish_key(account), '-inf', '(' .. virtual)

@@ -23,7 +23,7 @@ def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -
     """Decide what follows a download; a failed one is tried for long, as the video is paid for."""
     match outcome:
         case Fetched(stored, media):
-            return completed(stored, media, policy=policy)
+            return completed(stored, media, took_s=now - job.accepted_at, policy=policy)
         case Gone(message) | NotFetched(message) | ArchiveUnavailable(message):
             pass
         case _:
@@ -35,15 +35,21 @@ def after_download(job: Job, outcome: Download, *, now: float, policy: Policy) -
     return store_failed(message, wait_s=wait_s, fresh_url=isinstance(outcome, Gone) or is_lasting)
 
 
-def completed(stored: Stored, media: Media | None, *, policy: Policy) -> Move:
-    """End the job with its stored video."""
+def completed(stored: Stored, media: Media | None, *, took_s: float, policy: Policy) -> Move:
+    """End the job with its stored video, `took_s` after it was accepted."""
     return Move(
         event="job.completed",
         to=State.COMPLETED,
         set={"stored": stored, "charged": Charged.YES, **media_field(media)},
         clear=["message"],
         follow_ups=with_video(policy),
-        data={"path": stored.path, "size_bytes": stored.size_bytes, "sha256": stored.sha256, **differences(media)},
+        data={
+            "path": stored.path,
+            "size_bytes": stored.size_bytes,
+            "sha256": stored.sha256,
+            "took_s": round(took_s, 3),
+            **differences(media),
+        },
     )
 
 

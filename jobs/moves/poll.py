@@ -68,9 +68,14 @@ def rendered(job: Job, video: Video, note: str | None = None, *, took: Interval 
         stamp=[] if job.rendered_at else ["rendered_at"],
         clear=_EVIDENCE if job.evidence else (),
         bump=["polls"],
-        data={"url": video.url, **({"note": note} if note else {})},
+        data={"url": video.url, **({"note": note} if note else {}), **_late(took)},
         took=took,
     )
+
+
+def _late(took: Interval | None) -> dict[str, float]:
+    """Estimate how long it had been done: half the time since it was last seen pending, if it was."""
+    return {"late_s": round((took.found_s - took.pending_s) / 2, 3)} if took and took.pending_s else {}
 
 
 _EVIDENCE: Final = ("evidence", "evidence_polls")

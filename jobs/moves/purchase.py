@@ -137,7 +137,7 @@ def adopted_late(job: Job, receipt: Accepted, *, first_poll_s: float) -> Move:
         event="job.adopted",
         starts=[State.QUEUED],
         clear=["hold", "message"],
-        data={"generation_id": receipt.generation_id, "by": "a late receipt"},
+        data={"generation_id": receipt.generation_id, "by": "a late receipt", **cost_field(receipt.cost_usd)},
     )
 
 
@@ -150,5 +150,5 @@ def bought_late(job: Job, receipt: Accepted, *, policy: Policy) -> Move:
         once="bought_late_at",
         set={"generation_id": receipt.generation_id, "charged": Charged.YES, **cost_field(receipt.cost_usd)},
         follow_ups={FollowUp.LATE_FETCH: policy.late_fetch_first_s} if is_wanted else {},
-        data={"generation_id": receipt.generation_id},
+        data={"generation_id": receipt.generation_id, **cost_field(receipt.cost_usd)},
     )

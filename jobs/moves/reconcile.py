@@ -8,7 +8,7 @@ from jobs.facts import (
     NoResult,
 )
 from jobs.job import Charged, Job, Reason
-from jobs.moves.move import Move, Policy, ended, to_rendering
+from jobs.moves.move import Move, Policy, cost_field, ended, to_rendering
 from jobs.states import State
 
 
@@ -62,7 +62,7 @@ def adopted(job: Job, generation_id: str, *, cost_usd: float | None, first_poll_
         event="job.adopted",
         starts=[State.IN_DOUBT],
         clear=["message", "attention_at"],
-        data={"generation_id": generation_id, "by": by},
+        data={"generation_id": generation_id, "by": by, **cost_field(cost_usd)},
     )
 
 

@@ -73,7 +73,7 @@ def _parts(settings: Settings, many: int) -> Iterator[tuple[str, float]]:
     yield "one found video's share of writing back", _cpu_us(lambda: ledger.apply(done), 1) / len(done)
 
     fetching = iter(_claimed(ledger, State.STORING, many))
-    archive, end = _archive(settings), completed(STORED, None, policy=policy(settings))
+    archive, end = _archive(settings), completed(STORED, None, took_s=100.0, policy=policy(settings))
     yield "download of 64 KB (requests, kept alive), fsync", _cpu_us(lambda: _fetch(archive, ids[0], settings), many)
     yield "the end", _cpu_us(lambda: ledger.move(next(fetching), end), many)
 

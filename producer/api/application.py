@@ -49,6 +49,7 @@ from producer.models.catalogue import MODELS, schema_of
 from producer.page.routes import add_page
 from producer.service import make_access, make_service
 from producer.sessions import Sessions
+from producer.status import seen_within_s
 
 DESCRIPTION: Final = (
     "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
@@ -78,7 +79,7 @@ def make_app(settings: Settings) -> FastAPI:
     on_loop = connect_async(settings.redis, name="api")
     service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
     event_stream = EventStream(service)
-    metrics = Metrics(service, event_stream)
+    metrics = Metrics(service, event_stream, seen_within_s=seen_within_s(settings))
     app.state.redis = on_loop
     sessions = Sessions(access, on_loop, per_min=settings.api.requests_per_min)
     app.state.parts = Parts(

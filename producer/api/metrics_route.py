@@ -32,5 +32,5 @@ _REFUSALS: Final = (
     response_class=Response,
 )
 def metrics(parts: Needs, _caller: Scrapes) -> Response:
-    """Requests by route and status, their duration, open streams, and jobs by state."""
+    """Requests to this process, and the state of the whole fleet: jobs, queues, breakers, receivers, workers, Redis."""
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -8,9 +8,13 @@ import pytest
 import redis
 import requests
 
+from jobs.breakers import Breaker, BreakerTerms
+from jobs.job import Hold
 from jobs.ledger import Ledger
+from ops.stack.recipe import free_port
 from producer.keys import Keys, Scope
 from tests.api.conftest import Api, bought
+from tests.monitoring import checked, promtool
 
 Series = dict[str, float]
 
@@ -56,6 +60,44 @@ def test_it_counts_requests_by_route_and_jobs_by_state(fresh: Api, access: Keys,
     assert found['rushes_api_request_seconds_count{route="/v1/videos/{job_id}"}'] == 3
     assert (found['rushes_jobs{state="queued"}'], found['rushes_jobs{state="rendering"}']) == (2, 1)
     assert (found["rushes_api_subscribers"], found["rushes_redis_up"]) == (0, 1)
+
+
+def test_it_says_how_the_whole_fleet_is(fresh: Api, access: Keys, real_ledger: Ledger) -> None:
+    """The same from any API, and after any restart: it is read from the ledger."""
+    shop, scraper = holder(fresh, access, Scope.SUBMIT, Scope.READ), holder(fresh, access, Scope.METRICS)
+    ids = [shop.submit()["id"] for _ in range(3)]
+    bought(real_ledger, ids[0])
+    assert series(scraper)['rushes_jobs_waiting{reason="ready"}'] == 2
+    real_ledger.worker_seen("one", "1.0")
+    real_ledger.breakers.refused(Breaker.SUBMIT, Hold.BAD_KEY, "401", terms=BreakerTerms(60, 60, after=1))
+
+    found = series(scraper)
+
+    assert found["rushes_workers"] == 1
+    assert found['rushes_in_flight{account="default"}'] == 1
+    assert found['rushes_breaker_open{account="default",kind="submit",reason="bad_key"}'] == 1
+    assert found['rushes_breaker_open{account="default",kind="poll",reason="bad_key"}'] == 0
+    assert (found['rushes_jobs_waiting{reason="breaker"}'], found['rushes_jobs_waiting{reason="ready"}']) == (2, 0)
+    assert found['rushes_overdue_seconds{queue="queued"}'] >= 0
+    real_ledger.pauses.pause(by="ann", reason="budget")
+    paused = series(scraper)
+    assert (paused["rushes_paused"], paused['rushes_jobs_waiting{reason="paused"}']) == (1, 2)
+
+
+def test_without_redis_it_says_so_and_nothing_else(tmp_path: Path) -> None:
+    """The alarm that Redis is gone comes from here; a made-up 0 would silence others."""
+    around = {"RUSHES_REDIS__URL": f"redis://127.0.0.1:{free_port()}/0", "RUSHES_API__AUTH": "off"}
+    with Api.started(tmp_path, {**around, "RUSHES_STATE_DIR": str(tmp_path)}) as api:
+        found = series(api)
+    assert found["rushes_redis_up"] == 0
+    assert {name.partition("{")[0] for name in found if not name.startswith("rushes_api_")} == {"rushes_redis_up"}
+
+
+@promtool
+def test_it_keeps_the_conventions_of_prometheus(fresh: Api, access: Keys) -> None:
+    """Names, units, types and help, as promtool judges them."""
+    scraper = holder(fresh, access, Scope.METRICS)
+    assert checked("check", "metrics", stdin=scraper.get("/metrics").text) == ""
 
 
 def test_it_needs_a_key_of_its_own_kind(fresh: Api, access: Keys) -> None:

@@ -65,9 +65,13 @@ def test_every_reason_and_every_hold_is_documented() -> None:
 
 def test_every_metric_is_documented() -> None:
     """Dashboards and alerts are built on them."""
-    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE)
-    named = re.findall(r'"(rushes_\w+)"', (ROOT / "producer/api/metrics.py").read_text())
-    assert {name.removesuffix("_total") for name in listed} == {*named}
+    api, _, worker = (ROOT / "docs/reference/metrics.md").read_text().partition("## A worker's")
+    for text, module in ((api, "producer/api/metrics.py"), (worker, "worker/metrics.py")):
+        listed = [
+            name for row in re.findall(r"^\| (`rushes_.+?) \|", text, re.MULTILINE) for name in re.findall(r"\w+", row)
+        ]
+        named = {*re.findall(r'"(rushes_\w+)"', (ROOT / module).read_text())}
+        assert sorted(name.removesuffix("_total") for name in listed) == sorted(named)
 
 
 def test_every_scenario_of_the_bench_is_documented() -> None:

@@ -1,13 +1,15 @@
 """Flower: a search for a job's id finds the tasks that worked on it, and their results say what they did."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import requests
 
 from tests.ops.test_flower import a_flower
-from tests.stage import Stage, a_request, eventually
+from tests.stage import ROOT, Stage, a_request, eventually
 
 PASSWORD: Final = ("ann", "secret")
 """Without one, Flower's API answers nobody."""
@@ -50,3 +52,55 @@ def _found(url: str, job_id: str) -> list[Mapping[str, Any]]:
     answer = requests.get(f"{url}/api/tasks", params={"search": job_id}, auth=PASSWORD, timeout=10)
     answer.raise_for_status()
     return [task for task in answer.json().values() if task["state"] == "SUCCESS"]
+
+
+FLOWER_PAGE: Final = (ROOT / "docs/reference/flower.md").read_text()
+BUTTONS: Final[Mapping[str, str]] = {
+    "worker/shutdown/one@test": "Shutting down!",
+    "worker/pool/restart/one@test": "Unknown reason",
+    "worker/pool/grow/one@test?n=3": "Unknown reason",
+    "worker/pool/shrink/one@test?n=1": "Unknown reason",
+    "worker/pool/autoscale/one@test?min=1&max=9": "Unknown reason",
+    "worker/queue/add-consumer/one@test?queue=x": "Unknown reason",
+    "worker/queue/cancel-consumer/one@test?queue=poll": "Unknown reason",
+    "task/rate-limit/rushes.poll?workername=one@test&ratelimit=1/h": "Unknown reason",
+    "task/timeout/rushes.poll?workername=one@test&hard=1&soft=1": "Unknown reason",
+    "task/revoke/{task}?terminate=true": "Revoked",
+}
+"""Flower's buttons by the calls that they make, each with what Flower says."""
+
+
+@pytest.mark.timeout(240)
+def test_flower_shows_and_does_what_its_page_in_the_documents_says(stage: Stage, tmp_path: Path) -> None:
+    """An operator who presses a button at night must know that nothing happened."""
+    around = stage.environment | {"RUSHES_FLOWER__BASIC_AUTH": ":".join(PASSWORD)}
+    with a_flower(tmp_path, stage.redis_url, around=around) as url, stage.worker(threads=4) as worker:
+        first = stage.service.submit(a_request("clip")).job_id
+        stage.ended(first)
+        eventually(lambda: _found(url, first), what="the tasks")
+        before = _worker(url)
+        (task, *_) = requests.get(f"{url}/api/tasks", auth=PASSWORD, timeout=10).json()
+
+        for call, says in BUTTONS.items():
+            said = requests.post(f"{url}/api/{call.format(task=task)}", auth=PASSWORD, timeout=30).text
+            assert says in said, call
+            assert f"*{says}*" in FLOWER_PAGE
+
+        assert worker.process.poll() is None
+        assert _worker(url) == before == (4, {"submit", "poll", "transfer", "notify"})
+        assert worker.said().count("message.unreadable") == len(BUTTONS)
+        result = requests.get(f"{url}/api/task/result/{task}", auth=PASSWORD, timeout=10)
+        assert result.status_code == 503
+        metrics = requests.get(f"{url}/metrics", timeout=10).text  # without a password
+        named = set(re.findall(r"`(flower_\w+)`", FLOWER_PAGE))
+        assert named
+        assert all(f"# TYPE {name.removesuffix('_total')}" in metrics for name in named), named
+        broker = requests.get(f"{url}/api/queues/length", auth=PASSWORD, timeout=20).json()["active_queues"]
+        assert {queue["name"] for queue in broker} == {"submit", "poll", "transfer", "notify"}
+        assert stage.ended(stage.service.submit(a_request("clip")).job_id).stored is not None
+
+
+def _worker(url: str) -> tuple[int, set[str]]:
+    """Ask the worker for its threads, and the queues that it serves."""
+    answer = requests.get(f"{url}/api/workers", params={"refresh": "1"}, auth=PASSWORD, timeout=30).json()["one@test"]
+    return answer["stats"]["pool"]["max-concurrency"], {queue["name"] for queue in answer["active_queues"]}

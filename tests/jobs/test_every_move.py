@@ -292,7 +292,9 @@ CASES: Final[dict[str, Case]] = {
         to=State.FAILED,
     ),
     "completed": Case(
-        subject=State.STORING, decide=lambda _: download.completed(STORED, None, policy=POLICY), to=State.COMPLETED
+        subject=State.STORING,
+        decide=lambda _: download.completed(STORED, None, took_s=100.0, policy=POLICY),
+        to=State.COMPLETED,
     ),
     "store_failed": Case(
         subject=State.STORING,

@@ -321,7 +321,7 @@ def test_a_slow_poll_ends_with_its_job() -> None:
 def test_fetched_bytes_complete_the_job() -> None:
     """A job that has its bytes ends here; whether it is described is the deployment's choice."""
     move = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=POLICY)
-    assert move == completed(STORED, None, policy=POLICY)
+    assert move == completed(STORED, None, took_s=60.0, policy=POLICY)
     assert move.follow_ups == {}
 
     describing = after_download(a_job(State.STORING), Fetched(STORED), now=NOW, policy=replace(POLICY, describe=True))

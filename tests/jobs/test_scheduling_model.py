@@ -168,7 +168,7 @@ class Fleet(RuleBasedStateMachine):
             case State.RENDERING:
                 return polled(job, "generating", wait_s=2)
             case _ if choose(["fetched", "broken"]) == "fetched":
-                return completed(STORED, None, policy=POLICY)
+                return completed(STORED, None, took_s=100.0, policy=POLICY)
             case _:
                 return store_failed("reset", wait_s=1, fresh_url=False)
 

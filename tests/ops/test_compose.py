@@ -109,10 +109,13 @@ def test_flower_asks_for_a_password_and_listens_on_loopback() -> None:
     assert "RUSHES_UPSTREAM__API_KEY" not in flower
 
 
-def test_only_the_api_and_flower_are_published_and_on_loopback() -> None:
+def test_only_what_people_look_at_is_published_and_on_loopback() -> None:
     """Redis and the sandbox stay in the stack's network; the API is published through a TLS proxy."""
-    assert {name for name in services() if "ports" in keys(name)} == {"api", "flower"}
-    assert '"${API_PUBLISH:-127.0.0.1}:' in block("api")
+    published = {
+        name: f"${{{name.upper()}_PUBLISH:-127.0.0.1}}:" for name in ("api", "flower", "prometheus", "grafana")
+    }
+    assert {name for name in services() if "ports" in keys(name)} == {*published}
+    assert all(f'ports: ["{address}' in block(name) for name, address in published.items())
 
 
 def test_the_api_has_time_to_drain() -> None:
@@ -144,7 +147,7 @@ def test_every_setting_of_the_file_reaches_those_who_read_settings() -> None:
     assert all("<<: [*rushes, *settings]" in block(name) for name in (*READERS, "sandbox"))
     assert set(re.findall(r"^  (RUSHES_\w+):", block("x-decided"), re.MULTILINE)) == DECIDED_HERE
     assert "environment: *decided" in block("cli")
-    assert settings_named(block("worker")) == {"RUSHES_UPSTREAM__API_KEY"}
+    assert settings_named(block("worker")) == {"RUSHES_UPSTREAM__API_KEY", "RUSHES_WORKER__METRICS_LISTEN"}
     assert settings_named(block("api")) == {f"RUSHES_API__{name}" for name in ("HOST", "PORT", "AUTH")}
 
 
@@ -171,6 +174,27 @@ def test_the_sandbox_has_a_separate_stack() -> None:
     assert re.search(r"^COMPOSE_PROFILES=sandbox$", SANDBOX_ENV, re.MULTILINE)
     assert re.search(r"^ENV_FILE=ops/image/sandbox.env$", SANDBOX_ENV, re.MULTILINE)
     assert all(re.search(rf"^{secret}=.", SANDBOX_ENV, re.MULTILINE) for secret in SECRETS)
+
+
+def test_prometheus_scrapes_what_the_stack_serves() -> None:
+    """Its configuration, the alarms and the dashboards are those of ops/monitoring."""
+    scraped = (ROOT / "ops/monitoring/prometheus.yml").read_text()
+    port = re.search(r"RUSHES_WORKER__METRICS_LISTEN: 0\.0\.0\.0:(\d+)", block("worker"))
+    assert port
+    assert f"names: [worker], type: A, port: {port[1]}" in scraped
+    assert '"api:8000"' in scraped
+    assert '"flower:5555"' in scraped
+    assert "credentials_file: /run/rushes/metrics-key" in scraped
+    assert "> /run/rushes/metrics-key" in block("prometheus")
+    assert "./ops/monitoring:/etc/rushes:ro" in block("prometheus")
+
+
+def test_monitoring_starts_only_when_asked_for_and_with_secrets() -> None:
+    """Without the profile nobody needs its variables."""
+    for name, secret in (("prometheus", "METRICS_KEY"), ("grafana", "GRAFANA_PASSWORD")):
+        assert "profiles: [monitoring]" in block(name)
+        assert f'"${{{secret}:-}}"' in block(name)
+        assert f"{secret} is not set. Put" in block(name)
 
 
 def test_no_keys_that_docker_compose_1_29_does_not_know() -> None:

@@ -123,6 +123,7 @@ def test_everything_works_with_the_minimal_permissions(server: Server, sandbox: 
         assert [entry["id"] for entry in api.get("/v1/videos").json()["data"]]
         assert api.get(f"/v1/videos/{job_id}/events").ok
         assert api.get("/readyz").json()["ready"]
+        assert stage.service.fleet(seen_within_s=60).workers == 1
         assert api.delete(f"/v1/videos/{job_id}").ok
         eventually(lambda: "least@test" in page(f"{shown}/workers"), what="the worker on Flower's page")
         eventually(lambda: "least@test" in requests.get(f"{shown}/api/workers?refresh=1", auth=FLOWER, timeout=20).text)

@@ -22,6 +22,7 @@ from jobs.facts import ArchiveUnavailable, Download, Fetched, NotFetched
 from jobs.job import Stored, Video
 from jobs.ledger import accepted_at
 from jobs.media import Media, Mismatch
+from worker import metrics
 from worker.archive.containers import Container, container_of
 from worker.archive.partials import Partial, Partials
 from worker.archive.transfer import Body, Downloads, NotKept
@@ -65,6 +66,7 @@ class Archive:
         self._swept_at = -SWEEP_EVERY_S
         self._trouble: str | None = None
 
+    @metrics.download
     def fetch(self, job_id: str, turn: int, video: Video) -> Download:
         """Copy the video into the archive; never raises, even if network, disk or store fail."""
         outcome = self._outcome(job_id, turn, video)

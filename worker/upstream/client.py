@@ -15,6 +15,7 @@ from config.sending import sending_s
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, NotBought, Receipt, Unknown
 from jobs.job import Family, Hold, VideoRequest
+from worker import metrics
 from worker.upstream.access import MOST_REPLY_BYTES, UpstreamAccess
 from worker.upstream.connections import ConnectionWitness
 from worker.upstream.wire import (
@@ -64,6 +65,7 @@ class Upstream:
         self._clock = clock
         self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, proxies=access.proxies)
 
+    @metrics.request("submit")
     def submit(self, request: VideoRequest, family: Family, request_id: str, *, intent_age_s: float = 0.0) -> Receipt:
         """Buy one generation. This is the only POST of Rushes that costs money, and it is never repeated here.
 
@@ -82,6 +84,7 @@ class Upstream:
                 return NotBought(Hold.UNREACHABLE, f"no connection to the upstream ({why})")
         return self._access.bounded(read_receipt(reply.status, reply.headers, reply.body))
 
+    @metrics.request("log")
     def log_page(self, model: str, offset: int) -> LogPage | NoResult:
         """Read one page of the upstream's request log for a model, newest first."""
         query = {"period": LOG_PERIOD, "model": model, "limit": str(LOG_PAGE_LENGTH), "offset": str(offset)}

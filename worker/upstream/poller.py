@@ -21,6 +21,7 @@ import pycurl
 from config.settings import UpstreamSettings
 from jobs.facts import NoResult, PollResult
 from jobs.job import Family, Hold
+from worker import metrics
 from worker.upstream.access import MOST_REPLY_BYTES, UpstreamAccess
 from worker.upstream.polls import read_poll
 from worker.upstream.wire import PATHS
@@ -246,6 +247,7 @@ class _Exchanges:
         self._selector = DefaultSelector()
         self._act_at = math.inf
         self._under_way: dict[pycurl.Curl, _Exchange] = {}
+        self._took_s: list[float] = []
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -260,8 +262,13 @@ class _Exchanges:
             seen += self._go_on()
             is_last = not (waiting or self._under_way)
             if seen and (is_last or monotonic() - yielded_at >= LINGER_S):
+                self._count(seen)
                 yield seen
                 seen, yielded_at = [], monotonic()
+
+    def _count(self, seen: Sequence[Seen]) -> None:
+        took_s, self._took_s = self._took_s, []
+        metrics.answered("poll", took_s, [result for _, result in seen])
 
     def drop(self) -> None:
         """End the polls under way."""
@@ -302,6 +309,7 @@ class _Exchanges:
             left, whole, broken = self._multi.info_read()
             for curl, error in [*((curl, None) for curl in whole), *((curl, code) for curl, code, _ in broken)]:
                 status = curl.getinfo(pycurl.RESPONSE_CODE)
+                self._took_s.append(curl.getinfo(pycurl.TOTAL_TIME))
                 exchange, access = self._end(curl), self._terms.access
                 yield exchange.index, access.bounded(exchange.result(access, status, error))
 
