@@ -77,7 +77,7 @@ def test_now_says_why_jobs_wait(tab: Tab, api: Api, real_ledger: Ledger) -> None
     notices = tab.open("/").locator("#notices")
 
     expect(notices).to_contain_text("Buying is paused by ops: the budget is used up.")
-    expect(notices).to_contain_text("All submits wait: out of credits. no credits left")
+    expect(notices).to_contain_text("All purchases wait (out_of_credits): no credits left.")
     expect(notices).to_contain_text("No worker is running")
     expect(notices).to_contain_text("A purchase needs your decision. a boat in doubt")
 
