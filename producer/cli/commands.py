@@ -54,6 +54,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "adopt": ("adopt JOB GENERATION",),
     "resolve": ("resolve JOB --give-up",),
     "queue": ('queue pause --reason "the budget is used up"', "queue resume"),
+    "limits": ("limits list", "limits set --in-flight 50 --per-min 30"),
     "keys": ("keys issue --tenant shop", "keys list"),
     "hooks": ("hooks list", "hooks test shop:video_is_ready"),
     "webhooks": ("webhooks add https://shop.example/rushes", "webhooks list"),

@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.api.conftest import Api
-from tests.stage import Stage
+from tests.stage import Stage, inputs_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")  # OpenAI's own service ends, not ours
 
@@ -126,6 +126,7 @@ def test_another_vendors_request_arrives_whole(openai_client: OpenAI, stage: Sta
 
     _, request = stage.service.get(video.id)
     assert request.prompt == "42"
+    request = inputs_of(stage.client, stage.settings).whole(request)
     assert request.parameters == {name: value for name, value in extra.items() if value is not None}
 
 

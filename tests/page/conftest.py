@@ -41,7 +41,7 @@ class Tab:
         return self.page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, this thread counts as an event loop's, which other tests cannot use
 def chromium() -> Iterator[Browser]:
     """Run Debian's Chromium; where there is none, its tests are skipped."""
     if CHROMIUM is None:

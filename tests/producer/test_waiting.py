@@ -61,7 +61,7 @@ QUEUED: Final[list[tuple[Holds, list[str]]]] = [
         Holds(pauses={"tenant:shop": Pause("ann", "", NOW, "tenant:shop")}),
         ["of tenant shop", "`rushes queue resume --tenant shop`"],
     ),
-    (Holds(breaker=BREAKER), ["no credits left", "in 30 s", "Top the account up"]),
+    (Holds(breaker=BREAKER), ["no credits left", "in 30 s", "Top up the upstream account"]),
     (Holds(limits={ACCOUNTS: Limit(in_flight=5)}, load=AccountLoad(5)), ["5 generations run", "rushes limits"]),
     (
         Holds(settings={ACCOUNTS: Limit(in_flight=20)}, load=AccountLoad(9, learnt=7)),
