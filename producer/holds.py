@@ -75,22 +75,23 @@ def _first(*limits: Limit | None) -> Limit:
     )
 
 
-def read_holds(ledger: Ledger) -> Holds:
-    """Read them from Redis.
+def read_holds(ledger: Ledger, usual: Mapping[str, Limit]) -> Holds:
+    """Read them from Redis; until a worker has made its settings' limits known, the `usual` ones are shown.
 
     Raises:
         LedgerUnavailable: Redis could not be used.
     """
     limits, settings = ledger.admission.limits()
     breaker = ledger.breakers.currently_open().get(Breaker.SUBMIT)
-    return Holds(ledger.pauses.current(), breaker, limits, settings, ledger.admission.load())
+    return Holds(ledger.pauses.current(), breaker, limits, settings or usual, ledger.admission.load())
 
 
 class KnownHolds:
     """The holds, as read within the last seconds: a list would read them for each of its jobs."""
 
-    def __init__(self, ledger: Ledger, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, ledger: Ledger, usual: Mapping[str, Limit], *, clock: Callable[[], float] = monotonic) -> None:
         self._ledger = ledger
+        self._usual = usual
         self._clock = clock
         self._read_at = -math.inf
         self._found = Holds()
@@ -105,7 +106,7 @@ class KnownHolds:
         """Return the holds; older ones if Redis cannot be used."""
         if not self.are_fresh:
             with suppress(LedgerUnavailable):  # an accepted job is answered, whatever happens to Redis
-                self._found = read_holds(self._ledger)
+                self._found = read_holds(self._ledger, self._usual)
             self._in_flight, self._read_at = {}, self._clock()
         return self._found
 

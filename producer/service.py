@@ -13,6 +13,7 @@ import redis.asyncio
 
 from config.connection import connect, retention
 from config.inputs import Inputs, inputs_of, is_heavy
+from config.limits import limits_in
 from config.settings import Settings
 from config.store import StoreError, open_store
 from config.wake_ups import producers_sender
@@ -178,7 +179,7 @@ class Service:
         self._block_s = min(_LONGEST_BLOCK_S, settings.redis.socket_timeout_s / 2)  # a longer silence is an outage
         self._etas = etas
         self._reuse = reuse
-        self._holds = KnownHolds(self._ledger)
+        self._holds = KnownHolds(self._ledger, limits_in(settings.limits))
         self.ends = Ends(ledger)
 
     def submit(self, request: VideoRequest, terms: Terms = USUAL_TERMS) -> Submission:
@@ -541,7 +542,7 @@ class Service:
 
     def holds(self) -> Holds:
         """Return what holds purchases back now: pauses, the circuit breaker, limits."""
-        return read_holds(self._ledger)
+        return read_holds(self._ledger, limits_in(self._settings.limits))
 
     def set_limit(self, scope: str, limit: Limit) -> None:
         """Set limits of the account, of every tenant, or of one; the fleet keeps them from now on."""

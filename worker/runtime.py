@@ -1,7 +1,7 @@
 """The composition root of a worker: builds its parts from the settings."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -14,12 +14,13 @@ from celery import Celery
 from config.celery_app import make_app
 from config.connection import connect, retention
 from config.inputs import Inputs, inputs_of
+from config.limits import limits_in
 from config.private import make_folder, prepare_state
-from config.settings import ConfigurationError, LimitSettings, PollSettings, Settings
+from config.settings import ConfigurationError, PollSettings, Settings
 from config.store import Store, open_store
 from config.wake_ups import SendWakeUp, wake_up_sender
 from config.webhook_endpoints import Endpoints
-from jobs.admission import ACCOUNTS, NO_LIMIT, TENANTS, Limit, fields_of
+from jobs.admission import fields_of
 from jobs.durations import DurationStore
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
@@ -167,7 +168,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             longest_s=settings.longest_purchase_s,
             worker=name,
             threads=room.half,
-            limits=_limits(settings.limits),
+            limits=fields_of(limits_in(settings.limits)),
         ),
         doubting=Doubting(ledger, chosen),
         reconciling=Reconciling(ledger, upstream, chosen, settings.reconcile, page_s=poll_s),
@@ -199,12 +200,6 @@ def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Sub
         send_wake_up=send,
         round_trip=metrics.round_trip,
     )
-
-
-def _limits(settings: LimitSettings) -> Mapping[str, str]:
-    account = Limit(in_flight=settings.in_flight or NO_LIMIT, per_min=settings.per_min or NO_LIMIT)
-    tenants = Limit(in_flight=settings.tenant_in_flight or NO_LIMIT, per_min=settings.tenant_per_min or NO_LIMIT)
-    return fields_of({ACCOUNTS: account, TENANTS: tenants})
 
 
 def _breakers(settings: Settings, ledger: Ledger) -> UpstreamBreakers:
