@@ -99,7 +99,8 @@ def test_nothing_ends_the_rescuers_thread(error: Exception, caplog: pytest.LogCa
         raise error
 
     settings = Settings(_env_file=None, rescue=RescueSettings(every_s=0.01))
-    runtime = SimpleNamespace(rescuer=SimpleNamespace(round=fail), leases=SimpleNamespace(run=lambda: None))
+    still = SimpleNamespace(run=lambda: None)
+    runtime = SimpleNamespace(rescuer=SimpleNamespace(round=fail), leases=still, inputs=still)
     step = BackgroundStep(SimpleNamespace(app=SimpleNamespace(runtime=runtime, settings=settings)))
     with caplog.at_level(logging.WARNING, "rushes.rescue"):
         step.start(None)
