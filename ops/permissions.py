@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "punsubscribe": (),
     "rpush": _HASH,
     "sadd": _HASH,
+    "scard": (_KEY,),
     "script|exists": ("0" * 40,),
     "script|load": ("return 1",),
     "select": ("0",),

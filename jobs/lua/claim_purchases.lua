@@ -6,6 +6,7 @@
         limits? {field: value} (the settings', which hold where no other was set)
      Returns {now, items [{id, row (HGETALL), {}, request or ''}], 1 if more can be taken, wake-ups, 1 if it is a trial}. ]]
 local MOST_DUE = 200 -- in one claim
+local SOON_S = 60 -- the rescuer finds what is due later
 local due, account, items = due_key('queued'), a.account, {}
 answer_wake_up('queued')
 change_limits(account, a.limits)
@@ -38,6 +39,11 @@ local function due_job(id)
   end
   return true
 end
+
+-- What is due next is the end of a hold or of a lease, or the time from which a job may be bought; those that are taken
+-- below are renewed.
+local next_due = redis.call('ZRANGE', due, '(' .. stamp(now + a.early_s), stamp(now + SOON_S), 'BYSCORE', 'LIMIT', 0, 1,
+  'WITHSCORES')
 
 local left = false
 local found = redis.call('ZRANGE', due, '-inf', stamp(now + a.early_s), 'BYSCORE', 'LIMIT', 0, MOST_DUE)
@@ -122,11 +128,11 @@ if left then
   arm('queued', now, tenant and redis.call('ZRANGE', ready_key(account, tenant), 0, 0)[1])
 else
   if at then arm('queued', at) end
-  -- What is due later is found by then: at the end of a hold or a lease, or when a generation counts no more.
-  for _, key in ipairs({ due, room_in_flight(account) <= 0 and in_flight_key(account) or nil }) do
-    local id, later = unpack(redis.call('ZRANGE', key, '(' .. stamp(now + a.early_s), stamp(now + 60), 'BYSCORE', 'LIMIT',
-      0, 1, 'WITHSCORES'))
-    if id then arm('queued', tonumber(later), id) end
+  if next_due[1] then arm('queued', tonumber(next_due[2]), next_due[1]) end
+  if room_in_flight(account) <= 0 then -- a generation of a job that has ended may count no more by then
+    local id, over_at = unpack(redis.call('ZRANGE', in_flight_key(account), '(' .. stamp(now), stamp(now + SOON_S),
+      'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'))
+    if id then arm('queued', tonumber(over_at), id) end
   end
 end
 return { stamp(now), items, left and 1 or 0, wake_ups(), is_trial and 1 or 0 }
