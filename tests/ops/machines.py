@@ -120,7 +120,7 @@ class Stack:
     def child(self, name: str) -> psutil.Process | None:
         """Return the child process of that name, or None."""
         for process in psutil.Process(self.process.pid).children():
-            if name in " ".join(process.cmdline()[:6]).replace("ops.sandbox", "sandbox"):
+            if name in " ".join(process.cmdline()[:7]).replace("ops.sandbox", "sandbox"):
                 return process
         return None
 
