@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from jobs.job import Job, VideoRequest
+from jobs.pauses import Pause
 from jobs.states import State, Status
 from producer.keys import Scope
 from producer.models.catalogue import MODELS
@@ -28,6 +29,7 @@ class Situation:
 
     counts: Mapping[State, int]
     status: StatusView
+    pauses: Sequence[Pause]
     doubts: Sequence[tuple[Job, VideoRequest]]
     cursor: str
 
@@ -35,11 +37,6 @@ class Situation:
     def trouble(self) -> Sequence[str]:
         """What is wrong, in sentences."""
         return self.status["trouble"]
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether all buying is paused, so that one button ends it."""
-        return any(hold["by"] == "pause" for hold in self.status["holds"])
 
     @property
     def tiles(self) -> Sequence[tuple[Status, int, str]]:
@@ -76,6 +73,7 @@ def _situation(visit: Visit) -> Situation:
     return Situation(
         counts=parts.service.counts(tenant=visit.tenant),
         status=status,
+        pauses=parts.service.pauses() if visit.may(Scope.ADMIN) else [],
         doubts=parts.service.in_need(limit=DOUBTS, tenant=visit.tenant, most_read=DOUBTS_READ),
         cursor=cursor,
     )

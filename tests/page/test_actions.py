@@ -231,7 +231,7 @@ def test_buying_is_paused_and_resumed(tab: Tab, real_ledger: Ledger) -> None:
     expect(page.locator(".notice")).to_contain_text("Buying is paused by the operator: the budget is used up.")
     tab.open("/").get_by_role("button", name="Resume buying").click()
     expect(page.get_by_role("button", name="Pause buying")).to_be_visible()
-    assert real_ledger.pauses.current() is None
+    assert real_ledger.pauses.current() == {}
 
 
 def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, access: Keys) -> None:
@@ -240,8 +240,8 @@ def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, ac
     page.wait_for_url("**/operate")  # it may not read
     keyed_tab.open("/")
     page.wait_for_url("**/operate")
-    page.get_by_label("Tenant").fill("shop")
-    page.get_by_label("Name").fill("the web shop")
+    page.get_by_label("Tenant", exact=True).fill("shop")
+    page.get_by_label("Name", exact=True).fill("the web shop")
     page.get_by_role("button", name="Issue a key").click()
     token = page.locator(".notice pre").inner_text()
     shop = Api(keyed.url, keyed.log, token)
