@@ -37,7 +37,7 @@ from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import Out, emit_json
-from producer.waiting import paused, resume_command
+from producer.waiting import paused_until
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
@@ -228,7 +228,7 @@ def _pace(client: "redis.Redis", newest: int) -> float | None:
 
 def _paused(ledger: Ledger) -> Iterator[Finding]:
     for pause in ledger.pauses.current().values():
-        yield Finding("queue", Verdict.WARN, f"{paused(pause)} `{resume_command(pause)}` goes on.")
+        yield Finding("queue", Verdict.WARN, paused_until(pause))
 
 
 def _seen_within_s(settings: Settings) -> float:

@@ -18,7 +18,7 @@ from jobs.states import State
 from producer.holds import Holds
 from producer.receivers import Receivers
 from producer.service import Service
-from producer.waiting import broken, full, paused, resume_command, waiting
+from producer.waiting import broken, full, paused_until, waiting
 
 SEEN_WITHIN_S: Final = 30.0
 MISSED_ROUNDS: Final = 5
@@ -212,8 +212,7 @@ def _account(service: Service, holds: Holds, tenant: str | None) -> AccountView:
 def _holds(service: Service, holds: Holds, now: float, tenant: str | None) -> Iterator[HoldView]:
     for what, pause in holds.pauses.items():
         if tenant is None or not (what or "").startswith("tenant:") or what == what_of(tenant=tenant):
-            sentence = f"{paused(pause)} `{resume_command(pause)}` goes on."
-            yield {"holds": "purchases", "by": "pause", "until": None, "sentence": sentence}
+            yield {"holds": "purchases", "by": "pause", "until": None, "sentence": paused_until(pause)}
     if tenant is None and holds.is_full and holds.load.waiting_tenants:
         sentence = f"{holds.load.in_flight} generations run, {full(holds)}: the next purchase waits for one to end."
         yield {"holds": "purchases", "by": "limit", "until": None, "sentence": sentence}

@@ -100,6 +100,11 @@ def resume_command(pause: Pause) -> str:
     return f"rushes queue resume --{kind} {name}" if kind else "rushes queue resume"
 
 
+def paused_until(pause: Pause) -> str:
+    """Say that buying is paused, and what goes on with it."""
+    return f"{paused(pause)} `{resume_command(pause)}` goes on."
+
+
 def full(holds: Holds) -> str:
     """Say which limit of generations in flight is reached."""
     if holds.load.learnt is not None and holds.load.learnt == holds.most_in_flight:

@@ -17,6 +17,7 @@ from producer.page.signing import home_of
 from producer.page.visit import Visit
 from producer.service import STATES_OF
 from producer.status import StatusView, status_of
+from producer.waiting import paused_until
 
 JOBS: Final = 25
 DOUBTS: Final = 5
@@ -29,9 +30,10 @@ class Situation:
 
     counts: Mapping[State, int]
     status: StatusView
-    pauses: Sequence[Pause]
     doubts: Sequence[tuple[Job, VideoRequest]]
     cursor: str
+    pauses: Mapping[str, Pause]
+    """By the sentence that says it, for the button that ends it."""
 
     @property
     def trouble(self) -> Sequence[str]:
@@ -73,7 +75,7 @@ def _situation(visit: Visit) -> Situation:
     return Situation(
         counts=parts.service.counts(tenant=visit.tenant),
         status=status,
-        pauses=parts.service.pauses() if visit.may(Scope.ADMIN) else [],
         doubts=parts.service.in_need(limit=DOUBTS, tenant=visit.tenant, most_read=DOUBTS_READ),
         cursor=cursor,
+        pauses={paused_until(pause): pause for pause in parts.service.pauses()},
     )

@@ -1,6 +1,8 @@
 """`/operate`: what an administrator does: pause and resume buying, limits, keys, webhook endpoints."""
 
 import re
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from starlette.responses import Response
@@ -15,7 +17,27 @@ from producer.page.visit import Visit
 from producer.waiting import paused
 
 DAY_S: Final = 86_400
+_WHAT: Final = "Choose everything without a name, or a tenant or a model by its name."
 _KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What is wrong with a form of the page, which shows again what was typed."""
+
+    visit: Visit
+    form: str
+    detail: str
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """The fields by name."""
+        return {name: value for name, value in self.visit.form if isinstance(value, str)}
+
+    @property
+    def scopes(self) -> list[str]:
+        """The scopes that were ticked."""
+        return [value for name, value in self.visit.form if name == "scope" and isinstance(value, str)]
 
 
 def show(visit: Visit) -> Response:
@@ -25,6 +47,9 @@ def show(visit: Visit) -> Response:
 
 def pause(visit: Visit) -> Response:
     """Pause buying."""
+    kind, name = visit.text("kind"), visit.text("name").strip()
+    if bool(name) > bool(kind) or (kind == "model" and not name):
+        return _page(visit, problem=Refused(visit, "pause", f"Nothing was paused. {_WHAT}"))
     by = visit.tenant or "the operator"
     visit.parts.service.pause(by=by, reason=visit.text("reason").strip(), what=_what(visit))
     return visit.go("operate")
@@ -40,21 +65,28 @@ def _what(visit: Visit) -> str | None:
     """Read what is to be paused: everything, a tenant or a model."""
     kind, name = visit.text("kind"), visit.text("name").strip()
     if kind not in {"", "tenant", "model"} or len(name) > LONGEST_TEXT:
-        raise Problem(Code.INVALID_REQUEST, "Pause everything, a tenant, or a model.")
+        raise Problem(Code.INVALID_REQUEST, _WHAT)
     return f"{kind}:{name}" if kind else None
 
 
 def limit(visit: Visit) -> Response:
-    """Set limits; a field left empty says nothing, and if all are empty, what was set is forgotten."""
+    """Set limits; what a field left empty would say stays."""
     scope = visit.text("scope").strip()
     given = {name: visit.text(name).strip() or None for name in ("in_flight", "per_min", "weight")}
     try:
-        if any(given.values()):
-            visit.parts.service.set_limit(scope, parsed_limit(scope, **given))
-        elif SCOPE.fullmatch(scope):
-            visit.parts.service.unset_limit(scope)
+        wanted = parsed_limit(scope, **given)
     except ValueError as error:
-        raise Problem(Code.INVALID_REQUEST, f"Nothing was set: {error}.") from error
+        return _page(visit, problem=Refused(visit, "limit", f"Nothing was set: {error}."))
+    visit.parts.service.set_limit(scope, wanted)
+    return visit.go("operate")
+
+
+def unset(visit: Visit) -> Response:
+    """Forget what was set: the settings hold again."""
+    scope = visit.text("scope")
+    if not SCOPE.fullmatch(scope):
+        raise Problem(Code.NOT_FOUND, "There is no such limit.")
+    visit.parts.service.unset_limit(scope)
     return visit.go("operate")
 
 
@@ -68,9 +100,9 @@ def issue(visit: Visit) -> Response:
             name=visit.text("name").strip(),
             expires_in_s=float(days) * DAY_S if days else None,
         )
-    except ValueError as error:
+    except ValueError:
         detail = "A tenant's name is up to 63 of a-z, 0-9, - and _; choose at least one scope; days is a number."
-        raise Problem(Code.INVALID_REQUEST, detail) from error
+        return _page(visit, problem=Refused(visit, "issue", f"No key was issued. {detail}"))
     life_s = wanted.expires_in_s
     issued = visit.parts.access.issue(wanted.tenant, wanted.scopes, name=wanted.name, life_s=life_s)
     return _page(visit, issued=issued)
@@ -85,11 +117,14 @@ def revoke(visit: Visit) -> Response:
     return visit.go("operate")
 
 
-def _page(visit: Visit, *, issued: Issued | None = None) -> Response:
+def _page(visit: Visit, *, issued: Issued | None = None, problem: Refused | None = None) -> Response:
     parts = visit.parts
     holds, waiting = parts.service.holds(), parts.receivers.waiting()
     return visit.page(
         "operate.html",
+        HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
+        problem=problem,
+        most_in_flight=holds.most_in_flight,
         pauses=[(pause, paused(pause)) for pause in holds.pauses.values()],
         limits=limits_view(holds),
         keys=parts.access.listed(),

@@ -1,6 +1,7 @@
 """Renders the page's templates. Whatever is put into them is escaped; only `Markup` of ours is not."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from jobs.states import State, Status
 from producer.keys import Scope
 
 _MEGABYTE: Final = 1_000_000
+_COMMAND: Final = re.compile(r"`([^`]+)`")
 
 
 def render(template: str, **values: Any) -> str:
@@ -79,6 +81,12 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def sentence(text: str) -> Markup:
+    """Show what a sentence has in backticks as code; all of it is escaped."""
+    pieces = enumerate(_COMMAND.split(text))  # every second one was in backticks
+    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else piece for at, piece in pieces)
+
+
 _templates: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -88,5 +96,6 @@ _templates: Final = Environment(
 )
 _templates.filters.update({
     "duration": duration, "age": age, "clock": clock, "size": size, "cost": cost, "words": words, "plain": plain,
+    "sentence": sentence,
 })  # fmt: skip
 _templates.globals.update({"Scope": Scope, "State": State, "Status": Status})

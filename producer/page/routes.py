@@ -51,6 +51,7 @@ def add_page(app: FastAPI) -> None:
         ("/jobs/{job_id}/decide", job.decide, Scope.ADMIN),
         ("/operate/pause", operate.pause, Scope.ADMIN),
         ("/operate/limit", operate.limit, Scope.ADMIN),
+        ("/operate/unset", operate.unset, Scope.ADMIN),
         ("/operate/resume", operate.resume, Scope.ADMIN),
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),

@@ -223,15 +223,84 @@ def test_a_job_is_delivered_again(
 # -- operate --------------------------------------------------------------------------------------------------------
 
 
-def test_buying_is_paused_and_resumed(tab: Tab, real_ledger: Ledger) -> None:
-    """With a reason; Now offers to resume."""
+@pytest.mark.parametrize(
+    ("kind", "name", "what", "said"),
+    [
+        ("everything", "", None, "Buying is paused by the operator: the budget is used up."),
+        ("a tenant", "shop", "tenant:shop", "Buying of tenant shop is paused by the operator"),
+        ("a model", "google/veo3", "model:google/veo3", "Buying of model google/veo3 is paused by the operator"),
+    ],
+)
+def test_buying_is_paused_and_resumed(
+    tab: Tab, real_ledger: Ledger, kind: str, name: str, what: str | None, said: str
+) -> None:
+    """With a reason; Now shows the command that resumes as code, and a button that does it."""
     page = tab.open("/operate")
+    page.get_by_label("What").select_option(kind)
+    page.get_by_label("Name of the tenant or model").fill(name)
     page.get_by_label("Reason").fill("the budget is used up")
     page.get_by_role("button", name="Pause buying").click()
-    expect(page.locator(".notice")).to_contain_text("Buying is paused by the operator: the budget is used up.")
-    tab.open("/").get_by_role("button", name="Resume buying").click()
+    expect(page.locator(".notice")).to_contain_text(said)
+    assert list(real_ledger.pauses.current()) == [what]
+
+    notices = tab.open("/").locator("#notices")
+    expect(notices.locator("code").first).to_contain_text("rushes queue resume")
+    notices.get_by_role("button", name="Resume buying").click()
     expect(page.get_by_role("button", name="Pause buying")).to_be_visible()
     assert real_ledger.pauses.current() == {}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("everything", "shop"), ("a model", "")])
+def test_a_pause_of_something_else_than_was_meant_is_refused(
+    tab: Tab, real_ledger: Ledger, kind: str, name: str
+) -> None:
+    """A name that was typed, but not chosen, would pause everything; what was typed stays."""
+    page = tab.open("/operate")
+    page.get_by_label("What").select_option(kind)
+    page.get_by_label("Name of the tenant or model").fill(name)
+    page.get_by_label("Reason").fill("the budget is used up")
+    page.get_by_role("button", name="Pause buying").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was paused.")
+    expect(page.get_by_label("Reason")).to_have_value("the budget is used up")
+    assert real_ledger.pauses.current() == {}
+
+
+def test_a_limit_is_set_and_unset(tab: Tab) -> None:
+    """Of one tenant; what was left empty stays as it was."""
+    page = tab.open("/operate")
+    page.get_by_label("Of", exact=True).fill("tenant:shop")
+    page.get_by_label("In flight").fill("3")
+    page.get_by_role("button", name="Set limits").click()
+    page.get_by_label("Of", exact=True).fill("tenant:shop")
+    page.get_by_label("Weight").fill("2")
+    page.get_by_role("button", name="Set limits").click()
+
+    row = page.locator("tr", has_text="tenant shop")
+    expect(row.locator("td")).to_have_text(["tenant shop", "3", "any", "2", "Unset"])
+    row.get_by_role("button", name="Unset").click()
+    expect(row).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("scope", "in_flight", "said"),
+    [
+        ("account", "many", "Nothing was set: in_flight: must be a number from 1 to 1000000, or none"),
+        ("account", "", "name at least one limit"),
+        ("shop", "3", "the scope is account, tenants or tenant:NAME"),
+    ],
+)
+def test_a_wrong_limit_sets_nothing_and_loses_nothing(tab: Tab, scope: str, in_flight: str, said: str) -> None:
+    """The form says what is wrong, and shows again what was typed."""
+    page = tab.open("/operate")
+    page.get_by_label("Of", exact=True).fill(scope)
+    page.get_by_label("In flight").fill(in_flight)
+    page.get_by_role("button", name="Set limits").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_label("Of", exact=True)).to_have_value(scope)
+    expect(page.get_by_label("In flight")).to_have_value(in_flight)
+    expect(page.get_by_role("button", name="Unset")).to_have_count(0)
 
 
 def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, access: Keys) -> None:

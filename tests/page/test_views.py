@@ -12,6 +12,7 @@ import redis
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
+from jobs.admission import Limit
 from jobs.artifacts import Artifact
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.job import Hold, Job
@@ -80,6 +81,21 @@ def test_now_says_why_jobs_wait(tab: Tab, api: Api, real_ledger: Ledger) -> None
     expect(notices).to_contain_text("All purchases wait (out_of_credits): no credits left.")
     expect(notices).to_contain_text("No worker is running")
     expect(notices).to_contain_text("A purchase needs your decision. a boat in doubt")
+
+
+def test_now_says_that_a_limit_is_reached(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """How many run of how many may, and where an administrator raises it."""
+    real_ledger.admission.set("account", Limit(in_flight=1))
+    steps.walked(real_ledger, api.submit("a boat that runs")["id"], State.RENDERING)
+    api.submit("a boat that waits")
+
+    page = tab.open("/")
+
+    expect(page.locator("#fleet")).to_contain_text("1 of at most 1 generations run upstream")
+    notice = page.locator(".notice", has_text="1 generations run, which is the limit")
+    expect(notice.locator("code")).to_have_text("rushes limits")
+    notice.get_by_role("link", name="Set limits").click()
+    expect(page.get_by_role("heading", name="Limits")).to_be_visible()
 
 
 def test_filters_narrow_the_list(tab: Tab, api: Api) -> None:
