@@ -96,12 +96,14 @@ def test_a_reply_that_waits_holds_no_body(keyed: Api, redis_url: str) -> None:
     with ThreadPoolExecutor(count) as many:
         list(many.map(lambda _: tenant.post("/v1/videos", ORDER), range(count)))  # what it takes to submit them
         before = process.memory_info().rss
-        waiting = [many.submit(tenant.post, "/v1/videos", ORDER, Prefer="wait=12") for _ in range(count)]
+        waiting = [many.submit(tenant.post, "/v1/videos", ORDER, Prefer="wait=60") for _ in range(count)]
         eventually(lambda: len(tenant.get("/v1/videos?limit=100").json()["data"]) == 2 * count, what="all orders")
         bound = before + count * len(json.dumps(ORDER)) // 4
         eventually(lambda: process.memory_info().rss < bound, what="the bodies' end")
         assert not any(each.done() for each in waiting)
-        assert {each.result().status_code for each in waiting} == {202}
+        for job in tenant.get("/v1/videos?limit=100").json()["data"]:
+            tenant.post(f"/v1/videos/{job['id']}/cancel")  # which ends the waits
+        assert {each.result().status_code for each in waiting} <= {200, 202}
 
 
 def test_health_is_answered_while_large_bodies_are_parsed_and_submitted(keyed: Api, redis_url: str) -> None:
