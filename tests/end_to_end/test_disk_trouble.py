@@ -1,6 +1,7 @@
 """Disks and downloads in trouble under a real worker: the generation is never bought again, and no half file stays."""
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,14 +108,22 @@ def test_a_folder_that_cannot_be_written_is_waited_for(stage: Stage) -> None:
     """A file stands where the day's folder should be, because permissions do not stop root."""
     archive = stage.settings.archive_dir
     with stage.worker() as worker:
-        (archive / ".partial").mkdir(exist_ok=True)
-        (archive / ".partial").rmdir()
-        (archive / ".partial").write_text("in the way")
+        eventually(lambda: replaced_by_a_file(archive / ".partial"), what="a file in the way")
         job_id = stage.service.submit(a_request()).job_id
         waiting_with(stage, job_id, "the archive cannot be written")
         (archive / ".partial").unlink()
         assert_whole(stage, stage.ended(job_id))
         assert "Traceback" not in worker.said()
+
+
+def replaced_by_a_file(folder: Path) -> bool:
+    """Put a file where the folder is; False when the worker's own check of the archive wrote there meanwhile."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.write_text("in the way")
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.long
