@@ -13,16 +13,19 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from jobs.errors import FieldError, InvalidRequest
-from jobs.job import VideoRequest
+from jobs.job import Terms, VideoRequest
 from jobs.row import request_text
 from producer.models.texts import read_text
-from producer.queue_terms import QueueTerms
+from producer.queue_terms import QueueTerms, seconds_until
 from producer.text import decoded
 
 _TEXTS: Final = frozenset({"model", "prompt", "key", "webhook_url", "metadata", "parameters"})
 """Columns that are not parameters of a model."""
 
 _QUEUE: Final = frozenset(QueueTerms.model_fields)
+KEY_LIFE_S: Final = 30 * 86_400.0
+"""The same file submits nothing twice for so long."""
+
 _LABEL: Final = "metadata."
 _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
 
@@ -35,6 +38,17 @@ class BatchRow:
     request: VideoRequest
     key: str
     queue: QueueTerms
+
+    def terms(self, tenant: str | None = None) -> Terms:
+        """Return the terms on which it is submitted."""
+        return Terms(
+            tenant=tenant,
+            idempotency_key=self.key,
+            idempotency_life_s=KEY_LIFE_S,
+            priority=self.queue.priority,
+            due_in_s=seconds_until(self.queue.not_before),
+            queue_ttl_s=self.queue.queue_ttl_s,
+        )
 
 
 def read_batch(
@@ -85,7 +99,10 @@ def rows_of(
         try:
             queue = QueueTerms.model_validate({name: fields.pop(name) for name in _QUEUE if name in fields})
         except ValidationError as error:
-            errors += [FieldError(f"line {line}: {e['loc'][0]}", e["msg"]) for e in error.errors()]
+            errors += [
+                FieldError(f"line {line}: {e['loc'][0]}", e["msg"].removeprefix("Value error, "))
+                for e in error.errors()
+            ]
             continue
         request = _request(fields, default_model)
         try:

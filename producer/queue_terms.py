@@ -1,10 +1,47 @@
 """How a request waits for its purchase: the same fields in the API and in batch files."""
 
-from typing import Annotated
+import math
+import time
+from datetime import datetime
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from jobs.job import LONGEST_WAIT_S, Priority
+
+_DAY_S: Final = 86_400.0
+
+
+def seconds_until(not_before: float | str | None) -> float:
+    """Return the seconds from now until then: a number of seconds, or an RFC 3339 time with its offset; not below 0.
+
+    Raises:
+        ValueError: it is neither, or further off than `LONGEST_WAIT_S`.
+    """
+    seconds = 0.0 if not_before is None else _seconds(not_before)
+    if seconds is None or not seconds <= LONGEST_WAIT_S:
+        raise ValueError(
+            f"must be seconds from now, or a time with its offset like 2026-12-24T18:00:00Z, "
+            f"at most {LONGEST_WAIT_S / _DAY_S:.0f} days ahead"
+        )
+    return max(seconds, 0.0)
+
+
+def _seconds(not_before: float | str) -> float | None:
+    try:
+        seconds = float(not_before)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(str(not_before))
+        except ValueError:
+            return None
+        return moment.timestamp() - time.time() if moment.tzinfo else None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _checked(not_before: float | str | None) -> float | str | None:
+    seconds_until(not_before)
+    return not_before
 
 
 class QueueTerms(BaseModel):
@@ -17,9 +54,13 @@ class QueueTerms(BaseModel):
             examples=["high"],
         ),
     ] = Priority.NORMAL
-    delay_s: Annotated[
-        float | None,
-        Field(description="Seconds until it may be bought.", gt=0, le=LONGEST_WAIT_S, examples=[3600]),
+    not_before: Annotated[
+        float | str | None,
+        AfterValidator(_checked),
+        Field(
+            description="When it may be bought: seconds from now, or a time with its offset (RFC 3339).",
+            examples=["2026-12-24T18:00:00+01:00", 3600],
+        ),
     ] = None
     queue_ttl_s: Annotated[
         float | None,

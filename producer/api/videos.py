@@ -43,6 +43,7 @@ from producer.api.problems import Code, ErrorDetail, Problem, documented
 from producer.api.refusals import unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, event_stream, last_event_id, preferred_wait, wait_for_end
 from producer.keys import Scope
+from producer.queue_terms import seconds_until
 from producer.service import MOST_READ, READ_AT_ONCE, Page, Seen, Selection, Submission
 from producer.views import EventView, VideoView, entry_view, job_view
 
@@ -234,7 +235,7 @@ def _terms(caller: Caller, body: CreateVideo, key: str | None) -> Terms:
         tenant=caller.tenant,
         idempotency_key=key,
         deadline_s=body.deadline_s,
-        due_in_s=body.delay_s or 0.0,
+        due_in_s=seconds_until(body.not_before),
         queue_ttl_s=body.queue_ttl_s,
         priority=body.priority,
         reuse=body.dedupe is not None,

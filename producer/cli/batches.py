@@ -10,7 +10,6 @@ import typer
 
 from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
-from jobs.job import Terms
 from jobs.states import State, Status
 from producer.batch_file import BatchRow, read_batch
 from producer.cli.display import why
@@ -23,9 +22,6 @@ from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
 from producer.text import UnreadableText
 
 _AT_ONCE = 200
-_KEY_LIFE_S = 30 * 86_400.0
-"""How long a file's rows are known, so that a second run buys nothing."""
-
 Item = TypeVar("Item")
 
 
@@ -75,7 +71,7 @@ def _submit(session: Session, rows: Sequence[BatchRow], meter: Meter) -> list[st
     job_ids: list[str] = []
     known = 0
     for some in batched(rows, _AT_ONCE):
-        answers = session.service.submit_many([(row.request, _terms(row)) for row in some])
+        answers = session.service.submit_many([(row.request, row.terms()) for row in some])
         for row, answer in zip(some, answers, strict=True):
             if isinstance(answer, IdempotencyConflict):
                 leave(Exit.CONFLICT, f"line {row.line}: {answer}. Give the row another key, or its earlier request.")
@@ -85,16 +81,6 @@ def _submit(session: Session, rows: Sequence[BatchRow], meter: Meter) -> list[st
             known += answer.replayed
         meter.reach(len(job_ids), f"{known} submitted before" if known else "")
     return job_ids
-
-
-def _terms(row: BatchRow) -> Terms:
-    return Terms(
-        idempotency_key=row.key,
-        idempotency_life_s=_KEY_LIFE_S,
-        priority=row.queue.priority,
-        due_in_s=row.queue.delay_s or 0.0,
-        queue_ttl_s=row.queue.queue_ttl_s,
-    )
 
 
 def _wait(session: Session, job_ids: Sequence[str], meter: Meter) -> None:

@@ -16,6 +16,7 @@ from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.models.catalogue import unfamiliar
+from producer.queue_terms import seconds_until
 from producer.service import Submission
 from producer.text import UnreadableText, decoded
 
@@ -65,8 +66,8 @@ def submit(
     ] = False,
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds the generation may take.")] = None,
     priority: Annotated[Priority, typer.Option(help="Its place among its tenant's queued jobs.")] = Priority.NORMAL,
-    delay: Annotated[
-        float | None, typer.Option(min=0, max=LONGEST_WAIT_S, help="Seconds until it may be bought.")
+    not_before: Annotated[
+        str | None, typer.Option(help="When it may be bought: seconds from now, or a time like 2026-12-24T18:00:00Z.")
     ] = None,
     queue_ttl: Annotated[
         float | None, typer.Option(min=1, max=LONGEST_WAIT_S, help="Seconds that it may wait for its purchase.")
@@ -98,7 +99,7 @@ def submit(
         terms = Terms(
             idempotency_key=idempotency_key,
             deadline_s=deadline,
-            due_in_s=delay or 0.0,
+            due_in_s=_due_in_s(not_before),
             queue_ttl_s=queue_ttl,
             priority=priority,
             reuse=dedupe,
@@ -112,6 +113,13 @@ def submit(
         job = report(session, answer.job_id, timeout_s=timeout, as_json=as_json)
         if output:
             copy_video(session, job, request, output)
+
+
+def _due_in_s(not_before: str | None) -> float:
+    try:
+        return seconds_until(not_before)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--not-before") from None
 
 
 def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *, as_json: bool) -> None:

@@ -15,7 +15,6 @@ from ulid import ULID
 
 from config.webhook_endpoints import LONGEST_URL
 from jobs.errors import FieldError, InvalidRequest, JobError, UnknownJob
-from jobs.job import Terms
 from producer.api.create_video import DefaultModels, parse_form
 from producer.api.parsing import parse_apart
 from producer.api.pictures import pictures_in
@@ -33,8 +32,6 @@ MOST_ROWS: Final = 1000
 MOST_PICTURED: Final = 100
 """Rows with pictures, each of which is checked."""
 MOST_SHOWN: Final = 20
-KEY_LIFE_S: Final = 30 * 86_400.0
-"""How long a file's rows are known, as with `rushes batch`."""
 
 _OURS: Final = frozenset({TOKEN, "key", "labels", "from"})
 """Fields of the form that are no part of the request."""
@@ -240,7 +237,7 @@ async def _check_pictures(visit: Visit, rows: Sequence[BatchRow]) -> None:
 
 
 def _accept(visit: Visit, name: str, rows: Sequence[BatchRow]) -> Response:
-    answers = visit.parts.service.submit_many([(row.request, _terms(visit, row)) for row in rows])
+    answers = visit.parts.service.submit_many([(row.request, row.terms(visit.tenant)) for row in rows])
     refused = [
         FieldError(f"line {row.line}", f"{answer}")
         for row, answer in zip(rows, answers, strict=True)
@@ -250,7 +247,3 @@ def _accept(visit: Visit, name: str, rows: Sequence[BatchRow]) -> Response:
     return visit.page(
         "file_done.html", name=name, accepted=len(rows) - len(refused) - known, known=known, refused=refused
     )
-
-
-def _terms(visit: Visit, row: BatchRow) -> Terms:
-    return Terms(tenant=visit.tenant, idempotency_key=row.key, idempotency_life_s=KEY_LIFE_S)

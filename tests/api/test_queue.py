@@ -93,6 +93,8 @@ def test_a_queued_job_shows_its_place(api: Api) -> None:
     assert first["position"] is None
     assert api.get(f"/v1/videos/{first['id']}").json()["position"] == {"of_tenant": 2, "of_all": 2}
     assert api.get(f"/v1/videos/{second['id']}").json()["position"] == {"of_tenant": 1, "of_all": 1}
-    later = api.submit(delay_s=60)
+    refused = api.post("/v1/videos", {"model": "google/veo3", "prompt": "a boat", "not_before": "18:00"})
+    assert (refused.status_code, "2026-12-24T18:00:00Z" in refused.text) == (422, True)
+    later = api.submit(not_before=60)
     shown = api.get(f"/v1/videos/{later['id']}").json()
     assert (shown["position"], shown["waiting"]) == (None, "It may be bought in 60 s.")

@@ -10,6 +10,7 @@ import av
 import pytest
 
 from jobs.errors import InvalidRequest
+from jobs.job import Priority
 from jobs.states import State
 from producer.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit
@@ -55,6 +56,19 @@ def test_json_lines_are_read_as_they_come_from_editors_and_spreadsheets(write: W
         (4, "b\u2028\x85c", {"seed": 1}),
     ]
     assert {row.request.model for row in rows} == {"google/veo3"}
+
+
+def test_a_row_says_how_it_waits_for_its_purchase(write: Write) -> None:
+    """The same columns as the API's fields, whatever the file is; a wrong one names its line."""
+    text = "prompt,priority,not_before,queue_ttl_s\na,high,60,7200\nb,,,\n"
+
+    first, second = (row.terms("shop") for row in read(write("b.csv", text)))
+
+    assert (first.priority, first.due_in_s, first.queue_ttl_s) == (Priority.HIGH, 60.0, 7200.0)
+    assert (second.priority, second.due_in_s, second.queue_ttl_s) == (Priority.NORMAL, 0.0, None)
+    assert {first.tenant, second.tenant} == {"shop"}
+    with pytest.raises(InvalidRequest, match="line 1: not_before: must be seconds from now"):
+        read(write("b.jsonl", lines({"prompt": "a", "not_before": "tomorrow"})))
 
 
 def test_csv_cells_become_what_the_parameter_is(write: Write) -> None:
