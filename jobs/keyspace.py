@@ -16,6 +16,7 @@
     rushes:access:links       string  the secret that signs links          permanent
     rushes:session:<digest>   string  a session of the page                12 hours (producer/sessions.py)
     rushes:workers            zset    "<worker> <version>" -> when it was last seen              a day after that
+    rushes:late:<worker>      string  the most seconds by which its polls were late        a minute after the last
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
     rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
     rushes:index:tallies      hash    "<state> <tenant>" -> how many jobs  permanent

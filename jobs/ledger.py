@@ -46,6 +46,9 @@ from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
 from jobs.work_items import Item, WorkItems
 
+LATENESS_MEMORY_S: Final = 60
+"""So long a worker that polls nothing is shown with its last lateness."""
+
 _REPEATED: Final = (
     *("model", "kind", "account", "tenant", "priority", "family", "deadline_s"),
     *("reuse_digest", "webhook_receiver"),
@@ -78,6 +81,8 @@ class SeenWorker:
     name: str
     version: str
     seen_at: float
+    late_s: float | None = None
+    """By how much its polls were late between its last two signs of life, at most; None: it polled nothing lately."""
 
 
 def new_job_id() -> str:
@@ -240,11 +245,16 @@ class Ledger(JobReader):
         )
 
     @asks_redis
-    def worker_seen(self, name: str, version: str) -> None:
-        """Record a worker's sign of life; its name is another one after each start, so its version never changes."""
+    def worker_seen(self, name: str, version: str, *, late_s: float | None = None) -> None:
+        """Record a worker's sign of life, and by how much its polls were late since the last one.
+
+        Its name is another one after each start, so its version never changes.
+        """
         now, pipe = self.now(), self._redis.pipeline(transaction=False)
         pipe.zadd(f"{PREFIX}workers", {f"{name} {version}": now})
         pipe.expire(f"{PREFIX}workers", WORKER_MEMORY_S)
+        if late_s is not None:
+            pipe.set(f"{PREFIX}late:{name}", f"{late_s:.3f}", ex=LATENESS_MEMORY_S)
         pipe.execute()
 
     @asks_redis
@@ -268,8 +278,12 @@ class Ledger(JobReader):
                 withscores=True,
             ),
         )
-        parted = ((member.partition(" "), seen_at) for member, seen_at in found)
-        return [SeenWorker(name, version, seen_at) for (name, _, version), seen_at in parted]
+        parted = [(member.partition(" "), seen_at) for member, seen_at in found]
+        late = iter(self._redis.mget([f"{PREFIX}late:{name}" for (name, _, _), _ in parted]) if parted else ())
+        return [
+            SeenWorker(name, version, seen_at, None if (late_s := next(late)) is None else float(late_s))
+            for (name, _, version), seen_at in parted
+        ]
 
     # -- moving jobs -----------------------------------------------------------------------------------------------
 

@@ -112,6 +112,13 @@ class WorkerView(TypedDict):
     worker: Annotated[str, Field(description="Its name in Celery.", examples=["worker@host.4f2a"])]
     version: Annotated[str, Field(description="Its version of Rushes.", examples=["1.0.0"])]
     seen_at: Annotated[float, Field(description="Its last sign of life, in epoch seconds.", examples=[1795000000.0])]
+    late_s: Annotated[
+        float | None,
+        Field(
+            description="By how many seconds its polls were late lately, at most; null: it polled nothing.",
+            examples=[0.3],
+        ),
+    ]
 
 
 class StatusView(TypedDict):
@@ -270,7 +277,7 @@ def _receiver(name: str, status: ReceiverStatus) -> ReceiverBacklog:
 
 def _workers(service: Service, *, within_s: float) -> list[WorkerView]:
     return [
-        {"worker": worker.name, "version": worker.version, "seen_at": worker.seen_at}
+        {"worker": worker.name, "version": worker.version, "seen_at": worker.seen_at, "late_s": worker.late_s}
         for worker in service.workers_seen(within_s=within_s, most=_MOST_WORKERS)
     ]
 

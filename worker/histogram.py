@@ -1,5 +1,6 @@
 """A histogram that takes a batch of values at once: a thousand polls a second would feel prometheus_client's own."""
 
+import math
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ class BatchHistogram(Collector):
         self._names = [*map(floatToGoString, buckets), "+Inf"]
         self._counts = {values: [0] * len(self._names) for values in series}
         self._sums = dict.fromkeys(self._counts, 0.0)
+        self._highest: dict[tuple[str, ...], float] = {}
         self._lock = threading.Lock()
         registry.register(self)
 
@@ -41,6 +43,12 @@ class BatchHistogram(Collector):
             for value in values:
                 counts[bisect_left(bounds, value)] += 1
             self._sums[series] += sum(values)
+            self._highest[series] = max(self._highest.get(series, -math.inf), *values)
+
+    def take_highest(self, series: tuple[str, ...]) -> float | None:
+        """Return the highest value of a series since the last call; None: there was none."""
+        with self._lock:
+            return self._highest.pop(series, None)
 
     def describe(self) -> Iterable[Metric]:
         """Name the metric."""

@@ -50,6 +50,7 @@ from jobs.facts import (
 from jobs.job import ACCOUNT, Hold
 from jobs.queues import JOB_QUEUES, TaskName, task_of
 from jobs.scripts import WakeUp
+from jobs.states import State
 from jobs.work_items import Claimed
 from worker.histogram import BatchHistogram
 from worker.upstream.wire import LogPage
@@ -246,6 +247,11 @@ def claimed(queue: str, claim: Claimed) -> None:
     """Observe how late claimed jobs are."""
     if claim.jobs:
         _LATE.observe((queue,), [max(claim.at - (one.job.due_at or claim.at), 0.0) for one in claim.jobs])
+
+
+def polls_were_late() -> float | None:
+    """Return the most seconds by which a poll was late since the last call; None: nothing was polled."""
+    return _LATE.take_highest((State.RENDERING,))
 
 
 def round_trip(script: str) -> AbstractContextManager[object]:

@@ -69,7 +69,7 @@ class Rescuer:
         Raises:
             LedgerUnavailable: Redis could not be used.
         """
-        self._ledger.worker_seen(self._worker, installed_version())
+        self._ledger.worker_seen(self._worker, installed_version(), late_s=metrics.polls_were_late())
         if monotonic() >= self._seldom_at:
             self._seldom_at = monotonic() + SELDOM_S
             self._done(self._ledger.clock.check, self._longest)

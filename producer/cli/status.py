@@ -101,7 +101,9 @@ def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
     yield (
         "workers",
         [
-            Text(f"{found['worker']}  {found['version']}  seen {age(now - found['seen_at'])} ago")
+            Text(
+                f"{found['worker']}  {found['version']}  seen {age(now - found['seen_at'])} ago{_late(found['late_s'])}"
+            )
             for found in shown["workers"] or ()
         ],
     )
@@ -122,6 +124,10 @@ def counts_text(counts: Counts) -> Text:
 
 def _overdue(seconds: float) -> str:
     return f", the oldest for {age(seconds)}" if seconds >= 1 else ""
+
+
+def _late(seconds: float | None) -> str:
+    return f", its polls at most {seconds:.1f} s late" if seconds is not None else ""
 
 
 def _failing(since: float | None, now: float) -> str:

@@ -32,6 +32,10 @@ def test_a_worker_counts_what_it_did(stage: Stage) -> None:
             what="the deliveries",
         )
         assert checked("check", "metrics", stdin=scraped(address)) == ""
+        eventually(
+            lambda: any(worker.late_s is not None for worker in stage.ledger.workers_seen(within_s=60)),
+            what="how late its polls were",
+        )
 
     assert found["rushes_upstream_requests_total{account=default,kind=submit,outcome=accepted}"] == JOBS
     assert found["rushes_upstream_request_seconds_count{account=default,kind=submit}"] == JOBS

@@ -202,3 +202,20 @@ def test_many_jobs_cost_no_more_than_few(settings: Settings, now_ledger: Ledger,
     few = commands()
     now_ledger.accept_many([(a_request(), Terms(tenant=f"t{n % 100}")) for n in range(300)])
     assert commands() == few
+
+
+def test_how_late_polls_are_is_shown_for_each_worker(settings: Settings, client: "redis.Redis") -> None:
+    """Before a queue is overdue; a worker that polls nothing for a while has no lateness."""
+    ledger = Ledger(client)
+    ledger.worker_seen("one@test", "1.0", late_s=0.25)
+    ledger.worker_seen("two@test", "1.0")
+    ledger.worker_seen("one@test", "1.0")
+
+    status = read(settings)
+
+    assert {worker["worker"]: worker["late_s"] for worker in status["workers"] or ()} == {
+        "one@test": 0.25,
+        "two@test": None,
+    }
+    assert "its polls at most 0.2 s late" in shown(status, 120)
+    assert 0 < client.ttl("rushes:late:one@test") <= 60

@@ -75,3 +75,12 @@ def test_a_batch_is_counted_as_its_values_one_by_one_would_be() -> None:
         single.labels("a").observe(value_)
 
     assert sorted(generate_latest(ours).splitlines()) == sorted(generate_latest(theirs).splitlines())
+
+
+def test_the_highest_of_a_series_is_since_the_last_question() -> None:
+    """A worker says at each sign of life how late its polls were since the one before."""
+    batch = BatchHistogram("h", "Help.", ("of",), [("a",), ("b",)], buckets=(1,), registry=CollectorRegistry())
+    batch.observe(("a",), [0.5, 2.0])
+    batch.observe(("a",), [1.0])
+
+    assert [batch.take_highest(("a",)), batch.take_highest(("b",)), batch.take_highest(("a",))] == [2.0, None, None]
