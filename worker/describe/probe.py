@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections import deque
 from typing import Any, Final
 
 import av
@@ -25,6 +26,8 @@ MOST_PIXELS: Final = 7680 * 4320
 LONGEST_LISTEN_S: Final = 60.0
 SILENCE_LUFS: Final = -70.0
 """The gate of EBU R 128: anything below counts as silence."""
+PUSHED_AT_ONCE: Final = 64
+"""Asking the meter after each frame would take longer than measuring."""
 
 _INTEGRATED: Final = "lavfi.r128.I"
 
@@ -94,11 +97,12 @@ def _loudness(container: InputContainer, stream: AudioStream) -> float | None:
     meter.link_to(sink)
     graph.configure()
     loudness = None
-    for frame in container.decode(stream):
+    for number, frame in enumerate(container.decode(stream), start=1):
         if frame.time is not None and frame.time > LONGEST_LISTEN_S:
             break
         source.push(frame)
-        loudness = _pulled(sink, loudness)
+        if number % PUSHED_AT_ONCE == 0:
+            loudness = _pulled(sink, loudness)
     source.push(None)
     loudness = _pulled(sink, loudness)
     if loudness is None:
@@ -108,11 +112,9 @@ def _loudness(container: InputContainer, stream: AudioStream) -> float | None:
 
 def _pulled(sink: Any, loudness: float | None) -> float | None:
     """Return the latest figure that the meter has written on a frame."""
-    while True:
-        try:
-            frame = sink.pull()
-        except (av.BlockingIOError, av.EOFError):
-            return loudness
-        measured = frame.metadata.get(_INTEGRATED)
-        if measured is not None:
-            loudness = float(measured)
+    frames: deque[Any] = deque(maxlen=2)  # the last one of a sound has no figure
+    with contextlib.suppress(av.BlockingIOError, av.EOFError):
+        while True:
+            frames.append(sink.pull())
+    figures = [frame.metadata[_INTEGRATED] for frame in frames if _INTEGRATED in frame.metadata]
+    return float(figures[-1]) if figures else loudness
