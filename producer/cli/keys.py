@@ -47,6 +47,10 @@ def issue(
             return
         typer.echo(issued.token)
         session.progress.print(f"Keep it: it is not shown again. `rushes keys revoke {issued.key.id}` revokes it.")
+        if session.settings.api.auth == "off":
+            session.progress.print(
+                "The API ignores it while RUSHES_API__AUTH is off: set that to keys.", style="yellow"
+            )
 
 
 @keys.command("list")
