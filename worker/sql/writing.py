@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,11 +36,12 @@ class ResultsWriter:
         """
         try:
             self._ensure_schema()
+            rows = [row_of(result) for result in results if not is_test_delivery(result.id)]
             with self._engine.begin() as connection:
-                for result in results:
-                    connection.execute(
-                        sa.select(sa.true()) if is_test_delivery(result.id) else upsert(connection, result)
-                    )
+                if rows:
+                    connection.execute(_upsert(connection.dialect.name), rows)
+                else:  # a test delivery only shows that the database answers
+                    connection.execute(sa.select(sa.true()))
         except SQLAlchemyError as error:
             cause = (
                 getattr(error, "orig", None) or error
@@ -66,10 +68,10 @@ def _prepare(engine: sa.Engine, *, migrate: bool) -> None:
         raise DatabaseTrouble(str(error)) from None
 
 
-def upsert(connection: sa.Connection, result: JobResult) -> sa.Executable:
-    """Return the statement that writes a job's row, or replaces an older one."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(videos).values(row_of(result))
+@cache
+def _upsert(dialect: str) -> sa.Executable:
+    """Return the statement that writes a job's row, or replaces an older one; making it costs more than running it."""
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(videos)
     values = {column.name: statement.excluded[column.name] for column in videos.c if column.name != "id"}
     return statement.on_conflict_do_update(
         index_elements=[videos.c.id],
