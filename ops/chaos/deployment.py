@@ -47,6 +47,8 @@ class Deployment:
     with_faults: bool = True
     in_flight: int = 0
     """The most generations that may run at once; 0: any number."""
+    storms: list[tuple[float, int]] = field(default_factory=list)
+    """When each fault of the upstream that lasts for a while is over, and its number at the sandbox."""
 
     def __post_init__(self) -> None:
         self.redis_port, self.sandbox_port = free_port(), free_port()
@@ -62,7 +64,7 @@ class Deployment:
             self._start_redis()
             self._start_sandbox()
             os.environ.update(self.environment())
-            self.fill_up()
+            self.tend()
             yield
         finally:
             self.with_faults = False
@@ -112,8 +114,12 @@ class Deployment:
         """Connect to this drill's Redis."""
         return connect(RedisSettings.model_validate({"url": self.redis_url}), name="chaos")
 
-    def fill_up(self) -> None:
-        """Start workers until `workers_wanted` run; every other one is of the next version."""
+    def tend(self) -> None:
+        """Start workers until `workers_wanted` run, every other one of the next version; end storms that are over."""
+        for until, number in self.storms:
+            if until <= time.monotonic():
+                self._remove_faults(id=number)
+        self.storms = [storm for storm in self.storms if storm[0] > time.monotonic()]
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self.workers_wanted:
             self.workers.append(self._start_worker())
@@ -121,7 +127,7 @@ class Deployment:
     def inject(self, fault: Fault) -> None:
         """Inject one fault."""
         self.log(str(fault))
-        actions: dict[Fault, Callable[[], None]] = {
+        actions: dict[Fault, Callable[[], object]] = {
             Fault.KILL_WORKER: lambda: self._pick().kill(),
             Fault.TERM_WORKER: lambda: self._pick().terminate(),
             Fault.KILL_ALL: self._kill_all,
@@ -131,7 +137,7 @@ class Deployment:
             Fault.CUT_CONNECTIONS: lambda: self._command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
             Fault.STALL_REDIS: lambda: self._freeze(self._redis, self.rng.uniform(1, 7)),
             Fault.FLUSH_BROKER: self._flush_broker,
-            Fault.THROTTLE: lambda: self._add_fault(submit="429", times=20),
+            Fault.THROTTLE: lambda: self._storm(submit="429"),
             Fault.DROP_REPLIES: lambda: self._add_fault(submit="drop", times=self.rng.randint(1, 3)),
             Fault.SICK_UPSTREAM: self._make_upstream_sick,
             Fault.BREAK_DOWNLOADS: lambda: self._add_fault(cdn="truncated", times=10),
@@ -140,7 +146,8 @@ class Deployment:
 
     def calm(self) -> None:
         """Remove all faults of the sandbox, and replace the workers with ones that do not kill themselves."""
-        requests.delete(f"{self.sandbox_url}/sandbox/faults", timeout=10).raise_for_status()
+        self._remove_faults()
+        self.storms.clear()
         self.with_faults = False
         for worker in self.workers:
             worker.terminate()
@@ -149,7 +156,7 @@ class Deployment:
                 worker.wait(30)
             worker.kill()
             worker.wait()
-        self.fill_up()
+        self.tend()
 
     def read(self, what: str) -> Any:
         """Read one of the sandbox's counts."""
@@ -163,7 +170,7 @@ class Deployment:
 
     def _make_upstream_sick(self) -> None:
         self._add_fault(submit="524", times=2)
-        self._add_fault(poll="524", times=40)
+        self._storm(poll="524")
 
     def _pick(self) -> "subprocess.Popen[bytes]":
         return self.rng.choice(self.workers)
@@ -227,8 +234,17 @@ class Deployment:
         with contextlib.suppress(redis.RedisError), self.connection() as client:
             client.execute_command(*words)
 
-    def _add_fault(self, **terms: Any) -> None:
-        requests.post(f"{self.sandbox_url}/sandbox/faults", json=terms, timeout=10).raise_for_status()
+    def _storm(self, **terms: Any) -> None:
+        """Add a fault that ends by time: one of so many requests would last ever longer, the better workers wait."""
+        self.storms.append((time.monotonic() + self.rng.uniform(3, 10), self._add_fault(**terms)))
+
+    def _add_fault(self, **terms: Any) -> int:
+        response = requests.post(f"{self.sandbox_url}/sandbox/faults", json=terms, timeout=10)
+        response.raise_for_status()
+        return int(response.json()["id"])
+
+    def _remove_faults(self, **which: int) -> None:
+        requests.delete(f"{self.sandbox_url}/sandbox/faults", params=which, timeout=10).raise_for_status()
 
     def _redis_answers(self) -> bool:
         try:

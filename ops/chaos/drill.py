@@ -62,11 +62,11 @@ def drill(
         if operator:
             operator.resume()
         patience = SETTLE_LIMITED if limits else 1
-        took_s = _settled(deployment, service, settle_s or patience * (SETTLE_S + SETTLE_S_A_MINUTE * minutes))
-        _say(f"settled after {took_s:.1f} s")
+        settled = _settled(deployment, service, settle_s or patience * (SETTLE_S + SETTLE_S_A_MINUTE * minutes))
         with deployment.connection() as client:
             purchases = deployment.read("purchases")["by_client_request_id"]
-            found = list(examine(service, client, load(beside_up=False), accepted, purchases, folder / "deliveries"))
+            found = [settled]
+            found += examine(service, client, load(beside_up=False), accepted, purchases, folder / "deliveries")
             if operator:
                 generations = folder / "sandbox" / "generations.jsonl"
                 found += examine_limits(service, accepted, operator.pauses, generations)
@@ -95,7 +95,7 @@ def _submit_under_faults(
     scheduled = next(faults)
     fault_at, submit_at = time.monotonic() + scheduled.after_s, time.monotonic()
     while (now := time.monotonic()) < until:
-        deployment.fill_up()
+        deployment.tend()
         if now >= fault_at:
             deployment.inject(scheduled.fault)
             scheduled = next(faults)
@@ -123,17 +123,19 @@ def _submit(service: Service, accepted: list[str], *, tenant: str | None) -> Non
         accepted.append(service.submit(request, terms).job_id)
 
 
-def _settled(deployment: Deployment, service: Service, settle_s: float) -> float:
+def _settled(deployment: Deployment, service: Service, settle_s: float) -> Invariant:
     """Wait until every job has ended and every end was delivered, or the time is up."""
-    started, receivers = time.monotonic(), make_receivers(load(beside_up=False))
+    started, receivers, is_settled = time.monotonic(), make_receivers(load(beside_up=False)), False
     while time.monotonic() - started < settle_s:
-        deployment.fill_up()
+        deployment.tend()
         with contextlib.suppress(LedgerUnavailable):
             unfinished = sum(count for state, count in service.counts().items() if not state.is_final)
-            if not unfinished and not service.follow_ups() and not receivers.waiting():
+            is_settled = not unfinished and not service.follow_ups() and not receivers.waiting()
+            if is_settled:
                 break
         time.sleep(CALM_STEP_S)
-    return time.monotonic() - started
+    took_s = time.monotonic() - started
+    return Invariant("everything was done soon after the last fault", is_settled, f"{took_s:.0f} of {settle_s:.0f} s")
 
 
 def _print(found: list[Invariant]) -> None:

@@ -117,7 +117,7 @@ def blows(on: Watched) -> list[Blow]:
         Blow("RushesClockJumped", "the ledger has seen a time an hour ahead", set_clock_back, lambda: None),
         Blow("RushesUnseen", "kill -9 the API", on.kill_api, on.start_api),
         Blow("RushesRedisGone", "kill -9 Redis", on.kill_redis, on.start_redis),
-        Blow("RushesWorkersGone", "kill -9 every worker", on.kill_workers, on.fill_up),
+        Blow("RushesWorkersGone", "kill -9 every worker", on.kill_workers, on.tend),
     ]
 
 

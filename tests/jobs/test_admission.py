@@ -245,6 +245,26 @@ def test_the_account_learns_from_its_429s_how_many_may_run(ledger: Ledger, clock
     assert ledger.admission.load().learnt == 8
 
 
+def test_a_long_storm_of_429s_teaches_once(ledger: Ledger, clock: Clock) -> None:
+    """While it lasts, generations end and each trial is refused; afterwards as many may run as its first 429 taught."""
+    queued(ledger, 60)
+    running = [bought(ledger, job) for job in served(ledger, 10)]
+    terms, refused = BreakerTerms(first_s=1, longest_s=1, after=1), 0
+    for _ in range(14):
+        for tried in served(ledger, 1):
+            ledger.breakers.refused(Breaker.SUBMIT, Hold.THROTTLED, "429", terms=terms, sent_at=clock.now)
+            steps.end(ledger, tried, steps.END)
+            refused += 1
+        clock.advance(2)
+        if running:
+            steps.rendered(ledger, running.pop(), steps.VIDEO)
+    assert (refused, running, ledger.admission.load().learnt) == (11, [], 7)
+
+    assert len(served(ledger)) == 1
+    ledger.breakers.passed(Breaker.SUBMIT)
+    assert len(served(ledger)) == 6
+
+
 # -- pauses ------------------------------------------------------------------------------------------------------------
 
 
