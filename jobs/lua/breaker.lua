@@ -26,11 +26,13 @@ if a.verb == 'passed' then
   return { circuit.is_closed and 0 or 1, 0, wake_ups() }
 end
 
--- Fewer may run from now on than did, once for all that were sent before that was learnt. A trial's 429 teaches nothing:
--- while the upstream throttles, ever fewer run, and the limit would fall to one.
+-- Fewer may run from now on than might until now, or than ran if that was any number; once for all requests that were sent
+-- before. A trial's 429 teaches nothing: while the upstream throttles, ever fewer run, and the limit would fall to one.
 if a.sent_at and circuit.is_closed and a.sent_at > (tonumber(redis.call('HGET', account_key(account), 'decreased_at') or '') or 0) then
-  local others = redis.call('ZCARD', in_flight_key(account)) - 1
-  redis.call('HSET', account_key(account), 'learnt', math.max(math.floor(0.7 * others), 1), 'decreased_at', stamp(now),
+  local most = tonumber(redis.call('HGET', account_key(account), 'learnt') or '')
+    or redis.call('ZCARD', in_flight_key(account)) - 1
+  most = math.min(most, limits_of(account).in_flight or math.huge)
+  redis.call('HSET', account_key(account), 'learnt', math.max(math.floor(0.7 * most), 1), 'decreased_at', stamp(now),
     'receipts', 0)
 end
 

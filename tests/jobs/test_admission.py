@@ -265,6 +265,25 @@ def test_a_long_storm_of_429s_teaches_once(ledger: Ledger, clock: Clock) -> None
     assert len(served(ledger)) == 6
 
 
+def test_a_429_while_little_runs_lowers_the_limit_by_as_much_as_any(ledger: Ledger, clock: Clock) -> None:
+    """It cannot be about how many run; a limit that was set and is lower than what was learnt is where it begins."""
+    queued(ledger, 60)
+    terms = BreakerTerms(first_s=1, longest_s=1, after=1)
+
+    def refused_while(count: int) -> int | None:
+        running = [bought(ledger, job) for job in served(ledger, count)]
+        ledger.breakers.refused(Breaker.SUBMIT, Hold.THROTTLED, "429", terms=terms, sent_at=clock.now)
+        clock.advance(2)
+        ledger.breakers.passed(Breaker.SUBMIT)
+        for job in running:
+            steps.rendered(ledger, job, steps.VIDEO)
+        return ledger.admission.load().learnt
+
+    assert [refused_while(21), refused_while(2), refused_while(1)] == [14, 9, 6]
+    ledger.admission.set(ACCOUNTS, Limit(in_flight=4))
+    assert refused_while(4) == 2
+
+
 # -- pauses ------------------------------------------------------------------------------------------------------------
 
 
