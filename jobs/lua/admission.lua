@@ -12,7 +12,7 @@
      in_flight:<account>[:<tenant>] zset  job that runs upstream -> +inf, or when it is counted no more
      parked:<account>:<model>      zset  ready jobs of a paused model
      limits:<account>              hash  <account|tenants|tenant:T>.<in_flight|per_min|weight>; settings.* are the settings'
-     account:<account>             hash  paused, paused:tenant:T, paused:model:M, virtual, learnt, receipts, decreased_at, looked_at ]]
+     account:<account>             hash  paused, paused:tenant:T, paused:model:M, virtual, learnt, throttled_at, looked_at ]]
 local FIRST_BY = { high = -3600, low = 3600 }
 local IN_FLIGHT = { submitting = 1, in_doubt = 1, rendering = 1 }
 

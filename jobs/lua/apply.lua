@@ -8,6 +8,8 @@
         event?, data?, took? {kind, interval, kept, life_ms}}.
      Returns {answers, wake-ups}; for each move {1 if it was written, the turn}, or why it was refused:
      UNKNOWN_JOB, STALE_TURN, WRONG_STATE, or Redis's own error about the row. ]]
+local UNTHROTTLED_S = 60 -- without a 429; then the account may try whether more can run
+
 local function is_among(list, value)
   for _, one in ipairs(list) do
     if one == value then return true end
@@ -80,14 +82,13 @@ local function count(m, row)
   end
 end
 
--- A receipt while as many run as the account learnt it may: one more may run after as many receipts as that.
+-- One more may run after each receipt that comes while as many run as may, if no 429 came for a while.
 local function learn(row)
-  local learnt = tonumber(redis.call('HGET', account_key(row.account), 'learnt') or '')
-  if not learnt or redis.call('ZCARD', in_flight_key(row.account)) < learnt then return end
-  if redis.call('HINCRBY', account_key(row.account), 'receipts', 1) >= learnt then
-    redis.call('HSET', account_key(row.account), 'learnt', learnt + 1, 'receipts', 0)
-    arm_purchases(row.account)
-  end
+  local learnt, throttled_at = unpack(redis.call('HMGET', account_key(row.account), 'learnt', 'throttled_at'))
+  if not learnt or now < (tonumber(throttled_at) or 0) + UNTHROTTLED_S then return end
+  if redis.call('ZCARD', in_flight_key(row.account)) < tonumber(learnt) then return end
+  redis.call('HINCRBY', account_key(row.account), 'learnt', 1)
+  arm_purchases(row.account)
 end
 
 -- Writes the job's place in the indexes and its next due time.

@@ -28,12 +28,15 @@ end
 
 -- Fewer may run from now on than might until now, or than ran if that was any number; once for all requests that were sent
 -- before. A trial's 429 teaches nothing: while the upstream throttles, ever fewer run, and the limit would fall to one.
-if a.sent_at and circuit.is_closed and a.sent_at > (tonumber(redis.call('HGET', account_key(account), 'decreased_at') or '') or 0) then
-  local most = tonumber(redis.call('HGET', account_key(account), 'learnt') or '')
-    or redis.call('ZCARD', in_flight_key(account)) - 1
-  most = math.min(most, limits_of(account).in_flight or math.huge)
-  redis.call('HSET', account_key(account), 'learnt', math.max(math.floor(0.7 * most), 1), 'decreased_at', stamp(now),
-    'receipts', 0)
+if a.sent_at then
+  local known = account_key(account)
+  local learnt, throttled_at = unpack(redis.call('HMGET', known, 'learnt', 'throttled_at'))
+  if circuit.is_closed and a.sent_at > (tonumber(throttled_at) or 0) then
+    local most = tonumber(learnt) or redis.call('ZCARD', in_flight_key(account)) - 1
+    most = math.min(most, limits_of(account).in_flight or math.huge)
+    redis.call('HSET', known, 'learnt', math.max(math.floor(0.7 * most), 1))
+  end
+  redis.call('HSET', known, 'throttled_at', stamp(now))
 end
 
 local open_s = circuit.fail({ after = a.after, first_s = a.first_s, longest_s = a.longest_s, wait_s = a.wait_s,
