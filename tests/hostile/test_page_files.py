@@ -28,14 +28,14 @@ FILES: Final = {
 }  # fmt: skip
 
 
-def posted(api: Api, path: str, file: bytes) -> requests.Response:
-    """Send a file as the page's form does."""
+def posted(api: Api, path: str, file: bytes = b"", **fields: str) -> requests.Response:
+    """Send a file, or other fields, as the page's form does."""
     page = requests.get(f"{api.url}/new", headers=FROM_HERE, timeout=PATIENCE_S)
     token = re.search('name="token" value="([^"]+)"', page.text)
     assert token is not None
     files = {"file": ("batch.csv", file)}
     return requests.post(
-        f"{api.url}{path}", data={"token": token[1]}, files=files, headers=FROM_HERE, timeout=PATIENCE_S
+        f"{api.url}{path}", data={"token": token[1], **fields}, files=files, headers=FROM_HERE, timeout=PATIENCE_S
     )
 
 
@@ -48,6 +48,13 @@ def test_a_file_is_refused_before_it_costs_much(api: Api, file: bytes) -> None:
     assert "all valid" not in reply.text
     assert reply.elapsed.total_seconds() < QUICKLY_S
     assert len(reply.content) < SHORT_REPLY
+
+
+def test_labels_are_bounded_before_they_are_read(api: Api) -> None:
+    """They become fields on the event loop, one a line."""
+    reply = posted(api, "/new", prompt="a boat", labels="a=b\n" * 1_500_000)
+    assert reply.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    assert reply.elapsed.total_seconds() < QUICKLY_S
 
 
 def test_a_stranger_who_signs_in_sends_little(api: Api) -> None:
