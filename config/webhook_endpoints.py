@@ -218,7 +218,17 @@ def origin_of(url: str, tenant: str | None) -> str:
     number = int.from_bytes(hashlib.sha256(server.encode()).digest()[:8]) % (
         MOST_ORIGINS if tenant is None else MOST_ORIGINS_OF_A_TENANT
     )
-    return f"{_ORIGIN}{hashlib.sha256((tenant or '').encode()).hexdigest()[:16]}_{number}"
+    return f"{owner_name(tenant)}_{number}"
+
+
+def owner_name(tenant: str | None) -> str:
+    """Name the owner of a tenant's webhooks, or of the deployment's own, as the receivers of requests' addresses do."""
+    return f"{_ORIGIN}{hashlib.sha256((tenant or '').encode()).hexdigest()[:16]}"
+
+
+def owner_of_origin(receiver: str) -> str:
+    """Return the owner that a receiver of requests' addresses names."""
+    return receiver.rpartition("_")[0]
 
 
 def address_problem(url: Any) -> str | None:

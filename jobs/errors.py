@@ -32,6 +32,7 @@ DatabaseTrouble               worker.sql.writing: deliver the row again later
 SchemaBehind                  worker.sql.schema: deliver again later, and ask the operator to migrate
 UnreadableText                producer.text: leave with the message
 Problem                       producer.api.problems: answer the request with its code and detail
+BrokenOff                     producer.api.problems: log why, and leave the reply unfinished
 SignIn                        producer.page.visit: send the visitor to the sign-in page
 StartFailed                   ops.stack.supervisor: stop what was started, and leave with the message
 Unhealthy                     ops.image.health: report the container as unhealthy

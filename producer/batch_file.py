@@ -27,6 +27,9 @@ KEY_LIFE_S: Final = 30 * 86_400.0
 """The same file submits nothing twice for so long."""
 
 _LABEL: Final = "metadata."
+MOST_COLUMNS: Final = 256
+"""Of a CSV file: each costs time in every row, also where its cell is empty."""
+
 _LARGEST_CELL: Final = 64 * 1024 * 1024  # an image in base64 stands in one cell; csv's own limit is 128 KiB
 
 
@@ -73,6 +76,7 @@ def rows_of(
     default_model: str,
     name: str,
     validate: Callable[[VideoRequest], None] = lambda _: None,
+    most: int | None = None,
 ) -> list[BatchRow]:
     """Read every row of a file's text, or raise an error that names every invalid one.
 
@@ -80,14 +84,18 @@ def rows_of(
     so that the same file, also one that grew or was sorted, submits nothing twice.
 
     Raises:
-        InvalidRequest: naming each line that cannot be read, or that `validate` refuses with an InvalidRequest.
+        InvalidRequest: naming each line that cannot be read, or that `validate` refuses with an InvalidRequest; or the
+            file has more than `most` rows, and the others were not read.
     """
     raw = _csv_rows(text, default_model) if is_csv else _json_rows(text)
     rows: list[BatchRow] = []
     errors: list[FieldError] = []
     seen: Counter[str] = Counter()
     by_key: dict[str, BatchRow] = {}
-    for line, fields in raw:
+    for number, (line, fields) in enumerate(raw):
+        if number == most:
+            message = f"may hold {most} requests here. `rushes batch` takes any number"
+            raise InvalidRequest((FieldError("file", message),))
         if isinstance(fields, str):
             errors.append(FieldError(f"line {line}", fields))
             continue
@@ -143,6 +151,9 @@ def _csv_rows(text: str, default_model: str) -> Iterator[tuple[int, dict[str, An
     reader = csv.DictReader(io.StringIO(text))
     while True:
         try:
+            if len(reader.fieldnames or ()) > MOST_COLUMNS:
+                yield reader.line_num, f"names more than {MOST_COLUMNS} columns"
+                return
             cells = next(reader, None)
         except csv.Error as error:
             yield reader.line_num, f"is not CSV: {error}"

@@ -1,15 +1,16 @@
 """How a request waits for its purchase: the same fields in the API and in batch files."""
 
-import math
+import re
 import time
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from jobs.job import LONGEST_WAIT_S, Priority
 
 _DAY_S: Final = 86_400.0
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def seconds_until(not_before: float | str | None) -> float:
@@ -28,15 +29,13 @@ def seconds_until(not_before: float | str | None) -> float:
 
 
 def _seconds(not_before: float | str) -> float | None:
+    if _NUMBER.fullmatch(str(not_before)):
+        return float(not_before)
     try:
-        seconds = float(not_before)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(str(not_before))
-        except ValueError:
-            return None
+        moment = datetime.fromisoformat(str(not_before))
         return moment.timestamp() - time.time() if moment.tzinfo else None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _checked(not_before: float | str | None) -> float | str | None:
@@ -56,7 +55,7 @@ class QueueTerms(BaseModel):
     ] = Priority.NORMAL
     not_before: Annotated[
         float | str | None,
-        AfterValidator(_checked),
+        BeforeValidator(_checked),
         Field(
             description="When it may be bought: seconds from now, or a time with its offset (RFC 3339).",
             examples=["2026-12-24T18:00:00+01:00", 3600],

@@ -15,7 +15,6 @@ from jobs.queues import receiver_of, task_of
 from jobs.scripts import WakeUp
 from jobs.work_items import Claim, Claimed, Leased
 from worker import metrics
-from worker.room import FULL_S
 from worker.runtime import Runtime, WorkerApp
 
 log = logging.getLogger("rushes.tasks")
@@ -49,10 +48,10 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             metrics.ran(self.name, "dropped")
             return "dropped"
         try:
-            with self.parts.room.of(self.name, queue) as has_room, metrics.busy(self.name):
-                if not has_room:
+            with self.parts.room.of(self.name, queue) as wait_s, metrics.busy(self.name):
+                if wait_s:
                     metrics.ran(self.name, "no_room")
-                    return self._postponed(queue)
+                    return self._postponed(queue, wait_s)
                 super().__call__(*args, **kwargs)
         except (StaleTurn, WrongState, UnknownJob, UnreadableRow) as error:
             log.info("step.dropped queue=%s why=%s: %s", queue, type(error).__name__, error)
@@ -105,8 +104,8 @@ class QueueTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         except KeyError:
             return False
 
-    def _postponed(self, queue: str) -> str:
-        if wake_up := self.parts.ledger.items.postpone(queue, wait_s=FULL_S, rang=self._rang):
+    def _postponed(self, queue: str, wait_s: float) -> str:
+        if wake_up := self.parts.ledger.items.postpone(queue, wait_s=wait_s, rang=self._rang):
             self.again(wake_up)
         return "no room: postponed"
 

@@ -2,14 +2,20 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from jobs.queues import SLOW_POLLS, TaskName
+from jobs.queues import SLOW_POLLS, TaskName, receiver_of
 
 FULL_S: Final = 0.25
 """A wake-up that finds no room rings again after this many seconds."""
+
+OWN_SHARE_FULL_S: Final = 1.0
+"""A webhook of a tenant that holds its whole share rings after this many seconds: dozens of them may wait."""
+
+OwnerOf = Callable[[str], str | None]
+"""Names the tenant that a receiver's webhooks belong to; None: the receiver is no webhook."""
 
 _KINDS: Final = {
     TaskName.SUBMIT: "purchases",
@@ -25,11 +31,17 @@ class Room:
 
     Purchases may use half of the threads, and so may deliveries with descriptions, and downloads; a quarter is left
     for polls and for reading the upstream's log. Slow polls use a quarter, or any thread while most polls are slow.
+    Of the threads that deliver, the webhooks of one tenant use at most a quarter, and all webhooks three quarters: the
+    rest is left for hooks, the database and descriptions.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, owner_of: OwnerOf = lambda _receiver: None) -> None:
         self.slow_threads = max(1, threads // 4)
         self.half = max(1, threads // 2)
+        self._of_an_owner = max(1, self.half // 4)
+        self._of_webhooks = max(1, self.half - self._of_an_owner)
+        self._owner_of = owner_of
+        self._owners: Counter[str] = Counter()
         self._busy = max(1, threads - self.slow_threads)
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -46,20 +58,35 @@ class Room:
         self._timed_out = self._timed_out / 2 + sum(timed_out)
 
     @contextmanager
-    def of(self, task: str, queue: str) -> Iterator[bool]:
-        """Use a thread for a task while the block lasts; False: there is no room."""
+    def of(self, task: str, queue: str) -> Iterator[float]:
+        """Use a thread for a task while the block lasts; yields 0, or the seconds after which to ask again."""
         kind = SLOW_POLLS if queue == SLOW_POLLS else _KINDS.get(TaskName(task))
         if kind is None:
-            yield True
+            yield 0
             return
+        owner = self._owner_of(receiver_of(queue) or "")
         with self._lock:
-            has_room = self._has_room(kind)
-            self._used[kind] += has_room
+            wait_s = self._wait_s(kind, owner)
+            taken = wait_s == 0
+            self._note(kind, owner, taken)
         try:
-            yield has_room
+            yield wait_s
         finally:
             with self._lock:
-                self._used[kind] -= has_room
+                self._note(kind, owner, -taken)
+
+    def _note(self, kind: str, owner: str | None, change: int) -> None:
+        self._used[kind] += change
+        if owner is not None:
+            self._owners[owner] += change
+            self._owners += Counter()  # forgets owners without threads
+
+    def _wait_s(self, kind: str, owner: str | None) -> float:
+        if owner is not None and self._owners[owner] >= self._of_an_owner:
+            return OWN_SHARE_FULL_S
+        if owner is not None and self._owners.total() >= self._of_webhooks:
+            return FULL_S
+        return 0 if self._has_room(kind) else FULL_S
 
     def _has_room(self, kind: str) -> bool:
         if kind == SLOW_POLLS:

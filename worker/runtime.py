@@ -139,7 +139,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         send_wake_up=send,
         round_trip=metrics.round_trip,
     )
-    outbox, leases, room = Outbox(scripts), Leases(ledger.items), Room(settings.worker.threads)
+    outbox, leases = Outbox(scripts), Leases(ledger.items)
     threads, chosen = settings.worker.threads, policy(settings)
     access = _access(settings)
     upstream = Upstream(access, settings.upstream, threads=threads)
@@ -151,6 +151,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)
     receivers = _receivers(settings, scripts, store.root)
+    room = Room(threads, receivers.owner_of)
     purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), policy_of)
     download_s, poll_s = settings.longest_download_s, settings.longest_poll_s
     return Runtime(

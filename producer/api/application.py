@@ -32,6 +32,7 @@ from producer.api import (
     webhooks,
 )
 from producer.api.border import Border
+from producer.api.content import DOWNLOADS
 from producer.api.create_video import CreateVideo
 from producer.api.docs_page import add_docs
 from producer.api.event_stream import EventStream
@@ -90,6 +91,7 @@ def make_app(settings: Settings) -> FastAPI:
         pictures,
         TenantPlaces(LARGE_BODIES),
         TenantPlaces(WATCHERS),
+        TenantPlaces(DOWNLOADS),
         open_store(settings),
         event_stream,
         metrics,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from producer.api.metrics import Metrics
-from producer.api.problems import Code, Problem
+from producer.api.problems import BrokenOff, Code, Problem
 from producer.api.refusals import refusal
 from producer.keys import Quota
 
@@ -54,6 +54,8 @@ class Border:
             await self._app(scope, _Bounded(receive, self._body_bytes), answer)
         except Problem as problem:
             await self._refuse(problem, scope, receive, answer)
+        except BrokenOff as why:
+            log.info("the reply was broken off request=%s: %s", request_id, why)
         except ClientDisconnect:
             log.info("the client disconnected before it had sent its request request=%s", request_id)
         except Exception:

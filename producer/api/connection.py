@@ -79,9 +79,13 @@ class Connection(HttpToolsProtocol):
                 del self._by_address[self._address]
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and cut off what is too long."""
-        if self.transport.is_closing():
-            return
+        """Feed the parser, a head no further than it may be long, and cut off what is too long."""
+        while data and not self.transport.is_closing():
+            size = len(data) if self._is_in_body else MOST_HEAD_BYTES + 1
+            self._feed(data[:size])
+            data = data[size:]
+
+    def _feed(self, data: bytes) -> None:
         if not self._is_in_body and not self._came:
             self._since = self.loop.time()
         self._came += len(data)

@@ -2,21 +2,31 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
+from time import monotonic
 from typing import Final
 
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from config.store import NotThere, Store, StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact, is_within, path_of
 from jobs.job import Job, Stored
-from producer.api.problems import Code, Problem
+from producer.api.problems import BrokenOff, Code, Problem
+from producer.api.tenant_pool import Bounds
 
 CHUNK_BYTES: Final = 262_144
+ASK_AGAIN_S: Final = 5.0
+"""A download goes on for at most this long, and for what was already read of the file, after its key was revoked."""
+
+DOWNLOADS: Final = Bounds(places=500, of_a_tenant=100, reserved=250, calls_of_a_tenant=200)
+"""Files that are being sent: each is open, and up to half a megabyte of it waits for a client that reads slowly."""
+
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -67,6 +77,14 @@ def piece_of(asked: str | None, size: int) -> Piece | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Who downloads: the place that it holds meanwhile, and whether it still may."""
+
+    place: AbstractAsyncContextManager[None]
+    is_admitted: Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
     """A file to send, with its name, its cache policy and its reader."""
 
@@ -79,7 +97,13 @@ class _File:
 
 
 def content(
-    job: Job, store: Store, asked: Mapping[str, str], artifact: Artifact = Artifact.VIDEO, *, head_only: bool
+    job: Job,
+    store: Store,
+    asked: Mapping[str, str],
+    artifact: Artifact = Artifact.VIDEO,
+    *,
+    reader: Reader,
+    head_only: bool,
 ) -> Response:
     """Build the reply to a request for a job's video, or for an artifact of it."""
     stored = stored_of(job)
@@ -88,14 +112,14 @@ def content(
     if job.removed_at is not None:
         raise Problem(Code.NO_VIDEO, "Retention removed the job's files from the archive.")
     if artifact is Artifact.VIDEO:
-        return _sent(_video(store, stored), asked, head_only=head_only)
+        return _sent(_video(store, stored), asked, reader, head_only=head_only)
     if artifact not in job.artifacts:
         detail = f"This job has no {artifact}; its `artifacts` lists all. They are made shortly after the video."
         raise Problem(Code.VARIANT_NOT_THERE, detail)
-    return _sent(_small(store, artifact, path_of(artifact, stored.path)), asked, head_only=head_only)
+    return _sent(_small(store, artifact, path_of(artifact, stored.path)), asked, reader, head_only=head_only)
 
 
-def _sent(file: _File, asked: Mapping[str, str], *, head_only: bool) -> Response:
+def _sent(file: _File, asked: Mapping[str, str], reader: Reader, *, head_only: bool) -> Response:
     """Send a file or the requested range with its ETag, or 304 if the client has that version."""
     etag = f'"{file.sha256}"'
     headers = {
@@ -117,7 +141,33 @@ def _sent(file: _File, asked: Mapping[str, str], *, head_only: bool) -> Response
     headers["content-length"] = str(piece.length)
     if head_only:
         return Response(status_code=status, headers=headers, media_type=file.content_type)
-    return StreamingResponse(_begun(file.read(piece)), status, headers, media_type=file.content_type)
+    return _Download(file.read(piece), reader, status, headers, file.content_type)
+
+
+class _Download(StreamingResponse):
+    """A file on its way to a reader, as long as that may have it."""
+
+    def __init__(
+        self, body: Iterator[bytes], reader: Reader, status: int, headers: Mapping[str, str], content_type: str
+    ) -> None:
+        super().__init__(body, status, headers, content_type)
+        self._body = body
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a place and read the first part, or refuse; then send the file."""
+        async with self._reader.place:
+            self.body_iterator = self._while_admitted(await run_in_threadpool(_begun, self._body))
+            await super().__call__(scope, receive, send)
+
+    async def _while_admitted(self, body: Iterator[bytes]) -> AsyncIterator[bytes]:
+        asked_at = monotonic()
+        async for part in iterate_in_threadpool(body):
+            if monotonic() - asked_at >= ASK_AGAIN_S:
+                if not await self._reader.is_admitted():
+                    raise BrokenOff("the reader's right has ended")
+                asked_at = monotonic()
+            yield part
 
 
 def matches(asked: str | None, etag: str) -> bool:

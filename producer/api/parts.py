@@ -37,6 +37,7 @@ class Parts:
     pictures: PicturePool | None
     large_bodies: TenantPlaces
     watchers: TenantPlaces
+    downloads: TenantPlaces
     store: Store
     event_stream: EventStream
     metrics: Metrics

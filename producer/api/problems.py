@@ -188,6 +188,10 @@ class ErrorDetail:
         return str(shorten(self.location.partition(".")[2] or self.location))
 
 
+class BrokenOff(Exception):
+    """A reply that has begun is not to be finished; the message is for the log."""
+
+
 class Problem(Exception):
     """The request is refused; the exception handler turns this into the reply."""
 

@@ -5,18 +5,20 @@ by a link that needs no key and expires, like the upstream's own.
 """
 
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from jobs.errors import UnknownJob
 from jobs.job import Job
 from jobs.states import State
-from producer.api.content import content
+from producer.api.content import Reader, content
 from producer.api.create_video import model_of
 from producer.api.guard import Reads, Submits, room_for_body
 from producer.api.links import Link
@@ -169,10 +171,15 @@ def linked_file(file_name: str, request: Request, parts: Needs, until: int = 0, 
     """Serve a video by its signed link, without a key."""
     job_id = file_name.partition(".")[0]
     link = Link(file_name, until, signature)
-    if not JOB_ID.fullmatch(job_id) or not parts.links.is_valid(link, now=parts.service.now()):
+
+    def is_valid() -> bool:
+        return parts.links.is_valid(link, now=parts.service.now())
+
+    if not JOB_ID.fullmatch(job_id) or not is_valid():
         raise Problem(Code.NOT_FOUND, "This link is invalid or has expired: poll again for a new one.")
     job, _ = parts.service.get(job_id)
-    return content(job, parts.store, request.headers, head_only=request.method == "HEAD")
+    reader = Reader(parts.downloads.place(job.tenant), partial(run_in_threadpool, is_valid))
+    return content(job, parts.store, request.headers, reader=reader, head_only=request.method == "HEAD")
 
 
 def _base(request: Request, parts: Parts) -> str:

@@ -24,7 +24,7 @@ from jobs.job import Job, Terms, VideoRequest
 from jobs.job_log import following
 from jobs.moves.request import Retry
 from jobs.states import State, Status
-from producer.api.content import content, matches
+from producer.api.content import Reader, content, matches
 from producer.api.create_video import (
     CreateVideo,
     DefaultModels,
@@ -543,7 +543,9 @@ def video_content(
     """The stored video, or an artifact of it. `Range` and `If-Range` are supported; the ETag is the SHA-256."""
     job, _ = known(parts, caller, job_id)
     artifact = ARTIFACT_OF[variant]
-    return content(job, parts.store, request.headers, artifact, head_only=request.method == "HEAD")
+    is_admitted = partial(is_still_admitted, request, parts, Scope.READ)
+    reader = Reader(parts.downloads.place(caller.tenant), is_admitted)
+    return content(job, parts.store, request.headers, artifact, reader=reader, head_only=request.method == "HEAD")
 
 
 # -- what the routes share -----------------------------------------------------------------------------------------

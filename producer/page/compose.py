@@ -16,7 +16,7 @@ from ulid import ULID
 from config.webhook_endpoints import LONGEST_URL
 from jobs.errors import FieldError, InvalidRequest, JobError, UnknownJob
 from producer.api.create_video import DefaultModels, parse_form
-from producer.api.parsing import parse_apart
+from producer.api.parsing import MOST_VALUES, QUICK_BYTES, parse_apart
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.api.videos import JOB_ID, submit_async
@@ -70,6 +70,8 @@ async def show(visit: Visit) -> Response:
 
 async def submit(visit: Visit) -> Response:
     """Submit the form's request: once, however often it is sent."""
+    if len(visit.text("labels")) > QUICK_BYTES:
+        raise Problem(Code.TOO_LARGE, f"Labels may have {QUICK_BYTES} characters; nothing was submitted.")
     values = _values(visit)
     key = visit.text("key") or _new_key()
     try:
@@ -212,12 +214,13 @@ def _file(visit: Visit) -> tuple[str, str]:
 
 def _rows(visit: Visit, name: str, text: str, model: str) -> list[BatchRow]:
     is_csv = not text.lstrip().startswith("{")
-    rows = rows_of(text, is_csv=is_csv, default_model=model, name=name, validate=visit.parts.service.validate)
+    if sum(map(text.count, "[{,\n")) > MOST_VALUES:
+        message = f"may hold {MOST_VALUES} of the signs [ {{ , and line ends here. `rushes batch` takes any number"
+        raise InvalidRequest((FieldError("file", message),))
+    validate = visit.parts.service.validate
+    rows = rows_of(text, is_csv=is_csv, default_model=model, name=name, validate=validate, most=MOST_ROWS)
     if not rows:
         raise InvalidRequest((FieldError("file", "holds no requests"),))
-    if len(rows) > MOST_ROWS:
-        message = f"may hold {MOST_ROWS} requests here; it has {len(rows)}. `rushes batch` takes any number"
-        raise InvalidRequest((FieldError("file", message),))
     return rows
 
 

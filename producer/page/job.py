@@ -1,6 +1,7 @@
 """`/jobs/<id>`: one job's video, its timeline, what was asked and what came, its money, its deliveries, its actions."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from jobs.job import Job, VideoRequest
 from jobs.moves.request import Retry, on_retry
 from jobs.shorten import shorten
 from jobs.states import State
-from producer.api.content import content
+from producer.api.content import Reader, content
 from producer.api.problems import Code, Problem
 from producer.api.videos import ARTIFACT_OF, check_id
 from producer.costs import cancel_costs, retry_costs
@@ -20,7 +21,7 @@ from producer.keys import Scope
 from producer.page.lists import row_of
 from producer.page.snippets import snippets
 from producer.page.timeline import drawn, lanes_of
-from producer.page.visit import Visit
+from producer.page.visit import Visit, is_still_admitted
 from producer.receivers import check_has_ended
 from producer.views import entry_view
 
@@ -60,7 +61,9 @@ def file(visit: Visit) -> Response:
     if artifact is None:
         raise Problem(Code.NO_SUCH_ROUTE, "A job has the files video, poster, preview, gif and manifest.")
     job, _ = _known(visit)
-    reply = content(job, visit.parts.store, visit.request.headers, artifact, head_only=visit.request.method == "HEAD")
+    reader = Reader(visit.parts.downloads.place(visit.tenant), partial(is_still_admitted, visit))
+    head_only = visit.request.method == "HEAD"
+    reply = content(job, visit.parts.store, visit.request.headers, artifact, reader=reader, head_only=head_only)
     if artifact is not Artifact.VIDEO or "download" not in visit.request.query_params:
         reply.headers["content-disposition"] = "inline"
     return reply

@@ -5,14 +5,11 @@ from time import monotonic
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from jobs.errors import LedgerUnavailable
-from producer.api.problems import Problem
-from producer.api.streams import HEARTBEAT_S, RECONNECT_MS
+from producer.api.streams import HEARTBEAT_S, RECONNECT_MS, WatchersReply
 from producer.api.videos import JOB_ID
-from producer.keys import Scope
-from producer.page.visit import SignIn, Visit, admit
+from producer.page.visit import Visit, is_still_admitted
 
 MOST_JOBS: Final = 100
 OF_ANY_S: Final = 2.0
@@ -33,14 +30,13 @@ async def stream(visit: Visit) -> Response:
         changes = visit.parts.event_stream.changes(jobs, at_most_every_s=at_most_every_s, heartbeat_s=HEARTBEAT_S)
         async for has_changed in changes:
             if monotonic() - checked_at >= HEARTBEAT_S:
-                if not await _is_still_admitted(visit):
+                if not await is_still_admitted(visit):
                     yield _CHANGE  # the page asks for itself, and is sent to sign in
                     return
                 checked_at = monotonic()
             yield _CHANGE if has_changed else ": alive\n\n"
 
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(lines(), headers=headers, media_type="text/event-stream")
+    return WatchersReply(visit.parts.watchers.place(visit.tenant), lines())
 
 
 _CHANGE: Final = "event: change\ndata: \n\n"
@@ -53,13 +49,3 @@ def _own(visit: Visit) -> frozenset[str] | None:
         return None
     found = visit.parts.service.get_many(named) if named else []
     return frozenset(job.id for job, _ in found if visit.tenant in {None, job.tenant})
-
-
-async def _is_still_admitted(visit: Visit) -> bool:
-    try:
-        await admit(visit.request, visit.parts, Scope.READ, cost=0)
-    except (SignIn, Problem):
-        return False
-    except LedgerUnavailable:
-        pass  # nobody can revoke a key now
-    return True

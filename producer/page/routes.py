@@ -14,7 +14,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from jobs.errors import JobError, UnknownEndpoint, UnknownKey
+from producer.api.border import too_large
 from producer.api.forms import Fields, read_fields
+from producer.api.guard import room_for_body
+from producer.api.parsing import QUICK_BYTES, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import KINDS, Code, Problem
 from producer.api.refusals import problem_of
@@ -80,9 +83,10 @@ def _posted(handler: Handler, scope: Scope | None) -> Answer:
         parts = parts_of(request)
         visit = await admit(request, parts, scope)
         check_came_from_here(request)
-        visit = replace(visit, form=await _fields(request, parts))
-        check_token(visit)
-        return await _handled(handler, visit)
+        async with room_for_body(request, visit.caller):
+            visit = replace(visit, form=await _fields(request, parts))
+            check_token(visit)
+            return await _handled(handler, visit)
 
     return _explained(answer)
 
@@ -90,6 +94,8 @@ def _posted(handler: Handler, scope: Scope | None) -> Answer:
 async def _signed_in(request: Request) -> Response:
     parts = parts_of(request)
     check_came_from_here(request)
+    if is_long(request.headers):  # of somebody whose key is not known yet
+        raise too_large(QUICK_BYTES)
     return await signing.sign_in(request, parts, dict(await _fields(request, parts)))
 
 

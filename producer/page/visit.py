@@ -17,6 +17,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from jobs.errors import LedgerUnavailable
 from producer.api.forms import Fields
 from producer.api.guard import Caller, check_is_local, check_quota, check_scope
 from producer.api.parts import Parts
@@ -117,6 +118,17 @@ async def admit(request: Request, parts: Parts, scope: Scope | None, *, cost: in
         check_scope(admitted.key, scope)
     check_quota(admitted.quota)
     return Visit(request, parts, admitted.key, await run_in_threadpool(_token, parts, cookie))
+
+
+async def is_still_admitted(visit: Visit) -> bool:
+    """Whether a visitor who is being answered would still be admitted: its key may have been revoked, or expired."""
+    try:
+        await admit(visit.request, visit.parts, Scope.READ, cost=0)
+    except (SignIn, Problem):
+        return False
+    except LedgerUnavailable:
+        pass  # nobody can revoke a key now
+    return True
 
 
 def check_came_from_here(request: Request) -> None:

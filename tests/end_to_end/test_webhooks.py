@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from jobs.job import Terms
 from jobs.states import State
 from producer.ends import EndsRead
 from producer.receivers import make_receivers
@@ -78,6 +80,31 @@ def test_a_slow_receiver_delays_no_video_and_no_other_receiver(
 
         receiver.go_on.set()
         eventually(lambda: receiver.jobs() == jobs, within_s=60, what="the slow receiver")
+
+
+def test_slow_receivers_of_one_tenant_delay_no_other_tenants_and_no_row(
+    stage: Stage, receiver: WebhookServer, other_receiver: WebhookServer
+) -> None:
+    """Twelve that take long hold a quarter of the threads that deliver, whatever a request names besides."""
+    stage.environment["RUSHES_SQL__ENABLED"] = "true"
+    webhooks = make_webhooks(stage.settings)
+    for _ in range(12):
+        webhooks.add(receiver.url, tenant="attacker")
+    webhooks.add(other_receiver.url, tenant="shop")
+    receiver.go_on.clear()
+    with stage.worker(threads=16, RUSHES_WORKER__THREADS="16", RUSHES_WEBHOOKS__TIMEOUT_S="60"):
+        request = replace(a_request(), webhook_url=receiver.url)
+        stage.ended(stage.service.submit(request, Terms(tenant="attacker")).job_id)
+        eventually(lambda: receiver.calls == 2, what="the slow receivers' share")
+
+        stage.ended(stage.service.submit(a_request(), Terms(tenant="shop")).job_id)
+        eventually(lambda: other_receiver.calls, within_s=10, what="the other tenant's webhook")
+        eventually(lambda: not make_receivers(stage.settings).waiting().get("sql"), within_s=10, what="the row")
+        assert receiver.calls == 2
+
+        receiver.go_on.set()
+        eventually(lambda: not _waiting(stage), within_s=60, what="the slow receivers' deliveries")
+    assert receiver.calls == 13
 
 
 @pytest.mark.long

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from config.settings import Settings
 from ops.stack.recipe import free_port
 from producer.api.application import make_app
+from producer.api.border import MOST_HEAD_BYTES
 from producer.api.connection import Connection
 from producer.keys import Keys, Scope
 from tests.api.conftest import Api
@@ -42,11 +43,17 @@ class Quick(Connection):
     drain_s: ClassVar[float] = 0.5
     check_s: ClassVar[float] = 0.2
     made: ClassVar[int] = 0
+    parsed: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Count connections since the start."""
         Quick.made += 1
         super().connection_made(transport)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count headers since the start."""
+        Quick.parsed += 1
+        super().on_header(name, value)
 
 
 class Server:
@@ -224,6 +231,13 @@ def test_an_endless_head_is_cut_off(tenant: Api, beginning: bytes, megabytes: in
     sent, _ = accepted(port_of(tenant), parts)
 
     assert sent < KERNEL_BYTES
+
+
+def test_of_headers_without_end_few_are_parsed(quick: Server) -> None:
+    """What arrives at once may be eight times as long as a head may be, and is parsed on the event loop."""
+    before = Quick.parsed
+    accepted(quick.port, iter([b"GET /healthz HTTP/1.1\r\n" + b"a:b\r\n" * 200_000]))
+    assert 0 < Quick.parsed - before <= MOST_HEAD_BYTES / len(b"a:b\r\n") + 1
 
 
 def test_a_head_just_above_the_limit_gets_a_problem(quick: Server) -> None:

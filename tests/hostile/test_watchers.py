@@ -76,6 +76,15 @@ def test_a_tenants_streams_and_waits_are_bounded(server: Server, client: "redis.
     )
 
 
+def test_the_pages_streams_are_bounded_too(server: Server, client: "redis.Redis") -> None:
+    """A session is as good as its key, and no better."""
+    browser = requests.Session()
+    form = {"key": Keys(client).issue("attacker", [Scope.READ]).token}
+    browser.post(f"{server.url}/signin", data=form, headers={"sec-fetch-site": "same-origin"}, timeout=20)
+    replies = [browser.get(f"{server.url}/live", stream=True, timeout=20) for _ in range(MOST + 1)]
+    assert [reply.status_code for reply in replies] == [*[HTTPStatus.OK] * MOST, HTTPStatus.TOO_MANY_REQUESTS]
+
+
 def test_a_reply_that_waited_is_not_for_a_key_that_was_revoked_meanwhile(server: Server, client: "redis.Redis") -> None:
     """Its right is asked for again before the job is shown."""
     access = Keys(client)

@@ -257,7 +257,7 @@ def test_a_task_that_finds_no_room_rings_again_soon(process: Process, ledger: Le
     steps.rendered(ledger, ledger.get(job_id), Video("https://cdn.example/1.mp4"))
     room: Room = process.app.runtime.room
     with ExitStack() as full:
-        assert full.enter_context(room.of(TaskName.STORE, State.STORING))
+        assert full.enter_context(room.of(TaskName.STORE, State.STORING)) == 0
 
         ran = process.run(TaskName.STORE, State.STORING, job_id)
         spare = process.run(TaskName.STORE, State.STORING, job_id)

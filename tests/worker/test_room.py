@@ -6,7 +6,7 @@ import pytest
 
 from jobs.queues import SLOW_POLLS, TaskName, delivery_queue
 from jobs.states import FollowUp, State
-from worker.room import Room
+from worker.room import FULL_S, OWN_SHARE_FULL_S, Room
 
 BUY = (TaskName.SUBMIT, State.QUEUED)
 STORE = (TaskName.STORE, State.STORING)
@@ -20,7 +20,7 @@ OTHERS = [POLL, (TaskName.RECONCILE, State.IN_DOUBT), (TaskName.DOUBT, State.SUB
 
 def entered(stack: ExitStack, room: Room, *work: tuple[TaskName, str]) -> list[bool]:
     """Whether each of these tasks gets a thread, until the stack ends."""
-    return [stack.enter_context(room.of(task.value, queue)) for task, queue in work]
+    return [stack.enter_context(room.of(task.value, queue)) == 0 for task, queue in work]
 
 
 @pytest.mark.parametrize("work", [(BUY, BUY), (STORE, FETCH), (DELIVER, DESCRIBE)])
@@ -54,17 +54,51 @@ def test_a_task_that_raises_makes_room_too() -> None:
     """Else a worker would buy nothing more after a few odd jobs."""
     room = Room(2)
     for _ in range(3):
-        with suppress(ValueError), room.of(TaskName.SUBMIT, State.QUEUED) as has_room:
-            assert has_room
+        with suppress(ValueError), room.of(TaskName.SUBMIT, State.QUEUED) as wait_s:
+            assert wait_s == 0
             raise ValueError
+
+
+def webhook(owner: str, number: int) -> tuple[TaskName, str]:
+    """The deliveries of one of an owner's webhooks."""
+    return TaskName.DELIVER, delivery_queue(f"{owner}.{number}")
+
+
+def owner_of(receiver: str) -> str | None:
+    """The owner that a webhook of these tests names."""
+    owner, dot, _ = receiver.partition(".")
+    return owner if dot else None
+
+
+def test_the_webhooks_of_one_tenant_use_a_quarter_of_what_delivers_and_all_webhooks_three_quarters() -> None:
+    """Receivers that take long leave threads to other tenants' receivers, to hooks, and to the database."""
+    room = Room(16, owner_of)
+    with ExitStack() as stack:
+        slow = [webhook("attacker", number) for number in range(3)]
+        assert entered(stack, room, *slow) == [True, True, False]
+        assert entered(stack, room, *(webhook(f"shop{number // 2}", number) for number in range(4))) == [True] * 4
+        assert entered(stack, room, webhook("bakery", 0)) == [False]
+        assert entered(stack, room, DELIVER, DESCRIBE, DELIVER) == [True, True, False]
+    with ExitStack() as stack:
+        assert entered(stack, room, *slow) == [True, True, False]
+
+
+def test_a_webhook_beyond_its_tenants_share_rings_less_often() -> None:
+    """Dozens may wait for the few threads of their tenant, and each ring costs the worker a message."""
+    room = Room(16, owner_of)
+    with ExitStack() as stack:
+        waits = [stack.enter_context(room.of(*webhook("attacker", number))) for number in range(3)]
+        assert waits == [0, 0, OWN_SHARE_FULL_S]
+        entered(stack, room, *(webhook(f"shop{number}", 0) for number in range(4)))
+        assert stack.enter_context(room.of(*webhook("bakery", 0))) == FULL_S
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_the_smallest_workers_do_every_kind_of_work(threads: int) -> None:
     """One after the other."""
-    for work in (BUY, STORE, FETCH, DELIVER, DESCRIBE, SLOW, *OTHERS):
+    for work in (BUY, STORE, FETCH, DELIVER, webhook("shop", 0), DESCRIBE, SLOW, *OTHERS):
         with ExitStack() as stack:
-            assert entered(stack, Room(threads), work) == [True]
+            assert entered(stack, Room(threads, owner_of), work) == [True]
 
 
 def test_slow_polls_use_a_quarter_and_take_nothing_from_the_others() -> None:

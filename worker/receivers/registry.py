@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from config.webhook_endpoints import WEBHOOK_URL, Endpoint, Endpoints, is_endpoint, is_origin, secret_of
+from config.webhook_endpoints import (
+    WEBHOOK_URL,
+    Endpoint,
+    Endpoints,
+    is_endpoint,
+    is_origin,
+    owner_name,
+    owner_of_origin,
+    secret_of,
+)
 from jobs.errors import UnknownEndpoint
 from jobs.events import ENDS
 from worker.receivers.outcome import Receiver
@@ -27,12 +36,22 @@ class ReceiverRegistry:
         self._endpoints = endpoints
         self._sender = sender
         self._now = now
+        self._owners: dict[str, str] = {}
 
     def find(self, name: str) -> Receiver | None:
         """Return the receiver of that name; None if this worker knows none, or if it is disabled."""
         if is_origin(name):
             return WebhookReceiver(self._sender, None, self._secrets(WEBHOOK_URL, _FIRST))
         return self._endpoint(name) if is_endpoint(name) else self._receivers.get(name)
+
+    def owner_of(self, name: str) -> str | None:
+        """Return the owner of a webhook's receiver, which never changes; None: it is no webhook, or is gone."""
+        if is_origin(name):
+            return owner_of_origin(name)
+        if is_endpoint(name) and name not in self._owners:
+            with suppress(UnknownEndpoint):
+                self._owners[name] = owner_name(self._endpoints.get(name).tenant)
+        return self._owners.get(name)
 
     @property
     def subscriptions(self) -> Mapping[str, Sequence[str]]:
