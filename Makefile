@@ -27,7 +27,7 @@ $(READY): pyproject.toml requirements/dev.txt
 
 install: $(READY) ## make the environment only
 
-demo: $(READY) ## turn one prompt into a stored video, in under a minute
+demo: $(READY) ## turn one prompt into a stored video, in seconds; the first time it makes the environment
 	@$(BIN)/rushes demo
 
 test: TESTS = "not long"

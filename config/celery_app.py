@@ -15,7 +15,7 @@ from config import transport
 from config.address import Server, parse, sentinel_options
 from config.connection import MOST_CONNECTIONS
 from config.settings import RedisSettings, Settings
-from jobs.queues import QUEUE_OF, QueueName
+from jobs.queues import ROUTES, QueueName
 
 KEY_PREFIX: Final = "rushes:celery:"
 
@@ -61,7 +61,7 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # A publish that timed out may have happened, and a repeated one starts a second chain; the rescuer repeats it.
         task_publish_retry=False,
         task_queues=[Queue(name.value) for name in QueueName],
-        task_routes={task.value: {"queue": queue.value} for task, queue in QUEUE_OF.items()},
+        task_routes={task.value: {"queue": route.broker.value} for task, route in ROUTES.items()},
         task_default_queue=QueueName.SUBMIT.value,
         task_create_missing_queues=False,
         # Threads, because tasks wait for HTTP; of the light pools only this one keeps the event loop that runs timers.

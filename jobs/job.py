@@ -322,7 +322,9 @@ class Job(Ended, Followed):
     stored: AsJson[Stored] | None = None
     """Our copy of the video."""
     artifacts: Annotated[tuple[Artifact, ...], BeforeValidator(_split)] = ()
-    """What stands beside the video in the archive; a row holds a list with commas."""
+    """What stands beside the video in the archive; a row holds a list with commas.
+
+    `after_describe` alone writes it, and writes it whole: a second writer would undo the first."""
     removed_at: Number | None = None
     """When retention removed our copy."""
     bought_late_at: Number | None = None

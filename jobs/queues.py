@@ -1,9 +1,10 @@
-"""The queues of work items, and the Celery task and broker queue that serve each.
+"""The queues of work items, and the Celery task, broker queue and threads that serve each.
 
 A queue is a state (its items are the jobs in it), a follow-up, the queue of slow polls, or that of a receiver.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -37,29 +38,38 @@ class QueueName(StrEnum):
     NOTIFY = "notify"
 
 
-QUEUE_OF: Final[Mapping[TaskName, QueueName]] = {
-    TaskName.SUBMIT: QueueName.SUBMIT,
-    TaskName.DOUBT: QueueName.POLL,
-    TaskName.RECONCILE: QueueName.POLL,
-    TaskName.POLL: QueueName.POLL,
-    TaskName.STORE: QueueName.TRANSFER,
-    TaskName.LATE_FETCH: QueueName.TRANSFER,
-    TaskName.DELIVER: QueueName.NOTIFY,
-    TaskName.DESCRIBE: QueueName.TRANSFER,
+class Bulkhead(StrEnum):
+    """Work that shares a limit of a process's threads (worker/room.py), so that polls always find one."""
+
+    PURCHASES = "purchases"
+    DOWNLOADS = "downloads"
+    DELIVERIES = "deliveries"
+    NONE = "none"  # quick work, which may use any thread
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a task works off: the queues of its work items, and where its messages and its threads come from."""
+
+    queues: Sequence[str]
+    broker: QueueName
+    bulkhead: Bulkhead
+
+
+ROUTES: Final[Mapping[TaskName, Route]] = {
+    TaskName.SUBMIT: Route([State.QUEUED], QueueName.SUBMIT, Bulkhead.PURCHASES),
+    TaskName.DOUBT: Route([State.SUBMITTING], QueueName.POLL, Bulkhead.NONE),
+    TaskName.RECONCILE: Route([State.IN_DOUBT], QueueName.POLL, Bulkhead.NONE),
+    TaskName.POLL: Route([State.RENDERING, SLOW_POLLS], QueueName.POLL, Bulkhead.NONE),
+    TaskName.STORE: Route([State.STORING], QueueName.TRANSFER, Bulkhead.DOWNLOADS),
+    TaskName.LATE_FETCH: Route([FollowUp.LATE_FETCH], QueueName.TRANSFER, Bulkhead.DOWNLOADS),
+    TaskName.DELIVER: Route([], QueueName.NOTIFY, Bulkhead.DELIVERIES),  # each receiver has a queue
+    TaskName.DESCRIBE: Route([FollowUp.DESCRIBE], QueueName.TRANSFER, Bulkhead.DELIVERIES),
 }
 
-_TASKS: Final[Mapping[str, TaskName]] = {
-    State.QUEUED: TaskName.SUBMIT,
-    State.SUBMITTING: TaskName.DOUBT,
-    State.IN_DOUBT: TaskName.RECONCILE,
-    State.RENDERING: TaskName.POLL,
-    SLOW_POLLS: TaskName.POLL,
-    State.STORING: TaskName.STORE,
-    FollowUp.LATE_FETCH: TaskName.LATE_FETCH,
-    FollowUp.DESCRIBE: TaskName.DESCRIBE,
-}
+_TASKS: Final = {str(queue): task for task, route in ROUTES.items() for queue in route.queues}
 
-QUEUES: Final = tuple(str(queue) for queue in _TASKS)
+QUEUES: Final = tuple(_TASKS)
 """Every queue but those of receivers."""
 
 JOB_QUEUES: Final = tuple(queue for queue in QUEUES if queue not in set(FollowUp))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from jobs.queues import SLOW_POLLS, TaskName, receiver_of
+from jobs.queues import ROUTES, SLOW_POLLS, Bulkhead, TaskName, receiver_of
 
 FULL_S: Final = 0.25
 """A wake-up that finds no room rings again after this many seconds."""
@@ -16,14 +16,6 @@ OWN_SHARE_FULL_S: Final = 1.0
 
 OwnerOf = Callable[[str], str | None]
 """Names the tenant that a receiver's webhooks belong to; None: the receiver is no webhook."""
-
-_KINDS: Final = {
-    TaskName.SUBMIT: "purchases",
-    TaskName.STORE: "downloads",
-    TaskName.LATE_FETCH: "downloads",
-    TaskName.DELIVER: "deliveries",
-    TaskName.DESCRIBE: "deliveries",
-}
 
 
 class Room:
@@ -60,36 +52,36 @@ class Room:
     @contextmanager
     def of(self, task: str, queue: str) -> Iterator[float]:
         """Use a thread for a task while the block lasts; yields 0, or the seconds after which to ask again."""
-        kind = SLOW_POLLS if queue == SLOW_POLLS else _KINDS.get(TaskName(task))
-        if kind is None:
+        bulkhead = SLOW_POLLS if queue == SLOW_POLLS else ROUTES[TaskName(task)].bulkhead
+        if bulkhead is Bulkhead.NONE:
             yield 0
             return
         owner = self._owner_of(receiver_of(queue) or "")
         with self._lock:
-            wait_s = self._wait_s(kind, owner)
+            wait_s = self._wait_s(bulkhead, owner)
             taken = wait_s == 0
-            self._note(kind, owner, taken)
+            self._note(bulkhead, owner, taken)
         try:
             yield wait_s
         finally:
             with self._lock:
-                self._note(kind, owner, -taken)
+                self._note(bulkhead, owner, -taken)
 
-    def _note(self, kind: str, owner: str | None, change: int) -> None:
-        self._used[kind] += change
+    def _note(self, bulkhead: str, owner: str | None, change: int) -> None:
+        self._used[bulkhead] += change
         if owner is not None:
             self._owners[owner] += change
             self._owners += Counter()  # forgets owners without threads
 
-    def _wait_s(self, kind: str, owner: str | None) -> float:
+    def _wait_s(self, bulkhead: str, owner: str | None) -> float:
         if owner is not None and self._owners[owner] >= self._of_an_owner:
             return OWN_SHARE_FULL_S
         if owner is not None and self._owners.total() >= self._of_webhooks:
             return FULL_S
-        return 0 if self._has_room(kind) else FULL_S
+        return 0 if self._has_room(bulkhead) else FULL_S
 
-    def _has_room(self, kind: str) -> bool:
-        if kind == SLOW_POLLS:
-            return self.most_polls_are_slow or self._used[kind] < self.slow_threads
+    def _has_room(self, bulkhead: str) -> bool:
+        if bulkhead == SLOW_POLLS:
+            return self.most_polls_are_slow or self._used[bulkhead] < self.slow_threads
         busy = self._used.total() - self._used[SLOW_POLLS]
-        return self._used[kind] < self.half and busy < self._busy
+        return self._used[bulkhead] < self.half and busy < self._busy

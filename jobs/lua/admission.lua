@@ -95,7 +95,7 @@ end
 
 -- Puts a tenant among those to be served, or takes it out: it stands there if and only if it has a ready job and no
 -- pause, limit or rate of its own holds it back. `start`: where its next job starts; it has just been served.
-local function stand(account, tenant, start)
+local function refresh_tenant(account, tenant, start)
   local tenants, rates = tenants_key(account), rates_key(account)
   if redis.call('EXISTS', ready_key(account, tenant)) == 0 then
     redis.call('SREM', waiting_key(account), tenant)
@@ -126,8 +126,9 @@ local function stand(account, tenant, start)
   end
 end
 
-local function offer(account, tenant, id)
-  stand(account, tenant)
+-- To be called whenever what holds a tenant back may have begun or ended.
+local function tenant_changed(account, tenant, id)
+  refresh_tenant(account, tenant)
   arm_purchases(account, id)
 end
 
@@ -142,7 +143,7 @@ local function count_no_more(id, row)
   if redis.call('ZREM', in_flight_key(row.account), id) == 0 then return end
   redis.call('ZREM', in_flight_key(row.account, row.tenant), id)
   if redis.call('EXISTS', ready_key(row.account, row.tenant)) == 1 then
-    offer(row.account, row.tenant, id)
+    tenant_changed(row.account, row.tenant, id)
   elseif redis.call('EXISTS', tenants_key(row.account)) == 1 then
     arm_purchases(row.account, id)
   end
@@ -154,14 +155,14 @@ local function make_ready(id, row)
   local place = (tonumber(row.accepted_at) or now) + (FIRST_BY[row.priority] or 0)
   redis.call('ZADD', ready_key(row.account, row.tenant), stamp(place), id)
   -- Who left a tenant to be served has armed the wake-up.
-  if not redis.call('ZSCORE', tenants_key(row.account), row.tenant) then offer(row.account, row.tenant, id) end
+  if not redis.call('ZSCORE', tenants_key(row.account), row.tenant) then tenant_changed(row.account, row.tenant, id) end
 end
 
 -- Takes a job out of its line, where it may not stand any more.
 local function make_unready(id, row)
   redis.call('ZREM', parked_key(row.account, row.model or ''), id)
   local ready = ready_key(row.account, row.tenant)
-  if redis.call('ZREM', ready, id) == 1 and redis.call('EXISTS', ready) == 0 then offer(row.account, row.tenant) end
+  if redis.call('ZREM', ready, id) == 1 and redis.call('EXISTS', ready) == 0 then tenant_changed(row.account, row.tenant) end
 end
 
 -- Makes a queued job due: at once, or in so many seconds. One that is to be cancelled waits for nobody's turn.
@@ -183,7 +184,7 @@ local function change_limits(account, set, unset)
   for _, field in ipairs(unset or {}) do changed = redis.call('HDEL', key, field) == 1 or changed end
   if not changed then return end
   known_limits = {}
-  for _, tenant in ipairs(redis.call('SMEMBERS', waiting_key(account))) do offer(account, tenant) end
+  for _, tenant in ipairs(redis.call('SMEMBERS', waiting_key(account))) do tenant_changed(account, tenant) end
   arm_purchases(account)
 end
 

@@ -58,7 +58,7 @@ end
 
 -- What held tenants back may be over: their rate, or generations of ended jobs, which count no more once they must be done.
 for _, tenant in ipairs(redis.call('ZRANGE', rates_key(account), '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, MOST_DUE)) do
-  offer(account, tenant)
+  tenant_changed(account, tenant)
 end
 for _, id in ipairs(redis.call('ZRANGE', in_flight_key(account), '-inf', stamp(now), 'BYSCORE', 'LIMIT', 0, MOST_DUE)) do
   count_no_more(id, admission_fields(id))
@@ -72,7 +72,7 @@ local function serve()
   if not tenant then return false end
   local id = redis.call('ZRANGE', ready_key(account, tenant), 0, 0)[1]
   if not id then
-    stand(account, tenant)
+    refresh_tenant(account, tenant)
     return true
   end
   redis.call('ZREM', ready_key(account, tenant), id)
@@ -93,7 +93,7 @@ local function serve()
     count_in_flight(id, row)
     take(id, flat)
   end
-  stand(account, tenant, start)
+  refresh_tenant(account, tenant, start)
   return true
 end
 

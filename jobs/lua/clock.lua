@@ -40,7 +40,7 @@ end
 
 if back > 0 then
   redis.call('DEL', rates_key(a.account)) -- the buckets are forgotten, too
-  for _, tenant in ipairs(redis.call('SMEMBERS', waiting_key(a.account))) do offer(a.account, tenant) end
+  for _, tenant in ipairs(redis.call('SMEMBERS', waiting_key(a.account))) do tenant_changed(a.account, tenant) end
 end
 
 local workers = a.prefix .. 'workers'

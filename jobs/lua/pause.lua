@@ -12,7 +12,7 @@ end
 local kind, name = string.match(a.what or '', '^(%l+):(.*)$')
 local parked = parked_key(a.account, name or '')
 if kind == 'tenant' then
-  offer(a.account, name)
+  tenant_changed(a.account, name)
 elseif kind == 'model' and not a.pause then
   for _, id in ipairs(redis.call('ZRANGE', parked, 0, a.limit - 1)) do
     redis.call('ZREM', parked, id)

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from config.store import StoreError
-from jobs.artifacts import Artifact
+from jobs.artifacts import CONTENT_TYPES, Artifact
 from jobs.errors import InvalidRequest, LedgerUnavailable
 from jobs.job import Job, Terms, VideoRequest
 from jobs.job_log import following
@@ -80,7 +80,7 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
 JobId = Annotated[str, Path(description="The job's id.", examples=["job_01kb0000000000000000000000"], max_length=100)]
 
 
-FILES: Final[dict[str, Any]] = {"video/mp4": {}, "image/webp": {}, "image/gif": {}, "application/json": {}}
+FILES: Final[dict[str, Any]] = {"video/mp4": {}, **{content_type: {} for content_type in CONTENT_TYPES.values()}}
 """The media types of a job's files."""
 
 ARTIFACT_OF: Final = {
@@ -533,7 +533,7 @@ def video_content(
     parts: Needs,
     caller: Reads,
     variant: Annotated[
-        Literal["video", "poster", "thumbnail", "preview", "spritesheet", "gif", "manifest"],
+        Literal[*ARTIFACT_OF],  # type: ignore[valid-type]  # mypy wants the words themselves; FastAPI reads them here
         Query(
             description="The file; `thumbnail` and `spritesheet` are OpenAI's names for poster and preview.",
             examples=["video"],

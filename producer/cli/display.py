@@ -202,6 +202,7 @@ def _fields(
         ("cost", f"{_cost(job)} (charged: {job.charged})"),
         ("why", Text(why(job)) if job.reason else None),
         ("file", Text(f"{archive}/{job.stored.path}") if job.stored else None),
+        ("artifacts", ", ".join(job.artifacts) if not job.removed_at else None),
         ("removed", f"{clock_time(job.removed_at)}, by retention" if job.removed_at else None),
         ("bytes", f"{size(job.stored.size_bytes)}, {job.stored.content_type}" if job.stored else None),
         ("video", _media(job.media) if job.media else None),

@@ -9,7 +9,7 @@ import pytest
 from config.settings import variables
 from jobs.events import ENDS, EVENTS, SUBSCRIBABLE
 from jobs.job import Hold, Reason
-from jobs.queues import QUEUE_OF
+from jobs.queues import ROUTES
 from jobs.states import EDGES, State
 from ops.bench.results import Scenario
 from ops.sandbox.settings import SandboxSettings
@@ -30,7 +30,7 @@ def test_the_state_diagram_is_the_transition_table() -> None:
 def test_the_table_of_tasks_names_each_with_its_queue() -> None:
     """Producers and workers agree on these names."""
     listed = dict(re.findall(r"^\| `(rushes\.\w+)` \| `(\w+)` \|", ARCHITECTURE, re.MULTILINE))
-    assert listed == {task.value: queue.value for task, queue in QUEUE_OF.items()}
+    assert listed == {task.value: route.broker.value for task, route in ROUTES.items()}
 
 
 def test_every_event_is_documented_and_no_other() -> None:

@@ -17,7 +17,7 @@ from config.celery_app import KEY_PREFIX, make_app
 from config.connection import MOST_CONNECTIONS, connect
 from config.settings import Settings
 from config.wake_ups import wake_up_sender
-from jobs.queues import QUEUE_OF, QUEUES, QueueName, TaskName, delivery_queue, task_of
+from jobs.queues import QUEUES, ROUTES, QueueName, TaskName, delivery_queue, task_of
 from jobs.scripts import WakeUp
 from jobs.states import State
 from tests.stage import Stage, a_request, eventually
@@ -116,7 +116,7 @@ def test_messages_that_cannot_be_given_back_frighten_nobody(
     with app.connection() as connection:
         channel: Any = connection.default_channel
         wake_up_sender(lambda: app)(WakeUp(State.RENDERING, "job_1", 0))
-        assert channel.basic_get(QUEUE_OF[TaskName.POLL].value) is not None
+        assert channel.basic_get(ROUTES[TaskName.POLL].broker.value) is not None
         monkeypatch.setattr(channel, "_restore", Mock(side_effect=ConnectionError("gone")))
         channel.qos.restore_unacked_once()
 
@@ -147,7 +147,7 @@ def test_each_kind_of_work_has_its_queue_and_no_other_gets_its_messages(client: 
         messages.reverse()  # the oldest first
 
     assert {queue: [m["headers"]["task"] for m in messages] for queue, messages in held.items()} == {
-        queue: [task for task in TaskName if QUEUE_OF[task] is queue] for queue in QueueName
+        queue: [task for task in TaskName if ROUTES[task].broker is queue] for queue in QueueName
     }
     for messages in held.values():
         assert {message["content-type"] for message in messages} == {"application/json"}

@@ -1,6 +1,7 @@
 """Described videos with real parts: facts in the row as the job completes, pictures and manifest a moment later."""
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +69,9 @@ def test_a_video_is_described_with_what_differs_from_the_request(stage: Stage) -
     view = json.loads(stage.rushes("get", job_id, "--json").stdout)
     assert view["media"]["mismatch"][0]["field"] == "resolution"
     assert view["artifacts"]["poster"] == str(beside(stage, job, Artifact.POSTER))
-    assert "asked 720P, got" in stage.rushes("get", job_id).stdout
+    card = stage.rushes("get", job_id).stdout
+    assert "asked 720P, got" in card
+    assert re.search(r"^artifacts +manifest, poster, preview, gif$", card, re.MULTILINE)
 
 
 def test_a_worker_killed_while_it_describes_leaves_a_described_job(stage: Stage) -> None:

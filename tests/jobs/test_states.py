@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.queues import JOB_QUEUES, QUEUE_OF, QUEUES, SLOW_POLLS, TaskName, delivery_queue, receiver_of, task_of
+from jobs.queues import JOB_QUEUES, QUEUES, ROUTES, SLOW_POLLS, TaskName, delivery_queue, receiver_of, task_of
 from jobs.states import EDGES, FollowUp, State, Status
 
 
@@ -46,7 +46,7 @@ def test_every_state_that_waits_is_a_queue_that_a_task_works_off() -> None:
     assert set(JOB_QUEUES) == {state for state in State if not state.is_final} | {SLOW_POLLS}
     assert set(QUEUES) == {*JOB_QUEUES, *FollowUp}
     assert len(QUEUES) == len(JOB_QUEUES) + len(FollowUp)  # no name means both
-    assert {task_of(queue) for queue in [*QUEUES, delivery_queue("a:b")]} == set(TaskName) == set(QUEUE_OF)
+    assert {task_of(queue) for queue in [*QUEUES, delivery_queue("a:b")]} == set(TaskName) == set(ROUTES)
 
 
 def test_only_a_queued_job_is_bought() -> None:

@@ -24,7 +24,7 @@ from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
-from jobs.queues import QUEUE_OF, SLOW_POLLS, QueueName, TaskName, delivery_queue
+from jobs.queues import ROUTES, SLOW_POLLS, QueueName, TaskName, delivery_queue
 from jobs.states import State
 from tests import steps
 from tests.stage import outbox_of
@@ -71,7 +71,7 @@ class Process:
         name, task_id, arguments = task.value, uuid(), list(message)
         if len(arguments) == len(("queue", "job")):
             arguments.append(self.client.hget(f"{PREFIX}wakes", str(arguments[0])) or "")
-        route = {"exchange": "", "routing_key": QUEUE_OF[task].value}
+        route = {"exchange": "", "routing_key": ROUTES[task].broker.value}
         request = {"id": task_id, "root_id": task_id, "args": arguments, "kwargs": {}, "delivery_info": route}
         tracer = trace.build_tracer(name, self.app.tasks[name], app=self.app)
         result, failure, _, shown = tracer(task_id, arguments, {}, {**request, "called_directly": False})
