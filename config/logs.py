@@ -5,10 +5,11 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from config.settings import Settings
+from jobs.log_fields import current
 
 REDACTED = "[secret]"
 SHORTEST = 4
@@ -17,6 +18,28 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _QUIET = dict.fromkeys(
     ("celery.worker.strategy", "celery.app.trace", "amqp", "alembic.runtime.plugins"), logging.WARNING
 )
+
+
+class JobFields(logging.Filter):
+    """Adds to each line about a job what it says of it, and the fields of an event; `worker` is this process's name."""
+
+    worker: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the fields to the record, and to its text; the record is always logged."""
+        fields = {**current(), **getattr(record, "rushes", {})}
+        if "job" in fields:
+            fields.setdefault("worker", self.worker)
+        given = {name: value for name, value in fields.items() if value is not None}
+        vars(record)["rushes"] = given
+        shown = [f"{name}={value}" for name, value in given.items() if name != "event"]
+        if shown:
+            record.msg, record.args = " ".join([_message(record), *shown]), None
+        return True
+
+
+JOB_FIELDS: Final = JobFields()
+"""Of this process: a worker is named when its parts are built, after its log is set up."""
 
 
 class SecretRedactor(logging.Filter):
@@ -28,7 +51,7 @@ class SecretRedactor(logging.Filter):
         self._secrets = sorted({secret for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Redact message, traceback, stack and event; the record is always logged."""
+        """Redact message, traceback, stack and fields; the record is always logged."""
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         message = _message(record)
@@ -36,8 +59,8 @@ class SecretRedactor(logging.Filter):
             record.msg, record.args = self._redacted(message), None
         record.exc_text = self._redacted(record.exc_text)
         record.stack_info = self._redacted(record.stack_info)
-        if hasattr(record, "event"):
-            record.event = self._redacted(record.event)
+        if hasattr(record, "rushes"):
+            record.rushes = self._redacted(record.rushes)
         return True
 
     def _redacted(self, value: Any) -> Any:
@@ -50,8 +73,10 @@ class SecretRedactor(logging.Filter):
                 return {name: self._redacted(inner) for name, inner in value.items()}
             case list() | tuple():
                 return [self._redacted(inner) for inner in value]
-            case _:
+            case None | int() | float():
                 return value
+            case _:
+                return self._redacted(str(value))
 
 
 class JsonFormatter(logging.Formatter):
@@ -65,7 +90,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields |= {name: value for name, value in getattr(record, "event", {}).items() if name not in fields}
+        fields |= {name: value for name, value in getattr(record, "rushes", {}).items() if name not in fields}
         if record.exc_text or record.exc_info:
             fields["traceback"] = record.exc_text or (record.exc_info and self.formatException(record.exc_info))
         if record.stack_info:
@@ -106,6 +131,7 @@ def configure(settings: Settings) -> None:
     """Log to standard error in the configured format, with secrets redacted."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log.format == "json" else LineFormatter())
+    handler.addFilter(JOB_FIELDS)
     handler.addFilter(SecretRedactor(secrets_of(settings)))
     root = logging.getLogger()
     root.handlers[:] = [handler]

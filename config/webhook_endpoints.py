@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ulid import ULID
 
 from jobs.errors import UnknownEndpoint
-from jobs.events import ENDS
+from jobs.events import ENDS, Event
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
 from jobs.outbox import DATABASE, list_of
@@ -139,7 +139,7 @@ class Endpoints:
             return held
         now = self._scripts.now()
         changed = self._change(endpoint_id, lambda held: replace(held, disabled_at=now, disabled_why=why))
-        self._scripts.emit("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why})
+        self._scripts.emit(Event("webhook.disabled", "-", 0, {"endpoint": endpoint_id, "why": why}))
         return changed
 
     def enable(self, endpoint_id: str) -> Endpoint:

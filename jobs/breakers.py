@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
+from jobs.events import Event
 from jobs.job import ACCOUNT, Hold
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis, wake_ups_of
@@ -65,7 +66,7 @@ class Breakers:
         closed, _, wake_ups = self._scripts.run("breaker", breaker=name_of(breaker), verb="passed")
         self._scripts.wake(wake_ups_of(wake_ups))
         if closed:
-            self._scripts.emit("queue.resumed", "-", 0, {"breaker": breaker})
+            self._scripts.emit(Event("queue.resumed", "-", 0, {"breaker": breaker}))
 
     @asks_redis
     def refused(
@@ -97,7 +98,7 @@ class Breakers:
             sent_at=sent_at,
         )
         if opened:
-            self._scripts.emit("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message})
+            self._scripts.emit(Event("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message}))
         return int(open_ms) / 1000
 
     @asks_redis

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from jobs.breakers import Breaker, name_of
+from jobs.events import Event
 from jobs.job import ACCOUNT
 from jobs.keyspace import PREFIX
 from jobs.queues import QUEUES
@@ -76,7 +77,8 @@ class FleetClock:
         if set_back_s:
             self._forget_rates()
         if set_back_s or pulled:
-            self._scripts.emit("due.pulled_forward", "-", 0, {"count": pulled, "set_back_s": round(set_back_s, 1)})
+            data = {"count": pulled, "set_back_s": round(set_back_s, 1)}
+            self._scripts.emit(Event("due.pulled_forward", "-", 0, data))
         return int(pulled)
 
     def _forget_rates(self) -> None:

@@ -1,7 +1,7 @@
 """The events of a job: job log, log and event stream all use these names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jobs.job import Job
@@ -57,12 +57,17 @@ EVENTS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: past-tense name, job, numbers."""
+    """Something that happened: past-tense name, job, numbers.
+
+    `job` is the row before it, if known; `changes` are the fields that it set.
+    """
 
     name: str
     job_id: str
     turn: int
     data: Mapping[str, Any]
+    job: Job | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from jobs.admission import Admission
 from jobs.breakers import Breakers
 from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
-from jobs.events import Subscriber
+from jobs.events import Event, Subscriber
 from jobs.facts import Accepted
 from jobs.fleet import FleetReader
 from jobs.idempotency import key_name
@@ -229,8 +229,8 @@ class Ledger(JobReader):
         if how == "replayed":
             return Acceptance(job_id, replayed=True), []
         now, wake_ups = rest
-        self._scripts.emit("job.accepted", job_id, 1, _accepted_data(request.model, terms.account))
         job = self._as_accepted(job_id, request, terms, float(now))
+        self._scripts.emit(Event("job.accepted", job_id, 1, _accepted_data(request.model, terms.account), job))
         return Acceptance(job_id, replayed=False, job=job), wake_ups_of(wake_ups)
 
     def _as_accepted(self, job_id: str, request: VideoRequest, terms: Terms, now: float) -> Job:
@@ -353,7 +353,7 @@ class Ledger(JobReader):
             return refusal_of(redis.ResponseError(answer))
         written, turn = answer
         if written and step.move.event is not None:
-            self._scripts.emit(step.move.event, step.job_id, turn, step.move.data)
+            self._scripts.emit(Event(step.move.event, step.job_id, turn, step.move.data, step.job, step.move.set))
         return int(turn)
 
     @asks_redis
@@ -398,7 +398,7 @@ class Ledger(JobReader):
         )
         if how == "replayed":
             return Acceptance(found_id, replayed=True)
-        self._scripts.emit("job.accepted", job_id, 1, data)
+        self._scripts.emit(Event("job.accepted", job_id, 1, data))
         self._scripts.wake(wake_ups_of(wake_ups[0]))
         return Acceptance(job_id, replayed=False)
 
@@ -429,8 +429,8 @@ class Ledger(JobReader):
         )
         if how == "accepted":
             turn, wake_ups = rest
-            self._scripts.emit("job.bought_twice", job.id, turn, data)
-            self._scripts.emit("job.accepted", job_id, 1, accepted)
+            self._scripts.emit(Event("job.bought_twice", job.id, turn, data, job))
+            self._scripts.emit(Event("job.accepted", job_id, 1, accepted, changes=values))
             self._scripts.wake(wake_ups_of(wake_ups))
 
     @asks_redis
@@ -444,13 +444,13 @@ class Ledger(JobReader):
         turn, is_new, wake_ups = self._scripts.run("removed", id=job_id, ended=ended, data=to_json(data))
         self._scripts.wake(wake_ups_of(wake_ups))
         if is_new:
-            self._scripts.emit("job.pruned", job_id, int(turn), data)
+            self._scripts.emit(Event("job.pruned", job_id, int(turn), data))
 
     @asks_redis
     def erase(self, job: Job) -> None:
         """Erase an ended job's request, log and follow-ups; its row keeps the cost."""
         if self._scripts.run("erase", id=job.id):
-            self._scripts.emit("job.erased", job.id, job.turn, {})
+            self._scripts.emit(Event("job.erased", job.id, job.turn, {}, job))
 
     @asks_redis
     def check_writable(self) -> None:

@@ -27,6 +27,7 @@ from jobs.errors import (
 )
 from jobs.events import Event, Subscriber
 from jobs.keyspace import PREFIX
+from jobs.log_fields import about
 
 log = logging.getLogger("rushes.events")
 
@@ -230,14 +231,14 @@ class Scripts:
         """Convert the reply of a TIME command; a test's own clock wins."""
         return self._clock() if self._clock else _seconds(answer)
 
-    def emit(self, name: str, job_id: str, turn: int, data: Mapping[str, Any]) -> None:
+    def emit(self, event: Event) -> None:
         """Pass the job log's event to the subscribers; an error of theirs is logged and hurts no job."""
-        event = Event(name, job_id, turn, data)
         for subscriber in self._subscribers:
             try:
                 subscriber(event)
             except Exception:  # the event is written: a subscriber must not undo or repeat it
-                log.exception("a subscriber failed at event=%s job=%s", name, job_id)
+                with about(event.job_id, event.turn, event.job):
+                    log.exception("a subscriber failed at event=%s", event.name)
 
     def wake(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send wake-ups; one that is not sent is sent by the rescuer."""
@@ -250,7 +251,7 @@ class Scripts:
         data = {"error": str(error)[:200]}
         if self._unreadable.get(job_id) != data:
             self._unreadable = {**self._unreadable, job_id: data} if len(self._unreadable) < _REMEMBERED else {}
-            self.emit("row.unreadable", job_id, 0, data)
+            self.emit(Event("row.unreadable", job_id, 0, data))
 
     def _script(self, verb: str) -> Script:
         if verb not in self._loaded:

@@ -20,9 +20,10 @@ _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, al
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A move of one job, as the script's JSON."""
+    """A move of one job, as the script's JSON; `job` is its row before it, if that is still kept."""
 
     job_id: str
+    job: Job | None
     move: Move
     text: str
 
@@ -35,7 +36,8 @@ class Step:
             InvalidMove: it names a field that no job has, or holds what no row can.
         """
         if isinstance(subject, Item):
-            return cls(subject.id, move, _text({"id": subject.id, "item": subject.queue, "turn": subject.turn}, move))
+            by_item = {"id": subject.id, "item": subject.queue, "turn": subject.turn}
+            return cls(subject.id, subject.job, move, _text(by_item, move))
         job, is_purchase = subject, subject.state is State.SUBMITTING
         starts = tuple(move.starts) or ((State.SUBMITTING, State.IN_DOUBT) if is_purchase else (job.state,))
         for start in starts:
@@ -48,7 +50,7 @@ class Step:
             guard = {"turn": job.turn, "from": starts}
         if move.took:
             guard["took"] = to_script(job, move.took)
-        return cls(job.id, move, _text({"id": job.id, **guard}, move))
+        return cls(job.id, job, move, _text({"id": job.id, **guard}, move))
 
 
 def step_of(subject: Job | Item, move: Move) -> Step | JobError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jobs.errors import UnreadableRow
+from jobs.events import Event
 from jobs.job import ACCOUNT, Job, VideoRequest
 from jobs.queues import QUEUES, receiver_of
 from jobs.row import job_from, request_from
@@ -149,7 +150,7 @@ class WorkItems:
         jobs = [] if is_follow_up else list(self._jobs(found))
         if claim.event:
             for one in jobs:
-                self._scripts.emit(claim.event, one.job.id, one.job.turn, claim.data)
+                self._scripts.emit(Event(claim.event, one.job.id, one.job.turn, claim.data, one.job))
         return Claimed(float(at), jobs, items, bool(left), is_trial=trial == [1])
 
     def _jobs(self, found: Iterable[Sequence[Any]]) -> Iterator[ClaimedJob]:

@@ -7,7 +7,7 @@ from typing import Any
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from config.logs import configure
+from config.logs import JOB_FIELDS, configure
 from config.open_files import allow
 from config.settings import ConfigurationError, load
 from worker import metrics
@@ -58,4 +58,5 @@ def _prepare(sender: Any, **_ignored: Any) -> None:
         app.runtime = build_runtime(app, str(sender.hostname))
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
+    JOB_FIELDS.worker = app.runtime.name
     metrics.serve(settings.worker.metrics_listen, threads=sender.concurrency, folder=settings.archive_dir)

@@ -14,6 +14,7 @@ from typing import Final
 from jobs.delivery import Delivery, NotDelivered, Outcome, line_of
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
+from jobs.log_fields import about
 from jobs.moves.delivery import after_delivery, reason_to_disable, released
 from jobs.moves.move import Move
 from jobs.outbox import Attempt, Outbox
@@ -145,7 +146,8 @@ def _readable(items: Sequence[Item]) -> Iterator[tuple[Item, Delivery]]:
         try:
             yield item, Delivery.of(item)
         except ValueError:
-            log.info("delivery left to a newer version queue=%s job=%s", item.queue, item.id)
+            with about(item.id, item.turn, item.job):
+                log.info("delivery left to a newer version queue=%s", item.queue)
 
 
 def _attempt(delivery: Delivery, outcome: Outcome, took_s: float) -> Attempt:

@@ -50,7 +50,7 @@ class Downloading:
         """Fetch the videos of the claimed jobs."""
         now = clock_from(claimed.at)
         for one in claimed.jobs:
-            with contained("store", one.job.id):
+            with contained("store", one.job):
                 self._fetch(one.job, one.request, now)
 
     def _fetch(self, job: Job, request: VideoRequest | None, now: Now) -> None:
@@ -58,7 +58,7 @@ class Downloading:
         faults.here("store.before_fetch")
         outcome = self._archive.fetch(job.id, job.turn, job.video)
         faults.here("store.before_write")
-        outcome = compared(job.id, request, outcome)
+        outcome = compared(request, outcome)
         self._write(job, outcome, after_download(job, outcome, now=now(), policy=self._policy))
         faults.here("store.after_write")
 
@@ -92,7 +92,7 @@ class LateFetching:
         now = clock_from(claimed.at)
         for item in claimed.items:
             if item.job is not None:
-                with contained("late_fetch", item.id):
+                with contained("late_fetch", item):
                     self._fetch(item, item.job, now)
 
     def _fetch(self, item: Item, job: Job, now: Now) -> None:
@@ -102,7 +102,7 @@ class LateFetching:
         if isinstance(found, Move):
             self._ledger.move(item, found)
             return
-        outcome = compared(job.id, item.request, self._archive.fetch(job.id, item.turn, found))
+        outcome = compared(item.request, self._archive.fetch(job.id, item.turn, found))
         move = after_late_download(job, found, outcome, now=now(), policy=self._policy)
         write_follow_up(self._ledger, self._archive, item, move, made=_stored(outcome))
         if isinstance(outcome, Fetched):
@@ -126,19 +126,19 @@ def discard_unless_kept(ledger: Ledger, archive: Archive, job_id: str, stored: S
         archive.discard(stored)
 
 
-def compared(job_id: str, request: VideoRequest | None, outcome: Download) -> Download:
+def compared(request: VideoRequest | None, outcome: Download) -> Download:
     """Add to the video's facts how it differs from the request."""
     if request is None or not isinstance(outcome, Fetched) or outcome.media is None:
         return outcome
-    return replace(outcome, media=_compared(job_id, request, outcome.media))
+    return replace(outcome, media=_compared(request, outcome.media))
 
 
-def _compared(job_id: str, request: VideoRequest, media: Media) -> Media:
+def _compared(request: VideoRequest, media: Media) -> Media:
     expected = {**request.expected, **request.parameters}
     try:
         return replace(media, mismatch=(*media.mismatch, *mismatches(expected, media)))
     except Exception:  # odd parameters must not keep a paid video from being stored
-        log.exception("comparing the video of job=%s with its request failed unforeseen", job_id)
+        log.exception("comparing the video with its request failed unforeseen")
         return media
 
 

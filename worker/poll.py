@@ -64,7 +64,7 @@ class Polling:
 
     def _moves(self, group: Group, now: float) -> Iterator[tuple[Job, Move]]:
         for job, result in group:
-            with contained("poll", job.id):
+            with contained("poll", job):
                 yield job, after_poll(job, result, now=now, policy=self._policy_of(job))
 
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from secrets import token_hex
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from config.inputs import Inputs
 from config.store import NotThere, StoreError
@@ -18,6 +18,7 @@ from jobs.errors import InvalidMove, JobError, LedgerUnavailable, StaleTurn, Unk
 from jobs.facts import Accepted, NotBought, Receipt
 from jobs.job import Hold, Job, VideoRequest
 from jobs.ledger import Ledger, new_job_id
+from jobs.log_fields import about
 from jobs.moves.move import Move, Policy, PolicyOf
 from jobs.moves.purchase import (
     BoughtTwice,
@@ -87,7 +88,7 @@ class Purchasing:
         now = clock_from(claimed.at)
         self._breakers.claimed(is_trial=claimed.is_trial)
         for one in claimed.jobs:
-            with contained("submit", one.job.id):
+            with contained("submit", one.job):
                 self._buy(one.job, one.request, now)
 
     def _buy(self, job: Job, request: VideoRequest | None, now: Now) -> None:
@@ -118,7 +119,8 @@ class Purchasing:
         faults.here("submit.before_intent")
         began, sent_at = monotonic(), now()
         job = self._purchases.intend(job, worker=self._worker)
-        with self._leases.renewing([Leased(State.SUBMITTING, job.id, job.turn)], longest_s=self.longest_s):
+        leased = [Leased(State.SUBMITTING, job.id, job.turn)]
+        with about(job.id, job.turn, job), self._leases.renewing(leased, longest_s=self.longest_s):
             receipt = self._send(job, request, began, policy)
         self._breakers.after_submit(receipt, sent_at=sent_at)  # last: the breaker's Redis may be away
 
@@ -187,13 +189,14 @@ class Purchases:
         """
         arrived = 0
         for spooled in [*self._in_hand, *self._spool.kept()]:
-            try:
-                self._replay(spooled)
-            except (UnreadableRow, InvalidMove):
-                continue  # it stays spooled until a newer version can read or write its job
-            self._forget(spooled)
-            arrived += 1
-            log.info("receipt.replayed job=%s request_id=%s", spooled.job_id, spooled.request_id)
+            with about(spooled.job_id, request_id=spooled.request_id):
+                try:
+                    self._replay(spooled)
+                except (UnreadableRow, InvalidMove):
+                    continue  # it stays spooled until a newer version can read or write its job
+                self._forget(spooled)
+                arrived += 1
+                log.info("receipt.replayed")
         return arrived
 
     def _forget(self, spooled: Spooled) -> None:
@@ -209,7 +212,7 @@ class Purchases:
             if isinstance(receipt, Accepted):
                 self._write_late(job.id, receipt)
         except UnknownJob:
-            log.critical("receipt of a job that nobody knows job=%s %r", job.id, receipt)
+            log.critical("receipt of a job that nobody knows: %r", receipt)
 
     def _write_late(self, job_id: str, receipt: Accepted) -> None:
         """Keep a purchase of a job that has moved on.
@@ -237,7 +240,7 @@ class Purchases:
             self._in_hand.append(spooled)
             self._log_unspooled(spooled, trouble)
         else:
-            log.warning("receipt.spooled job=%s request_id=%s ledger=%s", spooled.job_id, spooled.request_id, error)
+            log.warning("receipt.spooled ledger=%s", error, extra=_of(spooled))
 
     def _log_unspooled(self, spooled: Spooled, trouble: OSError) -> None:
         """Log a receipt that only this process has: if it dies, a person can adopt the generation."""
@@ -245,19 +248,18 @@ class Purchases:
             case Accepted(generation_id):
                 log.critical(
                     "receipt kept in memory and by this line only (%s): should this worker die before Redis is back, "
-                    "and the job be in doubt, type: rushes adopt %s -- %s (request_id=%s)",
+                    "and the job be in doubt, type: rushes adopt %s -- %s",
                     trouble.strerror,
                     spooled.job_id,
                     shlex.quote(generation_id),
-                    spooled.request_id,
+                    extra=_of(spooled),
                 )
             case receipt:
                 log.critical(
-                    "receipt kept in memory and by this line only (%s): job=%s request_id=%s %r",
+                    "receipt kept in memory and by this line only (%s): %r",
                     trouble.strerror,
-                    spooled.job_id,
-                    spooled.request_id,
                     receipt,
+                    extra=_of(spooled),
                 )
 
     def _replay(self, spooled: Spooled) -> None:
@@ -266,4 +268,9 @@ class Purchases:
             then = job.model_copy(update={"state": State.SUBMITTING, "request_id": spooled.request_id})
             self._write(then, spooled.receipt, self.policy_of(job))
         except UnknownJob:
-            log.critical("receipt of a job that nobody knows job=%s %r", spooled.job_id, spooled.receipt)
+            log.critical("receipt of a job that nobody knows: %r", spooled.receipt)
+
+
+def _of(spooled: Spooled) -> dict[str, Any]:
+    """Return the log fields of a receipt; the job at hand has another request id if its intent failed."""
+    return {"rushes": {"job": spooled.job_id, "request_id": spooled.request_id}}

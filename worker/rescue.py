@@ -18,6 +18,7 @@ from jobs.clock import LongestWaits
 from jobs.errors import JobError, LedgerUnavailable, UnreadableRow
 from jobs.job import LONGEST_WAIT_S
 from jobs.ledger import Ledger
+from jobs.log_fields import about
 from jobs.moves.move import Policy
 from jobs.outbox import Outbox
 from jobs.queues import QUEUES, SLOW_POLLS, delivery_queue
@@ -95,7 +96,8 @@ class Rescuer:
         known = [name for name in self._outbox.waiting() if self._receivers.find(name)]
         for wake_up in self._ledger.items.rescue([*QUEUES, *map(delivery_queue, known)]):
             metrics.rescued(wake_up)
-            log.info("queue.rescued queue=%s job=%s", wake_up.queue, wake_up.job_id)
+            with about(wake_up.job_id):
+                log.info("queue.rescued queue=%s", wake_up.queue)
 
 
 def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:

@@ -24,6 +24,7 @@ from jobs.admission import fields_of
 from jobs.durations import DurationStore
 from jobs.events import Event, Subscriber
 from jobs.ledger import Durability, Ledger
+from jobs.log_fields import log_fields
 from jobs.moves.move import Policy, PolicyOf
 from jobs.outbox import DATABASE, Outbox
 from jobs.schedule import Durations, FixedSchedule, InSlots, LearnedSchedule
@@ -311,9 +312,8 @@ def log_event(event: Event) -> None:
     level = LEVELS.get(event.name, logging.INFO)
     if not log.isEnabledFor(level):
         return
-    fields = {"event": event.name, "job": event.job_id, "turn": event.turn, **event.data}
-    shown = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
-    log.log(level, "%s %s", event.name, shown, extra={"event": fields})
+    fields = log_fields(event.job_id, event.turn, event.job, event.changes)
+    log.log(level, event.name, extra={"rushes": {"event": event.name, **fields, **event.data}})
 
 
 def _made(settings: Settings, folder: Path) -> Path:

@@ -3,20 +3,30 @@
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
 
-from config.logs import REDACTED, JsonFormatter, LineFormatter, SecretRedactor, configure, secrets_of
+from config.logs import JOB_FIELDS, REDACTED, JsonFormatter, LineFormatter, SecretRedactor, configure, secrets_of
 from config.settings import Settings
+from jobs.events import Event
+from jobs.log_fields import about
+from jobs.states import State
+from tests.jobs.test_moves import a_job
+from tests.stage import ROOT
+from worker.claimed import contained
+from worker.runtime import log_event
 
 KEY: Final = "sk-0123456789abcdef"
 PASSWORD: Final = "p%40ss:w0rd"
 REDIS: Final = f"redis://rushes:{PASSWORD}@redis.internal:6379/0"
 BASIC: Final = "admin:correct-horse"
+USUAL: Final = {"at", "level", "logger", "message", "event"}
 FORGERY: Final = "00:00:00 INFO    rushes.events job.completed job=job_1"
 
 Format = Literal["text", "json"]
@@ -148,10 +158,17 @@ def test_a_secret_is_redacted_in_a_stack(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_secret_is_redacted_in_an_events_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event's fields go beside the message, past its arguments."""
     paper = logged("json", monkeypatch)
-    fields = {"event": "job.held", "error": f"bad key {KEY}", "more": [{"url": REDIS}, (KEY,)], "turn": 3}
-    log.info("held", extra={"event": fields})
+    fields = {
+        "event": "job.held",
+        "error": f"bad key {KEY}",
+        "raised": ValueError(KEY),
+        "more": [{"url": REDIS}, (KEY,)],
+        "turn": 3,
+    }
+    log.info("held", extra={"rushes": fields})
     [line] = paper.objects
     assert (line["error"], line["more"], line["turn"]) == (f"bad key {REDACTED}", [{"url": REDACTED}, [REDACTED]], 3)
+    assert KEY not in paper.text
     assert fields["error"] == f"bad key {KEY}", "the job log's own copy is left alone"
 
 
@@ -245,11 +262,11 @@ def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         stumble(f"bad\n{FORGERY}")
     except ValueError:
-        log.exception('a "dragon"\n%s\r\x1b[2K', FORGERY, extra={"event": {"job": "job_1", "at_all": object()}})
+        log.exception('a "dragon"\n%s\r\x1b[2K', FORGERY, extra={"rushes": {"job": "job_1", "at_all": Path("x")}})
     log.info("second")
 
     first, second = paper.objects
-    assert first["message"] == f'a "dragon"\n{FORGERY}\r\x1b[2K'
+    assert first["message"] == f'a "dragon"\n{FORGERY}\r\x1b[2K job=job_1 at_all=x'
     assert first["traceback"].endswith(f"ValueError: bad\n{FORGERY}")
     assert (first["level"], first["logger"], first["job"]) == ("ERROR", "rushes.test", "job_1")
     assert set(second) == {"at", "level", "logger", "message"}
@@ -258,9 +275,13 @@ def test_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_events_field_takes_no_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event with a field `message` keeps its own message."""
     paper = logged("json", monkeypatch)
-    log.info("job.failed job=1", extra={"event": {"event": "job.failed", "message": "no reason", "level": "high"}})
+    log.info("job.failed", extra={"rushes": {"event": "job.failed", "message": "no reason", "level": "high"}})
     [line] = paper.objects
-    assert (line["message"], line["level"], line["event"]) == ("job.failed job=1", "INFO", "job.failed")
+    assert (line["message"], line["level"], line["event"]) == (
+        "job.failed message=no reason level=high",
+        "INFO",
+        "job.failed",
+    )
 
 
 # The root logger
@@ -294,3 +315,39 @@ def test_a_record_is_formatted_without_a_redactor_too(formatter: logging.Formatt
     exc_info = (caught.type, caught.value, caught.tb)
     record = logging.LogRecord("n", logging.INFO, "p", 1, "m\n%s", ("x",), exc_info)
     assert "ValueError: bad" in formatter.format(record)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_each_line_about_a_job_names_it_whoever_writes_it(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's line in the middle of a step is found by the job's id, and so is one without a row at hand."""
+    job, paper = a_job(State.SUBMITTING, tenant="shop", request_id="job_1-1-abcd"), logged(form, monkeypatch)
+    monkeypatch.setattr(JOB_FIELDS, "worker", "celery@one.a1b2c3")
+    with contained("submit", job):
+        logging.getLogger("urllib3").warning("odd header")
+        log_event(Event("job.submitted", job.id, job.turn + 1, {"cost_usd": 3}, job, {"request_id": "job_1-2-ef01"}))
+        with about("job_2"):
+            log.warning("only the id is known")
+    log.warning("of no job")
+
+    at_hand = {"job": job.id, "tenant": "shop", "account": "default", "worker": "celery@one.a1b2c3"}
+    expected: list[dict[str, Any]] = [
+        {**at_hand, "turn": job.turn, "request_id": "job_1-1-abcd"},
+        {**at_hand, "turn": job.turn + 1, "request_id": "job_1-2-ef01", "cost_usd": 3},
+        {"job": "job_2", "worker": "celery@one.a1b2c3"},
+        {},
+    ]
+    if form == "json":
+        usual = {"at", "level", "logger", "message", "event"}
+        assert [
+            {name: value for name, value in line.items() if name not in usual} for line in paper.objects
+        ] == expected
+    else:
+        found = [dict(re.findall(r" (\w+)=(\S+)", line)) for line in paper.lines]
+        assert found == [{name: str(value) for name, value in one.items()} for one in expected]
+
+
+@pytest.mark.parametrize("package", ["config", "jobs", "worker"])
+def test_no_line_names_its_job_by_hand(package: str) -> None:
+    """Such a line would lack its tenant, account, turn and worker."""
+    by_hand = re.compile(r"\b(job|request_id)=%|job=\{")
+    assert [str(path) for path in (ROOT / package).rglob("*.py") if by_hand.search(path.read_text())] == []

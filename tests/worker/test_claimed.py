@@ -25,12 +25,12 @@ def fail(error: Exception) -> None:
 )
 def test_whatever_one_item_raises_the_others_are_worked_on(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """A stranger's data in one job must not keep the videos of others; the log has the traceback."""
-    with contained("store", a_job().id):
+    with contained("store", a_job()):
         fail(error)
     assert ("Traceback" in caplog.text) is not isinstance(error, JobError)
 
 
 def test_a_ledger_out_of_reach_ends_the_batch() -> None:
     """Nothing more can be written for any of them."""
-    with pytest.raises(LedgerUnavailable), contained("store", a_job().id):
+    with pytest.raises(LedgerUnavailable), contained("store", a_job()):
         raise LedgerUnavailable("away")

@@ -18,7 +18,6 @@ from jobs.artifacts import Artifact, path_of
 from jobs.events import LogEntry
 from jobs.facts import Described, Fetched, NotDescribed
 from jobs.job import Charged, Job, Stored
-from jobs.ledger import new_job_id
 from jobs.media import Media, Mismatch
 from jobs.row import job_from, to_fields
 from jobs.states import State
@@ -284,7 +283,7 @@ def test_what_is_odd_stands_beside_what_differs_from_the_request(seen: Media, fi
     request = replace(a_request(duration=8), expected={"duration": 5, "generate_audio": True})
     stored = Stored(PATH, 1, "00", "video/mp4")
 
-    outcome = compared(new_job_id(), request, Fetched(stored, seen))
+    outcome = compared(request, Fetched(stored, seen))
 
     assert isinstance(outcome, Fetched)
     assert outcome.media is not None

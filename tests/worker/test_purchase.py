@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from config.connection import connect
+from config.logs import JobFields
 from config.settings import RedisSettings, Settings
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Accepted
@@ -20,6 +21,7 @@ from jobs.work_items import LEASE_S, Leased
 from tests import steps
 from tests.redis_servers import Cable
 from tests.stage import Clock
+from worker.claimed import contained
 from worker.leases import Leases
 from worker.purchase import Doubting, Purchases
 from worker.runtime import policy
@@ -50,6 +52,12 @@ def purchases(client: "redis.Redis", cable: Cable, tmp_path: Path) -> Purchases:
 def job(client: "redis.Redis") -> Job:
     """A job that is to be bought now."""
     return steps.job_in(Ledger(client), State.QUEUED)
+
+
+def logged(record: logging.LogRecord) -> str:
+    """Return the line as a worker writes it."""
+    JobFields().filter(record)
+    return record.getMessage()
 
 
 def test_an_intent_that_was_written_without_an_answer_goes_back_to_the_queue(
@@ -99,9 +107,9 @@ def test_a_receipt_that_no_disk_takes_is_kept_in_memory_and_logged_with_what_to_
     with caplog.at_level(logging.CRITICAL):
         purchases.settle(bought, Accepted("-a:b/c d", 3.36), POLICY)
 
-    said = caplog.records[-1].getMessage()
+    said = logged(caplog.records[-1])
     assert f"rushes adopt {job.id} -- '-a:b/c d'" in said
-    assert str(bought.request_id) in said
+    assert f"request_id={bought.request_id}" in said
 
     cable.mend()
     assert purchases.replay() == 1
@@ -116,10 +124,10 @@ def test_a_receipt_of_a_job_whose_row_is_gone_is_logged_whole(
     job = purchases.intend(job, worker="one")
     client.delete(f"{PREFIX}job:{job.id}")
 
-    purchases.settle(job, Accepted("gen-1", 3.0), POLICY)
-
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert job.id in line
+    with contained("submit", job):
+        purchases.settle(job, Accepted("gen-1", 3.0), POLICY)
+        (line,) = [logged(record) for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert f"job={job.id}" in line
     assert "gen-1" in line
 
 

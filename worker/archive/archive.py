@@ -96,7 +96,7 @@ class Archive:
         except OSError as error:
             return ArchiveUnavailable(f"the archive cannot be written: {error.strerror or type(error).__name__}")
         except Exception as error:
-            log.exception("download failed unexpectedly job=%s", job_id)
+            log.exception("download failed unexpectedly")
             return NotFetched(f"the download failed unexpectedly ({type(error).__name__}); the log has the traceback")
 
     def discard(self, stored: Stored) -> None:

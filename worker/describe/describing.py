@@ -38,7 +38,7 @@ class Describing:
         """Describe the videos of the claimed jobs."""
         for item in claimed.items:
             if item.job is not None and item.request is not None:
-                with contained("describe", item.id):
+                with contained("describe", item):
                     self._describe(item, item.job, item.request)
 
     def _describe(self, item: Item, job: Job, request: VideoRequest) -> None:
@@ -56,5 +56,5 @@ class Describing:
         except LedgerUnavailable:
             raise
         except Exception as error:  # an odd video must not be described for ever
-            log.exception("describing job=%s failed unforeseen", job.id)
+            log.exception("describing failed unforeseen")
             return NotDescribed(f"unforeseen: {type(error).__name__}")

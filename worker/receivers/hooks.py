@@ -38,7 +38,7 @@ class HookReceiver(Receiver):
         try:
             _run(self._hook, result_of(job, request, self._archive))
         except (Exception, SystemExit, CancelledError, BaseExceptionGroup) as error:
-            log.warning("hook raised job=%s hook=%s", job.id, self._name, exc_info=error)
+            log.warning("hook raised hook=%s", self._name, exc_info=error)
             return NotDelivered(f"{type(error).__name__}: {error}"[:300])
         return Delivered()
 

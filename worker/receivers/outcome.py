@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from jobs.delivery import Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
+from jobs.log_fields import about
 from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
 
@@ -31,8 +32,9 @@ class Receiver(ABC):
             yield self._contained(*one)
 
     def _contained(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:
-        try:
-            return self.deliver(delivery, job, request)
-        except Exception as error:  # one poisoned delivery must not stop the receiver's others
-            log.exception("delivery unforeseen receiver=%s job=%s", delivery.receiver, delivery.job_id)
-            return NotDelivered(f"unforeseen: {type(error).__name__}")
+        with about(job.id, delivery.event_turn, job):
+            try:
+                return self.deliver(delivery, job, request)
+            except Exception as error:  # one poisoned delivery must not stop the receiver's others
+                log.exception("delivery unforeseen receiver=%s", delivery.receiver)
+                return NotDelivered(f"unforeseen: {type(error).__name__}")

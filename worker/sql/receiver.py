@@ -37,7 +37,7 @@ class DatabaseReceiver(Receiver):
         try:
             self._writer.write([result_of(job, request, self._archive)])
         except DatabaseTrouble as error:
-            log.warning("database refused job=%s: %s", job.id, error)
+            log.warning("database refused: %s", error)
             return NotDelivered(f"{type(error).__name__}: {error}"[:300])
         return Delivered()
 
