@@ -45,7 +45,7 @@ Plain = Excerpt | Annotated[int, Field(gt=-(2**53), lt=2**53)] | Annotated[float
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)  # a producer reads no message
 
 
 class _TaskHeaders(_Read):
@@ -143,9 +143,11 @@ class _Event(_Envelope):
     headers: _EventHeaders
 
 
-_ARGUMENTS: Final = TypeAdapter(tuple[list[Plain], dict[Word, Plain], _Embedded], config=ConfigDict(strict=True))
+_ARGUMENTS: Final = TypeAdapter(
+    tuple[list[Plain], dict[Word, Plain], _Embedded], config=ConfigDict(strict=True, defer_build=True)
+)
 _COMMAND: Final = TypeAdapter(_Command)
-_ANYTHING: Final = TypeAdapter(dict[str, JsonValue] | list[JsonValue])
+_ANYTHING: Final = TypeAdapter(dict[str, JsonValue] | list[JsonValue], config=ConfigDict(defer_build=True))
 
 
 def cleaned(raw: bytes, *, queue: str = "", exchange: str = "") -> bytes:

@@ -136,12 +136,6 @@ class PollSettings(_Group):
         le=1000,
         description="Most due polls that one task claims; other threads and workers claim the rest.",
     )
-    connections: int = Field(
-        1024,
-        ge=1,
-        le=4096,
-        description="Concurrent polls per process; 1,024 sustain 10,000 a second at 100 ms round-trip time.",
-    )
     most_per_s: float | None = Field(
         None, gt=0, description="Most polls per second of the whole fleet; unset: no limit."
     )

@@ -219,33 +219,38 @@ class Shown(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
-        use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
         defer_build=True,  # only the records that derive from it are ever built
     )
 
-    id: Annotated[str, Field(examples=["job_01kb0000000000000000000000"])]
-    """The job's id."""
-    account: Annotated[str, Field(examples=[ACCOUNT])] = ACCOUNT
-    """The upstream account that it is bought with."""
-    model: Annotated[str, Field(examples=["google/veo3"])]
-    """The upstream's model."""
-    submitted_at: Annotated[Number | None, Field(examples=[1795000001.25])] = None
-    """When the upstream accepted the request."""
-    rendered_at: Annotated[Number | None, Field(examples=[1795000111.5])] = None
-    """When we saw that it was rendered."""
-    polls: Annotated[Count, Field(examples=[3])] = 0
-    """How often we have polled it upstream."""
-    generation_id: Annotated[str | None, Field(examples=["XXLhM-WwM1UXTVnR5w9EV"])] = None
-    """The upstream's id of it."""
-    cost_usd: Annotated[Number | None, Field(examples=[3.36])] = None
-    """What the upstream charged, in dollars, if it said so."""
-    charged: Annotated[Charged, Field(examples=["yes"])] = Charged.NO
-    """Whether the upstream was paid for it."""
-    media: Annotated[
-        AsJson[Media] | None, Field(examples=[{"duration_s": 8.0, "width": 1280, "height": 720, "mismatch": []}])
+    id: Annotated[str, Field(description="The job's id.", examples=["job_01kb0000000000000000000000"])]
+    account: Annotated[str, Field(description="The upstream account that it is bought with.", examples=[ACCOUNT])] = (
+        ACCOUNT
+    )
+    model: Annotated[str, Field(description="The upstream's model.", examples=["google/veo3"])]
+    submitted_at: Annotated[
+        Number | None, Field(description="When the upstream accepted the request.", examples=[1795000001.25])
     ] = None
-    """What the stored video is by its own bytes, and what of the request it does not keep."""
+    rendered_at: Annotated[
+        Number | None, Field(description="When we saw that it was rendered.", examples=[1795000111.5])
+    ] = None
+    polls: Annotated[Count, Field(description="How often we have polled it upstream.", examples=[3])] = 0
+    generation_id: Annotated[
+        str | None, Field(description="The upstream's id of it.", examples=["XXLhM-WwM1UXTVnR5w9EV"])
+    ] = None
+    cost_usd: Annotated[
+        Number | None, Field(description="What the upstream charged, in dollars, if it said so.", examples=[3.36])
+    ] = None
+    charged: Annotated[Charged, Field(description="Whether the upstream was paid for it.", examples=["yes"])] = (
+        Charged.NO
+    )
+    media: Annotated[
+        AsJson[Media] | None,
+        Field(
+            description="What the stored video is by its own bytes, and what of the request it does not keep.",
+            examples=[{"duration_s": 8.0, "width": 1280, "height": 720, "mismatch": []}],
+        ),
+    ] = None
 
 
 class Ended(Shown):
@@ -266,18 +271,22 @@ class Ended(Shown):
 class Followed(Shown):
     """The further fields that the API shows."""
 
-    state: Annotated[State, Field(examples=["rendering"])]
-    """Where it stands, exactly."""
-    hold: Annotated[Hold | None, Field(examples=["throttled"])] = None
-    """Why a queued job waits, if it is held."""
-    video: Annotated[AsJson[Video] | None, Field(examples=[None])] = None
-    """The upstream's video; null before it is rendered."""
-    priority: Annotated[Priority, Field(examples=["normal"])] = Priority.NORMAL
-    """Its place among its tenant's queued jobs."""
-    retry_of: Annotated[str | None, Field(examples=["job_01kb0000000000000000000000"])] = None
-    """The job that this one repeats."""
-    retried_as: Annotated[str | None, Field(examples=["job_01kb0000000000000000000001"])] = None
-    """The job that repeats this one."""
+    state: Annotated[State, Field(description="Where it stands, exactly.", examples=["rendering"])]
+    hold: Annotated[
+        Hold | None, Field(description="Why a queued job waits, if it is held.", examples=["throttled"])
+    ] = None
+    video: Annotated[
+        AsJson[Video] | None, Field(description="The upstream's video; null before it is rendered.", examples=[None])
+    ] = None
+    priority: Annotated[
+        Priority, Field(description="Its place among its tenant's queued jobs.", examples=["normal"])
+    ] = Priority.NORMAL
+    retry_of: Annotated[
+        str | None, Field(description="The job that this one repeats.", examples=["job_01kb0000000000000000000000"])
+    ] = None
+    retried_as: Annotated[
+        str | None, Field(description="The job that repeats this one.", examples=["job_01kb0000000000000000000001"])
+    ] = None
 
 
 class Job(Ended, Followed):

@@ -16,6 +16,7 @@ _COLLECT_EVERY: Final = 50_000
 def main() -> None:
     """Run the command line; while it imports Ctrl-C ends it silently."""
     gc.set_threshold(_COLLECT_EVERY)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # pydantic would read every installed package's entry points
     handler = signal.getsignal(signal.SIGINT)
     if handler is not signal.SIG_IGN:  # a shell's background job ignores Ctrl-C: keep that
         signal.signal(signal.SIGINT, signal.SIG_DFL)

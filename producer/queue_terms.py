@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from jobs.job import LONGEST_WAIT_S, Priority
 
@@ -45,6 +45,8 @@ def _checked(not_before: float | str | None) -> float | str | None:
 
 class QueueTerms(BaseModel):
     """When a request may be bought, until when, and before which others."""
+
+    model_config = ConfigDict(defer_build=True)  # only the API reads requests with it
 
     priority: Annotated[
         Priority,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from jobs.admission import Place
@@ -63,8 +63,6 @@ class EtaView(TypedDict):
 
 class VideoView(Followed):
     """A job: a request for a video, and what has become of it."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)  # its own fields are described by Field
 
     object: Annotated[Literal["video"], Field(description="Always `video`.", examples=["video"])]
     status: Annotated[

@@ -39,7 +39,7 @@ from worker.describe.describer import Describer
 from worker.describe.describing import Describing
 from worker.download import Downloading, LateFetching
 from worker.leases import Leases
-from worker.poll import Polling, Polls
+from worker.poll import CONNECTIONS, Polling, Polls
 from worker.purchase import Doubting, Purchases, Purchasing
 from worker.receivers.hooks import HookReceiver, load_hooks
 from worker.receivers.outcome import Receiver
@@ -144,7 +144,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     threads, chosen = settings.worker.threads, policy(settings)
     access = _access(settings)
     upstream = Upstream(access, settings.upstream, threads=threads)
-    poller = Poller(access, settings.upstream, connections=settings.poll.connections)
+    poller = Poller(access, settings.upstream, connections=CONNECTIONS)
     breakers = _breakers(settings, ledger)
     policy_of = policies(chosen, settings.poll, client)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
@@ -238,7 +238,7 @@ def _access(settings: Settings) -> UpstreamAccess:
 def files_needed(settings: Settings) -> int:
     """Count the files, with sockets, that a worker with these settings can have open at once."""
     threads, poll = settings.worker.threads, settings.poll
-    polling = min(poll.batch, poll.connections) + 5  # kept connections; libcurl's and the selector's own
+    polling = min(poll.batch, CONNECTIONS) + 5  # kept connections; libcurl's and the selector's own
     working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
     return threads * (polling + working) + 2 * (threads + 64) + 4 * settings.hooks.width + 256
 

@@ -60,7 +60,7 @@ _Image = Annotated[str, Field(pattern=IMAGE, examples=["https://pictures.example
 class Parameters(BaseModel):
     """What every known model takes."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)  # a request needs one model
 
     prompt: Annotated[str, Field(pattern=SOME_TEXT, description="What to show.", examples=["a paper boat in the rain"])]
 

@@ -19,6 +19,13 @@ from tests.stage import ROOT, Stage, a_request
 
 HEAVY: Final = {
     "celery.app.base",
+    "requests",
+    "httpx2",
+    "pycurl",
+    "uvloop",
+    "jinja2",
+    "prometheus_client",
+    "jsonschema_rs",
     "kombu.transport.redis",
     "sqlalchemy",
     "av",
@@ -37,6 +44,20 @@ try:
     main()
 finally:
     sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
+"""
+
+BUILT: Final = """
+import json
+import producer.cli.submit, producer.cli.job_commands, config.transport
+from pydantic import BaseModel
+
+def below(model):
+    for derived in model.__subclasses__():
+        yield derived
+        yield from below(derived)
+
+built = {model for model in below(BaseModel) if model.__pydantic_complete__}
+print(json.dumps(sorted(f"{model.__module__}.{model.__name__}" for model in built)))
 """
 
 
@@ -79,6 +100,13 @@ def test_a_second_submit_with_the_key_needs_no_celery(stage: Stage) -> None:
     arguments = ("submit", "a paper boat", "--idempotency-key", "k")
     imported(stage, *arguments)
     assert not imported(stage, *arguments) & (HEAVY | OTHERS)
+
+
+def test_imports_build_the_models_that_every_command_needs() -> None:
+    """Those of requests, views and messages are built at first use: together they cost as much as all settings."""
+    ran = subprocess.run([sys.executable, "-c", BUILT], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = [name for name in json.loads(ran.stdout) if name.startswith(("config.", "jobs.", "producer."))]
+    assert [name for name in ours if not name.startswith("config.settings.")] == ["jobs.job.Job"]
 
 
 def test_the_api_imports_celery_when_it_starts() -> None:
