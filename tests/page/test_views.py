@@ -145,6 +145,23 @@ def test_now_is_live(tab: Tab, api: Api, real_ledger: Ledger) -> None:
     assert page.evaluate("window.same"), "the page was not loaded again"
 
 
+def test_a_change_leaves_the_focus_where_it_is(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """On a link, on what is folded, and on a button, also if another one says the same."""
+    for name in ("office", "shop"):
+        real_ledger.pauses.pause(by="ops", reason="", what=f"tenant:{name}")
+    api.submit("the first boat")
+    page = tab.open("/")
+    stops = [page.locator("#notices button").nth(1), page.get_by_role("link", name="the first boat")]
+    for number, stop in enumerate(stops):
+        expect(stop).to_be_visible()
+        stop.focus()
+        real_ledger.pauses.pause(by="ops", reason=f"reason {number}", what="tenant:office")
+        api.submit(f"another boat {number}")
+        expect(page.locator("#notices")).to_contain_text(f"reason {number}")
+        expect(page.locator(".job")).to_have_count(2 + number)
+        expect(stop).to_be_focused()
+
+
 # -- job ------------------------------------------------------------------------------------------------------------
 
 
