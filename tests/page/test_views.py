@@ -91,8 +91,8 @@ def test_now_says_that_a_limit_is_reached(tab: Tab, api: Api, real_ledger: Ledge
 
     page = tab.open("/")
 
-    expect(page.locator("#fleet")).to_contain_text("1 of at most 1 generations run upstream")
-    notice = page.locator(".notice", has_text="1 generations run, which is the limit")
+    expect(page.locator("#fleet")).to_contain_text("1 generation runs upstream, at most 1")
+    notice = page.locator(".notice", has_text="1 generation runs, which is the limit")
     expect(notice.locator("code")).to_have_text("rushes limits")
     notice.get_by_role("link", name="Set limits").click()
     expect(page.get_by_role("heading", name="Limits")).to_be_visible()
