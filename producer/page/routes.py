@@ -50,6 +50,7 @@ def add_page(app: FastAPI) -> None:
         ("/new/file", compose.submit_file, Scope.SUBMIT),
         ("/jobs/{job_id}/cancel", job.cancel, Scope.SUBMIT),
         ("/jobs/{job_id}/retry", job.retry, Scope.SUBMIT),
+        ("/jobs/{job_id}/erase", job.remove, Scope.SUBMIT),
         ("/jobs/{job_id}/redeliver", job.redeliver, Scope.SUBMIT),
         ("/jobs/{job_id}/decide", job.decide, Scope.ADMIN),
         ("/operate/pause", operate.pause, Scope.ADMIN),

@@ -156,6 +156,20 @@ document.querySelector("[data-choose] select")?.addEventListener("change", (even
   url.search = new URLSearchParams({ model: event.target.value, ...(typed && typed.length < 4000 ? { prompt: typed } : {}) });
   location.assign(url);
 });
+const priced = document.querySelector("[data-priced]");
+priced?.addEventListener("change", async () => {
+  const given = [...new FormData(priced)].filter(([name, value]) => typeof value === "string" && value && !["prompt", "token", "key", "labels"].includes(name));
+  const reply = await fetch(`${location.pathname}?${new URLSearchParams(given)}`).catch(() => null);
+  if (!reply?.ok) return;
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  document.getElementById("price").textContent = page.getElementById("price").textContent;
+});
+for (const picker of all("[data-for]")) {
+  picker.hidden = false;
+  picker.addEventListener("change", () => {
+    document.getElementById(picker.dataset.for).value = picker.value && new Date(picker.value).toISOString();
+  });
+}
 document.querySelector("[data-file] input[type=file]")?.addEventListener("change", (event) => {
   const name = event.target.files[0]?.name ?? "";
   event.target.form.elements.name.value = name.replace(/\.[^.]+$/, "");
