@@ -23,7 +23,7 @@ from tests import steps
 from tests.api.conftest import Api
 from tests.page.conftest import Tab, a_tab
 from tests.page.test_canary import TERMS
-from tests.page.test_views import with_pictures
+from tests.page.test_views import SIDEWAYS, with_pictures
 from tests.stage import a_request, outbox_of
 
 AXE: Final = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def jobs(real_ledger: Ledger, archive: Path, client: "redis.Redis") -> list[str]
     found = {state: real_ledger.accept(a_request(f"a boat, {state}"), Terms(tenant="shop")).job_id for state in State}
     for state, job_id in found.items():
         if state not in {State.QUEUED, State.COMPLETED}:
-            steps.walked(real_ledger, job_id, state, **({"first_poll_s": 60} if state is State.RENDERING else {}))
+            steps.walked(real_ledger, job_id, state, first_poll_s=60)
     with_pictures(real_ledger, found[State.COMPLETED], archive)
     steps.needs_attention(real_ledger, real_ledger.get(found[State.IN_DOUBT]))
     differs = real_ledger.accept(a_request("a boat that is too short"), Terms(tenant="shop")).job_id
@@ -151,6 +151,16 @@ def test_axe_finds_nothing_in_what_forms_answer(tab: Tab, tmp_path: Path, keyed_
     assert not found, "\n".join(found)
 
 
+def test_nothing_scrolls_sideways_on_a_telephone(chromium: Browser, api: Api, jobs: list[str], access: Keys) -> None:
+    """On no page, with all that is folded open."""
+    access.issue("shop", list(Scope), name="the web shop")
+    with a_tab(chromium, api.url, viewport={"width": 360, "height": 740}) as tab:
+        for path in pages(jobs, list(Scope)):
+            page = tab.open(path)
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+            assert page.evaluate(SIDEWAYS) == [], path
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/gallery", "/new", "/operate", "/jobs/{doubt}", "/jobs/{failed}", "/jobs/{done}"]
 )
@@ -163,6 +173,14 @@ def test_the_keyboard_reaches_every_action(tab: Tab, jobs: list[str], path: str)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     wanted: list[str] = page.evaluate(STOPS)
 
-    reached = {tuple(page.evaluate(FOCUSED)) for _ in range(len(wanted) + 20) if page.keyboard.press("Tab") is None}
+    reached = set(_walk(page, len(wanted) + 20))
 
     assert [stop for stop in wanted if (stop, True) not in reached] == []
+
+
+def _walk(page: Page, most: int) -> Iterator[tuple[str, bool]]:
+    """Press Tab; yield where that leads, and whether it can be seen to have the focus."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        stop, is_seen = page.evaluate(FOCUSED)
+        yield stop, is_seen

@@ -22,7 +22,8 @@ BOTH: Final = (Scope.SUBMIT, Scope.READ)
 PAGES: Final = ("/", "/gallery", "/new", "/operate", "/jobs/job_01kb0000000000000000000000")
 FORMS: Final = (
     "/new", "/new/file", "/signout", "/operate/pause", "/operate/resume", "/operate/issue", "/operate/revoke",
-    *(f"/jobs/job_01kb0000000000000000000000/{verb}" for verb in ("cancel", "retry", "redeliver", "decide")),
+    "/operate/limit", "/operate/unset", "/operate/endpoint", "/operate/endpoint/change",
+    *(f"/jobs/job_01kb0000000000000000000000/{verb}" for verb in ("cancel", "retry", "erase", "redeliver", "decide")),
 )  # fmt: skip
 
 
