@@ -338,6 +338,16 @@ def test_no_query_makes_an_error_of_ours(api: Api, name: str) -> None:
         assert api.get(f"{path}?{name}={value}").status_code < 500
 
 
+def test_a_queued_job_says_until_when_it_may_be_bought(tab: Tab, api: Api) -> None:
+    """Before it expires at night, and with which priority."""
+    job_id = api.submit("a boat", priority="high")["id"]
+
+    facts = tab.open(f"/jobs/{job_id}").locator("#facts")
+
+    expect(facts).to_contain_text("unless bought before")
+    expect(facts.get_by_text("high", exact=True)).to_be_visible()
+
+
 @pytest.mark.parametrize("path", ["/jobs/x", "/jobs/job_01kb0000000000000000000000", "/jobs/..%2fx", "/jobs/x/video"])
 def test_an_unknown_job_is_a_page_too(api: Api, path: str) -> None:
     """In the API's words."""

@@ -167,7 +167,7 @@ priced?.addEventListener("change", async () => {
 for (const picker of all("[data-for]")) {
   picker.hidden = false;
   picker.addEventListener("change", () => {
-    document.getElementById(picker.dataset.for).value = picker.value && new Date(picker.value).toISOString();
+    document.getElementById(picker.dataset.for).value = picker.value && new Date(picker.value).toISOString().replace(".000", "");
   });
 }
 document.querySelector("[data-file] input[type=file]")?.addEventListener("change", (event) => {
