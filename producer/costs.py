@@ -1,5 +1,6 @@
 """The sentences that say what an action costs, the same on the command line and on the page."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,13 +44,13 @@ def _before(job: Job) -> str:
 class Prices:
     """What requests will probably cost: the newest purchase of the same model, resolution and sound, by its length."""
 
-    newest: Mapping[tuple[Any, ...], tuple[float, float | None]]
+    newest: Mapping[tuple[str, ...], tuple[float, float | None]]
     """The price in dollars and the length in seconds."""
 
     @classmethod
     def of_jobs(cls, jobs: Iterable[tuple[Job, VideoRequest]]) -> "Prices":
         """Learn from jobs, newest first."""
-        found: dict[tuple[Any, ...], tuple[float, float | None]] = {}
+        found: dict[tuple[str, ...], tuple[float, float | None]] = {}
         for job, request in jobs:
             if job.cost_usd:
                 found.setdefault(_sort(request), (job.cost_usd, _length_s(request)))
@@ -72,21 +73,23 @@ def estimated(prices: Prices, requests: Sequence[VideoRequest]) -> str:
     return f"{about}; the price of {unknown} more is not known." if unknown else f"{about}."
 
 
-def _sort(request: VideoRequest) -> tuple[Any, ...]:
-    return (request.model, str(_asked(request, "resolution")).lower(), _asked(request, "generate_audio"))
+def _sort(request: VideoRequest) -> tuple[str, ...]:
+    return (request.model, *(str(_asked(request, name)).lower() for name in ("resolution", "generate_audio")))
 
 
 def _length_s(request: VideoRequest) -> float | None:
     try:
-        return float(_asked(request, "duration"))
-    except (TypeError, ValueError):
+        length_s = float(_asked(request, "duration"))
+    except (TypeError, ValueError, OverflowError):
         return None
+    return length_s if math.isfinite(length_s) and length_s > 0 else None
 
 
 def _asked(request: VideoRequest, name: str) -> Any:
-    """Return a parameter's value, or the model's default."""
+    """Return a parameter's value, or the model's default; None if it is no text or number."""
     value = request.parameters.get(name)
-    return defaults_of(request.model).get(name) if value is None else value
+    found = defaults_of(request.model).get(name) if value is None else value
+    return found if isinstance(found, str | int | float) else None
 
 
 def _bought(job: Job) -> str:

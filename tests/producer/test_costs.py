@@ -44,7 +44,17 @@ def test_of_a_model_without_a_length_the_price_is_the_last_one() -> None:
     request = VideoRequest("vendor/other", "a boat")
 
     assert Prices({}).estimate(request) is None
-    assert Prices({("vendor/other", "none", None): (2.0, None)}).estimate(request) == 2.0
+    assert Prices({("vendor/other", "none", "none"): (2.0, None)}).estimate(request) == 2.0
+
+
+@pytest.mark.parametrize("odd", [[8], {"a": [1]}, "eight", "nan", "inf", 0, -8, 10**400, True])
+def test_what_a_strangers_model_takes_is_no_length(ledger: Ledger, odd: object) -> None:
+    """Its price is the last one; whatever stands for sound or resolution is compared as text."""
+    asked = {"duration": odd, "resolution": odd, "generate_audio": odd}
+    job_id = ledger.accept(VideoRequest("vendor/other", "a boat", asked)).job_id
+    steps.walked(ledger, job_id, State.RENDERING, cost_usd=2.0)
+
+    assert Prices.of_jobs(ledger.get_many([job_id])).estimate(VideoRequest("vendor/other", "a boat", asked)) == 2.0
 
 
 def test_a_sum_says_what_it_leaves_out(ledger: Ledger) -> None:
