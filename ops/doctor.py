@@ -37,6 +37,7 @@ from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import Out, emit_json
+from producer.counted import counted
 from producer.waiting import paused_until
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Reply, Upstream
@@ -268,8 +269,7 @@ def _unstored(ledger: Ledger) -> Iterator[Finding]:
     """Report paid videos whose download has failed repeatedly, because of the archive or the video's host."""
     waiting = [job for job in _oldest(ledger) if job.downloads >= FAILURES_PER_URL and not job.is_final]
     if waiting:
-        many = f"{len(waiting)} paid videos wait for their downloads"
-        count = "1 paid video waits for its download" if len(waiting) == 1 else many
+        count = counted(len(waiting), "paid video waits for its download", "paid videos wait for their downloads")
         sentence = f"{count}: {waiting[0].message}. Each is fetched once that is fixed."
         yield Finding("archive", Verdict.BAD, sentence)
 
@@ -289,7 +289,8 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
         yield Finding(
             "jobs",
             Verdict.WARN,
-            f"{counts['in_doubt']} purchases are in doubt: their reply was lost. The upstream's log is being read; "
+            f"{counted(counts['in_doubt'], 'purchase is', 'purchases are')} in doubt: the reply was lost. "
+            "The upstream's log is being read; "
             "`rushes list --needs-attention` shows those that wait for you.",
         )
     yield from _unstored(ledger)

@@ -1,8 +1,14 @@
 """The sentences that say what an action costs, the same on the command line and on the page."""
 
-from jobs.job import Charged, Job
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.job import Charged, Job, VideoRequest
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State
+from producer.models.catalogue import defaults_of
 from producer.service import Cancelled
 
 
@@ -19,8 +25,71 @@ def retry_costs(job: Job) -> str:
     """Say what a retry of an ended job without a video costs."""
     if on_retry(job, pay_again=False) is Retry.GO_ON:
         return f"{job.id} was bought and may still be fetched: a retry goes on with its generation and costs nothing."
-    before = f"the first one was {price(job)}" if job.charged is not Charged.NO else "the first cost nothing"
-    return f"{job.id} has no generation left to fetch: a retry buys another one; {before}."
+    return f"{job.id} has no generation left to fetch: a retry buys another one{_before(job)}."
+
+
+def erase_costs(job: Job) -> str:
+    """Say what erasing an ended job deletes."""
+    return f"{job.id} loses its prompt, pictures, job log and files for good. What it cost is kept."
+
+
+def _before(job: Job) -> str:
+    if job.charged is not Charged.NO:
+        return f"; the first one was {price(job)}"
+    about = "" if job.cost_usd is None else f", for about {price(job)}"
+    return f"{about}; the first cost nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What requests will probably cost: the newest purchase of the same model, resolution and sound, by its length."""
+
+    newest: Mapping[tuple[str, ...], tuple[float, float | None]]
+    """The price in dollars and the length in seconds."""
+
+    @classmethod
+    def of_jobs(cls, jobs: Iterable[tuple[Job, VideoRequest]]) -> "Prices":
+        """Learn from jobs, newest first."""
+        found: dict[tuple[str, ...], tuple[float, float | None]] = {}
+        for job, request in jobs:
+            if job.cost_usd:
+                found.setdefault(_sort(request), (job.cost_usd, _length_s(request)))
+        return cls(found)
+
+    def estimate(self, request: VideoRequest) -> float | None:
+        """Return dollars; None if nothing like it was bought."""
+        usd, length_s = self.newest.get(_sort(request), (None, None))
+        wanted_s = _length_s(request)
+        return usd if usd is None or not length_s or not wanted_s else usd * wanted_s / length_s
+
+
+def estimated(prices: Prices, requests: Sequence[VideoRequest]) -> str:
+    """Say what requests will probably cost together."""
+    known = [usd for usd in map(prices.estimate, requests) if usd is not None]
+    unknown = len(requests) - len(known)
+    if not known:
+        return "The price is not known before the first one like it is bought."
+    about = f"About {sum(known):.2f} USD, as the newest purchases like {'it' if len(requests) == 1 else 'them'} cost"
+    return f"{about}; the price of {unknown} more is not known." if unknown else f"{about}."
+
+
+def _sort(request: VideoRequest) -> tuple[str, ...]:
+    return (request.model, *(str(_asked(request, name)).lower() for name in ("resolution", "generate_audio")))
+
+
+def _length_s(request: VideoRequest) -> float | None:
+    try:
+        length_s = float(_asked(request, "duration"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return length_s if math.isfinite(length_s) and length_s > 0 else None
+
+
+def _asked(request: VideoRequest, name: str) -> Any:
+    """Return a parameter's value, or the model's default; None if it is no text or number."""
+    value = request.parameters.get(name)
+    found = defaults_of(request.model).get(name) if value is None else value
+    return found if isinstance(found, str | int | float) else None
 
 
 def _bought(job: Job) -> str:

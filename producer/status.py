@@ -15,6 +15,7 @@ from jobs.job import ACCOUNT, Job
 from jobs.outbox import ReceiverStatus
 from jobs.pauses import what_of
 from jobs.states import State
+from producer.counted import counted
 from producer.holds import Holds
 from producer.receivers import Receivers
 from producer.service import Service
@@ -221,7 +222,8 @@ def _holds(service: Service, holds: Holds, now: float, tenant: str | None) -> It
         if tenant is None or not (what or "").startswith("tenant:") or what == what_of(tenant=tenant):
             yield {"holds": "purchases", "by": "pause", "until": None, "sentence": paused_until(pause)}
     if tenant is None and holds.is_full and holds.load.waiting_tenants:
-        sentence = f"{holds.load.in_flight} generations run, {full(holds)}: the next purchase waits for one to end."
+        running = counted(holds.load.in_flight, "generation runs", "generations run")
+        sentence = f"{running}, {full(holds)}: the next purchase waits for one to end."
         yield {"holds": "purchases", "by": "limit", "until": None, "sentence": sentence}
     for breaker, circuit in service.open_breakers().items():
         yield {

@@ -8,6 +8,7 @@ from jobs.breakers import Breaker, OpenBreaker
 from jobs.job import Hold, Job
 from jobs.pauses import Pause
 from jobs.states import State
+from producer.counted import counted
 from producer.holds import NOTHING_HELD, Holds
 
 _ADVICE: Final[Mapping[Hold, str]] = {
@@ -75,9 +76,10 @@ def _queued(job: Job, now: float | None, holds: Holds, in_flight: int) -> str | 
     elif holds.breaker is not None:
         sentence = broken(Breaker.SUBMIT, holds.breaker)
     elif holds.is_full:
-        sentence = f"{holds.load.in_flight} generations run, {full(holds)}."
+        sentence = f"{counted(holds.load.in_flight, 'generation runs', 'generations run')}, {full(holds)}."
     elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
-        sentence = f"{in_flight} generations of its tenant run, which is the tenant's limit."
+        of_tenant = counted(in_flight, "generation of its tenant runs", "generations of its tenant run")
+        sentence = f"{of_tenant}, which is the tenant's limit."
     return sentence
 
 

@@ -7,6 +7,7 @@ duplicates by their ids.
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ log = logging.getLogger("rushes.api.event_stream")
 
 MOST_PENDING: Final = 500
 """A subscriber with more undelivered events reads the job log instead."""
+
+MOST_AT_FULL_PACE: Final = 40
+"""Watchers that are told of changes as often as they asked for: 40 pages, each asked for every 2 s, are half a core."""
 
 _PAUSE_S: Final = 0.5
 
@@ -104,7 +108,8 @@ class EventStream:
     ) -> AsyncIterator[bool]:
         """Yield True when events of these jobs came (None: of any), and False after `heartbeat_s` without any.
 
-        It reads nothing: many events within `at_most_every_s` are one change.
+        It reads nothing: many events within `at_most_every_s` are one change; with more than `MOST_AT_FULL_PACE`
+        watchers within longer, in proportion, so that what they all ask for then stays bounded.
         """
         watcher = Watcher(job_ids)
         self._watchers.add(watcher)
@@ -114,11 +119,16 @@ class EventStream:
                 has_changed = await _is_set(watcher.changed, within_s=heartbeat_s)
                 watcher.changed.clear()
                 yield has_changed
-                if has_changed:
+                for pause in range(self._pauses() if has_changed else 0):
+                    if pause:
+                        yield False
                     await asyncio.sleep(at_most_every_s)
         finally:
             self._watchers.discard(watcher)
             self._rest()
+
+    def _pauses(self) -> int:
+        return math.ceil(len(self._watchers) / MOST_AT_FULL_PACE)
 
     async def follow(self, job_id: str, *, after: str, heartbeat_s: float) -> AsyncIterator[LogEntry | Heartbeat]:
         """Yield a job's events after an entry until the job ends, and a heartbeat after `heartbeat_s` without any."""

@@ -465,13 +465,22 @@ def retry(job_id: JobId, parts: Needs, caller: Submits, body: Annotated[RetryVid
 def delete(job_id: JobId, parts: Needs, caller: Submits) -> Response:
     """Delete the job's prompt, job log and files for good, and keep its cost. Deleting twice is harmless."""
     check_id(job_id)
+    erase(parts, caller, job_id)
+    answer: Deleted = {"id": job_id, "object": "video.deleted", "deleted": True}
+    return JSONResponse(answer)
+
+
+def erase(parts: Parts, caller: Caller, job_id: str) -> None:
+    """Erase an ended job of the caller's.
+
+    Raises:
+        Problem: the archive cannot be written.
+    """
     try:
         parts.service.erase(job_id, tenant=caller.tenant)
     except StoreError as error:
         detail = f"The API cannot write to the archive ({error}); some of the job's files may be left."
         raise Problem(Code.ARCHIVE_UNAVAILABLE, detail) from error
-    answer: Deleted = {"id": job_id, "object": "video.deleted", "deleted": True}
-    return JSONResponse(answer)
 
 
 @router.get(

@@ -179,14 +179,23 @@ def redeliver(endpoint_id: EndpointId, body: RedeliverToEndpoint, parts: Needs, 
 )
 async def send_test(endpoint_id: EndpointId, parts: Needs, _caller: Admins) -> Response:
     """A worker sends the event `job.test` of a made-up job once, and the reply shows the attempt."""
-    endpoint = await run_in_threadpool(parts.webhooks.get, endpoint_id)
-    _check_enabled(endpoint)
-    test_delivery = await run_in_threadpool(parts.receivers.start_test, endpoint_id)
-    line = await _test_outcome(parts, endpoint_id, test_delivery)
+    test_delivery, line = await tested(parts, endpoint_id)
     if line is None:
         answer: TestDelivery = {"object": "webhook.test", "job_id": test_delivery}
         return JSONResponse(answer, HTTPStatus.ACCEPTED)
     return JSONResponse(delivery_view(endpoint_id, line))
+
+
+async def tested(parts: Parts, endpoint_id: str) -> tuple[str, DeliveryLine | None]:
+    """Have a worker send a test delivery; return its id, and the attempt if it was made in time.
+
+    Raises:
+        Problem: the endpoint is disabled.
+        UnknownEndpoint: there is none of that id.
+    """
+    _check_enabled(await run_in_threadpool(parts.webhooks.get, endpoint_id))
+    test_delivery = await run_in_threadpool(parts.receivers.start_test, endpoint_id)
+    return test_delivery, await _test_outcome(parts, endpoint_id, test_delivery)
 
 
 @router.get(

@@ -13,6 +13,7 @@ from jobs.states import Status
 from producer.cli.display import clock_time, size
 from producer.cli.exits import Exit, explained, leave, using_archive
 from producer.cli.session import Session, emit_json
+from producer.counted import counted
 from producer.retention import Pruner, Removal, Rules
 
 archive = typer.Typer(help="Manage the stored videos.", no_args_is_help=True, rich_markup_mode=None)
@@ -102,5 +103,5 @@ def _report(session: Session, removal: Removal, *, dry_run: bool, as_json: bool)
 def _sum_up(session: Session, plan: Sequence[Removal], *, dry_run: bool) -> None:
     total = size(sum(removal.job.size_bytes for removal in plan))
     verb = "would remove" if dry_run else "removed"
-    videos = "1 video" if len(plan) == 1 else f"{len(plan)} videos"
+    videos = counted(len(plan), "video", "videos")
     session.out.print(f"{verb} {videos}, {total}" if plan else "There is nothing to remove.")

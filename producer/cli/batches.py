@@ -19,6 +19,7 @@ from producer.cli.meter import Meter
 from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
+from producer.counted import counted
 from producer.text import UnreadableText
 
 _AT_ONCE = 200
@@ -126,6 +127,5 @@ def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as
     leave_for(failures)
     without = sum(count for state, count in states.items() if state.is_final and state is not State.COMPLETED)
     if without:
-        leave(
-            Exit.NO_VIDEO, f"{without} jobs ended without a video. `rushes list --status {Status.FAILED}` shows them."
-        )
+        ended = counted(without, "job ended", "jobs ended")
+        leave(Exit.NO_VIDEO, f"{ended} without a video. `rushes list --status {Status.FAILED}` shows them.")

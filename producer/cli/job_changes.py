@@ -13,7 +13,7 @@ from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.costs import cancel_costs, cancelled, retry_costs
+from producer.costs import cancel_costs, cancelled, erase_costs, retry_costs
 from producer.service import Retried
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
@@ -62,7 +62,7 @@ def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
         job = session.service.get(job_id).job
         if not job.is_final:
             leave(Exit.CONFLICT, f"{job_id} is {job.state}: cancel it first, or wait for its end.")
-        _agree(f"{job_id}: its prompt, pictures, job log and files are removed for good.", yes=yes)
+        _agree(erase_costs(job), yes=yes)
         session.service.erase(job_id)
         if as_json:
             emit_json({"id": job_id, "object": "video.erased", "erased": True})

@@ -8,6 +8,7 @@ from rich.text import Text
 from jobs.admission import ACCOUNTS, NO_LIMIT, TENANTS, Limit, of_tenant
 from producer.cli.exits import explained
 from producer.cli.session import Session, emit_json
+from producer.counted import counted
 from producer.limits import limits_view, parsed_limit
 
 limits = typer.Typer(
@@ -73,9 +74,9 @@ def _show(session: Session, *, as_json: bool) -> None:
         emit_json(limits_view(holds))
         return
     most, load = holds.most_in_flight, holds.load
-    of = f" of at most {most}" if most is not None else ""
+    most_of = f", at most {most}" if most is not None else ""
     taught = f" The upstream's 429s taught it {load.learnt} at once." if load.learnt is not None else ""
-    session.out.print(f"{load.in_flight}{of} generations run upstream.{taught}")
+    session.out.print(f"{counted(load.in_flight, 'generation runs', 'generations run')} upstream{most_of}.{taught}")
     for line in limits_view(holds)["data"]:
         name = _NAMES.get(line["scope"], line["scope"].replace(":", " ", 1))
         session.out.print(Text(f"{name}: {_words(Limit(**{k: line[k] for k in ('in_flight', 'per_min', 'weight')}))}"))

@@ -14,6 +14,7 @@ from producer.cli.display import clock_time
 from producer.cli.exits import explained
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
+from producer.counted import counted
 from producer.waiting import paused, resume_command
 
 queue = typer.Typer(name="queue", help="Pause and resume buying.", no_args_is_help=True, rich_markup_mode=None)
@@ -66,7 +67,8 @@ def _show(session: Session, pauses: Sequence[Pause], *, as_json: bool) -> None:
         since = f"Since {clock_time(found.at)}. `{resume_command(found)}` goes on."
         session.out.print(Text(visible(f"{paused(found)} {since}")))
     how = "" if pauses else "Buying is not paused. "
-    session.out.print(f"{how}{session.service.counts()[State.QUEUED]} jobs wait in the queue.")
+    waiting = counted(session.service.counts()[State.QUEUED], "job waits", "jobs wait")
+    session.out.print(f"{how}{waiting} in the queue.")
 
 
 def queue_view(pauses: Sequence[Pause]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from producer.cli.display import COLOUR, age, clock_time, labelled
 from producer.cli.exits import explained
 from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
 from producer.cli.visible import visible
+from producer.counted import counted
 from producer.status import AccountView, Counts, DoubtView, StatusView, status_of
 
 _LABELS: Final = len("in flight")
@@ -86,7 +87,7 @@ def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
     yield (
         "queues",
         [
-            Text(f"{found['queue']}: {found['items']} wait, {found['due']} due{_overdue(found['overdue_s'])}")
+            Text(f"{found['queue']}: {_wait(found['items'])}, {found['due']} due{_overdue(found['overdue_s'])}")
             for found in shown["queues"] or ()
         ],
     )
@@ -94,7 +95,7 @@ def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
     yield (
         "receivers",
         [
-            Text(visible(f"{found['receiver']}: {found['waiting']} wait{_failing(found['failing_since'], now)}"))
+            Text(visible(f"{found['receiver']}: {_wait(found['waiting'])}{_failing(found['failing_since'], now)}"))
             for found in shown["receivers"] or ()
         ],
     )
@@ -108,6 +109,10 @@ def _parts(shown: StatusView) -> Iterator[tuple[str, list[Text]]]:
         ],
     )
     yield "at", [Text(clock_time(now))]
+
+
+def _wait(count: int) -> str:
+    return counted(count, "waits", "wait")
 
 
 def _in_flight(account: AccountView) -> str:

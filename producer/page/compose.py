@@ -15,23 +15,30 @@ from ulid import ULID
 
 from config.webhook_endpoints import LONGEST_URL
 from jobs.errors import FieldError, InvalidRequest, JobError, UnknownJob
+from jobs.job import Priority, VideoRequest
+from jobs.shorten import shorten
+from jobs.states import Status
 from producer.api.create_video import DefaultModels, parse_form
 from producer.api.parsing import MOST_VALUES, QUICK_BYTES, parse_apart
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.api.videos import JOB_ID, submit_async
 from producer.batch_file import BatchRow, rows_of
+from producer.costs import Prices, estimated
 from producer.keys import Scope
 from producer.models.catalogue import MODELS, schema_of, unfamiliar
+from producer.models.texts import read_text
 from producer.models.validation import LONGEST_PROMPT
 from producer.page.visit import TOKEN, Visit, admit
+from producer.queue_terms import QueueTerms
+from producer.service import READ_AT_ONCE, Selection
 from producer.text import UnreadableText, decoded
 
 MOST_ROWS: Final = 1000
 """Rows of a file on the page; `rushes batch` takes any number."""
 MOST_PICTURED: Final = 100
 """Rows with pictures, each of which is checked."""
-MOST_SHOWN: Final = 20
+MOST_SHOWN: Final = 100
 
 _OURS: Final = frozenset({TOKEN, "key", "labels", "from"})
 """Fields of the form that are no part of the request."""
@@ -61,10 +68,7 @@ async def show(visit: Visit) -> Response:
     """Show an empty form, or one with the request of a job that is to be used again."""
     query = visit.request.query_params
     values = await run_in_threadpool(_of_job, visit, query.get("from", ""))
-    if query.get("model"):
-        values["model"] = query["model"]
-    if "prompt" in query:
-        values["prompt"] = query["prompt"][:LONGEST_PROMPT]
+    values |= {name: query[name][:LONGEST_PROMPT] for name in _asked_for(visit, values) if name in query}
     return await run_in_threadpool(_form, visit, values)
 
 
@@ -92,29 +96,34 @@ async def submit_file(visit: Visit) -> Response:
         rows = await parse_apart(_rows, visit, name, text, model)
         await _check_pictures(visit, rows)
     except InvalidRequest as error:
-        return await run_in_threadpool(
-            visit.page, "file.html", name=name, errors=error.errors, rows=[], text="", model=model, most=MOST_SHOWN
-        )
+        return await run_in_threadpool(visit.page, "file.html", name=name, errors=error.errors)
     if not visit.text("checked"):
-        return await run_in_threadpool(
-            visit.page, "file.html", name=name, errors=[], rows=rows, text=text, model=model, most=MOST_SHOWN
-        )
+        return await run_in_threadpool(_checked, visit, name, text, model, rows)
     most = visit.parts.settings.api.requests_per_min
     await admit(visit.request, visit.parts, Scope.SUBMIT, cost=min(len(rows), most) - 1)
     return await run_in_threadpool(_accept, visit, name, rows)
 
 
+def _asked_for(visit: Visit, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields that a link to the form may fill in."""
+    model = visit.request.query_params.get("model") or values.get("model") or visit.parts.settings.api.default_model
+    yield from ("prompt", "model", *QueueTerms.model_fields, *(field.name for field in _schema(model)))
+
+
 def _form(visit: Visit, values: Mapping[str, Any], errors: Iterable[ErrorDetail] = ()) -> Response:
     model = values.get("model") or visit.parts.settings.api.default_model
-    found = {error.field: error.message for error in errors}
+    found = {error.field.removeprefix("body."): error.message.removeprefix("Value error, ") for error in errors}
     fields = _schema(model)
-    known = {"prompt", "model", "labels", "webhook_url", *(field.name for field in fields)}
+    known = {"prompt", "model", "labels", "webhook_url", *QueueTerms.model_fields, *(field.name for field in fields)}
     return visit.page(
         "new.html",
         model=model,
         models=MODELS,
         warning=unfamiliar(model) or "",
         fields=fields,
+        price=estimated(_prices(visit), [_asked(model, fields, values)]),
+        priorities=list(Priority),
+        queue_ttl_s=round(visit.parts.settings.queue.ttl_s),
         values=values,
         errors=found,
         others=[f"{name}: {message}" for name, message in found.items() if name not in known],
@@ -122,6 +131,18 @@ def _form(visit: Visit, values: Mapping[str, Any], errors: Iterable[ErrorDetail]
         longest=LONGEST_PROMPT,
         longest_url=LONGEST_URL,
     )
+
+
+def _prices(visit: Visit) -> Prices:
+    """Learn what requests cost from the newest purchases that the visitor may see."""
+    bought = Selection(statuses=[Status.IN_PROGRESS, Status.COMPLETED], tenant=visit.tenant)
+    return Prices.of_jobs(visit.parts.service.page(bought, limit=READ_AT_ONCE, most_read=READ_AT_ONCE).jobs)
+
+
+def _asked(model: str, fields: Sequence[Field], values: Mapping[str, Any]) -> VideoRequest:
+    """Return the form's request as far as its price depends on it."""
+    given = {field.name: values[field.name] for field in fields if values.get(field.name)}
+    return VideoRequest(model, None, {name: read_text(model, name, value) for name, value in given.items()})
 
 
 def _new_key() -> str:
@@ -237,6 +258,21 @@ async def _check_pictures(visit: Visit, rows: Sequence[BatchRow]) -> None:
         errors += [FieldError(f"line {row.line}: {error.field}", error.message) for error in found]
     if errors:
         raise InvalidRequest(tuple(errors))
+
+
+def _checked(visit: Visit, name: str, text: str, model: str, rows: Sequence[BatchRow]) -> Response:
+    """Show what a file asks for and what that costs, before anything is accepted."""
+    prices = _prices(visit)
+    return visit.page(
+        "file.html",
+        name=name,
+        errors=[],
+        count=len(rows),
+        rows=[(row, shorten(row.request.parameters), prices.estimate(row.request)) for row in rows[:MOST_SHOWN]],
+        text=text,
+        model=model,
+        price=estimated(prices, [row.request for row in rows]),
+    )
 
 
 def _accept(visit: Visit, name: str, rows: Sequence[BatchRow]) -> Response:

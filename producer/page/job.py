@@ -15,8 +15,8 @@ from jobs.shorten import shorten
 from jobs.states import State
 from producer.api.content import Reader, content
 from producer.api.problems import Code, Problem
-from producer.api.videos import ARTIFACT_OF, check_id
-from producer.costs import cancel_costs, retry_costs
+from producer.api.videos import ARTIFACT_OF, check_id, erase
+from producer.costs import cancel_costs, erase_costs, retry_costs
 from producer.keys import Scope
 from producer.page.lists import row_of
 from producer.page.snippets import snippets
@@ -89,6 +89,13 @@ def retry(visit: Visit) -> Response:
     return visit.go(f"jobs/{answer.job_id}")
 
 
+def remove(visit: Visit) -> Response:
+    """Erase the job, once it has ended."""
+    job, _ = _known(visit)
+    erase(visit.parts, visit.caller, job.id)
+    return visit.go("")
+
+
 def redeliver(visit: Visit) -> Response:
     """Deliver the job's ends to one of the visitor's receivers again."""
     job, request = _known(visit)
@@ -129,6 +136,10 @@ def _actions(visit: Visit, job: Job) -> Mapping[str, str]:
         return {}
     if not job.is_final:
         return {"cancel": _it(job, _cancel_costs(visit, job))} if job.cancel_requested_at is None else {}
+    return {**_retries(job), "erase": _it(job, erase_costs(job))}
+
+
+def _retries(job: Job) -> Mapping[str, str]:
     if job.retried_as is not None:
         return {}
     match on_retry(job, pay_again=False):

@@ -7,6 +7,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from config.webhook_endpoints import LONGEST_URL, Endpoint
+from jobs.events import SUBSCRIBABLE
 from jobs.pauses import LONGEST_TEXT
 from producer.api.keys import CreateKey
 from producer.api.problems import Code, Problem
@@ -34,22 +36,21 @@ class Refused:
         """The fields by name."""
         return {name: value for name, value in self.visit.form if isinstance(value, str)}
 
-    @property
-    def scopes(self) -> list[str]:
-        """The scopes that were ticked."""
-        return [value for name, value in self.visit.form if name == "scope" and isinstance(value, str)]
+    def ticked(self, wanted: str) -> list[str]:
+        """Return what was ticked of the boxes of this name."""
+        return [value for name, value in self.visit.form if name == wanted and isinstance(value, str)]
 
 
 def show(visit: Visit) -> Response:
     """Show the pause, the keys and the endpoints."""
-    return _page(visit)
+    return page(visit)
 
 
 def pause(visit: Visit) -> Response:
     """Pause buying."""
     kind, name = visit.text("kind"), visit.text("name").strip()
     if bool(name) > bool(kind) or (kind == "model" and not name):
-        return _page(visit, problem=Refused(visit, "pause", f"Nothing was paused. {_WHAT}"))
+        return page(visit, problem=Refused(visit, "pause", f"Nothing was paused. {_WHAT}"))
     by = visit.tenant or "the operator"
     visit.parts.service.pause(by=by, reason=visit.text("reason").strip(), what=_what(visit))
     return visit.go("operate")
@@ -76,7 +77,7 @@ def limit(visit: Visit) -> Response:
     try:
         wanted = parsed_limit(scope, **given)
     except ValueError as error:
-        return _page(visit, problem=Refused(visit, "limit", f"Nothing was set: {error}."))
+        return page(visit, problem=Refused(visit, "limit", f"Nothing was set: {error}."))
     visit.parts.service.set_limit(scope, wanted)
     return visit.go("operate")
 
@@ -102,10 +103,10 @@ def issue(visit: Visit) -> Response:
         )
     except ValueError:
         detail = "A tenant's name is up to 63 of a-z, 0-9, - and _; choose at least one scope; days is a number."
-        return _page(visit, problem=Refused(visit, "issue", f"No key was issued. {detail}"))
+        return page(visit, problem=Refused(visit, "issue", f"No key was issued. {detail}"))
     life_s = wanted.expires_in_s
     issued = visit.parts.access.issue(wanted.tenant, wanted.scopes, name=wanted.name, life_s=life_s)
-    return _page(visit, issued=issued)
+    return page(visit, issued=issued)
 
 
 def revoke(visit: Visit) -> Response:
@@ -117,7 +118,16 @@ def revoke(visit: Visit) -> Response:
     return visit.go("operate")
 
 
-def _page(visit: Visit, *, issued: Issued | None = None, problem: Refused | None = None) -> Response:
+def page(
+    visit: Visit,
+    *,
+    issued: Issued | None = None,
+    problem: Refused | None = None,
+    secret: tuple[Endpoint, str] | None = None,
+    told: str = "",
+    is_good: bool = True,
+) -> Response:
+    """Show the page with what came of a form: a new key, what is wrong, an endpoint's new secret, or a sentence."""
     parts = visit.parts
     holds, waiting = parts.service.holds(), parts.receivers.waiting()
     return visit.page(
@@ -132,4 +142,10 @@ def _page(visit: Visit, *, issued: Issued | None = None, problem: Refused | None
         scopes=list(Scope),
         endpoints=[endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in parts.webhooks.all()],
         issued=issued,
+        secret=secret,
+        told=told,
+        is_good=is_good,
+        events=SUBSCRIBABLE,
+        longest_url=LONGEST_URL,
+        signs=bool(parts.settings.webhooks.signing_keys),
     )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from jobs.job import Charged
 from jobs.states import State, Status
+from producer.counted import counted
 from producer.keys import Scope
 
 _MEGABYTE: Final = 1_000_000
@@ -98,4 +99,4 @@ _templates.filters.update({
     "duration": duration, "age": age, "clock": clock, "size": size, "cost": cost, "words": words, "plain": plain,
     "sentence": sentence,
 })  # fmt: skip
-_templates.globals.update({"Scope": Scope, "State": State, "Status": Status})
+_templates.globals.update({"counted": counted, "Scope": Scope, "State": State, "Status": Status})

@@ -23,7 +23,7 @@ from producer.api.problems import KINDS, Code, Problem
 from producer.api.refusals import problem_of
 from producer.api.videos import kind_of_body
 from producer.keys import Scope
-from producer.page import compose, gallery, job, live, now, operate, signing
+from producer.page import compose, endpoints, gallery, job, live, now, operate, signing
 from producer.page.visit import SignIn, Visit, admit, check_came_from_here, check_token, html, root_of
 
 Handler = Callable[[Visit], Response | Awaitable[Response]]
@@ -50,6 +50,7 @@ def add_page(app: FastAPI) -> None:
         ("/new/file", compose.submit_file, Scope.SUBMIT),
         ("/jobs/{job_id}/cancel", job.cancel, Scope.SUBMIT),
         ("/jobs/{job_id}/retry", job.retry, Scope.SUBMIT),
+        ("/jobs/{job_id}/erase", job.remove, Scope.SUBMIT),
         ("/jobs/{job_id}/redeliver", job.redeliver, Scope.SUBMIT),
         ("/jobs/{job_id}/decide", job.decide, Scope.ADMIN),
         ("/operate/pause", operate.pause, Scope.ADMIN),
@@ -58,6 +59,8 @@ def add_page(app: FastAPI) -> None:
         ("/operate/resume", operate.resume, Scope.ADMIN),
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),
+        ("/operate/endpoint", endpoints.add, Scope.ADMIN),
+        ("/operate/endpoint/change", endpoints.change, Scope.ADMIN),
         ("/signout", signing.sign_out, None),
     ]
     for path, handler, scope in posted:

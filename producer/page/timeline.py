@@ -14,6 +14,7 @@ from jobs.events import LogEntry
 from jobs.job import Job
 from jobs.schedule import Eta
 from jobs.states import State
+from producer.counted import counted
 from producer.page.rendering import duration
 
 LANE_PX: Final = 40
@@ -56,8 +57,8 @@ class Lane:
         """The lane's title, how long it took, and how many polls it had."""
         took_s = sum(end - start for start, end in self.spans)
         polls = sum(dot.kind == "polled" for dot in self.dots)
-        counted = f" · {polls} poll{'' if polls == 1 else 's'}" if polls else ""
-        return f"{self.title} {duration(took_s)}{counted}" if self.spans else self.title
+        polled = f" · {counted(polls, 'poll', 'polls')}" if polls else ""
+        return f"{self.title} {duration(took_s)}{polled}" if self.spans else self.title
 
 
 def lanes_of(

@@ -1,28 +1,36 @@
 """What the page does: submit, cancel, retry, decide, deliver again, pause, issue keys."""
 
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 import redis
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from config.webhook_endpoints import Endpoints
-from jobs.job import Terms
+from jobs.job import Priority, Terms
 from jobs.ledger import Ledger
 from jobs.scripts import Retention, Scripts
 from jobs.states import State
 from producer.keys import Keys, Scope
 from producer.page.compose import MOST_ROWS
+from producer.webhooks import make_webhooks
 from tests import steps
 from tests.api.conftest import Api, completed
-from tests.page.conftest import Tab
+from tests.page.conftest import Tab, a_tab
 from tests.page.test_views import a_picture
-from tests.stage import a_request, outbox_of
+from tests.receivers import WebhookServer
+from tests.stage import Stage, a_request, outbox_of
 
 PNG: Final = a_picture("navy")
+
+
+def tomorrow() -> str:
+    """This time tomorrow, as a picker has it."""
+    return f"{datetime.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"  # noqa: DTZ005 (the browser's own time zone)
 
 
 # -- new ------------------------------------------------------------------------------------------------------------
@@ -53,6 +61,52 @@ def test_a_form_made_from_the_schema_submits(tab: Tab, real_ledger: Ledger) -> N
     assert picture.startswith("data:image/webp;base64,")
     assert request.parameters == {"duration": 4, "generate_audio": False, "seed": 42}
     assert request.metadata == {"campaign": "spring", "by": "me"}
+
+
+def test_the_form_has_the_terms(tab: Tab, real_ledger: Ledger) -> None:
+    """Priority, the earliest time of the purchase by a picker in the visitor's own time zone, the longest wait."""
+    page = tab.open("/new?prompt=a+boat&duration=4")
+    page.locator("summary", has_text="When it is bought").click()
+    page.get_by_label("Priority").select_option("high")
+    page.get_by_label("your time").fill(tomorrow())
+    page.get_by_label("Give up after").fill("90000")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.locator("#head")).to_contain_text("It may be bought")
+    job = real_ledger.get(page.url.rpartition("/")[2])
+    assert job.priority is Priority.HIGH
+    assert job.due_at is not None
+    assert 80_000 < job.due_at - job.accepted_at <= 2 * 86_400
+    assert job.deadline_at - job.accepted_at == pytest.approx(90_000)
+
+
+@pytest.mark.parametrize(("label", "field"), [("Not before", "not_before"), ("Give up after", "queue_ttl_s")])
+def test_wrong_terms_are_said_beside_their_field(tab: Tab, real_ledger: Ledger, label: str, field: str) -> None:
+    """Nothing is submitted, and what was typed stays."""
+    page = tab.open("/new?prompt=a+boat")
+    page.locator("summary", has_text="When it is bought").click()
+    page.get_by_label(label).first.fill("tonight")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.locator(f"#error-{field}")).to_be_visible()
+    expect(page.locator(f"#{field}")).to_have_value("tonight")
+    assert real_ledger.page() == []
+
+
+def test_the_form_says_what_the_request_costs(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """As the newest purchases like it cost, by their length; it follows the form."""
+    page = tab.open("/new")
+    expect(page.locator("#price")).to_have_text("The price is not known before the first one like it is bought.")
+    steps.walked(real_ledger, api.submit("a boat", seconds="8")["id"], State.RENDERING, cost_usd=4.0)
+    silent = api.submit("a boat", seconds="4", generate_audio=False)["id"]
+    steps.walked(real_ledger, silent, State.RENDERING, cost_usd=1.0)
+
+    tab.open("/new")
+    expect(page.locator("#price")).to_have_text("About 4.00 USD, as the newest purchases like it cost.")
+    page.get_by_label("duration").select_option("6")
+    expect(page.locator("#price")).to_contain_text("About 3.00 USD")
+    page.get_by_label("generate audio").select_option("no")
+    expect(page.locator("#price")).to_contain_text("About 1.50 USD")
 
 
 def test_what_is_wrong_is_said_beside_its_field(tab: Tab, real_ledger: Ledger) -> None:
@@ -102,7 +156,7 @@ def test_a_file_is_checked_before_anything_is_accepted(tab: Tab, real_ledger: Le
     expect(page.locator("table")).to_contain_text("line 3: duration")
     good = 'prompt,duration,metadata.campaign\na boat,4,spring\n"a plane,\nin the wind",6,\n'
     check(good)
-    expect(page.locator(".notice")).to_contain_text("2 requests, all valid.")
+    expect(page.locator(".notice")).to_contain_text("2 requests, all valid. The price is not known")
     assert real_ledger.page() == []
     page.get_by_role("button", name="Submit 2 requests").click()
     expect(page.locator(".notice")).to_contain_text("2 accepted.")
@@ -111,6 +165,9 @@ def test_a_file_is_checked_before_anything_is_accepted(tab: Tab, real_ledger: Le
     expect(page.locator(".notice")).to_contain_text("2 were submitted before")
 
     found = real_ledger.get_many(real_ledger.page())
+    steps.walked(real_ledger, found[0][0].id, State.RENDERING, cost_usd=2.0)
+    check(good)
+    expect(page.locator(".notice")).to_contain_text(re.compile(r"2 requests, all valid\. About \d\.\d\d USD"))
     assert {request.prompt for _, request in found} == {"a boat", "a plane,\nin the wind"}
 
 
@@ -185,6 +242,26 @@ def test_a_retry_says_what_it_costs(tab: Tab, api: Api, real_ledger: Ledger) -> 
     page.wait_for_url(lambda url: job.id not in url)
     expect(page.locator("#head")).to_contain_text(f"Repeats {job.id}")
     assert real_ledger.get(job.id).retried_as == page.url.rpartition("/")[2]
+
+
+def test_an_ended_job_is_erased_once_that_is_agreed(tab: Tab, api: Api, real_ledger: Ledger, archive: Path) -> None:
+    """The page says first what goes for good; a job that goes on has no such button."""
+    done, running = api.submit("a boat")["id"], api.submit("another boat")["id"]
+    stored = completed(real_ledger, done, archive).stored
+    expect(tab.open(f"/jobs/{running}").get_by_role("button", name="Erase")).to_have_count(0)
+
+    page = tab.open(f"/jobs/{done}")
+    expect(page.locator("#actions")).to_contain_text("It loses its prompt, pictures, job log and files for good.")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Erase").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("a boat")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Erase").click()
+
+    expect(page.locator(".job")).to_have_count(1)
+    expect(tab.open(f"/jobs/{done}").get_by_role("heading", level=1)).to_have_text("The job was erased.")
+    assert stored is not None
+    assert not (archive / stored.path).exists()
 
 
 def test_a_person_decides_a_doubt_there_and_then(tab: Tab, api: Api, real_ledger: Ledger) -> None:
@@ -322,6 +399,78 @@ def test_an_administrator_issues_and_revokes_keys(keyed_tab: Tab, keyed: Api, ac
     expect(page.locator("tr", has_text="the web shop")).to_contain_text("revoked")
     assert token not in page.content()
     assert shop.get("/v1/videos").status_code == 401
+
+
+def test_an_endpoint_is_added_rotated_disabled_and_removed(tab: Tab, client: "redis.Redis") -> None:
+    """Its secret is shown when it is made; a removal asks first."""
+    endpoints = Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=()))
+    page = tab.open("/operate")
+    page.get_by_label("Address").fill("https://a.example/rushes")
+    page.get_by_label("Jobs of tenant").fill("shop")
+    page.locator("#events summary").click()
+    page.get_by_label("job.completed", exact=True).check()
+    page.get_by_role("button", name="Add an endpoint").click()
+    first = page.locator(".notice pre").inner_text()
+    (added,) = endpoints.all()
+    assert (added.url, added.tenant, added.events) == ("https://a.example/rushes", "shop", ("job.completed",))
+    assert first.startswith("whsec_")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="New secret").click()
+    expect(page.locator(".notice pre")).not_to_have_text(first)
+    page.get_by_role("button", name="Disable").click()
+    expect(page.locator("tr", has_text=added.id)).to_contain_text("disabled: a person disabled it")
+    page.get_by_role("button", name="Enable").click()
+    expect(page.get_by_role("alert")).to_contain_text(f"{added.id} is enabled. Jobs that ended meanwhile:")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator("tr", has_text=added.id)).to_have_count(0)
+    assert endpoints.all() == []
+
+
+def test_an_endpoint_is_tested(chromium: Browser, stage: Stage) -> None:
+    """By a worker, and the page shows what the endpoint answered; without one it says so."""
+    stage.environment |= {"RUSHES_WEBHOOKS__KEYS": "k" * 32, "RUSHES_WEBHOOKS__ALLOW_PRIVATE": "true"}
+    quick = stage.environment | {"RUSHES_API__AUTH": "off", "RUSHES_API__LONGEST_WAIT_S": "10"}
+    with (
+        WebhookServer.started() as receiver,
+        Api.started(stage.folder, quick) as api,
+        a_tab(chromium, api.url) as tab,
+    ):
+        endpoint = make_webhooks(stage.settings).add(receiver.url)
+        page = tab.open("/operate")
+        with stage.worker():
+            page.get_by_role("button", name="Test").click()
+            expect(page.get_by_role("alert")).to_contain_text(f"{endpoint.id} took the test delivery: answered 200")
+        page.get_by_role("button", name="Test").click()
+        expect(page.get_by_role("alert")).to_contain_text("No worker has made the test delivery")
+
+
+@pytest.mark.parametrize(
+    ("url", "tenant", "said"),
+    [
+        ("http://a.example", "", "No endpoint was added: url must begin with https://"),
+        ("https://a.example", "The Shop", "a tenant's name is up to 63 of a-z, 0-9, - and _"),
+    ],
+)
+def test_a_wrong_endpoint_is_not_added(tab: Tab, client: "redis.Redis", url: str, tenant: str, said: str) -> None:
+    """The form says why, and shows again what was typed."""
+    page = tab.open("/operate")
+    page.evaluate("document.querySelectorAll('[pattern]').forEach(each => each.removeAttribute('pattern'))")
+    page.get_by_label("Address").fill(url)
+    page.get_by_label("Jobs of tenant").fill(tenant)
+    page.get_by_role("button", name="Add an endpoint").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_label("Address")).to_have_value(url)
+    assert Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=())).all() == []
+
+
+def test_without_a_key_to_sign_with_the_page_says_what_to_set(keyed_tab: Tab, access: Keys) -> None:
+    """No form that could only fail."""
+    page = keyed_tab.sign_in(access.issue("office", [Scope.ADMIN]).token)
+
+    expect(page.locator("#webhooks ~ p").last).to_contain_text("set RUSHES_WEBHOOKS__KEYS")
+    expect(page.get_by_role("button", name="Add an endpoint")).to_have_count(0)
 
 
 def test_a_key_of_a_tenant_submits_for_it(keyed_tab: Tab, access: Keys, real_ledger: Ledger) -> None:

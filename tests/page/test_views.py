@@ -24,6 +24,12 @@ from tests.api.conftest import Api, completed, described
 from tests.page.conftest import Tab, a_tab
 from tests.stage import a_request
 
+SIDEWAYS: Final = """
+() => [...document.querySelectorAll("html, main *")].filter(each => each.scrollWidth > each.clientWidth + 1 &&
+  (each.tagName === "HTML" || ["auto", "scroll"].includes(getComputedStyle(each).overflowX))).map(
+  each => each.outerHTML)
+"""
+"""What scrolls sideways: the page itself, or something in it."""
 PATHS: Final = ("/", "/gallery", "/jobs/{job}", "/new", "/operate")
 
 
@@ -91,8 +97,8 @@ def test_now_says_that_a_limit_is_reached(tab: Tab, api: Api, real_ledger: Ledge
 
     page = tab.open("/")
 
-    expect(page.locator("#fleet")).to_contain_text("1 of at most 1 generations run upstream")
-    notice = page.locator(".notice", has_text="1 generations run, which is the limit")
+    expect(page.locator("#fleet")).to_contain_text("1 generation runs upstream, at most 1")
+    notice = page.locator(".notice", has_text="1 generation runs, which is the limit")
     expect(notice.locator("code")).to_have_text("rushes limits")
     notice.get_by_role("link", name="Set limits").click()
     expect(page.get_by_role("heading", name="Limits")).to_be_visible()
@@ -145,6 +151,23 @@ def test_now_is_live(tab: Tab, api: Api, real_ledger: Ledger) -> None:
     assert page.evaluate("window.same"), "the page was not loaded again"
 
 
+def test_a_change_leaves_the_focus_where_it_is(tab: Tab, api: Api, real_ledger: Ledger) -> None:
+    """On a link, on what is folded, and on a button, also if another one says the same."""
+    for name in ("office", "shop"):
+        real_ledger.pauses.pause(by="ops", reason="", what=f"tenant:{name}")
+    api.submit("the first boat")
+    page = tab.open("/")
+    stops = [page.locator("#notices button").nth(1), page.get_by_role("link", name="the first boat")]
+    for number, stop in enumerate(stops):
+        expect(stop).to_be_visible()
+        stop.focus()
+        real_ledger.pauses.pause(by="ops", reason=f"reason {number}", what="tenant:office")
+        api.submit(f"another boat {number}")
+        expect(page.locator("#notices")).to_contain_text(f"reason {number}")
+        expect(page.locator(".job")).to_have_count(2 + number)
+        expect(stop).to_be_focused()
+
+
 # -- job ------------------------------------------------------------------------------------------------------------
 
 
@@ -159,7 +182,7 @@ def test_a_job_is_followed_to_its_video(tab: Tab, api: Api, real_ledger: Ledger,
     expect(page.locator("#head .badge")).to_have_text("completed")
     expect(page.locator("video")).to_have_attribute("src", f"../jobs/{job_id}/video")
     expect(page.locator("#facts")).to_contain_text("$4.16 charged: yes")
-    expect(page.locator("#actions")).to_be_hidden()
+    expect(page.get_by_role("button", name="Cancel the job")).to_have_count(0)
 
 
 def test_a_job_shows_what_came_of_it(tab: Tab, api: Api, real_ledger: Ledger) -> None:
@@ -255,7 +278,7 @@ def test_nothing_is_wider_than_the_window(
             page = tab.open(path.format(job=job.id))
             for details in page.locator("details").all():
                 details.evaluate("element => { element.open = true }")
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+            assert page.evaluate(SIDEWAYS) == [], path
             background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
             assert (background == "rgb(18, 19, 23)") is (scheme == "dark")
 
@@ -313,6 +336,16 @@ def test_no_query_makes_an_error_of_ours(api: Api, name: str) -> None:
     values = ("%00", "%ff", "%ED%A0%80", "x" * 5000, "=", "a%00=b", "job_01kb0000000000000000000000", "%0d%0a")
     for path, value in product(("/", "/gallery", "/new", "/operate"), values):
         assert api.get(f"{path}?{name}={value}").status_code < 500
+
+
+def test_a_queued_job_says_until_when_it_may_be_bought(tab: Tab, api: Api) -> None:
+    """Before it expires at night, and with which priority."""
+    job_id = api.submit("a boat", priority="high")["id"]
+
+    facts = tab.open(f"/jobs/{job_id}").locator("#facts")
+
+    expect(facts).to_contain_text("unless bought before")
+    expect(facts.get_by_text("high", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/jobs/x", "/jobs/job_01kb0000000000000000000000", "/jobs/..%2fx", "/jobs/x/video"])

@@ -191,7 +191,7 @@ def test_a_file_that_is_run_again_or_has_grown_buys_only_what_is_new(stage: Stag
         grown = stage.rushes("batch", "jobs.jsonl")
         assert grown.returncode == Exit.NO_VIDEO
         assert "4 completed, 1 failed" in grown.stdout
-        assert "1 jobs ended without a video" in grown.stderr
+        assert "1 job ended without a video" in grown.stderr
 
     assert sorted(stage.sandbox.purchases().values()) == [1, 1, 1, 1]
 

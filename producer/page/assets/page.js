@@ -38,17 +38,24 @@ async function refresh() {
 
 const isInUse = (region) => region.contains(document.activeElement) && document.activeElement.matches("input, textarea, select, video");
 
+// What a keyboard stops at, and that says the same as another element.
+function alike(region, other) {
+  const words = (each) => `${each.tagName} ${each.getAttribute("href") ?? each.textContent}`;
+  return [...all("a:not([tabindex]), button, summary", region)].filter((each) => words(each) === words(other));
+}
+
 function swap(old, fresh) {
   const open = [...all("details[open]", old)].map((details) => details.id);
-  const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const focused = document.activeElement;
+  const at = alike(old, focused).indexOf(focused);
   for (const picture of all("img", fresh)) { // one that is loaded stays
     const same = old.querySelector(`img[src="${CSS.escape(picture.getAttribute("src"))}"]`);
     if (same) picture.replaceWith(same);
   }
   old.replaceWith(fresh);
   for (const id of open) if (id) document.getElementById(id)?.setAttribute("open", "");
-  if (focused) fresh.querySelector(`a[href="${CSS.escape(focused)}"]:not([tabindex])`)?.focus({ preventScroll: true });
   localise(fresh);
+  if (at >= 0) alike(fresh, focused)[at]?.focus({ preventScroll: true });
   bars();
 }
 
@@ -149,6 +156,20 @@ document.querySelector("[data-choose] select")?.addEventListener("change", (even
   url.search = new URLSearchParams({ model: event.target.value, ...(typed && typed.length < 4000 ? { prompt: typed } : {}) });
   location.assign(url);
 });
+const priced = document.querySelector("[data-priced]");
+priced?.addEventListener("change", async () => {
+  const given = [...new FormData(priced)].filter(([name, value]) => typeof value === "string" && value && !["prompt", "token", "key", "labels"].includes(name));
+  const reply = await fetch(`${location.pathname}?${new URLSearchParams(given)}`).catch(() => null);
+  if (!reply?.ok) return;
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  document.getElementById("price").textContent = page.getElementById("price").textContent;
+});
+for (const picker of all("[data-for]")) {
+  picker.hidden = false;
+  picker.addEventListener("change", () => {
+    document.getElementById(picker.dataset.for).value = picker.value && new Date(picker.value).toISOString().replace(".000", "");
+  });
+}
 document.querySelector("[data-file] input[type=file]")?.addEventListener("change", (event) => {
   const name = event.target.files[0]?.name ?? "";
   event.target.form.elements.name.value = name.replace(/\.[^.]+$/, "");
