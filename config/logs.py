@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
+from config.repeats import Repeats
 from config.settings import Settings
 
 REDACTED = "[secret]"
@@ -106,7 +107,8 @@ def configure(settings: Settings) -> None:
     """Log to standard error in the configured format, with secrets redacted."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log.format == "json" else LineFormatter())
-    handler.addFilter(SecretRedactor(secrets_of(settings)))
+    handler.addFilter(SecretRedactor(secrets_of(settings)))  # first: it makes every record printable
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log.level)
