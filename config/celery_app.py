@@ -51,7 +51,9 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # POST. The rescuer finds the job of a message that is lost with its worker.
         task_acks_late=False,
         task_reject_on_worker_lost=False,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # With early acks there is nothing to cancel, and nothing to prefetch less of; False and True here log riddles.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        worker_enable_prefetch_count_reduction=False,
         # Results are in the ledger; Celery's would cost two round trips per task.
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from config.repeats import Repeats
 from config.settings import Settings
 from jobs.log_fields import current
 
@@ -132,7 +133,8 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log.format == "json" else LineFormatter())
     handler.addFilter(JOB_FIELDS)
-    handler.addFilter(SecretRedactor(secrets_of(settings)))
+    handler.addFilter(SecretRedactor(secrets_of(settings)))  # before the next: it makes every record printable
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log.level)

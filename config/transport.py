@@ -6,15 +6,18 @@ dropped with its traceback: it would end the worker, and kombu would return it t
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from config.envelopes import UnreadableMessage, cleaned
 
 log = logging.getLogger("rushes.transport")
+
+_PUSH_WHEN_FULL = "#!lua flags=allow-oom\nreturn redis.call('LPUSH', KEYS[1], unpack(ARGV))"
 
 
 def _clean(raw: bytes, **where: str) -> bytes | None:
@@ -54,6 +57,14 @@ class _Reader(redis.PrefixedStrictRedis):
         message = _clean(raw, queue=queue.decode(errors="replace"))
         return message and (queue, message)
 
+    def lpush(self, name: Any, *values: Any) -> Any:
+        """Push messages; a full Redis takes them too, as the jobs that they wake make room by ending."""
+        try:
+            return super().lpush(name, *values)
+        except OutOfMemoryError:
+            push = self.register_script(_PUSH_WHEN_FULL)
+            return push(keys=[name], args=values)
+
     def pubsub(self, **kwargs: Any) -> _Subscription:
         """Make a subscription that validates too."""
         return _Subscription(self.connection_pool, global_keyprefix=self.global_keyprefix, **kwargs)
@@ -92,6 +103,22 @@ class _Channel:
         if self._sender is None or self._sender.connection_pool is not self.pool:  # type: ignore[attr-defined]  # as above
             self._sender = super()._create_client()  # type: ignore[misc]  # as above
         return self._sender
+
+    def _queue_bind(self, *args: Any, **kwargs: Any) -> None:
+        """Bind a queue; a full Redis refuses it, but has the bindings that were made before."""
+        with suppress(OutOfMemoryError):
+            super()._queue_bind(*args, **kwargs)  # type: ignore[misc]  # as above
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keep the bindings of control queues; kombu would print a traceback each second that Redis refuses it."""
+        with suppress(ResponseError):
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]  # as above
+
+    def _size(self, queue: str) -> int:
+        """Count a queue's messages, outside of a transaction, as a full Redis refuses any command inside one."""
+        keys = [self._q_for_pri(queue, priority) for priority in self.priority_steps]  # type: ignore[attr-defined]  # as above
+        with self.conn_or_acquire() as client:  # type: ignore[attr-defined]  # as above
+            return sum(client.llen(key) for key in keys)
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         """Consume; an error of a message in Celery ends only that message."""

@@ -13,6 +13,7 @@ RushesError
 │   ├── InputNotKept          show the caller the message: the archive took no input; nothing was queued
 │   ├── InvalidRequest        show the caller which fields to correct: nothing was queued, nothing was bought
 │   └── LedgerUnavailable     stop this step: nothing is known to have been written; the due index finds the job again
+│       ├── LedgerRefused     as above, or let the caller repeat it at once: nothing was written, for certain
 │       └── UnreadableRow     leave this one job to a newer version, and go on with the others
 ├── UnknownKey                answer the caller: no such API key
 ├── UnknownEndpoint           answer the caller: no such webhook endpoint; a delivery to it is dropped
@@ -89,6 +90,10 @@ class InputNotKept(JobError):
 
 class LedgerUnavailable(JobError):
     """Redis could not be used, or refused the write."""
+
+
+class LedgerRefused(LedgerUnavailable):
+    """Redis refused the command, or was never reached: nothing was written."""
 
 
 class UnreadableRow(LedgerUnavailable):

@@ -250,12 +250,14 @@ class Ledger(JobReader):
 
         Its name is another one after each start, so its version never changes.
         """
-        now, pipe = self.now(), self._redis.pipeline(transaction=False)
-        pipe.zadd(f"{PREFIX}workers", {f"{name} {version}": now})
-        pipe.expire(f"{PREFIX}workers", WORKER_MEMORY_S)
-        if late_s is not None:
-            pipe.set(f"{PREFIX}late:{name}", f"{late_s:.3f}", ex=LATENESS_MEMORY_S)
-        pipe.execute()
+        self._scripts.run(
+            "seen",
+            worker=f"{name} {version}",
+            memory_s=WORKER_MEMORY_S,
+            late_key=f"{PREFIX}late:{name}",
+            late_s=late_s,
+            late_memory_s=LATENESS_MEMORY_S,
+        )
 
     @asks_redis
     def workers(self, *, within_s: float) -> list[str]:

@@ -1,5 +1,6 @@
 """Sentences that say why Redis does not answer and what to do; they never contain a password."""
 
+import socket
 from typing import Final
 
 import redis
@@ -53,6 +54,32 @@ _BY_CODE: Final = {
     "NOREPLICAS": "Redis takes nothing new while too few replicas follow it (min-replicas-to-write): bring one back",
 }
 """Errors without a class in redis-py, by the server's error code."""
+
+
+_REFUSALS: Final = (
+    MasterNotFoundError,
+    AsyncMasterNotFoundError,
+    redis.AuthenticationError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    redis.BusyLoadingError,
+    exceptions.MaxConnectionsError,
+    exceptions.MasterDownError,
+    exceptions.NoPermissionError,
+)
+
+
+def is_unreachable(error: BaseException | None) -> bool:
+    """Whether no server answered, so that its address may be wrong, and nothing else is known."""
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError) or isinstance(error, _REFUSALS):
+        return False
+    return not isinstance(error.__context__, FileNotFoundError)
+
+
+def is_refusal(error: redis.RedisError) -> bool:
+    """Whether the error proves that nothing was written: Redis refused the command, or there was no connection."""
+    never_connected = isinstance(error.__context__, ConnectionRefusedError | socket.gaierror)
+    return never_connected or isinstance(error, _REFUSALS) or str(error).partition(" ")[0] in _BY_CODE
 
 
 def explained(error: redis.RedisError) -> str:

@@ -19,6 +19,7 @@ from jobs.errors import (
     IdTaken,
     InputsFull,
     JobError,
+    LedgerRefused,
     LedgerUnavailable,
     StaleTurn,
     UnknownJob,
@@ -105,7 +106,8 @@ def refusal_of(error: redis.RedisError) -> JobError:
         return refusal(rest)
     if word.startswith(_OF_A_ROW):
         return UnreadableRow(str(error)[:200])
-    return LedgerUnavailable(outage.explained(error))
+    kind = LedgerRefused if outage.is_refusal(error) else LedgerUnavailable
+    return kind(outage.explained(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from ops.sandbox.settings import SandboxSettings
 from producer.cli.exits import Exit, explained
 from producer.cli.session import Out, emit_json
 from producer.counted import counted
-from producer.waiting import paused_until
+from producer.waiting import broken, paused_until
 from worker.upstream.access import UpstreamAccess
 from worker.upstream.client import Reply, Upstream
 from worker.upstream.wire import moved_to
@@ -135,13 +135,13 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             yield from _paused(Ledger(client, retention=retention(settings)))
             yield from _attention(Ledger(client, retention=retention(settings)))
     except redis.RedisError as error:
-        yield _unanswered(outage.explained(error))
+        yield _unanswered(outage.explained(error), error)
     except LedgerUnavailable as error:
-        yield _unanswered(str(error))
+        yield _unanswered(str(error), error.__cause__)
 
 
-def _unanswered(why: str) -> Finding:
-    advice = "" if "RUSHES_REDIS__URL" in why else f" {whereabouts()}"
+def _unanswered(why: str, cause: BaseException | None) -> Finding:
+    advice = f" {whereabouts()}" if outage.is_unreachable(cause) else ""
     return Finding("redis", Verdict.BAD, f"Redis cannot be used: {why.rstrip('.')}.{advice}")
 
 
@@ -294,12 +294,8 @@ def _attention(ledger: Ledger) -> Iterator[Finding]:
             "`rushes list --needs-attention` shows those that wait for you.",
         )
     yield from _unstored(ledger)
-    for breaker, why in ledger.breakers.currently_open().items():
-        yield Finding(
-            "queue",
-            Verdict.WARN,
-            f"All {breaker}s wait: {why.hold}, {why.message}. Next try in {why.wait_s:.0f} s.",
-        )
+    for breaker, circuit in ledger.breakers.currently_open().items():
+        yield Finding("queue", Verdict.WARN, broken(breaker, circuit))
 
 
 def _upstream(settings: Settings) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """The sentences that say what an action costs, the same on the command line and on the page."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,40 @@ def cancel_costs(job: Job, *, keeps: bool) -> str:
         return f"{job.id} waits to be bought: {unsure if job.doubts else 'cancelling it is free.'}"
     rest = "its video is fetched all the same" if keeps else "its video is not fetched"
     return f"{job.id} {_bought(job)}; the upstream refunds nothing, and {rest}."
+
+
+@dataclass(slots=True)
+class CancelCosts:
+    """What a cancel of many unfinished jobs saves: how many are not bought, may be, and are, and for how much."""
+
+    free: int = 0
+    unsure: int = 0
+    bought: int = 0
+    unpriced: int = 0
+    usd: float = 0.0
+
+    def add(self, job: Job) -> None:
+        """Count a job by where it stands."""
+        if job.state in {State.RENDERING, State.STORING}:
+            self.bought += 1
+            self.unpriced += job.cost_usd is None
+            self.usd += job.cost_usd or 0.0
+        elif job.state is State.QUEUED and not job.doubts:
+            self.free += 1
+        else:
+            self.unsure += 1
+
+    def sentence(self, *, keeps: bool) -> str:
+        """Say it; `keeps`: the videos of cancelled jobs are fetched."""
+        rest = "their videos are fetched all the same" if keeps else "their videos are not fetched"
+        unpriced = f" ({self.unpriced:,} of unknown price)" if self.unpriced else ""
+        bought = f"for {self.usd:,.2f} USD{unpriced}; the upstream refunds nothing, and {rest}."
+        parts = (
+            (self.free, f"{_jobs(self.free)} not bought yet: cancelling is free."),
+            (self.unsure, f"{_jobs(self.unsure)} that may already be bought."),
+            (self.bought, f"{_jobs(self.bought)} already bought, {bought}"),
+        )
+        return " ".join(text for count, text in parts if count) or "No unfinished job fits."
 
 
 def retry_costs(job: Job) -> str:
@@ -115,3 +150,21 @@ def cancelled(answer: Cancelled) -> str:
     if job.charged is Charged.UNKNOWN:
         return f"{job.id} is cancelled. Whether its earlier purchase happened is not known."
     return f"{job.id} is cancelled, but was already bought, at {price(job)}; the upstream refunds nothing."
+
+
+def cancelled_many(answers: Sequence[Cancelled], *, chosen: int) -> str:
+    """Say what a cancel of many jobs has done, in numbers."""
+    pending = sum(answer.is_pending for answer in answers)
+    charged = Counter(answer.job.charged for answer in answers if not answer.is_pending)
+    parts = (
+        (charged[Charged.NO], "cancelled, not bought"),
+        (charged[Charged.YES], "cancelled, but bought: the upstream refunds nothing"),
+        (charged[Charged.UNKNOWN], "cancelled; whether they were bought is not known"),
+        (pending, "being bought now, and cancelled as soon as the outcome is known"),
+        (chosen - len(answers), "not cancelled, as they were bought or ended meanwhile"),
+    )
+    return ". ".join(f"{_jobs(count)} {what}" for count, what in parts if count) + "."
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count:,} jobs"

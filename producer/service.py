@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -393,6 +393,25 @@ class Service:
                 continue  # the job moved between reading and writing: decide anew
             return Cancelled(self._ledger.get(job_id), move)
         raise LedgerUnavailable(f"{job_id} kept moving while it was being cancelled; ask again")
+
+    def cancel_many(self, job_ids: Sequence[str], *, statuses: Collection[Status]) -> list[Cancelled]:
+        """Cancel those that still have one of these statuses; the others go on. Hundreds take one round trip."""
+        left, answers = list(job_ids), list[Cancelled]()
+        for _ in range(_CANCEL_TRIES):
+            moves = list(self._cancels(left, statuses))
+            turns = self._ledger.apply(moves)
+            done = {job.id: move for (job, move), turn in zip(moves, turns, strict=True) if isinstance(turn, int)}
+            answers += [Cancelled(job, done[job.id]) for job, _ in self.get_many(list(done))]
+            left = [job.id for job, _ in moves if job.id not in done]  # moved between reading and writing: decide anew
+            if not left:
+                return answers
+        raise LedgerUnavailable(f"{left[0]} kept moving while it was being cancelled; ask again")
+
+    def _cancels(self, job_ids: Sequence[str], statuses: Collection[Status]) -> Iterator[tuple[Job, Move]]:
+        for job, _ in self.get_many(job_ids):
+            move = on_cancel(job, keep=self._settings.late_fetch.keep_cancelled)
+            if move is not None and job.state.status in statuses:
+                yield job, move
 
     def retry(self, job_id: str, *, pay_again: bool = False) -> Retried:
         """Retry an ended job as a new one: free if its generation may still be fetched, else only with `pay_again`.

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from config.settings import Settings
 from jobs.breakers import Breaker
+from jobs.errors import LedgerUnavailable
 from jobs.job import ACCOUNT, Job
 from jobs.outbox import ReceiverStatus
 from jobs.pauses import what_of
@@ -286,6 +287,10 @@ def _workers(service: Service, *, within_s: float) -> list[WorkerView]:
 
 def _trouble(service: Service, shown: StatusView) -> Iterator[str]:
     """Say what else needs a person."""
+    try:
+        service.check_writable()
+    except LedgerUnavailable as error:
+        yield f"No job is accepted: {error}."
     if not shown["workers"]:
         last = next(iter(service.workers_seen(within_s=_DAY_S, most=1)), None)
         ago = f" The last one, {last.name}, was seen {shown['at'] - last.seen_at:.0f} s ago." if last else ""

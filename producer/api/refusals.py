@@ -1,5 +1,6 @@
 """Maps every error of a request to a problem, in one place, and to the format of its path."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,6 +17,7 @@ from jobs.errors import (
     InputsFull,
     InvalidRequest,
     JobError,
+    LedgerRefused,
     LedgerUnavailable,
     RushesError,
     UnknownEndpoint,
@@ -36,6 +38,8 @@ _BY_STATUS: Final[Mapping[int, tuple[Code, str]]] = {
 }
 
 
+log = logging.getLogger("rushes.api")
+
 _BY_ERROR: Final[Mapping[type[RushesError], tuple[Code, str]]] = {  # the special before the general
     Erased: (Code.ERASED, "Its prompt and files were erased on request; only what it cost is kept."),
     UnknownJob: (Code.NOT_FOUND, "There is no such job, or it ended so long ago that its record has expired."),
@@ -53,6 +57,10 @@ _BY_ERROR: Final[Mapping[type[RushesError], tuple[Code, str]]] = {  # the specia
     UnreadableRow: (
         Code.LEDGER_UNAVAILABLE,
         "A newer version of Rushes wrote the job's row, and this one cannot read it: update the API.",
+    ),
+    LedgerRefused: (
+        Code.LEDGER_UNAVAILABLE,
+        "Redis takes nothing at the moment, and nothing was done; accepted jobs are not lost. Try again in a moment.",
     ),
     LedgerUnavailable: (
         Code.LEDGER_UNAVAILABLE,
@@ -76,9 +84,16 @@ def problem_of(error: JobError | UnknownKey | UnknownEndpoint) -> Problem:
     if isinstance(error, InvalidRequest):
         errors = [ErrorDetail(f"body.{field.field}", field.message) for field in error.errors]
         return Problem(Code.INVALID_REQUEST, "Correct the fields in `errors`; nothing was submitted.", errors=errors)
+    note_outage(error)
     code, detail = next((problem for kind, problem in _BY_ERROR.items() if isinstance(error, kind)), _LOST_RACE)
     headers = {"retry-after": "2"} if code is Code.LEDGER_UNAVAILABLE else {}
     return Problem(code, detail.format(error=error), headers=headers)
+
+
+def note_outage(error: Exception) -> None:
+    """Tell the API's operator why callers are refused; the log drops repetitions."""
+    if isinstance(error, LedgerUnavailable) and not isinstance(error, UnreadableRow):
+        log.warning("requests are refused, as Redis cannot be used: %s", error)
 
 
 def unsure_of_submit(*, has_key: bool) -> Problem:

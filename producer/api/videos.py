@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from config.store import StoreError
 from jobs.artifacts import CONTENT_TYPES, Artifact
-from jobs.errors import InvalidRequest, LedgerUnavailable
+from jobs.errors import InvalidRequest, LedgerRefused, LedgerUnavailable
 from jobs.job import Job, Terms, VideoRequest
 from jobs.job_log import following
 from jobs.moves.request import Retry
@@ -40,7 +40,7 @@ from producer.api.parsing import parse_apart, parse_quickly, read_json, submit_a
 from producer.api.parts import Needs, Parts
 from producer.api.pictures import pictures_in
 from producer.api.problems import Code, ErrorDetail, Problem, documented
-from producer.api.refusals import unsure_of_submit
+from producer.api.refusals import note_outage, unsure_of_submit
 from producer.api.streams import LAST_EVENT_ID, PREFER, event_stream, last_event_id, preferred_wait, wait_for_end
 from producer.keys import Scope
 from producer.queue_terms import seconds_until
@@ -248,7 +248,10 @@ def _as_problems(body: CreateVideo, key: str | None) -> Iterator[None]:
         yield
     except InvalidRequest as error:
         raise invalid_request(named_as_sent(error.errors, body)) from None
+    except LedgerRefused:
+        raise
     except LedgerUnavailable as error:
+        note_outage(error)
         raise unsure_of_submit(has_key=key is not None) from error
 
 

@@ -8,13 +8,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from config.settings import whereabouts
 from jobs.errors import IdempotencyConflict, JobError, LedgerUnavailable
 from jobs.states import State, Status
 from producer.batch_file import BatchRow, read_batch
 from producer.cli.display import why
 from producer.cli.download import fetch_all, leave_for
-from producer.cli.exits import Exit, errors, explained, leave
+from producer.cli.exits import Exit, errors, explained, leave, where
 from producer.cli.meter import Meter
 from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
@@ -56,7 +55,7 @@ def _resumable(file: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         leave(Exit.INTERRUPTED, how)
     except LedgerUnavailable as error:
-        leave(Exit.NO_LEDGER, f"Redis is unavailable ({error}).", whereabouts(), how)
+        leave(Exit.NO_LEDGER, f"Redis is unavailable ({error}).", f"{where(error)}{how}")
 
 
 def _valid_rows(file: Path, session: Session, model: str, name: str) -> list[BatchRow]:

@@ -17,10 +17,9 @@ from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import JobIds
 from producer.cli.results import Copy, NotCopied, copied, say_saved
-from producer.cli.selection import Metadata, Model, Since, Tenant, Until, selection_of
+from producer.cli.selection import Metadata, Model, Since, Tenant, Until, fitting, selection_of
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.service import READ_AT_ONCE, Selection
 
 _AT_ONCE: Final = 4
 """Videos that are copied at once, so that a bucket's latency does not add up."""
@@ -54,7 +53,7 @@ def download(
             found = list(_by_id(session, job_ids, unknown))
         else:
             chosen = selection_of(session, [Status.COMPLETED], model, tenant, metadata, since, until)
-            found = list(_fitting(session, chosen))
+            found = list(fitting(session, chosen))
         copies = Counter[bool]()
 
         def tell(copy: Copy) -> None:
@@ -85,17 +84,6 @@ def _by_id(session: Session, job_ids: Sequence[str], unknown: list[NotCopied]) -
         except UnknownJob:
             why = f"There is no job {job_id}. `rushes list` shows all jobs."
             unknown.append(NotCopied(Exit.UNKNOWN_JOB, [why]))
-
-
-def _fitting(session: Session, chosen: Selection) -> Iterator[Found]:
-    """Yield all jobs that fit, oldest first."""
-    after: str | None = None
-    while True:
-        page = session.service.page(chosen, limit=READ_AT_ONCE, after=after, newest_first=False)
-        yield from page.jobs
-        if page.after is None:
-            return
-        after = page.after
 
 
 def fetch_all(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from config.settings import ConfigurationError, whereabouts
 from config.store import StoreError
+from jobs import outage
 from jobs.errors import (
     IdempotencyConflict,
     InputNotKept,
@@ -107,12 +108,17 @@ def _leave_refused(error: InvalidRequest | InputsFull | InputNotKept) -> NoRetur
     leave(Exit.INVALID, f"{error}. Nothing was submitted. {advice}")
 
 
+def where(error: LedgerUnavailable) -> str:
+    """Ask whether the address of Redis is right, if nothing answers there; other errors say themselves what to do."""
+    return f"{whereabouts()} " if outage.is_unreachable(error.__cause__) else ""
+
+
 def _no_answer(error: LedgerUnavailable) -> tuple[str, ...]:
     """Say why the ledger did not answer, and what to do."""
     if isinstance(error, UnreadableRow):
         return (f"This version of Rushes cannot read the job's row ({error}).", "Update it, and try again.")
     return (
         f"Redis is unavailable ({error}).",
-        f"{whereabouts()} `rushes doctor` says more.",
+        f"{where(error)}`rushes doctor` says more.",
         "Accepted jobs are not lost: `rushes list` shows them when Redis is back.",
     )

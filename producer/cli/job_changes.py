@@ -1,4 +1,4 @@
-"""Commands that change a job: cancel, retry, erase. Each says what it costs before it does it."""
+"""Commands that change an ended job: retry, erase. Each says what it costs before it does it."""
 
 import sys
 from typing import Annotated
@@ -7,30 +7,15 @@ import typer
 from rich.text import Text
 
 from jobs.moves.request import Retry, on_retry
-from jobs.states import State
 from producer.cli.exits import Exit, explained, leave, using_archive
 from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import JobId
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.costs import cancel_costs, cancelled, erase_costs, retry_costs
+from producer.costs import erase_costs, retry_costs
 from producer.service import Retried
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
-
-
-def cancel(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Cancel a job: free before the purchase; once it may be bought it asks first, as nothing is refunded."""
-    with explained():
-        session = Session()
-        job, request = session.service.get(job_id)
-        if job.state is not State.QUEUED and not job.is_final:
-            _agree(cancel_costs(job, keeps=session.settings.late_fetch.keep_cancelled), yes=yes)
-        answer = session.service.cancel(job_id)
-        if as_json:
-            emit_json(session.view(answer.job, request))
-        else:
-            session.out.print(Text(cancelled(answer)))
 
 
 def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
@@ -44,7 +29,7 @@ def retry(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
             case Retry.NOT_OVER:
                 leave(Exit.CONFLICT, f"{job_id} is {job.state}: it goes on by itself.")
             case Retry.WOULD_PAY if job.retried_as is None:
-                _agree(retry_costs(job), yes=yes)
+                agree(retry_costs(job), yes=yes)
                 may_buy = True
         answer = session.service.retry(job_id, pay_again=may_buy)
         if answer.job_id is None:
@@ -62,7 +47,7 @@ def erase(job_id: JobId, *, yes: Yes = False, as_json: AsJson = False) -> None:
         job = session.service.get(job_id).job
         if not job.is_final:
             leave(Exit.CONFLICT, f"{job_id} is {job.state}: cancel it first, or wait for its end.")
-        _agree(erase_costs(job), yes=yes)
+        agree(erase_costs(job), yes=yes)
         session.service.erase(job_id)
         if as_json:
             emit_json({"id": job_id, "object": "video.erased", "erased": True})
@@ -80,7 +65,7 @@ def retried_text(job_id: str, answer: Retried) -> str:
     return f"{answer.job_id} {how}. `rushes wait {answer.job_id}` waits for its end."
 
 
-def _agree(sentence: str, *, yes: bool) -> None:
+def agree(sentence: str, *, yes: bool) -> None:
     """Go on if the person agrees; without a terminal only with --yes."""
     if yes:
         return

@@ -1,7 +1,7 @@
 """The options that choose jobs, the same for each command that takes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -11,7 +11,7 @@ from jobs.states import Status
 from producer.cli.arguments import pairs
 from producer.cli.exits import Exit, leave
 from producer.cli.session import Session
-from producer.service import Selection
+from producer.service import READ_AT_ONCE, KnownJob, Selection
 
 UNITS_S: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -36,6 +36,17 @@ def selection_of(
     labels = pairs(metadata, "--metadata", str)
     created_from, created_before = moment(since, "--since", now=now), moment(until, "--until", now=now)
     return Selection(statuses, model, labels, created_from, created_before, tenant)
+
+
+def fitting(session: Session, chosen: Selection) -> Iterator[KnownJob]:
+    """Yield all jobs that fit, oldest first."""
+    after: str | None = None
+    while True:
+        page = session.service.page(chosen, limit=READ_AT_ONCE, after=after, newest_first=False)
+        yield from (KnownJob(*found) for found in page.jobs)
+        if page.after is None:
+            return
+        after = page.after
 
 
 def moment(text: str | None, option: str, *, now: float) -> float | None:

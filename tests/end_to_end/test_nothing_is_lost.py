@@ -276,7 +276,7 @@ def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
         stage.sandbox.add_fault(poll="503")
         eventually(stage.ledger.breakers.currently_open, what="an open breaker")
         doctor = stage.rushes("doctor").stdout
-        assert "All polls wait: unavailable" in doctor or not stage.ledger.breakers.currently_open()
+        assert "All polls wait (unavailable)" in doctor or not stage.ledger.breakers.currently_open()
         eventually(lambda: _seen(stage, ids, Hold.UNAVAILABLE) == 40, what="every job's wait for the open breaker")
         assert stage.sandbox.requests()["polls"] - before <= 80
         stage.sandbox.calm()

@@ -17,7 +17,7 @@ from jobs.states import State
 from ops.stack.recipe import free_port
 from producer.cli.exits import Exit
 from tests.redis_servers import Cable, Group, Server
-from tests.stage import ROOT, Sandbox, Stage, Worker, a_request, eventually
+from tests.stage import ROOT, Sandbox, Stage, Worker, a_request, eventually, outbox_of
 
 DOZEN: Final = 12
 PASSWORD: Final = "let;me@in:please"
@@ -172,8 +172,8 @@ def test_a_master_that_becomes_a_replica_under_a_running_worker_is_waited_for(
 
 
 @pytest.mark.long
-def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
-    """`OOM command not allowed`: what was bought meanwhile is spooled, what is refused leaves nothing behind."""
+def test_a_full_redis_is_reported_takes_nothing_new_and_lets_jobs_end(sandbox_at_rest: Sandbox, tmp_path: Path) -> None:
+    """`OOM command not allowed`: what was bought is fetched meanwhile; what is refused leaves nothing behind."""
     with (
         Server.started(tmp_path / "redis") as server,
         stage_on(server, sandbox_at_rest, tmp_path) as stage,
@@ -182,14 +182,22 @@ def test_a_full_redis_is_reported_and_holds_no_half_job(sandbox_at_rest: Sandbox
         ids = submitted(stage)
         eventually(lambda: stage.service.counts()[State.RENDERING] > DOZEN // 2)
         server.client.config_set("maxmemory", "1mb")
-        eventually(lambda: "maxmemory" in worker.said(), what="the worker's complaint")
-        refused, doctor = stage.rushes("submit", "a lost prompt"), stage.rushes("doctor")
+        refused, doctor, status = (
+            stage.rushes("submit", "a lost prompt"),
+            stage.rushes("doctor"),
+            stage.rushes("status"),
+        )
+        assert_all_end_well(stage, worker, ids)
+        assert stage.ledger.workers(within_s=10) != []
+        eventually(lambda: not any(outbox_of(stage.client).waiting().values()), what="the deliveries")
+        with stage.worker(name="started-now") as late:
+            assert "Traceback" not in late.said() + worker.said()
         server.client.config_set("maxmemory", "0")
         assert len(server.client.keys("rushes:job:*")) == DOZEN
-        assert_all_end_well(stage, worker, ids)
 
     assert refused.returncode == Exit.NO_LEDGER
-    for said in (refused.stderr, doctor.stdout, worker.said()):
+    assert "Is it running" not in refused.stderr
+    for said in (refused.stderr, doctor.stdout, status.stdout):
         assert "raise its maxmemory" in said
 
 

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from jobs.outage import explained
+from jobs.outage import explained, is_refusal, is_unreachable
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,44 @@ def test_a_file_for_tls_that_is_not_there_is_named_by_its_settings() -> None:
             client.ping()
 
     assert "ssl_ca_certs" in explained(missing.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.AuthenticationError("invalid username-password pair"),
+        exceptions.OutOfMemoryError("command not allowed"),
+        exceptions.ReadOnlyError("You can't write against a read only replica."),
+        redis.BusyLoadingError("Redis is loading the dataset in memory"),
+        redis.ResponseError("MISCONF Errors writing to the AOF file"),
+    ],
+)
+def test_a_refusal_proves_that_nothing_was_written_and_that_the_address_is_right(error: redis.RedisError) -> None:
+    """A caller may repeat its request without a key, and nobody is sent to look for the server."""
+    assert is_refusal(error)
+    assert not is_unreachable(error)
+
+
+@pytest.mark.parametrize(
+    "error", [redis.TimeoutError("Timeout reading"), redis.ConnectionError("Connection closed by server.")]
+)
+def test_silence_proves_nothing(error: redis.RedisError) -> None:
+    """The command may have been carried out before the connection broke."""
+    assert not is_refusal(error)
+    assert is_unreachable(error)
+
+
+def test_a_script_that_is_refused_midway_may_have_written() -> None:
+    """Permissions are checked at each of its commands."""
+    assert not is_refusal(redis.ResponseError("ACL failure in script: User a has no permissions to run 'zadd'"))
+
+
+def test_a_server_that_is_not_there_has_written_nothing() -> None:
+    """The connection was refused, so no command was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(redis.ConnectionError) as refused:
+        redis.Redis("127.0.0.1", port, retry=Retry(NoBackoff(), 0)).ping()
+
+    assert is_refusal(refused.value)
+    assert is_unreachable(refused.value)
