@@ -51,11 +51,20 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class AccountLoad:
-    """How many generations of an account run now. `learnt`: how many may, as its 429s taught; None: no 429 yet."""
+    """How many generations of an account run now, or may run, being in doubt or given up; `awaited`: the others.
+
+    `learnt`: how many awaited ones may run, as the account's 429s taught; None: no 429 yet.
+    """
 
     in_flight: int = 0
     learnt: int | None = None
     waiting_tenants: int = 0
+    awaited: int = 0
+
+    @property
+    def is_at_the_learnt(self) -> bool:
+        """Whether as many run as the upstream let run lately."""
+        return self.learnt is not None and self.awaited >= self.learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +139,9 @@ class Admission:
         pipe.zcount(f"{PREFIX}in_flight:{ACCOUNT}", f"({now}", "+inf")
         pipe.hget(f"{PREFIX}account:{ACCOUNT}", "learnt")
         pipe.scard(f"{PREFIX}waiting:{ACCOUNT}")
-        in_flight, learnt, waiting = pipe.execute()
-        return AccountLoad(in_flight, int(learnt) if learnt else None, waiting)
+        pipe.zcount(f"{PREFIX}in_flight:{ACCOUNT}", "+inf", "+inf")
+        in_flight, learnt, waiting, awaited = pipe.execute()
+        return AccountLoad(in_flight, int(learnt) if learnt else None, waiting, awaited)
 
     @asks_redis
     def ready(self) -> Ready:

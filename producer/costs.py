@@ -160,7 +160,7 @@ def cancelled_many(answers: Sequence[Cancelled], *, chosen: int) -> str:
         (charged[Charged.NO], "cancelled, not bought"),
         (charged[Charged.YES], "cancelled, but bought: the upstream refunds nothing"),
         (charged[Charged.UNKNOWN], "cancelled; whether they were bought is not known"),
-        (pending, "being bought now, and cancelled as soon as the outcome is known"),
+        (pending, "being bought now, or in doubt, and cancelled as soon as the outcome is known"),
         (chosen - len(answers), "not cancelled, as they were bought or ended meanwhile"),
     )
     return ". ".join(f"{_jobs(count)} {what}" for count, what in parts if count) + "."

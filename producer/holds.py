@@ -48,13 +48,16 @@ class Holds:
     @property
     def most_in_flight(self) -> int | None:
         """How many generations may run at once: the limit, or fewer, as the account learnt; None: no limit."""
-        known = [most for most in (self.account.in_flight, self.load.learnt) if isinstance(most, int)]
+        load = self.load  # what is not awaited runs beside what was learnt
+        learnt = None if load.learnt is None else load.learnt + load.in_flight - load.awaited
+        known = [most for most in (self.account.in_flight, learnt) if isinstance(most, int)]
         return min(known, default=None)
 
     @property
     def is_full(self) -> bool:
         """Whether as many generations run as may."""
-        return self.most_in_flight is not None and self.load.in_flight >= self.most_in_flight
+        limit = self.account.in_flight
+        return self.load.is_at_the_learnt or (isinstance(limit, int) and self.load.in_flight >= limit)
 
     def pause_of(self, job: Job) -> Pause | None:
         """Return the pause that holds this job."""

@@ -109,7 +109,7 @@ def paused_until(pause: Pause) -> str:
 
 def full(holds: Holds) -> str:
     """Say which limit of generations in flight is reached."""
-    if holds.load.learnt is not None and holds.load.learnt == holds.most_in_flight:
+    if holds.load.is_at_the_learnt:
         return "which is as many as the upstream let run at once lately"
     return "which is the limit (`rushes limits`)"
 

@@ -9,7 +9,7 @@
      tenants:<account>             zset  tenant -> its start; the waiting tenants that nothing of their own holds back
      finish:<account>              zset  tenant -> where its newest job ended in virtual time, while that is ahead
      rates:<account>               zset  tenant -> when its rate lets it go on
-     in_flight:<account>[:<tenant>] zset  job that runs upstream -> +inf, or when it is counted no more
+     in_flight:<account>[:<tenant>] zset  job that runs upstream -> +inf, or (in doubt, given up) when it is counted no more
      parked:<account>:<model>      zset  ready jobs of a paused model
      limits:<account>              hash  <account|tenants|tenant:T>.<in_flight|per_min|weight>; settings.* are the settings'
      account:<account>             hash  paused, paused:tenant:T, paused:model:M, virtual, learnt, throttled_at, looked_at ]]
@@ -65,11 +65,16 @@ local function rate_of(account, tenant)
   return bucket('buy:' .. account .. (tenant and ':' .. tenant or ''), burst, each_s)
 end
 
+-- Returns how many generations run upstream for a job that waits for them. What the upstream allows is learnt from these
+-- alone: a purchase in doubt may never have been bought, and must not keep all others waiting.
+local function awaited(account) return redis.call('ZCOUNT', in_flight_key(account), '+inf', '+inf') end
+
 -- Returns how many more generations may run upstream.
 local function room_in_flight(account, tenant)
-  local cap = limits_of(account, tenant).in_flight or math.huge
-  if not tenant then cap = math.min(cap, tonumber(redis.call('HGET', account_key(account), 'learnt') or '') or math.huge) end
-  return cap == math.huge and cap or cap - redis.call('ZCOUNT', in_flight_key(account, tenant), '(' .. stamp(now), '+inf')
+  local key, cap = in_flight_key(account, tenant), limits_of(account, tenant).in_flight
+  local room = cap and cap - redis.call('ZCOUNT', key, '(' .. stamp(now), '+inf') or math.huge
+  local learnt = not tenant and tonumber(redis.call('HGET', account_key(account), 'learnt') or '')
+  return learnt and math.min(room, learnt - awaited(account)) or room
 end
 
 -- Returns when the account's next purchase may begin; nothing: it has no ready job, or waits for a pause or a limit to end.

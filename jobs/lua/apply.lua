@@ -70,11 +70,13 @@ local function make_due(queue, m, row)
   if not m.lease then arm(queue, now + m.due_in, m.id) end
 end
 
--- A generation that its job did not wait for is counted as running for as long as generations may take.
+-- A generation that is in doubt, or whose job has given it up, is counted for as long as generations may take.
 local function count(m, row)
   local ran = IN_FLIGHT[row.state]
-  if IN_FLIGHT[m.to] then
-    if not ran and row.state ~= 'storing' then count_in_flight(m.id, row) end
+  if m.to == 'in_doubt' then
+    if row.state ~= 'in_doubt' then count_in_flight(m.id, row, now + (tonumber(row.deadline_s) or 0)) end
+  elseif IN_FLIGHT[m.to] then
+    if row.state == 'in_doubt' or not ran and row.state ~= 'storing' then count_in_flight(m.id, row) end
   elseif ran and (m.to == 'cancelled' or m.to == 'expired') then
     count_in_flight(m.id, row, now + (tonumber(row.deadline_s) or 0))
   else
@@ -86,7 +88,7 @@ end
 local function learn(row)
   local learnt, throttled_at = unpack(redis.call('HMGET', account_key(row.account), 'learnt', 'throttled_at'))
   if not learnt or now < (tonumber(throttled_at) or 0) + UNTHROTTLED_S then return end
-  if redis.call('ZCARD', in_flight_key(row.account)) < tonumber(learnt) then return end
+  if awaited(row.account) < tonumber(learnt) then return end
   redis.call('HINCRBY', account_key(row.account), 'learnt', 1)
   arm_purchases(row.account)
 end

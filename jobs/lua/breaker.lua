@@ -32,7 +32,7 @@ if a.sent_at then
   local known = account_key(account)
   local learnt, throttled_at = unpack(redis.call('HMGET', known, 'learnt', 'throttled_at'))
   if circuit.is_closed and a.sent_at > (tonumber(throttled_at) or 0) then
-    local most = tonumber(learnt) or redis.call('ZCARD', in_flight_key(account)) - 1
+    local most = tonumber(learnt) or awaited(account) - 1
     most = math.min(most, limits_of(account).in_flight or math.huge)
     redis.call('HSET', known, 'learnt', math.max(math.floor(0.7 * most), 1))
   end

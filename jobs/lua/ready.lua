@@ -15,6 +15,6 @@ if tenant then
   idle_s = math.max(now - math.max(first, looked_at), 0)
 end
 local learnt = tonumber(redis.call('HGET', account_key(a.account), 'learnt') or '')
-local cap = math.min(limits_of(a.account).in_flight or math.huge, learnt or math.huge)
-return { ready, stamp(idle_s), redis.call('ZCOUNT', in_flight_key(a.account), '(' .. stamp(now), '+inf'),
-  cap < math.huge and cap or -1, learnt or -1 }
+local in_flight = redis.call('ZCOUNT', in_flight_key(a.account), '(' .. stamp(now), '+inf')
+local room = room_in_flight(a.account)
+return { ready, stamp(idle_s), in_flight, room < math.huge and in_flight + room or -1, learnt or -1 }

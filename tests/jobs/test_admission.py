@@ -134,7 +134,7 @@ def test_no_more_run_upstream_than_the_limit(ledger: Ledger, sent: list[WakeUp])
     ledger.admission.set(ACCOUNTS, Limit(in_flight=3))
     queued(ledger, 10)
     first, second, third = served(ledger)
-    assert ledger.admission.load() == AccountLoad(3, None, 1)
+    assert ledger.admission.load() == AccountLoad(3, None, 1, 3)
 
     rendering = bought(ledger, first)
     assert served(ledger) == []
@@ -237,7 +237,7 @@ def test_the_account_learns_from_its_429s_how_many_may_run(ledger: Ledger, clock
     steps.end(ledger, throttled, steps.END)
     ledger.breakers.passed(Breaker.SUBMIT)
 
-    assert ledger.admission.load() == AccountLoad(10, 7, 1)
+    assert ledger.admission.load() == AccountLoad(10, 7, 1, 10)
     assert served(ledger) == []
     for expected in (7, 8):
         for _ in range(4):
@@ -284,6 +284,45 @@ def test_a_429_while_little_runs_lowers_the_limit_by_as_much_as_any(ledger: Ledg
     assert [refused_while(21), refused_while(2), refused_while(1)] == [14, 9, 6]
     ledger.admission.set(ACCOUNTS, Limit(in_flight=4))
     assert refused_while(4) == 2
+
+
+def test_a_purchase_in_doubt_keeps_the_others_waiting_no_longer_than_a_generation_takes(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A night of lost replies must not stop all buying until somebody decides each doubt."""
+    ledger.admission.set(ACCOUNTS, Limit(in_flight=2))
+    queued(ledger, 3)
+    for job in served(ledger):
+        steps.in_doubt(ledger, steps.submitting(ledger, job), "reset")
+    assert (served(ledger), ledger.admission.load().in_flight) == ([], 2)
+
+    clock.advance(Retention().deadline_s)
+
+    assert ledger.admission.load().in_flight == 0
+    assert len(served(ledger)) == 1
+
+
+def test_a_doubt_takes_none_of_the_room_that_the_upstream_was_seen_to_give(ledger: Ledger, clock: Clock) -> None:
+    """One lost reply and then one 429: it may never have been bought, and without purchases nothing more is learnt."""
+    queued(ledger, 3)
+    (lost,) = served(ledger, 1)
+    lost = steps.submitting(ledger, lost)
+    steps.in_doubt(ledger, lost, "reset")
+    (throttled,) = served(ledger, 1)
+    clock.advance(1)
+    terms = BreakerTerms(first_s=1, longest_s=1, after=1)
+    ledger.breakers.refused(Breaker.SUBMIT, Hold.THROTTLED, "429", terms=terms, wait_s=1, sent_at=clock.now)
+    steps.end(ledger, throttled, steps.END)
+    ledger.breakers.passed(Breaker.SUBMIT)
+
+    load = ledger.admission.load()
+    assert (load.in_flight, load.learnt, load.is_at_the_learnt) == (1, 1, False)
+    assert not ledger.admission.ready().is_full
+    assert len(served(ledger)) == 1
+    assert served(ledger) == []
+
+    steps.adopted(ledger, ledger.get(lost.id), "gen-lost", by="a person")
+    assert ledger.admission.load().awaited == 2
 
 
 # -- pauses ------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_a_batch_by_mistake_is_counted_and_ended_in_one_command(stage: Stage) ->
     assert {json.loads(line)["id"] for line in done.stdout.splitlines()} == {*mine, bought, doubt}
     assert (
         "3 jobs cancelled, not bought. 1 job cancelled, but bought: the upstream refunds nothing. 1 job being bought "
-        "now, and cancelled as soon as the outcome is known." in done.stderr
+        "now, or in doubt, and cancelled as soon as the outcome is known." in done.stderr
     )
     assert stage.ledger.get(others).state is State.QUEUED
     assert stage.ledger.get(doubt).cancel_requested_at is not None

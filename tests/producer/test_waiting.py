@@ -64,7 +64,7 @@ QUEUED: Final[list[tuple[Holds, list[str]]]] = [
     (Holds(breaker=BREAKER), ["no credits left", "in 30 s", "Top up the upstream account"]),
     (Holds(limits={ACCOUNTS: Limit(in_flight=5)}, load=AccountLoad(5)), ["5 generations run", "rushes limits"]),
     (
-        Holds(settings={ACCOUNTS: Limit(in_flight=20)}, load=AccountLoad(9, learnt=7)),
+        Holds(settings={ACCOUNTS: Limit(in_flight=20)}, load=AccountLoad(9, learnt=7, awaited=9)),
         ["9 generations run", "as the upstream let run"],
     ),
     (Holds(settings={TENANTS: Limit(in_flight=3)}), ["3 generations of its tenant run"]),
