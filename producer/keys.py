@@ -177,8 +177,11 @@ class Keys:
     def link_secret(self) -> bytes:
         """The secret that signs links; made once, shared by all processes."""
         name = f"{PREFIX}access:links"
-        self._redis.set(name, secrets.token_hex(32), nx=True)
-        return bytes.fromhex(str(self._redis.get(name)))
+        kept = self._redis.get(name)
+        if kept is None:  # only then: a full Redis refuses each SET, and the page and links must go on
+            self._redis.set(name, secrets.token_hex(32), nx=True)
+            kept = self._redis.get(name)
+        return bytes.fromhex(str(kept))
 
 
 def _row(key_id: str) -> str:

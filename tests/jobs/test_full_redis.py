@@ -56,6 +56,14 @@ def test_on_a_full_redis_jobs_go_on_and_can_be_given_up(full: "redis.Redis") -> 
     assert ledger.get(unwanted.id).erased_at is not None
 
 
+def test_on_a_full_redis_links_are_signed_and_the_page_goes_on(full: "redis.Redis") -> None:
+    """A process that starts now reads the secret that another one made."""
+    secret = Keys(full).link_secret()
+    fill(full)
+
+    assert Keys(full).link_secret() == secret
+
+
 def test_on_a_full_redis_a_key_can_be_revoked(full: "redis.Redis") -> None:
     """A stolen key must not stay valid for want of memory."""
     keys = Keys(full)
