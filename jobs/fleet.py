@@ -3,12 +3,16 @@
 It is read in three round trips, from the sizes and first entries of sets. At most `MOST_RECEIVERS` are looked at.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import redis
 
 from jobs.admission import Admission, Ready
 from jobs.breakers import Breaker, OpenBreaker, breaker_of, name_of
+from jobs.errors import UnreadableRow
 from jobs.job import ACCOUNT
 from jobs.keyspace import PREFIX
 from jobs.queues import QUEUES, delivery_queue
@@ -23,6 +27,9 @@ OTHERS: Final = "others"
 
 DELIVERIES: Final = "deliver"
 """All receivers' queues together."""
+
+_NOTHING_READY: Final = Ready(0, 0.0, 0, None, None)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Fleet:
     `admission`: what is ready to be bought. `overdue_s`: how late the first item of each queue is.
     `oldest_doubt_s`: since when the purchase of the job in doubt that was accepted first may have happened.
     `set_back_at`: when Redis's clock was last set back, 0: not lately. `memory_limit_bytes`: 0 is none.
+    `unreadable`: how many parts could not be read, as somebody else wrote their keys; they are 0 or empty here.
     """
 
     jobs: Mapping[State, int]
@@ -57,6 +65,28 @@ class Fleet:
     set_back_at: float
     memory_bytes: int
     memory_limit_bytes: int
+    unreadable: int
+
+
+class _Replies:
+    """The replies of a pipeline, read one by one; what cannot be read is counted, and stands for nothing."""
+
+    def __init__(self, replies: Sequence[Any]) -> None:
+        self._replies = iter(replies)
+        self.unreadable = 0
+
+    def read(self, as_: Callable[[Any], T], default: T) -> T:
+        """Return the next reply, read by `as_`; `default` if there is none, or an unreadable one."""
+        reply = next(self._replies)
+        if reply is None:
+            return default
+        try:
+            if isinstance(reply, Exception):
+                raise reply
+            return as_(reply)
+        except (redis.ResponseError, ValueError, KeyError):
+            self.unreadable += 1
+            return default
 
 
 class FleetReader:
@@ -72,15 +102,24 @@ class FleetReader:
     @asks_redis
     def read(self, *, seen_within_s: float) -> Fleet:
         """Read it; a worker counts if it was seen within these seconds."""
-        first = self._scripts.redis.pipeline(transaction=False)
-        first.time()
-        first.hgetall(f"{PREFIX}receivers:all")
-        first.srandmember(f"{PREFIX}delivering", MOST_RECEIVERS)
-        first.zrange(f"{PREFIX}index:{State.IN_DOUBT}", 0, 0)
-        time, named, delivering, doubts = first.execute()
-        now, receivers = self._scripts.time_of(time), sorted({*named, *delivering})
-        replies = iter(self._second(now, receivers, next(iter(doubts), ""), seen_within_s))
-        return _fleet(replies, now, receivers, named, Admission(self._scripts).ready())
+        pipe = self._scripts.redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.hgetall(f"{PREFIX}receivers:all")
+        pipe.srandmember(f"{PREFIX}delivering", MOST_RECEIVERS)
+        pipe.zrange(f"{PREFIX}index:{State.IN_DOUBT}", 0, 0)
+        time, *others = pipe.execute(raise_on_error=False)
+        now, first = self._scripts.time_of(time), _Replies(others)
+        named: dict[str, str] = first.read(dict, {})
+        delivering: set[str] = first.read(set, set())
+        doubts: list[str] = first.read(list, [])
+        receivers = sorted({*named, *delivering})
+        replies = _Replies(self._second(now, receivers, next(iter(doubts), ""), seen_within_s))
+        replies.unreadable = first.unreadable
+        admission = _NOTHING_READY
+        with contextlib.suppress(UnreadableRow):
+            admission = Admission(self._scripts).ready()
+        replies.unreadable += admission is _NOTHING_READY
+        return _fleet(replies, now, receivers, named, admission)
 
     def _second(self, now: float, receivers: Sequence[str], doubt: str, seen_within_s: float) -> list[Any]:
         pipe = self._scripts.redis.pipeline(transaction=False)
@@ -99,39 +138,44 @@ class FleetReader:
             pipe.zcard(f"{PREFIX}due:{delivery_queue(receiver)}")
             pipe.zrange(f"{PREFIX}due:{delivery_queue(receiver)}", 0, 0, withscores=True)
             pipe.hget(f"{PREFIX}health:{receiver}", "failing_since")
-        return pipe.execute()
+        return pipe.execute(raise_on_error=False)
 
 
 def _fleet(
-    replies: Iterator[Any], now: float, receivers: Sequence[str], named: Mapping[str, str], admission: Ready
+    replies: _Replies, now: float, receivers: Sequence[str], named: Mapping[str, str], admission: Ready
 ) -> Fleet:
     """Read the replies, in the order in which they were asked for."""
-    jobs = {state: next(replies) for state in State}
-    paused = next(replies)
-    breakers = {breaker: breaker_of(next(replies), now=now) for breaker in Breaker}
-    overdue_s = {queue: _overdue_s(next(replies), now) for queue in QUEUES}
-    overdue_s[State.QUEUED] = max(overdue_s[State.QUEUED], admission.idle_s)
-    intent_at, workers, set_back_at, memory = (next(replies) for _ in range(4))
-    backlogs, late_s = dict.fromkeys([*named, OTHERS], Backlog()), 0.0
+
+    def since(moment: str) -> float:
+        return max(now - float(moment), 0.0)
+
+    def overdue_s(first: Sequence[tuple[str, float]]) -> float:
+        return max(now - first[0][1], 0.0) if first else 0.0
+
+    jobs = {state: replies.read(int, 0) for state in State}
+    is_paused = replies.read(bool, default=False)
+    breakers = {breaker: replies.read(lambda row: breaker_of(row, now=now), None) for breaker in Breaker}
+    late_s = {queue: replies.read(overdue_s, 0.0) for queue in QUEUES}
+    late_s[State.QUEUED] = max(late_s[State.QUEUED], admission.idle_s)
+    oldest_doubt_s, workers = replies.read(since, 0.0), replies.read(int, 0)
+    set_back_at = replies.read(float, 0.0)
+    memory: dict[str, Any] = replies.read(dict, {})
+    backlogs, late_s[DELIVERIES] = dict.fromkeys([*named, OTHERS], Backlog()), 0.0
     for receiver in receivers:
-        waiting, first, failing_since = (next(replies) for _ in range(3))
-        backlog = Backlog(waiting, max(now - float(failing_since), 0.0) if failing_since else 0.0)
-        backlogs[receiver if receiver in named else OTHERS] += backlog
-        late_s = max(late_s, _overdue_s(first, now))
+        waiting, overdue = replies.read(int, 0), replies.read(overdue_s, 0.0)
+        backlogs[receiver if receiver in named else OTHERS] += Backlog(waiting, replies.read(since, 0.0))
+        late_s[DELIVERIES] = max(late_s[DELIVERIES], overdue)
     return Fleet(
         jobs=jobs,
         admission=admission,
-        is_paused=bool(paused),
+        is_paused=is_paused,
         breakers={breaker: found for breaker, found in breakers.items() if found},
-        overdue_s={**overdue_s, DELIVERIES: late_s},
-        oldest_doubt_s=max(now - float(intent_at), 0.0) if intent_at else 0.0,
+        overdue_s=late_s,
+        oldest_doubt_s=oldest_doubt_s,
         workers=workers,
         receivers=backlogs,
-        set_back_at=float(set_back_at or 0.0),
-        memory_bytes=int(memory["used_memory"]),
+        set_back_at=set_back_at,
+        memory_bytes=int(memory.get("used_memory") or 0),
         memory_limit_bytes=int(memory.get("maxmemory") or 0),
+        unreadable=replies.unreadable,
     )
-
-
-def _overdue_s(first: Sequence[tuple[str, float]], now: float) -> float:
-    return max(now - first[0][1], 0.0) if first else 0.0

@@ -79,6 +79,7 @@ class _Gauges(Collector):
             yield _gauge("rushes_redis_up", "1 if Redis replied, else 0.", 0)
             return
         yield _gauge("rushes_redis_up", "1 if Redis replied, else 0.", 1)
+        yield _gauge("rushes_unreadable", "Parts of the following that could not be read.", fleet.unreadable)
         yield from _of_jobs(fleet)
         yield from _of_the_upstream(fleet)
         yield from _of_receivers(fleet)

@@ -125,3 +125,39 @@ def test_it_takes_two_round_trips_whatever_the_number_of_jobs(ledger: Ledger, cl
     for _ in range(50):
         job_in(ledger, State.RENDERING)
     assert commands() == few
+
+
+READ = (
+    *("receivers:all", "delivering", "index:in_doubt", "index:queued", "account:default", "breaker:default:submit"),
+    *("due:rendering", "workers", "clock", "limits:default", "in_flight:default", "tenants:default"),
+)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_key_that_somebody_else_wrote_hides_only_itself(ledger: Ledger, client: "redis.Redis", name: str) -> None:
+    """A metric that failed whole would silence every alarm."""
+    ledger.worker_seen("one", "1.0")
+    client.delete(f"rushes:{name}")
+    client.set(f"rushes:{name}", "of another program", ex=60)
+
+    fleet = read(ledger)
+
+    assert fleet.unreadable >= 1
+    assert fleet.memory_bytes > 0
+    assert fleet.workers == (name != "workers")
+    client.delete(f"rushes:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("breaker:default:poll", "half_open_at"), ("clock", "set_back_at"), ("health:shop:note", "failing_since")],
+)
+def test_a_value_that_is_no_number_hides_only_itself(
+    ledger: Ledger, client: "redis.Redis", name: str, field: str
+) -> None:
+    """As a program of a later version may have written it."""
+    outbox_of(client).register({HOOK: ("job.completed",)})
+    client.hset(f"rushes:{name}", field, "soon")
+    client.expire(f"rushes:{name}", 60)
+
+    assert read(ledger).unreadable == 1
