@@ -113,7 +113,7 @@ def _of_full_flight(results: Results, figure: str, jobs: int) -> float | None:
 
 
 def _memory(results: Results) -> Iterator[Bar]:
-    for figure, title, limit in (("rss_bytes", "worker", 1024), ("redis_bytes", "Redis, job log included,", 3072)):
+    for figure, title, limit in (("rss_bytes", "worker", 1024), ("redis_bytes", "Redis, job log included,", 3584)):
         yield _most(f"{title} memory per job in flight at most {limit:,} B", _each(results, figure), limit, "B")
     samples = list(results.of(Scenario.SOAK, RUSHES))
     for figure, title in (("rss_bytes", "worker"), ("redis_bytes", "Redis")):
