@@ -8,9 +8,9 @@ from typing import Any
 
 from jobs.job import Charged, Job, VideoRequest
 from jobs.moves.request import Retry, on_retry
-from jobs.states import State
+from jobs.states import State, Status
 from producer.models.catalogue import defaults_of
-from producer.service import Cancelled
+from producer.service import READ_AT_ONCE, Cancelled, Selection, Service
 
 
 def cancel_costs(job: Job, *, keeps: bool) -> str:
@@ -90,6 +90,12 @@ class Prices:
             if job.cost_usd:
                 found.setdefault(_sort(request), (job.cost_usd, _length_s(request)))
         return cls(found)
+
+    @classmethod
+    def lately(cls, service: Service, tenant: str | None = None) -> "Prices":
+        """Learn from the newest purchases, of one tenant or of all."""
+        bought = Selection(statuses=[Status.IN_PROGRESS, Status.COMPLETED], tenant=tenant)
+        return cls.of_jobs(service.page(bought, limit=READ_AT_ONCE, most_read=READ_AT_ONCE).jobs)
 
     def estimate(self, request: VideoRequest) -> float | None:
         """Return dollars; None if nothing like it was bought."""

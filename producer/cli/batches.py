@@ -18,6 +18,7 @@ from producer.cli.meter import Meter
 from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
 from producer.cli.submit import DEFAULT_MODEL, warn_unfamiliar
+from producer.costs import Prices, estimated
 from producer.counted import counted
 from producer.text import UnreadableText
 
@@ -32,6 +33,9 @@ def batch(
     name: Annotated[str | None, typer.Option(help="The batch's name; by default the file's.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until every job has ended.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the videos into this folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every row, say what they may cost, and submit nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each job as JSON, one a line.")] = False,
 ) -> None:
     """Submit every row of a file. Running it again submits nothing twice and continues to wait."""
@@ -39,6 +43,11 @@ def batch(
         session = Session()
         rows = _valid_rows(file, session, model, name or file.stem)
         warn_unfamiliar(*(row.request.model for row in rows))
+        cost = estimated(Prices.lately(session.service), [row.request for row in rows])
+        session.progress.print(f"{counted(len(rows), 'request is', 'requests are')} valid. {cost}")
+        if dry_run:
+            session.progress.print("Nothing was submitted.")
+            return
         with _resumable(file), Meter(session.progress) as meter:
             job_ids = _submit(session, rows, meter)
             if wait or output:

@@ -17,7 +17,6 @@ from config.webhook_endpoints import LONGEST_URL
 from jobs.errors import FieldError, InvalidRequest, JobError, UnknownJob
 from jobs.job import Priority, VideoRequest
 from jobs.shorten import shorten
-from jobs.states import Status
 from producer.api.create_video import DefaultModels, parse_form
 from producer.api.parsing import MOST_VALUES, QUICK_BYTES, parse_apart
 from producer.api.pictures import pictures_in
@@ -31,7 +30,6 @@ from producer.models.texts import read_text
 from producer.models.validation import LONGEST_PROMPT
 from producer.page.visit import TOKEN, Visit, admit
 from producer.queue_terms import QueueTerms
-from producer.service import READ_AT_ONCE, Selection
 from producer.text import UnreadableText, decoded
 
 MOST_ROWS: Final = 1000
@@ -121,7 +119,7 @@ def _form(visit: Visit, values: Mapping[str, Any], errors: Iterable[ErrorDetail]
         models=MODELS,
         warning=unfamiliar(model) or "",
         fields=fields,
-        price=estimated(_prices(visit), [_asked(model, fields, values)]),
+        price=estimated(Prices.lately(visit.parts.service, visit.tenant), [_asked(model, fields, values)]),
         priorities=list(Priority),
         queue_ttl_s=round(visit.parts.settings.queue.ttl_s),
         values=values,
@@ -131,12 +129,6 @@ def _form(visit: Visit, values: Mapping[str, Any], errors: Iterable[ErrorDetail]
         longest=LONGEST_PROMPT,
         longest_url=LONGEST_URL,
     )
-
-
-def _prices(visit: Visit) -> Prices:
-    """Learn what requests cost from the newest purchases that the visitor may see."""
-    bought = Selection(statuses=[Status.IN_PROGRESS, Status.COMPLETED], tenant=visit.tenant)
-    return Prices.of_jobs(visit.parts.service.page(bought, limit=READ_AT_ONCE, most_read=READ_AT_ONCE).jobs)
 
 
 def _asked(model: str, fields: Sequence[Field], values: Mapping[str, Any]) -> VideoRequest:
@@ -262,7 +254,7 @@ async def _check_pictures(visit: Visit, rows: Sequence[BatchRow]) -> None:
 
 def _checked(visit: Visit, name: str, text: str, model: str, rows: Sequence[BatchRow]) -> Response:
     """Show what a file asks for and what that costs, before anything is accepted."""
-    prices = _prices(visit)
+    prices = Prices.lately(visit.parts.service, visit.tenant)
     return visit.page(
         "file.html",
         name=name,

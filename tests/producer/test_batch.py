@@ -10,11 +10,12 @@ import av
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.job import Priority
+from jobs.job import Priority, VideoRequest
 from jobs.states import State
 from producer.batch_file import BatchRow, read_batch
 from producer.cli.exits import Exit
 from producer.service import Selection
+from tests import steps
 from tests.producer.terminal import Running
 from tests.stage import Stage, eventually
 
@@ -158,6 +159,20 @@ def test_a_bad_row_is_named_and_nothing_of_the_file_is_submitted(stage: Stage) -
     assert 'line 2: duration: must be one of 4, 6, 8; got "--5"' in ran.stderr
     assert 'line 3: duration: must be one of 4, 6, 8; got "eight"' in ran.stderr
     assert stage.client.dbsize() == 0
+
+
+def test_a_check_says_what_a_file_may_cost_and_submits_nothing(stage: Stage) -> None:
+    """As the newest purchase like its rows did, by their length."""
+    steps.job_in(stage.ledger, State.RENDERING, VideoRequest("google/veo3", "a", {"duration": 8}), cost_usd=4.0)
+    (stage.folder / "b.jsonl").write_text(lines({"prompt": "a", "duration": 4}, {"prompt": "b", "duration": 8}))
+
+    ran = stage.rushes("batch", "b.jsonl", "--dry-run")
+
+    assert ran.returncode == Exit.DONE
+    said = " ".join(ran.stderr.split())
+    assert "2 requests are valid. About 6.00 USD, as the newest purchases like them cost." in said
+    assert "Nothing was submitted." in said
+    assert sum(stage.service.counts().values()) == 1
 
 
 @pytest.mark.long
