@@ -147,7 +147,9 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Reply before there is a request that the app could reply to, and close."""
-        response = problem.response(path="", request_id=new_request_id())
+        request_id = new_request_id()
+        response = problem.response(path="", request_id=request_id)
+        response.headers["x-request-id"] = request_id
         headers = {**response.headers, "connection": "close"}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
         self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body))
