@@ -51,7 +51,7 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # POST. The rescuer finds the job of a message that is lost with its worker.
         task_acks_late=False,
         task_reject_on_worker_lost=False,
-        # With early acks there is nothing to cancel, and nothing to prefetch less of; False and True here log riddles.
+        # Early acks leave nothing to cancel or to prefetch less of; other values only log that, at each reconnect.
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_prefetch_count_reduction=False,
         # Results are in the ledger; Celery's would cost two round trips per task.

@@ -16,7 +16,7 @@ from jobs.errors import UnreadableRow
 from jobs.job import ACCOUNT
 from jobs.keyspace import PREFIX
 from jobs.queues import QUEUES, delivery_queue
-from jobs.scripts import Scripts, asks_redis
+from jobs.scripts import Scripts, asks_redis, refusal_of
 from jobs.states import State
 
 MOST_RECEIVERS: Final = 100
@@ -69,7 +69,11 @@ class Fleet:
 
 
 class _Replies:
-    """The replies of a pipeline, read one by one; what cannot be read is counted, and stands for nothing."""
+    """The replies of a pipeline, read one by one; what cannot be read is counted, and stands for nothing.
+
+    Raises:
+        LedgerUnavailable: Redis refused the command; a made-up 0 would silence alarms.
+    """
 
     def __init__(self, replies: Sequence[Any]) -> None:
         self._replies = iter(replies)
@@ -81,10 +85,10 @@ class _Replies:
         if reply is None:
             return default
         try:
-            if isinstance(reply, Exception):
-                raise reply
+            if isinstance(reply, redis.RedisError):
+                raise refusal_of(reply)
             return as_(reply)
-        except (redis.ResponseError, ValueError, KeyError):
+        except (UnreadableRow, ValueError, KeyError):
             self.unreadable += 1
             return default
 
@@ -107,8 +111,8 @@ class FleetReader:
         pipe.hgetall(f"{PREFIX}receivers:all")
         pipe.srandmember(f"{PREFIX}delivering", MOST_RECEIVERS)
         pipe.zrange(f"{PREFIX}index:{State.IN_DOUBT}", 0, 0)
-        time, *others = pipe.execute(raise_on_error=False)
-        now, first = self._scripts.time_of(time), _Replies(others)
+        first = _Replies(pipe.execute(raise_on_error=False))
+        now: float = first.read(self._scripts.time_of, 0.0)
         named: dict[str, str] = first.read(dict, {})
         delivering: set[str] = first.read(set, set())
         doubts: list[str] = first.read(list, [])

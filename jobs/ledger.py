@@ -266,7 +266,7 @@ class Ledger(JobReader):
 
     @asks_redis
     def workers_seen(self, *, within_s: float, most: int = 1000) -> list[SeenWorker]:
-        """List the same with their versions, at most so many, the last one seen first."""
+        """List at most `most` of these workers with their versions, the last one seen first."""
         found = cast(
             "list[tuple[str, float]]",
             self._redis.zrange(

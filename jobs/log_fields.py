@@ -19,7 +19,7 @@ def log_fields(job_id: str, turn: int | None, job: Job | None, changes: Mapping[
 
 @contextmanager
 def about(job_id: str, turn: int | None = None, job: Job | None = None, **changes: Any) -> Iterator[None]:
-    """Give this job's fields to each line that this thread logs in the block, whoever's code logs it."""
+    """Add this job's fields to each line that this thread logs in the block, also in libraries."""
     token = _ABOUT.set((job_id, turn, job, changes))
     try:
         yield

@@ -9,6 +9,7 @@ from typing import Any
 from jobs.job import Charged, Job, VideoRequest
 from jobs.moves.request import Retry, on_retry
 from jobs.states import State, Status
+from producer.counted import counted
 from producer.models.catalogue import defaults_of
 from producer.service import READ_AT_ONCE, Cancelled, Selection, Service
 
@@ -49,9 +50,9 @@ class CancelCosts:
         unpriced = f" ({self.unpriced:,} of unknown price)" if self.unpriced else ""
         bought = f"for {self.usd:,.2f} USD{unpriced}; the upstream refunds nothing, and {rest}."
         parts = (
-            (self.free, f"{_jobs(self.free)} not bought yet: cancelling is free."),
-            (self.unsure, f"{_jobs(self.unsure)} that may already be bought."),
-            (self.bought, f"{_jobs(self.bought)} already bought, {bought}"),
+            (self.free, f"{counted(self.free, 'job', 'jobs')} not bought yet: cancelling is free."),
+            (self.unsure, f"{counted(self.unsure, 'job', 'jobs')} that may already be bought."),
+            (self.bought, f"{counted(self.bought, 'job', 'jobs')} already bought, {bought}"),
         )
         return " ".join(text for count, text in parts if count) or "No unfinished job fits."
 
@@ -169,8 +170,4 @@ def cancelled_many(answers: Sequence[Cancelled], *, chosen: int) -> str:
         (pending, "being bought now, or in doubt, and cancelled as soon as the outcome is known"),
         (chosen - len(answers), "not cancelled, as they were bought or ended meanwhile"),
     )
-    return ". ".join(f"{_jobs(count)} {what}" for count, what in parts if count) + "."
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
+    return ". ".join(f"{counted(count, 'job', 'jobs')} {what}" for count, what in parts if count) + "."

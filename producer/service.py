@@ -596,7 +596,7 @@ class Service:
         return self._ledger.workers(within_s=within_s)
 
     def workers_seen(self, *, within_s: float, most: int) -> Sequence[SeenWorker]:
-        """List the same with their versions, at most so many, the last one seen first."""
+        """List at most `most` of these workers with their versions, the last one seen first."""
         return self._ledger.workers_seen(within_s=within_s, most=most)
 
     def eta(self, job: Job) -> Eta | None:

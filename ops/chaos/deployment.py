@@ -235,7 +235,7 @@ class Deployment:
             client.execute_command(*words)
 
     def _storm(self, **terms: Any) -> None:
-        """Add a fault that ends by time: one of so many requests would last ever longer, the better workers wait."""
+        """Add a fault that ends after 3 to 10 s. One that counts requests would not end while workers wait."""
         self.storms.append((time.monotonic() + self.rng.uniform(3, 10), self._add_fault(**terms)))
 
     def _add_fault(self, **terms: Any) -> int:

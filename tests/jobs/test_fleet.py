@@ -3,8 +3,11 @@
 import pytest
 import redis
 
+from config.connection import connect
+from config.settings import RedisSettings
 from jobs.breakers import Breaker, BreakerTerms
 from jobs.delivery import DeliveryLine
+from jobs.errors import LedgerUnavailable
 from jobs.fleet import DELIVERIES, OTHERS, Backlog, Fleet
 from jobs.job import Hold, Terms
 from jobs.ledger import Ledger
@@ -161,3 +164,14 @@ def test_a_value_that_is_no_number_hides_only_itself(
     client.expire(f"rushes:{name}", 60)
 
     assert read(ledger).unreadable == 1
+
+
+def test_what_redis_refuses_is_no_made_up_nothing(client: "redis.Redis", redis_url: str) -> None:
+    """A count of 0 workers or jobs that nobody counted would ring one alarm and silence the others."""
+    client.acl_setuser("limited", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-zcard"])
+    settings = RedisSettings.model_validate({"url": redis_url.replace("//", "//limited:x@")})
+    try:
+        with connect(settings, name="limited") as limited, pytest.raises(LedgerUnavailable, match="zcard"):
+            read(Ledger(limited))
+    finally:
+        client.acl_deluser("limited")
