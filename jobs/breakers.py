@@ -80,8 +80,9 @@ class Breakers:
         times: int = 1,
         sent_at: float | None = None,
     ) -> float:
-        """Count refusals that concern every job: after `terms.after` in a row the breaker opens, for so many seconds.
+        """Count refusals that concern every job; after `terms.after` in a row the breaker opens.
 
+        Returns for how many seconds it is open.
         `sent_at`: when a purchase was sent that was throttled; the account learns from it how many may run at once.
         """
         opened, open_ms, _ = self._scripts.run(

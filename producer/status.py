@@ -24,7 +24,7 @@ from producer.waiting import broken, full, paused_until, waiting
 
 SEEN_WITHIN_S: Final = 30.0
 MISSED_ROUNDS: Final = 5
-"""A worker gives a sign of life in each round of its rescuer; after so many missed ones it counts as gone."""
+"""A worker gives a sign of life in each round of its rescuer. After this many missed rounds it counts as gone."""
 
 MOST_SHOWN: Final = 20
 """At most so many tenants, receivers and doubts are listed; the rest is counted."""

@@ -170,7 +170,7 @@ local function make_unready(id, row)
   if redis.call('ZREM', ready, id) == 1 and redis.call('EXISTS', ready) == 0 then tenant_changed(row.account, row.tenant) end
 end
 
--- Makes a queued job due: at once, or in so many seconds. One that is to be cancelled waits for nobody's turn.
+-- Makes a queued job due in `due_in` seconds; 0 is at once. One that is to be cancelled does not wait for its turn.
 local function enqueue(id, row, due_in)
   if due_in <= 0 and not row.cancel_requested_at then return make_ready(id, row) end
   redis.call('ZADD', due_key('queued'), stamp(now + due_in), id)

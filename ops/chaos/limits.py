@@ -60,7 +60,7 @@ class Operator:
         return RATED if self._submitted % 10 == 0 else _BY_TURNS[self._submitted % len(_BY_TURNS)]
 
     def step(self, at_s: float) -> None:
-        """Do what is due after so many seconds."""
+        """Do what is due `at_s` seconds after the drill's start."""
         with suppress(LedgerUnavailable):
             if at_s >= self._pause_at_s:
                 if self._pause is None:

@@ -18,7 +18,7 @@ _SEQUENCE_S: Final = 0.02
 
 @contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:
-    """Yield a function that waits so many seconds for a key; it returns "" if none came. Ctrl-C interrupts as ever."""
+    """Yield a function that waits up to the given seconds for a key, "" if none came. Ctrl-C interrupts as usual."""
     if not sys.stdin.isatty():
         yield _no_key
         return

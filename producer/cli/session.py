@@ -104,7 +104,7 @@ class Reconnecting:
         return self._picture
 
     def refresh_until_interrupted(self, every_s: float) -> None:
-        """Read every so many seconds until Ctrl-C."""
+        """Read every `every_s` seconds until Ctrl-C."""
         while True:
             time.sleep(every_s)
             self.refresh()
