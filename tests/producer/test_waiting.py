@@ -68,6 +68,8 @@ QUEUED: Final[list[tuple[Holds, list[str]]]] = [
         ["9 generations run", "as the upstream let run"],
     ),
     (Holds(settings={TENANTS: Limit(in_flight=3)}), ["3 generations of its tenant run"]),
+    (Holds(settings={ACCOUNTS: Limit(per_min=20)}), ["Purchases begin at 20 a minute", "its turn"]),
+    (Holds(limits={TENANTS: Limit(per_min=5)}), ["Its tenant's purchases begin at 5 a minute", "rushes limits"]),
 ]
 
 
