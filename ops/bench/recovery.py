@@ -38,10 +38,10 @@ def killed(contender: Contender, *, jobs: int, render_s: float, interval_s: floa
             first.kill()
         killed_at, before = time.monotonic(), trial.upstream.counters()
         with worker(contender, trial.config, WORKER_CORE):
-            return {
-                "jobs": jobs,
-                "stored_before": before["fetches"],
-                "first_poll_s": _until(trial, "polls", before["polls"] + 1) - killed_at,
+            row: Row = {"jobs": jobs, "stored_before": before["fetches"]}
+            if before["finished"] < jobs:  # else one batch found all of a few, and no poll is due any more
+                row["first_poll_s"] = _until(trial, "polls", before["polls"] + 1) - killed_at
+            return row | {
                 "half_s": _until(trial, "fetches", (jobs + before["fetches"]) // 2) - killed_at,
                 "all_s": _until(trial, "fetches", jobs) - killed_at,
             }
