@@ -80,10 +80,10 @@ def _queued(job: Job, now: float | None, holds: Holds, in_flight: int) -> str | 
     elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
         of_tenant = counted(in_flight, "generation of its tenant runs", "generations of its tenant run")
         sentence = f"{of_tenant}, which is the tenant's limit."
-    elif isinstance(tenant.per_min, int):
-        sentence = f"Its tenant's purchases begin at {tenant.per_min} a minute (`rushes limits`): it waits its turn."
-    elif isinstance(holds.account.per_min, int):
-        sentence = f"Purchases begin at {holds.account.per_min} a minute (`rushes limits`): it waits its turn."
+    elif isinstance(tenant.per_min, float | int):
+        sentence = f"Its tenant's purchases begin at {tenant.per_min:g} a minute (`rushes limits`): it waits its turn."
+    elif isinstance(holds.account.per_min, float | int):
+        sentence = f"Purchases begin at {holds.account.per_min:g} a minute (`rushes limits`): it waits its turn."
     return sentence
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from jobs.admission import ACCOUNTS, Limit
+from jobs.ledger import Ledger
 from tests.api.conftest import Api
 from tests.stage import eventually
 
@@ -98,3 +100,14 @@ def test_a_queued_job_shows_its_place(api: Api) -> None:
     later = api.submit(not_before=60)
     shown = api.get(f"/v1/videos/{later['id']}").json()
     assert (shown["position"], shown["waiting"]) == (None, "It may be bought in 60 s.")
+
+
+def test_a_job_says_that_it_waits_its_turn_at_a_rate(api: Api, real_ledger: Ledger) -> None:
+    """As the limit was set, in the whole fleet."""
+    real_ledger.admission.set(ACCOUNTS, Limit(per_min=20))
+    job = api.submit()
+    words = "Purchases begin at 20 a minute (`rushes limits`): it waits its turn."
+    try:
+        eventually(lambda: api.get(f"/v1/videos/{job['id']}").json()["waiting"] == words, within_s=10)
+    finally:
+        real_ledger.admission.unset(ACCOUNTS)
