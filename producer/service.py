@@ -53,8 +53,8 @@ from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
 from producer.reuse import Reuse, digest_of
-from producer.views import Beside, waiting_of
-from producer.waiting import standing
+from producer.views import Beside, waiting_of, why_queued_of
+from producer.waiting import WaitingEvents, standing
 
 log = logging.getLogger("rushes.producer")
 
@@ -476,10 +476,12 @@ class Service:
         self._ledger.move(job, again if resubmit else given_up_in_doubt())
         return self._ledger.get(job_id)
 
-    def events(self, job_id: str) -> Sequence[LogEntry]:
-        """Read the job's events, oldest first."""
-        self._ledger.get(job_id)
-        return self._ledger.job_log.of(job_id)
+    def events(self, job_id: str, *, waiting: bool = False) -> Sequence[LogEntry]:
+        """Read the job's events, oldest first; `waiting`: and last, derived now, what a queued job waits for."""
+        job, entries = self._ledger.get(job_id), self._ledger.job_log.of(job_id)
+        after = entries[-1].id if entries else START
+        waits = self.waiting_event(job, WaitingEvents(), after=after) if waiting else None
+        return [*entries, waits] if waits else entries
 
     def newest_event(self) -> str:
         """Return the cursor after the newest event of all jobs."""
@@ -489,10 +491,15 @@ class Service:
         """Read the events of all jobs after the cursor; wait a moment for the first."""
         return self._ledger.job_log.after(cursor, block_s=self._block_s)
 
-    def follow(self, job_ids: Sequence[str], *, timeout_s: float | None = None) -> Iterator[tuple[str, LogEntry]]:
-        """Yield the jobs' events, from their beginning until all jobs have ended or the time is up."""
+    def follow(
+        self, job_ids: Sequence[str], *, timeout_s: float | None = None, waiting: bool = False
+    ) -> Iterator[tuple[str, LogEntry]]:
+        """Yield the jobs' events, from their beginning until all jobs have ended or the time is up.
+
+        `waiting`: also, derived, what a queued job waits for, whenever that has changed.
+        """
         job_log, ends_at = self._ledger.job_log, None if timeout_s is None else self._ledger.now() + timeout_s
-        cursor = job_log.newest()
+        cursor, told = job_log.newest(), WaitingEvents()
         cursors = dict.fromkeys(job_ids, START)
         entries: Sequence[tuple[str, LogEntry]] = list(self._missed(cursors))
         while True:
@@ -501,11 +508,18 @@ class Service:
                     cursors[job_id] = entry.id
                     yield job_id, entry
             self._drop_ended(cursors, entries)
+            if waiting:
+                yield from self._waiting_events(cursors, told)
             left = self._block_s if ends_at is None else ends_at - self._ledger.now()
             if not cursors or left <= 0:
                 return
             batch = job_log.after(cursor, block_s=min(left, self._block_s))
             cursor, entries = batch.cursor, list(self._missed(cursors)) if batch.gap else batch.entries
+
+    def _waiting_events(self, cursors: Mapping[str, str], told: WaitingEvents) -> Iterator[tuple[str, LogEntry]]:
+        for job, _ in self._ledger.get_many(list(cursors)):
+            if entry := self.waiting_event(job, told, after=cursors[job.id]):
+                yield job.id, entry
 
     def _missed(self, cursors: Mapping[str, str]) -> Iterator[tuple[str, LogEntry]]:
         """Yield the entries of the jobs' own logs after each job's cursor."""
@@ -638,6 +652,16 @@ class Service:
         beside = self.beside(job, placed=True)
         said = (waiting_of(job, beside), standing(beside.place) if beside.place else None)
         return " ".join(filter(None, said)) or None
+
+    def waiting_event(
+        self, job: Job, told: WaitingEvents, *, after: str = START, at: float | None = None
+    ) -> LogEntry | None:
+        """Return an event, derived now, if a queued job waits for something else than was `told` last.
+
+        It has the id of the entry that it comes `after`. Without `at` the clock is read.
+        """
+        beside = self.beside(job, at=at)
+        return told.changed(job, why_queued_of(job, beside), at=beside.now, after=after)
 
     def is_beside_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether `beside` needs no read of Redis."""

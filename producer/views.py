@@ -17,7 +17,7 @@ from jobs.states import State, Status
 from producer.holds import Holds
 from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar
-from producer.waiting import waiting
+from producer.waiting import Waiting, waiting, why_queued
 
 SIZES: Final[Mapping[str, tuple[str, str]]] = {
     "1280x720": ("16:9", "720P"),
@@ -210,6 +210,11 @@ class Beside:
 def waiting_of(job: Job, beside: Beside) -> str | None:
     """Say why the job waits and what happens next; None: nothing delays it."""
     return waiting(job, now=beside.now or None, holds=beside.holds, in_flight=beside.in_flight)
+
+
+def why_queued_of(job: Job, beside: Beside) -> Waiting | None:
+    """Say why a queued job is not bought yet; None: it waits for nothing but its turn."""
+    return why_queued(job, now=beside.now or None, holds=beside.holds, in_flight=beside.in_flight)
 
 
 def job_view(job: Job, request: VideoRequest, beside: Beside = Beside()) -> dict[str, Any]:

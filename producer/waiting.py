@@ -1,11 +1,15 @@
 """Says in one sentence for people why a job waits and what happens next."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from jobs.admission import Place
 from jobs.breakers import Breaker, OpenBreaker
+from jobs.events import LogEntry
 from jobs.job import Hold, Job
+from jobs.job_log import START
 from jobs.pauses import Pause
 from jobs.states import State
 from producer.counted import counted
@@ -27,6 +31,52 @@ _ADVICE: Final[Mapping[Hold, str]] = {
 
 _HELD_BY: Final[Mapping[Breaker, str]] = {Breaker.SUBMIT: "All purchases wait", Breaker.POLL: "All polls wait"}
 
+WAITING: Final = "job.waiting"
+"""The event that a job's readers are shown although nothing wrote it; `waiting` says why, `why` in one word."""
+
+
+class Why(StrEnum):
+    """What a queued job waits for, in one word."""
+
+    PAUSED = "paused"
+    HELD = "held"  # the upstream refused its purchase for now
+    NOT_BEFORE = "not_before"
+    BREAKER = "breaker"
+    LIMIT = "limit"
+    TENANT_LIMIT = "tenant_limit"
+    TENANT_RATE = "tenant_rate"
+    RATE = "rate"
+    READY = "ready"  # nothing but the turns of others
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a queued job waits, in one word and in sentences."""
+
+    why: Why
+    sentence: str
+
+
+NEXT: Final = Waiting(Why.READY, "Nothing holds it back: it is bought when its turn comes.")
+
+
+@dataclass(slots=True)
+class WaitingEvents:
+    """Makes an event whenever what a queued job waits for has changed; nothing writes it to the job's log."""
+
+    _last: dict[str, Why] = field(default_factory=dict)
+
+    def changed(self, job: Job, waits: Waiting | None, *, at: float, after: str = START) -> LogEntry | None:
+        """Return the event, with the id of the entry that it follows; None: it waits for the same as before."""
+        if job.state is not State.QUEUED:
+            self._last.pop(job.id, None)
+            return None
+        known, now = self._last.get(job.id, Why.READY), waits or NEXT
+        self._last[job.id] = now.why
+        if now.why is known:
+            return None
+        return LogEntry(after, WAITING, at, job.state, job.turn, {"why": now.why, "waiting": now.sentence})
+
 
 def waiting(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0) -> str | None:
     """Say why the job waits and what Rushes does about it; None: nothing holds it back, but perhaps others' turns.
@@ -37,7 +87,8 @@ def waiting(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flig
     sentence: str | None = None
     match job.state:
         case State.QUEUED:
-            sentence = _queued(job, now, holds, in_flight)
+            found = why_queued(job, now=now, holds=holds, in_flight=in_flight)
+            sentence = found.sentence if found else None
         case State.SUBMITTING:
             sentence = "It is being bought; the upstream's reply will say whether it is charged."
         case State.IN_DOUBT if job.attention_at is not None:
@@ -59,32 +110,36 @@ def waiting(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flig
     return sentence
 
 
-def _queued(job: Job, now: float | None, holds: Holds, in_flight: int) -> str | None:
+def why_queued(job: Job, *, now: float | None, holds: Holds = NOTHING_HELD, in_flight: int = 0) -> Waiting | None:
     """Say why it is not bought yet: the first reason that would hold it even if all others were gone."""
     pause, tenant = holds.pause_of(job), holds.of_tenant(job.tenant or "")
     is_early = now is not None and job.due_at is not None and job.due_at > now
-    sentence: str | None = None
+    found: Waiting | None = None
     if pause is not None:
-        sentence = f"{paused(pause)} It is bought after `{resume_command(pause)}`."
+        found = Waiting(Why.PAUSED, f"{paused(pause)} It is bought after `{resume_command(pause)}`.")
     elif job.hold is not None and (is_early or now is None or job.due_at is None):
-        why = (job.message or "no reason is known").rstrip(".")
-        sentence = (
-            f"Held ({job.hold}): {why}. {_ADVICE[job.hold]} Nothing was bought; it is tried again {_when(job, now)}."
-        )
+        why, when = (job.message or "no reason is known").rstrip("."), _when(job, now)
+        sentence = f"Held ({job.hold}): {why}. {_ADVICE[job.hold]} Nothing was bought; it is tried again {when}."
+        found = Waiting(Why.HELD, sentence)
     elif is_early:
-        sentence = f"It may be bought {_when(job, now)}."
+        found = Waiting(Why.NOT_BEFORE, f"It may be bought {_when(job, now)}.")
     elif holds.breaker is not None:
-        sentence = broken(Breaker.SUBMIT, holds.breaker)
+        found = Waiting(Why.BREAKER, broken(Breaker.SUBMIT, holds.breaker))
     elif holds.is_full:
-        sentence = f"{counted(holds.load.in_flight, 'generation runs', 'generations run')}, {full(holds)}."
+        running = counted(holds.load.in_flight, "generation runs", "generations run")
+        found = Waiting(Why.LIMIT, f"{running}, {full(holds)}.")
     elif isinstance(tenant.in_flight, int) and in_flight >= tenant.in_flight:
         of_tenant = counted(in_flight, "generation of its tenant runs", "generations of its tenant run")
-        sentence = f"{of_tenant}, which is the tenant's limit."
+        found = Waiting(Why.TENANT_LIMIT, f"{of_tenant}, which is the tenant's limit.")
     elif isinstance(tenant.per_min, float | int):
-        sentence = f"Its tenant's purchases begin at {tenant.per_min:g} a minute (`rushes limits`): it waits its turn."
+        found = Waiting(Why.TENANT_RATE, f"Its tenant's purchases begin at {_rate(tenant.per_min)}")
     elif isinstance(holds.account.per_min, float | int):
-        sentence = f"Purchases begin at {holds.account.per_min:g} a minute (`rushes limits`): it waits its turn."
-    return sentence
+        found = Waiting(Why.RATE, f"Purchases begin at {_rate(holds.account.per_min)}")
+    return found
+
+
+def _rate(per_min: float) -> str:
+    return f"{per_min:g} a minute (`rushes limits`): it waits its turn."
 
 
 def standing(place: Place) -> str:

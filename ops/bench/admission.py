@@ -6,9 +6,11 @@ CPU time is that of its process, so another program on the machine changes littl
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Final
 
 import redis
@@ -30,19 +32,40 @@ LONG_S: Final = 3600.0
 
 CASES: Final = ((100, 1), (100, 3), (10_000, 3), (100_000, 1000))
 """Queued jobs, and the tenants whose they are."""
+CLAIMS: Final = 90
+"""In one round, after which as many jobs are accepted again."""
 
 
-def main(*, claims: Annotated[int, typer.Option(min=1, max=100, help="Claims of one job in each case.")] = 90) -> None:
+def main(*, rounds: Annotated[int, typer.Option(min=1, help="Rounds of 90 claims, whose median counts.")] = 11) -> None:
     """Measure and print a table."""
+    plain, limited = _measured(rounds, limited=False), _measured(rounds, limited=True)
     typer.echo("| queued jobs | tenants | µs a claim | µs with limits | µs an acceptance |\n|---:|---:|---:|---:|---:|")
-    for jobs, tenants in CASES:
-        plain, accepting = _measured(jobs, tenants, claims, limited=False)
-        limited, _ = _measured(jobs, tenants, claims, limited=True)
-        typer.echo(f"| {jobs:,} | {tenants:,} | {plain:.0f} | {limited:.0f} | {accepting:.0f} |")
+    for (jobs, tenants), (claim, acceptance), (limited_claim, _) in zip(CASES, plain, limited, strict=True):
+        typer.echo(f"| {jobs:,} | {tenants:,} | {claim:.0f} | {limited_claim:.0f} | {acceptance:.0f} |")
 
 
-def _measured(jobs: int, tenants: int, claims: int, *, limited: bool) -> tuple[float, float]:
-    """Return the server's CPU of a claim, and of an acceptance, in microseconds."""
+def _measured(rounds: int, *, limited: bool) -> list[tuple[float, float]]:
+    """Return the servers' CPU of a claim, and of an acceptance, in microseconds, for each case.
+
+    The cases take turns, so that all of them meet the machine's slow moments.
+    """
+    with ExitStack() as stack:
+        queues = [stack.enter_context(_queue(limited=limited)) for _ in CASES]
+        accepting = [
+            _cpu_us(client, partial(_accept, ledger, jobs, tenants)) / jobs
+            for (client, ledger), (jobs, tenants) in zip(queues, CASES, strict=True)
+        ]
+        claiming: list[list[float]] = [[] for _ in CASES]
+        for _ in range(rounds):
+            for (client, ledger), (_, tenants), figures in zip(queues, CASES, claiming, strict=True):
+                figures.append(_cpu_us(client, partial(_claim, ledger)) / CLAIMS)
+                _accept(ledger, CLAIMS, tenants)
+        return list(zip(map(median, claiming), accepting, strict=True))
+
+
+@contextmanager
+def _queue(*, limited: bool) -> Iterator[tuple["redis.Redis", Ledger]]:
+    """Yield an empty queue, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="rushes-bench-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         os.environ["RUSHES_REDIS__URL"] = stack.enter_context(server(Path(name), OTHER_CORE))
         client = connect(load(beside_up=False).redis, name="bench")
@@ -50,13 +73,17 @@ def _measured(jobs: int, tenants: int, claims: int, *, limited: bool) -> tuple[f
         if limited:
             ledger.admission.set("account", Limit(in_flight=1_000_000, per_min=1_000_000))
             ledger.admission.set(TENANTS, Limit(in_flight=1_000_000, per_min=1_000_000))
-        before = _cpu_s(client)
-        for requests in _requests(jobs, tenants):
-            ledger.accept_many(requests)
-        accepted = _cpu_s(client)
-        for _ in range(claims):
-            ledger.items.claim(Claim(queue=State.QUEUED), lease_s=LONG_S)
-        return (_cpu_s(client) - accepted) * 1e6 / claims, (accepted - before) * 1e6 / jobs
+        yield client, ledger
+
+
+def _claim(ledger: Ledger) -> None:
+    for _ in range(CLAIMS):
+        ledger.items.claim(Claim(queue=State.QUEUED), lease_s=LONG_S)
+
+
+def _accept(ledger: Ledger, jobs: int, tenants: int) -> None:
+    for requests in _requests(jobs, tenants):
+        ledger.accept_many(requests)
 
 
 def _requests(jobs: int, tenants: int) -> Iterator[list[tuple[VideoRequest, Terms]]]:
@@ -66,6 +93,13 @@ def _requests(jobs: int, tenants: int) -> Iterator[list[tuple[VideoRequest, Term
             (request, Terms(tenant=f"t{number % tenants}", deadline_s=1000))
             for number in range(begin, min(begin + AT_ONCE, jobs))
         ]
+
+
+def _cpu_us(client: "redis.Redis", work: Callable[[], None]) -> float:
+    """Return how much of the server's CPU some work takes."""
+    before = _cpu_s(client)
+    work()
+    return (_cpu_s(client) - before) * 1e6
 
 
 def _cpu_s(client: "redis.Redis") -> float:

@@ -4,20 +4,26 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from jobs.errors import LedgerUnavailable, UnknownJob
 from jobs.events import LogEntry
+from jobs.job import Job
 from jobs.job_log import START
+from jobs.states import State
 from producer.api.event_stream import Heartbeat
 from producer.api.parts import Parts
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.api.tenant_pool import Bounds
 from producer.views import entry_view
+from producer.waiting import WaitingEvents
 
 RECONNECT_MS: Final = 2000
 
@@ -92,21 +98,59 @@ class WatchersReply(StreamingResponse):
 
 
 def event_stream(
-    parts: Parts, job_id: str, *, tenant: str | None, after: str, is_admitted: Callable[[], Awaitable[bool]]
+    parts: Parts, job: Job, *, tenant: str | None, after: str, is_admitted: Callable[[], Awaitable[bool]]
 ) -> StreamingResponse:
     """Stream a job's events after an entry as server-sent events, until the job ends or the caller's key does."""
 
     async def lines() -> AsyncIterator[str]:
         yield f"retry: {RECONNECT_MS}\n\n"
-        checked_at = monotonic()
-        async for entry in parts.event_stream.follow(job_id, after=after, heartbeat_s=HEARTBEAT_S):
+        checked_at, waiting = monotonic(), _Waiting(parts, job, after)
+        async for entry in parts.event_stream.follow(job.id, after=after, heartbeat_s=HEARTBEAT_S):
             if monotonic() - checked_at >= HEARTBEAT_S:
                 if not await is_admitted():
                     return
                 checked_at = monotonic()
-            yield ": alive\n\n" if isinstance(entry, Heartbeat) else _event(entry)
+            if isinstance(entry, Heartbeat):
+                waits = await waiting.changed()
+                yield _event(waits) if waits else ": alive\n\n"
+            else:
+                waiting.see(entry)
+                yield _event(entry)
 
     return WatchersReply(parts.watchers.place(tenant), lines())
+
+
+class _Waiting:
+    """What a streamed job waits for while it is queued; its row is read again after each event."""
+
+    def __init__(self, parts: Parts, job: Job, after: str) -> None:
+        self._service = parts.service
+        self._job = job
+        self._after = after
+        self._is_fresh = True
+        self._told = WaitingEvents()
+        self._ahead_s: float | None = None
+        """The fleet's clock minus ours."""
+
+    def see(self, entry: LogEntry) -> None:
+        """Know of the job's latest event."""
+        self._after, self._is_fresh = entry.id, False
+
+    async def changed(self) -> LogEntry | None:
+        """Return an event if it now waits for something else."""
+        if not self._is_fresh or self._ahead_s is None:
+            await run_in_threadpool(self._read)
+        if self._job.state is not State.QUEUED:
+            return None
+        at = monotonic() + (self._ahead_s or 0.0)
+        ask = partial(self._service.waiting_event, self._job, self._told, after=self._after, at=at)
+        return ask() if self._service.is_beside_at_hand(self._job, at=at) else await run_in_threadpool(ask)
+
+    def _read(self) -> None:
+        with suppress(LedgerUnavailable, UnknownJob):  # the stream itself ends with the job, and says what is wrong
+            self._ahead_s = self._service.now() - monotonic()
+            self._job, _ = self._service.get(self._job.id)
+            self._is_fresh = True
 
 
 def _event(entry: LogEntry) -> str:

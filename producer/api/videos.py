@@ -503,18 +503,20 @@ def erase(parts: Parts, caller: Caller, job_id: str) -> None:
 async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -> Response:
     """Every change of state and every poll, with time and reason, as JSON or as server-sent events.
 
-    A stream continues after `Last-Event-ID`, sends heartbeats, and ends with the job.
+    What a queued job waits for comes last, as `job.waiting`: it is derived, and has the id of the event before it.
+    A stream tells each change of it within seconds. It continues after `Last-Event-ID`, sends heartbeats, and ends
+    with the job.
     """
     job = (await known_async(parts, caller, job_id)).job
     if "text/event-stream" not in request.headers.get("accept", ""):
-        entries = await run_in_threadpool(parts.service.events, job_id)
+        entries = await run_in_threadpool(parts.service.events, job_id, waiting=True)
         answer: EventList = {"object": "list", "data": [entry_view(entry) for entry in entries]}
         return JSONResponse(answer)
     after = last_event_id(request.headers)
     if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
     is_admitted = partial(is_still_admitted, request, parts, Scope.READ)
-    return event_stream(parts, job_id, tenant=caller.tenant, after=after, is_admitted=is_admitted)
+    return event_stream(parts, job, tenant=caller.tenant, after=after, is_admitted=is_admitted)
 
 
 @router.get(

@@ -90,11 +90,11 @@ def events(
     with explained():
         session = Session()
         if not follow and not as_json:
-            session.out.print(timeline(session.service.events(job_id)))
+            session.out.print(timeline(session.service.events(job_id, waiting=True)))
             return
         session.service.get(job_id)
-        entries = (e for _, e in session.service.follow([job_id])) if follow else iter(session.service.events(job_id))
-        for entry in entries:
+        followed = (entry for _, entry in session.service.follow([job_id], waiting=True))
+        for entry in followed if follow else session.service.events(job_id, waiting=True):
             if as_json:
                 emit_json(entry_view(entry))
             else:

@@ -18,8 +18,9 @@ from jobs.states import State
 from producer.cli.display import COLOUR, duration, eta_text
 from producer.cli.visible import visible
 from producer.service import Service
+from producer.waiting import WAITING
 
-_DELAYS: Final = frozenset({"job.held", "job.in_doubt", "job.needs_attention", "job.store_failed"})
+_DELAYS: Final = frozenset({WAITING, "job.held", "job.in_doubt", "job.needs_attention", "job.store_failed"})
 """The events after which a job may say why it waits."""
 
 
@@ -84,7 +85,7 @@ def describe(job: Job, eta: Eta | None, now: float, why: str | None = None) -> T
 def _wait_in_lines(service: Service, job_id: str, *, timeout_s: float | None, console: Console) -> Job:
     """Print a line for each change of state, and one for each thing that delays the job, for logs and pipes."""
     last: State | None = None
-    for _, entry in service.follow([job_id], timeout_s=timeout_s):
+    for _, entry in service.follow([job_id], timeout_s=timeout_s, waiting=True):
         state = State(entry.state)
         if state is not last:
             console.print(Text(f"{job_id} {state}"))

@@ -158,6 +158,26 @@ def test_what_the_feed_forgot_is_read_in_the_journal(
         assert reader.next_names(4)[-1] == "job.completed"
 
 
+def test_a_stream_says_what_a_queued_job_waits_for(api: Api, real_ledger: Ledger) -> None:
+    """A pause writes nothing to ten thousand jobs, and whoever follows one of them knows of it all the same."""
+    job_id = api.submit()["id"]
+    with stream(api, job_id) as reader:
+        assert reader.next_names(1) == ["job.accepted"]
+        real_ledger.pauses.pause(by="ann", reason="the budget is used up")
+        waits = next(reader.events)
+        assert (waits["event"], waits["data"]["data"]["why"]) == ("job.waiting", "paused")
+        assert "the budget is used up" in waits["data"]["data"]["waiting"]
+        listed = requests.get(f"{api.url}/v1/videos/{job_id}/events", timeout=10).json()["data"]
+        assert [entry["event"] for entry in listed] == ["job.accepted", "job.waiting"]
+        assert listed[1]["id"] == listed[0]["id"] == waits["id"]
+        real_ledger.pauses.resume()
+        assert next(reader.events)["data"]["data"]["why"] == "ready"
+        bought(real_ledger, job_id)
+        assert reader.next_names(1) == ["job.submitting"]
+    with stream(api, job_id, Last_Event_ID=waits["id"]) as reader:
+        assert reader.next_names(1) == ["job.submitting"]
+
+
 # -- Prefer: wait ---------------------------------------------------------------------------------------------------
 
 

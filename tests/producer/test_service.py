@@ -420,6 +420,25 @@ def test_following_yields_everything_once_from_the_beginning_to_the_end(service:
     assert len(seen) == len(set(seen))
 
 
+def test_following_tells_what_a_queued_job_waits_for(service: Service, real_ledger: Ledger) -> None:
+    """Whoever waits in a terminal, or in a pipe, learns of a pause although no event of the job says so."""
+    job_id = service.submit(a_request()).job_id
+    service.pause(by="ann", reason="the budget is used up")
+
+    seen = []
+    for _, entry in service.follow([job_id], timeout_s=20, waiting=True):
+        seen.append((entry.event, entry.data.get("why")))
+        if entry.data.get("why") == "paused":
+            service.resume()
+        elif entry.data.get("why") == "ready":
+            service.cancel(job_id)
+
+    assert seen == [
+        ("job.accepted", None), ("job.waiting", "paused"), ("job.waiting", "ready"), ("job.cancelled", None),
+    ]  # fmt: skip
+    assert [entry.event for entry in real_ledger.job_log.of(job_id)] == ["job.accepted", "job.cancelled"]
+
+
 def test_waiting_ends_with_the_job(service: Service, background: Callable[[Callable[[], object]], None]) -> None:
     """The waiter is woken by the job log, not by asking again and again."""
     job_id = service.submit(a_request()).job_id

@@ -10,7 +10,7 @@ from jobs.job import Hold
 from jobs.pauses import Pause
 from jobs.states import State
 from producer.holds import Holds
-from producer.waiting import standing, waiting
+from producer.waiting import WAITING, WaitingEvents, Why, standing, waiting, why_queued
 from tests.jobs.test_moves import NOW, a_job
 
 SENTENCES: Final[list[tuple[State, dict[str, Any], list[str]]]] = [
@@ -86,3 +86,37 @@ def test_a_job_whose_turn_has_not_come_has_a_place_and_no_reason() -> None:
     """Others are before it."""
     assert waiting(a_job(State.QUEUED, due_at=NOW), now=NOW) is None
     assert "number 3 of its tenant's queue, and about number 7 of all" in standing(Place(3, 7))
+
+
+def test_a_change_of_what_a_job_waits_for_is_an_event_once() -> None:
+    """Numbers and times in the sentence change all the time; the reason counts."""
+    told, job = WaitingEvents(), a_job(State.QUEUED, due_at=None)
+    paused = Holds(pauses={None: Pause("ann", "the budget is used up", NOW)})
+
+    def changed(holds: Holds) -> tuple[str, str] | None:
+        entry = told.changed(job, why_queued(job, now=NOW, holds=holds), at=NOW, after="7-0")
+        return entry and (entry.data["why"], entry.data["waiting"])
+
+    assert changed(Holds()) is None  # that it waits for its turn is no news
+    why, sentence = changed(paused) or ("", "")
+    assert (why, "budget" in sentence) == (Why.PAUSED, True)
+    assert changed(paused) is None
+    assert changed(Holds(breaker=BREAKER)) is not None
+    assert changed(Holds()) == (Why.READY, "Nothing holds it back: it is bought when its turn comes.")
+    assert changed(Holds()) is None
+
+
+def test_an_event_of_waiting_continues_where_the_last_true_event_was() -> None:
+    """A client resumes a stream by the last id that it saw."""
+    job = a_job(State.QUEUED, due_at=NOW + 8)
+    entry = WaitingEvents().changed(job, why_queued(job, now=NOW), at=NOW, after="7-0")
+    assert entry is not None
+    assert (entry.id, entry.event, entry.state, entry.data["why"]) == ("7-0", WAITING, "queued", "not_before")
+
+
+def test_a_job_that_is_bought_waits_for_nothing() -> None:
+    """What it waited for before is forgotten: after a doubt it may be queued again."""
+    told, queued = WaitingEvents(), a_job(State.QUEUED, due_at=NOW + 8)
+    assert told.changed(queued, why_queued(queued, now=NOW), at=NOW) is not None
+    assert told.changed(a_job(State.RENDERING), None, at=NOW) is None
+    assert told.changed(queued, why_queued(queued, now=NOW), at=NOW) is not None
