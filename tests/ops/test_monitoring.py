@@ -9,23 +9,54 @@ from typing import Final
 
 import pytest
 
+from jobs.job import Charged
+from jobs.states import Status
 from ops.monitoring.watched import in_a_hurry
 from tests.monitoring import checked, known_metrics, metrics_in, prometheus, promtool
 from tests.stage import ROOT
+from tests.worker.test_database import RESULT as A_RESULT
+from worker.sql.engine import make_engine
+from worker.sql.schema import VERSION_TABLE
+from worker.sql.writing import ResultsWriter
 
 MONITORING: Final = ROOT / "ops/monitoring"
 ALARMS: Final = (MONITORING / "alarms.yml").read_text()
 NAMES: Final = re.findall(r"- alert: (\w+)", ALARMS)
 RUNBOOK: Final = (ROOT / "docs/how-to/alarms.md").read_text()
-BOARDS: Final = sorted((MONITORING / "grafana").glob("*.json"))
+ALL_BOARDS: Final = sorted((MONITORING / "grafana").glob("*.json"))
+BOARDS: Final = [board for board in ALL_BOARDS if board.stem != "tenant"]
+"""Those of metrics; the other one asks the database of results."""
+MACROS: Final = {
+    r"\$__timeFilter\((\w+)\)": r"\1 BETWEEN '2027-01-15T00:00:00Z' AND '2027-01-16T00:00:00Z'",
+    r"\$__timeGroupAlias\((\w+), \$__interval\)": r'floor(extract(epoch FROM \1) / 300) * 300 AS "time"',
+    r"\$\{tenant:sqlstring\}": "'shop'",
+}
+"""What Grafana's PostgreSQL data source makes of them (grafana.com/docs, PostgreSQL query editor, macros)."""
 SCALED: Final = (MONITORING / "keda/scaledobject.yml").read_text()
+TENANT_BOARD: Final = MONITORING / "grafana/tenant.json"
 NOT_SHOWN: Final = {"rushes_api_subscribers"}
 PARTS: Final = ("- **Means:**", "- **Look at:**", "- **Type:**", "- **Until morning?**")
 
 
+def targets(board: Path) -> list[dict[str, str]]:
+    """List what a dashboard asks."""
+    return [target for panel in json.loads(board.read_text())["panels"] for target in panel["targets"]]
+
+
 def expressions(board: Path) -> list[str]:
-    """List the expressions of a dashboard."""
-    return [target["expr"] for panel in json.loads(board.read_text())["panels"] for target in panel["targets"]]
+    """List a dashboard's expressions for Prometheus."""
+    return [target["expr"] for target in targets(board) if "expr" in target]
+
+
+def queries(board: Path) -> list[str]:
+    """List a dashboard's queries of the database of results, as Grafana would send them."""
+    text = board.read_text()
+    found = [target["rawSql"] for target in targets(board) if "rawSql" in target]
+    variables = json.loads(text)["templating"]["list"]
+    found += [variable["query"] for variable in variables if variable["type"] == "query"]
+    for macro, sql in MACROS.items():
+        found = [re.sub(macro, sql, query) for query in found]
+    return found
 
 
 @promtool
@@ -65,7 +96,7 @@ def test_the_drills_rules_are_rules(tmp_path: Path) -> None:
     assert checked("check", "rules", str(tmp_path / "alarms.yml")) == ""
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("board", ALL_BOARDS, ids=lambda path: path.stem)
 def test_a_dashboards_panels_are_told_apart_and_do_not_overlap(board: Path) -> None:
     """Grafana would draw one over the other."""
     panels = json.loads(board.read_text())["panels"]
@@ -80,13 +111,37 @@ def test_a_dashboards_panels_are_told_apart_and_do_not_overlap(board: Path) -> N
     for field in ("id", "title"):
         assert len({panel[field] for panel in panels}) == len(panels)
     assert all(panel["description"].endswith(".") for panel in panels)
-    assert all(target["datasource"]["uid"] == "${datasource}" for panel in panels for target in panel["targets"])
+    assert all(target["datasource"]["uid"] == "${datasource}" for target in targets(board))
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
 def test_a_dashboard_uses_only_metrics_that_exist(board: Path) -> None:
     """A panel without data looks like a calm fleet."""
     assert metrics_in("\n".join(expressions(board))) <= known_metrics()
+
+
+def test_the_tenants_dashboard_asks_the_database_of_results(postgres_url: str) -> None:
+    """By its own queries, over a video, a failure without a cost, and another tenant's job."""
+    video = A_RESULT.model_copy(update={"finished_at": A_RESULT.accepted_at + 120, "cost_usd": 2.5})
+    ended = {"id": "job_2", "status": Status.FAILED, "cost_usd": None, "charged": Charged.UNKNOWN}
+    failed, others = video.model_copy(update=ended), video.model_copy(update={"id": "job_3", "tenant": "other"})
+    engine = make_engine(postgres_url, connections=1)
+    with engine.begin() as connection:
+        for table in ("videos", VERSION_TABLE):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+    ResultsWriter(engine, migrate=True).write([video, failed, others])
+
+    with engine.connect() as connection:
+        asked = [connection.exec_driver_sql(query.replace("%", "%%")).all() for query in queries(TENANT_BOARD)]
+    engine.dispose()
+
+    videos, dollars, without, unknown, ends, by_model, took, last, tenants = asked
+    assert [each[0][0] for each in (videos, dollars, without, unknown)] == [1, 2.5, 1, 1]
+    assert sorted(row[1:] for row in ends) == [("completed", 1), ("failed", 1)]
+    assert [row[1:] for row in by_model] == [(video.model, 2.5)]
+    assert [row[1:] for row in took] == [(120, 120)]
+    assert [row.id for row in last] == ["job_2"]
+    assert {row[0] for row in tenants} == {"other", "shop"}
 
 
 @promtool
