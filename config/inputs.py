@@ -21,7 +21,6 @@ from jobs.errors import FieldError, InputNotKept, InputsFull, InvalidRequest, Le
 from jobs.inputs import InputIndex
 from jobs.job import Input, Terms, VideoRequest
 from jobs.ledger import new_job_id
-from jobs.row import parameters_text
 from jobs.scripts import Scripts
 from jobs.shorten import shorten
 
@@ -48,8 +47,10 @@ class Inputs:
         self._index = index
         self._most_bytes = most_bytes
 
-    def keep(self, request: VideoRequest, terms: Terms) -> tuple[VideoRequest, Terms]:
+    def keep(self, request: VideoRequest, terms: Terms, data: bytes | None) -> tuple[VideoRequest, Terms]:
         """Return what the ledger accepts: the request as it is, or its short form, once its input is in the archive.
+
+        `data`: its serialized parameters.
 
         Raises:
             InvalidRequest: it is too large for a deployment whose workers have other archives.
@@ -57,8 +58,7 @@ class Inputs:
             InputNotKept: the archive cannot be used.
             LedgerUnavailable: Redis could not be used.
         """
-        data = parameters_text(request.parameters).encode()
-        if len(data) < LARGE_BYTES:
+        if data is None or len(data) < LARGE_BYTES:
             return request, terms
         one = Input(token_hex(16), len(data), hashlib.sha256(data).hexdigest())
         terms = replace(terms, job_id=terms.job_id or new_job_id())

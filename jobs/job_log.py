@@ -5,13 +5,13 @@ stream that followers read. Both carry the stream's id, so that a reader can go 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from jobs.events import LogEntry
 from jobs.keyspace import PREFIX
-from jobs.scripts import Scripts, asks_redis
+from jobs.scripts import Scripts, asks_redis, awaits_redis
 from jobs.states import State
 
 STREAM: Final = f"{PREFIX}events"
@@ -52,6 +52,12 @@ class JobLog:
     def of(self, job_id: str) -> list[LogEntry]:
         """Return the job's events, oldest first."""
         lines = cast("list[str]", self._redis.lrange(f"{PREFIX}log:{job_id}", 0, -1))
+        return list(self._entries(job_id, lines))
+
+    @awaits_redis
+    async def of_async(self, job_id: str) -> list[LogEntry]:
+        """Return the same from the event loop."""
+        lines = await cast("Awaitable[list[str]]", self._scripts.on_loop.lrange(f"{PREFIX}log:{job_id}", 0, -1))
         return list(self._entries(job_id, lines))
 
     @asks_redis

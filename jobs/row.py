@@ -83,9 +83,12 @@ def request_text(request: VideoRequest) -> str:
     return _ENCODER.encode(record)
 
 
-def parameters_text(parameters: Mapping[str, Any]) -> str:
-    """Serialize parameters as a request holds them."""
-    return _ENCODER.encode(parameters)
+def serialized(parameters: Mapping[str, Any]) -> bytes | None:
+    """Return parameters as JSON; None: they are none."""
+    try:
+        return _ENCODER.encode(parameters).encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def fingerprint_of(request: VideoRequest) -> str:

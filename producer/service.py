@@ -42,6 +42,7 @@ from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
 from jobs.reader import Backlog
+from jobs.row import serialized
 from jobs.schedule import Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
@@ -206,7 +207,7 @@ class Service:
         """
         if terms.reuse or is_heavy(request.parameters):
             return await asyncio.to_thread(self.submit, request, terms)
-        validated = self._validated(request, terms)
+        validated = self._validated(request, terms, serialized(request.parameters))
         if isinstance(validated, JobError):
             raise validated
         if isinstance(validated, Submission):
@@ -222,20 +223,21 @@ class Service:
 
     def _prepared(self, request: VideoRequest, terms: Terms) -> tuple[VideoRequest, Terms] | Submission | JobError:
         """Validate a request, and keep its input if it is large."""
-        validated = self._validated(request, terms)
+        parameters = serialized(request.parameters)
+        validated = self._validated(request, terms, parameters)
         if not isinstance(validated, tuple):
             return validated
         try:
-            return self._inputs.keep(*validated)
+            return self._inputs.keep(*validated, parameters)
         except JobError as error:
             return error
 
     def _validated(
-        self, request: VideoRequest, terms: Terms
+        self, request: VideoRequest, terms: Terms, parameters: bytes | None
     ) -> tuple[VideoRequest, Terms] | Submission | InvalidRequest:
         """Return the request to accept, with its terms; or the answer, if there is none to accept."""
         try:
-            self.validate(request)
+            self.validate(request, parameters)
             validate_key(terms.idempotency_key)
             if terms.reuse:
                 self._validate_reuse(request)
@@ -304,8 +306,8 @@ class Service:
                 raise
             return [error] * len(requests)
 
-    def validate(self, request: VideoRequest) -> None:
-        """Validate a request without accepting it.
+    def validate(self, request: VideoRequest, parameters: bytes | None = None) -> None:
+        """Validate a request without accepting it; `parameters`: its own as JSON, if the caller has them.
 
         Raises:
             InvalidRequest: naming each field that must change.
@@ -314,6 +316,7 @@ class Service:
             request,
             largest_bytes=self._settings.queue.request_bytes,
             signs_webhooks=bool(self._settings.webhooks.signing_keys),
+            parameters=parameters,
         )
 
     def is_known(self, idempotency_key: str, *, tenant: str | None = None) -> bool:
@@ -482,6 +485,10 @@ class Service:
         after = entries[-1].id if entries else START
         waits = self.waiting_event(job, WaitingEvents(), after=after) if waiting else None
         return [*entries, waits] if waits else entries
+
+    async def log_async(self, job_id: str) -> Sequence[LogEntry]:
+        """Read the job log from the event loop; it is empty once the job is gone."""
+        return await self._ledger.job_log.of_async(job_id)
 
     def newest_event(self) -> str:
         """Return the cursor after the newest event of all jobs."""

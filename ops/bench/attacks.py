@@ -100,6 +100,7 @@ def _event_streams(target: Target) -> None:
     for _ in range(STREAMS):
         held.append(socket.create_connection((HOST, target.port), timeout=60))
         held[-1].sendall(f"{head}accept: text/event-stream\r\n\r\n".encode())
+        held[-1].recv(65_536)  # one after the other: new connections are taken in the order in which they came
     time.sleep(60)
 
 

@@ -1,7 +1,7 @@
 """`python -m ops.bench.hostile`: what a neighbour feels of each attack on the API.
 
-A neighbour creates and gets jobs at an even pace, in peace and beside an attack by turns; the table has the medians of
-the rounds' 99th percentiles, so that other work of the machine weighs on both alike. Attackers run with the lowest
+A neighbour creates and gets jobs at an even pace, in peace and beside an attack by turns, so that other work of the
+machine weighs on both alike; the table has the 99th percentiles of all rounds. Attackers run with the lowest
 priority: in earnest they have machines of their own.
 """
 
@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
@@ -113,9 +112,8 @@ def _shown(seconds: float | None) -> str:
 
 
 def _p99(rounds: Sequence[Felt], name: str) -> float | None:
-    """Return the median of the rounds' 99th percentiles."""
-    found = [sorted(getattr(each, name)) for each in rounds]
-    return median(each[int(len(each) * 0.99)] for each in found) if all(found) else None
+    found = sorted(seconds for each in rounds for seconds in getattr(each, name))
+    return found[int(len(found) * 0.99)] if found else None
 
 
 def _felt(stage: Stage, seconds: float, *, creates: bool = True) -> Felt:

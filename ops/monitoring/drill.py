@@ -17,8 +17,10 @@ from typing import Annotated, Final
 import typer
 
 from config.settings import load
+from jobs.breakers import Breaker, name_of
 from jobs.errors import LedgerUnavailable
 from jobs.job import VideoRequest
+from jobs.keyspace import PREFIX
 from ops.monitoring.watched import Watched
 from producer.service import make_service
 
@@ -26,7 +28,8 @@ WITHIN_S: Final = 90.0
 """A worker counts as gone after 30 s, and the clock is looked at every 30 s; all else is quicker."""
 
 FILLED_BYTES: Final = 2**30
-BOARDS: Final = Path(__file__).with_name("grafana")
+BOARDS: Final = tuple(Path(__file__).with_name("grafana") / name for name in ("fleet.json", "upstream.json"))
+"""Those of metrics."""
 RATE: Final = "$__rate_interval"
 """Grafana's variable for a range that holds some scrapes."""
 
@@ -61,6 +64,7 @@ def blows(on: Watched) -> list[Blow]:
     """List the blows, in an order in which none leaves trouble for the next."""
     archive, away = on.archive, on.archive.with_name("away")
     ends, filled = on.folder / "deliveries", on.archive / "filled"
+    polls_breaker = f"{PREFIX}breaker:{name_of(Breaker.POLL)}"
 
     def break_archive() -> None:
         archive.rename(away)
@@ -115,6 +119,12 @@ def blows(on: Watched) -> list[Blow]:
         Blow("RushesJobsOverdue", "the worker hangs", on.freeze_worker, on.go_on),
         Blow("RushesRescuerSilent", "a worker's rescuer sleeps", on.start_silent_worker, on.kill_silent_worker),
         Blow("RushesClockJumped", "the ledger has seen a time an hour ahead", set_clock_back, lambda: None),
+        Blow(
+            "RushesUnreadable",
+            "a foreign value under one of our keys",
+            lambda: on.command("SET", polls_breaker, "a foreign value"),
+            lambda: on.command("DEL", polls_breaker),
+        ),
         Blow("RushesUnseen", "kill -9 the API", on.kill_api, on.start_api),
         Blow("RushesRedisGone", "kill -9 Redis", on.kill_redis, on.start_redis),
         Blow("RushesWorkersGone", "kill -9 every worker", on.kill_workers, on.tend),
@@ -155,7 +165,7 @@ def _strike(on: Watched, blow: Blow) -> Seen:
 
 def _read_dashboards(on: Watched) -> None:
     """Evaluate every panel, and name those without data: some show trouble only."""
-    for board in sorted(BOARDS.glob("*.json")):
+    for board in BOARDS:
         panels = json.loads(board.read_text())["panels"]
         found = {
             panel["title"]: any(on.evaluated(one["expr"].replace(RATE, "1m")) for one in panel["targets"])

@@ -30,7 +30,7 @@ API_MARGIN_S: Final = 5.0
 _SEEN_WITHIN_S: Final = 10.0
 
 ALLOCATOR: Final[Mapping[str, str]] = {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2")}
-"""Limit glibc's malloc arenas: with one for almost every thread, a worker's memory grows for hours without a leak."""
+"""Limit glibc's malloc arenas: with one for almost every thread, memory grows for hours without a leak."""
 
 UNASSIGNED_PORTS: Final = range(20_000, 32_000)
 """Below the ephemeral ports of Linux (from 32768) and macOS (from 49152)."""
@@ -238,7 +238,7 @@ def _api(plan: Plan) -> ChildSpec:
     return ChildSpec(
         name="api",
         command=launch.command("producer.api"),
-        environment=plan.environment(),
+        environment={**ALLOCATOR, **plan.environment()},
         is_ready=lambda: _serves(f"{plan.api_url}/healthz"),
         grace_s=DRAIN_S + API_MARGIN_S,
         as_orphan=signal.SIGKILL,  # without Redis it can only refuse

@@ -46,6 +46,7 @@ from producer.api.query import check_query
 from producer.api.refusals import install
 from producer.api.streams import WATCHERS
 from producer.api.tenant_pool import TenantPlaces
+from producer.api.turns import TURNS
 from producer.models.catalogue import MODELS, schema_of
 from producer.page.routes import add_page
 from producer.service import make_access, make_service
@@ -92,6 +93,7 @@ def make_app(settings: Settings) -> FastAPI:
         TenantPlaces(LARGE_BODIES),
         TenantPlaces(WATCHERS),
         TenantPlaces(DOWNLOADS),
+        TenantPlaces(TURNS),
         open_store(settings),
         event_stream,
         metrics,

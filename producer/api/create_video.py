@@ -1,6 +1,5 @@
 """The body of `POST /v1/videos`, with OpenAI's field names or the upstream's, and the `VideoRequest` it becomes."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from config.inputs import is_heavy
 from jobs.errors import FieldError
 from jobs.job import LONGEST_DEADLINE_S, VideoRequest
 from producer.api.forms import Fields, to_object
+from producer.api.parsing import loads
 from producer.api.pictures import read_file, retyped
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.models.catalogue import all_parameters
@@ -156,7 +156,7 @@ class CreateVideo(QueueTerms):
 def parse_json(body: bytes) -> CreateVideo:
     """Parse a JSON body."""
     try:
-        raw = json.loads(body)
+        raw = loads(body)
     except (ValueError, RecursionError) as error:
         raise Problem(Code.MALFORMED_BODY, "Send a JSON object; this is not JSON.") from error
     return parse_object(raw)

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
-
 from jobs.errors import LedgerUnavailable
 from jobs.events import LogEntry
 from jobs.job_log import EventBatch, following, position
@@ -135,7 +133,10 @@ class EventStream:
         with self._subscribe(job_id) as subscriber:
             last_id, subscriber.must_read_log = after, True
             while not self._is_closed:
-                for entry in await self._new_entries(subscriber, last_id):
+                entries = await self._new_entries(subscriber, last_id)
+                if entries is None:
+                    return
+                for entry in entries:
                     last_id = entry.id
                     yield entry
                     if State(entry.state).is_final:
@@ -143,12 +144,16 @@ class EventStream:
                 if not subscriber.changed.is_set() and not await _is_set(subscriber.changed, within_s=heartbeat_s):
                     yield HEARTBEAT
 
-    async def _new_entries(self, subscriber: Subscriber, last_id: str) -> Sequence[LogEntry]:
+    async def _new_entries(self, subscriber: Subscriber, last_id: str) -> Sequence[LogEntry] | None:
+        """Return the entries after the last one; None: the job is gone, with its log."""
         subscriber.changed.clear()
         entries, subscriber.pending = subscriber.pending, []
         if subscriber.must_read_log:
             subscriber.must_read_log = False
-            entries = [*await run_in_threadpool(self._service.events, subscriber.job_id), *entries]
+            logged = await self._service.log_async(subscriber.job_id)
+            if not logged:
+                return None
+            entries = [*logged, *entries]
         fresh = {entry.id: entry for entry in following(entries, last_id)}
         return sorted(fresh.values(), key=lambda entry: position(entry.id))
 

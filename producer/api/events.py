@@ -10,13 +10,13 @@ from typing_extensions import TypedDict
 from jobs.events import ENDS
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.payloads import message_id, payload
-from producer.api.guard import Reads
+from producer.api.guard import GuardedRoute, Reads
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem, documented
 from producer.api.videos import COMMON
 from producer.ends import CursorTooOld, End
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=GuardedRoute)
 
 LATEST: Final = "latest"
 

@@ -1,7 +1,7 @@
 """Access control: a key's tenant, scopes and rate limit; with keys switched off, this machine only."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -15,6 +15,7 @@ from jobs.errors import LedgerUnavailable
 from producer.api.parsing import JsonRequest, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
+from producer.api.turns import turn
 from producer.keys import Key, Quota, Scope
 
 
@@ -92,23 +93,43 @@ async def room_for_body(request: Request, caller: Caller) -> AsyncIterator[None]
 
 
 class GuardedRoute(APIRoute):
-    """A route that admits the caller before its body is read: FastAPI reads it before it resolves any dependency."""
+    """A route that admits the caller before its body is read: FastAPI reads it before it resolves any dependency.
+
+    Each request waits for its key's turn; one with a body, which may be slow in coming, has it until it is admitted.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's own handler of a route with a body."""
+        """Wrap FastAPI's own handler of a guarded route."""
         handle = super().get_route_handler()
-        if self.body_field is None:
+        guards = [each.call for each in self.dependant.dependencies if isinstance(each.call, _Guard)]
+        if not guards:
             return handle
-        (guard,) = (each.call for each in self.dependant.dependencies if isinstance(each.call, _Guard))
+        (guard,) = guards
 
         async def handle_admitted(request: Request) -> Response:
-            caller = await guard(request)
+            if not _has_body(request.headers):
+                async with _turn_of(request):
+                    await guard(request)
+                    return await handle(request)
+            async with _turn_of(request):
+                caller = await guard(request)
+            if self.body_field is None:  # the route reads it by itself
+                return await handle(request)
             async with room_for_body(request, caller):
                 admitted = JsonRequest(request.scope, request.receive)
                 await admitted.body()  # here, as FastAPI would call every error in it a syntax error
                 return await handle(admitted)
 
         return handle_admitted
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _turn_of(request: Request) -> AbstractAsyncContextManager[None]:
+    """Return the turn of those with the same key, which nobody has looked at yet."""
+    return turn(parts_of(request).turns, request.headers.get("authorization"))
 
 
 Submits = Annotated[Caller, Depends(_Guard(Scope.SUBMIT))]

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from producer.api.guard import Scrapes
+from producer.api.guard import GuardedRoute, Scrapes
 from producer.api.parts import Needs
 from producer.api.problems import Code, documented
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 _REFUSALS: Final = (
     Code.INVALID_REQUEST,

@@ -7,12 +7,12 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from producer.api.guard import Reads
+from producer.api.guard import GuardedRoute, Reads
 from producer.api.problems import Code, Problem, documented
 from producer.api.videos import COMMON
 from producer.models.views import ModelView, model_view, model_views
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRoute)
 
 
 class ModelList(TypedDict):

@@ -38,6 +38,7 @@ class Parts:
     large_bodies: TenantPlaces
     watchers: TenantPlaces
     downloads: TenantPlaces
+    turns: TenantPlaces
     store: Store
     event_stream: EventStream
     metrics: Metrics

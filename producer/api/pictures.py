@@ -59,8 +59,9 @@ def _retyped(value: Any) -> Any:
     if not isinstance(value, str) or value[:5].lower() != "data:":
         return value
     with suppress(_Unfit):
-        if kind := kind_of(_decoded(value)):
-            return f"data:{kind};base64,{value.rpartition(',')[2]}"
+        kind, begin = kind_of(_decoded(value)), value.rfind(",") + 1
+        if kind and value[:begin] != (head := f"data:{kind};base64,"):
+            return head + value[begin:]
     return value
 
 
@@ -171,8 +172,8 @@ def _checked(url: str) -> str:
 
 def _decoded(picture: str) -> bytes:
     """The first bytes of a picture in base64, with or without the head of a data URL."""
-    encoded = picture.rpartition(",")[2] if picture[:5].lower() == "data:" else picture
+    begin = picture.rfind(",") + 1 if picture[:5].lower() == "data:" else 0
     try:
-        return base64.b64decode("".join(encoded[:64].split())[:24], validate=True)
+        return base64.b64decode("".join(picture[begin : begin + 64].split())[:24], validate=True)
     except (binascii.Error, ValueError) as error:
         raise _Unfit("must be an https URL, or a picture in base64") from error

@@ -3,13 +3,13 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from producer.api.guard import Reads
+from producer.api.guard import GuardedRoute, Reads
 from producer.api.parts import Needs
 from producer.api.problems import documented
 from producer.api.videos import COMMON
 from producer.status import StatusView
 
-router = APIRouter(prefix="/v1/status", tags=["queue"])
+router = APIRouter(prefix="/v1/status", tags=["queue"], route_class=GuardedRoute)
 
 
 @router.get("", summary="The status", responses={200: {"model": StatusView}, **documented(*COMMON)})

@@ -15,13 +15,14 @@ from starlette.types import Receive, Scope, Send
 
 from jobs.errors import LedgerUnavailable, UnknownJob
 from jobs.events import LogEntry
-from jobs.job import Job
 from jobs.job_log import START
 from jobs.states import State
 from producer.api.event_stream import Heartbeat
 from producer.api.parts import Parts
 from producer.api.problems import Code, ErrorDetail, Problem
 from producer.api.tenant_pool import Bounds
+from producer.api.turns import end_turn
+from producer.service import Seen
 from producer.views import entry_view
 from producer.waiting import WaitingEvents
 
@@ -70,11 +71,12 @@ def last_event_id(headers: Mapping[str, str]) -> str:
 
 
 async def wait_for_end(parts: Parts, job_id: str, *, tenant: str | None, within_s: float) -> None:
-    """Wait until the job ends, the time is up, or the process ends.
+    """Wait until the job ends, the time is up, or the process ends; other requests of the tenant go on meanwhile.
 
     Raises:
         Problem: too many of the tenant wait already.
     """
+    end_turn()
     try:
         async with parts.watchers.place(tenant), asyncio.timeout(within_s):
             async for _ in parts.event_stream.follow(job_id, after=START, heartbeat_s=within_s):
@@ -98,14 +100,14 @@ class WatchersReply(StreamingResponse):
 
 
 def event_stream(
-    parts: Parts, job: Job, *, tenant: str | None, after: str, is_admitted: Callable[[], Awaitable[bool]]
+    parts: Parts, seen: Seen, *, tenant: str | None, after: str, is_admitted: Callable[[], Awaitable[bool]]
 ) -> StreamingResponse:
     """Stream a job's events after an entry as server-sent events, until the job ends or the caller's key does."""
 
     async def lines() -> AsyncIterator[str]:
         yield f"retry: {RECONNECT_MS}\n\n"
-        checked_at, waiting = monotonic(), _Waiting(parts, job, after)
-        async for entry in parts.event_stream.follow(job.id, after=after, heartbeat_s=HEARTBEAT_S):
+        checked_at, waiting = monotonic(), _Waiting(parts, seen, after)
+        async for entry in parts.event_stream.follow(seen.job.id, after=after, heartbeat_s=HEARTBEAT_S):
             if monotonic() - checked_at >= HEARTBEAT_S:
                 if not await is_admitted():
                     return
@@ -121,36 +123,33 @@ def event_stream(
 
 
 class _Waiting:
-    """What a streamed job waits for while it is queued; its row is read again after each event."""
+    """What a streamed job waits for while it is queued; its row is read again when events have changed it."""
 
-    def __init__(self, parts: Parts, job: Job, after: str) -> None:
+    def __init__(self, parts: Parts, seen: Seen, after: str) -> None:
         self._service = parts.service
-        self._job = job
+        self._job = seen.job
+        self._ahead_s = seen.at - monotonic()  # the fleet's clock
         self._after = after
-        self._is_fresh = True
+        self._turn = seen.job.turn
         self._told = WaitingEvents()
-        self._ahead_s: float | None = None
-        """The fleet's clock minus ours."""
 
     def see(self, entry: LogEntry) -> None:
         """Know of the job's latest event."""
-        self._after, self._is_fresh = entry.id, False
+        self._after, self._turn = entry.id, max(entry.turn, self._turn)
 
     async def changed(self) -> LogEntry | None:
         """Return an event if it now waits for something else."""
-        if not self._is_fresh or self._ahead_s is None:
-            await run_in_threadpool(self._read)
+        if self._job.turn < self._turn:
+            with suppress(
+                LedgerUnavailable, UnknownJob
+            ):  # the stream itself ends with the job, and tells what is wrong
+                seen = await self._service.seen_async(self._job.id)
+                self._job, self._ahead_s = seen.job, seen.at - monotonic()
         if self._job.state is not State.QUEUED:
             return None
-        at = monotonic() + (self._ahead_s or 0.0)
+        at = self._ahead_s + monotonic()
         ask = partial(self._service.waiting_event, self._job, self._told, after=self._after, at=at)
         return ask() if self._service.is_beside_at_hand(self._job, at=at) else await run_in_threadpool(ask)
-
-    def _read(self) -> None:
-        with suppress(LedgerUnavailable, UnknownJob):  # the stream itself ends with the job, and says what is wrong
-            self._ahead_s = self._service.now() - monotonic()
-            self._job, _ = self._service.get(self._job.id)
-            self._is_fresh = True
 
 
 def _event(entry: LogEntry) -> str:

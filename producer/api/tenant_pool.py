@@ -1,10 +1,12 @@
 """Places and threads that tenants share: none has more than its part, and who has none waits for nobody with many."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final, TypeVar
 
 from producer.api.problems import Code, Problem
@@ -33,11 +35,17 @@ class Bounds:
 
 @dataclass(eq=False)
 class Share:
-    """What one tenant has."""
+    """What one tenant has. `waiting`: its turns, each with its number among all, the first first."""
 
     tenant: str | None
     calls: int = 0
     places: int = 0
+    waiting: "deque[tuple[int, asyncio.Future[None]]]" = field(default_factory=deque)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Its rank among the tenants that wait: who has the fewest places, then who has waited longest."""
+        return self.places, self.waiting[0][0]
 
 
 class TenantPlaces:
@@ -47,7 +55,7 @@ class TenantPlaces:
         self._bounds = bounds
         self._free = bounds.places
         self._shares: dict[str | None, Share] = {}
-        self._waiting: list[tuple[Share, asyncio.Future[None]]] = []
+        self._numbers = count()
 
     @asynccontextmanager
     async def place(self, tenant: str | None) -> AsyncIterator[None]:
@@ -94,9 +102,11 @@ class TenantPlaces:
             del self._shares[share.tenant]
 
     async def _place_for(self, share: Share) -> None:
+        if not share.waiting and self._may_have_one(share):  # who waits may not have one
+            self._give(share)
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((share, turn))
-        self._admit()
+        share.waiting.append((next(self._numbers), turn))
         try:
             async with asyncio.timeout(self._bounds.room_within_s):
                 await turn
@@ -109,19 +119,23 @@ class TenantPlaces:
 
     def _give_up(self, share: Share, turn: "asyncio.Future[None]") -> None:
         """Wait no longer; a place that was given in the same moment is free again."""
-        if (share, turn) in self._waiting:
-            self._waiting.remove((share, turn))
+        if turn.cancelled():
+            share.waiting = deque(one for one in share.waiting if one[1] is not turn)
         else:
             self._free_place_of(share)
 
     def _admit(self) -> None:
-        """Give free places to who waits: to tenants with the fewest first, among those in order."""
-        while ready := [one for one in self._waiting if not one[1].done() and self._may_have_one(one[0])]:
-            share, turn = min(ready, key=lambda one: one[0].places)
-            self._waiting.remove((share, turn))
-            self._free -= 1
-            share.places += 1
-            turn.set_result(None)
+        """Give free places to tenants that wait, in the order of their ranks."""
+        while ready := [one for one in self._shares.values() if one.waiting and self._may_have_one(one)]:
+            share = min(ready, key=lambda one: one.rank)
+            _, turn = share.waiting.popleft()
+            if not turn.cancelled():
+                self._give(share)
+                turn.set_result(None)
+
+    def _give(self, share: Share) -> None:
+        self._free -= 1
+        share.places += 1
 
     def _may_have_one(self, share: Share) -> bool:
         left = self._free if share.places == 0 else self._free - self._bounds.reserved

@@ -20,14 +20,14 @@ from jobs.job import Job
 from jobs.states import State
 from producer.api.content import Reader, content
 from producer.api.create_video import model_of
-from producer.api.guard import Reads, Submits, room_for_body
+from producer.api.guard import GuardedRoute, Reads, Submits, room_for_body
 from producer.api.links import Link
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, Problem
 from producer.api.videos import JOB_ID, default_models, idempotency_key, known, read_json_body, submit_async
 from producer.models.catalogue import unfamiliar
 
-router = APIRouter(prefix="/v2", tags=["the upstream's own face"])
+router = APIRouter(prefix="/v2", tags=["the upstream's own face"], route_class=GuardedRoute)
 
 ANY_PATH: Final = "/video/generations"
 GOOGLE_PATH: Final = "/generate/video/google/generation"

@@ -507,16 +507,16 @@ async def events(job_id: JobId, request: Request, parts: Needs, caller: Reads) -
     A stream tells each change of it within seconds. It continues after `Last-Event-ID`, sends heartbeats, and ends
     with the job.
     """
-    job = (await known_async(parts, caller, job_id)).job
+    seen = await known_async(parts, caller, job_id)
     if "text/event-stream" not in request.headers.get("accept", ""):
         entries = await run_in_threadpool(parts.service.events, job_id, waiting=True)
         answer: EventList = {"object": "list", "data": [entry_view(entry) for entry in entries]}
         return JSONResponse(answer)
     after = last_event_id(request.headers)
-    if job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
+    if seen.job.is_final and not any(following(await run_in_threadpool(parts.service.events, job_id), after)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
     is_admitted = partial(is_still_admitted, request, parts, Scope.READ)
-    return event_stream(parts, job, tenant=caller.tenant, after=after, is_admitted=is_admitted)
+    return event_stream(parts, seen, tenant=caller.tenant, after=after, is_admitted=is_admitted)
 
 
 @router.get(

@@ -21,6 +21,7 @@ from producer.api.parsing import QUICK_BYTES, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import KINDS, Code, Problem
 from producer.api.refusals import problem_of
+from producer.api.turns import turn
 from producer.api.videos import kind_of_body
 from producer.keys import Scope
 from producer.page import compose, endpoints, gallery, job, live, now, operate, signing
@@ -113,7 +114,8 @@ async def _handled(handler: Handler, visit: Visit) -> Response:
     if inspect.iscoroutinefunction(handler):
         found: Response = await handler(visit)
         return found
-    return await run_in_threadpool(handler, visit)  # type: ignore[arg-type]  # the others are plain functions
+    async with turn(visit.parts.turns, visit.token):
+        return await run_in_threadpool(handler, visit)  # type: ignore[arg-type]  # the others are plain functions
 
 
 def _explained(answer: Answer) -> Answer:

@@ -16,7 +16,7 @@ from jobs.artifacts import Artifact, path_of
 from jobs.job import Job, Stored
 from jobs.ledger import Ledger
 from jobs.states import FollowUp, State
-from ops.stack.recipe import free_port
+from ops.stack.recipe import ALLOCATOR, free_port
 from tests import steps
 from tests.stage import Stage, child, eventually
 
@@ -42,7 +42,7 @@ class Api:
         with child(
             [sys.executable, "-m", "producer.api"],
             log,
-            {"RUSHES_STATE_DIR": str(folder / "state"), **environment, "RUSHES_API__PORT": str(port)},
+            {**ALLOCATOR, "RUSHES_STATE_DIR": str(folder / "state"), **environment, "RUSHES_API__PORT": str(port)},
         ) as process:
             eventually(lambda: process.poll() is not None or answers(url), what="the API's start")
             assert process.poll() is None, log.read_text()

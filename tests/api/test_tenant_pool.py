@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from producer.api.problems import Problem
-from producer.api.tenant_pool import Bounds, TenantPool
+from producer.api.tenant_pool import Bounds, TenantPlaces, TenantPool
 
 BOUNDS: Final = Bounds(places=6, of_a_tenant=3, reserved=3, calls_of_a_tenant=8, room_within_s=30)
 pytestmark = pytest.mark.anyio
@@ -133,3 +133,34 @@ async def test_a_caller_who_leaves_gives_its_place_to_the_next(held: Held) -> No
     await asyncio.gather(*held.wants("a", 5), *held.wants("b", 8))
 
     assert Counter(held.began) == {"a": 8, "b": 8}
+
+
+async def test_who_gives_up_in_the_moment_in_which_it_is_served_loses_no_place(anyio_backend: str) -> None:
+    """The place was given, and nobody came for it."""
+    del anyio_backend
+    places = TenantPlaces(replace(BOUNDS, of_a_tenant=1))
+    held = await places.take("a")
+    waits, next_one = (asyncio.create_task(places.take("a")) for _ in range(2))
+    await asyncio.sleep(0)
+    places.give_back(held)
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    async with asyncio.timeout(5):
+        places.give_back(await next_one)
+        places.give_back(await places.take("a"))
+
+
+async def test_those_who_gave_up_are_passed_over(anyio_backend: str) -> None:
+    """Of many who wait, the first who still does is next."""
+    del anyio_backend
+    places = TenantPlaces(replace(BOUNDS, of_a_tenant=1, calls_of_a_tenant=99))
+    held = await places.take("a")
+    waiting = [asyncio.create_task(places.take("a")) for _ in range(50)]
+    await asyncio.sleep(0)
+    for one in waiting[:-1]:
+        one.cancel()
+    places.give_back(held)
+    async with asyncio.timeout(5):
+        places.give_back(await waiting[-1])
+    await asyncio.gather(*waiting, return_exceptions=True)
+    places.give_back(await places.take("a"))

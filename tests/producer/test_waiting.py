@@ -95,7 +95,7 @@ def test_a_change_of_what_a_job_waits_for_is_an_event_once() -> None:
 
     def changed(holds: Holds) -> tuple[str, str] | None:
         entry = told.changed(job, why_queued(job, now=NOW, holds=holds), at=NOW, after="7-0")
-        return entry and (entry.data["why"], entry.data["waiting"])
+        return (entry.data["why"], entry.data["waiting"]) if entry else None
 
     assert changed(Holds()) is None  # that it waits for its turn is no news
     why, sentence = changed(paused) or ("", "")

@@ -1,5 +1,6 @@
 """What each model accepts, by the upstream's pages of August 2026: a bad request costs a sentence, no round trip."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ import pytest
 
 from jobs.errors import InvalidRequest
 from jobs.job import VideoRequest
+from jobs.row import serialized
 from producer.models.validation import reuse_problem, validate
 from tests.upstream_pages import IMAGE, PAGES
 
@@ -210,6 +212,20 @@ def test_a_request_that_is_too_large_is_refused(model: str) -> None:
     told = problems(model, image_url="A" * LARGEST)
     assert told == {"parameters": f"may be {LARGEST} bytes as JSON; these are {_size(model, 'A' * LARGEST)}"}
     assert problems(model, image_url="A" * (LARGEST - 200)) == {}
+
+
+@pytest.mark.parametrize("text", ["A", "é", "\x7f", "\u2028", '"', "\n"])
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_its_serialized_parameters_change_no_judgement(text: str, beyond: int) -> None:
+    """They are shorter than what is sent, where letters are escaped."""
+    request = VideoRequest("somebody/else", "a dragon", {"words": [text * 500] * 4})
+    largest = len(json.dumps(request.body())) - beyond
+    for parameters in (None, serialized(request.parameters)):
+        if beyond > 0:
+            with pytest.raises(InvalidRequest, match="bytes as JSON"):
+                validate(request, largest_bytes=largest, parameters=parameters)
+        else:
+            validate(request, largest_bytes=largest, parameters=parameters)
 
 
 def _size(model: str, image: str) -> int:
