@@ -53,6 +53,7 @@ from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
 from producer.reuse import Reuse, digest_of
+from producer.trace_context import current_traceparent
 from producer.views import Beside, waiting_of, why_queued_of
 from producer.waiting import WaitingEvents, standing
 
@@ -252,6 +253,7 @@ class Service:
                 webhook_receiver=origin_of(request.webhook_url, terms.tenant) if request.webhook_url else None,
                 kind=kind_of(request),
                 reuse_digest=self._reuse_digest(request, terms),
+                traceparent=terms.traceparent or current_traceparent(),
             ),
         )
 

@@ -165,6 +165,8 @@ def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
             "if-none-match",
             "last-event-id",
             "prefer",
+            "traceparent",
+            "tracestate",
         ],
         "expose_headers": ["etag", "location", "retry-after", "idempotency-replayed", "x-request-id", "ratelimit"],
         "max_age": 600,
