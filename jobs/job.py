@@ -182,7 +182,7 @@ class Terms:
     webhook_receiver: str | None = None
     """The receiver behind the request's webhook address."""
     traceparent: str | None = None
-    """The W3C trace context of the caller's span, well-formed; None: that of the running span, if there is one."""
+    """The W3C trace context of the caller's span; None, or malformed: that of the running span, if there is one."""
 
     def __post_init__(self) -> None:
         """Bound the times, which become scores and lives of keys."""

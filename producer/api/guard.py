@@ -24,7 +24,7 @@ from producer.trace_context import current_traceparent
 class Caller:
     """The sender of a request. Without a tenant it is the operator on this machine, who sees all jobs.
 
-    `is_admin`: it may see and change what concerns all tenants. `traceparent`: the trace that the request belongs to.
+    `is_admin`: it may see and change what concerns all tenants. `traceparent`: the trace that its jobs belong to.
     """
 
     tenant: str | None
@@ -41,14 +41,14 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     settings = parts.settings.api
     if settings.auth == "off":
         check_is_local(request, parts)
-        return Caller(None, is_admin=True, traceparent=_traceparent(request))
+        return Caller(None, is_admin=True, traceparent=_traceparent(request, scope))
     admitted = await parts.access.admit(_token(request), per_min=settings.requests_per_min, cost=cost)
     if admitted is None:
         raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
     request.state.quota = admitted.quota
     check_scope(admitted.key, scope)
     check_quota(admitted.quota)
-    return Caller(admitted.key.tenant, Scope.ADMIN in admitted.key.scopes, _traceparent(request))
+    return Caller(admitted.key.tenant, Scope.ADMIN in admitted.key.scopes, _traceparent(request, scope))
 
 
 async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:
@@ -130,8 +130,10 @@ def _token(request: Request) -> str:
     return token.strip()
 
 
-def _traceparent(request: Request) -> str | None:
-    """Return the context of our span around the request, if there is one, or else the caller's."""
+def _traceparent(request: Request, scope: Scope) -> str | None:
+    """Return the context of our span around a request that may submit, if there is one, or else the caller's."""
+    if scope is not Scope.SUBMIT:
+        return None
     return current_traceparent() or traceparent_of(request.headers.getlist("traceparent"))
 
 

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from jobs.job import Terms
 from jobs.ledger import Ledger
 from jobs.trace_context import TraceContext
 from producer.client import Rushes
@@ -57,7 +58,7 @@ def test_an_applications_running_span_is_kept(api: Api, stage: Stage, real_ledge
         in_process = stage.service.submit(a_request()).job_id
         with Rushes(api.url) as rushes:
             over_http = rushes.submit("a boat").id
-    outside = stage.service.submit(a_request()).job_id
+    outside = stage.service.submit(a_request(), Terms(traceparent="malformed\r\n")).job_id
     assert [real_ledger.get(job_id).traceparent for job_id in (in_process, over_http, outside)] == [
         RUNNING,
         RUNNING,

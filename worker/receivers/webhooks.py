@@ -46,11 +46,11 @@ class WebhookSender:
         connections: int,
         public_url: object = None,
         connect_s: float = CONNECT_S,
-        trace_of: TraceOf = attrgetter("traceparent"),
+        trace_of: TraceOf | None = None,
     ) -> None:
-        """`trace_of` is sent with a job's events: what its request brought, as W3C asks of those who add no span."""
+        """`trace_of` is sent with a job's events; None: what its request brought, as W3C asks of who adds no span."""
         self.settings = settings
-        self.trace_of = trace_of
+        self.trace_of = trace_of or attrgetter("traceparent")
         self.connect_s = connect_s
         self.public_url = public_url
         permits = _any_address if settings.allow_private else is_public
