@@ -75,9 +75,9 @@ format: $(READY) ## write the formatting and the blocking client, fix what lint 
 
 lock: $(READY) ## update requirements/*.txt from pyproject.toml
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \
-	  ../pyproject.toml --extra sandbox -o image.txt
+	  ../pyproject.toml --extra sandbox --extra traces -o image.txt
 	@cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --upgrade \
-	  ../pyproject.toml --extra sandbox --extra local --group ../pyproject.toml:dev -o dev.txt
+	  ../pyproject.toml --extra sandbox --extra local --extra traces --group ../pyproject.toml:dev -o dev.txt
 	@for group in bench bench-arq; do (cd requirements && ../$(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	  --no-annotate --no-header --upgrade --python-version 3.11 --group ../pyproject.toml:$$group -o $$group.txt); done
 

@@ -33,13 +33,15 @@ EVENTS: Final[Mapping[str, str]] = {
     "job.fetched_late": "The paid generation of an ended job finished late; its video is ours after all.",
     "job.late_fetch_waits": "The late generation is not done or not fetched yet; `wait_s` says when we poll again.",
     "job.late_fetch_ended": "The late generation never finished, or never could be fetched.",
-    "job.described": "The video's artifacts are stored; `made` lists them, `trouble` says why one is missing.",
+    "job.described": "The video's artifacts are stored, after `took_s`; `made` lists them, `trouble` says why "
+    "one is missing.",
     "job.describe_waits": "The store failed while artifacts were made; `wait_s` says when the next attempt comes.",
     "job.describe_ended": "The store failed for too long and the artifacts were given up; the video is stored.",
     "job.pruned": "Its files were removed from the archive by retention; `why` says by which rule.",
     "job.erased": "Somebody erased its prompt, job log and files; its cost is kept (log only).",
-    "delivery.succeeded": "The event that `of` names was delivered to a receiver (hook, database, webhook endpoint).",
-    "delivery.failed": "A delivery failed; `wait_s` says when the next attempt comes.",
+    "delivery.succeeded": "The event that `of` names was delivered to a receiver (hook, database, webhook endpoint) "
+    "in `took_s`.",
+    "delivery.failed": "A delivery failed after `took_s`; `wait_s` says when the next attempt comes.",
     "delivery.abandoned": "Deliveries of this event to a receiver failed for too long and were given up.",
     "webhook.disabled": "An endpoint failed for too long or refused further deliveries; they stop (log only).",
     "queue.held": "Submits or polls stop for everybody; `hold` says why (log only).",

@@ -181,6 +181,8 @@ class Terms:
     """Digest of identical requests, which finds the job once it has its video."""
     webhook_receiver: str | None = None
     """The receiver behind the request's webhook address."""
+    traceparent: str | None = None
+    """The W3C trace context of the caller's span; None, or malformed: that of the running span, if there is one."""
 
     def __post_init__(self) -> None:
         """Bound the times, which become scores and lives of keys."""
@@ -320,6 +322,8 @@ class Job(Ended, Followed):
     """The worker that buys it."""
     webhook_receiver: str | None = None
     """The receiver behind the webhook address of its request."""
+    traceparent: str | None = None
+    """The W3C trace context of the span that asked for it (jobs/trace_context.py)."""
     intent_at: Number | None = None
     """When the intent to buy was written."""
     log_reads: Count = 0

@@ -51,7 +51,7 @@ LATENESS_MEMORY_S: Final = 60
 
 _REPEATED: Final = (
     *("model", "kind", "account", "tenant", "priority", "family", "deadline_s"),
-    *("reuse_digest", "webhook_receiver"),
+    *("reuse_digest", "webhook_receiver", "traceparent"),
 )
 """The fields that a retry copies from its job."""
 
@@ -218,6 +218,7 @@ class Ledger(JobReader):
             **({} if terms.tenant is None else {"tenant": terms.tenant}),
             **({} if terms.reuse_digest is None else {"reuse_digest": terms.reuse_digest}),
             **({} if terms.webhook_receiver is None else {"webhook_receiver": terms.webhook_receiver}),
+            **({} if terms.traceparent is None else {"traceparent": terms.traceparent}),
         }
 
     def _queue_ttl_s(self, terms: Terms) -> float:

@@ -31,7 +31,7 @@ from jobs.errors import (
     UnknownJob,
     WrongState,
 )
-from jobs.events import LogEntry
+from jobs.events import LogEntry, Subscriber
 from jobs.fleet import Fleet
 from jobs.idempotency import validate_key
 from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
@@ -46,6 +46,7 @@ from jobs.row import serialized
 from jobs.schedule import Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
+from jobs.trace_context import traceparent_of
 from producer.ends import Ends
 from producer.eta import Etas
 from producer.holds import Holds, KnownHolds, read_holds
@@ -54,6 +55,7 @@ from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
 from producer.reuse import Reuse, digest_of
+from producer.trace_context import current_traceparent
 from producer.views import Beside, waiting_of, why_queued_of
 from producer.waiting import WaitingEvents, standing
 
@@ -254,6 +256,7 @@ class Service:
                 webhook_receiver=origin_of(request.webhook_url, terms.tenant) if request.webhook_url else None,
                 kind=kind_of(request),
                 reuse_digest=self._reuse_digest(request, terms),
+                traceparent=traceparent_of([terms.traceparent or ""]) or current_traceparent(),
             ),
         )
 
@@ -728,12 +731,14 @@ def _states(selection: Selection) -> list[State]:
     return [state for status in selection.statuses for state in STATES_OF[status]]
 
 
-def make_service(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Service:
+def make_service(
+    settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None, subscribers: Sequence[Subscriber] = ()
+) -> Service:
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
     etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
     send = producers_sender(settings)
-    ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send)
+    ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send, subscribers=subscribers)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
     return Service(settings, ledger, Reuse(scripts), etas, inputs_of(settings, scripts))
 

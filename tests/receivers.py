@@ -28,6 +28,7 @@ class WebhookServer:
     secret: str = ""
     status: int = 200
     messages: list[Message] = field(default_factory=list)
+    traceparents: list[str | None] = field(default_factory=list)
     forged: int = 0
     calls: int = 0
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -76,4 +77,5 @@ class WebhookServer:
             return
         payload = json.loads(body)
         named = {name.lower(): value for name, value in headers.items()}
+        self.traceparents.append(named.get("traceparent"))
         self.messages.append(Message(named["webhook-id"], payload["type"], payload["data"]))

@@ -256,7 +256,7 @@ def given_back(ledger: Ledger, job: Job) -> int:
 
 def described(ledger: Ledger, item: Item, made: Sequence[Artifact], trouble: str | None) -> int:
     """Write which artifacts stand beside the video."""
-    move = follow_ups.after_describe(Described(tuple(made), trouble), tries=item.tries, policy=POLICY)
+    move = follow_ups.after_describe(Described(tuple(made), trouble), tries=item.tries, took_s=1.0, policy=POLICY)
     return ledger.move(item, move)
 
 

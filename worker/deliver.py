@@ -15,7 +15,7 @@ from jobs.delivery import Delivery, NotDelivered, Outcome, line_of
 from jobs.job import Job, VideoRequest
 from jobs.ledger import Ledger
 from jobs.log_fields import about
-from jobs.moves.delivery import after_delivery, reason_to_disable, released
+from jobs.moves.delivery import Timed, after_delivery, reason_to_disable, released
 from jobs.moves.move import Move
 from jobs.outbox import Attempt, Outbox
 from jobs.queues import receiver_of
@@ -94,14 +94,15 @@ class Delivering:
 
     def deliver(self, claimed: Claimed) -> None:
         """Make the claimed deliveries for about a second, and give the others back."""
-        began = self._clock()
+        claimed_at = began = self._clock()
         until, attempts, moves = began + LONGEST_S, list[Attempt](), list[tuple[Job | Item, Move]]()
         readable = list(_readable(claimed.items))
         left, last = {item.id: item for item, _ in readable}, None
         for item, delivery, outcome in self._outcomes(readable):
             now, last = self._clock(), outcome
             attempts.append(_attempt(delivery, outcome, now - began))
-            moves.append((item, self._after(delivery, outcome)))
+            timed = Timed(claimed.at + began - claimed_at, now - began)
+            moves.append((item, self._after(delivery, outcome, timed)))
             del left[item.id]
             began = now
             if now > until or (isinstance(outcome, NotDelivered) and outcome.unwanted):
@@ -126,9 +127,9 @@ class Delivering:
             faults.here("deliver.before_send")
             yield item, delivery, next(outcomes)
 
-    def _after(self, delivery: Delivery, outcome: Outcome) -> Move:
+    def _after(self, delivery: Delivery, outcome: Outcome, timed: Timed) -> Move:
         spread = random.random()  # noqa: S311 (no secret)
-        return after_delivery(delivery, outcome, self._receiver.retries, spread=spread)
+        return after_delivery(delivery, outcome, self._receiver.retries, timed=timed, spread=spread)
 
     def _content(self, item: Item) -> tuple[Job, VideoRequest] | NotDelivered:
         if is_test_delivery(item.id):

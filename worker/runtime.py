@@ -18,11 +18,13 @@ from config.limits import limits_in
 from config.private import make_folder, prepare_state
 from config.settings import ConfigurationError, PollSettings, Settings
 from config.store import Store, open_store
+from config.traces import span_export
 from config.wake_ups import SendWakeUp, wake_up_sender
 from config.webhook_endpoints import Endpoints
 from jobs.admission import fields_of
 from jobs.durations import DurationStore
 from jobs.events import Event, Subscriber
+from jobs.job_log import JobLog
 from jobs.ledger import Durability, Ledger
 from jobs.log_fields import log_fields
 from jobs.moves.move import Policy, PolicyOf
@@ -44,7 +46,7 @@ from worker.purchase import Doubting, Purchases, Purchasing
 from worker.receivers.hooks import HookReceiver, load_hooks
 from worker.receivers.outcome import Receiver
 from worker.receivers.registry import ReceiverRegistry
-from worker.receivers.webhooks import WebhookSender
+from worker.receivers.webhooks import TraceOf, WebhookSender
 from worker.reconcile import Reconciling
 from worker.rescue import Rescuer, longest_waits
 from worker.room import Room
@@ -130,7 +132,9 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         )
     name, send = f"{hostname}.{token_hex(3)}", metrics.sending(retrying(app, wake_up_sender(lambda: app)))
     client = connect(settings.redis, name="worker")
-    subscribers = [log_event, noting(app), metrics.count_event, faults.after_write]
+    export = span_export("rushes-worker", _job_log(settings, client))
+    traced = [export.note] if export else []
+    subscribers = [log_event, noting(app), metrics.count_event, *traced, faults.after_write]
     ledger = _ledger(settings, client, subscribers, send)
     scripts = Scripts(
         client,
@@ -151,7 +155,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     inputs = inputs_of(settings, scripts)
     describer = Describer(store, folder, settings.describe)
     archive = _archive(settings, store, folder, describer)
-    receivers = _receivers(settings, scripts, store.root)
+    receivers = _receivers(settings, scripts, store.root, export.traceparent if export else None)
     room = Room(threads, receivers.owner_of)
     purchases = Purchases(ledger, Spool(_made(settings, settings.state_dir / "spool")), policy_of)
     download_s, poll_s = settings.longest_download_s, settings.longest_poll_s
@@ -243,10 +247,19 @@ def files_needed(settings: Settings) -> int:
     return threads * (polling + working) + 2 * (threads + 64) + 4 * settings.hooks.width + 256
 
 
-def _receivers(settings: Settings, scripts: Scripts, archive: str) -> ReceiverRegistry:
+def _job_log(settings: Settings, client: "redis.Redis") -> JobLog:
+    return JobLog(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
+
+
+def _receivers(settings: Settings, scripts: Scripts, archive: str, trace_of: TraceOf | None) -> ReceiverRegistry:
     """Make the registry of receivers: from settings, endpoints and requests."""
     named = hook_receivers(settings, archive) | database_receiver(settings, archive)
-    sender = WebhookSender(settings.webhooks, connections=settings.worker.threads, public_url=settings.api.public_url)
+    sender = WebhookSender(
+        settings.webhooks,
+        connections=settings.worker.threads,
+        public_url=settings.api.public_url,
+        trace_of=trace_of,
+    )
     return ReceiverRegistry(named, Endpoints(scripts), sender, scripts.now)
 
 

@@ -37,9 +37,23 @@ class RetryTerms:
         return self.waits_s[failures - 1] * (1 + (2 * spread - 1) * (self.variation - 1))
 
 
-def after_delivery(delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, spread: float) -> Move:
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """When a try began, by the fleet's clock, and how many seconds it took; its event is written with its batch."""
+
+    began_at: float
+    took_s: float
+
+
+def after_delivery(delivery: Delivery, outcome: Outcome, retries: RetryTerms, *, timed: Timed, spread: float) -> Move:
     """Decide what follows a try; `spread` is a random number from 0 to 1. A test delivery is tried once."""
-    data = {"receiver": delivery.receiver, "of": delivery.event, "try": delivery.tries + 1}
+    data = {
+        "receiver": delivery.receiver,
+        "of": delivery.event,
+        "try": delivery.tries + 1,
+        "began_at": round(timed.began_at, 3),
+        "took_s": round(timed.took_s, 3),
+    }
     if isinstance(outcome, Delivered):
         return Move(event="delivery.succeeded", delivered=True, tries=0, data=data)
     data["message"] = outcome.message

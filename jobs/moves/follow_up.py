@@ -69,18 +69,19 @@ def _late_fetch_ended(result: str, charged: Charged) -> Move:
 LONGEST_DESCRIBE_WAIT_S: Final = 86_400.0
 
 
-def after_describe(outcome: Described | NotDescribed, *, tries: int, policy: Policy) -> Move:
+def after_describe(outcome: Described | NotDescribed, *, tries: int, took_s: float, policy: Policy) -> Move:
     """Record the artifacts; while the store fails, try again, a bounded number of times."""
+    took = {"took_s": round(took_s, 3)}
     match outcome:
         case Described(made, trouble):
-            data = {"made": [artifact.value for artifact in made], **({"trouble": trouble} if trouble else {})}
+            data = {"made": [artifact.value for artifact in made], **({"trouble": trouble} if trouble else {}), **took}
             return Move(event="job.described", set={"artifacts": tuple(made)}, data=data)
         case NotDescribed(message):
             pass
         case _:
             assert_never(outcome)
     if tries + 1 >= policy.describe_attempts:
-        return Move(event="job.describe_ended", data={"message": message})
+        return Move(event="job.describe_ended", data={"message": message, **took})
     wait_s = backoff(policy.describe_first_s, LONGEST_DESCRIBE_WAIT_S, tries)
-    waits = {"message": message, "wait_s": round(wait_s, 3)}
+    waits = {"message": message, "wait_s": round(wait_s, 3), **took}
     return Move(event="job.describe_waits", due_in_s=wait_s, tries=tries + 1, data=waits)

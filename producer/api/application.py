@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPMethod
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
-from config.connection import connect_async
+from config.connection import connect, connect_async, retention
 from config.settings import Settings
 from config.store import open_store
+from config.traces import span_export
 from config.version import installed_version
+from jobs.job_log import JobLog
+from jobs.scripts import Scripts
 from producer.api import (
     batches,
     events,
@@ -53,6 +56,11 @@ from producer.service import make_access, make_service
 from producer.sessions import Sessions
 from producer.status import seen_within_s
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+    from config.span_export import SpanExport
+
 DESCRIPTION: Final = (
     "Turns prompts into stored videos, reliably. Fields have the names of OpenAI's Videos where it has them. Errors "
     "are RFC 9457 problems with a `code`; docs/reference/errors.md lists all codes."
@@ -66,6 +74,7 @@ _REF: Final = "#/components/schemas/{model}"
 
 def make_app(settings: Settings) -> FastAPI:
     """Make the app for these settings; it connects to Redis on first use."""
+    export = span_export("rushes-api", _job_log(settings))
     app = FastAPI(
         title="Rushes",
         description=DESCRIPTION,
@@ -75,14 +84,16 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=_life,
         dependencies=[Depends(check_query)],
+        telemetry=_telemetry(export) if export else None,
     )
     check = PictureCheck(settings.queue.request_bytes).check
     pictures = PicturePool(check) if settings.api.check_pictures else None
     on_loop = connect_async(settings.redis, name="api")
-    service, access = make_service(settings, on_loop=on_loop), make_access(settings, on_loop=on_loop)
+    service = make_service(settings, on_loop=on_loop, subscribers=[export.note] if export else ())
+    access = make_access(settings, on_loop=on_loop)
     event_stream = EventStream(service)
     metrics = Metrics(service, event_stream, seen_within_s=seen_within_s(settings))
-    app.state.redis = on_loop
+    app.state.redis, app.state.export = on_loop, export
     sessions = Sessions(access, on_loop, per_min=settings.api.requests_per_min)
     app.state.parts = Parts(
         settings,
@@ -120,15 +131,40 @@ def make_app(settings: Settings) -> FastAPI:
     return app
 
 
+def _job_log(settings: Settings) -> JobLog:
+    client = connect(settings.redis, name="traces")
+    return JobLog(Scripts(client, retention=retention(settings), clock=None, subscribers=()))
+
+
+def _telemetry(export: "SpanExport") -> "TelemetryConfig":
+    """Have FastAPI make a span around each request that changes something.
+
+    Reads make none: a client that polls makes hundreds, and the query of a signed link is a secret.
+    """
+    return {
+        "tracer_provider": export.provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope.get("method") in {"GET", "HEAD", "OPTIONS"},
+    }
+
+
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """End all event streams as soon as the process is to stop, because the server waits for open requests."""
+    """End all event streams as soon as the process is to stop, because the server waits for open requests.
+
+    Spans that are left are sent last.
+    """
     parts: Parts = app.state.parts
     with _first_on(parts.event_stream.close):
         yield
     if parts.pictures is not None:
         parts.pictures.close()
     await app.state.redis.aclose()
+    if app.state.export is not None:  # now, because the server ends by the signal that stopped it, without atexit
+        await asyncio.to_thread(app.state.export.close)
 
 
 @contextmanager
@@ -167,6 +203,8 @@ def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
             "if-none-match",
             "last-event-id",
             "prefer",
+            "traceparent",
+            "tracestate",
         ],
         "expose_headers": ["etag", "location", "retry-after", "idempotency-replayed", "x-request-id", "ratelimit"],
         "max_age": 600,

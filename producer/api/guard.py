@@ -12,22 +12,25 @@ from starlette.responses import Response
 
 from config.addresses import is_loopback, leads_here
 from jobs.errors import LedgerUnavailable
+from jobs.trace_context import traceparent_of
 from producer.api.parsing import JsonRequest, is_long
 from producer.api.parts import Parts, parts_of
 from producer.api.problems import Code, Problem
 from producer.api.turns import turn
 from producer.keys import Key, Quota, Scope
+from producer.trace_context import current_traceparent
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The sender of a request. Without a tenant it is the operator on this machine, who sees all jobs.
 
-    `is_admin`: it may see and change what concerns all tenants.
+    `is_admin`: it may see and change what concerns all tenants. `traceparent`: the trace that its jobs belong to.
     """
 
     tenant: str | None
     is_admin: bool
+    traceparent: str | None = None
 
 
 async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) -> Caller:
@@ -39,14 +42,14 @@ async def admit(request: Request, parts: Parts, scope: Scope, *, cost: int = 1) 
     settings = parts.settings.api
     if settings.auth == "off":
         check_is_local(request, parts)
-        return Caller(None, is_admin=True)
+        return Caller(None, is_admin=True, traceparent=_traceparent(request, scope))
     admitted = await parts.access.admit(_token(request), per_min=settings.requests_per_min, cost=cost)
     if admitted is None:
         raise Problem(Code.UNAUTHORIZED, "This key is unknown, expired or revoked.", headers=_CHALLENGE)
     request.state.quota = admitted.quota
     check_scope(admitted.key, scope)
     check_quota(admitted.quota)
-    return Caller(admitted.key.tenant, is_admin=Scope.ADMIN in admitted.key.scopes)
+    return Caller(admitted.key.tenant, Scope.ADMIN in admitted.key.scopes, _traceparent(request, scope))
 
 
 async def is_still_admitted(request: Request, parts: Parts, scope: Scope) -> bool:
@@ -146,6 +149,13 @@ def _token(request: Request) -> str:
         detail = "Send `Authorization: Bearer <key>`. The operator issues keys: `rushes keys issue`."
         raise Problem(Code.UNAUTHORIZED, detail, headers=_CHALLENGE)
     return token.strip()
+
+
+def _traceparent(request: Request, scope: Scope) -> str | None:
+    """Return the context of our span around a request that may submit, if there is one, or else the caller's."""
+    if scope is not Scope.SUBMIT:
+        return None
+    return current_traceparent() or traceparent_of(request.headers.getlist("traceparent"))
 
 
 def check_scope(key: Key, scope: Scope) -> None:

@@ -239,6 +239,7 @@ def _terms(caller: Caller, body: CreateVideo, key: str | None) -> Terms:
         queue_ttl_s=body.queue_ttl_s,
         priority=body.priority,
         reuse=body.dedupe is not None,
+        traceparent=caller.traceparent,
     )
 
 

@@ -29,7 +29,7 @@ COLOUR: Final = {
 }
 MEGABYTE: Final = 1_000_000
 _LONGEST_LIST: Final = 300
-_QUIET_FIELDS: Final = frozenset({"account", "sha256", "request_id", "index"})
+_QUIET_FIELDS: Final = frozenset({"account", "sha256", "request_id", "index", "began_at"})
 
 
 def state_text(state: State) -> Text:

@@ -31,6 +31,7 @@ OUTSIDE_JOBS: Final = {
     "typer",
     "rich",
     "pydantic_settings",
+    "opentelemetry",
     "obstore",
     "av",
     "PIL",
@@ -78,6 +79,17 @@ def test_jobs_knows_no_celery_and_no_http() -> None:
     """A job does not depend on the broker or the API."""
     for file in sources("jobs"):
         assert not {name.partition(".")[0] for name in imports(file)} & OUTSIDE_JOBS, file
+
+
+def test_opentelemetry_is_imported_only_where_it_is_wanted() -> None:
+    """It is an extra, and takes a tenth of a second: one module is imported once it is on, the other by its users."""
+    importing = {
+        str(file.relative_to(ROOT))
+        for package in PACKAGES
+        for file in sources(package)
+        if any(name.partition(".")[0] == "opentelemetry" for name in imports(file))
+    }
+    assert importing == {"config/span_export.py", "producer/client/traces.py"}
 
 
 def test_jobs_reads_no_clock_of_its_own() -> None:

@@ -14,7 +14,7 @@ from jobs.errors import WrongState
 from jobs.facts import Accepted, Fetched, Finished, Pending
 from jobs.job import Charged, Stored, Terms, Video
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves.delivery import RetryTerms, after_delivery
+from jobs.moves.delivery import RetryTerms, Timed, after_delivery
 from jobs.moves.download import after_download
 from jobs.moves.move import Move
 from jobs.moves.poll import after_poll
@@ -86,7 +86,7 @@ def test_a_prompt_becomes_a_stored_video(ledger: Ledger, clock: Clock, sent: lis
     (item,) = ledger.items.claim(TO_DELIVER).items
     delivery = Delivery.of(item)
     assert (delivery.receiver, delivery.event, item.job) == ("shop:notify", "job.completed", job)
-    ledger.move(item, after_delivery(delivery, Delivered(), RetryTerms(()), spread=0.5))
+    ledger.move(item, after_delivery(delivery, Delivered(), RetryTerms(()), timed=Timed(ledger.now(), 0.1), spread=0.5))
 
     # The job log holds every step.
     assert [entry.event for entry in ledger.job_log.of(job_id)] == [

@@ -36,7 +36,7 @@ from jobs.job import Charged, Hold, Job, Reason
 from jobs.ledger import Ledger, new_job_id
 from jobs.moves import delivery, download, follow_up, poll, purchase, reconcile, request
 from jobs.moves import move as parts
-from jobs.moves.delivery import RetryTerms
+from jobs.moves.delivery import RetryTerms, Timed
 from jobs.moves.move import Move
 from jobs.queues import delivery_queue
 from jobs.states import FollowUp, State
@@ -147,7 +147,7 @@ def _late_download(item: Item, outcome: Download) -> Move:
 
 
 def _delivery(item: Item, outcome: Delivered | NotDelivered) -> Move:
-    return delivery.after_delivery(Delivery.of(item), outcome, RETRIES, spread=0.5)
+    return delivery.after_delivery(Delivery.of(item), outcome, RETRIES, timed=Timed(1.0, 0.1), spread=0.5)
 
 
 def _late_receipt(job: Job) -> Move:
@@ -324,13 +324,13 @@ CASES: Final[dict[str, Case]] = {
     "after_late_download: fetched": of_item(expired, lambda i: _late_download(i, Fetched(STORED))),
     "after_late_download: not fetched": of_item(expired, lambda i: _late_download(i, NotFetched("reset"))),
     "after_describe: described": of_item(
-        to_describe, lambda i: follow_up.after_describe(Described(()), tries=i.tries, policy=POLICY)
+        to_describe, lambda i: follow_up.after_describe(Described(()), tries=i.tries, took_s=1.0, policy=POLICY)
     ),
     "after_describe: again": of_item(
-        to_describe, lambda i: follow_up.after_describe(NotDescribed("full"), tries=i.tries, policy=POLICY)
+        to_describe, lambda i: follow_up.after_describe(NotDescribed("full"), tries=i.tries, took_s=1.0, policy=POLICY)
     ),
     "after_describe: given up": of_item(
-        to_describe, lambda _: follow_up.after_describe(NotDescribed("full"), tries=99, policy=POLICY)
+        to_describe, lambda _: follow_up.after_describe(NotDescribed("full"), tries=99, took_s=1.0, policy=POLICY)
     ),
     # jobs/moves/delivery.py
     "after_delivery: delivered": of_item(to_deliver, lambda i: _delivery(i, Delivered())),

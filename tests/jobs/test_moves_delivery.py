@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome, line_of
-from jobs.moves.delivery import RetryTerms, after_delivery, reason_to_disable, released
+from jobs.moves.delivery import RetryTerms, Timed, after_delivery, reason_to_disable, released
 from jobs.moves.move import Move
 from jobs.test_deliveries import new_test_delivery_id
 from jobs.work_items import Item
@@ -18,9 +18,12 @@ def delivery(*, tries: int = 1, job_id: str = "job_1") -> Delivery:
     return Delivery("a:b", job_id, "job.completed", event_turn=3, at=7.0, tries=tries)
 
 
-def tried(outcome: Outcome, *, tries: int = 1, spread: float = 0.5, job_id: str = "job_1") -> Move:
+def tried(
+    outcome: Outcome, *, tries: int = 1, spread: float = 0.5, job_id: str = "job_1", retries: RetryTerms = RETRIES
+) -> Move:
     """What follows an attempt after `tries` failed ones."""
-    return after_delivery(delivery(tries=tries, job_id=job_id), outcome, RETRIES, spread=spread)
+    timed = Timed(began_at=9.0004, took_s=0.25049)
+    return after_delivery(delivery(tries=tries, job_id=job_id), outcome, retries, timed=timed, spread=spread)
 
 
 def test_what_was_delivered_is_over() -> None:
@@ -29,7 +32,7 @@ def test_what_was_delivered_is_over() -> None:
         event="delivery.succeeded",
         delivered=True,
         tries=0,
-        data={"receiver": "a:b", "of": "job.completed", "try": 2},
+        data={"receiver": "a:b", "of": "job.completed", "try": 2, "began_at": 9.0, "took_s": 0.25},
     )
 
 
@@ -42,6 +45,8 @@ def test_what_failed_is_tried_again_by_the_schedule(tries: int, wait_s: float) -
         "receiver": "a:b",
         "of": "job.completed",
         "try": tries + 1,
+        "began_at": 9.0,
+        "took_s": 0.25,
         "message": "no",
         "wait_s": wait_s,
     }
@@ -141,4 +146,4 @@ def test_a_receiver_that_the_settings_name_is_never_disabled() -> None:
 def test_one_attempt_is_one_attempt() -> None:
     """There is nothing to wait for then."""
     once = RetryTerms.doubling(2, 10, attempts=1)
-    assert after_delivery(delivery(tries=0), NotDelivered("no"), once, spread=0).event == "delivery.abandoned"
+    assert tried(NotDelivered("no"), tries=0, retries=once).event == "delivery.abandoned"

@@ -14,7 +14,7 @@ from jobs.events import ENDS, SUBSCRIBABLE
 from jobs.facts import Accepted
 from jobs.job import Charged, Reason, Terms
 from jobs.ledger import Ledger, new_job_id
-from jobs.moves.delivery import RetryTerms, after_delivery, released
+from jobs.moves.delivery import RetryTerms, Timed, after_delivery, released
 from jobs.outbox import Attempt, Outbox, ReceiverTerms
 from jobs.queues import delivery_queue
 from jobs.scripts import LOST_AFTER_S, Retention, Scripts, WakeUp
@@ -72,7 +72,9 @@ def attempt(
 ) -> float:
     """Write an attempt as a worker does; returns for how many seconds the receiver has been failing."""
     delivery = Delivery.of(item)
-    ledger.apply([(item, after_delivery(delivery, outcome, RetryTerms((5.0,) * 99), spread=0.5))])
+    ledger.apply(
+        [(item, after_delivery(delivery, outcome, RetryTerms((5.0,) * 99), timed=Timed(1.0, took_s), spread=0.5))]
+    )
     is_blameless = isinstance(outcome, NotDelivered) and outcome.is_blameless
     line = replace(LINE, job_id=item.id, delivered=isinstance(outcome, Delivered), took_s=took_s)
     return outbox.report(delivery.receiver, slot, [Attempt(line, is_blameless)], TERMS)

@@ -14,7 +14,7 @@ from jobs.events import ENDS, Event
 from jobs.job import Hold
 from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
-from jobs.moves.delivery import NEWER_VERSION_S, RetryTerms, after_delivery
+from jobs.moves.delivery import NEWER_VERSION_S, RetryTerms, Timed, after_delivery
 from jobs.states import State
 from jobs.work_items import LEASE_S, Claim
 from tests import steps
@@ -323,7 +323,10 @@ def test_what_waits_for_a_newer_version_uses_up_no_try(client: "redis.Redis", le
     for _ in range(3):
         (item,) = steps.claimed_items(ledger, "deliver:hook")
         assert item.tries == 0
-        ledger.move(item, after_delivery(Delivery.of(item), NotDelivered("newer", later=True), once, spread=0))
+        ledger.move(
+            item,
+            after_delivery(Delivery.of(item), NotDelivered("newer", later=True), once, timed=Timed(1, 0), spread=0),
+        )
         clock.advance(NEWER_VERSION_S)
     assert outbox.waiting() == {"hook": 1}
 

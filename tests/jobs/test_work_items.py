@@ -276,7 +276,7 @@ def test_a_follow_up_whose_job_is_forgotten_says_so(ledger: Ledger, client: "red
     (item,) = steps.claimed_items(ledger, FollowUp.DESCRIBE)
 
     assert (item.job, item.request, item.is_unreadable) == (None, None, False)
-    ledger.move(item, after_describe(Described(()), tries=0, policy=POLICY))
+    ledger.move(item, after_describe(Described(()), tries=0, took_s=1.0, policy=POLICY))
     assert not client.exists(f"rushes:job:{job.id}", f"rushes:item:describe:{job.id}")
 
 

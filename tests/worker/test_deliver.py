@@ -252,6 +252,21 @@ def test_a_job_whose_row_has_expired_is_given_up(shop: Workshop, client: "redis.
     assert (status.failing_since, status.took_s) == (None, None)
 
 
+def test_the_log_says_when_each_delivery_of_a_batch_was_made(shop: Workshop) -> None:
+    """Their events are written together, at the end of the batch."""
+    shop.quick()
+    jobs = shop.mailed(2)
+    began_at = shop.ledger.now()
+    shop.receiver.takes = lambda: shop.stopwatch.advance(0.4)
+
+    shop.round()
+
+    logs = shop.ledger.job_log.of_many(jobs)
+    made = [logs[job_id][-1].data for job_id in jobs]
+    assert [data["began_at"] for data in made] == pytest.approx([began_at, began_at + 0.4])
+    assert [data["took_s"] for data in made] == [0.4, 0.4]
+
+
 def test_a_test_delivery_is_tried_once(shop: Workshop) -> None:
     """A person waits for its outcome, and starts another."""
     shop.receiver.outcome = lambda _: NotDelivered("answered 500", status=500)

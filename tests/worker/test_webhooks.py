@@ -66,6 +66,15 @@ def test_the_librarys_own_verifier_accepts_what_arrives(server: Server) -> None:
         Webhook(secret_of(KEY, "wh_2", 1)).verify(posted.body, posted.headers)
 
 
+@pytest.mark.parametrize("traceparent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+def test_a_webhook_carries_on_the_trace_that_its_request_brought(server: Server, traceparent: str | None) -> None:
+    """As W3C asks of those who add no span; a request without a trace starts none."""
+    server.on(answer())
+    job = JOB.model_copy(update={"traceparent": traceparent})
+    WebhookReceiver(sender(), server.url, [SECRET]).deliver(DELIVERY, job, REQUEST)
+    assert server.received[0].headers.get("traceparent") == traceparent
+
+
 def test_while_a_secret_is_rotated_both_verify() -> None:
     """The receiver changes over when it likes."""
     headers = signed("job_1.completed", BODY, [SECRET, OLD], now=datetime.now(UTC))

@@ -1,6 +1,7 @@
 """Describing: puts manifest, poster and preview beside the videos that are due."""
 
 import logging
+from time import monotonic
 
 from jobs.errors import LedgerUnavailable
 from jobs.facts import Described, NotDescribed
@@ -42,9 +43,10 @@ class Describing:
                     self._describe(item, item.job, item.request)
 
     def _describe(self, item: Item, job: Job, request: VideoRequest) -> None:
+        began = monotonic()
         outcome = self._outcome(job, request)
         faults.here("describe.before_write")
-        move = after_describe(outcome, tries=item.tries, policy=self._policy)
+        move = after_describe(outcome, tries=item.tries, took_s=monotonic() - began, policy=self._policy)
         made = job.stored if isinstance(outcome, Described) else None
         write_follow_up(self._ledger, self._archive, item, move, made=made)
 

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Final
 
 import requests
@@ -31,20 +32,34 @@ CONNECT_S: Final = 5.0
 """A receiver that takes longer to connect would hold a thread; it is tried again."""
 
 
+TraceOf = Callable[[Job], str | None]
+"""Returns the W3C trace context to send with a job's events."""
+
+
 class WebhookSender:
     """Sends signed requests and reports their outcomes; follows no redirect."""
 
     def __init__(
-        self, settings: WebhooksSettings, *, connections: int, public_url: object = None, connect_s: float = CONNECT_S
+        self,
+        settings: WebhooksSettings,
+        *,
+        connections: int,
+        public_url: object = None,
+        connect_s: float = CONNECT_S,
+        trace_of: TraceOf | None = None,
     ) -> None:
+        """`trace_of` is sent with a job's events; None: what its request brought, as W3C asks of who adds no span."""
         self.settings = settings
+        self.trace_of = trace_of or attrgetter("traceparent")
         self.connect_s = connect_s
         self.public_url = public_url
         permits = _any_address if settings.allow_private else is_public
         self._verify = str(settings.ca_bundle) if settings.ca_bundle else True
         self._adapter = PunctualAdapter(connections=connections, reply_s=settings.timeout_s, permits=permits)
 
-    def send(self, url: str, named: str, body: str, secrets: Sequence[str], *, now: datetime) -> Outcome:
+    def send(
+        self, url: str, named: str, body: str, secrets: Sequence[str], *, now: datetime, traceparent: str | None = None
+    ) -> Outcome:
         """Post the body, signed with each of the secrets."""
         sent = f"POST {_shown(url)} webhook-id: {named} {body}"[:EXCERPT_BYTES]
         if not url.lower().startswith("https://") and not self.settings.allow_private:
@@ -54,7 +69,7 @@ class WebhookSender:
                 "POST",
                 url,
                 data=body.encode(),
-                headers=signed(named, body, secrets, now=now),
+                headers=signed(named, body, secrets, now=now) | ({"traceparent": traceparent} if traceparent else {}),
                 timeout=(self.connect_s, self.settings.timeout_s),
                 verify=self._verify,
             )
@@ -92,7 +107,8 @@ class WebhookReceiver(Receiver):
         data = payload(delivery.event, job, request, at=delivery.at, public_url=self._sender.public_url)
         body = json.dumps(data, separators=(",", ":"))
         named = message_id(delivery.job_id, delivery.event, delivery.event_turn)
-        return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC))
+        trace = self._sender.trace_of(job)
+        return self._sender.send(url, named, body, self._secrets, now=datetime.now(UTC), traceparent=trace)
 
 
 def signed(named: str, body: str, secrets: Sequence[str], *, now: datetime) -> dict[str, str]:

@@ -12,6 +12,7 @@ from producer.client._async.job import AsyncJob
 from producer.client.pictures import Picture, url_of
 from producer.client.records import End, Video, end_from, video_from
 from producer.client.repeats import AsyncPause
+from producer.client.traces import trace_headers
 
 _ENDS_AT_ONCE: Final = 200
 
@@ -80,7 +81,7 @@ class AsyncRushes:
             dedupe=dedupe,
             webhook_url=webhook_url,
         )
-        headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}  # one for all attempts
+        headers = {"idempotency-key": idempotency_key or secrets.token_hex(16), **trace_headers()}  # for all attempts
         reply = await self._api.ask("POST", "/v1/videos", json=body | _given(**parameters), headers=headers)
         video = video_from(reply)
         for warning in video.warnings:

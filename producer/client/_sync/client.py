@@ -13,6 +13,7 @@ from producer.client._sync.job import Job
 from producer.client.pictures import Picture, url_of
 from producer.client.records import End, Video, end_from, video_from
 from producer.client.repeats import Pause
+from producer.client.traces import trace_headers
 
 _ENDS_AT_ONCE: Final = 200
 
@@ -81,7 +82,7 @@ class Rushes:
             dedupe=dedupe,
             webhook_url=webhook_url,
         )
-        headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}  # one for all attempts
+        headers = {"idempotency-key": idempotency_key or secrets.token_hex(16), **trace_headers()}  # for all attempts
         reply = self._api.ask("POST", "/v1/videos", json=body | _given(**parameters), headers=headers)
         video = video_from(reply)
         for warning in video.warnings:
