@@ -1,8 +1,7 @@
 """The Celery app, with a reason for every option: messages only wake workers, the ledger is the truth.
 
-The reasons come from the source and behaviour of Celery and kombu 5.7 on Redis, where a message may be lost, late or
-doubled with any options. Lost and doubled messages are harmless to us, so each option is chosen for its cost and its
-failure mode, not for delivery guarantees.
+Source: Celery and kombu 5.7 on Redis, where a message may be lost, late or doubled with any options. That is harmless
+to us, so each option is chosen for its cost and its failure mode.
 """
 
 from typing import Any, Final

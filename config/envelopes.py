@@ -1,8 +1,7 @@
 """Validates messages from the broker strictly, because anybody who can write to Redis can send any message.
 
-Celery and kombu read many fields of a message without a `try`, so one wrong type ends a worker, and kombu returns the
-message to its queue for the next worker. So they get only what `cleaned` wrote: uncompressed JSON of bounded size, with
-the necessary fields in their types.
+In Celery and kombu one wrong type ends a worker, and kombu returns the message for the next one. So they get only what
+`cleaned` wrote: uncompressed JSON of bounded size, with the necessary fields in their types.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Runs one of our modules, or Celery, so that our packages are found before others of the same name.
 
-We start processes with `python -P launch.py MODULE ARGS`, because the working directory or PYTHONPATH may contain
-another `config`, `jobs` or `worker`. The working directory is searched last, for hooks. This file imports only the
-standard library, because it runs before our packages can be imported.
+`python -P launch.py MODULE ARGS`: the working directory or PYTHONPATH may contain another `config` or `jobs`. The
+working directory is searched last, for hooks. It imports only the standard library, as it runs before our packages can
+be imported.
 """
 
 import os

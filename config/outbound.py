@@ -47,15 +47,12 @@ class AddressRefused(HTTPError):
 class PunctualAdapter(HTTPAdapter):
     """Sends one request as given, never repeats it, and gives its reply up after `reply_s`, however it trickles.
 
-    It is used without a session, which would read a redirect's whole body, raise for a target that it cannot parse
-    (after a purchase an error without a meaning), keep cookies, ask the environment, and merge settings that we do not
-    have for a third of a request's cost.
+    Without a session, which would read a redirect's whole body, raise for a target that it cannot parse, keep cookies
+    and ask the environment.
 
-    With `permits`, it connects to permitted addresses only: the address that was judged is the one that is used, so
-    that a name which resolves anew in between cannot slip through. One that is not permitted is passed over, or, if it
-    is `strict`, refuses the name. The time to connect then covers the handshake of TLS, too. A proxy (of the
-    environment, unless `proxies` are given) resolves names itself and is the operator's own choice; an address in the
-    URL is judged before it too.
+    With `permits`, it connects to permitted addresses only, and to the very address that was judged. One that is not
+    permitted is passed over, or, if it is `strict`, refuses the name; the time to connect covers TLS, too. A proxy (of
+    the environment, unless `proxies` are given) resolves names itself; an address in the URL is judged before it too.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """kombu's Redis transport, changed so that no message can end a worker.
 
-`config/envelopes.py` validates every message between the socket and kombu. A message that still fails inside Celery is
-dropped with its traceback: it would end the worker, and kombu would return it to the queue for the next one.
+`config/envelopes.py` validates every message; one that still fails inside Celery is dropped with its traceback.
 """
 
 import logging

@@ -209,8 +209,7 @@ def is_origin(receiver: str) -> bool:
 def origin_of(url: str, tenant: str | None) -> str:
     """Name the receiver of a request's `webhook_url`: by its server, so that another's failures hardly ever delay it.
 
-    Servers share a bounded number of receivers, those of a tenant few: each may hold a thread of every tenant's
-    deliveries, and is looked at again and again while it fails.
+    Servers share a bounded number of receivers, those of a tenant few: each may hold a thread while it fails.
     """
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)

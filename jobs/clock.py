@@ -2,8 +2,7 @@
 
     rushes:clock    hash    the latest time that was seen; by how much, and when, the clock was set back      a week
 
-Due times, leases and holds are moments. When the clock is set back by an hour, each of them comes an hour too late,
-and short-lived keys live an hour too long. The rescuer checks the clock at every step.
+When the clock is set back by an hour, due times and leases come an hour too late, and short-lived keys live longer.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
     rushes:job:<id>           hash    the row                              lives until the end + retention
     rushes:request:<id>       string  the request, as JSON                 with the row
-    rushes:log:<id>       list    every edge and poll, capped          with the row
-    rushes:events               stream  the events of all jobs, capped       permanent
+    rushes:log:<id>           list    every edge and poll, capped          with the row
+    rushes:events             stream  the events of all jobs, capped         permanent
     rushes:rate:<name>        string  when a rate limit's bucket is full again (jobs/limits.py)    until then
     rushes:breaker:<name>     hash    a circuit breaker: open until when, and why  while it matters (jobs/breakers.py)
     rushes:account:<account>  hash    its pauses (jobs/pauses.py), virtual time, learnt limit    permanent
@@ -11,6 +11,8 @@
     rushes:writable           string  whether Redis takes a write          a second
     rushes:retired            zset    ended job -> when its index entries go                     permanent
     rushes:index:<state>|all  zset    job ids in order of acceptance (score 0, ids sort by time) permanent
+    rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
+    rushes:index:tallies      hash    "<state> <tenant>" -> how many jobs  permanent
     rushes:access:key:<id>    hash    an API key: tenant, scopes, digest   until a month past its end, if it has one
     rushes:access:keys        set     the ids of all API keys              permanent
     rushes:access:links       string  the secret that signs links          permanent
@@ -18,8 +20,6 @@
     rushes:workers            zset    "<worker> <version>" -> when it was last seen              a day after that
     rushes:late:<worker>      string  the most seconds by which its polls were late        a minute after the last
     rushes:clock              hash    the latest time seen, and when it was set back             a week (jobs/clock.py)
-    rushes:index:tenant:<t>   zset    the same, of one tenant's jobs       permanent
-    rushes:index:tallies      hash    "<state> <tenant>" -> how many jobs  permanent
     rushes:durations:<kind>   list    how long the newest jobs of a kind took            90 days (jobs/durations.py)
     rushes:idempotency:<name> string  job id and fingerprint (jobs/idempotency.py)  idempotency life
     rushes:webhooks           hash    webhook endpoint -> what it wants, as JSON; no secret      permanent

@@ -313,8 +313,7 @@ class Ledger(JobReader):
     def apply_durably(self, job: Job, move: Move) -> tuple[int, bool]:
         """Apply a move; return the job's turn, and whether the move is on Redis's disk and on enough replicas.
 
-        Otherwise a power cut of Redis could lose the intent of a purchase, which would be bought again. A server that
-        cannot say passes.
+        A server that cannot say passes.
         """
         if self._durability is None:
             return self.move(job, move), True

@@ -9,9 +9,8 @@
     rushes:health:<receiver>            hash    its average latency, since when it fails                   the retention
     rushes:deliveries:<receiver>        stream  the outcome of each delivery, capped                       its own life
 
-A receiver is a hook by its import path, the database, or a webhook endpoint. Each has its own outbox, slots and
-circuit breaker (`jobs/breakers.py`), so that a slow or broken one delays no other. The script that writes an event also
-puts it into the outboxes (`mail` in `jobs/lua/prelude.lua`).
+A receiver is a hook by its import path, the database, or a webhook endpoint; each has its own circuit breaker too
+(`jobs/breakers.py`). The script that writes an event puts it into the outboxes (`mail` in `jobs/lua/prelude.lua`).
 """
 
 import json

@@ -104,8 +104,8 @@ class Durations:
     def of(cls, intervals: Sequence[Interval], ages: Iterable[Age], *, typical_s: float) -> Self:
         """Estimate from the newest intervals (newest first), the ages of pending jobs and a typical duration.
 
-        A job counts for the ages that it had while the intervals were collected. So neither do the quick jobs of a
-        burst, which end first, pass for all; nor the slow ones, which end last.
+        A job counts for the ages that it had while the intervals were collected, so that neither the quick jobs of a
+        burst pass for all nor the slow ones.
         """
         since = intervals[-1].found_at if len(intervals) >= KEPT else -math.inf
         whole = sum(weight for _, weight in PRIOR)

@@ -7,9 +7,8 @@
     rushes:wakes                  hash    queue -> when its outstanding wake-up rings                   permanent
     rushes:turns                  string  the newest turn of a follow-up                                permanent
 
-A job's row is the item of its state; a follow-up of an ended job, and a delivery, is an item of its own. A claim puts
-an item on a lease, which moves only its place in the queue: if the worker dies, the item is due again. A fenced claim
-also gives it a new turn, so that of two claimants only the later can move it.
+A job's row is the item of its state; a follow-up of an ended job, and a delivery, is an item of its own. A lease moves
+only an item's place in the queue; a fenced claim also gives it a new turn.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

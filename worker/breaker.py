@@ -119,9 +119,8 @@ class UpstreamBreakers:
 class BatchHealth:
     """The upstream's health by a batch of polls, reported to the breaker as soon as it is clear.
 
-    One answered poll means that the upstream lives, even if all others fail: one of its machines may be stuck. So does
-    one of another batch meanwhile: polls that timed out are batched apart from the others. A time-out shorter than
-    `longest_timeout_s` says only that the upstream is slow.
+    One answered poll, also of another batch meanwhile, means that the upstream lives: one of its machines may be stuck.
+    A time-out shorter than `longest_timeout_s` says only that the upstream is slow.
     """
 
     def __init__(self, breakers: UpstreamBreakers, polls: int, *, longest_timeout_s: float) -> None:

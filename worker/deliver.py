@@ -1,7 +1,7 @@
 """Deliveries: sends events to receivers, each at its own pace, with a bounded share of the worker's threads.
 
 A task claims a batch of one receiver's due deliveries, makes them one after the other for about a second, and writes
-all outcomes together. A receiver has few slots in the whole fleet, so that a slow one leaves threads for others.
+all outcomes together.
 """
 
 import logging

@@ -25,11 +25,7 @@ class _Batch:
 
 
 class Leases:
-    """The leases that this process holds.
-
-    A lease that ends is the only sign that its holder died or hangs: nothing is renewed for longer than its step may
-    take.
-    """
+    """The leases that this process holds; none is renewed for longer than its step may take."""
 
     def __init__(self, items: WorkItems) -> None:
         self._items = items

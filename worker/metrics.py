@@ -1,7 +1,6 @@
 """A worker's metrics for Prometheus, counted where things happen and served on an address of their own.
 
-They live in this process only; docs/reference/metrics.md says what each means, and which figures the API has of the
-whole fleet.
+docs/reference/metrics.md says what each means.
 """
 
 import functools

@@ -162,8 +162,7 @@ class Purchases:
     def intend(self, job: Job, *, worker: str) -> Job:
         """Write the intent to buy; if that fails, spool that nothing was bought.
 
-        An intent may be in the ledger even if Redis's answer was lost. Only this process knows that nothing was sent
-        for it, and spools that, so that the job does not wait as a purchase in doubt.
+        Redis's answer may be lost and the intent written: only this process knows that nothing was sent.
         """
         move = submitting(job, lease_s=LEASE_S, worker=worker, suffix=token_hex(4))
         try:

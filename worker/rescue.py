@@ -123,8 +123,8 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
 class BackgroundStep(bootsteps.StartStopStep):
     """Runs the rescuer, the leases and the sweep of inputs beside the consumer, from the worker's start to its end.
 
-    They have threads of their own, not timers of the worker's event loop: a slow Redis must not stop the loop, and they
-    must go on while the consumer reconnects.
+    They have threads, not timers of the worker's event loop: a slow Redis must not stop the loop, and they must go on
+    while the consumer reconnects.
     """
 
     requires = ("celery.worker.components:Pool",)

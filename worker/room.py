@@ -19,12 +19,10 @@ OwnerOf = Callable[[str], str | None]
 
 
 class Room:
-    """The threads that are free for each kind of work.
+    """The threads that are free for each kind of work; ARCHITECTURE.md has the shares.
 
-    Purchases may use half of the threads, and so may deliveries with descriptions, and downloads; a quarter is left
-    for polls and for reading the upstream's log. Slow polls use a quarter, or any thread while most polls are slow.
-    Of the threads that deliver, the webhooks of one tenant use at most a quarter, and all webhooks three quarters: the
-    rest is left for hooks, the database and descriptions.
+    Slow polls use a quarter, or any thread while most polls are slow. Webhooks leave a quarter of the threads that
+    deliver to hooks, the database and descriptions.
     """
 
     def __init__(self, threads: int, owner_of: OwnerOf = lambda _receiver: None) -> None:

@@ -1,7 +1,7 @@
 """A client's connection: how much it may send before a request is whole, how slowly, and how many there may be.
 
-uvicorn hands a request over once its head is whole, and has neither limits nor time-outs before that. These act while
-bytes arrive, before a key is known, so that strangers can hold nothing for long (docs/decisions/0038).
+uvicorn has neither limits nor time-outs before a request's head is whole; these act while bytes arrive
+(docs/decisions/0038).
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """Sends the events of a job to its subscribers. One reader per process serves them all.
 
-The reader is a thread that blocks on Redis's event stream while there are subscribers. Subscribers are coroutines and
-hold no thread. A subscriber first receives live events and then reads the job log, so that it misses nothing; it drops
-duplicates by their ids.
+The reader is a thread that blocks on Redis's event stream while there are subscribers, which are coroutines. A
+subscriber first receives live events and then reads the job log, so that it misses nothing; it drops duplicates by id.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Checks the pictures of a request by their first bytes, and never fetches from addresses that callers may not reach.
 
-The upstream fetches a picture's URL; we check its beginning before the request is accepted, so that a wrong one is
-refused at once. The connection goes to the address that was checked, even if the name changes in between.
+The upstream fetches a picture's URL; we check its beginning before the request is accepted, over a connection to the
+very address that was judged.
 """
 
 import base64

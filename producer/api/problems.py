@@ -1,8 +1,6 @@
 """The API's error replies: RFC 9457 problems, each with a code from one list.
 
-The extra member `error` has the shape of OpenAI's errors, so that OpenAI's official clients show the reason.
-
-docs/reference/errors.md lists the same codes; a test compares the two.
+The extra member `error` has the shape of OpenAI's errors, for its clients. docs/reference/errors.md lists the codes.
 """
 
 from collections.abc import Mapping, Sequence

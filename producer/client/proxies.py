@@ -1,7 +1,7 @@
 """Chooses the proxy of a request from the environment, for the workers and for this library alike.
 
-`ALL_PROXY`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in either case; where both are set, the lower case counts. This
-machine itself (localhost, 127.0.0.0/8, ::1) is always reached directly, as Go and browsers do.
+`ALL_PROXY`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`; lower case wins. This machine (localhost, 127.0.0.0/8, ::1) is
+always reached directly.
 """
 
 import ipaddress

@@ -3,7 +3,7 @@
 <folder>/job_….<turn>          the bytes so far
 <folder>/job_….<turn>.mark     the file that they belong to; without it a later try cannot use them
 
-Names are plain strings: pathlib interns every part of each path, and a worker names a few new files for each video.
+Names are plain strings, as in config/store.py.
 """
 
 import contextlib

@@ -48,9 +48,8 @@ class JobResult(Ended):
 class ResultHook(Protocol):
     """Code of a deployment that a worker calls for each ended job.
 
-    Called at least once for each end, perhaps more often, perhaps from several threads for different jobs: key what
-    you write by `result.id`, and keep the record with the higher `result.revision`. Returning means: delivered. Raising
-    means: deliver again later.
+    Called at least once for each end, perhaps from several threads for different jobs: key what you write by
+    `result.id`, and keep the higher `result.revision`. Returning means delivered, raising: again later.
     """
 
     def __call__(self, result: JobResult, /) -> object:

@@ -1,7 +1,6 @@
 """Polls many generations together with libcurl, over kept-alive connections.
 
-A polling task drives the exchanges in its own thread, without a loop or a second thread: it only waits for sockets. In
-Python the exchange itself would be most of a poll's cost.
+A polling task drives the exchanges in its own thread: it only waits for sockets.
 """
 
 import math
