@@ -159,7 +159,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of jobs; with `after`, there may be more behind that id. `is_cut`: many were read, and few fitted."""
+    """A page of jobs. `after`: jobs follow behind that id; of a filter that reads rows, perhaps none that fit.
+
+    `is_cut`: many were read, and few fitted.
+    """
 
     jobs: Sequence[tuple[Job, VideoRequest]]
     after: str | None
@@ -368,17 +371,19 @@ class Service:
         states, at_once, left = _states(selection), limit, most_read
         while left > 0:
             at_once = min(at_once, left, READ_AT_ONCE)
-            ids = self._ledger.page(
-                states=states, tenant=selection.tenant, limit=at_once, after=after, newest_first=newest_first
+            ids = self._ledger.page(  # one more than is read tells whether any follow
+                states=states, tenant=selection.tenant, limit=at_once + 1, after=after, newest_first=newest_first
             )
-            for job, request in self._ledger.listed(ids, fits=selection.fits_row):
+            for job, request in self._ledger.listed(ids[:at_once], fits=selection.fits_row):
                 if selection.fits(job, request):
+                    if len(fitting) == limit:
+                        return Page(fitting, fitting[-1][0].id)
                     fitting.append((job, request))
-                if len(fitting) == limit:
-                    return Page(fitting, job.id)
-            if len(ids) < at_once:
+            if len(ids) <= at_once:
                 return Page(fitting, None)
-            after, left, at_once = ids[-1], left - at_once, 2 * at_once
+            if len(fitting) == limit:
+                return Page(fitting, fitting[-1][0].id)
+            after, left, at_once = ids[at_once - 1], left - at_once, 2 * at_once
         return Page(fitting, after, is_cut=True)
 
     def cancel(self, job_id: str) -> Cancelled:

@@ -29,6 +29,8 @@ from tests.stage import ROOT, Stage, a_request, eventually, inputs_of
 
 Ran = subprocess.CompletedProcess[str]
 NASTY = "evil \x1b]0;owned\x07\x1b[31mred \x9b31m [bold red]tags[/bold red] \u202eltr \r\n second line ☂ 紙の船"
+MORE = {"--limit 2": True, "--limit 3": False, "--model google/veo3 --limit 2": False}
+"""Of three jobs, two by this model: whether a list with these options has more."""
 SHORT_OUTAGE = {"RUSHES_REDIS__CONNECT_TIMEOUT_S": "1", "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5"}
 
 
@@ -270,6 +272,16 @@ def test_a_rare_filter_reads_a_bounded_number_of_jobs_and_says_where_to_go_on(st
     assert f"{MOST_READ} jobs were read, no older ones: the same with --after {cut['after']} goes on" in (
         stage.rushes(*asked).stdout
     )
+
+
+def test_a_list_says_more_only_if_more_jobs_fit(stage: Stage) -> None:
+    """It is read by a person who would ask for an empty page."""
+    stage.service.submit(VideoRequest("veo2", "other"))
+    stage.service.submit_many([(a_request(), Terms())] * 2)
+
+    said = {asked: "more: " in stage.rushes("list", *asked.split()).stdout for asked in MORE}
+
+    assert said == MORE
 
 
 @pytest.mark.long
