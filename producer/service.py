@@ -20,7 +20,7 @@ from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.admission import Limit, Place
 from jobs.artifacts import is_name, paths_of
-from jobs.breakers import Breaker, OpenBreaker
+from jobs.breakers import Breaker, OpenBreaker, Tried
 from jobs.errors import (
     Erased,
     FieldError,
@@ -558,6 +558,10 @@ class Service:
     def open_breakers(self) -> dict[Breaker, OpenBreaker]:
         """Return the upstream's circuit breakers that are open or half-open."""
         return self._ledger.breakers.currently_open()
+
+    def try_now(self) -> Tried:
+        """Try at once what the upstream refused, after a top-up for instance; while a breaker is open, one trial."""
+        return self._ledger.breakers.try_now()
 
     def follow_ups(self) -> int:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""

@@ -1,4 +1,4 @@
-"""`/operate`: what an administrator does: pause and resume buying, limits, keys, webhook endpoints."""
+"""`/operate`: what an administrator does: pause and resume buying, try now, limits, keys, webhook endpoints."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from producer.deliveries import endpoint_view
 from producer.keys import Issued, Scope
 from producer.limits import SCOPE, limits_view, parsed_limit
 from producer.page.visit import Visit
-from producer.waiting import paused
+from producer.trials import tried_in_words
+from producer.waiting import broken, paused
 
 DAY_S: Final = 86_400
 _WHAT: Final = "Choose everything without a name, or a tenant or a model by its name."
@@ -60,6 +61,11 @@ def resume(visit: Visit) -> Response:
     """Resume buying."""
     visit.parts.service.resume(what=_what(visit))
     return visit.go("operate")
+
+
+def try_now(visit: Visit) -> Response:
+    """Try at once what the upstream refused, and say what is tried."""
+    return page(visit, tried=tried_in_words(visit.parts.service.try_now()))
 
 
 def _what(visit: Visit) -> str | None:
@@ -126,6 +132,7 @@ def page(
     secret: tuple[Endpoint, str] | None = None,
     told: str = "",
     is_good: bool = True,
+    tried: str = "",
 ) -> Response:
     """Show the page with what came of a form: a new key, what is wrong, an endpoint's new secret, or a sentence."""
     parts = visit.parts
@@ -136,6 +143,8 @@ def page(
         problem=problem,
         most_in_flight=holds.most_in_flight,
         pauses=[(pause, paused(pause)) for pause in holds.pauses.values()],
+        tried=tried,
+        broken=[broken(breaker, circuit) for breaker, circuit in parts.service.open_breakers().items()],
         limits=limits_view(holds),
         keys=parts.access.listed(),
         now=parts.service.now(),

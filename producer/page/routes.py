@@ -57,6 +57,7 @@ def add_page(app: FastAPI) -> None:
         ("/operate/limit", operate.limit, Scope.ADMIN),
         ("/operate/unset", operate.unset, Scope.ADMIN),
         ("/operate/resume", operate.resume, Scope.ADMIN),
+        ("/operate/try", operate.try_now, Scope.ADMIN),
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),
         ("/operate/endpoint", endpoints.add, Scope.ADMIN),

@@ -11,7 +11,8 @@ import requests
 from playwright.sync_api import Browser, expect
 
 from config.webhook_endpoints import Endpoints
-from jobs.job import Priority, Terms
+from jobs.breakers import Breaker, BreakerTerms
+from jobs.job import Hold, Priority, Terms
 from jobs.ledger import Ledger
 from jobs.scripts import Retention, Scripts
 from jobs.states import State
@@ -325,6 +326,20 @@ def test_buying_is_paused_and_resumed(
     notices.get_by_role("button", name="Resume buying").click()
     expect(page.get_by_role("button", name="Pause buying")).to_be_visible()
     assert real_ledger.pauses.current() == {}
+
+
+def test_after_a_top_up_the_next_purchase_is_tried_by_a_button(tab: Tab, real_ledger: Ledger) -> None:
+    """It stands beside the sentence that says why all wait; the page says what is tried."""
+    terms = BreakerTerms(first_s=60, longest_s=120, after=1)
+    real_ledger.breakers.refused(Breaker.SUBMIT, Hold.OUT_OF_CREDITS, "no credits left", terms=terms)
+    page = tab.open("/")
+    expect(page.locator("#notices code").first).to_contain_text("rushes queue try")
+
+    page.locator("#notices").get_by_role("button", name="Try now").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The next purchase is tried now; if it succeeds, all go on.")
+    assert real_ledger.breakers.currently_open()[Breaker.SUBMIT].wait_s == 0
+    expect(page.locator(".notice.warn")).to_contain_text("The next try is at once.")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("everything", "shop"), ("a model", "")])
