@@ -386,6 +386,10 @@ class Service:
             after, left, at_once = ids[at_once - 1], left - at_once, 2 * at_once
         return Page(fitting, after, is_cut=True)
 
+    def purchases(self, *, tenant: str | None = None) -> list[tuple[float, VideoRequest]]:
+        """Return what the newest purchases cost in dollars, of one tenant or of all, in one round trip."""
+        return self._ledger.purchases(tenant=tenant, limit=READ_AT_ONCE)
+
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: free before the purchase; after it, the answer says what was bought."""
         for _ in range(_CANCEL_TRIES):
