@@ -1,6 +1,7 @@
 """`/operate`: what an administrator does: pause and resume buying, try now, limits, keys, webhook endpoints."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -8,7 +9,8 @@ from typing import Final
 from starlette.responses import Response
 
 from config.webhook_endpoints import LONGEST_URL, Endpoint
-from jobs.events import SUBSCRIBABLE
+from jobs.delivery import DeliveryLine
+from jobs.events import ENDS, SUBSCRIBABLE
 from jobs.pauses import LONGEST_TEXT
 from producer.api.keys import CreateKey
 from producer.api.problems import Code, Problem
@@ -20,6 +22,7 @@ from producer.trials import tried_in_words
 from producer.waiting import broken, paused
 
 DAY_S: Final = 86_400
+ATTEMPTS: Final = 30
 _WHAT: Final = "Choose everything without a name, or a tenant or a model by its name."
 _KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -43,7 +46,7 @@ class Refused:
 
 
 def show(visit: Visit) -> Response:
-    """Show the pause, the keys and the endpoints."""
+    """Show the pause, the keys, the endpoints, and one's deliveries if the address names it."""
     return page(visit)
 
 
@@ -124,6 +127,28 @@ def revoke(visit: Visit) -> Response:
     return visit.go("operate")
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """An endpoint's recent attempts, newest first, each with whether it is the last one of a job's end and failed."""
+
+    endpoint: Endpoint
+    attempts: Sequence[tuple[DeliveryLine, bool]]
+
+    @classmethod
+    def asked_for(cls, visit: Visit) -> "Delivered | None":
+        """Read those of the endpoint that the address names, if it names one."""
+        endpoint_id = visit.request.query_params.get("deliveries")
+        if endpoint_id is None:
+            return None
+        endpoint = visit.parts.webhooks.get(endpoint_id)
+        found, ends = list[tuple[DeliveryLine, bool]](), set[tuple[str, str]]()
+        for line in visit.parts.receivers.log(endpoint.id, limit=ATTEMPTS):
+            end = (line.job_id, line.event)
+            found.append((line, not line.delivered and line.event in ENDS and end not in ends))
+            ends.add(end)
+        return cls(endpoint, found)
+
+
 def page(
     visit: Visit,
     *,
@@ -150,6 +175,7 @@ def page(
         now=parts.service.now(),
         scopes=list(Scope),
         endpoints=[endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in parts.webhooks.all()],
+        deliveries=Delivered.asked_for(visit),
         issued=issued,
         secret=secret,
         told=told,

@@ -61,6 +61,7 @@ def add_page(app: FastAPI) -> None:
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),
         ("/operate/endpoint", endpoints.add, Scope.ADMIN),
+        ("/operate/endpoint/redeliver", endpoints.redeliver, Scope.ADMIN),
         ("/operate/endpoint/change", endpoints.change, Scope.ADMIN),
         ("/signout", signing.sign_out, None),
     ]
