@@ -28,6 +28,11 @@ class _OwnLoader(AppLoader):
         return {}
 
 
+def pooled_connections(settings: Settings) -> int:
+    """Count the connections to the broker that a process may need: one for each publishing thread, and a few."""
+    return settings.worker.threads + 8
+
+
 def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """Make a Celery app; it connects when first used."""
     transport.register()
@@ -38,8 +43,8 @@ def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
         # Without these, another program's CELERY_BROKER_URL would apply.
         broker_read_url=broker["broker_url"],
         broker_write_url=broker["broker_url"],
-        # One pooled connection per publishing thread, with a bounded wait: the default waits for ever.
-        broker_pool_limit=settings.worker.threads + 8,
+        # With a bounded wait: the default waits for ever.
+        broker_pool_limit=pooled_connections(settings),
         broker_pool_acquire_timeout=settings.redis.socket_timeout_s,
         # A worker survives any outage of Redis, also at its start.
         broker_connection_retry_on_startup=True,

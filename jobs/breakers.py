@@ -6,15 +6,18 @@
 Both use the same functions in `jobs/lua/prelude.lua`; the scripts of `jobs/outbox.py` use the receivers'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Final, cast
 
 from jobs.events import Event
 from jobs.job import ACCOUNT, Hold
 from jobs.keyspace import PREFIX
 from jobs.scripts import Scripts, asks_redis, wake_ups_of
+
+_LOOKED_AT: Final = 1000
+"""Queued jobs among which one call finds the held ones: those that are due first."""
 
 
 class Breaker(StrEnum):
@@ -40,6 +43,14 @@ class BreakerTerms:
     first_s: float
     longest_s: float
     after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What is tried at once: the next request of each kind whose breaker is not closed, and this many held jobs."""
+
+    breakers: Sequence[Breaker]
+    jobs: int
 
 
 class Breakers:
@@ -101,6 +112,13 @@ class Breakers:
         if opened:
             self._scripts.emit(Event("queue.held", "-", 0, {"breaker": breaker, "hold": hold, "message": message}))
         return int(open_ms) / 1000
+
+    @asks_redis
+    def try_now(self) -> Tried:
+        """Try at once what the upstream refused; while a breaker is not closed, one trial of its kind."""
+        kinds, jobs, wake_ups = self._scripts.run("try_now", account=ACCOUNT, limit=_LOOKED_AT)
+        self._scripts.wake(wake_ups_of(wake_ups))
+        return Tried([Breaker(kind) for kind in kinds], jobs)
 
     @asks_redis
     def currently_open(self) -> dict[Breaker, OpenBreaker]:

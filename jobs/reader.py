@@ -1,8 +1,9 @@
 """Reading jobs: their rows, requests and indexes. What only a newer version can read is left to it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 
@@ -14,6 +15,9 @@ from jobs.queues import JOB_QUEUES, QUEUES
 from jobs.row import job_from, request_from
 from jobs.scripts import Scripts, asks_redis, awaits_redis, refusal_of
 from jobs.states import State
+
+_BOUGHT: Final = (State.SUBMITTING, State.IN_DOUBT, State.RENDERING, State.STORING, State.COMPLETED)
+"""The states of jobs that were bought, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,18 @@ class JobReader:
             yield job, request_from(text)
         except UnreadableRow as error:
             self._scripts.unreadable(job.id, error)
+
+    @asks_redis
+    def purchases(self, *, tenant: str | None = None, limit: int) -> list[tuple[float, VideoRequest]]:
+        """Read what the newest purchases among up to `limit` jobs cost in dollars, in one round trip.
+
+        Those that only a newer version can read are left out.
+        """
+        found: list[tuple[float, VideoRequest]] = []
+        for cost_usd, text in self._scripts.run("purchases", states=_BOUGHT, tenant=tenant, limit=limit):
+            with suppress(UnreadableRow, ValueError):
+                found.append((float(cost_usd), request_from(text)))
+        return found
 
     @asks_redis
     def request(self, job_id: str) -> VideoRequest:

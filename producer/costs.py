@@ -8,10 +8,10 @@ from typing import Any
 
 from jobs.job import Charged, Job, VideoRequest
 from jobs.moves.request import Retry, on_retry
-from jobs.states import State, Status
+from jobs.states import State
 from producer.counted import counted
 from producer.models.catalogue import defaults_of
-from producer.service import READ_AT_ONCE, Cancelled, Selection, Service
+from producer.service import Cancelled, Service
 
 
 def cancel_costs(job: Job, *, keeps: bool) -> str:
@@ -84,19 +84,18 @@ class Prices:
     """The price in dollars and the length in seconds."""
 
     @classmethod
-    def of_jobs(cls, jobs: Iterable[tuple[Job, VideoRequest]]) -> "Prices":
-        """Learn from jobs, newest first."""
+    def of(cls, purchases: Iterable[tuple[float, VideoRequest]]) -> "Prices":
+        """Learn from purchases and what they cost, newest first."""
         found: dict[tuple[str, ...], tuple[float, float | None]] = {}
-        for job, request in jobs:
-            if job.cost_usd:
-                found.setdefault(_sort(request), (job.cost_usd, _length_s(request)))
+        for usd, request in purchases:
+            if usd:
+                found.setdefault(_sort(request), (usd, _length_s(request)))
         return cls(found)
 
     @classmethod
     def lately(cls, service: Service, tenant: str | None = None) -> "Prices":
         """Learn from the newest purchases, of one tenant or of all."""
-        bought = Selection(statuses=[Status.IN_PROGRESS, Status.COMPLETED], tenant=tenant)
-        return cls.of_jobs(service.page(bought, limit=READ_AT_ONCE, most_read=READ_AT_ONCE).jobs)
+        return cls.of(service.purchases(tenant=tenant))
 
     def estimate(self, request: VideoRequest) -> float | None:
         """Return dollars; None if nothing like it was bought."""

@@ -20,7 +20,7 @@ from config.wake_ups import producers_sender
 from config.webhook_endpoints import origin_of
 from jobs.admission import Limit, Place
 from jobs.artifacts import is_name, paths_of
-from jobs.breakers import Breaker, OpenBreaker
+from jobs.breakers import Breaker, OpenBreaker, Tried
 from jobs.errors import (
     Erased,
     FieldError,
@@ -162,7 +162,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of jobs; with `after`, there may be more behind that id. `is_cut`: many were read, and few fitted."""
+    """A page of jobs. `after`: jobs follow behind that id; of a filter that reads rows, perhaps none that fit.
+
+    `is_cut`: many were read, and few fitted.
+    """
 
     jobs: Sequence[tuple[Job, VideoRequest]]
     after: str | None
@@ -374,18 +377,24 @@ class Service:
         states, at_once, left = _states(selection), limit, most_read
         while left > 0:
             at_once = min(at_once, left, READ_AT_ONCE)
-            ids = self._ledger.page(
-                states=states, tenant=selection.tenant, limit=at_once, after=after, newest_first=newest_first
+            ids = self._ledger.page(  # one more than is read tells whether any follow
+                states=states, tenant=selection.tenant, limit=at_once + 1, after=after, newest_first=newest_first
             )
-            for job, request in self._ledger.listed(ids, fits=selection.fits_row):
+            for job, request in self._ledger.listed(ids[:at_once], fits=selection.fits_row):
                 if selection.fits(job, request):
+                    if len(fitting) == limit:
+                        return Page(fitting, fitting[-1][0].id)
                     fitting.append((job, request))
-                if len(fitting) == limit:
-                    return Page(fitting, job.id)
-            if len(ids) < at_once:
+            if len(ids) <= at_once:
                 return Page(fitting, None)
-            after, left, at_once = ids[-1], left - at_once, 2 * at_once
+            if len(fitting) == limit:
+                return Page(fitting, fitting[-1][0].id)
+            after, left, at_once = ids[at_once - 1], left - at_once, 2 * at_once
         return Page(fitting, after, is_cut=True)
+
+    def purchases(self, *, tenant: str | None = None) -> list[tuple[float, VideoRequest]]:
+        """Return what the newest purchases cost in dollars, of one tenant or of all, in one round trip."""
+        return self._ledger.purchases(tenant=tenant, limit=READ_AT_ONCE)
 
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: free before the purchase; after it, the answer says what was bought."""
@@ -563,6 +572,10 @@ class Service:
     def open_breakers(self) -> dict[Breaker, OpenBreaker]:
         """Return the upstream's circuit breakers that are open or half-open."""
         return self._ledger.breakers.currently_open()
+
+    def try_now(self) -> Tried:
+        """Try at once what the upstream refused, after a top-up for instance; while a breaker is open, one trial."""
+        return self._ledger.breakers.try_now()
 
     def follow_ups(self) -> int:
         """Count the follow-ups that ended jobs still need: descriptions and late fetches."""

@@ -18,9 +18,9 @@ from producer.holds import NOTHING_HELD, Holds
 _ADVICE: Final[Mapping[Hold, str]] = {
     Hold.THROTTLED: "It goes on by itself.",
     Hold.BAD_KEY: "Set RUSHES_UPSTREAM__API_KEY to a key that the upstream knows, and start the workers again.",
-    Hold.OUT_OF_CREDITS: "Top up the upstream account; then it goes on by itself.",
-    Hold.UNVERIFIED: "Give the upstream account a verified card; then it goes on by itself.",
-    Hold.FORBIDDEN: "Allow the key to buy this at the upstream; then it goes on by itself.",
+    Hold.OUT_OF_CREDITS: "Top up the upstream account, then `rushes queue try`; it also goes on by itself.",
+    Hold.UNVERIFIED: "Give the upstream account a verified card, then `rushes queue try`; it also goes on by itself.",
+    Hold.FORBIDDEN: "Allow the key to buy this at the upstream, then `rushes queue try`; it also goes on by itself.",
     Hold.MISCONFIGURED: "Set RUSHES_UPSTREAM__BASE_URL to the API's address, and start the workers again.",
     Hold.UNREACHABLE: "It goes on by itself once the upstream can be reached.",
     Hold.UNAVAILABLE: "It goes on by itself once the upstream works again.",

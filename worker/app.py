@@ -45,6 +45,7 @@ def _set_up_logging(**_ignored: Any) -> None:
 @signals.worker_init.connect(weak=False)
 def _prepare(sender: Any, **_ignored: Any) -> None:
     """Build the worker's parts before it takes a message, or stop it with a sentence."""
+    app.use_threads(int(sender.concurrency))
     settings = app.settings
     needed = files_needed(settings)
     if (allowed := allow(needed)) < needed:

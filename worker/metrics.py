@@ -22,7 +22,6 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 
 from config.wake_ups import SendWakeUp
@@ -51,6 +50,7 @@ from jobs.queues import JOB_QUEUES, TaskName, task_of
 from jobs.scripts import WakeUp
 from jobs.states import State
 from jobs.work_items import Claimed
+from worker import metrics_server
 from worker.histogram import BatchHistogram
 from worker.upstream.wire import LogPage
 
@@ -280,7 +280,7 @@ def _serve(listen: str, *, is_first: bool = True) -> None:
     """Bind the address; a worker that is finishing its tasks may still hold it."""
     address = urlsplit(f"//{listen}")
     try:
-        start_http_server(address.port or 0, address.hostname or "", registry=REGISTRY)
+        metrics_server.serve(address.hostname or "", address.port or 0, REGISTRY)
     except OSError as error:
         if is_first:
             log.warning("metrics cannot be served at %s yet: %s", listen, error.strerror)

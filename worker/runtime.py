@@ -11,7 +11,7 @@ from typing import Final
 import redis
 from celery import Celery
 
-from config.celery_app import make_app
+from config.celery_app import make_app, pooled_connections
 from config.connection import connect, retention
 from config.inputs import Inputs, inputs_of
 from config.limits import limits_in
@@ -107,6 +107,12 @@ class WorkerApp(Celery):
 
     settings: Settings
     runtime: Runtime
+
+    def use_threads(self, threads: int) -> None:
+        """Share out the threads that Celery runs, of which its option `-c` has the last word."""
+        worker = self.settings.worker.model_copy(update={"threads": threads})
+        self.settings = self.settings.model_copy(update={"worker": worker})
+        self.conf.broker_pool_limit = pooled_connections(self.settings)
 
 
 def make_worker_app(settings: Settings) -> WorkerApp:

@@ -29,6 +29,8 @@ class ChildSpec:
     grace_s: float = 10.0
     as_orphan: signal.Signals = signal.SIGTERM
     """The signal that the kernel sends it when its parent has died."""
+    unsaid: str | None = None
+    """Lines of its output with this text are dropped."""
 
 
 class Child:
@@ -102,6 +104,8 @@ class Child:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if self.spec.unsaid and self.spec.unsaid in line:
+                continue
             self._on_line(self.spec.name, line.rstrip("\n"))
 
     def _watch(self) -> None:

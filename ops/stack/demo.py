@@ -20,7 +20,7 @@ from config.settings import load
 from jobs.job import VideoRequest
 from jobs.states import Status
 from ops.stack.children import die_with_parent
-from ops.stack.up import UP_FILE
+from ops.stack.up import READY, UP_FILE
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.results import report
 from producer.cli.session import Session
@@ -83,7 +83,6 @@ def _stay(stack: "subprocess.Popen[bytes]", folder: Path, console: Console) -> N
 def _stack(folder: Path, time_scale: float, console: Console) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a stack for the demo and point this process's environment to it."""
     log = folder / "up.log"
-    before = _written(folder / UP_FILE)
     with log.open("w") as out:
         process = subprocess.Popen(  # noqa: S603 (our own command)
             launch.command("ops.cli", "up", "--embedded", "--sandbox", "--time-scale", f"{time_scale:g}"),
@@ -96,7 +95,7 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator["subpr
         )
     try:
         with console.status("starting Valkey, sandbox, worker, API and Flower"):
-            _until_ready(process, folder / UP_FILE, log, before)
+            _until_ready(process, log)
         environ.update({name: value for name, value in dotenv_values(folder / UP_FILE).items() if value})
         yield process
     finally:
@@ -105,19 +104,11 @@ def _stack(folder: Path, time_scale: float, console: Console) -> Iterator["subpr
             _wait_for_end(process)
 
 
-def _written(up_file: Path) -> int | None:
-    """Return when the file was written, because an older stack may have left one, or None."""
-    try:
-        return up_file.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-
-
-def _until_ready(process: "subprocess.Popen[bytes]", up_file: Path, log: Path, before: int | None) -> None:
+def _until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
     give_up_at = time.monotonic() + START_WITHIN_S
-    while _written(up_file) in {None, before}:
+    while READY not in (said := log.read_text(errors="replace")):
         if process.poll() is not None or time.monotonic() > give_up_at:
-            last = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+            last = said.splitlines()[-_LAST_LINES:]
             leave(Exit.FAILED, "The stack did not start. Its last lines:", *last, f"All of them: {log}")
         time.sleep(0.1)
 

@@ -202,6 +202,8 @@ def _valkey(plan: Plan) -> ChildSpec:
         name="valkey",
         command=[str(get_binary_path()), str(config)],
         is_ready=lambda: _answers(plan.redis_url),
+        # Of a kernel setting, for large servers. The only option that silences it hides why a start failed, too.
+        unsaid="WARNING Memory overcommit",
     )
 
 

@@ -21,6 +21,9 @@ from ops.stack.supervisor import StartFailed, Supervisor
 from producer.cli.exits import Exit, discard_output, explained, leave
 
 UP_FILE: Final = "up.env"
+READY: Final = "ready: in another terminal,"
+"""What a stack says once all its parts are ready."""
+
 FILES: Final = 16_384
 """Open files per child, if the system permits; the sandbox needs a connection for each concurrent poll."""
 _COLOURS: Final = {"valkey": 35, "sandbox": 36, "worker": 32, "flower": 33, "api": 34}
@@ -57,14 +60,10 @@ def _run(plan: Plan) -> None:
     supervisor = Supervisor(on_line=_print_line, on_note=_note)
 
     allow(FILES)
-    file.unlink(missing_ok=True)  # a killed stack leaves its file behind
-
-    def ready() -> None:
-        write_private(file, "".join(f"{name}={_env_word(value)}\n" for name, value in plan.environment().items()))
-        _greet(plan)
-
     try:
-        supervisor.run(make_specs(plan), on_ready=ready)
+        # Before anything answers: who sees that the API is ready finds the stack from another terminal.
+        write_private(file, "".join(f"{name}={_env_word(value)}\n" for name, value in plan.environment().items()))
+        supervisor.run(make_specs(plan), on_ready=lambda: _greet(plan))
     except StartFailed as error:
         leave(Exit.FAILED, f"The stack could not start: {error}. Its output is above.")
     finally:
@@ -113,7 +112,7 @@ def _greet(plan: Plan) -> None:
         f"archive   {settings.archive_root}",
         *_overruled(plan),
         *warn_of_shadows(),
-        'ready: in another terminal,  rushes submit --wait "a paper boat in the rain"',
+        f'{READY}  rushes submit --wait "a paper boat in the rain"',
         "stop with Ctrl-C",
     ):
         _print_line("rushes", line)

@@ -1,4 +1,4 @@
-"""`/v1/queue`: an administrator pauses and resumes buying."""
+"""`/v1/queue`: an administrator pauses and resumes buying, or tries at once what the upstream refused."""
 
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -12,6 +12,7 @@ from producer.api.guard import Admins, GuardedRoute, Reads
 from producer.api.parts import Needs, Parts
 from producer.api.problems import Code, documented
 from producer.api.videos import COMMON
+from producer.trials import TriedView, tried_view
 
 router = APIRouter(prefix="/v1/queue", tags=["queue"], route_class=GuardedRoute)
 
@@ -96,6 +97,12 @@ def resume(parts: Needs, _caller: Admins, body: Paused | None = None) -> Respons
     """Go on buying."""
     parts.service.resume(what=body.what if body else None)
     return _answer(parts)
+
+
+@router.post("/try", summary="Try now", responses={200: {"model": TriedView}, **documented(*_COMMON)})
+def try_now(parts: Needs, _caller: Admins) -> Response:
+    """Try at once what the upstream refused, after a top-up for instance: one request, and after its success all."""
+    return JSONResponse(tried_view(parts.service.try_now()))
 
 
 def _answer(parts: Parts) -> Response:

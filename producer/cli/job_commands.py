@@ -51,11 +51,11 @@ def list_jobs(
     """List jobs, newest first; with --json one a line."""
     with explained():
         session = Session()
-        selection = selection_of(session, status or (), model, tenant, metadata, since, until)
+        selection, newest = selection_of(session, status or (), model, tenant, metadata, since, until), not oldest_first
         page = (
             Page(session.service.in_need(limit=limit), None)
             if needs_attention
-            else session.service.page(selection, limit=limit, after=after, newest_first=not oldest_first)
+            else session.service.page(selection, limit=limit, after=after, newest_first=newest)
         )
         if as_json:
             _emit_page(session, page)
@@ -68,8 +68,13 @@ def list_jobs(
         if page.is_cut:
             kind = "newer" if oldest_first else "older"
             session.out.print(f"{MOST_READ} jobs were read, no {kind} ones: the same with --after {page.after} goes on")
-        elif page.after:
+        elif page.after and _follow(session.service.page(selection, limit=1, after=page.after, newest_first=newest)):
             session.out.print(f"more: the same with --after {page.after}", style="dim")
+
+
+def _follow(page: Page) -> bool:
+    """Whether jobs follow, as far as they were read."""
+    return bool(page.jobs) or page.is_cut
 
 
 def _emit_page(session: Session, page: Page) -> None:

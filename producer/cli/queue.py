@@ -1,4 +1,4 @@
-"""`rushes queue`: pause and resume buying."""
+"""`rushes queue`: pause and resume buying, or try at once what the upstream refused."""
 
 import getpass
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from producer.cli.exits import explained
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.counted import counted
+from producer.trials import tried_in_words, tried_view
 from producer.waiting import paused, resume_command
 
-queue = typer.Typer(name="queue", help="Pause and resume buying.", no_args_is_help=True, rich_markup_mode=None)
+queue = typer.Typer(name="queue", help="Pause and resume buying; try now.", no_args_is_help=True, rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's jobs.")]
@@ -49,6 +50,18 @@ def resume(*, tenant: Tenant = None, model: Model = None, as_json: AsJson = Fals
             emit_json(queue_view(session.service.pauses()))
         else:
             session.out.print("Buying goes on." if over else "Buying was not paused.")
+
+
+@queue.command("try")
+def try_now(*, as_json: AsJson = False) -> None:
+    """Try at once what the upstream refused, after a top-up for instance: one request, and after its success all."""
+    with explained():
+        session = Session()
+        tried = session.service.try_now()
+        if as_json:
+            emit_json(tried_view(tried))
+        else:
+            session.out.print(tried_in_words(tried, session.service.pauses()))
 
 
 @queue.command("show")

@@ -15,6 +15,7 @@ from producer.cli.exits import Exit, errors, explained, leave
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
+from producer.costs import Prices, estimated
 from producer.models.catalogue import unfamiliar
 from producer.queue_terms import seconds_until
 from producer.service import Submission
@@ -104,9 +105,11 @@ def submit(
             priority=priority,
             reuse=dedupe,
         )
+        is_person = session.progress.is_terminal and not as_json
+        cost = estimated(Prices.lately(session.service), [request]) if is_person else ""
         answer = session.service.submit(request, terms)
-        if answer.reused:
-            session.progress.print("An identical request's video is stored: nothing was bought.", style="dim")
+        if is_person or answer.reused:
+            session.progress.print(_outcome(answer, cost), style="dim")
         if not (wait or output or timeout is not None):
             _acknowledge(session, answer, request, as_json=as_json)
             return
@@ -130,10 +133,14 @@ def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *,
         return
     typer.echo(job_id)
     if session.progress.is_terminal and not answer.reused:
-        outcome = "An earlier request with this key made the job." if answer.replayed else "Accepted."
-        session.progress.print(
-            f"{outcome} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
-        )
+        session.progress.print(f"`rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim")
+
+
+def _outcome(answer: Submission, cost: str) -> str:
+    """Say what became of the request, and what it will cost."""
+    if answer.reused:
+        return "An identical request's video is stored: nothing was bought."
+    return "An earlier request with this key made the job." if answer.replayed else f"Accepted. {cost}"
 
 
 def warn_unfamiliar(*models: str) -> None:

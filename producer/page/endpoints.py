@@ -10,6 +10,7 @@ from config.webhook_endpoints import Endpoint
 from jobs.delivery import DeliveryLine
 from jobs.errors import InvalidRequest
 from producer.api.problems import Code, Problem
+from producer.api.videos import check_id
 from producer.api.webhooks import tested
 from producer.limits import SCOPE
 from producer.page.operate import DAY_S, Refused, page
@@ -38,6 +39,16 @@ async def change(visit: Visit) -> Response:
     if visit.text("do") == "test":
         return await _test(visit)
     return await run_in_threadpool(_changed, visit)
+
+
+def redeliver(visit: Visit) -> Response:
+    """Deliver a job's ends to an endpoint now, also those delivered before."""
+    endpoint, job_id = visit.parts.webhooks.get(visit.text("endpoint")), visit.text("job")
+    check_id(job_id)
+    visit.parts.service.get(job_id)  # refuses an erased job, of which nothing is left to deliver
+    visit.parts.receivers.redeliver(endpoint.id, job_id)
+    told = f"{job_id} is delivered to {endpoint.id} now: look again in a moment."
+    return page(visit, told=told)
 
 
 async def _test(visit: Visit) -> Response:

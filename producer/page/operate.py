@@ -1,6 +1,7 @@
-"""`/operate`: what an administrator does: pause and resume buying, limits, keys, webhook endpoints."""
+"""`/operate`: what an administrator does: pause and resume buying, try now, limits, keys, webhook endpoints."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -8,7 +9,8 @@ from typing import Final
 from starlette.responses import Response
 
 from config.webhook_endpoints import LONGEST_URL, Endpoint
-from jobs.events import SUBSCRIBABLE
+from jobs.delivery import DeliveryLine
+from jobs.events import ENDS, SUBSCRIBABLE
 from jobs.pauses import LONGEST_TEXT
 from producer.api.keys import CreateKey
 from producer.api.problems import Code, Problem
@@ -16,9 +18,11 @@ from producer.deliveries import endpoint_view
 from producer.keys import Issued, Scope
 from producer.limits import SCOPE, limits_view, parsed_limit
 from producer.page.visit import Visit
-from producer.waiting import paused
+from producer.trials import tried_in_words
+from producer.waiting import broken, paused
 
 DAY_S: Final = 86_400
+ATTEMPTS: Final = 30
 _WHAT: Final = "Choose everything without a name, or a tenant or a model by its name."
 _KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -42,7 +46,7 @@ class Refused:
 
 
 def show(visit: Visit) -> Response:
-    """Show the pause, the keys and the endpoints."""
+    """Show the pause, the keys, the endpoints, and one's deliveries if the address names it."""
     return page(visit)
 
 
@@ -60,6 +64,11 @@ def resume(visit: Visit) -> Response:
     """Resume buying."""
     visit.parts.service.resume(what=_what(visit))
     return visit.go("operate")
+
+
+def try_now(visit: Visit) -> Response:
+    """Try at once what the upstream refused, and say what is tried."""
+    return page(visit, tried=tried_in_words(visit.parts.service.try_now()))
 
 
 def _what(visit: Visit) -> str | None:
@@ -118,6 +127,28 @@ def revoke(visit: Visit) -> Response:
     return visit.go("operate")
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """An endpoint's recent attempts, newest first, each with whether it is the last one of a job's end and failed."""
+
+    endpoint: Endpoint
+    attempts: Sequence[tuple[DeliveryLine, bool]]
+
+    @classmethod
+    def asked_for(cls, visit: Visit) -> "Delivered | None":
+        """Read those of the endpoint that the address names, if it names one."""
+        endpoint_id = visit.request.query_params.get("deliveries")
+        if endpoint_id is None:
+            return None
+        endpoint = visit.parts.webhooks.get(endpoint_id)
+        found, ends = list[tuple[DeliveryLine, bool]](), set[tuple[str, str]]()
+        for line in visit.parts.receivers.log(endpoint.id, limit=ATTEMPTS):
+            end = (line.job_id, line.event)
+            found.append((line, not line.delivered and line.event in ENDS and end not in ends))
+            ends.add(end)
+        return cls(endpoint, found)
+
+
 def page(
     visit: Visit,
     *,
@@ -126,6 +157,7 @@ def page(
     secret: tuple[Endpoint, str] | None = None,
     told: str = "",
     is_good: bool = True,
+    tried: str = "",
 ) -> Response:
     """Show the page with what came of a form: a new key, what is wrong, an endpoint's new secret, or a sentence."""
     parts = visit.parts
@@ -136,11 +168,14 @@ def page(
         problem=problem,
         most_in_flight=holds.most_in_flight,
         pauses=[(pause, paused(pause)) for pause in holds.pauses.values()],
+        tried=tried,
+        broken=[broken(breaker, circuit) for breaker, circuit in parts.service.open_breakers().items()],
         limits=limits_view(holds),
         keys=parts.access.listed(),
         now=parts.service.now(),
         scopes=list(Scope),
         endpoints=[endpoint_view(endpoint, waiting=waiting.get(endpoint.id, 0)) for endpoint in parts.webhooks.all()],
+        deliveries=Delivered.asked_for(visit),
         issued=issued,
         secret=secret,
         told=told,

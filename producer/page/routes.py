@@ -58,9 +58,11 @@ def add_page(app: FastAPI) -> None:
         ("/operate/limit", operate.limit, Scope.ADMIN),
         ("/operate/unset", operate.unset, Scope.ADMIN),
         ("/operate/resume", operate.resume, Scope.ADMIN),
+        ("/operate/try", operate.try_now, Scope.ADMIN),
         ("/operate/issue", operate.issue, Scope.ADMIN),
         ("/operate/revoke", operate.revoke, Scope.ADMIN),
         ("/operate/endpoint", endpoints.add, Scope.ADMIN),
+        ("/operate/endpoint/redeliver", endpoints.redeliver, Scope.ADMIN),
         ("/operate/endpoint/change", endpoints.change, Scope.ADMIN),
         ("/signout", signing.sign_out, None),
     ]

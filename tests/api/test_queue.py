@@ -3,6 +3,8 @@
 import pytest
 
 from jobs.admission import ACCOUNTS, Limit
+from jobs.breakers import Breaker, BreakerTerms
+from jobs.job import Hold
 from jobs.ledger import Ledger
 from tests.api.conftest import Api
 from tests.stage import eventually
@@ -59,6 +61,18 @@ def test_a_part_of_the_queue_is_paused(api: Api) -> None:
 
     assert api.post("/v1/queue/resume", {"tenant": "shop"}).json()["pauses"] == [shown["pauses"][0]]
     assert api.post("/v1/queue/pause", {"tenant": "shop", "model": "google/veo3"}).status_code == 422
+
+
+def test_after_a_top_up_an_administrator_tries_at_once(api: Api, real_ledger: Ledger) -> None:
+    """The reply says which kinds of request are tried, and how many held jobs wait for nothing else."""
+    assert api.post("/v1/queue/try").json() == {"object": "queue.trial", "breakers": [], "jobs": 0}
+    terms = BreakerTerms(first_s=60, longest_s=120, after=1)
+    real_ledger.breakers.refused(Breaker.SUBMIT, Hold.OUT_OF_CREDITS, "402", terms=terms)
+
+    assert api.post("/v1/queue/try").json() == {"object": "queue.trial", "breakers": ["submit"], "jobs": 0}
+
+    assert real_ledger.breakers.currently_open()[Breaker.SUBMIT].wait_s == 0
+    real_ledger.breakers.passed(Breaker.SUBMIT)
 
 
 def test_limits_are_set_shown_and_unset(api: Api) -> None:

@@ -88,7 +88,9 @@ def test_flower_shows_and_does_what_its_page_in_the_documents_says(stage: Stage,
 
         assert worker.process.poll() is None
         assert _worker(url) == before == (4, {"submit", "poll", "transfer", "notify"})
-        assert worker.said().count("message.unreadable") == len(BUTTONS)
+        eventually(
+            lambda: worker.said().count("message.unreadable") == len(BUTTONS), what="the refusal of every button"
+        )
         result = requests.get(f"{url}/api/task/result/{task}", auth=PASSWORD, timeout=10)
         assert result.status_code == 503
         metrics = requests.get(f"{url}/metrics", timeout=10).text  # without a password

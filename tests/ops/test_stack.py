@@ -19,6 +19,7 @@ from config.settings import RedisSettings
 from jobs.errors import LedgerUnavailable
 from jobs.states import State
 from producer.cli.exits import Exit
+from tests.api.conftest import answers
 from tests.ops.machines import RUSHES, Machine, Stack, addresses
 from tests.producer.terminal import Running
 from tests.stage import Sandbox, Stage, a_request, eventually
@@ -72,6 +73,7 @@ def test_a_stack_greets_serves_a_second_terminal_refuses_a_twin_and_ends_cleanly
             "archive   /",
         ):
             assert words in greeting
+        assert "WARNING" not in greeting
         file = machine.folder / ".rushes" / "up.env"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -138,6 +140,14 @@ def state_of(stack: Stack, job_id: str) -> State | None:
         return stack.service.get(job_id).job.state
     except LedgerUnavailable:
         return None
+
+
+def test_who_sees_that_the_api_is_ready_finds_the_stack(machine: Machine) -> None:
+    """A script that waits for it, and then submits in another terminal."""
+    url = f"http://127.0.0.1:{machine.ports['RUSHES_API__PORT']}"
+    with machine.run("up") as process:
+        eventually(lambda: process.poll() is not None or answers(url), within_s=60, what="the API")
+        assert (machine.folder / ".rushes" / "up.env").exists()
 
 
 def test_a_stack_that_is_killed_leaves_no_process_and_the_next_goes_on_with_its_jobs(machine: Machine) -> None:

@@ -1,6 +1,7 @@
 """What the page does: submit, cancel, retry, decide, deliver again, pause, issue keys."""
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,11 @@ import requests
 from playwright.sync_api import Browser, expect
 
 from config.webhook_endpoints import Endpoints
-from jobs.job import Priority, Terms
+from jobs.breakers import Breaker, BreakerTerms
+from jobs.delivery import DeliveryLine
+from jobs.job import Hold, Priority, Terms
 from jobs.ledger import Ledger
+from jobs.outbox import Attempt, ReceiverTerms
 from jobs.scripts import Retention, Scripts
 from jobs.states import State
 from producer.keys import Keys, Scope
@@ -327,6 +331,20 @@ def test_buying_is_paused_and_resumed(
     assert real_ledger.pauses.current() == {}
 
 
+def test_after_a_top_up_the_next_purchase_is_tried_by_a_button(tab: Tab, real_ledger: Ledger) -> None:
+    """It stands beside the sentence that says why all wait; the page says what is tried."""
+    terms = BreakerTerms(first_s=60, longest_s=120, after=1)
+    real_ledger.breakers.refused(Breaker.SUBMIT, Hold.OUT_OF_CREDITS, "no credits left", terms=terms)
+    page = tab.open("/")
+    expect(page.locator("#notices code").first).to_contain_text("rushes queue try")
+
+    page.locator("#notices").get_by_role("button", name="Try now").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The next purchase is tried now; if it succeeds, all go on.")
+    assert real_ledger.breakers.currently_open()[Breaker.SUBMIT].wait_s == 0
+    expect(page.locator(".notice.warn")).to_contain_text("The next try is at once.")
+
+
 @pytest.mark.parametrize(("kind", "name"), [("everything", "shop"), ("a model", "")])
 def test_a_pause_of_something_else_than_was_meant_is_refused(
     tab: Tab, real_ledger: Ledger, kind: str, name: str
@@ -425,6 +443,32 @@ def test_an_endpoint_is_added_rotated_disabled_and_removed(tab: Tab, client: "re
     page.get_by_role("button", name="Remove").click()
     expect(page.locator("tr", has_text=added.id)).to_have_count(0)
     assert endpoints.all() == []
+
+
+def test_an_endpoints_failed_delivery_is_made_again(
+    tab: Tab, api: Api, real_ledger: Ledger, archive: Path, client: "redis.Redis"
+) -> None:
+    """Its recent attempts say what failed and why; what arrived since needs no button."""
+    endpoint = Endpoints(Scripts(client, retention=Retention(), clock=None, subscribers=())).add("https://a.example")
+    outbox, jobs = outbox_of(client), [api.submit(prompt)["id"] for prompt in ("missing", "arrived")]
+    for job_id in jobs:
+        completed(real_ledger, job_id, archive)
+    failed = DeliveryLine(jobs[0], "job.completed", False, 1, 0.2, "answered 500", answer="<b>no stock</b>")
+    arrived = replace(failed, job_id=jobs[1], delivered=True, message="answered 200", tries=2, answer=None)
+    tried = [failed, replace(failed, job_id=jobs[1]), arrived, replace(failed, event="job.submitted")]
+    outbox.report(endpoint.id, "slot", [Attempt(line) for line in tried], ReceiverTerms(width=4, longest_s=10))
+    outbox.forget(endpoint.id)
+
+    page = tab.open("/operate")
+    page.get_by_role("link", name=f"Deliveries of {endpoint.id}").click()
+    rows = page.get_by_role("heading", name="Deliveries of").locator("+ table tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.last).to_contain_text("answered 500<b>no stock</b>")
+    page.get_by_role("button", name="Deliver ").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(f"{jobs[0]} is delivered to {endpoint.id} now")
+    expect(rows).to_have_count(4)
+    assert outbox.waiting() == {endpoint.id: 1}
 
 
 def test_an_endpoint_is_tested(chromium: Browser, stage: Stage) -> None:

@@ -29,6 +29,8 @@ from tests.stage import ROOT, Stage, a_request, eventually, inputs_of
 
 Ran = subprocess.CompletedProcess[str]
 NASTY = "evil \x1b]0;owned\x07\x1b[31mred \x9b31m [bold red]tags[/bold red] \u202eltr \r\n second line ☂ 紙の船"
+MORE = {"--limit 2": True, "--limit 3": False, "--model google/veo3 --limit 2": False}
+"""Of three jobs, two by this model: whether a list with these options has more."""
 SHORT_OUTAGE = {"RUSHES_REDIS__CONNECT_TIMEOUT_S": "1", "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5"}
 
 
@@ -272,6 +274,29 @@ def test_a_rare_filter_reads_a_bounded_number_of_jobs_and_says_where_to_go_on(st
     )
 
 
+def test_a_list_says_more_only_if_more_jobs_fit(stage: Stage) -> None:
+    """It is read by a person who would ask for an empty page."""
+    stage.service.submit(VideoRequest("veo2", "other"))
+    stage.service.submit_many([(a_request(), Terms())] * 2)
+
+    said = {asked: "more: " in stage.rushes("list", *asked.split()).stdout for asked in MORE}
+
+    assert said == MORE
+
+
+def test_a_person_reads_what_the_job_will_cost(stage: Stage) -> None:
+    """When it is accepted; a script reads the id and nothing else."""
+    with Running.started(stage, "submit", "a boat", in_terminal=True) as running:
+        running.says("Accepted. The price is not known before the first one like it is bought.")
+    a_job(stage, State.RENDERING)
+
+    with Running.started(stage, "submit", "a boat", "--duration", "4", in_terminal=True) as running:
+        running.says("Accepted. About 2.08 USD, as the newest purchases like it cost.")
+
+    piped = stage.rushes("submit", "a boat")
+    assert (len(piped.stdout.split()), piped.stderr) == (1, "")
+
+
 @pytest.mark.long
 def test_a_person_reads_the_same_in_words(stage: Stage) -> None:
     """Card, table, timeline; and a cancel says what it costs."""
@@ -460,7 +485,7 @@ def test_a_job_that_waits_says_why_while_somebody_waits_for_it(stage: Stage) -> 
     with Running.started(stage, "wait", job_id) as running:
         running.says(" queued")
         steps.held(stage.ledger, stage.ledger.get(job_id), 30, Hold.OUT_OF_CREDITS, "402 no credits left")
-        running.says(f"{job_id} Held (out_of_credits): 402 no credits left. Top up the upstream account;")
+        running.says(f"{job_id} Held (out_of_credits): 402 no credits left. Top up the upstream account,")
     with Running.started(stage, "wait", job_id, in_terminal=True) as running:
         running.says("Top up the")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Charged, VideoRequest
+from jobs.job import Charged, Terms, VideoRequest
 from jobs.ledger import Ledger
 from jobs.states import State
 from producer.costs import Prices, erase_costs, estimated, retry_costs
@@ -19,7 +19,7 @@ def bought(ledger: Ledger, *purchases: tuple[dict[str, Any], float]) -> Prices:
     for parameters, usd in purchases:
         job_id = ledger.accept(a_request("a boat", **parameters)).job_id
         steps.walked(ledger, job_id, State.RENDERING, cost_usd=usd)
-    return Prices.of_jobs(ledger.get_many(ledger.page()))
+    return Prices.of(ledger.purchases(limit=9))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,23 @@ def test_what_a_strangers_model_takes_is_no_length(ledger: Ledger, odd: object) 
     job_id = ledger.accept(VideoRequest("vendor/other", "a boat", asked)).job_id
     steps.walked(ledger, job_id, State.RENDERING, cost_usd=2.0)
 
-    assert Prices.of_jobs(ledger.get_many([job_id])).estimate(VideoRequest("vendor/other", "a boat", asked)) == 2.0
+    assert Prices.of(ledger.purchases(limit=9)).estimate(VideoRequest("vendor/other", "a boat", asked)) == 2.0
+
+
+def test_prices_are_learnt_from_a_tenants_purchases_or_from_all(ledger: Ledger) -> None:
+    """Newest first; a job that was not bought, or failed, teaches nothing."""
+    for tenant, usd, state in (
+        ("shop", 4.0, State.COMPLETED),
+        ("other", 2.0, State.STORING),
+        ("shop", 1.0, State.FAILED),
+    ):
+        job_id = ledger.accept(a_request(tenant), Terms(tenant=tenant)).job_id
+        steps.walked(ledger, job_id, state, cost_usd=usd)
+    steps.job_in(ledger, State.QUEUED)
+
+    assert [(usd, request.prompt) for usd, request in ledger.purchases(limit=9)] == [(2.0, "other"), (4.0, "shop")]
+    assert [usd for usd, _ in ledger.purchases(tenant="shop", limit=9)] == [4.0]
+    assert ledger.purchases(limit=1) == ledger.purchases(limit=9)[:1]
 
 
 def test_a_sum_says_what_it_leaves_out(ledger: Ledger) -> None:

@@ -237,6 +237,15 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
     assert seen == sorted(ids, reverse=newest_first)
 
 
+def test_a_page_that_holds_all_jobs_says_that_none_follow(service: Service) -> None:
+    """Whoever reads on would get an empty page."""
+    ids = [service.submit(a_request()).job_id for _ in range(3)]
+
+    assert [service.page(Selection(), limit=limit).after for limit in (2, 3, 4)] == [ids[1], None, None]
+    assert service.page(Selection(model="google/veo3"), limit=3).after is None
+    assert service.page(Selection(), limit=2, after=ids[2]).after is None
+
+
 # -- cancel ---------------------------------------------------------------------------------------------------------
 
 

@@ -102,7 +102,8 @@ def test_an_empty_account_is_a_sentence_that_says_what_to_do(settings: Settings,
     assert (hold["holds"], hold["by"]) == ("purchases", "out_of_credits")
     assert 0 < (hold["until"] or 0) - status["at"] <= 30
     first = " ".join(shown(status, 400).splitlines()[0].split())
-    assert first.startswith("All purchases wait (out_of_credits): 402 no credits left. Top up the upstream account; ")
+    assert first.startswith("All purchases wait (out_of_credits): 402 no credits left. Top up the upstream account, ")
+    assert "`rushes queue try`" in first
     assert "The next try is in" in first
 
 

@@ -1,6 +1,10 @@
 """Room: no kind of work takes all of a process's threads, and polls always find one."""
 
+import os
+import subprocess
+import sys
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +25,31 @@ OTHERS = [POLL, (TaskName.RECONCILE, State.IN_DOUBT), (TaskName.DOUBT, State.SUB
 def entered(stack: ExitStack, room: Room, *work: tuple[TaskName, str]) -> list[bool]:
     """Whether each of these tasks gets a thread, until the stack ends."""
     return [stack.enter_context(room.of(task.value, queue)) == 0 for task, queue in work]
+
+
+def test_celerys_own_option_says_how_many_threads_are_shared_out(redis_url: str, tmp_path: Path) -> None:
+    """`rushes worker -c 6` runs six: of sixty-four, half would be more than there are, and polls would find none."""
+    settings = {
+        "REDIS__URL": redis_url,
+        "UPSTREAM__API_KEY": "key",
+        "STATE_DIR": str(tmp_path),
+        "WORKER__THREADS": "64",
+    }
+    code = (
+        "from celery.apps.worker import Worker; from worker.app import app; "
+        "Worker(app=app, hostname='six', concurrency=6); "
+        "print(app.runtime.room.half, app.settings.worker.threads, app.conf.broker_pool_limit)"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {f"RUSHES_{name}": value for name, value in settings.items()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout.split() == ["3", "6", "14"]
 
 
 @pytest.mark.parametrize("work", [(BUY, BUY), (STORE, FETCH), (DELIVER, DESCRIBE)])
