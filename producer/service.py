@@ -43,7 +43,7 @@ from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
 from jobs.reader import Backlog
 from jobs.row import serialized
-from jobs.schedule import Eta
+from jobs.schedule import TYPICAL_S, Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
 from jobs.trace_context import traceparent_of
@@ -736,7 +736,7 @@ def make_service(
 ) -> Service:
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
-    etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
+    etas = Etas(client, typical_s=TYPICAL_S / settings.time_scale, lateness_s=settings.poll.lateness_s)
     send = producers_sender(settings)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send, subscribers=subscribers)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
