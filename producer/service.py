@@ -38,7 +38,6 @@ from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
 from jobs.ledger import Acceptance, Ledger, SeenWorker, new_job_id
 from jobs.moves.move import Move
-from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
 from jobs.reader import Backlog
@@ -50,7 +49,6 @@ from jobs.trace_context import traceparent_of
 from producer.ends import Ends
 from producer.eta import Etas
 from producer.holds import Holds, KnownHolds, read_holds
-from producer.keys import Keys
 from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
@@ -467,6 +465,8 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
+        from jobs.moves.reconcile import adopted  # noqa: PLC0415 (few producers decide a doubt)
+
         job = self._in_doubt(job_id)
         self._ledger.move(job, adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person"))
         return self._ledger.get(job_id)
@@ -477,6 +477,8 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
+        from jobs.moves.reconcile import given_up_in_doubt, resubmitted  # noqa: PLC0415 (as above)
+
         job = self._in_doubt(job_id)
         again = resubmitted(job, by="a person", queue_ttl_s=retention(self._settings).queue_ttl_s)
         self._ledger.move(job, again if resubmit else given_up_in_doubt())
@@ -741,8 +743,3 @@ def make_service(
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send, subscribers=subscribers)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
     return Service(settings, ledger, Reuse(scripts), etas, inputs_of(settings, scripts))
-
-
-def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:
-    """Build the API keys' store in the ledger's Redis; without `on_loop` it can admit nobody."""
-    return Keys(connect(settings.redis, name="access"), on_loop=on_loop)

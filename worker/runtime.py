@@ -28,7 +28,8 @@ from jobs.job_log import JobLog
 from jobs.ledger import Durability, Ledger
 from jobs.log_fields import log_fields
 from jobs.moves.move import Policy, PolicyOf
-from jobs.outbox import DATABASE, Outbox
+from jobs.outbox import Outbox
+from jobs.queues import DATABASE
 from jobs.schedule import LONGEST_S, SHORTEST_S, TYPICAL_S, Durations, FixedSchedule, InSlots, LearnedSchedule
 from jobs.scripts import SLOT_S, Scripts
 from worker import faults, metrics

@@ -11,7 +11,7 @@ import typer
 
 from jobs.job import LONGEST_WAIT_S, Priority, Terms, VideoRequest
 from producer.cli.arguments import argument_text, pairs
-from producer.cli.exits import Exit, errors, explained, leave
+from producer.cli.exits import Exit, explained, leave, say
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
@@ -129,7 +129,7 @@ def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *,
         emit_json({**view, "reused": answer.reused, "replayed": answer.replayed})
         return
     typer.echo(job_id)
-    if session.progress.is_terminal and not answer.reused:
+    if sys.stderr.isatty() and not answer.reused:
         outcome = "An earlier request with this key made the job." if answer.replayed else "Accepted."
         session.progress.print(
             f"{outcome} `rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim"
@@ -141,7 +141,7 @@ def warn_unfamiliar(*models: str) -> None:
     logging.getLogger("rushes.producer").setLevel(logging.ERROR)  # the service would repeat it for every request
     for model in dict.fromkeys(models):
         if warning := unfamiliar(model):
-            errors.print(visible(f"Warning: {warning}"), markup=False)
+            say(visible(f"Warning: {warning}"))
 
 
 def _picture(url: str | None, file: Path | None) -> str | None:
