@@ -29,8 +29,14 @@ PROBE_TIMEOUT_S = 10.0
 PREVIEW_TIMEOUT_S = 30.0
 """For making a video's pictures, which takes a second or two."""
 
-CDN_CONNECT_S = 10.0
-"""For connecting to the CDN or the object store; the download is tried again."""
+CONNECT_S = 10.0
+"""For connecting to the upstream, the CDN or the object store; all of them answer in a second, or are tried again."""
+
+REDIS_CONNECT_S = 2.0
+"""For connecting to Redis, which is near; who waits for it, waits for nothing else."""
+
+CDN_SILENCE_S = 30.0
+"""Between two bytes of a video; longer, and the connection is dead."""
 
 LONGEST_VARIATION = 1.2
 """The largest factor of a random variation of waits, which keeps retries apart."""
@@ -46,7 +52,7 @@ class ConfigurationError(RushesError):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class RedisSettings(_Group):
@@ -58,10 +64,14 @@ class RedisSettings(_Group):
         "Sentinels name: sentinel://[:password@]host:26379,host2:26379/db?master=name.",
     )
     sentinel_password: SecretStr | None = Field(None, description="The password of the Sentinels, if they have one.")
-    connect_timeout_s: float = Field(2.0, gt=0, le=60, description="Time-out for connecting.")
     socket_timeout_s: float = Field(
         5.0, gt=1, le=60, description="Time-out for a reply, so that a silent Redis hangs nothing for ever."
     )
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """Time-out for connecting."""
+        return min(REDIS_CONNECT_S, self.socket_timeout_s)
 
     @field_validator("url")
     @classmethod
@@ -86,15 +96,23 @@ class UpstreamSettings(_Group):
         "universal",
         description="Endpoints for Google's models: /v2/video/generations, or the older google ones.",
     )
-    connect_timeout_s: float = Field(10.0, gt=0, le=120, description="Time-out for connecting.")
-    read_timeout_s: float = Field(
-        30.0,
+    total_timeout_s: float = Field(
+        60.0,
         gt=0,
-        le=300,
-        description="Time-out between two bytes of the upstream. A poll's time-out, 2 s at first, may end before.",
+        le=600,
+        description="Time-out for a whole reply, half of it for the first byte; a poll's is shorter, 2 s at first.",
     )
-    total_timeout_s: float = Field(60.0, gt=0, le=600, description="Time-out for a whole reply.")
     ca_bundle: Path | None = Field(None, description="A CA file for the upstream's certificate.")
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """Time-out for connecting."""
+        return min(CONNECT_S, self.total_timeout_s)
+
+    @property
+    def read_timeout_s(self) -> float:
+        """Time-out between two bytes, the first one included: a silent connection is noticed before the total."""
+        return self.total_timeout_s / 2
 
     @field_validator("base_url")
     @classmethod
@@ -117,24 +135,11 @@ class PollSettings(_Group):
         gt=0,
         description="Learned: mean time from a video's end to the poll that finds it. Half costs twice the polls.",
     )
-    shortest_s: float = Field(1.0, gt=0, description="Learned: the shortest time between polls.")
-    longest_s: float = Field(
-        60.0, gt=0, description="Learned: the longest time between polls, once a quarter of such jobs are usually done."
-    )
-    typical_s: float = Field(
-        110.0, gt=0, description="The assumed duration of a generation, until the first ones have ended."
-    )
     first_s: float = Field(30.0, ge=0, description="Fixed: the time from the receipt to the first poll.")
     interval_s: float = Field(
         10.0,
         gt=0,
         description="Fixed: time between polls, as in the upstream's example. Also after a failure but a time-out.",
-    )
-    batch: int = Field(
-        100,
-        ge=1,
-        le=1000,
-        description="Most due polls that one task claims; other threads and workers claim the rest.",
     )
     most_per_s: float | None = Field(
         None, gt=0, description="Most polls per second of the whole fleet; unset: no limit."
@@ -148,26 +153,12 @@ class QueueSettings(_Group):
     """How long a job waits for its purchase."""
 
     ttl_s: float = Field(86400.0, gt=0, description="A job that is not bought within this time expires, at no cost.")
-    hold_first_s: float = Field(5.0, gt=0, description="First wait after the upstream has refused a purchase for now.")
-    hold_longest_s: float = Field(120.0, gt=0, description="The wait doubles with each further refusal, up to this.")
-    breaker_after: int = Field(
-        3,
-        ge=1,
-        description="After this many failures of the upstream in a row, fleet-wide, requests stop until a trial "
-        "request succeeds.",
-    )
     request_bytes: int = Field(8_388_608, ge=1024, description="The largest request, images in base64 included.")
     input_bytes: int = Field(
         2_147_483_648,
         ge=0,
         description="Bytes of pictures in base64 and long texts that the archive keeps for one tenant's jobs.",
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.hold_longest_s < self.hold_first_s:
-            raise ValueError("hold_longest_s is shorter than hold_first_s; make it at least as long")
-        return self
 
 
 class LimitSettings(_Group):
@@ -186,11 +177,6 @@ class LimitSettings(_Group):
 class ReconcileSettings(_Group):
     """How a purchase in doubt is resolved."""
 
-    first_s: float = Field(
-        15.0,
-        gt=0,
-        description="From the doubt to the first reading of the upstream's log; the wait doubles up to 10 minutes.",
-    )
     reads_per_min: int = Field(
         100,
         ge=1,
@@ -211,8 +197,6 @@ class ReconcileSettings(_Group):
 class LateFetchSettings(_Group):
     """Paid generations whose job has ended."""
 
-    first_s: float = Field(60.0, gt=0, description="Time from a job's end to the first poll for its late video.")
-    patience_s: float = Field(21_600.0, ge=0, description="How long a late video is polled for.")
     keep_cancelled: bool = Field(
         False, description="Fetch the video of a job that was cancelled after its purchase; it is paid for."
     )
@@ -250,14 +234,15 @@ class ArchiveSettings(_Group):
         None, ge=0, description="The total size that it keeps, the newest first; unset: everything."
     )
     max_bytes: int = Field(2_147_483_648, ge=1024, description="The largest video that is downloaded.")
-    read_timeout_s: float = Field(30.0, gt=0, description="Time-out between two bytes of the CDN.")
     total_timeout_s: float = Field(600.0, gt=0, description="Time-out for a whole download.")
-    retry_first_s: float = Field(
-        2.0, gt=0, description="First wait after a failed download; doubles each time, up to 5 minutes."
-    )
     patience_s: float = Field(
         86400.0, gt=0, description="How long a download is retried before the job fails as not_stored."
     )
+
+    @property
+    def read_timeout_s(self) -> float:
+        """Time-out between two bytes of the CDN."""
+        return min(CDN_SILENCE_S, self.total_timeout_s / 2)
 
     @field_validator("url")
     @classmethod
@@ -302,9 +287,6 @@ class HooksSettings(_Group):
     call: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Callables by import path, comma separated: `package.module:function`. Called for each ended job.",
-    )
-    retry_first_s: float = Field(
-        2.0, gt=0, description="First wait after a hook raised; doubles each time, up to an hour."
     )
     attempts: int = Field(
         12,
@@ -534,6 +516,12 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Field(DEFAULT_STATE_DIR, description="Rushes' folder on this machine: data, logs, archive.")
+    time_scale: float = Field(
+        1.0,
+        ge=1,
+        le=10_000,
+        description="Divides the waits before retries and the bounds of polls, for a sandbox so many times as fast.",
+    )
     redis: RedisSettings = Field(default_factory=RedisSettings)
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
@@ -566,11 +554,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if not self.poll.shortest_s <= self.poll.lateness_s <= self.poll.longest_s:
-            raise ValueError(
-                "RUSHES_POLL__LATENESS_S must lie between RUSHES_POLL__SHORTEST_S and RUSHES_POLL__LONGEST_S: "
-                "no schedule could keep it"
-            )
         if self.archive.links == "signed" and self.archive.url is None:
             raise ValueError(
                 "RUSHES_ARCHIVE__LINKS=signed needs an object store in RUSHES_ARCHIVE__URL: a folder has no signed URLs"
@@ -623,7 +606,7 @@ class Settings(BaseSettings):
         """Seconds that a download may take; an object store adds an upload."""
         archive, probing = self.archive, 2 * PROBE_TIMEOUT_S
         transfers = 1 if archive.url is None else 2
-        return CDN_CONNECT_S + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
+        return CONNECT_S + transfers * archive.total_timeout_s + archive.read_timeout_s + probing + 15
 
     @property
     def longest_description_s(self) -> float:

@@ -25,7 +25,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from config.private import FILE_MODE, make_folder
-from config.settings import CDN_CONNECT_S, ArchiveSettings, ConfigurationError, Settings
+from config.settings import CONNECT_S, ArchiveSettings, ConfigurationError, Settings
 from jobs.artifacts import is_within
 from jobs.errors import RushesError
 
@@ -233,7 +233,7 @@ class BucketStore(_Objects):
         retries = {"max_retries": 3, "retry_timeout": timedelta(seconds=settings.total_timeout_s)}
         client = {
             "timeout": timedelta(seconds=settings.read_timeout_s),  # of one part or slice
-            "connect_timeout": timedelta(seconds=CDN_CONNECT_S),
+            "connect_timeout": timedelta(seconds=CONNECT_S),
             "allow_http": True,  # the endpoint's scheme decides
         }
         try:

@@ -17,7 +17,7 @@ from jobs.errors import UnknownEndpoint
 from jobs.events import ENDS, Event
 from jobs.job_log import STREAM_CLOCK_S
 from jobs.keyspace import PREFIX
-from jobs.outbox import DATABASE, list_of
+from jobs.queues import DATABASE, list_of
 from jobs.scripts import Scripts, asks_redis
 
 LONGEST_URL: Final = 2048

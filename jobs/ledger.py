@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
 import redis.asyncio
@@ -18,7 +18,6 @@ from jobs.breakers import Breakers
 from jobs.clock import WORKER_MEMORY_S, FleetClock
 from jobs.errors import JobError, LedgerUnavailable
 from jobs.events import Event, Subscriber
-from jobs.facts import Accepted
 from jobs.fleet import FleetReader
 from jobs.idempotency import key_name
 from jobs.job import USUAL_TERMS, Charged, Hold, Job, Priority, Terms, VideoRequest
@@ -26,7 +25,6 @@ from jobs.job_log import JobLog
 from jobs.keyspace import PREFIX
 from jobs.limits import Limits
 from jobs.moves.move import Move
-from jobs.moves.purchase import held
 from jobs.pauses import Pauses
 from jobs.reader import JobReader
 from jobs.row import VERSION, fingerprint_of, request_text, to_fields
@@ -45,6 +43,9 @@ from jobs.scripts import (
 from jobs.states import FollowUp, State, Status
 from jobs.step import Step, step_of
 from jobs.work_items import Item, WorkItems
+
+if TYPE_CHECKING:
+    from jobs.facts import Accepted
 
 LATENESS_MEMORY_S: Final = 60
 """So long a worker that polls nothing is shown with its last lateness."""
@@ -336,6 +337,8 @@ class Ledger(JobReader):
         Raises:
             LedgerUnavailable: the intent may not survive a crash of Redis: nothing may be bought by it.
         """
+        from jobs.moves.purchase import held  # noqa: PLC0415 (and its facts, which a producer does not need)
+
         turn, is_durable = self.apply_durably(job, move)
         job = job.model_copy(update={"state": State.SUBMITTING, "turn": turn, **move.set})
         if not is_durable:
@@ -405,7 +408,7 @@ class Ledger(JobReader):
         return Acceptance(job_id, replayed=False)
 
     @asks_redis
-    def bought_twice(self, job: Job, receipt: Accepted, *, job_id: str) -> None:
+    def bought_twice(self, job: Job, receipt: "Accepted", *, job_id: str) -> None:
         """Keep another purchase of a job as a new job, which goes on with it; once per generation."""
         kept = {name: getattr(job, name) for name in _REPEATED}
         bought = {

@@ -22,11 +22,8 @@ from typing import Final, cast
 from jobs.breakers import BreakerTerms
 from jobs.delivery import DeliveryLine
 from jobs.keyspace import PREFIX
-from jobs.queues import delivery_queue
+from jobs.queues import delivery_queue, list_of
 from jobs.scripts import Scripts, asks_redis, to_json, wake_ups_of
-
-DATABASE: Final = "sql"
-"""The name of the built-in receiver that writes the database of results."""
 
 LOG_ENTRIES: Final = 200
 """About how many lines a receiver's log keeps."""
@@ -188,11 +185,6 @@ class Outbox:
         client.delete(*items, *(f"{PREFIX}{kind}" for kind in kinds))
         client.srem(f"{PREFIX}delivering", receiver)
         client.hdel(f"{PREFIX}wakes", queue)
-
-
-def list_of(tenant: str | None) -> str:
-    """Name the list of the receivers of all jobs, or of a tenant's."""
-    return "all" if tenant is None else f"tenant:{tenant}"
 
 
 def _seconds(row: Mapping[str, str], name: str) -> float | None:

@@ -13,6 +13,9 @@ from jobs.states import FollowUp, State
 SLOW_POLLS: Final = "slow_polls"
 """The queue of rendering jobs whose last poll timed out."""
 
+DATABASE: Final = "sql"
+"""The name of the built-in receiver that writes the database of results."""
+
 _DELIVER: Final = "deliver:"
 
 
@@ -89,3 +92,8 @@ def delivery_queue(receiver: str) -> str:
 def receiver_of(queue: str) -> str | None:
     """Return the receiver whose deliveries wait in a queue; None: it is another kind of queue."""
     return queue.removeprefix(_DELIVER) if queue.startswith(_DELIVER) else None
+
+
+def list_of(tenant: str | None) -> str:
+    """Name the list of the receivers of all jobs, or of a tenant's."""
+    return "all" if tenant is None else f"tenant:{tenant}"

@@ -21,6 +21,15 @@ PRIOR: Final = [(1.1**step, math.cosh(step * math.log(1.1) / 0.5) ** -2) for ste
 """A log-logistic distribution, of scale 0.25, around the typical duration: factors and weights. It counts as
 `PRIOR_JOBS` jobs: it decides where nothing was observed, and is negligible elsewhere."""
 
+TYPICAL_S: Final = 110.0
+"""The assumed duration of a generation until the first ones of its kind have ended."""
+
+SHORTEST_S: Final = 1.0
+"""The shortest time between two polls of a generation; nobody notices a video that is found sooner."""
+
+LONGEST_S: Final = 60.0
+"""The longest time between two polls, once a quarter of such jobs are usually done."""
+
 EARLY: Final = 0.08
 """The first poll comes when this share is done."""
 

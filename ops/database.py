@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.states import Status
-from producer.cli.exits import errors, explained
+from producer.cli.exits import explained, say
 from producer.counted import counted
 
 db = typer.Typer(help="The database of results: its schema.", no_args_is_help=True)
@@ -47,7 +47,7 @@ def export(
     with explained():
         count = write_rows(form, output, Choice(_utc(since), _utc(before), status or ()))
         if output:
-            errors.print(f"{counted(count, 'row', 'rows')} in {output}", markup=False)
+            say(f"{counted(count, 'row', 'rows')} in {output}")
 
 
 def _utc(moment: datetime | None) -> datetime | None:

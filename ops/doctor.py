@@ -35,8 +35,9 @@ from jobs.scripts import Scripts
 from jobs.states import State
 from ops.permissions import missing
 from ops.sandbox.settings import SandboxSettings
+from producer.cli.console import Out
 from producer.cli.exits import Exit, explained
-from producer.cli.session import Out, emit_json
+from producer.cli.session import emit_json
 from producer.counted import counted
 from producer.waiting import broken, paused_until
 from worker.upstream.access import UpstreamAccess

@@ -9,7 +9,7 @@ import typer
 
 from config import launch
 from ops.stack.environment import for_part
-from producer.cli.exits import errors
+from producer.cli.exits import say
 
 WORKER: Final = (
     *("celery", "--quiet", "--app", "worker.app", "worker", "--hostname", "worker@%h"),
@@ -44,7 +44,7 @@ def warn_of_shadows() -> list[str]:
 
 def _become(module: Sequence[str], extra: Sequence[str]) -> NoReturn:
     for sentence in warn_of_shadows():
-        errors.print(sentence, markup=False)
+        say(sentence)
     sys.stdout.flush()
     command = launch.command(*module, *extra)
     os.execve(command[0], command, for_part(os.environ))  # noqa: S606 (our own command; exec, so that signals reach it)

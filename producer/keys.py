@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 import redis
 import redis.asyncio
 
+from config.connection import connect
+from config.settings import Settings
 from jobs.errors import UnknownKey
 from jobs.keyspace import PREFIX
 from jobs.scripts import Retention, Scripts, asks_redis, awaits_redis
@@ -217,3 +219,8 @@ def _key(key_id: str, row: "dict[str, str]") -> Key:
         float(row["expires_at"]) if "expires_at" in row else None,
         float(row["revoked_at"]) if "revoked_at" in row else None,
     )
+
+
+def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:
+    """Build the API keys' store in the ledger's Redis; without `on_loop` it can admit nobody."""
+    return Keys(connect(settings.redis, name="access"), on_loop=on_loop)

@@ -15,7 +15,8 @@ from jobs.events import ENDS, ends_of
 from jobs.job import Job, VideoRequest
 from jobs.job_log import position
 from jobs.ledger import Ledger
-from jobs.outbox import DATABASE, Outbox, ReceiverStatus
+from jobs.outbox import Outbox, ReceiverStatus
+from jobs.queues import DATABASE
 from jobs.scripts import Scripts
 from jobs.test_deliveries import TEST_EVENT, is_test_delivery, new_test_delivery_id
 

@@ -38,19 +38,17 @@ from jobs.job import USUAL_TERMS, Family, Job, Terms, VideoRequest
 from jobs.job_log import START, EventBatch, following, position
 from jobs.ledger import Acceptance, Ledger, SeenWorker, new_job_id
 from jobs.moves.move import Move
-from jobs.moves.reconcile import adopted, given_up_in_doubt, resubmitted
 from jobs.moves.request import Retry, on_cancel, on_retry
 from jobs.pauses import Pause
 from jobs.reader import Backlog
 from jobs.row import serialized
-from jobs.schedule import Eta
+from jobs.schedule import TYPICAL_S, Eta
 from jobs.scripts import Scripts
 from jobs.states import State, Status
 from jobs.trace_context import traceparent_of
 from producer.ends import Ends
 from producer.eta import Etas
 from producer.holds import Holds, KnownHolds, read_holds
-from producer.keys import Keys
 from producer.models.catalogue import unfamiliar
 from producer.models.kinds import expected_of, kind_of
 from producer.models.validation import reuse_problem, validate
@@ -476,6 +474,8 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
+        from jobs.moves.reconcile import adopted  # noqa: PLC0415 (few producers decide a doubt)
+
         job = self._in_doubt(job_id)
         self._ledger.move(job, adopted(job, generation_id, cost_usd=None, first_poll_s=0, by="a person"))
         return self._ledger.get(job_id)
@@ -486,6 +486,8 @@ class Service:
         Raises:
             WrongState: the job is not in doubt.
         """
+        from jobs.moves.reconcile import given_up_in_doubt, resubmitted  # noqa: PLC0415 (as above)
+
         job = self._in_doubt(job_id)
         again = resubmitted(job, by="a person", queue_ttl_s=retention(self._settings).queue_ttl_s)
         self._ledger.move(job, again if resubmit else given_up_in_doubt())
@@ -749,13 +751,8 @@ def make_service(
 ) -> Service:
     """Build a producer's service; `on_loop` is the event loop's client, for the methods `…_async`."""
     client = connect(settings.redis, name="producer")
-    etas = Etas(client, typical_s=settings.poll.typical_s, lateness_s=settings.poll.lateness_s)
+    etas = Etas(client, typical_s=TYPICAL_S / settings.time_scale, lateness_s=settings.poll.lateness_s)
     send = producers_sender(settings)
     ledger = Ledger(client, retention=retention(settings), on_loop=on_loop, send_wake_up=send, subscribers=subscribers)
     scripts = Scripts(client, retention=retention(settings), clock=None, subscribers=())
     return Service(settings, ledger, Reuse(scripts), etas, inputs_of(settings, scripts))
-
-
-def make_access(settings: Settings, *, on_loop: "redis.asyncio.Redis | None" = None) -> Keys:
-    """Build the API keys' store in the ledger's Redis; without `on_loop` it can admit nobody."""
-    return Keys(connect(settings.redis, name="access"), on_loop=on_loop)

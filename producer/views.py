@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -15,9 +15,11 @@ from jobs.schedule import Eta
 from jobs.shorten import shorten
 from jobs.states import State, Status
 from producer.holds import Holds
-from producer.keys import Key
 from producer.models.catalogue import defaults_of, unfamiliar
 from producer.waiting import Waiting, waiting, why_queued
+
+if TYPE_CHECKING:
+    from producer.keys import Key
 
 SIZES: Final[Mapping[str, tuple[str, str]]] = {
     "1280x720": ("16:9", "720P"),
@@ -258,7 +260,7 @@ def entry_view(entry: LogEntry) -> EventView:
     }
 
 
-def key_view(key: Key) -> KeyView:
+def key_view(key: "Key") -> KeyView:
     """A key as plain JSON."""
     return {
         "id": key.id,

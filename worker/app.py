@@ -51,7 +51,7 @@ def _prepare(sender: Any, **_ignored: Any) -> None:
     if (allowed := allow(needed)) < needed:
         log.warning(
             "this process may hold %d files open and can need %d: raise its hard limit (ulimit -Hn), "
-            "or lower RUSHES_WORKER__THREADS or RUSHES_POLL__BATCH",
+            "or lower RUSHES_WORKER__THREADS",
             allowed,
             needed,
         )

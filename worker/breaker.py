@@ -17,6 +17,9 @@ _CONCERNS_ALL: Final = frozenset(
     {Hold.BAD_KEY, Hold.OUT_OF_CREDITS, Hold.UNVERIFIED, Hold.MISCONFIGURED, Hold.THROTTLED}
 )
 
+AFTER: Final = 3
+"""So many failures in a row, fleet-wide, are no accident: requests stop until a trial request succeeds."""
+
 
 class UpstreamBreakers:
     """One process's use of the fleet's breakers. A claim of queued jobs obeys that of purchases itself."""
@@ -27,8 +30,8 @@ class UpstreamBreakers:
         *,
         first_s: float,
         longest_s: float,
-        after: int,
         trial_s: float,
+        after: int = AFTER,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._shared = shared

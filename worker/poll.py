@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from config.settings import PollSettings
 from jobs.facts import NoResult, PollResult
 from jobs.job import Job
 from jobs.ledger import Ledger
@@ -18,6 +17,9 @@ from worker.breaker import BatchHealth, UpstreamBreakers, spread
 from worker.claimed import apply_all, clock_from, contained
 from worker.room import Room
 from worker.upstream.poller import Poller, PollRequest
+
+BATCH: Final = 100
+"""Most due polls that one task claims; other threads and workers claim the rest."""
 
 CONNECTIONS: Final = 1024
 """Concurrent polls per process: 10,000 a second at 100 ms round-trip time, more than one process has work for."""
@@ -34,25 +36,25 @@ class Polling:
         ledger: Ledger,
         polls: "Polls",
         policy_of: PolicyOf,
-        settings: PollSettings,
+        most_per_s: float | None,
         *,
         longest_s: float,
         slow_threads: int,
         keep_cancelled: bool,
     ) -> None:
         """A batch takes at most `longest_s`; slow polls use `slow_threads` and at most half of the connections."""
-        self._slow_batch = max(1, min(settings.batch, CONNECTIONS // (2 * slow_threads)))
+        self._slow_batch = max(1, min(BATCH, CONNECTIONS // (2 * slow_threads)))
         self.longest_s = longest_s
         self._ledger = ledger
         self._polls = polls
         self._policy_of = policy_of
         self._keep_cancelled = keep_cancelled
-        self._settings = settings
+        self._most_per_s = most_per_s
 
     def claim(self, queue: str) -> Claim:
         """Return what a task of this queue claims: polls need no fence, as the first write wins."""
-        limit = self._slow_batch if queue == SLOW_POLLS else self._settings.batch
-        return Claim(queue=queue, limit=limit, fence=False, per_s=self._settings.most_per_s)
+        limit = self._slow_batch if queue == SLOW_POLLS else BATCH
+        return Claim(queue=queue, limit=limit, fence=False, per_s=self._most_per_s)
 
     def poll(self, claimed: Claimed) -> None:
         """Poll a batch, and write the results down as they come in."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from config.settings import ReconcileSettings
 from jobs.facts import LogRow, NoResult
 from jobs.job import Hold, Job
 from jobs.ledger import Ledger
@@ -46,15 +45,15 @@ class Reconciling:
     claim = Claim(queue=State.IN_DOUBT, limit=MOST_JOBS, fence=False)
 
     def __init__(
-        self, ledger: Ledger, upstream: Upstream, policy: Policy, settings: ReconcileSettings, *, page_s: float
+        self, ledger: Ledger, upstream: Upstream, policy: Policy, *, reads_per_min: int, page_s: float
     ) -> None:
-        """Reading one page of the log takes at most `page_s`."""
+        """Reading one page of the log takes at most `page_s`; the fleet reads `reads_per_min`."""
         self.longest_s = MOST_PAGES * page_s
         self._ledger = ledger
         self._upstream = upstream
         self._policy = policy
-        self._settings = settings
-        self._every_s = min(READ_EVERY_S, settings.first_s)
+        self._reads_per_min = reads_per_min
+        self._every_s = min(READ_EVERY_S, policy.reconcile_first_s)
 
     def reconcile(self, claimed: Claimed) -> None:
         """Resolve the claimed doubts, with all others of their models that one reading finds."""
@@ -68,7 +67,7 @@ class Reconciling:
             apply_all(self._ledger, [(job, later) for job in due.values()])
             return
         doubted = {**{job.id: job for job in in_doubt(self._ledger) if job.model == model}, **due}
-        allowed = allowed_reads(self._ledger, self._settings.reads_per_min)
+        allowed = allowed_reads(self._ledger, self._reads_per_min)
         reading = read_log(self._upstream, model, list(doubted.values()), allowed)
         now = self._ledger.now()
         found = [(job, reading.rows.get(job.request_id or "")) for job in doubted.values()]

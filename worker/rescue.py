@@ -22,6 +22,7 @@ from jobs.log_fields import about
 from jobs.moves.move import Policy
 from jobs.outbox import Outbox
 from jobs.queues import QUEUES, SLOW_POLLS, delivery_queue
+from jobs.schedule import LONGEST_S as LONGEST_POLL_WAIT_S
 from jobs.states import FollowUp, State
 from jobs.work_items import LEASE_S
 from producer.client.retry_after import LONGEST_S
@@ -103,7 +104,7 @@ class Rescuer:
 def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
     """Return how far off a due time can be by these settings, with room for random lengthening."""
     poll, retry_after_s = settings.poll, RETRY_AFTER_CEILING_S
-    asked_s = max(poll.deadline_s, poll.first_s, poll.interval_s, poll.longest_s, retry_after_s)
+    asked_s = max(poll.deadline_s, poll.first_s, poll.interval_s, poll.lateness_s, LONGEST_POLL_WAIT_S, retry_after_s)
     fetched_s = max(policy.download_longest_s, asked_s, LEASE_S)
     described_s = backoff(policy.describe_first_s, math.inf, policy.describe_attempts)
     told_s = max(*settings.webhooks.retry_s, RETRY_LONGEST_S, LONGEST_S)
@@ -114,7 +115,7 @@ def longest_waits(settings: Settings, policy: Policy) -> LongestWaits:
             State.RENDERING: ROOM * asked_s,
             SLOW_POLLS: ROOM * asked_s,
             State.STORING: ROOM * fetched_s,
-            FollowUp.LATE_FETCH: ROOM * max(policy.late_fetch_longest_s, settings.late_fetch.first_s, fetched_s),
+            FollowUp.LATE_FETCH: ROOM * max(policy.late_fetch_longest_s, fetched_s),
         },
         of_all=ROOM * max(policy.log_reaches_s, policy.reconcile_longest_s, described_s, told_s),
     )

@@ -16,7 +16,7 @@ from config.connection import connect, retention
 from config.inputs import Inputs, inputs_of
 from config.limits import limits_in
 from config.private import make_folder, prepare_state
-from config.settings import ConfigurationError, PollSettings, Settings
+from config.settings import ConfigurationError, Settings
 from config.store import Store, open_store
 from config.traces import span_export
 from config.wake_ups import SendWakeUp, wake_up_sender
@@ -28,8 +28,9 @@ from jobs.job_log import JobLog
 from jobs.ledger import Durability, Ledger
 from jobs.log_fields import log_fields
 from jobs.moves.move import Policy, PolicyOf
-from jobs.outbox import DATABASE, Outbox
-from jobs.schedule import Durations, FixedSchedule, InSlots, LearnedSchedule
+from jobs.outbox import Outbox
+from jobs.queues import DATABASE
+from jobs.schedule import LONGEST_S, SHORTEST_S, TYPICAL_S, Durations, FixedSchedule, InSlots, LearnedSchedule
 from jobs.scripts import SLOT_S, Scripts
 from worker import faults, metrics
 from worker.archive.archive import Archive
@@ -41,7 +42,7 @@ from worker.describe.describer import Describer
 from worker.describe.describing import Describing
 from worker.download import Downloading, LateFetching
 from worker.leases import Leases
-from worker.poll import CONNECTIONS, Polling, Polls
+from worker.poll import BATCH, CONNECTIONS, Polling, Polls
 from worker.purchase import Doubting, Purchases, Purchasing
 from worker.receivers.hooks import HookReceiver, load_hooks
 from worker.receivers.outcome import Receiver
@@ -155,8 +156,8 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
     access = _access(settings)
     upstream = Upstream(access, settings.upstream, threads=threads)
     poller = Poller(access, settings.upstream, connections=CONNECTIONS)
-    breakers = _breakers(settings, ledger)
-    policy_of = policies(chosen, settings.poll, client)
+    breakers = _breakers(settings, ledger, chosen)
+    policy_of = policies(chosen, settings, client)
     store, folder = open_store(settings), _made(settings, settings.archive_dir)
     inputs = inputs_of(settings, scripts)
     describer = Describer(store, folder, settings.describe)
@@ -183,12 +184,14 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
             limits=fields_of(limits_in(settings.limits)),
         ),
         doubting=Doubting(ledger, chosen),
-        reconciling=Reconciling(ledger, upstream, chosen, settings.reconcile, page_s=poll_s),
+        reconciling=Reconciling(
+            ledger, upstream, chosen, reads_per_min=settings.reconcile.reads_per_min, page_s=poll_s
+        ),
         polling=Polling(
             ledger,
             Polls(poller, breakers, room),
             policy_of,
-            settings.poll,
+            settings.poll.most_per_s,
             longest_s=2 * poll_s,
             slow_threads=room.slow_threads,
             keep_cancelled=chosen.keep_cancelled,
@@ -214,12 +217,11 @@ def _ledger(settings: Settings, client: "redis.Redis", subscribers: Sequence[Sub
     )
 
 
-def _breakers(settings: Settings, ledger: Ledger) -> UpstreamBreakers:
+def _breakers(settings: Settings, ledger: Ledger, chosen: Policy) -> UpstreamBreakers:
     return UpstreamBreakers(
         ledger.breakers,
-        first_s=settings.queue.hold_first_s,
-        longest_s=settings.queue.hold_longest_s,
-        after=settings.queue.breaker_after,
+        first_s=chosen.hold_first_s,
+        longest_s=chosen.hold_longest_s,
         trial_s=settings.upstream.connect_timeout_s + settings.upstream.total_timeout_s,
     )
 
@@ -247,8 +249,8 @@ def _access(settings: Settings) -> UpstreamAccess:
 
 def files_needed(settings: Settings) -> int:
     """Count the files, with sockets, that a worker with these settings can have open at once."""
-    threads, poll = settings.worker.threads, settings.poll
-    polling = min(poll.batch, CONNECTIONS) + 5  # kept connections; libcurl's and the selector's own
+    threads = settings.worker.threads
+    polling = min(BATCH, CONNECTIONS) + 5  # kept connections; libcurl's and the selector's own
     working = 6  # a purchase's, a download's and a webhook's connection; a partial file and what is flushed with it
     return threads * (polling + working) + 2 * (threads + 64) + 4 * settings.hooks.width + 256
 
@@ -272,7 +274,7 @@ def _receivers(settings: Settings, scripts: Scripts, archive: str, trace_of: Tra
 def hook_receivers(settings: Settings, archive: str) -> dict[str, Receiver]:
     """Import the deployment's own hooks."""
     return {
-        name: HookReceiver(name, hook, settings.hooks, archive)
+        name: HookReceiver(name, hook, settings.hooks, archive, settings.time_scale)
         for name, hook in load_hooks(settings.hooks.call).items()
     }
 
@@ -287,42 +289,41 @@ def database_receiver(settings: Settings, archive: str) -> dict[str, Receiver]:
 
     engine = make_engine(settings.sql_url, connections=settings.hooks.width)
     writer = ResultsWriter(engine, migrate=settings.sql.migrate)
-    return {DATABASE: DatabaseReceiver(writer, settings.hooks, archive)}
+    return {DATABASE: DatabaseReceiver(writer, settings.hooks, archive, settings.time_scale)}
 
 
 def policy(settings: Settings) -> Policy:
     """Return this deployment's policy, from its settings."""
-    poll = settings.poll
-    return Policy(
-        schedule=InSlots(FixedSchedule(poll.first_s, poll.interval_s), SLOT_S, poll.shortest_s),
+    poll, scale = settings.poll, settings.time_scale
+    chosen = Policy(
+        schedule=InSlots(FixedSchedule(poll.first_s, poll.interval_s), SLOT_S, SHORTEST_S / scale),
         poll_interval_s=poll.interval_s,
-        hold_first_s=settings.queue.hold_first_s,
-        hold_longest_s=settings.queue.hold_longest_s,
-        download_first_s=settings.archive.retry_first_s,
         download_patience_s=settings.archive.patience_s,
-        reconcile_first_s=settings.reconcile.first_s,
         quiet_s=settings.reconcile.quiet_s,
         resubmit_in_doubt=settings.reconcile.in_doubt == "resubmit",
-        late_fetch_first_s=settings.late_fetch.first_s,
-        late_fetch_patience_s=settings.late_fetch.patience_s,
         keep_cancelled=settings.late_fetch.keep_cancelled,
         queue_ttl_s=retention(settings).queue_ttl_s,
         describe=settings.describe.manifest or settings.describe.previews,
     )
+    return chosen.faster(scale)
 
 
-def policies(base: Policy, poll: PollSettings, client: "redis.Redis") -> PolicyOf:
+def policies(base: Policy, settings: Settings, client: "redis.Redis") -> PolicyOf:
     """Return each job's policy; read the durations of its kind now and then."""
+    poll, scale = settings.poll, settings.time_scale
     if poll.schedule == "fixed":
         return lambda _job: base
 
     def learned(durations: Durations) -> Policy:
         learned = LearnedSchedule(
-            durations, lateness_s=poll.lateness_s, shortest_s=poll.shortest_s, longest_s=poll.longest_s
+            durations,
+            lateness_s=poll.lateness_s,
+            shortest_s=min(SHORTEST_S / scale, poll.lateness_s),
+            longest_s=max(LONGEST_S / scale, poll.lateness_s),
         )
-        return replace(base, schedule=InSlots(learned, SLOT_S, poll.shortest_s))
+        return replace(base, schedule=InSlots(learned, SLOT_S, SHORTEST_S / scale))
 
-    store = DurationStore(client, learned, typical_s=poll.typical_s)
+    store = DurationStore(client, learned, typical_s=TYPICAL_S / scale)
     return lambda job: store.of(job, now=monotonic())
 
 

@@ -1,8 +1,8 @@
 """A move, its policy, and the parts that several decisions share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self, TypeAlias
 
 from jobs.job import Charged, Job, Reason
 from jobs.media import Media
@@ -49,6 +49,20 @@ class Move:
     took: Interval | None = None
 
 
+_WAITS: Final = (
+    "hold_first_s",
+    "hold_longest_s",
+    "download_first_s",
+    "download_longest_s",
+    "reconcile_first_s",
+    "reconcile_longest_s",
+    "late_fetch_first_s",
+    "late_fetch_longest_s",
+    "describe_first_s",
+)
+"""The waits before a retry in a policy: the first, and the longest that it doubles up to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A deployment's choices about waiting, retrying and giving up; times in seconds.
@@ -58,10 +72,10 @@ class Policy:
 
     schedule: Schedule
     poll_interval_s: float
-    hold_first_s: float
-    hold_longest_s: float
-    download_first_s: float
     download_patience_s: float
+    hold_first_s: float = 5
+    hold_longest_s: float = 120
+    download_first_s: float = 2
     download_longest_s: float = 300
     queue_ttl_s: float = 86_400
     reconcile_first_s: float = 15
@@ -76,6 +90,10 @@ class Policy:
     describe: bool = False
     describe_first_s: float = 5
     describe_attempts: int = 10
+
+    def faster(self, time_scale: float) -> Self:
+        """Divide every wait before a retry; how long is tried stays."""
+        return replace(self, **{name: getattr(self, name) / time_scale for name in _WAITS})
 
 
 PolicyOf: TypeAlias = Callable[[Job], Policy]

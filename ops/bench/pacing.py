@@ -19,14 +19,23 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from jobs.durations import FRESH_S
-from jobs.schedule import KEPT, WIDEST, Age, Durations, FixedSchedule, Interval, LearnedSchedule, Schedule
+from jobs.schedule import (
+    KEPT,
+    LONGEST_S,
+    SHORTEST_S,
+    TYPICAL_S,
+    WIDEST,
+    Age,
+    Durations,
+    FixedSchedule,
+    Interval,
+    LearnedSchedule,
+    Schedule,
+)
 
 JOBS: Final = 1000
 SEED: Final = 1
-TYPICAL_S: Final = 110.0
 DEADLINE_S: Final = 1000.0
-SHORTEST_S: Final = 1.0
-LONGEST_S: Final = 60.0
 LATENESSES_S: Final = (2.5, 4.0, 5.0, 10.0)
 FIXED_S: Final = (1.0, 5.0, 10.0, 15.0, 30.0)
 EVERY_S: Final = 6.0

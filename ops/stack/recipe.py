@@ -91,15 +91,17 @@ class Plan:
         return {f"RUSHES_API__{name.upper()}": value for name, value in defaults.items() if name not in given}
 
     def _scaled_polls(self) -> dict[str, str]:
-        """Poll faster, like the sandbox renders; the user's settings win."""
+        """Poll and retry faster, like the sandbox renders; the user's settings win."""
         poll = self.settings.poll
-        names = ("lateness_s", "shortest_s", "longest_s", "typical_s", "first_s", "interval_s")
-        scaled = {name: getattr(poll, name) for name in names}
-        return {
+        scaled = {name: getattr(poll, name) for name in ("lateness_s", "first_s", "interval_s")}
+        found = {
             f"RUSHES_POLL__{name.upper()}": f"{seconds / self.time_scale:.3f}"
             for name, seconds in scaled.items()
             if name not in poll.model_fields_set
         }
+        if "time_scale" not in self.settings.model_fields_set:
+            found["RUSHES_TIME_SCALE"] = f"{max(self.time_scale, 1):g}"
+        return found
 
 
 class ChoosesPorts(Protocol):

@@ -50,9 +50,10 @@ from producer.api.refusals import install
 from producer.api.streams import WATCHERS
 from producer.api.tenant_pool import TenantPlaces
 from producer.api.turns import TURNS
+from producer.keys import make_access
 from producer.models.catalogue import MODELS, schema_of
 from producer.page.routes import add_page
-from producer.service import make_access, make_service
+from producer.service import make_service
 from producer.sessions import Sessions
 from producer.status import seen_within_s
 

@@ -13,7 +13,7 @@ from jobs.states import State, Status
 from producer.batch_file import BatchRow, read_batch
 from producer.cli.display import why
 from producer.cli.download import fetch_all, leave_for
-from producer.cli.exits import Exit, errors, explained, leave, where
+from producer.cli.exits import Exit, explained, leave, say, where
 from producer.cli.meter import Meter
 from producer.cli.results import NotCopied, say_saved
 from producer.cli.session import Session, emit_json
@@ -131,7 +131,7 @@ def _report(session: Session, job_ids: Sequence[str], output: Path | None, *, as
         session.out.print(", ".join(f"{count} {state}" for state, count in states.items()) or "no rows")
     if len(jobs) < len(once):
         expired = len(once) - len(jobs)
-        errors.print(f"Jobs of an earlier run that are no longer stored: {expired}. None is bought again.")
+        say(f"Jobs of an earlier run that are no longer stored: {expired}. None is bought again.")
     leave_for(failures)
     without = sum(count for state, count in states.items() if state.is_final and state is not State.COMPLETED)
     if without:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from jobs.states import State, Status
 from producer.cli.batches import batched
-from producer.cli.exits import Exit, errors, explained, leave
+from producer.cli.exits import Exit, explained, leave, say
 from producer.cli.job_changes import Yes, agree
 from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import complete
@@ -81,7 +81,7 @@ def _cancel_fitting(session: Session, chosen: Selection, *, dry_run: bool, yes: 
         return
     agree(sentence, yes=yes)
     answers = _cancel_all(session, job_ids, chosen.statuses, as_json=as_json)
-    errors.print(cancelled_many(answers, chosen=len(job_ids)))
+    say(cancelled_many(answers, chosen=len(job_ids)))
 
 
 def _cancel_all(

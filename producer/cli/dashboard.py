@@ -18,7 +18,8 @@ from producer.cli.exits import explained
 from producer.cli.job_changes import retried_text
 from producer.cli.keyboard import DOWN, ENTER, UP, keyboard
 from producer.cli.open_page import has_browser, page_address
-from producer.cli.session import REFRESH_S, Reconnecting, Session
+from producer.cli.reconnecting import REFRESH_S, Reconnecting
+from producer.cli.session import Session
 from producer.cli.status import counts_text, doubt_lines, sentences
 from producer.cli.visible import visible
 from producer.costs import cancel_costs, cancelled, retry_costs

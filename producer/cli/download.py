@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from jobs.errors import UnknownJob
 from jobs.job import Job, VideoRequest
 from jobs.states import Status
-from producer.cli.exits import Exit, errors, explained, leave
+from producer.cli.exits import Exit, explained, leave, say
 from producer.cli.job_commands import AsJson
 from producer.cli.job_ids import JobIds
 from producer.cli.results import Copy, NotCopied, copied, say_saved
@@ -64,7 +64,7 @@ def download(
 
         failures = [*unknown, *fetch_all(session, found, target, tell=tell)]
         if chooses or len(found) > 1:
-            errors.print(f"{copies[False]} saved, {copies[True]} there already, {len(failures)} failed")
+            say(f"{copies[False]} saved, {copies[True]} there already, {len(failures)} failed")
         leave_for(failures)
 
 
@@ -72,7 +72,7 @@ def leave_for(failures: Sequence[NotCopied]) -> None:
     """Say why videos were not copied, a paragraph each, and exit with the first one's code; none: go on."""
     for failure in failures:
         for line in failure.lines:
-            errors.print(visible(line), markup=False)
+            say(visible(line))
     if failures:
         raise typer.Exit(failures[0].code)
 

@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
 from config.settings import ConfigurationError, whereabouts
 from config.store import StoreError
@@ -25,8 +24,6 @@ from jobs.errors import (
     WrongState,
 )
 from producer.cli.visible import visible
-
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Exit(IntEnum):
@@ -48,9 +45,14 @@ class Exit(IntEnum):
 
 def leave(code: Exit, *lines: str) -> NoReturn:
     """Print the lines on standard error and exit with the code."""
-    for line in lines:
-        errors.print(visible(line, lines=True), markup=False)
+    say(*(visible(line, lines=True) for line in lines))
     raise typer.Exit(code)
+
+
+def say(*lines: str) -> None:
+    """Print the lines on standard error; without rich, whose import most commands of a script would pay for this."""
+    for line in lines:
+        typer.echo(line, err=True)
 
 
 def discard_output() -> None:

@@ -1,11 +1,12 @@
 """Commands that show jobs: get, list, events, wait."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from jobs.events import LogEntry
 from jobs.states import Status
-from producer.cli.display import card, job_table, timeline
 from producer.cli.exits import explained
 from producer.cli.job_ids import JobId
 from producer.cli.results import report
@@ -26,6 +27,8 @@ def get(job_id: JobId, *, as_json: AsJson = False) -> None:
         if as_json:
             emit_json(session.view(job, request, placed=True))
         else:
+            from producer.cli.display import card  # noqa: PLC0415 (rich, which JSON does not need)
+
             eta, why_waiting = session.service.eta(job), session.service.waiting(job)
             session.out.print(card(job, request, session.settings.archive_root, eta, why_waiting=why_waiting))
 
@@ -62,6 +65,8 @@ def list_jobs(
             return
         etas = session.service.etas([job for job, _ in page.jobs])
         if page.jobs:
+            from producer.cli.display import job_table  # noqa: PLC0415 (as above)
+
             session.out.print(job_table(page.jobs, session.service.now(), etas), crop=False)
         else:
             session.out.print("no job needs a decision" if needs_attention else "no job fits")
@@ -95,7 +100,7 @@ def events(
     with explained():
         session = Session()
         if not follow and not as_json:
-            session.out.print(timeline(session.service.events(job_id, waiting=True)))
+            _print_timeline(session, session.service.events(job_id, waiting=True))
             return
         session.service.get(job_id)
         followed = (entry for _, entry in session.service.follow([job_id], waiting=True))
@@ -103,7 +108,13 @@ def events(
             if as_json:
                 emit_json(entry_view(entry))
             else:
-                session.out.print(timeline([entry]))
+                _print_timeline(session, [entry])
+
+
+def _print_timeline(session: Session, entries: Sequence[LogEntry]) -> None:
+    from producer.cli.display import timeline  # noqa: PLC0415 (as above)
+
+    session.out.print(timeline(entries))
 
 
 def wait(job_id: JobId, *, timeout: Timeout = None, as_json: AsJson = False) -> None:

@@ -23,7 +23,7 @@ def _beginning(start: str) -> list[tuple[str, str]]:
     from config.settings import load  # noqa: PLC0415 (as above)
     from jobs.ledger import Ledger  # noqa: PLC0415 (as above)
 
-    quick = {"connect_timeout_s": _TIMEOUT_S, "socket_timeout_s": _TIMEOUT_S}
+    quick = {"socket_timeout_s": _TIMEOUT_S}
     with connect(load().redis.model_copy(update=quick), name="completion") as client:
         ledger = Ledger(client)
         ids = [job_id for job_id in ledger.page(limit=_MOST, after=f"{start}~") if job_id.startswith(start)]

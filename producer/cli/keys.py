@@ -12,8 +12,7 @@ from producer.cli.display import Lines
 from producer.cli.exits import Exit, explained, leave
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
-from producer.keys import Key, Scope
-from producer.service import make_access
+from producer.keys import Key, Scope, make_access
 from producer.views import key_view
 
 keys = typer.Typer(

@@ -12,9 +12,7 @@ from config.store import StoreError
 from jobs.errors import LedgerUnavailable
 from jobs.job import Job, Stored, VideoRequest
 from jobs.states import State
-from producer.cli.display import ending, why
-from producer.cli.exits import Exit, errors, goes_on, leave
-from producer.cli.progress import wait_with_progress
+from producer.cli.exits import Exit, goes_on, leave, say
 from producer.cli.session import Session, emit_json
 
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -23,6 +21,9 @@ _LONGEST_NAME: Final = 75
 
 def report(session: Session, job_id: str, *, timeout_s: float | None, as_json: bool) -> Job:
     """Wait for the job's end, print it, and exit with a code if there is no video."""
+    from producer.cli.display import ending, why  # noqa: PLC0415 (rich, which a submit without a wait does not need)
+    from producer.cli.progress import wait_with_progress  # noqa: PLC0415 (as above)
+
     if session.progress.is_terminal:
         session.progress.print(f"{job_id}  (Ctrl-C ends the wait, not the job)", style="dim")
     try:
@@ -72,7 +73,7 @@ def copy_video(session: Session, job: Job, request: VideoRequest, target: Path) 
 
 def say_saved(copy: Copy) -> None:
     """Say on standard error where a video is."""
-    errors.print(f"{'there already:' if copy.was_there else 'saved'} {copy.path}", markup=False)
+    say(f"{'there already:' if copy.was_there else 'saved'} {copy.path}")
 
 
 def copied(

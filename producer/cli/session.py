@@ -3,40 +3,27 @@
 import codecs
 import json
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
-
-from rich.console import Console, RenderableType
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from config.links import links_of
 from config.settings import Settings, load
 from config.store import Store, open_store
-from jobs.errors import LedgerUnavailable
 from jobs.job import Job, VideoRequest
 from producer.cli.exits import using_archive
-from producer.cli.visible import json_safe, visible
-from producer.receivers import Receivers, make_receivers
+from producer.cli.visible import json_safe
 from producer.service import Service, make_service
 from producer.views import job_view
-from producer.webhooks import Webhooks, make_webhooks
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from producer.receivers import Receivers
+    from producer.webhooks import Webhooks
 
 PIPE_WIDTH: Final = 240
 """The width of tables in a pipe, which has none."""
-
-REFRESH_S: Final = 1.0
-"""How often a live picture is read again."""
-
-
-class Out(Console):
-    """A console that raises BrokenPipeError when its reader has gone, so that the command can end quietly."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise instead of exiting."""
-        raise BrokenPipeError
 
 
 @dataclass
@@ -54,13 +41,17 @@ class Session:
         return make_service(self.settings)
 
     @cached_property
-    def receivers(self) -> Receivers:
+    def receivers(self) -> "Receivers":
         """The receivers of ended jobs and their deliveries."""
+        from producer.receivers import make_receivers  # noqa: PLC0415 (few commands need them)
+
         return make_receivers(self.settings)
 
     @cached_property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> "Webhooks":
         """The webhook endpoints."""
+        from producer.webhooks import make_webhooks  # noqa: PLC0415 (few commands need them)
+
         return make_webhooks(self.settings)
 
     @cached_property
@@ -69,18 +60,24 @@ class Session:
         return open_store(self.settings)
 
     @cached_property
-    def out(self) -> Console:
+    def out(self) -> "Console":
         """Standard output, for people."""
+        from producer.cli.console import Out  # noqa: PLC0415 (rich, which JSON does not need)
+
         return Out(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     @cached_property
-    def screen(self) -> Console:
+    def screen(self) -> "Console":
         """The whole terminal, for what is kept open: long lines are wrapped, as nothing can be copied past its edge."""
+        from producer.cli.console import Out  # noqa: PLC0415 (as above)
+
         return Out(highlight=False)
 
     @cached_property
-    def progress(self) -> Console:
+    def progress(self) -> "Console":
         """Standard error, for progress, so that a pipe gets only the result."""
+        from rich.console import Console  # noqa: PLC0415 (as above)
+
         return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     def view(self, job: Job, request: VideoRequest, *, placed: bool = False) -> dict[str, Any]:
@@ -89,33 +86,6 @@ class Session:
             links = links_of(job, self.settings, self.store) if self.settings.archive.links != "none" else {}
         beside = self.service.beside(job, archive=self.settings.archive_root, links=links, placed=placed)
         return job_view(job, request, beside)
-
-
-class Reconnecting:
-    """A picture that is read again and again; after an outage from wherever the stack is then."""
-
-    def __init__(self, session: Session, read: Callable[[Session], RenderableType]) -> None:
-        self._session = session
-        self._read = read
-        self._picture = read(session)
-
-    def __rich__(self) -> RenderableType:
-        """Draw the last reading."""
-        return self._picture
-
-    def refresh_until_interrupted(self, every_s: float) -> None:
-        """Read every `every_s` seconds until Ctrl-C."""
-        while True:
-            time.sleep(every_s)
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Read; during an outage say so, and look for a stack that was started again, maybe on other ports."""
-        try:
-            self._picture = self._read(self._session)
-        except LedgerUnavailable as error:
-            self._picture = Text(visible(f"Redis is unavailable: {error}. It is looked for again."), style="red")
-            self._session = Session()
 
 
 def emit_json(value: Any) -> None:

@@ -12,7 +12,8 @@ from rich.text import Text
 from jobs.states import State
 from producer.cli.display import COLOUR, age, clock_time, labelled
 from producer.cli.exits import explained
-from producer.cli.session import REFRESH_S, Reconnecting, Session, emit_json
+from producer.cli.reconnecting import REFRESH_S, Reconnecting
+from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
 from producer.counted import counted
 from producer.status import AccountView, Counts, DoubtView, StatusView, status_of

@@ -11,7 +11,7 @@ import typer
 
 from jobs.job import LONGEST_WAIT_S, Priority, Terms, VideoRequest
 from producer.cli.arguments import argument_text, pairs
-from producer.cli.exits import Exit, errors, explained, leave
+from producer.cli.exits import Exit, explained, leave, say
 from producer.cli.results import copy_video, report
 from producer.cli.session import Session, emit_json
 from producer.cli.visible import visible
@@ -105,7 +105,7 @@ def submit(
             priority=priority,
             reuse=dedupe,
         )
-        is_person = session.progress.is_terminal and not as_json
+        is_person = sys.stderr.isatty() and not as_json
         cost = estimated(Prices.lately(session.service), [request]) if is_person else ""
         answer = session.service.submit(request, terms)
         if is_person or answer.reused:
@@ -132,7 +132,7 @@ def _acknowledge(session: Session, answer: Submission, request: VideoRequest, *,
         emit_json({**view, "reused": answer.reused, "replayed": answer.replayed})
         return
     typer.echo(job_id)
-    if session.progress.is_terminal and not answer.reused:
+    if sys.stderr.isatty() and not answer.reused:
         session.progress.print(f"`rushes wait {job_id}` waits for it, `rushes get {job_id}` shows it.", style="dim")
 
 
@@ -148,7 +148,7 @@ def warn_unfamiliar(*models: str) -> None:
     logging.getLogger("rushes.producer").setLevel(logging.ERROR)  # the service would repeat it for every request
     for model in dict.fromkeys(models):
         if warning := unfamiliar(model):
-            errors.print(visible(f"Warning: {warning}"), markup=False)
+            say(visible(f"Warning: {warning}"))
 
 
 def _picture(url: str | None, file: Path | None) -> str | None:

@@ -191,7 +191,6 @@ def lonely_api(tmp_path: Path) -> Iterator[tuple[Api, ValkeyServer]]:
     server.start()
     environment = {
         "RUSHES_REDIS__URL": f"redis://127.0.0.1:{server.port}/0",
-        "RUSHES_REDIS__CONNECT_TIMEOUT_S": "0.5",
         "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5",
         "RUSHES_STATE_DIR": str(tmp_path),
         "RUSHES_API__AUTH": "off",

@@ -58,7 +58,7 @@ def identity(certificate: Path) -> str:
 
 def settings_of(port: int, options: str, host: str = HOST) -> Settings:
     """The settings of a client that connects there."""
-    redis_settings = {"url": f"rediss://{host}:{port}/0?{options}", "connect_timeout_s": 5}
+    redis_settings = {"url": f"rediss://{host}:{port}/0?{options}"}
     return Settings.model_validate({"redis": redis_settings})
 
 

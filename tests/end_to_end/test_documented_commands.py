@@ -36,7 +36,6 @@ SHOWN: Final = ("", "csv", "json", "mermaid", "sql", "text")
 """Languages of blocks that are not commands."""
 
 SPEED: Final = {
-    "RUSHES_RECONCILE__FIRST_S": "0.5",
     "RUSHES_SANDBOX__RENDER": "shared",
 }
 ARGUED: Final = re.compile(r"<!-- not run: (.{10,}) -->")

@@ -35,7 +35,7 @@ def test_a_cancel_before_the_receipt_is_granted_at_the_next_step(
 ) -> None:
     """While it is not known whether the generation was bought, nobody can say what a cancel costs."""
     seldom = {"RUSHES_POLL__SCHEDULE": "fixed", "RUSHES_POLL__FIRST_S": "60", "RUSHES_POLL__INTERVAL_S": "60"}
-    with stage.worker(threads=4, RUSHES_RECONCILE__FIRST_S="3", **seldom):
+    with stage.worker(threads=4, RUSHES_TIME_SCALE="5", **seldom):
         job_id = stage.service.submit(a_request(f"clip [sandbox: {trouble}]")).job_id
         eventually(lambda: stage.service.get(job_id).job.state is state, what=f"the job {state}")
         stage.service.cancel(job_id)
@@ -50,7 +50,7 @@ def test_a_cancel_before_the_receipt_is_granted_at_the_next_step(
 
 def test_a_cancel_of_a_purchase_that_was_not_made_costs_nothing(stage: Stage) -> None:
     """The next step is in the queue, and buys nothing."""
-    with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="60", RUSHES_QUEUE__HOLD_LONGEST_S="60"):
+    with stage.worker(RUSHES_TIME_SCALE="1"):
         stage.sandbox.add_fault(submit="hang", bought=False, seconds=1, times=1)
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: stage.service.get(job_id).job.state is State.IN_DOUBT, what="the doubt")

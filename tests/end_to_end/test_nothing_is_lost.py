@@ -125,22 +125,27 @@ def test_a_doubt_is_resolved_when_the_log_line_comes_late(stage: Stage, tmp_path
         assert late.purchases() == {job_id: 1}
 
 
+def _at_once(threads: int) -> dict[str, str]:
+    """Purchases that all go out before the first lost reply, which would open the breaker for the rest."""
+    return {"RUSHES_WORKER__THREADS": str(threads), "RUSHES_UPSTREAM__TOTAL_TIMEOUT_S": "3"}
+
+
 def test_one_reading_of_the_log_resolves_many_doubts(stage: Stage) -> None:
     """A hundred lost replies must not cause a hundred readings."""
-    stage.sandbox.add_fault(submit="drop", times=30)
-    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__FIRST_S="1"):
+    stage.sandbox.add_fault(submit="hang", seconds=30, times=30)
+    with stage.worker(threads=64, **_at_once(64), RUSHES_TIME_SCALE="15"):
         ids = [stage.service.submit(a_request(f"clip {n}")).job_id for n in range(30)]
         assert {stage.ended(job_id).state for job_id in ids} == {State.COMPLETED}
 
-    assert stage.sandbox.requests()["log_reads"] <= 20
+    assert 1 <= stage.sandbox.requests()["log_reads"] <= 20
     assert all(count == 1 for count in stage.sandbox.purchases().values())
 
 
 def test_the_log_is_not_read_more_often_than_a_minute_allows_whatever_the_number_of_models(stage: Stage) -> None:
     """The bound is the fleet's; a worker that comes too late asks again when the next window begins."""
     models = ("google/veo3", "google/veo-3.0-fast", "veo2", "kling/v9")
-    stage.sandbox.add_fault(submit="drop", times=len(models))
-    with stage.worker(RUSHES_QUEUE__BREAKER_AFTER="1000", RUSHES_RECONCILE__READS_PER_MIN="2"):
+    stage.sandbox.add_fault(submit="hang", seconds=30, times=len(models))
+    with stage.worker(threads=8, **_at_once(8), RUSHES_RECONCILE__READS_PER_MIN="2"):
         ids = [stage.service.submit(VideoRequest(model, "clip")).job_id for model in models]
         eventually(lambda: _asked_to_wait(stage, ids) >= 2, what="two jobs that wait for the next window")
         assert stage.sandbox.requests()["log_reads"] == 2
@@ -269,7 +274,7 @@ def test_what_concerns_everybody_holds_everybody_and_goes_on_by_itself(stage: St
 @pytest.mark.long
 def test_a_dead_upstream_is_not_hammered(stage: Stage) -> None:
     """Polls stop but for a trial request; when it is back, they go on."""
-    with stage.worker(RUSHES_QUEUE__HOLD_FIRST_S="1", RUSHES_QUEUE__HOLD_LONGEST_S="2"):
+    with stage.worker(RUSHES_TIME_SCALE="10"):
         ids = [stage.service.submit(a_request(f"clip {n} [sandbox: latency=1200]")).job_id for n in range(40)]
         eventually(lambda: stage.service.counts()[State.RENDERING] >= 35)
         before = stage.sandbox.requests()["polls"]
@@ -292,8 +297,6 @@ def test_polls_that_hang_keep_nobody_else_waiting(stage: Stage) -> None:
         RUSHES_POLL__SCHEDULE="fixed",
         RUSHES_POLL__FIRST_S="1",
         RUSHES_POLL__INTERVAL_S="1",
-        RUSHES_POLL__BATCH="8",
-        RUSHES_UPSTREAM__READ_TIMEOUT_S="60",
     ):
         names = [f"{'well' if n % 8 else 'stuck'} {n} [sandbox: latency=50000]" for n in range(64)]
         ids = {name: stage.service.submit(a_request(name)).job_id for name in names}

@@ -29,9 +29,7 @@ FIXED: Final = {
 LEARNED: Final = {
     "RUSHES_POLL__SCHEDULE": "learned",
     "RUSHES_POLL__LATENESS_S": "0.225",
-    "RUSHES_POLL__SHORTEST_S": "0.05",
-    "RUSHES_POLL__LONGEST_S": "3",
-    "RUSHES_POLL__TYPICAL_S": "5.5",
+    "RUSHES_TIME_SCALE": "20",
 }
 """The defaults, twenty times faster."""
 

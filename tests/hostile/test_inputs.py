@@ -11,8 +11,7 @@ import pytest
 import redis
 
 from config.settings import Settings
-from producer.keys import Scope
-from producer.service import make_access
+from producer.keys import Scope, make_access
 from tests.api.conftest import Api
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"

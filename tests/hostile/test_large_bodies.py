@@ -16,8 +16,7 @@ import pytest
 
 from config.settings import Settings
 from producer.api.parsing import LARGE_BODIES
-from producer.keys import Scope
-from producer.service import make_access
+from producer.keys import Scope, make_access
 from tests.api.conftest import Api
 from tests.stage import eventually
 

@@ -14,8 +14,8 @@ import redis
 
 from config.settings import Settings
 from jobs.job import Terms, VideoRequest
-from producer.keys import Scope
-from producer.service import READ_AT_ONCE, Selection, Service, make_access, make_service
+from producer.keys import Scope, make_access
+from producer.service import READ_AT_ONCE, Selection, Service, make_service
 from tests.api.conftest import Api
 
 ORDERS: Final = 12

@@ -21,8 +21,7 @@ from producer.api.application import make_app
 from producer.api.picture_pool import BOUNDS, PicturePool
 from producer.api.pictures import MOST_PICTURES, PictureCheck
 from producer.api.problems import Problem
-from producer.keys import Scope
-from producer.service import make_access
+from producer.keys import Scope, make_access
 from tests.stage import eventually
 from tests.worker.servers import slow_handshake
 

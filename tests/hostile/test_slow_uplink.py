@@ -53,7 +53,7 @@ def _serve(listener: socket.socket) -> None:
 
 def test_a_large_order_is_sent_for_longer_than_a_connection_may_take(slow_reader: str) -> None:
     """It counted against the time to connect, and its purchase ended in doubt."""
-    with upstream_at(slow_reader, connect_timeout_s=CONNECT_S, total_timeout_s=1) as upstream:
+    with upstream_at(slow_reader, connect_s=CONNECT_S) as upstream:
         receipt = upstream.submit(LARGE, Family.UNIVERSAL, REQUEST_ID)
 
     assert isinstance(receipt, Accepted), receipt

@@ -5,10 +5,9 @@ from typing import Final
 import pytest
 
 from config.settings import PollSettings
-from jobs.schedule import FixedSchedule
+from jobs.schedule import LONGEST_S, FixedSchedule
 from ops.bench.pacing import (
     EVERY_S,
-    LONGEST_S,
     SHAPES,
     STEADY,
     Constant,

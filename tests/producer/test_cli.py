@@ -31,7 +31,7 @@ Ran = subprocess.CompletedProcess[str]
 NASTY = "evil \x1b]0;owned\x07\x1b[31mred \x9b31m [bold red]tags[/bold red] \u202eltr \r\n second line ☂ 紙の船"
 MORE = {"--limit 2": True, "--limit 3": False, "--model google/veo3 --limit 2": False}
 """Of three jobs, two by this model: whether a list with these options has more."""
-SHORT_OUTAGE = {"RUSHES_REDIS__CONNECT_TIMEOUT_S": "1", "RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.5"}
+SHORT_OUTAGE = {"RUSHES_REDIS__SOCKET_TIMEOUT_S": "1.1"}
 
 
 def parsed(ran: Ran, *, code: Exit = Exit.DONE) -> Any:

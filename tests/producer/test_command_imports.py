@@ -34,7 +34,18 @@ HEAVY: Final = {
     "fastapi",
     "uvicorn",
 }
-OTHERS: Final = {"worker.upstream", "worker.sql", "ops.sandbox", "ops.doctor", "producer.api", "producer.client"}
+OTHERS: Final = {
+    "worker.upstream",
+    "worker.sql",
+    "ops.sandbox",
+    "ops.doctor",
+    "producer.api",
+    "producer.client",
+    "jobs.facts",
+}
+FOR_PEOPLE: Final = {"rich", "jobs.outbox"}
+"""For tables and colours, and for the state of receivers; no script reads either."""
+
 FOR_WAKE_UPS: Final = {"celery.app.base", "kombu.transport.redis"}
 
 LISTED: Final = """
@@ -84,6 +95,14 @@ def test_a_command_about_jobs_imports_neither_celery_nor_what_other_commands_nee
     assert not imported(stage, command, *arguments) & (HEAVY | OTHERS)
 
 
+@pytest.mark.parametrize("command", ["get", "list", "events"])
+def test_json_does_without_rich(stage: Stage, command: str) -> None:
+    """It was a tenth of such a command's CPU."""
+    job_id = stage.service.submit(a_request()).job_id
+    arguments = [] if command == "list" else [job_id]
+    assert not imported(stage, command, *arguments, "--json") & (HEAVY | OTHERS | FOR_PEOPLE)
+
+
 def test_a_wait_imports_no_more(stage: Stage) -> None:
     """Scripts submit, and then wait."""
     job_id = stage.service.submit(a_request()).job_id
@@ -92,7 +111,7 @@ def test_a_wait_imports_no_more(stage: Stage) -> None:
 
 def test_submit_imports_celery_for_its_wake_up_and_nothing_else(stage: Stage) -> None:
     """Celery writes its own messages; a second implementation of their format would be ours to keep true."""
-    assert imported(stage, "submit", "a paper boat") & (HEAVY | OTHERS) == FOR_WAKE_UPS
+    assert imported(stage, "submit", "a paper boat") & (HEAVY | OTHERS | FOR_PEOPLE) == FOR_WAKE_UPS
 
 
 def test_a_second_submit_with_the_key_needs_no_celery(stage: Stage) -> None:

@@ -573,7 +573,7 @@ def test_without_redis_every_method_says_so_within_seconds() -> None:
 def test_a_redis_that_does_not_answer_is_given_up_in_time_and_holds_nothing_half_written() -> None:
     """The server is stopped in its tracks: the job is either whole or not there when it goes on."""
     with ValkeyServer() as server:
-        choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5, "connect_timeout_s": 1}
+        choice = {"url": f"redis://127.0.0.1:{server.port}/0", "socket_timeout_s": 1.5}
         settings = Settings.model_validate({"redis": choice})
         service = make_service(settings)
         service.submit(a_request())

@@ -149,7 +149,7 @@ def stranger() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def clients(stranger: Server) -> Iterator[tuple[Upstream, Poller]]:
     """Clients that send one request after the other: what one reply leaves behind must not hurt the next."""
-    with upstream_at(stranger.url, read_timeout_s=2, total_timeout_s=2) as both:
+    with upstream_at(stranger.url, total_timeout_s=2) as both:
         yield both
 
 

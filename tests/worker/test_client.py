@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from config.sending import sending_s
-from config.settings import UpstreamSettings
+from config.settings import CONNECT_S, UpstreamSettings
 from jobs.facts import Accepted, Finished, NoResult, NotBought, Pending, PollResult, Receipt, Rejected, Unknown
 from jobs.job import Family, Hold, VideoRequest
 from tests.stage import Clock, a_request, eventually
@@ -35,11 +35,16 @@ ACCEPTED: Final = b'{"id":"gen-1","status":"queued","meta":{"usage":{"credits_us
 
 @contextmanager
 def upstream_at(
-    url: str, *, clock: Callable[[], float] = time.monotonic, reply_bytes: int = MOST_REPLY_BYTES, **settings: Any
+    url: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    connect_s: float = CONNECT_S,
+    reply_bytes: int = MOST_REPLY_BYTES,
+    **settings: Any,
 ) -> Iterator[Upstream]:
     """A client with short time-outs."""
     choice = chosen(url, **settings)
-    upstream = Upstream(UpstreamAccess.of(choice), choice, clock=clock, reply_bytes=reply_bytes)
+    upstream = Upstream(UpstreamAccess.of(choice), choice, clock=clock, connect_s=connect_s, reply_bytes=reply_bytes)
     try:
         yield upstream
     finally:
@@ -61,7 +66,7 @@ def poller_at(
 
 def chosen(url: str, **settings: Any) -> UpstreamSettings:
     """Settings with short time-outs."""
-    short = {"read_timeout_s": 5, "connect_timeout_s": 5, **settings}
+    short = {"total_timeout_s": 10, **settings}
     return UpstreamSettings.model_validate({"base_url": url, "api_key": KEY, **short})
 
 
@@ -173,7 +178,7 @@ def full_backlog() -> Iterator[str]:
 def test_a_connection_that_is_never_made_buys_nothing() -> None:
     """A full backlog answers nothing at all: the connect time-out proves that nothing was sent."""
     with full_backlog() as url:
-        receipt = buy(url, connect_timeout_s=0.3)
+        receipt = buy(url, total_timeout_s=0.3)
     assert receipt == NotBought(Hold.UNREACHABLE, "no connection to the upstream (ConnectTimeout)")
 
 
@@ -294,14 +299,16 @@ def test_a_lost_reply_to_a_poll_decides_nothing(server: Server, act: Act) -> Non
 def test_silence_past_the_read_time_out_is_unknown(server: Server) -> None:
     """The video may be in the making; only the upstream's log shows it."""
     server.on(hang)
-    assert buy(server.url, read_timeout_s=0.2) == Unknown("the reply was lost after the request was sent (ReadTimeout)")
+    assert buy(server.url, total_timeout_s=0.4) == Unknown(
+        "the reply was lost after the request was sent (ReadTimeout)"
+    )
     assert posts(server) == 1
 
 
 def test_silence_past_the_read_time_out_of_a_poll_decides_nothing(server: Server) -> None:
     """A silent upstream must not hold a thread."""
     server.on(hang)
-    with poller_at(server.url, read_timeout_s=0.2) as poller:
+    with poller_at(server.url, total_timeout_s=0.4) as poller:
         assert isinstance(poller.poll("g", Family.UNIVERSAL), NoResult)
 
 
@@ -680,10 +687,10 @@ def test_a_status_that_came_before_the_time_out_counts(server: Server) -> None:
     assert seen == NoResult(Hold.THROTTLED, "429", 7)
 
 
-@pytest.mark.parametrize(("connect_timeout_s", "timed_out"), [(5, True), (0.3, False)])
-def test_a_connection_that_is_never_made_ends_a_poll(connect_timeout_s: float, timed_out: bool) -> None:
+@pytest.mark.parametrize(("total_timeout_s", "timed_out"), [(60, True), (0.3, False)])
+def test_a_connection_that_is_never_made_ends_a_poll(total_timeout_s: float, timed_out: bool) -> None:
     """The shorter of the two time-outs ends it, and a time-out for connecting would be no longer the next time."""
-    with full_backlog() as url, poller_at(url, connect_timeout_s=connect_timeout_s) as poller:
+    with full_backlog() as url, poller_at(url, total_timeout_s=total_timeout_s) as poller:
         [(took_s, group)] = timed(poller.poll_many([PollRequest("g", Family.UNIVERSAL, 1)]))
     [seen] = group.values()
     assert isinstance(seen, NoResult)

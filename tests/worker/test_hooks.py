@@ -170,15 +170,10 @@ def test_ctrl_c_in_a_hook_is_no_hooks_failure() -> None:
 
 def test_the_wait_doubles_until_the_attempts_are_used_up() -> None:
     """A retry budget of its own: 2 s, 4 s, … up to the longest, then given up."""
-    waits = receiver(raising(ValueError()), retry_first_s=1000, attempts=5)
-    assert [waits.retries.wait_s(failures, spread=0.9) for failures in range(1, 7)] == [
-        1000,
-        2000,
-        RETRY_LONGEST_S,
-        RETRY_LONGEST_S,
-        None,
-        None,
-    ]
+    waits = receiver(raising(ValueError()), attempts=14)
+    seconds = [waits.retries.wait_s(failures, spread=0.9) for failures in range(1, 16)]
+    assert seconds[:3] == [2, 4, 8]
+    assert seconds[10:] == [2048, RETRY_LONGEST_S, RETRY_LONGEST_S, None, None]
 
 
 @pytest.fixture

@@ -119,14 +119,13 @@ def test_a_part_of_a_round_that_fails_stops_no_other(
     [
         ({}, State.IN_DOUBT, 23 * 3600),
         ({}, State.QUEUED, 900),
-        ({"queue": {"hold_longest_s": 9000}}, State.QUEUED, 13_500),
         ({}, State.RENDERING, 1000),
         ({"poll": {"interval_s": 5000}}, State.RENDERING, 5000),
         ({}, State.RENDERING, 1.5 * RETRY_AFTER_CEILING_S),
         ({}, State.STORING, 1000),
         ({}, SLOW_POLLS, 1000),
         ({}, State.SUBMITTING, LEASE_S),
-        ({"late_fetch": {"first_s": 20_000}}, FollowUp.LATE_FETCH, 20_000),
+        ({}, FollowUp.LATE_FETCH, 600),
         ({}, FollowUp.DESCRIBE, 5 * 2**10),
     ],
 )

@@ -14,7 +14,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from config.outbound import AddressRefused, Permits, PunctualAdapter, location_of
-from config.settings import CDN_CONNECT_S, ArchiveSettings
+from config.settings import CONNECT_S, ArchiveSettings
 from jobs.facts import Gone, NotFetched
 from jobs.media import Mismatch
 from worker import faults
@@ -107,7 +107,7 @@ class Downloads:
 
     def _open(self, url: str, headers: Mapping[str, str], *, until: float) -> requests.Response:
         """Follow redirects, without reading their bodies, and return the last reply."""
-        timeouts = (CDN_CONNECT_S, self._settings.read_timeout_s)
+        timeouts = (CONNECT_S, self._settings.read_timeout_s)
         for _ in range(MOST_REDIRECTS + 1):
             try:
                 response = self._adapter.ask("GET", url, headers=headers, timeout=timeouts)

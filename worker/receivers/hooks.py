@@ -19,6 +19,9 @@ from worker.receivers.result import JobResult, ResultHook, result_of
 
 log = logging.getLogger("rushes.hooks")
 
+RETRY_FIRST_S: Final = 2.0
+"""The first wait after a hook raised; it doubles each time."""
+
 RETRY_LONGEST_S: Final = 3600.0
 """The longest wait between two calls of one hook: 12 calls, the default, take seven hours."""
 
@@ -26,12 +29,14 @@ RETRY_LONGEST_S: Final = 3600.0
 class HookReceiver(Receiver):
     """Calls one hook, a deployment's code, with the record of an ended job."""
 
-    def __init__(self, name: str, hook: ResultHook, settings: HooksSettings, archive: str) -> None:
+    def __init__(
+        self, name: str, hook: ResultHook, settings: HooksSettings, archive: str, time_scale: float = 1.0
+    ) -> None:
         self._name = name
         self._hook = hook
         self._archive = archive
         self.terms = ReceiverTerms(width=settings.width, longest_s=settings.longest_s)
-        self.retries = RetryTerms.doubling(settings.retry_first_s, RETRY_LONGEST_S, settings.attempts)
+        self.retries = retry_terms(settings, time_scale)
 
     def deliver(self, delivery: Delivery, job: Job, request: VideoRequest) -> Outcome:  # noqa: ARG002 (of all receivers)
         """Call the hook; any exception is a failed delivery."""
@@ -41,6 +46,11 @@ class HookReceiver(Receiver):
             log.warning("hook raised hook=%s", self._name, exc_info=error)
             return NotDelivered(f"{type(error).__name__}: {error}"[:300])
         return Delivered()
+
+
+def retry_terms(settings: HooksSettings, time_scale: float) -> RetryTerms:
+    """Return when a failed delivery to a hook or the database is tried again."""
+    return RetryTerms.doubling(RETRY_FIRST_S / time_scale, RETRY_LONGEST_S / time_scale, settings.attempts)
 
 
 def _run(hook: ResultHook, result: JobResult) -> None:

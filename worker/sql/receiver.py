@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from config.settings import HooksSettings
 from jobs.delivery import Delivered, Delivery, NotDelivered, Outcome
 from jobs.job import Job, VideoRequest
-from jobs.moves.delivery import RetryTerms
 from jobs.outbox import ReceiverTerms
-from worker.receivers.hooks import RETRY_LONGEST_S
+from worker.receivers.hooks import retry_terms
 from worker.receivers.outcome import Ready, Receiver
 from worker.receivers.result import result_of
 from worker.sql.writing import DatabaseTrouble, ResultsWriter
@@ -19,9 +18,9 @@ log = logging.getLogger("rushes.hooks")
 class DatabaseReceiver(Receiver):
     """Writes a batch of ended jobs in one transaction; a worker starts even if the database is away."""
 
-    def __init__(self, writer: ResultsWriter, settings: HooksSettings, archive: str) -> None:
+    def __init__(self, writer: ResultsWriter, settings: HooksSettings, archive: str, time_scale: float = 1.0) -> None:
         self.terms = ReceiverTerms(width=settings.width, longest_s=settings.longest_s)
-        self.retries = RetryTerms.doubling(settings.retry_first_s, RETRY_LONGEST_S, settings.attempts)
+        self.retries = retry_terms(settings, time_scale)
         self._writer = writer
         self._archive = archive
 

@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from config.outbound import PunctualAdapter
 from config.sending import sending_s
-from config.settings import UpstreamSettings
+from config.settings import CONNECT_S, UpstreamSettings
 from jobs.facts import NoResult, NotBought, Receipt, Unknown
 from jobs.job import Family, Hold, VideoRequest
 from worker import metrics
@@ -56,11 +56,13 @@ class Upstream:
         settings: UpstreamSettings,
         *,
         threads: int = 16,
+        connect_s: float = CONNECT_S,
         reply_bytes: int = MOST_REPLY_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access = access
         self._settings = settings
+        self._time_outs = min(connect_s, settings.connect_timeout_s), settings.read_timeout_s
         self._reply_bytes = reply_bytes
         self._clock = clock
         self._reading = PunctualAdapter(connections=threads, reply_s=settings.total_timeout_s, proxies=access.proxies)
@@ -123,7 +125,7 @@ class Upstream:
             json=json,
             params=params,
             headers=access.headers | named,
-            timeout=(choice.connect_timeout_s, choice.read_timeout_s),
+            timeout=self._time_outs,
             verify=access.ca_file,
         )
         with closing(response):

@@ -38,9 +38,8 @@ def environment(config: RunConfig) -> dict[str, str]:
 
 def _schedule(scale: float) -> dict[str, str]:
     """Scale the defaults of polls like the interval."""
-    names = ("LATENESS_S", "SHORTEST_S", "LONGEST_S", "TYPICAL_S")
-    defaults = {name: variables().get(f"RUSHES_POLL__{name}", (0.0, ""))[0] for name in names}
-    return {f"RUSHES_POLL__{name}": f"{default / scale:g}" for name, default in defaults.items()}
+    lateness_s = variables()["RUSHES_POLL__LATENESS_S"][0]
+    return {"RUSHES_TIME_SCALE": f"{max(scale, 1):g}", "RUSHES_POLL__LATENESS_S": f"{lateness_s / scale:g}"}
 
 
 ABOUT = About(
