@@ -59,15 +59,18 @@ BUTTONS: Final[Mapping[str, str]] = {
     "worker/shutdown/one@test": "Shutting down!",
     "worker/pool/restart/one@test": "Unknown reason",
     "worker/pool/grow/one@test?n=3": "Unknown reason",
-    "worker/pool/shrink/one@test?n=1": "Unknown reason",
-    "worker/pool/autoscale/one@test?min=1&max=9": "Unknown reason",
-    "worker/queue/add-consumer/one@test?queue=x": "Unknown reason",
+    f"worker/pool/shrink/one@test?n=1{'0' * 120}": "Unknown reason",
+    f"worker/pool/autoscale/one@test?min=1&max=9{'0' * 180}": "Unknown reason",
+    f"worker/queue/add-consumer/one@test?queue={'x' * 240}": "Unknown reason",
     "worker/queue/cancel-consumer/one@test?queue=transfer": "Unknown reason",
     "task/rate-limit/rushes.poll?workername=one@test&ratelimit=1/h": "Unknown reason",
     "task/timeout/rushes.poll?workername=one@test&hard=1&soft=1": "Unknown reason",
     "task/revoke/{task}?terminate=true": "Revoked",
 }
-"""Flower's buttons by the calls that they make, each with what Flower says; equal refusals are logged once a minute."""
+"""Flower's buttons by the calls that they make, each with what Flower says.
+
+Equal refusals are logged once a minute, and a refusal names the message's size: none has another's.
+"""
 
 
 @pytest.mark.timeout(240)
