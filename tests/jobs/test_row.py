@@ -1,14 +1,17 @@
 """A job's row: what is written is what is read."""
 
+import json
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.artifacts import Artifact
 from jobs.errors import UnreadableRow
 from jobs.job import Charged, Family, Job, Reason, Stored, Video
 from jobs.media import Media, Mismatch
-from jobs.row import job_from, to_fields
+from jobs.row import job_from, serialized, to_fields
 from jobs.states import State
 
 VALUES: Final[dict[str, Any]] = {
@@ -66,3 +69,28 @@ def test_an_unreadable_row_names_the_field(field: str, value: str) -> None:
         job_from({**to_fields(VALUES), field: value})
     assert len(str(caught.value)) <= 200
     assert value not in str(caught.value)
+
+
+PIECES: Final = st.lists(
+    st.sampled_from(["A" * 30_000, 'é"\\' * 9_000, "\n\x00\x7f", "\ud83d\ude00", "🌧" * 20_000]), max_size=6
+)
+ANYTHING: Final = st.one_of(
+    st.none(), st.integers(), st.floats(allow_nan=False), PIECES.map("".join), st.lists(PIECES.map("".join), max_size=3)
+)
+
+
+@given(parameters=st.dictionaries(st.text(max_size=5), ANYTHING, max_size=4))
+def test_parameters_are_serialized_as_json_would(parameters: dict[str, Any]) -> None:
+    """Whatever the slices of a long text begin and end with; half a surrogate pair is no Unicode, and no JSON."""
+    try:
+        whole = json.dumps(parameters, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        assert serialized(parameters) is None
+    else:
+        assert serialized(parameters) == whole
+
+
+@pytest.mark.parametrize("parameters", [{"a": object()}, {1: 2, "b": 3}, ["a"], None])
+def test_what_is_no_json_is_not_serialized(parameters: Any) -> None:
+    """Validation says why."""
+    assert serialized(parameters) is None
