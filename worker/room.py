@@ -28,8 +28,9 @@ class Room:
     def __init__(self, threads: int, owner_of: OwnerOf = lambda _receiver: None) -> None:
         self.slow_threads = max(1, threads // 4)
         self.half = max(1, threads // 2)
-        self._of_an_owner = max(1, self.half // 4)
-        self._of_webhooks = max(1, self.half - self._of_an_owner)
+        quarter = self.half // 4
+        self._of_an_owner = max(2, quarter)  # one slow receiver has a slot: another of the same tenant goes on
+        self._of_webhooks = max(1, self.half - max(1, quarter))
         self._owner_of = owner_of
         self._owners: Counter[str] = Counter()
         self._busy = max(1, threads - self.slow_threads)

@@ -47,7 +47,8 @@ def begun_with(soft: int) -> Iterator[None]:
 
 def test_a_worker_may_open_what_its_settings_can_need(stage: Stage) -> None:
     """This also works in a shell whose limit is very low."""
-    with begun_with(256), stage.worker() as worker:
+    threads = stage.settings.worker.threads
+    with begun_with(256), stage.worker(threads=threads) as worker:
         allowed, _ = psutil.Process(worker.process.pid).rlimit(psutil.RLIMIT_NOFILE)
         assert allowed == min(files_needed(stage.settings), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
