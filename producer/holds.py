@@ -115,9 +115,18 @@ class KnownHolds:
 
     def in_flight_of(self, tenant: str) -> int:
         """Return how many generations of a tenant run, if it has a limit; else 0."""
-        if not isinstance(self.now().of_tenant(tenant).in_flight, int):
+        if not self._has_limit(self.now(), tenant):
             return 0
         if tenant not in self._in_flight:
+            self._in_flight[tenant] = 0  # if Redis cannot be used: the next second asks again
             with suppress(LedgerUnavailable):
                 self._in_flight[tenant] = self._ledger.admission.in_flight_of([tenant])[tenant]
-        return self._in_flight.get(tenant, 0)
+        return self._in_flight[tenant]
+
+    def are_at_hand(self, tenant: str) -> bool:
+        """Whether `now` and `in_flight_of` a tenant need no read."""
+        return self.are_fresh and (tenant in self._in_flight or not self._has_limit(self._found, tenant))
+
+    @staticmethod
+    def _has_limit(holds: Holds, tenant: str) -> bool:
+        return isinstance(holds.of_tenant(tenant).in_flight, int)

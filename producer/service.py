@@ -690,7 +690,8 @@ class Service:
 
     def is_beside_at_hand(self, job: Job, *, at: float) -> bool:
         """Whether `beside` needs no read of Redis."""
-        return (job.state is not State.QUEUED or self._holds.are_fresh) and self._etas.is_at_hand(job, now=at)
+        known = job.state is not State.QUEUED or self._holds.are_at_hand(job.tenant or "")
+        return known and self._etas.is_at_hand(job, now=at)
 
     def _in_doubt(self, job_id: str) -> Job:
         """Read the job, if it is in doubt: any other has a purchase that must not be overwritten."""

@@ -45,7 +45,8 @@ def _set_up_logging(**_ignored: Any) -> None:
 @signals.worker_init.connect(weak=False)
 def _prepare(sender: Any, **_ignored: Any) -> None:
     """Build the worker's parts before it takes a message, or stop it with a sentence."""
-    app.use_threads(int(sender.concurrency))
+    if isinstance(sender.concurrency, int):  # else it is Celery's `auto`, which is resolved later
+        app.use_threads(sender.concurrency)
     settings = app.settings
     needed = files_needed(settings)
     if (allowed := allow(needed)) < needed:

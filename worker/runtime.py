@@ -314,11 +314,17 @@ def policies(base: Policy, settings: Settings, client: "redis.Redis") -> PolicyO
     if poll.schedule == "fixed":
         return lambda _job: base
 
+    if poll.lateness_s < SHORTEST_S / scale:
+        raise ConfigurationError(
+            f"RUSHES_POLL__LATENESS_S is {poll.lateness_s:g}: polls come {SHORTEST_S / scale:g} s apart at the least, "
+            "so that no schedule could keep it."
+        )
+
     def learned(durations: Durations) -> Policy:
         learned = LearnedSchedule(
             durations,
             lateness_s=poll.lateness_s,
-            shortest_s=min(SHORTEST_S / scale, poll.lateness_s),
+            shortest_s=SHORTEST_S / scale,
             longest_s=max(LONGEST_S / scale, poll.lateness_s),
         )
         return replace(base, schedule=InSlots(learned, SLOT_S, SHORTEST_S / scale))

@@ -11,10 +11,12 @@ for _, kind in ipairs({ 'submit', 'poll' }) do
   if circuit.open_s > 0 then redis.call('HSET', breaker_key(name), 'half_open_at', stamp(now)) end
 end
 
--- One that is being bought, or stands in line, is left alone.
+-- One that is being bought, is about to be cancelled, stands in line, or waits for a paused model is left alone.
 local function is_held(id, row)
-  return row.state == 'queued' and fields_of(id, 'hold')[1] and not redis.call('ZSCORE', in_flight_key(row.account), id)
+  return row.state == 'queued' and not row.cancel_requested_at and fields_of(id, 'hold')[1]
+    and not redis.call('ZSCORE', in_flight_key(row.account), id)
     and not redis.call('ZSCORE', ready_key(row.account, row.tenant), id)
+    and not redis.call('ZSCORE', parked_key(row.account, row.model or ''), id)
 end
 
 for _, id in ipairs(redis.call('ZRANGE', due_key('queued'), '(' .. stamp(now), '+inf', 'BYSCORE', 'LIMIT', 0, a.limit)) do

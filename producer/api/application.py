@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import Depends, FastAPI
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Scope
 
 from config.connection import connect, connect_async, retention
 from config.settings import Settings
@@ -142,13 +143,17 @@ def _telemetry(export: "SpanExport") -> "TelemetryConfig":
 
     Reads make none: a client that polls makes hundreds, and the query of a signed link is a secret.
     """
+
+    def is_left_out(scope: Scope) -> bool:
+        return scope.get("method") in {"GET", "HEAD", "OPTIONS"} or "/files/" in scope.get("path", "")
+
     return {
         "tracer_provider": export.provider,
         "metrics": False,
         "logs": False,
         "operation_spans": False,
         "auto_configure": False,
-        "exclude": lambda scope: scope.get("method") in {"GET", "HEAD", "OPTIONS"},
+        "exclude": is_left_out,
     }
 
 

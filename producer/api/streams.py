@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -139,15 +139,16 @@ class _Waiting:
 
     async def changed(self) -> LogEntry | None:
         """Return an event if it now waits for something else."""
-        if self._job.turn < self._turn:
-            with suppress(
-                LedgerUnavailable, UnknownJob
-            ):  # the stream itself ends with the job, and tells what is wrong
+        is_held = self._job.state is State.QUEUED and self._job.hold is not None  # it may be tried earlier
+        if self._job.turn < self._turn or is_held:
+            try:
                 seen = await self._service.seen_async(self._job.id)
-                self._job, self._ahead_s = seen.job, seen.at - monotonic()
-        if self._job.state is not State.QUEUED:
-            return None
+            except (LedgerUnavailable, UnknownJob):  # the stream itself ends with the job, and tells what is wrong
+                return None
+            self._job, self._ahead_s = seen.job, seen.at - monotonic()
         at = self._ahead_s + monotonic()
+        if self._job.state is not State.QUEUED:
+            return self._told.changed(self._job, None, at=at)
         ask = partial(self._service.waiting_event, self._job, self._told, after=self._after, at=at)
         return ask() if self._service.is_beside_at_hand(self._job, at=at) else await run_in_threadpool(ask)
 

@@ -176,5 +176,5 @@ class TenantPool:
 
 
 def _no_room() -> Problem:
-    detail = f"Other requests of this kind are served first; nothing was submitted. Try again in {RETRY_AFTER_S} s."
+    detail = f"Other requests of this kind are served first; this one did nothing. Try again in {RETRY_AFTER_S} s."
     return Problem(Code.RATE_LIMITED, detail, headers={"retry-after": str(RETRY_AFTER_S)})

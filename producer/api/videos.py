@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -191,8 +191,9 @@ async def create(request: Request, parts: Needs, caller: Submits) -> Response:
     status = HTTPStatus.OK if answer.reused else HTTPStatus.ACCEPTED
     try:
         if wait_s is not None:
-            await wait_for_end(parts, answer.job_id, tenant=caller.tenant, within_s=wait_s)
-            headers["preference-applied"] = f"wait={wait_s:g}"
+            with suppress(Problem):  # too many wait already, but this job is accepted: a refusal would be believed
+                await wait_for_end(parts, answer.job_id, tenant=caller.tenant, within_s=wait_s)
+                headers["preference-applied"] = f"wait={wait_s:g}"
         seen = await parts.service.seen_async(answer.job_id)
     except LedgerUnavailable:
         if accepted is None:

@@ -142,7 +142,7 @@ def _longest(request: VideoRequest, parameters: bytes) -> int:
     """Return how long the body can be as it is sent: with blanks between its values, and letters escaped."""
     is_as_sent = parameters.isascii() and b"\x7f" not in parameters
     names = len(str(request.model)) + len(str(request.prompt))
-    return (1 if is_as_sent else _LONGEST_ESCAPE) * len(parameters) + 2 * MOST_VALUES + _LONGEST_ESCAPE * names
+    return (1 if is_as_sent else _LONGEST_ESCAPE) * len(parameters) + 2 * MOST_VALUES + 2 * _LONGEST_ESCAPE * names
 
 
 def reuse_problem(request: VideoRequest) -> FieldError | None:

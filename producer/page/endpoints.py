@@ -45,7 +45,9 @@ def redeliver(visit: Visit) -> Response:
     """Deliver a job's ends to an endpoint now, also those delivered before."""
     endpoint, job_id = visit.parts.webhooks.get(visit.text("endpoint")), visit.text("job")
     check_id(job_id)
-    visit.parts.service.get(job_id)  # refuses an erased job, of which nothing is left to deliver
+    job, request = visit.parts.service.get(job_id)  # refuses an erased job, of which nothing is left to deliver
+    if endpoint.id not in visit.parts.receivers.own_receivers(job, request, tenant=None):
+        raise Problem(Code.NOT_FOUND, "This endpoint receives nothing of that job's tenant.")
     visit.parts.receivers.redeliver(endpoint.id, job_id)
     told = f"{job_id} is delivered to {endpoint.id} now: look again in a moment."
     return page(visit, told=told)

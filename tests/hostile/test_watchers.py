@@ -65,10 +65,14 @@ def test_a_tenants_streams_and_waits_are_bounded(server: Server, client: "redis.
 
     refused = requests.get(f"{job}/events", headers=attacker, timeout=20)
     waited = requests.get(job, headers={**attacker, "prefer": "wait=5"}, timeout=20)
+    order, wants = {"prompt": "a boat", "model": "somebody/else"}, {**attacker, "prefer": "wait=5"}
+    accepted = requests.post(f"{server.url}/v1/videos", json=order, headers=wants, timeout=20)
     beside = requests.get(f"{other}/events", headers=shop, stream=True, timeout=20)
 
     assert [refused.status_code, waited.status_code] == [HTTPStatus.TOO_MANY_REQUESTS] * 2
     assert refused.json()["code"] == "rate_limited"
+    assert accepted.status_code == HTTPStatus.ACCEPTED, "who is told to try again would buy twice"
+    assert "preference-applied" not in accepted.headers
     assert beside.status_code == HTTPStatus.OK
     streams[0].close()
     eventually(

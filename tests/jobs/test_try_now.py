@@ -131,3 +131,26 @@ def test_nothing_to_try_changes_nothing(ledger: Ledger, client: "redis.Redis", s
     assert ledger.breakers.try_now() == Tried([], jobs=0)
 
     assert (sent, client.keys("rushes:breaker:*")) == ([], [])
+
+
+def test_a_job_of_a_paused_model_is_not_tried(ledger: Ledger, clock: Clock) -> None:
+    """It waits for the pause, and to say that it is tried would be untrue."""
+    held = refused(ledger)
+    ledger.pauses.pause(by="ann", reason="too dear", what=f"model:{held.model}")
+    clock.advance(61)
+    assert claimed(ledger) == []  # which parks it
+
+    assert ledger.breakers.try_now() == Tried([], jobs=0)
+    assert claimed(ledger) == []
+    ledger.pauses.resume(what=f"model:{held.model}")
+    assert [job.id for job in claimed(ledger)] == [held.id]
+
+
+def test_a_job_whose_cancel_is_being_granted_is_left_alone(ledger: Ledger) -> None:
+    """If that worker dies, its lease must end, not its deadline."""
+    job = steps.job_in(ledger, State.SUBMITTING)
+    steps.cancel_requested(ledger, job)
+    steps.held(ledger, ledger.get(job.id), 60, Hold.OUT_OF_CREDITS, "402")
+    assert [one.id for one in claimed(ledger)] == [job.id]
+
+    assert ledger.breakers.try_now() == Tried([], jobs=0)

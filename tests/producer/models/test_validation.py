@@ -214,11 +214,11 @@ def test_a_request_that_is_too_large_is_refused(model: str) -> None:
     assert problems(model, image_url="A" * (LARGEST - 200)) == {}
 
 
-@pytest.mark.parametrize("text", ["A", "é", "\x7f", "\u2028", '"', "\n"])
+@pytest.mark.parametrize("text", ["A", "é", "\x7f", "\u2028", '"', "\n", "🌧"])
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_its_serialized_parameters_change_no_judgement(text: str, beyond: int) -> None:
     """They are shorter than what is sent, where letters are escaped."""
-    request = VideoRequest("somebody/else", "a dragon", {"words": [text * 500] * 4})
+    request = VideoRequest("somebody/else", text * 5000, {"words": [text * 500] * 4})
     largest = len(json.dumps(request.body())) - beyond
     for parameters in (None, serialized(request.parameters)):
         if beyond > 0:
