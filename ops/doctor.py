@@ -22,7 +22,7 @@ from config.address import parse
 from config.connection import connect, retention
 from config.inputs import inputs_of
 from config.private import is_open_to_others
-from config.settings import ConfigurationError, Settings, load, unknown_variables, whereabouts
+from config.settings import ConfigurationError, Settings, UpstreamSettings, load, unknown_variables, whereabouts
 from config.store import StoreError, open_store
 from jobs import outage
 from jobs.errors import LedgerUnavailable, UnknownJob, UnreadableRow
@@ -111,6 +111,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Run every check; each yields findings."""
     yield from _variables()
     yield from _redis(settings)
+    yield from time_scale(settings)
     yield from _upstream(settings)
     yield _archive(settings)
     yield from _sharing(settings)
@@ -311,6 +312,14 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         return
     with closing(Upstream(access, upstream, threads=1)) as client:
         yield _account(access.base_url.rpartition("@")[2], client.billing())
+
+
+def time_scale(settings: Settings) -> Iterator[Finding]:
+    """Find waits that are shortened before an upstream that costs money."""
+    host = UpstreamSettings.model_fields["base_url"].default.host
+    if settings.time_scale > 1 and settings.upstream.base_url.host == host:
+        scale = f"RUSHES_TIME_SCALE is {settings.time_scale:g}, which is for a fast sandbox"
+        yield Finding("upstream", Verdict.WARN, f"{scale}: {host} is tried again that much earlier. Unset it.")
 
 
 def _account(place: str, reply: Reply | NoResult) -> Finding:

@@ -15,7 +15,7 @@ from config.settings import Settings
 from jobs.clock import LongestWaits
 from jobs.job import Terms, VideoRequest
 from jobs.ledger import Ledger
-from ops.doctor import Finding, Verdict, examine
+from ops.doctor import Finding, Verdict, examine, time_scale
 from producer.cli.exits import Exit
 from producer.service import make_service
 from tests import steps
@@ -184,6 +184,16 @@ def test_an_upstream_that_cannot_be_used_is_bad(
     """Doctor requests the balance, which costs nothing."""
     with examined(stage, monkeypatch, **variables) as found:
         assert one(found["upstream"], words).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("scale", "address", "count"),
+    [(10, "https://api.aimlapi.com", 1), (1, "https://api.aimlapi.com", 0), (10, "http://sandbox:8085", 0)],
+)
+def test_shortened_waits_before_the_paid_upstream_are_a_warning(scale: float, address: str, count: int) -> None:
+    """They are for a sandbox: a sick upstream would be asked so many times as often."""
+    found = list(time_scale(Settings.model_validate({"time_scale": scale, "upstream": {"base_url": address}})))
+    assert [finding.verdict for finding in found] == [Verdict.WARN] * count
 
 
 @pytest.mark.parametrize(
