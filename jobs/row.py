@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final, NoReturn
 
@@ -92,21 +92,33 @@ def serialized(parameters: Mapping[str, Any]) -> bytes | None:
     Long texts are written slice by slice: to write 8 MB at once would hold the interpreter for 20 ms.
     """
     try:
-        texts = (f"{_ENCODER.encode(name)}:{_json(parameters[name])}" for name in sorted(parameters))
-        return f"{{{','.join(texts)}}}".encode()
+        return b"".join(_pieces(parameters))
     except (AttributeError, TypeError, ValueError, RecursionError):
         return None
 
 
-def _json(value: Any) -> str:
+def _pieces(parameters: Mapping[str, Any]) -> Iterator[bytes]:
+    yield b"{"
+    for number, name in enumerate(sorted(parameters)):
+        yield f"{',' if number else ''}{_ENCODER.encode(name)}:".encode()
+        yield from _pieces_of(parameters[name])
+    yield b"}"
+
+
+def _pieces_of(value: Any) -> Iterator[bytes]:
     match value:
         case str() if len(value) > _SLICE:
-            slices = (value[begin : begin + _SLICE] for begin in range(0, len(value), _SLICE))
-            return f'"{"".join(_ENCODER.encode(part)[1:-1] for part in slices)}"'
+            yield b'"'
+            for begin in range(0, len(value), _SLICE):
+                yield _ENCODER.encode(value[begin : begin + _SLICE])[1:-1].encode()
+            yield b'"'
         case list() | tuple() if any(isinstance(one, str) and len(one) > _SLICE for one in value):
-            return f"[{','.join(map(_json, value))}]"
+            for number, one in enumerate(value):
+                yield b"," if number else b"["
+                yield from _pieces_of(one)
+            yield b"]"
         case _:
-            return _ENCODER.encode(value)
+            yield _ENCODER.encode(value).encode()
 
 
 def fingerprint_of(request: VideoRequest) -> str:
