@@ -50,7 +50,7 @@ def test_a_cancel_before_the_receipt_is_granted_at_the_next_step(
 
 def test_a_cancel_of_a_purchase_that_was_not_made_costs_nothing(stage: Stage) -> None:
     """The next step is in the queue, and buys nothing."""
-    with stage.worker(RUSHES_TIME_SCALE="1"):
+    with stage.worker(RUSHES_TIME_SCALE="1", RUSHES_POLL__LATENESS_S="5"):
         stage.sandbox.add_fault(submit="hang", bought=False, seconds=1, times=1)
         job_id = stage.service.submit(a_request()).job_id
         eventually(lambda: stage.service.get(job_id).job.state is State.IN_DOUBT, what="the doubt")
