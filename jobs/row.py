@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final, NoReturn
 
@@ -24,9 +24,6 @@ def _plain(value: Any) -> dict[str, Any]:
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_plain)
 """Made once: `json.dumps` makes one for each text."""
-
-_SLICE: Final = 65_536
-"""Characters of a text that are written at once."""
 
 _REQUEST: Final = TypeAdapter(VideoRequest)
 
@@ -87,38 +84,11 @@ def request_text(request: VideoRequest) -> str:
 
 
 def serialized(parameters: Mapping[str, Any]) -> bytes | None:
-    """Return parameters as JSON; None: they are none.
-
-    Long texts are written slice by slice: to write 8 MB at once would hold the interpreter for 20 ms.
-    """
+    """Return parameters as JSON; None: they are none."""
     try:
-        return b"".join(_pieces(parameters))
-    except (AttributeError, TypeError, ValueError, RecursionError):
+        return _ENCODER.encode(parameters).encode()
+    except (TypeError, ValueError, RecursionError):
         return None
-
-
-def _pieces(parameters: Mapping[str, Any]) -> Iterator[bytes]:
-    yield b"{"
-    for number, name in enumerate(sorted(parameters)):
-        yield f"{',' if number else ''}{_ENCODER.encode(name)}:".encode()
-        yield from _pieces_of(parameters[name])
-    yield b"}"
-
-
-def _pieces_of(value: Any) -> Iterator[bytes]:
-    match value:
-        case str() if len(value) > _SLICE:
-            yield b'"'
-            for begin in range(0, len(value), _SLICE):
-                yield _ENCODER.encode(value[begin : begin + _SLICE])[1:-1].encode()
-            yield b'"'
-        case list() | tuple() if any(isinstance(one, str) and len(one) > _SLICE for one in value):
-            for number, one in enumerate(value):
-                yield b"," if number else b"["
-                yield from _pieces_of(one)
-            yield b"]"
-        case _:
-            yield _ENCODER.encode(value).encode()
 
 
 def fingerprint_of(request: VideoRequest) -> str:

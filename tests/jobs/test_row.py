@@ -1,11 +1,8 @@
 """A job's row: what is written is what is read."""
 
-import json
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jobs.artifacts import Artifact
 from jobs.errors import UnreadableRow
@@ -71,26 +68,7 @@ def test_an_unreadable_row_names_the_field(field: str, value: str) -> None:
     assert value not in str(caught.value)
 
 
-PIECES: Final = st.lists(
-    st.sampled_from(["A" * 30_000, 'é"\\' * 9_000, "\n\x00\x7f", "\ud83d\ude00", "🌧" * 20_000]), max_size=6
-)
-ANYTHING: Final = st.one_of(
-    st.none(), st.integers(), st.floats(allow_nan=False), PIECES.map("".join), st.lists(PIECES.map("".join), max_size=3)
-)
-
-
-@given(parameters=st.dictionaries(st.text(max_size=5), ANYTHING, max_size=4))
-def test_parameters_are_serialized_as_json_would(parameters: dict[str, Any]) -> None:
-    """Whatever the slices of a long text begin and end with; half a surrogate pair is no Unicode, and no JSON."""
-    try:
-        whole = json.dumps(parameters, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        assert serialized(parameters) is None
-    else:
-        assert serialized(parameters) == whole
-
-
-@pytest.mark.parametrize("parameters", [{"a": object()}, {1: 2, "b": 3}, ["a"], None])
+@pytest.mark.parametrize("parameters", [{"a": object()}, {1: 2, "b": 3}, {"a": "\ud83d"}])
 def test_what_is_no_json_is_not_serialized(parameters: Any) -> None:
     """Validation says why."""
     assert serialized(parameters) is None
