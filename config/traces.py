@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from jobs.job_log import JobLog
@@ -17,7 +17,7 @@ _PROTOCOL: Final = "http/protobuf"
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
-def span_export(service: str, job_log: JobLog) -> "SpanExport | None":
+def span_export(service: str, job_log: Callable[[], JobLog]) -> "SpanExport | None":
     """Start to send the spans of this process, which is called `service` unless OTEL_SERVICE_NAME says otherwise.
 
     None: nobody asked for them, and OpenTelemetry is not imported; or they cannot be sent, and the log says why.
@@ -25,7 +25,7 @@ def span_export(service: str, job_log: JobLog) -> "SpanExport | None":
     if not _are_wanted(os.environ):
         return None
     try:
-        return _started(service, job_log)
+        return _started(service, job_log())
     except ModuleNotFoundError:
         why = "OpenTelemetry is not installed: pip install 'rushes[traces]'"
     except Exception as error:  # noqa: BLE001 (whatever a variable of OpenTelemetry's is set to, jobs go on)

@@ -27,7 +27,7 @@ MISSED_ROUNDS: Final = 5
 """A worker gives a sign of life in each round of its rescuer. After this many missed rounds it counts as gone."""
 
 MOST_SHOWN: Final = 20
-"""At most so many tenants, receivers and doubts are listed; the rest is counted."""
+"""The most tenants, receivers and doubts that are listed; the rest is counted."""
 
 _MOST_DOUBTS_READ: Final = 100
 _MOST_WORKERS: Final = 100

@@ -139,7 +139,7 @@ def build_runtime(app: WorkerApp, hostname: str) -> Runtime:
         )
     name, send = f"{hostname}.{token_hex(3)}", metrics.sending(retrying(app, wake_up_sender(lambda: app)))
     client = connect(settings.redis, name="worker")
-    export = span_export("rushes-worker", _job_log(settings, client))
+    export = span_export("rushes-worker", lambda: _job_log(settings, client))
     traced = [export.note] if export else []
     subscribers = [log_event, noting(app), metrics.count_event, *traced, faults.after_write]
     ledger = _ledger(settings, client, subscribers, send)

@@ -76,7 +76,7 @@ _REF: Final = "#/components/schemas/{model}"
 
 def make_app(settings: Settings) -> FastAPI:
     """Make the app for these settings; it connects to Redis on first use."""
-    export = span_export("rushes-api", _job_log(settings))
+    export = span_export("rushes-api", lambda: _job_log(settings))
     app = FastAPI(
         title="Rushes",
         description=DESCRIPTION,

@@ -9,7 +9,6 @@ from starlette.concurrency import run_in_threadpool
 from jobs.errors import FieldError
 from producer.api.pictures import is_url, pictures_in
 from producer.api.tenant_pool import Bounds, TenantPool
-from producer.api.turns import end_turn
 
 BOUNDS: Final = Bounds(places=16, of_a_tenant=4, reserved=8, calls_of_a_tenant=20)
 """Most threads wait for a server. Ten tenants may name slow ones before another has to wait for one of them."""
@@ -37,7 +36,6 @@ class PicturePool:
         names = [name for name, picture in pictures_in(parameters) if is_url(picture)]
         if not names:
             return list(await run_in_threadpool(self._check, parameters))
-        end_turn()
         running = await self._pool.begin(tenant, self._check, parameters)
         await asyncio.wait({running}, timeout=self._within_s)
         if running.done():

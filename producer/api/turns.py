@@ -1,4 +1,4 @@
-"""Turns: so many requests with one key are worked on at once; the others wait in a line of their own.
+"""Turns: eight requests with one key are worked on at once; the others wait in a line of their own.
 
 Without them a new request waits at each of its steps for a step of all that came before: five hundred requests with one
 key would hold up everybody for as long as they take. Keys that nobody issued have lines too, and are soon refused.

@@ -69,7 +69,7 @@ def test_traces_are_off_without_an_endpoint_or_by_the_standard_switches(
     """Silently: nobody asked for them."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert span_export("rushes-worker", job_log(client)) is None
+    assert span_export("rushes-worker", lambda: job_log(client)) is None
     assert not caplog.records
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_is_said_once_and_stops_nothing(
     """A video is worth more than its trace."""
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:4318")
     monkeypatch.setenv(name, value)
-    assert span_export("rushes-worker", job_log(client)) is None
+    assert span_export("rushes-worker", lambda: job_log(client)) is None
     (record,) = [record for record in caplog.records if record.name == "rushes.traces"]
     assert record.levelno == logging.WARNING
     assert said in record.getMessage()
@@ -106,7 +106,7 @@ def test_without_the_extra_a_line_says_what_to_install(
     for name in [name for name in sys.modules if name.startswith((f"{missing}.", "config.span_export"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    assert span_export("rushes-worker", job_log(client)) is None
+    assert span_export("rushes-worker", lambda: job_log(client)) is None
     assert [record.getMessage() for record in caplog.records] == [
         "no traces are sent: OpenTelemetry is not installed: pip install 'rushes[traces]'"
     ]
