@@ -2,13 +2,14 @@
 
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.post_server import post_server
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,11 @@ class Collector:
         collector = cls()
         collector.go_on.set()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                collector.calls += 1
-                collector.go_on.wait(60)
-                if collector.status == 200 and self.path == "/v1/traces":
-                    collector._take(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-                self.send_response(collector.status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Log nothing."""
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            server.daemon_threads = True
-            collector.url = f"http://127.0.0.1:{server.server_address[1]}"
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
+        with post_server(collector._answer) as collector.url:
             try:
                 yield collector
             finally:
                 collector.go_on.set()
-                server.shutdown()
-                thread.join()
 
     def of(self, job_id: str) -> dict[str, list[Received]]:
         """Return the spans of the trace that has this job's span, by name; none until that has come."""
@@ -79,6 +60,13 @@ class Collector:
             if span.trace_id in traces:
                 found.setdefault(span.name, []).append(span)
         return found
+
+    def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
+        self.calls += 1
+        self.go_on.wait(60)
+        if self.status == 200 and path == "/v1/traces":
+            self._take(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
+        return self.status
 
     def _take(self, body: bytes) -> None:
         self.raw += body

@@ -14,6 +14,7 @@ from config.settings import RedisSettings
 from jobs.job import VideoRequest
 from jobs.keyspace import PERMANENT_KEYS
 from jobs.ledger import Ledger
+from jobs.scripts import WakeUp
 from ops.stack.recipe import free_port
 from tests.buckets import Bucket
 from tests.postgres import pgbouncer, postgres
@@ -60,9 +61,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock) -> Ledger:
-    """A ledger with the test's clock."""
-    return Ledger(client, clock=clock)
+def sent() -> list[WakeUp]:
+    """The wake-ups that the broker would carry."""
+    return []
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
+    """A ledger with the test's clock, that keeps its wake-ups."""
+    return Ledger(client, clock=clock, send_wake_up=sent.append)
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.post_server import post_server
 
 
 @dataclass(frozen=True)
@@ -40,42 +41,29 @@ class WebhookServer:
         receiver = cls()
         receiver.go_on.set()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver._receive(body, dict(self.headers.items()))
-                receiver.go_on.wait(60)
-                self.send_response(receiver.status)
-                self.send_header("content-length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            def log_message(self, *_: Any) -> None:
-                """Log nothing."""
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            receiver.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
+        with post_server(receiver._answer) as address:
+            receiver.url = f"{address}/hook"
             try:
                 yield receiver
             finally:
                 receiver.go_on.set()
-                server.shutdown()
-                thread.join()
 
     def jobs(self) -> set[str]:
         """The jobs in the received messages."""
         return {message.data["id"] for message in self.messages}
 
-    def _receive(self, body: bytes, headers: dict[str, str]) -> None:
+    def _answer(self, _path: str, headers: Mapping[str, str], body: bytes) -> int:
+        self._receive(headers, body)
+        self.go_on.wait(60)
+        return self.status
+
+    def _receive(self, headers: Mapping[str, str], body: bytes) -> None:
         self.calls += 1
         try:
-            Webhook(self.secret or "whsec_AAAA").verify(body, headers)
+            Webhook(self.secret or "whsec_AAAA").verify(body, dict(headers))
         except WebhookVerificationError:
             self.forged += 1
             return
         payload = json.loads(body)
-        named = {name.lower(): value for name, value in headers.items()}
-        self.traceparents.append(named.get("traceparent"))
-        self.messages.append(Message(named["webhook-id"], payload["type"], payload["data"]))
+        self.traceparents.append(headers.get("traceparent"))
+        self.messages.append(Message(headers["webhook-id"], payload["type"], payload["data"]))

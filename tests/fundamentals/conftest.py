@@ -9,12 +9,6 @@ from tests.stage import Clock, outbox_of
 
 
 @pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that the broker would carry."""
-    return []
-
-
-@pytest.fixture
 def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
     """A ledger with one receiver that wants to know of completed jobs."""
     outbox_of(client, clock=clock).register({"shop:notify": ["job.completed"]})

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import pytest
-import redis
 
 from jobs.admission import ACCOUNTS, NO_LIMIT, TENANTS, AccountLoad, Limit, Place, fields_of, of_tenant
 from jobs.breakers import Breaker, BreakerTerms
@@ -21,18 +20,6 @@ from tests.stage import Clock, a_request
 
 ONE: Final = Claim(queue=State.QUEUED)
 DEADLINE_S: Final = 1000.0
-
-
-@pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that the broker would carry."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger that keeps its wake-ups."""
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
 
 
 def queued(ledger: Ledger, many: int = 1, *, tenant: str | None = None, model: str = "google/veo3") -> list[str]:

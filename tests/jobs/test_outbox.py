@@ -32,18 +32,6 @@ EXPIRED: Final = steps.ended(State.EXPIRED, Reason.DEADLINE_PASSED, "late", Char
 
 
 @pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that were sent."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger whose wake-ups reach the test and nobody else."""
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
-
-
-@pytest.fixture
 def outbox(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Outbox:
     """The outboxes of the same deployment."""
     return outbox_of(client, clock=clock, send_wake_up=sent.append)

@@ -16,18 +16,6 @@ from tests.stage import Clock
 TO_BUY = Claim(queue=State.QUEUED, limit=10)
 
 
-@pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that the broker would carry."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger that keeps its wake-ups."""
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
-
-
 def test_a_pause_says_who_why_and_since_when(ledger: Ledger, clock: Clock) -> None:
     """And its end says which pause it was."""
     assert ledger.pauses.current() == {}

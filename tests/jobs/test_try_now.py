@@ -1,6 +1,5 @@
 """Try now: after a top-up nobody waits for the circuit breaker's next trial, which is one request all the same."""
 
-import pytest
 import redis
 
 from jobs.breakers import Breaker, BreakerTerms, Tried
@@ -15,18 +14,6 @@ from tests.stage import Clock, a_request
 
 TERMS = BreakerTerms(first_s=60, longest_s=120, after=1)
 TO_BUY = Claim(queue=State.QUEUED, limit=10, trial_s=30)
-
-
-@pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that the broker would carry."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger that keeps its wake-ups."""
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
 
 
 def refused(ledger: Ledger, hold: Hold = Hold.OUT_OF_CREDITS) -> Job:

@@ -28,18 +28,6 @@ CANCELLED: Final = steps.ended(State.CANCELLED, Reason.CANCELLED, "changed my mi
 HOOK: Final = "a:b"
 
 
-@pytest.fixture
-def sent() -> list[WakeUp]:
-    """The wake-ups that were sent."""
-    return []
-
-
-@pytest.fixture
-def ledger(client: "redis.Redis", clock: Clock, sent: list[WakeUp]) -> Ledger:
-    """A ledger whose wake-ups reach the test and nobody else."""
-    return Ledger(client, clock=clock, send_wake_up=sent.append)
-
-
 def accepted(ledger: Ledger, *, many: int = 1) -> list[str]:
     """Jobs that wait to be bought."""
     return [job_in(ledger, State.QUEUED).id for _ in range(many)]
