@@ -520,7 +520,7 @@ class Settings(BaseSettings):
         1.0,
         ge=1,
         le=10_000,
-        description="Divides the waits before retries and the bounds of polls, for a sandbox so many times as fast.",
+        description="Divides the waits before retries and the bounds of polls, as a sandbox is faster than life.",
     )
     redis: RedisSettings = Field(default_factory=RedisSettings)
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)

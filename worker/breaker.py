@@ -18,7 +18,7 @@ _CONCERNS_ALL: Final = frozenset(
 )
 
 AFTER: Final = 3
-"""So many failures in a row, fleet-wide, are no accident: requests stop until a trial request succeeds."""
+"""After this many failures in a row, in the whole fleet, requests stop until a trial request succeeds."""
 
 
 class UpstreamBreakers:

@@ -159,7 +159,7 @@ def test_what_the_feed_forgot_is_read_in_the_journal(
 
 
 def test_a_stream_says_what_a_queued_job_waits_for(api: Api, real_ledger: Ledger) -> None:
-    """A pause writes nothing to ten thousand jobs, and whoever follows one of them knows of it all the same."""
+    """A pause writes nothing to its jobs; who follows one of them is told of it all the same."""
     job_id = api.submit()["id"]
     with stream(api, job_id) as reader:
         assert reader.next_names(1) == ["job.accepted"]

@@ -160,7 +160,7 @@ def test_the_sweep_finds_every_input_of_many(inputs: Inputs, clock: Clock, tmp_p
 def test_a_forgotten_or_erased_jobs_input_goes(
     inputs: Inputs, ledger: Ledger, client: "redis.Redis", clock: Clock, tmp_path: Path
 ) -> None:
-    """Also if whoever erased it died before it removed the file."""
+    """Also if the process that erased it died before it removed the file."""
     erased, forgotten = accepted(inputs, ledger), accepted(inputs, ledger)
     for job_id in (erased, forgotten):
         steps.walked(ledger, job_id, State.CANCELLED)

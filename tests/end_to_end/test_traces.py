@@ -162,7 +162,7 @@ def test_a_worker_that_stops_sends_what_it_has(stage: Stage, collector: Collecto
 
 
 def test_a_cancel_through_the_api_ends_the_trace(stage: Stage, collector: Collector) -> None:
-    """Whoever ends a job sends its span, and the API does too."""
+    """The process that ends a job sends its span, the API too."""
     with Api.started(stage.folder, stage.environment) as api:
         job_id = api.submit()["id"]
         assert api.post(f"/v1/videos/{job_id}/cancel").status_code == 200

@@ -191,7 +191,7 @@ def test_an_upstream_that_cannot_be_used_is_bad(
     [(10, "https://api.aimlapi.com", 1), (1, "https://api.aimlapi.com", 0), (10, "http://sandbox:8085", 0)],
 )
 def test_shortened_waits_before_the_paid_upstream_are_a_warning(scale: float, address: str, count: int) -> None:
-    """They are for a sandbox: a sick upstream would be asked so many times as often."""
+    """They are for a sandbox: a sick upstream would be asked that much more often."""
     found = list(time_scale(Settings.model_validate({"time_scale": scale, "upstream": {"base_url": address}})))
     assert [finding.verdict for finding in found] == [Verdict.WARN] * count
 

@@ -240,7 +240,7 @@ def test_pages_over_250_jobs_have_no_gap_and_no_double(
 
 
 def test_a_page_that_holds_all_jobs_says_that_none_follow(service: Service) -> None:
-    """Whoever reads on would get an empty page."""
+    """The next page would be empty."""
     ids = [service.submit(a_request()).job_id for _ in range(3)]
 
     assert [service.page(Selection(), limit=limit).after for limit in (2, 3, 4)] == [ids[1], None, None]
@@ -432,7 +432,7 @@ def test_following_yields_everything_once_from_the_beginning_to_the_end(service:
 
 
 def test_following_tells_what_a_queued_job_waits_for(service: Service, real_ledger: Ledger) -> None:
-    """Whoever waits in a terminal, or in a pipe, learns of a pause although no event of the job says so."""
+    """A wait in a terminal or a pipe tells of a pause, although no event of the job does."""
     job_id = service.submit(a_request()).job_id
     service.pause(by="ann", reason="the budget is used up")
 
