@@ -24,6 +24,9 @@ log = logging.getLogger("rushes.api.event_stream")
 MOST_PENDING: Final = 500
 """A subscriber with more undelivered events reads the job log instead."""
 
+MOST_READS: Final = 16
+"""Job logs that are read at once: after an outage thousands of streams read theirs, and other requests go on."""
+
 MOST_AT_FULL_PACE: Final = 40
 """Watchers that are told of changes as often as they asked for: 40 pages, each asked for every 2 s, are half a core."""
 
@@ -76,6 +79,7 @@ class EventStream:
         self._service = service
         self._subscribers: dict[str, set[Subscriber]] = {}
         self._watchers: set[Watcher] = set()
+        self._reads = asyncio.Semaphore(MOST_READS)
         self._reader: threading.Thread | None = None
         self._is_needed = threading.Event()
         self._is_closed = False
@@ -149,7 +153,8 @@ class EventStream:
         entries, subscriber.pending = subscriber.pending, []
         if subscriber.must_read_log:
             subscriber.must_read_log = False
-            logged = await self._service.log_async(subscriber.job_id)
+            async with self._reads:
+                logged = await self._service.log_async(subscriber.job_id)
             if not logged:
                 return None
             entries = [*logged, *entries]

@@ -1,12 +1,12 @@
 """Open streams of one tenant are bounded, and thousands of them ask after their key once."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
 from threading import Thread
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 import redis
@@ -14,16 +14,24 @@ import requests
 import uvicorn
 
 from config.settings import Settings
+from jobs.events import LogEntry
+from jobs.job_log import START
+from jobs.ledger import Ledger
+from jobs.states import State
 from ops.stack.recipe import free_port
 from producer.api.admissions import FRESH_S, Admissions
 from producer.api.application import make_app
+from producer.api.event_stream import MOST_READS, EventStream, Heartbeat
 from producer.api.parts import Parts
 from producer.api.streams import WATCHERS
 from producer.api.tenant_pool import TenantPlaces
 from producer.keys import Keys, Scope
+from producer.service import Service
+from tests import steps
 from tests.stage import eventually
 
 MOST: Final = 3
+THOUSANDS: Final = 2000
 
 
 class Server(NamedTuple):
@@ -125,3 +133,51 @@ async def test_streams_of_one_key_ask_once(anyio_backend: str) -> None:
     async with asyncio.timeout(4 * FRESH_S):
         while await admissions.is_admitted(("key", "read"), ask):  # noqa: ASYNC110 (it grows old by itself)
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.anyio
+async def test_streams_that_read_their_logs_anew_leave_connections_to_others(
+    anyio_backend: str, client: "redis.Redis", redis_url: str
+) -> None:
+    """As after an outage: each misses nothing, few read at once, and none gives up because so many wait."""
+    del anyio_backend
+    job, ledger = steps.job_in(Ledger(client), State.QUEUED), Ledger(client)
+    app = make_app(Settings.model_validate({"redis": {"url": redis_url}}))
+    async with app.router.lifespan_context(app):
+        counted, stream = _Counted(app.state.parts.service), app.state.parts.event_stream
+        stream._service = counted
+        followed = [asyncio.create_task(_names(stream, job.id)) for _ in range(THOUSANDS)]
+        while counted.reads < THOUSANDS:  # noqa: ASYNC110 (the streams count it)
+            await asyncio.sleep(0.01)
+        stream._restart_all()
+        await asyncio.to_thread(steps.cancel_requested, ledger, job)
+        found = await asyncio.gather(*followed)
+
+    assert found == [["job.accepted", "job.cancelled"]] * THOUSANDS
+    assert counted.reads >= 2 * THOUSANDS
+    assert counted.most == MOST_READS
+
+
+class _Counted:
+    """A service that counts the job logs that are read, in all and at once."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.reads = self.now = self.most = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    async def log_async(self, job_id: str) -> Sequence[LogEntry]:
+        """Read a job log."""
+        self.reads, self.now = self.reads + 1, self.now + 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self._service.log_async(job_id)
+        finally:
+            self.now -= 1
+
+
+async def _names(stream: EventStream, job_id: str) -> list[str]:
+    entries = [entry async for entry in stream.follow(job_id, after=START, heartbeat_s=60)]
+    return [entry.event for entry in entries if not isinstance(entry, Heartbeat)]
